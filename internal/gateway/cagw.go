@@ -1,0 +1,183 @@
+package gateway
+
+import (
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// cagw is the CA Gateway 1.x as Entrust's own clients speak it.
+type cagw struct{}
+
+func (cagw) name() Dialect { return DialectCAGW }
+
+// altName is a name in an enrollment. DER is sent where the text does not tell all.
+type altName struct {
+	Type  string `json:"type"`
+	Value string `json:"value"`
+	DER   string `json:"der,omitempty"`
+}
+
+func (cagw) enrollment(e Enrollment) ([]byte, error) {
+	type format struct {
+		Format string `json:"format"`
+	}
+	type details struct {
+		SubjectDN string `json:"subjectDn,omitempty"`
+		Validity  string `json:"validityPeriod,omitempty"`
+	}
+	body := struct {
+		Profile string    `json:"profileId,omitempty"`
+		Format  format    `json:"requiredFormat"`
+		CSR     string    `json:"csr"`
+		Details *details  `json:"optionalCertificateRequestDetails,omitempty"`
+		Names   []altName `json:"subjectAltNames,omitempty"`
+	}{
+		Profile: e.ProfileID,
+		Format:  format{"X509"},
+		CSR:     base64.StdEncoding.EncodeToString(e.CSR.Raw),
+	}
+	d := details{SubjectDN: e.SubjectDN, Validity: isoDuration(e.Validity)}
+	if d.SubjectDN == "" {
+		var err error
+		// Whether the subject is taken from the CSR depends on the profile.
+		if d.SubjectDN, err = distinguishedName(e.CSR.RawSubject); err != nil {
+			return nil, err
+		}
+	}
+	if d != (details{}) {
+		body.Details = &d
+	}
+	for _, san := range e.SANs {
+		body.Names = append(body.Names, wireName(san))
+	}
+	return json.Marshal(body)
+}
+
+// wireName types a name for the gateway. The names without a text of ours go by the
+// tag of their GeneralName (RFC 5280, 4.2.1.6).
+func wireName(san SAN) altName {
+	if san.Type != SANOther {
+		return altName{Type: san.Type, Value: san.Value}
+	}
+	n := altName{Type: "otherName", DER: base64.StdEncoding.EncodeToString(san.DER)}
+	var raw asn1.RawValue
+	if _, err := asn1.Unmarshal(san.DER, &raw); err != nil {
+		return n
+	}
+	switch raw.Tag {
+	case 3:
+		n.Type = "x400Address"
+	case 4:
+		n.Type = "directoryName"
+		if dn, err := distinguishedName(raw.Bytes); err == nil {
+			n.Value = dn
+		}
+	case 5:
+		n.Type = "ediPartyName"
+	case 8:
+		n.Type = "registeredID"
+		var oid asn1.ObjectIdentifier
+		if _, err := asn1.UnmarshalWithParams(san.DER, &oid, "tag:8"); err == nil {
+			n.Value = oid.String()
+		}
+	}
+	return n
+}
+
+// isoDuration writes an ISO 8601 duration, in days where it comes out even; "" for 0.
+func isoDuration(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d <= 0:
+		return ""
+	case d%day == 0:
+		return fmt.Sprintf("P%dD", d/day)
+	}
+	return fmt.Sprintf("PT%dS", d/time.Second)
+}
+
+// cagwOrder is the enrollment object of an answer.
+type cagwOrder struct {
+	ID     text   `json:"id"`
+	Serial text   `json:"serialNumber"`
+	Status text   `json:"status"`
+	Body   string `json:"body"`
+	Chain  []struct {
+		Certificate string `json:"certificateData"`
+	} `json:"chain"`
+}
+
+func (cagw) order(body []byte) (order, error) {
+	var wire struct {
+		Enrollment *cagwOrder `json:"enrollment"`
+		// A poll's answer is published nowhere; it may be the object itself.
+		cagwOrder
+	}
+	if err := parseObject(body, &wire); err != nil {
+		return order{}, err
+	}
+	if wire.Enrollment == nil {
+		if wire.Status == "" && wire.Body == "" {
+			return order{}, errors.New("the answer holds no enrollment")
+		}
+		wire.Enrollment = &wire.cagwOrder
+	}
+	e := wire.Enrollment
+	o := order{trackingID: string(e.ID), status: strings.TrimSpace(string(e.Status)), serial: string(e.Serial)}
+	var err error
+	if o.certs, err = parseCertificates(e.Body); err != nil {
+		return order{}, err
+	}
+	if len(o.certs) == 0 {
+		return o, nil
+	}
+	for _, link := range e.Chain {
+		certs, err := parseCertificates(link.Certificate)
+		if err != nil {
+			o.chainProblem = "chain cannot be parsed"
+			return o, nil
+		}
+		o.certs = append(o.certs, certs...)
+	}
+	return o, nil
+}
+
+func (cagw) serials(n *big.Int, width int) []string { return hexSerials(n, width) }
+
+func (cagw) revocation(r Revocation) (method, verb string, body []byte) {
+	type action struct {
+		Type     string `json:"type"`
+		Reason   string `json:"reason"`
+		Comment  string `json:"comment,omitempty"`
+		IssueCRL string `json:"issueCrl"` // a string on the wire
+	}
+	// Strings always marshal.
+	body, _ = json.Marshal(map[string]action{"action": {"RevokeAction", r.Reason, r.Comment, "true"}})
+	return http.MethodPost, "actions", body
+}
+
+// action accepts an empty answer too: the status code has said it all.
+func (cagw) action(body []byte) (string, error) {
+	if len(body) == 0 {
+		return "", nil
+	}
+	var wire struct {
+		Action *struct {
+			Status text `json:"status"`
+		} `json:"action"`
+	}
+	if err := parseObject(body, &wire); err != nil {
+		return "", err
+	}
+	if wire.Action == nil {
+		return "", errors.New("the answer holds no action")
+	}
+	return strings.TrimSpace(string(wire.Action.Status)), nil
+}

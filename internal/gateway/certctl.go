@@ -1,0 +1,92 @@
+package gateway
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net/http"
+	"strings"
+)
+
+// certctl is the dialect of the certctl connector, put on the wire as that connector
+// does: every name is a dNSName, validity and subject are not sent.
+type certctl struct{}
+
+func (certctl) name() Dialect { return DialectCertctl }
+
+func (certctl) enrollment(e Enrollment) ([]byte, error) {
+	type name struct {
+		Type  string `json:"type"`
+		Value string `json:"value"`
+	}
+	body := struct {
+		CSR     string `json:"csr"`
+		Profile string `json:"profileId,omitempty"`
+		Names   []name `json:"subjectAltNames,omitempty"`
+	}{
+		CSR:     string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: e.CSR.Raw})),
+		Profile: e.ProfileID,
+	}
+	for _, san := range e.SANs {
+		// A name without a text form has no place here; the CSR carries it.
+		if san.Type != SANOther {
+			body.Names = append(body.Names, name{SANDNS, san.Value})
+		}
+	}
+	return json.Marshal(body)
+}
+
+func (certctl) order(body []byte) (order, error) {
+	var wire struct {
+		TrackingID  text   `json:"trackingId"`
+		Status      text   `json:"status"`
+		Certificate string `json:"certificate"`
+		Chain       string `json:"chain"`
+	}
+	if err := parseObject(body, &wire); err != nil {
+		return order{}, err
+	}
+	if wire.TrackingID == "" && wire.Status == "" && wire.Certificate == "" {
+		return order{}, errors.New("the answer has no trackingId, status or certificate")
+	}
+	certs, err := parseCertificates(wire.Certificate)
+	if err != nil {
+		return order{}, err
+	}
+	o := order{trackingID: string(wire.TrackingID), status: strings.TrimSpace(string(wire.Status)), certs: certs}
+	if len(certs) == 0 {
+		return o, nil
+	}
+	chain, err := parseCertificates(wire.Chain)
+	if err != nil {
+		o.chainProblem = "chain cannot be parsed"
+		return o, nil
+	}
+	o.certs = append(o.certs, chain...)
+	return o, nil
+}
+
+func (certctl) serials(n *big.Int, _ int) []string { return []string{n.String()} }
+
+func (certctl) revocation(r Revocation) (method, verb string, body []byte) {
+	// PascalCase, and CACompromise: the first letter alone would give CaCompromise.
+	reason := strings.ToUpper(r.Reason[:1]) + r.Reason[1:]
+	if r.Reason == "caCompromise" {
+		reason = "CACompromise"
+	}
+	body, _ = json.Marshal(map[string]string{"revocationReason": reason}) // a map of strings always marshals
+	return http.MethodPut, "revoke", body
+}
+
+// action accepts an empty answer, which is the usual one, and any JSON object.
+func (certctl) action(body []byte) (string, error) {
+	if len(body) == 0 {
+		return "", nil
+	}
+	var wire struct {
+		Status text `json:"status"`
+	}
+	err := parseObject(body, &wire)
+	return strings.TrimSpace(string(wire.Status)), err
+}

@@ -1,0 +1,146 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"fmt"
+	"time"
+)
+
+// maxAhead is how far in the future a certificate may begin to be valid: more than
+// any clock is wrong by, less than any postdated certificate would be useful.
+const maxAhead = 24 * time.Hour
+
+// Expectation is what an issued certificate is checked against.
+type Expectation struct {
+	// PublicKey is the key of the CSR, or SPKI its DER (RawSubjectPublicKeyInfo).
+	// One of them is needed unless AnyKey is set.
+	PublicKey crypto.PublicKey
+	SPKI      []byte
+	// AnyKey leaves the key unchecked, for an order whose CSR is not known.
+	AnyKey bool
+	// SANs are the names that must be covered; the certificate may hold more.
+	SANs []SAN
+	// Now is when; zero: the time of the call.
+	Now time.Time
+}
+
+// MismatchError says that what was issued is not what was asked for. It is safe to
+// log: the serial is there so that the certificate can be revoked.
+type MismatchError struct {
+	// Serial is the certificate's serial number in lower-case hexadecimal; empty if
+	// the certificate cannot be read.
+	Serial string
+	// Problem is one short sentence.
+	Problem string
+}
+
+// Error returns the problem and the serial.
+func (e *MismatchError) Error() string {
+	if e.Serial == "" {
+		return "issued certificate: " + e.Problem
+	}
+	return fmt.Sprintf("issued certificate %s: %s", e.Serial, e.Problem)
+}
+
+// CheckIssued checks that the certificate of an Issued answer is the one that was
+// asked for and can be used: it holds the CSR's public key, covers the names, is
+// valid now (or within a day) and for a time, and the chain, if there is one, parses,
+// is in force, and links from the certificate up. The error is a *MismatchError.
+func CheckIssued(a Answer, want Expectation) (*x509.Certificate, error) {
+	leaf := a.leaf
+	if leaf == nil || !bytes.Equal(leaf.Raw, a.Certificate) {
+		var err error
+		if leaf, err = x509.ParseCertificate(a.Certificate); err != nil {
+			return nil, &MismatchError{Problem: "cannot be parsed"}
+		}
+	}
+	now := want.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	problem := wrongKey(leaf, want)
+	if problem == "" {
+		problem = wrongNames(leaf, want.SANs)
+	}
+	if problem == "" {
+		problem = wrongValidity(leaf, now)
+	}
+	if problem == "" {
+		problem = a.chainProblem
+	}
+	if problem == "" {
+		problem = wrongChain(leaf, a.Chain, now)
+	}
+	if problem != "" {
+		return nil, &MismatchError{Serial: hexSerial(leaf.SerialNumber, 0), Problem: problem}
+	}
+	return leaf, nil
+}
+
+func wrongKey(leaf *x509.Certificate, want Expectation) string {
+	switch {
+	case want.AnyKey:
+		return ""
+	case len(want.SPKI) == 0 && want.PublicKey == nil:
+		return "there is no public key to compare it with"
+	case len(want.SPKI) > 0 && bytes.Equal(want.SPKI, leaf.RawSubjectPublicKeyInfo):
+		return ""
+	case sameKey(leaf.PublicKey, want.PublicKey):
+		return ""
+	}
+	// The same key may be encoded in two ways: with and without null parameters.
+	if key, err := x509.ParsePKIXPublicKey(want.SPKI); err == nil && sameKey(leaf.PublicKey, key) {
+		return ""
+	}
+	return "the public key is not the one in the CSR"
+}
+
+func sameKey(a, b crypto.PublicKey) bool {
+	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && b != nil && key.Equal(b)
+}
+
+func wrongNames(leaf *x509.Certificate, want []SAN) string {
+	have, err := names(leaf.Extensions)
+	if err != nil {
+		return err.Error()
+	}
+	missing, any := uncovered(want, have)
+	if !any {
+		return ""
+	}
+	return clean(fmt.Sprintf("the requested %s %q is not in it", missing.Type, missing.Value))
+}
+
+func wrongValidity(cert *x509.Certificate, now time.Time) string {
+	day := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	switch {
+	case !cert.NotAfter.After(cert.NotBefore):
+		return "it ends before it begins"
+	case !cert.NotAfter.After(now):
+		return "it ended at " + day(cert.NotAfter)
+	case cert.NotBefore.After(now.Add(maxAhead)):
+		return "it only begins at " + day(cert.NotBefore)
+	}
+	return ""
+}
+
+func wrongChain(leaf *x509.Certificate, chain [][]byte, now time.Time) string {
+	child := leaf
+	for i, der := range chain {
+		parent, err := x509.ParseCertificate(der)
+		if err != nil {
+			return fmt.Sprintf("chain certificate %d cannot be parsed", i)
+		}
+		if problem := wrongValidity(parent, now); problem != "" {
+			return fmt.Sprintf("chain certificate %d: %s", i, problem)
+		}
+		if signed(parent, child) != nil {
+			return fmt.Sprintf("chain certificate %d did not sign the one below it", i)
+		}
+		child = parent
+	}
+	return ""
+}

@@ -1,0 +1,222 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// Client talks to one gateway. Make it with New; it is safe for concurrent use.
+type Client struct {
+	cfg  Config // defaults filled in
+	base string // ends in /v1
+	http *http.Client
+	log  *slog.Logger
+
+	words    wordCount
+	paddings paddings
+	chains   chainCache
+
+	speaks   atomic.Pointer[dialect] // nil until the dialect is known
+	settling singleflight.Group
+}
+
+// New returns a client that sends through hc, of which it takes a copy: redirects
+// are refused and hc's own timeout is replaced by those of the configuration. hc's
+// transport must be net/http's or wrap it, and pass the request's context on: what
+// it tells net/http/httptrace decides whether a request was written. A nil log
+// discards. New sends nothing.
+func New(cfg Config, hc *http.Client, log *slog.Logger) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	base, err := parseBase(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	if hc == nil {
+		return nil, errors.New("gateway: no HTTP client, and the default one has no client certificate")
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	own := *hc
+	own.Timeout = 0
+	// A followed redirect would send the CSR, and show the client certificate, to
+	// whatever the answer names.
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c := &Client{cfg: cfg, base: base, http: &own, log: log}
+	switch cfg.Dialect {
+	case DialectCertctl:
+		c.speak(certctl{})
+	case DialectCAGW:
+		c.speak(cagw{})
+	}
+	return c, nil
+}
+
+// Stats are counts since New.
+type Stats struct {
+	// UnknownWords counts the status words that are in no list, by word.
+	UnknownWords map[string]uint64
+	// ChainFailures counts the certificates handed out without their chain because
+	// it could not be fetched.
+	ChainFailures uint64
+}
+
+// Stats returns the counts of now.
+func (c *Client) Stats() Stats {
+	return Stats{UnknownWords: c.words.snapshot(), ChainFailures: c.chains.failures.Load()}
+}
+
+// Dialect returns how the gateway speaks: DialectAuto until it is known.
+func (c *Client) Dialect() Dialect {
+	if d := c.speaks.Load(); d != nil {
+		return (*d).name()
+	}
+	return DialectAuto
+}
+
+func (c *Client) speak(d dialect) { c.speaks.Store(&d) }
+
+// Probe asks for the configured CA, which costs little and proves that the gateway
+// answers and knows both the client and the CA. It also settles DialectAuto.
+func (c *Client) Probe(ctx context.Context) error {
+	r, err := c.send(ctx, call{op: OpProbe, method: http.MethodGet, path: segments("certificate-authorities", c.cfg.CAID)})
+	if err != nil {
+		return invalid(OpProbe, "ca_id", "makes no valid URL")
+	}
+	m, problem := meansNothing, ""
+	if r.success() {
+		speaks, err := readDialect(r.body)
+		switch {
+		case err == nil:
+			m = meansDone
+			c.settled(speaks)
+		case readRefusal(r.body).given || r.phase != phaseAnswered:
+		case c.cfg.Dialect == DialectCertctl && errors.Is(err, errNoDialect):
+			m = meansDone // that dialect has no say about the body
+		}
+		if err != nil {
+			problem = err.Error()
+		}
+	}
+	_, err = c.verdict(OpProbe, r, m, problem)
+	return err
+}
+
+// settled takes in what a probe saw. A dialect that is configured, or chosen before,
+// stays: answers in two dialects come from a proxy in front of two gateways.
+func (c *Client) settled(speaks Dialect) {
+	var d dialect = cagw{}
+	if speaks == DialectCertctl {
+		d = certctl{}
+	}
+	if c.speaks.CompareAndSwap(nil, &d) {
+		c.log.Info("gateway dialect chosen by its answer", "dialect", string(speaks))
+	}
+}
+
+var errNoDialect = errors.New("the answer is of neither dialect")
+
+// readDialect tells the dialects apart by the answer to GET …/{caId}: nested under
+// "ca", or flat with "caId".
+func readDialect(body []byte) (Dialect, error) {
+	var wire struct {
+		CA *struct {
+			ID text `json:"id"`
+		} `json:"ca"`
+		CAID *text `json:"caId"`
+	}
+	if err := parseObject(body, &wire); err != nil {
+		return "", err
+	}
+	switch {
+	case wire.CA != nil:
+		return DialectCAGW, nil
+	case wire.CAID != nil:
+		return DialectCertctl, nil
+	}
+	return "", errNoDialect
+}
+
+// dialect returns the dialect, after asking the gateway if it must. All callers that
+// wait share one probe, and none of them can end it for the others. What keeps the
+// probe from an answer keeps op from being sent: the error is never Refused, and
+// NotAccepted unless the gateway throttles or does not know the client.
+func (c *Client) dialect(ctx context.Context, op Op) (dialect, error) {
+	if d := c.speaks.Load(); d != nil {
+		return *d, nil
+	}
+	probed := c.settling.DoChan("", func() (any, error) {
+		return nil, c.Probe(context.WithoutCancel(ctx))
+	})
+	var err error
+	select {
+	case <-ctx.Done():
+		err = ctx.Err()
+	case result := <-probed:
+		err = result.Err
+	}
+	if d := c.speaks.Load(); d != nil {
+		return *d, nil
+	}
+	e := &Error{Op: op, Fate: NotAccepted, Class: classNetwork, Message: "the gateway's dialect is not known yet: " + lost(err), cause: err}
+	if probe, ok := errors.AsType[*Error](err); ok {
+		e.Class, e.Code, e.HTTPStatus, e.RetryAfter = probe.Class, probe.Code, probe.HTTPStatus, probe.RetryAfter
+		e.Message = clean("the gateway's dialect is not known yet: " + probe.Message)
+		if probe.Fate == Throttled || probe.Fate == Unauthorized {
+			e.Fate = probe.Fate
+		}
+	} else if timedOut(err) {
+		e.Class = classTimeout
+	}
+	return nil, e
+}
+
+// verdict asks the triage table about a reply. It returns the deciding row's end, or
+// an *Error if that is a fate. problem says what could not be understood.
+func (c *Client) verdict(op Op, r reply, m meaning, problem string) (end, error) {
+	var no refusal
+	if r.status != 0 && m == meansNothing || !r.success() {
+		no = readRefusal(r.body)
+		if no.given && m != meansYoung {
+			m = no.meaning(op)
+		}
+	}
+	e := judge(op, r.phase, r.status, m).end
+	if e.fate == 0 {
+		return e, nil
+	}
+	out := &Error{
+		Op: op, Fate: e.fate, Class: e.class, HTTPStatus: r.status, RetryAfter: r.wait,
+		Code: no.code, Message: no.message, cause: r.err,
+	}
+	if out.Class == "" {
+		out.Class = classNetwork
+		if timedOut(r.err) {
+			out.Class = classTimeout
+		}
+	}
+	switch {
+	case out.Message != "":
+	case r.phase == phaseOversize:
+		out.Message = "the answer is over 4 MiB"
+	case r.err != nil:
+		out.Message = lost(r.err)
+	case r.success():
+		out.Message = problem
+	case r.status >= 300 && r.status <= 399:
+		out.Message = "redirects are refused; is the URL right?"
+	default:
+		out.Message = strings.TrimSpace(fmt.Sprintf("HTTP %d %s", r.status, http.StatusText(r.status)))
+	}
+	return e, out
+}

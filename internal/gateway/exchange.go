@@ -1,0 +1,210 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// maxBody bounds what is read of an answer: far above a certificate with its chain,
+// or a page of fifty events.
+const maxBody = 4 << 20
+
+// call is one request to the gateway.
+type call struct {
+	op     Op
+	method string
+	// path is below /v1, its segments escaped, without a leading slash.
+	path  string
+	query url.Values
+	body  []byte // nil: none
+}
+
+// phase is how far an exchange came.
+type phase int
+
+const (
+	phaseAnswered  phase = iota + 1 // a whole answer
+	phaseNoKeyPair                  // the client's key pair cannot be read
+	phaseBadClient                  // the server refused the client's certificate in the TLS handshake
+	phaseUnsent                     // nothing of the request was written
+	phaseNoAnswer                   // something was written, and no answer came
+	phaseCut                        // the answer broke off in its body
+	phaseOversize                   // the answer's body is over the limit
+)
+
+// reply is what came back of a call.
+type reply struct {
+	phase  phase
+	status int // 0 without an answer
+	header http.Header
+	body   []byte // nil unless phaseAnswered
+	err    error  // set in every phase but phaseAnswered and phaseOversize
+	wait   time.Duration
+}
+
+func (r reply) success() bool { return r.status >= 200 && r.status <= 299 }
+
+// sentTrace learns from the transport how far a request went.
+type sentTrace struct {
+	gotConn, reused, wrote atomic.Bool
+}
+
+func (t *sentTrace) hooks() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			t.gotConn.Store(true)
+			t.reused.Store(info.Reused)
+		},
+		// Headers are counted as written when the first field is handed to the
+		// connection's buffer: later hooks may fire after the bytes have left.
+		WroteHeaderField: func(string, []string) { t.wrote.Store(true) },
+		WroteHeaders:     func() { t.wrote.Store(true) },
+		WroteRequest:     func(httptrace.WroteRequestInfo) { t.wrote.Store(true) },
+	}
+}
+
+// unsent reports whether the gateway provably saw nothing. A call that was given up
+// after it had got its connection proves nothing: the transport writes in another
+// goroutine, which may be about to.
+func (t *sentTrace) unsent(ctx context.Context) bool {
+	return !t.wrote.Load() && (!t.gotConn.Load() || ctx.Err() == nil)
+}
+
+// send performs the call. It returns an error of its own only for a call that
+// cannot be built; everything that happens on the way is in the reply.
+func (c *Client) send(ctx context.Context, q call) (reply, error) {
+	timeout := c.cfg.Timeout
+	if q.op == OpEnroll {
+		timeout = c.cfg.EnrollTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+
+	var trace sentTrace
+	ctx = httptrace.WithClientTrace(ctx, trace.hooks())
+	req, err := c.request(ctx, q)
+	if err != nil {
+		return reply{}, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return reply{phase: trace.phaseOf(ctx, err), err: err}, nil
+	}
+	defer resp.Body.Close()
+
+	r := reply{phase: phaseAnswered, status: resp.StatusCode, header: resp.Header}
+	r.wait = c.retryAfter(resp.Header, resp.StatusCode, time.Now())
+	r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil:
+		r.phase, r.body, r.err = phaseCut, nil, err
+	case len(r.body) > maxBody:
+		r.phase, r.body = phaseOversize, nil
+	}
+	return r, nil
+}
+
+// phaseOf tells where a call without an answer ended.
+func (t *sentTrace) phaseOf(ctx context.Context, err error) phase {
+	var keyPair interface{ Credentials() bool }
+	switch {
+	case errors.As(err, &keyPair) && keyPair.Credentials():
+		return phaseNoKeyPair
+	// With TLS 1.3 the server judges the client's certificate after the client may
+	// have written its request, but before it reads any of it. On a connection that
+	// served requests before, such an alert proves nothing.
+	case refusedClient(err) && (t.unsent(ctx) || !t.reused.Load()):
+		return phaseBadClient
+	case t.unsent(ctx):
+		return phaseUnsent
+	}
+	return phaseNoAnswer
+}
+
+// clientAlerts are the TLS alerts about a client's certificate (RFC 8446, 6.2), as
+// crypto/tls words them: it exports no type for an alert that was received.
+var clientAlerts = []string{
+	"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
+	"unknown certificate", "unknown certificate authority", "access denied", "certificate required",
+}
+
+func refusedClient(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" || op.Err == nil {
+		return false
+	}
+	return slices.Contains(clientAlerts, strings.TrimPrefix(op.Err.Error(), "tls: "))
+}
+
+// request builds the HTTP request. No Idempotency-Key: net/http would take it as
+// leave to send a POST twice, and the gateway does not dedupe.
+func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
+	target := c.base + "/" + q.path
+	if len(q.query) > 0 {
+		target += "?" + q.query.Encode()
+	}
+	var body io.Reader
+	if q.body != nil {
+		body = bytes.NewReader(q.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, q.method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "entrust-worker")
+	if q.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
+}
+
+// segments escapes and joins path segments. Dots alone are escaped too: a segment
+// of ".." would otherwise be taken for a step up on the way.
+func segments(parts ...string) string {
+	escaped := make([]string, len(parts))
+	for i, part := range parts {
+		escaped[i] = segment(part)
+	}
+	return strings.Join(escaped, "/")
+}
+
+func segment(s string) string {
+	if strings.Trim(s, ".") == "" {
+		return strings.ReplaceAll(s, ".", "%2E")
+	}
+	return url.PathEscape(s)
+}
+
+// lost says in one line why no answer came, without the URL that net/http puts in
+// front of it.
+func lost(err error) string {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer in time"
+	}
+	// The certificate in this error belongs to the server; its text is long, and the
+	// reason stands at its end.
+	if v, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return clean("server certificate: " + v.Err.Error())
+	}
+	return clean(err.Error())
+}
+
+func timedOut(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}

@@ -1,0 +1,256 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// State is the state of an enrollment in an Answer.
+type State int
+
+const (
+	// Issued: the answer holds a certificate, still to be checked with CheckIssued.
+	Issued State = iota + 1
+	// Pending: the order waits; ask again with Poll.
+	Pending
+	// Rejected: the gateway ended the order without a certificate.
+	Rejected
+)
+
+// String returns the state in lower case.
+func (s State) String() string {
+	switch s {
+	case Issued:
+		return "issued"
+	case Pending:
+		return "pending"
+	case Rejected:
+		return "rejected"
+	}
+	return "no state"
+}
+
+// Enrollment is a request for a certificate.
+type Enrollment struct {
+	// CAID and ProfileID name the CA and profile; empty: the configured ones.
+	CAID, ProfileID string
+	// CSR is the request as it was parsed; its signature is taken as verified.
+	CSR *x509.CertificateRequest
+	// SubjectDN is the subject as RFC 2253 text; empty: that of the CSR. Not sent in
+	// the certctl dialect.
+	SubjectDN string
+	// SANs are the names to request; nil: those of the CSR. The certctl dialect sends
+	// every name with a text as a dNSName.
+	SANs []SAN
+	// Validity is how long the certificate shall be valid, in whole seconds; 0: as
+	// the profile says. Not sent in the certctl dialect.
+	Validity time.Duration
+}
+
+// Poll asks after a pending enrollment.
+type Poll struct {
+	// CAID names the CA; empty: the configured one.
+	CAID string
+	// TrackingID is Answer.TrackingID of the enrollment.
+	TrackingID string
+	// SubmittedAt is when the enrollment was sent. It begins Config.NotFoundGrace;
+	// the zero time is long ago.
+	SubmittedAt time.Time
+	// CSR, if known, tells the issued certificate from others in the same answer.
+	CSR *x509.CertificateRequest
+}
+
+// Answer is what the gateway said about an enrollment.
+type Answer struct {
+	State State
+	// TrackingID is the gateway's id of the order, if it gave one.
+	TrackingID string
+	// Status is the gateway's own word, at most 64 characters; it decides nothing.
+	Status string
+	// Certificate is the issued certificate's DER. It was not checked: CheckIssued
+	// says whether it is the one that was asked for.
+	Certificate []byte
+	// Chain is the DER of the certificates above, the issuer first. Empty where the
+	// gateway sent none and it could not be fetched (see Stats.ChainFailures).
+	Chain [][]byte
+	// HTTPStatus is the status of the answer.
+	HTTPStatus int
+	// RetryAfter is when the gateway wants to be asked again; 0: it does not say.
+	RetryAfter time.Duration
+	// Code and Message are the gateway's reason for Rejected, bounded and cleaned.
+	Code, Message string
+
+	leaf         *x509.Certificate
+	chainProblem string
+}
+
+// Enroll submits an enrollment, once. The error is an *Error; with any Fate but
+// Unknown and Unreadable the gateway did not take the order.
+func (c *Client) Enroll(ctx context.Context, e Enrollment) (Answer, error) {
+	if e.CAID == "" {
+		e.CAID = c.cfg.CAID
+	}
+	if e.ProfileID == "" {
+		e.ProfileID = c.cfg.ProfileID
+	}
+	if err := e.check(); err != nil {
+		return Answer{}, err
+	}
+	d, err := c.dialect(ctx, OpEnroll)
+	if err != nil {
+		return Answer{}, err
+	}
+	if d.name() == DialectCAGW && e.ProfileID == "" {
+		return Answer{}, invalid(OpEnroll, "profile_id", "is needed by the CA Gateway, and none is configured")
+	}
+	body, err := d.enrollment(e)
+	if err != nil {
+		return Answer{}, invalid(OpEnroll, "csr", err.Error())
+	}
+	q := call{
+		op: OpEnroll, method: http.MethodPost, body: body,
+		path: segments("certificate-authorities", e.CAID, "enrollments"),
+	}
+	return c.order(ctx, d, q, Poll{CAID: e.CAID, CSR: e.CSR})
+}
+
+// check finds bad input and fills in the CSR's names where none are given.
+func (e *Enrollment) check() error {
+	switch {
+	case strings.TrimSpace(e.CAID) == "":
+		return invalid(OpEnroll, "ca_id", "must not be empty")
+	case e.CSR == nil || len(e.CSR.Raw) == 0:
+		return invalid(OpEnroll, "csr", "is missing")
+	case e.Validity < 0 || e.Validity > 0 && e.Validity < time.Second:
+		return invalid(OpEnroll, "validity", "must be one second or more")
+	}
+	if e.SANs == nil {
+		var err error
+		if e.SANs, err = names(e.CSR.Extensions); err != nil {
+			return invalid(OpEnroll, "csr", err.Error())
+		}
+	}
+	for i, san := range e.SANs {
+		if problem := san.problem(); problem != "" {
+			return invalid(OpEnroll, "sans["+strconv.Itoa(i)+"]", problem)
+		}
+	}
+	return nil
+}
+
+// Poll asks for the state of a pending enrollment. The error is an *Error; NotFound
+// says that the gateway does not know the order.
+func (c *Client) Poll(ctx context.Context, p Poll) (Answer, error) {
+	if p.CAID == "" {
+		p.CAID = c.cfg.CAID
+	}
+	switch {
+	case strings.TrimSpace(p.CAID) == "":
+		return Answer{}, invalid(OpPoll, "ca_id", "must not be empty")
+	case strings.TrimSpace(p.TrackingID) == "":
+		return Answer{}, invalid(OpPoll, "tracking_id", "must not be empty")
+	}
+	d, err := c.dialect(ctx, OpPoll)
+	if err != nil {
+		return Answer{}, err
+	}
+	path := strings.NewReplacer("{caId}", segment(p.CAID), "{trackingId}", segment(p.TrackingID)).
+		Replace(strings.TrimLeft(c.cfg.PollPath, "/"))
+	return c.order(ctx, d, call{op: OpPoll, method: http.MethodGet, path: path}, p)
+}
+
+// order sends an enrollment or a poll and reads the answer.
+func (c *Client) order(ctx context.Context, d dialect, q call, p Poll) (Answer, error) {
+	r, err := c.send(ctx, q)
+	if err != nil {
+		return Answer{}, invalid(q.op, "ca_id", "makes no valid URL")
+	}
+	var o order
+	m, problem := meansNothing, ""
+	switch {
+	case r.success() && r.phase == phaseAnswered:
+		if o, err = d.order(r.body); err != nil {
+			problem = err.Error()
+			break
+		}
+		m = o.meaning(q.op, c.cfg.Words)
+		problem = map[meaning]string{
+			meansHollow:    "the answer promises a certificate and holds none",
+			meansUntracked: "the answer has no certificate and no id to ask by",
+		}[m]
+		// An error body may carry a status of its own; only a certificate outweighs it.
+		if m != meansIssued && m != meansRejected && readRefusal(r.body).given {
+			m = meansNothing
+		}
+	case q.op == OpPoll && r.status == http.StatusNotFound && c.young(p.SubmittedAt):
+		m = meansYoung
+	}
+	e, err := c.verdict(q.op, r, m, problem)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{
+		State: e.state, TrackingID: o.trackingID, Status: bound(o.status, maxCode),
+		HTTPStatus: r.status, RetryAfter: r.wait,
+	}
+	if a.TrackingID == "" {
+		a.TrackingID = p.TrackingID
+	}
+	switch a.State {
+	case Pending:
+		if r.success() {
+			c.noteWord(q.op, o.status)
+		}
+	case Rejected:
+		no := readRefusal(r.body)
+		a.Code, a.Message = no.code, no.message
+	case Issued:
+		c.complete(ctx, d, &a, o, p)
+	}
+	return a, nil
+}
+
+func (c *Client) young(submitted time.Time) bool {
+	return !submitted.IsZero() && c.cfg.NotFoundGrace > 0 && time.Since(submitted) < c.cfg.NotFoundGrace
+}
+
+// noteWord counts a status word that is in no list, and logs it the first time.
+func (c *Client) noteWord(op Op, word string) {
+	if hasWord(c.cfg.Words.Pending, word) {
+		return
+	}
+	if word = bound(word, maxCode); word == "" {
+		word = "(none)"
+	}
+	if c.words.add(wordKey(word)) {
+		c.log.Warn("gateway uses an unknown status word; it counts as pending", "op", string(op), "word", word)
+	}
+}
+
+// complete fills in the certificate and its chain.
+func (c *Client) complete(ctx context.Context, d dialect, a *Answer, o order, p Poll) {
+	leaf := 0
+	if p.CSR != nil {
+		// A bundle may begin at either end.
+		for i, cert := range o.certs {
+			if bytes.Equal(cert.RawSubjectPublicKeyInfo, p.CSR.RawSubjectPublicKeyInfo) {
+				leaf = i
+				break
+			}
+		}
+	}
+	a.leaf, a.Certificate, a.chainProblem = o.certs[leaf], o.certs[leaf].Raw, o.chainProblem
+	c.paddings.learn(p.CAID, o.serial, a.leaf.SerialNumber)
+	above := arrange(a.leaf, o.certs)
+	if len(above) == 0 && o.chainProblem == "" && d.name() == DialectCAGW {
+		above = c.chainOf(ctx, p.CAID, a.leaf)
+	}
+	for _, cert := range above {
+		a.Chain = append(a.Chain, cert.Raw)
+	}
+}

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"math/big"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Revocation asks for the revocation of a certificate. It is safe to repeat.
+type Revocation struct {
+	// CAID names the CA; empty: the configured one.
+	CAID string
+	// Serial is the certificate's serial number, positive.
+	Serial *big.Int
+	// Reason is one of the gateway's reasons in RFC 5280's spelling (keyCompromise);
+	// empty: unspecified.
+	Reason string
+	// Comment is kept by the gateway with the revocation. Not sent in the certctl
+	// dialect.
+	Comment string
+}
+
+// reasons are the revocation reasons that the gateway knows.
+var reasons = []string{
+	"unspecified", "keyCompromise", "caCompromise", "affiliationChanged",
+	"superseded", "cessationOfOperation", "certificateHold", "privilegeWithdrawn",
+}
+
+// Revoke revokes a certificate. A nil error says that the gateway took the
+// revocation or that the certificate was revoked before; any other is an *Error.
+func (c *Client) Revoke(ctx context.Context, r Revocation) error {
+	if r.CAID == "" {
+		r.CAID = c.cfg.CAID
+	}
+	switch r.Reason {
+	case "":
+		r.Reason = "unspecified"
+	case "cACompromise": // as the ASN.1 module of RFC 5280 spells it
+		r.Reason = "caCompromise"
+	}
+	switch {
+	case strings.TrimSpace(r.CAID) == "":
+		return invalid(OpRevoke, "ca_id", "must not be empty")
+	case r.Serial == nil || r.Serial.Sign() <= 0:
+		return invalid(OpRevoke, "serial", "must be a positive number")
+	case !slices.Contains(reasons, r.Reason):
+		return invalid(OpRevoke, "reason", "unknown; one of "+strings.Join(reasons, ", "))
+	}
+	d, err := c.dialect(ctx, OpRevoke)
+	if err != nil {
+		return err
+	}
+	for _, serial := range d.serials(r.Serial, c.paddings.of(r.CAID)) {
+		if err = c.revoke(ctx, d, r, serial); !isNotFound(err) {
+			break
+		}
+	}
+	return err
+}
+
+// isNotFound reports whether the gateway refused because it knows no such serial.
+func isNotFound(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.HTTPStatus == http.StatusNotFound
+}
+
+func (c *Client) revoke(ctx context.Context, d dialect, r Revocation, serial string) error {
+	method, verb, body := d.revocation(r)
+	got, err := c.send(ctx, call{
+		op: OpRevoke, method: method, body: body,
+		path: segments("certificate-authorities", r.CAID, "certificates", serial, verb),
+	})
+	if err != nil {
+		return invalid(OpRevoke, "ca_id", "makes no valid URL")
+	}
+	m, problem := meansNothing, ""
+	if got.success() && got.phase == phaseAnswered && !readRefusal(got.body).given {
+		word, err := d.action(got.body)
+		switch {
+		case err != nil:
+			problem = err.Error()
+		case hasWord(c.cfg.Words.Rejected, word):
+			m, problem = meansRejected, clean("the gateway answered "+word)
+		default:
+			m = meansDone
+		}
+	}
+	_, err = c.verdict(OpRevoke, got, m, problem)
+	return err
+}

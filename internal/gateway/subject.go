@@ -1,0 +1,86 @@
+package gateway
+
+import (
+	"encoding/asn1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// attributeNames are the attributes with a name in RFC 2253, and the two more that
+// the common directory libraries read. Others are written as OID and hex.
+var attributeNames = map[string]string{
+	"2.5.4.3":                    "CN",
+	"2.5.4.5":                    "SERIALNUMBER",
+	"2.5.4.6":                    "C",
+	"2.5.4.7":                    "L",
+	"2.5.4.8":                    "ST",
+	"2.5.4.9":                    "STREET",
+	"2.5.4.10":                   "O",
+	"2.5.4.11":                   "OU",
+	"2.5.4.17":                   "POSTALCODE",
+	"0.9.2342.19200300.100.1.1":  "UID",
+	"0.9.2342.19200300.100.1.25": "DC",
+}
+
+// distinguishedName writes a DER name as RFC 2253 does: last attribute first. The
+// order in the DER is kept, which pkix.Name would lose. An empty name is "".
+func distinguishedName(der []byte) (string, error) {
+	var rdns []asn1.RawValue
+	if rest, err := asn1.Unmarshal(der, &rdns); err != nil || len(rest) > 0 {
+		return "", errors.New("subject cannot be parsed")
+	}
+	parts := make([]string, 0, len(rdns))
+	for i := len(rdns) - 1; i >= 0; i-- {
+		part, err := relativeName(rdns[i])
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ","), nil
+}
+
+func relativeName(set asn1.RawValue) (string, error) {
+	var parts []string
+	for rest := set.Bytes; len(rest) > 0; {
+		var attr struct {
+			Type  asn1.ObjectIdentifier
+			Value asn1.RawValue
+		}
+		var err error
+		if rest, err = asn1.Unmarshal(rest, &attr); err != nil {
+			return "", errors.New("subject cannot be parsed")
+		}
+		parts = append(parts, attribute(attr.Type, attr.Value))
+	}
+	return strings.Join(parts, "+"), nil
+}
+
+func attribute(oid asn1.ObjectIdentifier, value asn1.RawValue) string {
+	if name, ok := attributeNames[oid.String()]; ok {
+		var s string
+		if _, err := asn1.Unmarshal(value.FullBytes, &s); err == nil {
+			return name + "=" + escapeValue(s)
+		}
+	}
+	return oid.String() + "=#" + hex.EncodeToString(value.FullBytes)
+}
+
+// escapeValue escapes an attribute value (RFC 2253, 2.4).
+func escapeValue(s string) string {
+	var b strings.Builder
+	last := len(s) - 1
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == 0 || c == '\r' || c == '\n':
+			fmt.Fprintf(&b, `\%02X`, c)
+			continue
+		case strings.IndexByte(`,+"\<>;=`, c) >= 0, c == ' ' && (i == 0 || i == last), c == '#' && i == 0:
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
