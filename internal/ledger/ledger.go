@@ -1,0 +1,179 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+var (
+	// ErrConflict says that the record changed, or came to be, since it was
+	// read. Nothing was written.
+	ErrConflict = errors.New("the ledger record was changed by another writer")
+	// ErrNoRecord says that the ledger does not know the order.
+	ErrNoRecord = errors.New("the ledger does not know the order")
+)
+
+// attempts bounds how often one write is sent while its fate is unknown; tryWait
+// is how long each waits for its acknowledgement.
+const (
+	attempts = 4
+	tryWait  = 3 * time.Second
+)
+
+// Ledger reads and writes order records. It is safe for concurrent use.
+type Ledger struct {
+	js     jetstream.JetStream
+	bucket string
+}
+
+// New returns the ledger in bucket. It does not touch the server.
+func New(js jetstream.JetStream, bucket string) *Ledger {
+	return &Ledger{js: js, bucket: bucket}
+}
+
+func (l *Ledger) stream() string         { return "KV_" + l.bucket }
+func (l *Ledger) subject(key Key) string { return "$KV." + l.bucket + "." + key.String() }
+
+// Get reads a record from the leader of the bucket. It returns ErrNoRecord when
+// there is none.
+func (l *Ledger) Get(ctx context.Context, key Key) (*Record, error) {
+	m, err := streams.Last(ctx, l.js, l.stream(), l.subject(key))
+	switch {
+	case errors.Is(err, streams.ErrNoMessage):
+		return nil, ErrNoRecord
+	case err != nil:
+		return nil, fmt.Errorf("reading the ledger record of %s: %w", key, err)
+	case m.Header.Get("KV-Operation") != "":
+		// A record that somebody deleted by hand: the revision still counts.
+		return nil, ErrNoRecord
+	}
+	return Decode(key, m.Sequence, m.Data)
+}
+
+// Create writes the first record of key. It returns ErrConflict when the ledger
+// knows the order already.
+func (l *Ledger) Create(ctx context.Context, key Key, r *Record) error {
+	r.key, r.revision = key, 0
+	return l.write(ctx, r)
+}
+
+// Update writes r over the revision that it was read or written as. It returns
+// ErrConflict when that is no longer the last one.
+func (l *Ledger) Update(ctx context.Context, r *Record) error {
+	return l.write(ctx, r)
+}
+
+// write sends one compare-and-set. An acknowledgement that does not come leaves
+// the fate of the write unknown: it is sent again with the same nonce, and a
+// conflict is looked at before it is believed.
+func (l *Ledger) write(ctx context.Context, r *Record) error {
+	r.Nonce, r.UpdatedAt = nuid.Next(), time.Now().UTC()
+	data, err := msgpack.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encoding the ledger record of %s: %w", r.key, err)
+	}
+	msg := &nats.Msg{Subject: l.subject(r.key), Data: data, Header: nats.Header{
+		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(r.revision, 10)},
+	}}
+	unknown := false
+	for range attempts {
+		try, cancel := context.WithTimeout(ctx, tryWait)
+		var ack *jetstream.PubAck
+		ack, err = l.js.PublishMsg(try, msg)
+		cancel()
+		switch {
+		case err == nil:
+			r.revision = ack.Sequence
+			return nil
+		case streams.IsConflict(err):
+			return l.conflict(ctx, r, unknown)
+		case ctx.Err() != nil:
+			return fmt.Errorf("writing the ledger record of %s: %w", r.key, context.Cause(ctx))
+		}
+		unknown = true
+		if streams.Trouble(err) != "" {
+			break
+		}
+	}
+	return fmt.Errorf("writing the ledger record of %s: %w", r.key, err)
+}
+
+// conflict tells our own earlier write, whose acknowledgement was lost, from
+// another's. A deleted record is no conflict with a create.
+func (l *Ledger) conflict(ctx context.Context, r *Record, unknown bool) error {
+	m, err := streams.Last(ctx, l.js, l.stream(), l.subject(r.key))
+	if err != nil {
+		if errors.Is(err, streams.ErrNoMessage) {
+			return ErrConflict
+		}
+		return fmt.Errorf("reading the ledger record of %s after a conflict: %w", r.key, err)
+	}
+	if m.Header.Get("KV-Operation") != "" && r.revision == 0 {
+		r.revision = m.Sequence
+		return l.write(ctx, r)
+	}
+	if !unknown {
+		return ErrConflict
+	}
+	stored, err := Decode(r.key, m.Sequence, m.Data)
+	if err != nil {
+		return err
+	}
+	if stored.Nonce != r.Nonce {
+		return ErrConflict
+	}
+	r.revision = m.Sequence
+	return nil
+}
+
+// All yields every record, in no order that matters, then stops. It reads
+// through an ephemeral consumer of its own, at the server's pace, and holds one
+// record at a time. A record that cannot be decoded is yielded as an error, and
+// reading goes on.
+func (l *Ledger) All(ctx context.Context) iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		kv, err := l.js.KeyValue(ctx, l.bucket)
+		if err != nil {
+			yield(nil, fmt.Errorf("opening the ledger %s: %w", l.bucket, err))
+			return
+		}
+		w, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
+		if err != nil {
+			yield(nil, fmt.Errorf("reading the ledger %s: %w", l.bucket, err))
+			return
+		}
+		defer w.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				yield(nil, context.Cause(ctx))
+				return
+			case e, ok := <-w.Updates():
+				if !ok || e == nil {
+					return
+				}
+				key, err := ParseKey(e.Key())
+				if err != nil {
+					if !yield(nil, fmt.Errorf("reading the ledger %s: %w", l.bucket, err)) {
+						return
+					}
+					continue
+				}
+				if !yield(Decode(key, e.Revision(), e.Value())) {
+					return
+				}
+			}
+		}
+	}
+}

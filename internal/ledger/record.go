@@ -1,0 +1,133 @@
+// Package ledger keeps one small record for each order in a key-value bucket:
+// the single place that says what became of an order, written by
+// compare-and-set only.
+//
+// A record moves open → parked → closed; a replay opens a closed record again.
+// The record decides, and every message on the bus is only a reason to look at
+// it: a request that finds its record closed is a duplicate, a wake-up that
+// finds its order closed is stale.
+package ledger
+
+import (
+	"fmt"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+// State is where an order stands.
+type State string
+
+// The states of an order.
+const (
+	Open   State = "open"   // a worker has begun; see Record.Posting for whether the gateway may know
+	Parked State = "parked" // the gateway has it and waits for approval; a slot wakes it up
+	Closed State = "closed" // its result is published
+)
+
+// Key names an order. Both parts are one subject token each.
+type Key struct{ Producer, ID string }
+
+// String returns the key as the bucket spells it.
+func (k Key) String() string { return k.Producer + "." + k.ID }
+
+// ParseKey splits a bucket key.
+func ParseKey(s string) (Key, error) {
+	producer, id, ok := strings.Cut(s, ".")
+	if !ok || !entrustbus.ValidToken(producer) || !entrustbus.ValidToken(id) {
+		return Key{}, fmt.Errorf("%q is not <producer>.<id>", s)
+	}
+	return Key{producer, id}, nil
+}
+
+// Record is what the ledger knows of one order. Times are UTC. A Record is not
+// safe for concurrent use.
+type Record struct {
+	State State           `msgpack:"state"`
+	Kind  entrustbus.Kind `msgpack:"kind"`
+	// Digest is entrustbus.Digest of the request, or the SHA-256 of its bytes
+	// where it could not be decoded.
+	Digest []byte `msgpack:"digest"`
+	// Replay is the generation in force, 0 for the request itself.
+	Replay int `msgpack:"replay,omitempty"`
+	// Nonce is fresh with each write. It lets a writer whose acknowledgement
+	// was lost recognise its own write.
+	Nonce string `msgpack:"nonce"`
+
+	// Worker holds an open order until Lease ends. Both are empty otherwise.
+	Worker string    `msgpack:"worker,omitempty"`
+	Lease  time.Time `msgpack:"lease,omitempty"`
+	// Posting is set before a call that may create something at the gateway,
+	// and cleared only when that call provably did not. A record left open with
+	// Posting set is an order of unknown fate.
+	Posting bool `msgpack:"posting,omitempty"`
+	// Submissions counts the enrollment calls that may have reached the gateway.
+	Submissions       int  `msgpack:"submissions,omitempty"`
+	PossibleDuplicate bool `msgpack:"possible_duplicate,omitempty"`
+	// Tries counts answers that decided nothing: revocations of unknown fate,
+	// and refusals of credentials that other calls were not refused.
+	Tries int `msgpack:"tries,omitempty"`
+
+	RequestedAt time.Time `msgpack:"requested_at"`
+	SubmittedAt time.Time `msgpack:"submitted_at,omitempty"`
+	UpdatedAt   time.Time `msgpack:"updated_at"`
+	Deadline    time.Time `msgpack:"deadline,omitempty"`
+	TrackingID  string    `msgpack:"tracking_id,omitempty"`
+	CAID        string    `msgpack:"ca_id,omitempty"`
+
+	// Request is the request as it came, kept while the order is parked: with
+	// it the ledger alone can park the order again.
+	Request *Request `msgpack:"request,omitempty"`
+	// Answer is an encoded result that could not be published yet. It is kept
+	// so that an answer of the gateway survives a full result stream.
+	Answer []byte `msgpack:"answer,omitempty"`
+
+	Outcome entrustbus.Outcome `msgpack:"outcome,omitempty"`
+	Serial  string             `msgpack:"serial,omitempty"`
+
+	key      Key
+	revision uint64
+}
+
+// Key returns the order the record belongs to.
+func (r *Record) Key() Key { return r.key }
+
+// Revision returns the sequence of the stored record, 0 before the first write.
+func (r *Record) Revision() uint64 { return r.revision }
+
+// LeaseLive reports whether another worker may still be at the order.
+func (r *Record) LeaseLive(now time.Time) bool { return r.State == Open && now.Before(r.Lease) }
+
+// Request is a request as it was published.
+type Request struct {
+	Subject string              `msgpack:"subject"`
+	Header  map[string][]string `msgpack:"header,omitempty"`
+	Body    []byte              `msgpack:"body"`
+}
+
+// Get returns the first value of a header, or "".
+func (r *Request) Get(header string) string {
+	if v := nats.Header(r.Header).Values(header); len(v) > 0 {
+		return v[0]
+	}
+	// A client of another language may have canonicalised the name.
+	if v := r.Header[textproto.CanonicalMIMEHeaderKey(header)]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Decode reads a stored record.
+func Decode(key Key, revision uint64, data []byte) (*Record, error) {
+	r := new(Record)
+	if err := msgpack.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("decoding the ledger record of %s: %w", key, err)
+	}
+	r.key, r.revision = key, revision
+	return r, nil
+}

@@ -1,0 +1,59 @@
+package parking
+
+import (
+	"context"
+	"iter"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// Found is one parked order as a scan met it: an armed slot, or a due message
+// that waits for a worker.
+type Found struct {
+	*Slot
+	Fired bool
+}
+
+// All yields every slot and due message, once over. It reads the stream forward
+// without a consumer: an order that fires, or is parked again, meanwhile moves
+// ahead of the scan and is met there. It holds one batch at a time. A message
+// that is no slot is yielded as an error, and the scan goes on; an error of the
+// server ends it.
+func (l *Lot) All(ctx context.Context) iter.Seq2[Found, error] {
+	due, _, _ := strings.Cut(l.subjects.DueFilter(), "*")
+	return func(yield func(Found, error) bool) {
+		for m, err := range streams.Scan(ctx, l.js, l.stream, ">") {
+			if err != nil {
+				yield(Found{}, err)
+				return
+			}
+			s, err := parse(l.subjects, m.Subject, m.Header, m.Data)
+			if err != nil {
+				if !yield(Found{}, err) {
+					return
+				}
+				continue
+			}
+			s.Sequence = m.Sequence
+			if !yield(Found{Slot: s, Fired: strings.HasPrefix(m.Subject, due)}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Rescue arms a slot again whose time has passed without a wake-up, as a fire
+// that could not be stored leaves it. It does so only where the slot is still
+// the one that was read; a change means that somebody looked after it, and
+// Rescue returns false.
+func (l *Lot) Rescue(ctx context.Context, s *Slot) (bool, error) {
+	_, err := l.js.PublishMsg(ctx, s.message(l.subjects), jetstream.WithExpectStream(l.stream),
+		jetstream.WithExpectLastSequencePerSubject(s.Sequence))
+	if streams.IsConflict(err) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,90 @@
+package streams
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrNoMessage is returned by Last when the subject holds no message.
+var ErrNoMessage = errors.New("no message on the subject")
+
+// Message is one stored message as the leader of its stream knows it.
+type Message struct {
+	Sequence uint64
+	Time     time.Time
+	Subject  string
+	Header   nats.Header
+	Data     []byte
+}
+
+// Last reads the last message on subject from the leader of stream.
+//
+// nats.go reads by direct get wherever a stream allows it, and a direct get may
+// be answered by a replica that lags behind. What decides about an effect is
+// read here instead: the API request goes to the leader alone, and answers with
+// what the leader has applied. It returns ErrNoMessage when there is none. Safe
+// for concurrent use.
+func Last(ctx context.Context, js jetstream.JetStream, stream, subject string) (*Message, error) {
+	query, err := json.Marshal(struct {
+		Last string `json:"last_by_subj"`
+	}{subject})
+	if err != nil {
+		return nil, fmt.Errorf("encoding a read of %s: %w", subject, err)
+	}
+	answer, err := js.Conn().RequestWithContext(ctx, apiSubject(js, "STREAM.MSG.GET."+stream), query)
+	if err != nil {
+		return nil, fmt.Errorf("reading the last message on %s: %w", subject, err)
+	}
+	var body struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Time     time.Time `json:"time"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(answer.Data, &body); err != nil {
+		return nil, fmt.Errorf("decoding the last message on %s: %w", subject, err)
+	}
+	if body.Error != nil {
+		if body.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			return nil, ErrNoMessage
+		}
+		return nil, fmt.Errorf("reading the last message on %s: %w", subject, body.Error)
+	}
+	if body.Message == nil {
+		return nil, fmt.Errorf("reading the last message on %s: the answer holds neither message nor error", subject)
+	}
+	m := &Message{
+		Sequence: body.Message.Sequence,
+		Time:     body.Message.Time,
+		Subject:  body.Message.Subject,
+		Data:     body.Message.Data,
+	}
+	if len(body.Message.Header) > 0 {
+		if m.Header, err = nats.DecodeHeadersMsg(body.Message.Header); err != nil {
+			return nil, fmt.Errorf("decoding the headers of the last message on %s: %w", subject, err)
+		}
+	}
+	return m, nil
+}
+
+// apiSubject puts the API prefix or domain of js in front of an API verb.
+func apiSubject(js jetstream.JetStream, verb string) string {
+	switch o := js.Options(); {
+	case o.APIPrefix != "":
+		return o.APIPrefix + "." + verb
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API." + verb
+	default:
+		return "$JS.API." + verb
+	}
+}

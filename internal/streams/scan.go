@@ -1,0 +1,103 @@
+package streams
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// scanBatch is how many messages one request of Scan asks for; scanQuiet is how
+// long it waits for the next of them.
+const (
+	scanBatch = 512
+	scanQuiet = 10 * time.Second
+)
+
+// Scan yields the messages of a stream whose subject matches filter, in order
+// of their sequence and without a consumer, so that it can read a work queue
+// without taking anything from it. It reads by batched direct get (ADR-31): any
+// replica may answer, so a message that a leader has only just stored may be
+// missed. The stream must allow direct gets. It holds one batch at a time, and
+// stops after yielding an error.
+func Scan(ctx context.Context, js jetstream.JetStream, stream, filter string) iter.Seq2[*Message, error] {
+	return func(yield func(*Message, error) bool) {
+		for next := uint64(1); next > 0; {
+			from := next
+			next = 0
+			for m, err := range batch(ctx, js, stream, filter, from) {
+				if !yield(m, err) || err != nil {
+					return
+				}
+				next = m.Sequence + 1
+			}
+		}
+	}
+}
+
+// batch yields one batch of messages from a sequence on.
+func batch(ctx context.Context, js jetstream.JetStream, stream, filter string, from uint64) iter.Seq2[*Message, error] {
+	return func(yield func(*Message, error) bool) {
+		query, err := json.Marshal(struct {
+			Seq   uint64 `json:"seq"`
+			Next  string `json:"next_by_subj"`
+			Batch int    `json:"batch"`
+		}{from, filter, scanBatch})
+		if err != nil {
+			yield(nil, fmt.Errorf("encoding a read of %s: %w", stream, err))
+			return
+		}
+		nc := js.Conn()
+		inbox := nc.NewInbox()
+		sub, err := nc.SubscribeSync(inbox)
+		if err != nil {
+			yield(nil, fmt.Errorf("reading the stream %s: %w", stream, err))
+			return
+		}
+		defer sub.Unsubscribe()
+		if err := nc.PublishRequest(apiSubject(js, "DIRECT.GET."+stream), inbox, query); err != nil {
+			yield(nil, fmt.Errorf("reading the stream %s: %w", stream, err))
+			return
+		}
+		for {
+			quiet, cancel := context.WithTimeout(ctx, scanQuiet)
+			msg, err := sub.NextMsgWithContext(quiet)
+			cancel()
+			if err != nil {
+				yield(nil, fmt.Errorf("reading the stream %s: %w", stream, err))
+				return
+			}
+			switch status := msg.Header.Get("Status"); status {
+			case "":
+			case "204", "404": // end of the batch; nothing there
+				return
+			default:
+				yield(nil, fmt.Errorf("reading the stream %s: status %s %s", stream, status, msg.Header.Get("Description")))
+				return
+			}
+			m, err := direct(msg)
+			if !yield(m, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// direct reads one answer of a direct get. The server adds its own headers to
+// those of the message.
+func direct(msg *nats.Msg) (*Message, error) {
+	m := &Message{Subject: msg.Header.Get(jetstream.SubjectHeader), Header: msg.Header, Data: msg.Data}
+	var err error
+	if m.Sequence, err = strconv.ParseUint(msg.Header.Get(jetstream.SequenceHeader), 10, 64); err != nil {
+		return nil, fmt.Errorf("reading the sequence of a message on %s: %w", m.Subject, err)
+	}
+	if m.Time, err = time.Parse(time.RFC3339Nano, msg.Header.Get(jetstream.TimeStampHeaer)); err != nil {
+		return nil, fmt.Errorf("reading the time of a message on %s: %w", m.Subject, err)
+	}
+	return m, nil
+}
