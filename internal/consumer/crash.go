@@ -1,0 +1,59 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+)
+
+var errLethal = errors.New("workers died of this message again and again")
+
+// crashed ends a message that killed its workers, without decoding its body:
+// that may be what they died of.
+func (w *Worker) crashed(ctx context.Context, d *delivery) error {
+	header := d.msg.Headers()
+	o := &order{
+		raw:         &ledger.Request{Subject: d.msg.Subject(), Header: header, Body: d.msg.Data()},
+		requestedAt: d.published, deliveries: d.deliveries,
+	}
+	if slot, err := w.lot.Due(d.msg.Subject(), header, d.msg.Data()); err == nil {
+		o.key, o.kind, o.replay, o.raw = slot.Key, slot.Kind, slot.Replay, slot.Request
+	} else if o.key.Producer, o.kind, err = w.subjects.ParseRequest(d.msg.Subject()); err == nil {
+		if key, ok := addressOf(header.Get(nats.MsgIdHdr), o.key.Producer); ok {
+			o.key = key
+		}
+	}
+	w.log.ErrorContext(ctx, "giving up on a message", o.logArgs("subject", d.msg.Subject(), "err", errLethal)...)
+	if o.key.ID == "" {
+		d.unrecorded = true
+		return w.bury(ctx, d, o, deadletter.Crashed, errLethal)
+	}
+	if enc, err := entrustbus.EncodingOf(o.raw.Get(entrustbus.HeaderContentType), o.raw.Body); err == nil {
+		o.encoding = enc
+	}
+	rec, err := w.ledger.Get(ctx, o.key)
+	switch {
+	case errors.Is(err, ledger.ErrNoRecord):
+		rec = &ledger.Record{State: ledger.Open, Kind: o.kind, Digest: []byte("crashed"), RequestedAt: d.published}
+		if err := w.ledger.Create(ctx, o.key, rec); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	case rec.State == ledger.Closed:
+		return nil
+	}
+	o.rec, o.replay = rec, rec.Replay
+	outcome := entrustbus.OutcomeFailed
+	if rec.Posting || rec.State == ledger.Parked {
+		outcome = entrustbus.OutcomeUnconfirmed // the gateway may have the order
+	}
+	r := o.result(outcome, &w.cfg)
+	r.Error = &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: "crashed", Message: errLethal.Error()}
+	return w.finish(ctx, o, r, deadletter.Crashed, errLethal.Error())
+}

@@ -1,0 +1,46 @@
+package consumer
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ackTimeout bounds one exchange with the server about a message in hand.
+const ackTimeout = 5 * time.Second
+
+// delivery is one message in hand.
+type delivery struct {
+	msg        jetstream.Msg
+	deliveries uint64    // this one included
+	sequence   uint64    // in its stream
+	stream     string    // name
+	published  time.Time // when the stream took it
+	// heldUntil is when the server may give the message to somebody else, in
+	// Unix nanoseconds. Only an extension that the server took moves it.
+	heldUntil atomic.Int64
+	// unrecorded says that no ledger record will tell a redelivery that this
+	// message is done with.
+	unrecorded bool
+}
+
+func newDelivery(msg jetstream.Msg, ackWait time.Duration) (*delivery, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, fmt.Errorf("reading the metadata of a message on %s: %w", msg.Subject(), err)
+	}
+	d := &delivery{
+		msg:        msg,
+		deliveries: meta.NumDelivered,
+		sequence:   meta.Sequence.Stream,
+		stream:     meta.Stream,
+		published:  meta.Timestamp.UTC(),
+	}
+	d.heldUntil.Store(time.Now().Add(ackWait).UnixNano())
+	return d, nil
+}
+
+// held reports whether the message is still ours to work on.
+func (d *delivery) held() bool { return time.Now().UnixNano() < d.heldUntil.Load() }

@@ -1,0 +1,87 @@
+// Package consumer is the life of a request: taken off the bus, brought to the
+// gateway, parked while people decide, and ended with one result.
+//
+// # Who is authoritative
+//
+// The ledger (package ledger) says what became of an order; it is written by
+// compare-and-set only. Everything on the bus is a reason to look at it: a
+// request that finds its record closed is a duplicate, a wake-up that finds its
+// order closed is stale. The result subject is written by compare-and-set too,
+// so that of two workers which end one order in the same moment only the first
+// is heard. Nothing that decides about an effect is read from a replica.
+//
+// # Life of an issue order
+//
+//	request ─ open ─▶ POST ─┬▶ issued ──────────────▶ check ─▶ finish
+//	                   ▲    ├▶ pending ─▶ parked ─▶ slot ─▶ ack
+//	                   │    │                        │ due
+//	                   │    │       ┌────────────────┘
+//	                   │    │       ▼
+//	                   │    │      GET ─┬▶ issued ───▶ check ─▶ finish
+//	                   │    │           ├▶ rejected ──────────▶ finish
+//	                   │    │           ├▶ pending ─▶ slot ─▶ ack
+//	                   │    │           └▶ pending at the deadline ─▶ finish expired
+//	                   │    ├▶ refused ─────────────────────────▶ finish failed
+//	                   │    ├▶ not taken for sure ─▶ wait at the gate ─▶ POST, same submission
+//	                   │    └▶ unknown ─▶ settle ─▶ look up ─┬▶ found ─▶ check ─▶ finish
+//	                   │                                     └▶ not found, or cannot look
+//	                   └──────────── resubmit ◀──────────────────┴──▶ hold ─▶ finish unconfirmed
+//
+// finish is: dead letter (where there is one) ─▶ result ─▶ ledger closed ─▶ slot
+// removed ─▶ ack. The states of a record are open (with Posting set while a call
+// that creates something may be under way), parked and closed. A replay opens a
+// closed record again under the next generation; one whose order the gateway
+// already has (expired, unconfirmed or cancelled with a tracking id) goes to
+// parked and is never submitted again.
+//
+// # What a death leaves, and what the next delivery does
+//
+// Every row is an edge at which a test kills the worker.
+//
+//	died after                      next delivery finds      and does
+//	fetch                           no record                the first attempt
+//	record open, Posting            open, lease live         waits for the lease's end: slow is not dead
+//	                                open, lease over         looks at the result subject, then reconciles
+//	gateway refused to take it,     open, Posting            the same; nothing is lost by asking
+//	not recorded
+//	not taken, recorded             open, not Posting        takes it over, same submission count
+//	gateway answered                open, Posting            reconciles: adopts, resubmits or holds
+//	answer kept in the ledger       open, Answer             publishes the kept result
+//	record parked                   parked, no slot          arms the slot, acks
+//	slot armed                      parked, slot             acks
+//	GET answered                    parked                   asks again
+//	slot armed again, due not       parked                   asks again; the two wake-ups meet in one slot
+//	acked
+//	dead letter published           open or parked           repeats the end; the letter's id makes it one
+//	result published                open or parked, result   closes, acks
+//	closed                          closed                   acks (a due: stale, acks)
+//	slot removed                    closed                   acks
+//
+// The ledger is written before the slot. A record that says parked holds the
+// request itself, so that a lost slot costs a wait and never the order; a slot
+// holds it too, so that a lost ledger is restored from the slots. Revocations
+// may be repeated, so a death costs them only another call.
+//
+// A cancellation publishes the order's result `cancelled`, then closes its
+// record, then removes its slot, then publishes its own result. A poll that is
+// under way meets the first of these and reports the late certificate in the
+// log; a track request fetches it.
+//
+// # Messages and the server
+//
+// Only settle.go answers the server. The table there says what each outcome of
+// a handler becomes. Consumers have no MaxDeliver and no BackOff: nothing is
+// ever dropped by the server. AckWait covers the pause between two heartbeats;
+// what is in hand is extended at a third of it, and a message that was given to
+// somebody else meanwhile is told by its record. A message that is delivered
+// more than three times is counted in the control bucket before each try, and
+// ends as a dead letter `crashed` when three of them ended without a word.
+//
+// # The gateway's trouble
+//
+// Calls pass a gate. It shuts after five calls in a row that the gateway did
+// not answer, at once when it refuses our credentials, and until an instant
+// that the gateway asked for, which the fleet shares through the control bucket.
+// While it is shut, lanes do not fetch, messages in hand stay in hand, and a
+// prober asks for the CA until it is answered.
+package consumer

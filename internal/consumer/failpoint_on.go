@@ -1,0 +1,35 @@
+//go:build failpoints
+
+package consumer
+
+import (
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+)
+
+// dying counts how often the process came by the edge that it is to die at.
+var dying = struct {
+	sync.Mutex
+	passes int
+}{}
+
+// edge kills the process, as SIGKILL does, when it comes by the edge that
+// ENTRUST_WORKER_DIE_AT names for the ENTRUST_WORKER_DIE_PASS-th time (default
+// the first).
+func edge(name string) {
+	if os.Getenv("ENTRUST_WORKER_DIE_AT") != name {
+		return
+	}
+	pass, err := strconv.Atoi(os.Getenv("ENTRUST_WORKER_DIE_PASS"))
+	if err != nil {
+		pass = 1
+	}
+	dying.Lock()
+	defer dying.Unlock()
+	if dying.passes++; dying.passes == pass {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+}

@@ -1,0 +1,294 @@
+package consumer
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/parking"
+)
+
+// lostReply is the code of a result whose order has an unknown fate.
+const lostReply = "lost_reply"
+
+// issue handles an issue request.
+func (w *Worker) issue(ctx context.Context, d *delivery, o *order, q *entrustbus.Issue) error {
+	enrollment, err := enrollmentOf(q)
+	if err != nil {
+		return w.refuse(ctx, d, o, err)
+	}
+	// The gate comes before the ledger: what waits for the gateway has no
+	// record that says it may have been submitted.
+	if err := w.gate.pass(ctx, false); err != nil {
+		return err
+	}
+	if !d.held() {
+		return later(0, errors.New("the message was given to somebody else while it waited"))
+	}
+	first := w.firstRecord(o, true)
+	verdict, err := w.claim(ctx, d, o, first)
+	if err != nil {
+		return err
+	}
+	switch verdict {
+	case settled:
+		return nil
+	case resume:
+		return w.await(ctx, o, o.rec.TrackingID, q.PollMaxWaitSeconds, 0)
+	case unconfirmed:
+		return w.reconcile(ctx, o, enrollment, lostReply, "a worker ended before it saw the gateway's answer")
+	}
+	return w.submit(ctx, o, enrollment)
+}
+
+// submit calls the gateway, and again as long as it provably did not take the
+// order. The record says Posting on entry, and whenever a call may be under way.
+func (w *Worker) submit(ctx context.Context, o *order, e gateway.Enrollment) error {
+	pause := backoff{first: 200 * time.Millisecond, max: 5 * time.Second}
+	for refusals := 0; ; {
+		// A slow write may have used up the lease that covers the call.
+		if time.Until(o.rec.Lease) < w.cfg.EnrollTimeout {
+			o.rec.Lease = time.Now().UTC().Add(w.cfg.EnrollTimeout + leaseMargin)
+			if err := w.update(ctx, o, "renewing a lease"); err != nil {
+				return err
+			}
+		}
+		call, cancel := context.WithDeadline(ctx, o.rec.Lease)
+		answer, err := w.gw.Enroll(call, e)
+		cancel()
+		edge("answered")
+		w.observe(ctx, err)
+		switch gateway.FateOf(err) {
+		case 0:
+			return w.enrolled(ctx, o, answer)
+		case gateway.Refused, gateway.NotFound:
+			return w.refused(ctx, o, err)
+		case gateway.NotAccepted, gateway.Throttled, gateway.Unauthorized:
+			if refusals++; refusals >= patience(err) {
+				return w.setAside(ctx, o, err)
+			}
+			if err := w.wait(ctx, o, pause.next()); err != nil {
+				return err
+			}
+		default:
+			if gateway.FateOf(err) == gateway.Unreadable {
+				return w.reconcile(ctx, o, e, "unreadable_answer", err.Error())
+			}
+			return w.reconcile(ctx, o, e, lostReply, err.Error())
+		}
+	}
+}
+
+// wait records that the gateway did not take the order, waits at the gate, and
+// records that another call begins. A death in between finds no call under way.
+func (w *Worker) wait(ctx context.Context, o *order, pause time.Duration) error {
+	o.rec.Posting = false
+	if err := w.update(ctx, o, "recording that the gateway did not take an order"); err != nil {
+		return err
+	}
+	edge("not-taken")
+	err := sleep(ctx, pause)
+	if err == nil {
+		err = w.gate.pass(ctx, false)
+	}
+	if err != nil {
+		return w.release(ctx, o, err)
+	}
+	first := w.firstRecord(o, true)
+	o.rec.Posting, o.rec.Lease, o.rec.SubmittedAt = true, first.Lease, first.SubmittedAt
+	return w.update(ctx, o, "opening a ledger record again")
+}
+
+// release ends the lease of an order that goes back to the stream, so that
+// nobody has to wait for it.
+func (w *Worker) release(ctx context.Context, o *order, why error) error {
+	o.rec.Worker, o.rec.Lease = "", time.Time{}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+	defer cancel()
+	if err := w.ledger.Update(ctx, o.rec); err != nil {
+		w.log.DebugContext(ctx, "releasing an order; its lease ends by itself", o.logArgs("err", err)...)
+	}
+	return why
+}
+
+// setAside hands an order back for a while that the gateway does not take
+// although it takes others, so that it keeps no slot.
+func (w *Worker) setAside(ctx context.Context, o *order, why error) error {
+	o.rec.Posting = false
+	o.rec.Tries++
+	wait := w.cfg.Schedule.Wait(o.rec.Tries)
+	w.log.WarnContext(ctx, "the gateway does not take this order; it waits", o.logArgs("attempt", o.rec.Tries, "wait", wait, "err", why)...)
+	o.rec.Worker, o.rec.Lease = "", time.Time{}
+	if err := w.update(ctx, o, "setting an order aside"); err != nil {
+		return err
+	}
+	return later(wait, why)
+}
+
+// enrolled handles the gateway's answer to a submission.
+func (w *Worker) enrolled(ctx context.Context, o *order, a gateway.Answer) error {
+	switch a.State {
+	case gateway.Issued:
+		o.rec.TrackingID = a.TrackingID
+		return w.issued(ctx, o, a)
+	case gateway.Rejected:
+		o.rec.TrackingID = a.TrackingID
+		return w.rejected(ctx, o, a)
+	default:
+		q := o.request.(*entrustbus.Issue)
+		return w.await(ctx, o, a.TrackingID, q.PollMaxWaitSeconds, a.RetryAfter)
+	}
+}
+
+// await parks an order that the gateway has. The ledger is written first: from
+// then on a death costs at most the slot, which the redelivered request, or the
+// watchdog, arms again.
+func (w *Worker) await(ctx context.Context, o *order, trackingID string, waitSeconds int64, retryAfter time.Duration) error {
+	now := time.Now().UTC()
+	r := o.rec
+	r.State, r.TrackingID, r.Request = ledger.Parked, trackingID, o.raw
+	r.Worker, r.Lease, r.Posting = "", time.Time{}, false
+	r.Deadline = now.Add(cmp.Or(time.Duration(waitSeconds)*time.Second, w.cfg.MaxWait))
+	if err := w.update(ctx, o, "recording that an order is parked"); err != nil {
+		w.log.ErrorContext(ctx, "an accepted order could not be recorded", o.logArgs("err", err)...)
+		return err
+	}
+	edge("parked")
+	if err := w.arm(ctx, o, 0, retryAfter); err != nil {
+		return err
+	}
+	w.metrics.parked()
+	return nil
+}
+
+// arm gives the order a slot for its next poll, after attempt polls.
+func (w *Worker) arm(ctx context.Context, o *order, attempt int, retryAfter time.Duration) error {
+	now := time.Now().UTC()
+	at, _ := w.cfg.Schedule.NextAt(attempt, now, o.rec.Deadline, retryAfter, rand.Float64())
+	slot := &parking.Slot{
+		Key: o.key, Kind: o.kind, Due: at, Deadline: o.rec.Deadline, Attempt: attempt,
+		TrackingID: o.rec.TrackingID, Replay: o.rec.Replay, Request: o.raw,
+	}
+	if err := w.persist(ctx, "parking an order", func(ctx context.Context) error { return w.lot.Arm(ctx, slot) }); err != nil {
+		return err
+	}
+	edge("armed")
+	w.log.InfoContext(ctx, "parked", o.logArgs("attempt", attempt, "wait", at.Sub(now).Round(time.Millisecond))...)
+	return nil
+}
+
+// issued checks what the gateway issued and ends the order with it.
+func (w *Worker) issued(ctx context.Context, o *order, a gateway.Answer) error {
+	want, err := expectationOf(o.request)
+	if err != nil {
+		return err
+	}
+	cert, err := gateway.CheckIssued(a, want)
+	if err != nil {
+		serial := ""
+		if m, ok := errors.AsType[*gateway.MismatchError](err); ok {
+			serial = m.Serial
+		}
+		w.log.ErrorContext(ctx, "the gateway issued a wrong certificate: revoke it", o.logArgs("serial", serial, "err", err)...)
+		r := o.failed(&w.cfg, entrustbus.ClassOther, "wrong_certificate", err.Error())
+		r.Serial = serial
+		return w.finish(ctx, o, r, deadletter.WrongCertificate, err.Error())
+	}
+	r := o.result(entrustbus.OutcomeIssued, &w.cfg)
+	describe(r, cert, a.Chain)
+	return w.finish(ctx, o, r, "", "")
+}
+
+// rejected ends an order that an approver, or the CA, declined.
+func (w *Worker) rejected(ctx context.Context, o *order, a gateway.Answer) error {
+	r := o.result(entrustbus.OutcomeRejected, &w.cfg)
+	r.Error = &entrustbus.ResultError{
+		Class: entrustbus.ClassOther, Code: cmp.Or(a.Code, a.Status, "rejected"),
+		Message: cmp.Or(a.Message, "the gateway rejected the order"), HTTPStatus: a.HTTPStatus,
+	}
+	return w.finish(ctx, o, r, deadletter.Rejected, r.Error.Message)
+}
+
+// refused ends an order that the gateway refused for good.
+func (w *Worker) refused(ctx context.Context, o *order, err error) error {
+	r := o.failed(&w.cfg, entrustbus.ClassOther, "", err.Error())
+	if e, ok := errors.AsType[*gateway.Error](err); ok {
+		r.Error = resultError(e)
+	}
+	return w.finish(ctx, o, r, deadletter.Rejected, err.Error())
+}
+
+// observe tells the gate, the fleet and the metrics how a call ended.
+func (w *Worker) observe(ctx context.Context, err error) {
+	w.gate.report(err)
+	if err == nil {
+		return
+	}
+	if e, ok := errors.AsType[*gateway.Error](err); ok {
+		w.metrics.gatewayError(e.Class)
+		if wait := e.RetryAfter; wait > 0 || e.Fate == gateway.Throttled {
+			wait = max(wait, time.Second)
+			w.log.WarnContext(ctx, "the gateway asked for a pause", "wait", wait, "err", err)
+			if err := w.fleet.hold(ctx, wait); err != nil {
+				w.log.WarnContext(ctx, "only this worker pauses", "err", err)
+			}
+		}
+	}
+}
+
+// enrollmentOf makes the gateway's enrollment of a request.
+func enrollmentOf(q *entrustbus.Issue) (gateway.Enrollment, error) {
+	csr, err := q.CertificateRequest()
+	if err != nil {
+		return gateway.Enrollment{}, err
+	}
+	e := gateway.Enrollment{
+		CAID: q.CAID, ProfileID: q.ProfileID, CSR: csr, SubjectDN: q.SubjectDN,
+		Validity: time.Duration(q.ValiditySeconds) * time.Second,
+	}
+	e.SANs, err = sansOf(q)
+	return e, err
+}
+
+func sansOf(q *entrustbus.Issue) ([]gateway.SAN, error) {
+	names, err := q.Names()
+	if err != nil {
+		return nil, err
+	}
+	sans := make([]gateway.SAN, len(names))
+	for i, n := range names {
+		sans[i] = gateway.SAN{Type: string(n.Type), Value: n.Value, DER: n.DER}
+	}
+	return sans, nil
+}
+
+// expectationOf says what a certificate must be to be published as issued. A
+// track request without a CSR can only be held to form and validity.
+func expectationOf(r entrustbus.Request) (gateway.Expectation, error) {
+	want := gateway.Expectation{Now: time.Now()}
+	var csr *x509.CertificateRequest
+	var err error
+	switch q := r.(type) {
+	case *entrustbus.Issue:
+		if csr, err = q.CertificateRequest(); err == nil {
+			want.SANs, err = sansOf(q)
+		}
+	case *entrustbus.Track:
+		csr, err = q.CertificateRequest()
+	}
+	if err != nil {
+		return want, fmt.Errorf("reading what was asked for: %w", err)
+	}
+	if csr != nil {
+		want.SPKI = csr.RawSubjectPublicKeyInfo
+	}
+	return want, nil
+}

@@ -1,0 +1,222 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// fetchWait bounds one pull. It is short, so that a stop never leaves a pull
+// behind that the server would still answer; an idle lane costs one small
+// request in that time.
+const fetchWait = 2 * time.Second
+
+// lane is one consumer with a concurrency of its own, so that a backlog in one
+// never delays another.
+type lane struct {
+	name     string // label of metrics and logs
+	stream   string
+	consumer string
+	// slots bounds the messages in hand. A lane fetches no more than it can
+	// start at once, so no message waits in a buffer while its ack wait runs.
+	slots int
+	// gated lanes stop fetching while the gateway must be left alone.
+	gated  bool
+	handle func(context.Context, *delivery) error
+
+	mu   sync.Mutex
+	hand map[*delivery]struct{}
+}
+
+// run fetches until stop is done, then waits for what is in hand. work outlives
+// stop by the drain time.
+func (w *Worker) run(stop, work context.Context, l *lane) {
+	free := make(chan struct{}, l.slots)
+	for range l.slots {
+		free <- struct{}{}
+	}
+	l.hand = make(map[*delivery]struct{})
+	beat, cancel := context.WithCancel(work)
+	var beats sync.WaitGroup
+	beats.Go(func() { w.heartbeat(beat, l) })
+
+	trouble := backoff{first: time.Second, max: 30 * time.Second}
+	for stop.Err() == nil {
+		if l.gated && w.gate.waitOpen(stop) != nil {
+			break
+		}
+		n := take(stop, free)
+		if n == 0 {
+			break
+		}
+		started, err := w.fetch(stop, work, l, n, free)
+		for range n - started {
+			free <- struct{}{}
+		}
+		if err == nil {
+			trouble.reset()
+			continue
+		}
+		wait := trouble.next()
+		w.log.Warn("fetching; trying again", "lane", l.name, "stream", l.stream, "consumer", l.consumer,
+			"trouble", streams.Trouble(err), "wait", wait, "err", err)
+		sleep(stop, wait)
+	}
+	for range l.slots {
+		<-free
+	}
+	cancel()
+	beats.Wait()
+}
+
+// take waits for one free slot, then takes what else is free. It returns 0 when
+// stop is done.
+func take(stop context.Context, free chan struct{}) int {
+	select {
+	case <-stop.Done():
+		return 0
+	case <-free:
+	}
+	for n := 1; ; n++ {
+		select {
+		case <-free:
+		default:
+			return n
+		}
+	}
+}
+
+// fetch pulls up to n messages and starts each. It returns how many it started.
+func (w *Worker) fetch(stop, work context.Context, l *lane, n int, free chan<- struct{}) (int, error) {
+	cons, err := w.consumer(work, l)
+	if err != nil {
+		return 0, err
+	}
+	batch, err := cons.Fetch(n, jetstream.FetchMaxWait(fetchWait))
+	if err != nil {
+		return 0, fmt.Errorf("pulling: %w", err)
+	}
+	started := 0
+	for msg := range batch.Messages() {
+		d, err := newDelivery(msg, w.cfg.Layout.AckWait)
+		if err != nil {
+			return started, err
+		}
+		started++
+		go func() {
+			defer func() { free <- struct{}{} }()
+			w.work(stop, work, l, d)
+		}()
+	}
+	if err := batch.Error(); err != nil {
+		return started, fmt.Errorf("pulling: %w", err)
+	}
+	return started, nil
+}
+
+// consumer returns the lane's handle, made once: it is bound by name, so that
+// it works again when the consumer was deleted and made anew.
+func (w *Worker) consumer(ctx context.Context, l *lane) (jetstream.Consumer, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c, ok := w.consumers[l.consumer]; ok {
+		return c, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	c, err := w.js.Consumer(ctx, l.stream, l.consumer)
+	if err != nil {
+		return nil, fmt.Errorf("opening the consumer: %w", err)
+	}
+	w.consumers[l.consumer] = c
+	return c, nil
+}
+
+// work handles one message from its delivery to its settling.
+func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
+	l.mu.Lock()
+	l.hand[d] = struct{}{}
+	l.mu.Unlock()
+	w.metrics.inFlight(l.name, +1)
+	defer func() {
+		w.metrics.inFlight(l.name, -1)
+		l.mu.Lock()
+		delete(l.hand, d)
+		l.mu.Unlock()
+	}()
+	if stop.Err() != nil {
+		w.settle(work, d, errStopping)
+		return
+	}
+	if d.deliveries > 1 {
+		w.metrics.redelivered(l.name)
+	}
+	edge("fetched")
+	err := w.guard(work, l, d)
+	if err != nil && work.Err() != nil && errors.Is(context.Cause(work), errStopping) {
+		err = errStopping
+	}
+	w.settle(work, d, err)
+}
+
+// guard counts deliveries that may have killed a worker before it tries another
+// one, and turns a panic into an error that says where.
+func (w *Worker) guard(ctx context.Context, l *lane, d *delivery) (err error) {
+	counted, crashed, err := w.suspects.begin(ctx, d)
+	if err != nil {
+		return err
+	}
+	if crashed {
+		if err := w.crashed(ctx, d); err != nil {
+			return err
+		}
+		w.suspects.clear(ctx, d)
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			// Left counted: a request that panics each time ends as crashed.
+			w.log.ErrorContext(ctx, "a handler panicked", "lane", l.name, "subject", d.msg.Subject(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = fmt.Errorf("handling panicked")
+			return
+		}
+		if counted {
+			w.suspects.clear(ctx, d)
+		}
+	}()
+	return l.handle(ctx, d)
+}
+
+// heartbeat extends the ack wait of what has been in hand for a third of it.
+func (w *Worker) heartbeat(ctx context.Context, l *lane) {
+	third := w.cfg.Layout.AckWait / 3
+	tick := time.NewTicker(third)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		l.mu.Lock()
+		held := make([]*delivery, 0, len(l.hand))
+		for d := range l.hand {
+			held = append(held, d)
+		}
+		l.mu.Unlock()
+		var all sync.WaitGroup
+		for _, d := range held {
+			if time.Until(time.Unix(0, d.heldUntil.Load())) < 2*third {
+				all.Go(func() { w.extend(ctx, d) })
+			}
+		}
+		all.Wait()
+	}
+}

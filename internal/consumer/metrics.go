@@ -1,0 +1,143 @@
+package consumer
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+const namespace = "entrust_worker"
+
+// Metrics counts what a worker does. Labels are bounded by the contract: no
+// producer, id or name is one. Its nil value counts nothing, so that a worker
+// needs none. It is safe for concurrent use.
+type Metrics struct {
+	requests, results, errors, deadLetters, redeliveries, fates, repairs *prometheus.CounterVec
+	expirations, parkings                                                prometheus.Counter
+	inHand                                                               *prometheus.GaugeVec
+	gateOpen                                                             *prometheus.GaugeVec
+	duration                                                             *prometheus.HistogramVec
+	lateness                                                             prometheus.Histogram
+}
+
+// NewMetrics registers a worker's metrics.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	f := promauto.With(reg)
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	}
+	return &Metrics{
+		requests:     counter("requests_total", "Deliveries of requests, by kind.", "kind"),
+		results:      counter("results_total", "Results published, by kind and outcome.", "kind", "outcome"),
+		errors:       counter("errors_total", "Calls to the gateway that gave no answer to use, by class.", "class"),
+		deadLetters:  counter("dead_letters_total", "Dead letters published, by reason.", "reason"),
+		redeliveries: counter("redeliveries_total", "Messages delivered more than once, by lane.", "lane"),
+		fates:        counter("unknown_fates_total", "Submissions whose answer was lost, by how they ended: adopted, resubmitted, held.", "end"),
+		repairs:      counter("slot_repairs_total", "Slots that the watchdog armed again: stuck or lost.", "kind"),
+		expirations:  f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "deadline_expirations_total", Help: "Orders that nobody approved before their deadline."}),
+		parkings:     f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "parked_orders_total", Help: "Orders that were parked, counted once each."}),
+		inHand: f.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "in_flight", Help: "Messages in hand, by lane."},
+			[]string{"lane"}),
+		gateOpen: f.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "breaker_state", Help: "1 for the state the breaker is in: closed, outage or credentials."},
+			[]string{"state"}),
+		duration: f.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "order_duration_seconds", Help: "From request to result, by kind and outcome.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400},
+		}, []string{"kind", "outcome"}),
+		lateness: f.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "poll_lateness_seconds", Help: "From the time that a poll was due to the poll.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300, 3600},
+		}),
+	}
+}
+
+func (m *Metrics) request(kind string) {
+	if m != nil {
+		m.requests.WithLabelValues(kind).Inc()
+	}
+}
+
+func (m *Metrics) finished(kind, outcome string, r *entrustbus.Result) {
+	if m == nil {
+		return
+	}
+	m.results.WithLabelValues(kind, outcome).Inc()
+	if !r.RequestedAt.IsZero() {
+		m.duration.WithLabelValues(kind, outcome).Observe(r.FinishedAt.Sub(r.RequestedAt).Seconds())
+	}
+}
+
+func (m *Metrics) gatewayError(class string) {
+	if m != nil {
+		m.errors.WithLabelValues(class).Inc()
+	}
+}
+
+func (m *Metrics) deadLetter(reason string) {
+	if m != nil {
+		m.deadLetters.WithLabelValues(reason).Inc()
+	}
+}
+
+func (m *Metrics) redelivered(lane string) {
+	if m != nil {
+		m.redeliveries.WithLabelValues(lane).Inc()
+	}
+}
+
+func (m *Metrics) reconciled(end string) {
+	if m != nil {
+		m.fates.WithLabelValues(end).Inc()
+	}
+}
+
+func (m *Metrics) repaired(r Repairs) {
+	if m != nil {
+		m.repairs.WithLabelValues("stuck").Add(float64(r.Stuck))
+		m.repairs.WithLabelValues("lost").Add(float64(r.Lost))
+	}
+}
+
+func (m *Metrics) expired() {
+	if m != nil {
+		m.expirations.Inc()
+	}
+}
+
+func (m *Metrics) parked() {
+	if m != nil {
+		m.parkings.Inc()
+	}
+}
+
+func (m *Metrics) inFlight(lane string, by float64) {
+	if m != nil {
+		m.inHand.WithLabelValues(lane).Add(by)
+	}
+}
+
+func (m *Metrics) poll(late time.Duration) {
+	if m != nil {
+		m.lateness.Observe(late.Seconds())
+	}
+}
+
+// gate says whether calls may pass, and why not.
+func (m *Metrics) gate(open bool, why string) {
+	if m == nil {
+		return
+	}
+	if open {
+		why = "closed" // the breaker's word for letting calls pass
+	}
+	for _, state := range []string{"closed", "outage", "credentials"} {
+		v := 0.0
+		if state == why {
+			v = 1
+		}
+		m.gateOpen.WithLabelValues(state).Set(v)
+	}
+}

@@ -1,0 +1,85 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+)
+
+var errSettling = errors.New("the gateway may still be taking the order; its events are asked later")
+
+// searchMargin is how much earlier than the submission a look-up begins, for
+// clocks that differ.
+const searchMargin = 2 * time.Minute
+
+// reconcile finds out what became of a submission whose answer was lost, and
+// adopts it, submits again, or holds the order. The record says Posting and
+// this worker holds it.
+func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, code, why string) error {
+	if w.gw.CanFind() {
+		settle := o.rec.SubmittedAt.Add(w.cfg.EnrollTimeout + w.cfg.EventDelay)
+		if wait := time.Until(settle); wait > 0 {
+			w.log.WarnContext(ctx, "an order's fate is unknown; looking it up later", o.logArgs("wait", wait, "err", why)...)
+			return w.release(ctx, o, later(wait, errSettling))
+		}
+		if err := w.gate.pass(ctx, false); err != nil {
+			return w.release(ctx, o, err)
+		}
+		found, ok, err := w.gw.Find(ctx, gateway.Search{
+			CAID: e.CAID, CSR: e.CSR, SANs: e.SANs, Since: o.rec.SubmittedAt.Add(-searchMargin),
+		})
+		w.observe(ctx, err)
+		switch {
+		case errors.Is(err, gateway.ErrNoLookup):
+		case err != nil:
+			w.log.WarnContext(ctx, "looking up an order; trying again", o.logArgs("err", err)...)
+			return w.release(ctx, o, later(w.cfg.Schedule.First, err))
+		case ok:
+			w.log.WarnContext(ctx, "adopted a certificate whose answer was lost", o.logArgs()...)
+			w.metrics.reconciled("adopted")
+			return w.enrolled(ctx, o, found)
+		case w.cfg.ApprovalNever && code == lostReply:
+			return w.resubmit(ctx, o, e, code, why, false)
+		}
+	}
+	if w.cfg.OnLostReply == Resubmit && code == lostReply {
+		return w.resubmit(ctx, o, e, code, why, true)
+	}
+	return w.hold(ctx, o, code, why)
+}
+
+// resubmit sends the order again, flagged where the first may have been taken.
+func (w *Worker) resubmit(ctx context.Context, o *order, e gateway.Enrollment, code, why string, flag bool) error {
+	if o.rec.Submissions >= maxSubmissions {
+		return w.hold(ctx, o, code, why)
+	}
+	if err := w.gate.pass(ctx, false); err != nil {
+		return w.release(ctx, o, err)
+	}
+	first := w.firstRecord(o, true)
+	o.rec.Worker, o.rec.Lease, o.rec.SubmittedAt, o.rec.Posting = w.id, first.Lease, first.SubmittedAt, true
+	o.rec.Submissions++
+	o.rec.PossibleDuplicate = o.rec.PossibleDuplicate || flag
+	if err := w.update(ctx, o, "recording another submission"); err != nil {
+		return err
+	}
+	w.log.WarnContext(ctx, "submitting an order again", o.logArgs("attempt", o.rec.Submissions, "possible_duplicate", o.rec.PossibleDuplicate, "err", why)...)
+	w.metrics.reconciled("resubmitted")
+	return w.submit(ctx, o, e)
+}
+
+// hold ends an order as unconfirmed: an operator has to look.
+func (w *Worker) hold(ctx context.Context, o *order, code, why string) error {
+	w.metrics.reconciled("held")
+	r := o.result(entrustbus.OutcomeUnconfirmed, &w.cfg)
+	class := entrustbus.ClassNetwork
+	if code != lostReply {
+		class = entrustbus.ClassOther
+	}
+	r.Error = &entrustbus.ResultError{Class: class, Code: code, Message: why}
+	return w.finish(ctx, o, r, deadletter.Unconfirmed, why)
+}

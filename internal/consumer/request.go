@@ -1,0 +1,148 @@
+package consumer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+)
+
+// request handles a message of the request stream, of any kind.
+func (w *Worker) request(ctx context.Context, d *delivery) error {
+	o, err := w.decode(d)
+	w.metrics.request(string(o.kind))
+	if err != nil {
+		return w.refuse(ctx, d, o, err)
+	}
+	switch q := o.request.(type) {
+	case *entrustbus.Issue:
+		return w.issue(ctx, d, o, q)
+	case *entrustbus.Revoke:
+		return w.revoke(ctx, d, o, q)
+	case *entrustbus.Track:
+		return w.track(ctx, d, o, q)
+	case *entrustbus.Cancel:
+		return w.cancel(ctx, d, o, q)
+	default:
+		return w.refuse(ctx, d, o, &entrustbus.FieldError{Field: "kind", Problem: "is not one that this worker knows", Undecodable: true})
+	}
+}
+
+// decode reads the message. The order that it returns beside an error holds
+// what could be read of it.
+func (w *Worker) decode(d *delivery) (*order, error) {
+	header := d.msg.Headers()
+	o := &order{
+		raw:         &ledger.Request{Subject: d.msg.Subject(), Header: header, Body: d.msg.Data()},
+		requestedAt: d.published,
+		deliveries:  d.deliveries,
+	}
+	var err error
+	if o.key.Producer, o.kind, err = w.subjects.ParseRequest(d.msg.Subject()); err != nil {
+		return o, err
+	}
+	if key, ok := addressOf(header.Get(nats.MsgIdHdr), o.key.Producer); ok {
+		o.key.ID = key.ID
+	}
+	o.deaths, _ = strconv.Atoi(header.Get(deadletter.HeaderDeaths)) // absent: the first
+	return o, w.read(o)
+}
+
+// read decodes the raw request into o.
+func (w *Worker) read(o *order) error {
+	sum := sha256.Sum256(o.raw.Body)
+	o.digest = sum[:]
+	var err error
+	if o.encoding, err = entrustbus.EncodingOf(o.raw.Get(entrustbus.HeaderContentType), o.raw.Body); err != nil {
+		return err
+	}
+	if replay := o.raw.Get(entrustbus.HeaderReplay); replay != "" {
+		if o.replay, err = strconv.Atoi(replay); err != nil || o.replay < 0 || o.replay > 1<<20 {
+			o.replay = 0
+			return &entrustbus.FieldError{Field: entrustbus.HeaderReplay, Problem: "is not a generation number"}
+		}
+	}
+	request, err := entrustbus.DecodeRequest(o.kind, o.encoding, o.raw.Body)
+	if request != nil && entrustbus.ValidToken(request.OrderID()) {
+		o.request, o.key.ID = request, request.OrderID()
+	}
+	if err != nil {
+		return err
+	}
+	if o.digest, err = digestOf(request); err != nil {
+		return err
+	}
+	return w.bounds(request)
+}
+
+func digestOf(r entrustbus.Request) ([]byte, error) {
+	sum, err := entrustbus.Digest(r)
+	return sum[:], err
+}
+
+// bounds checks what only this worker's configuration forbids.
+func (w *Worker) bounds(r entrustbus.Request) error {
+	var wait int64
+	switch q := r.(type) {
+	case *entrustbus.Issue:
+		wait = q.PollMaxWaitSeconds
+	case *entrustbus.Track:
+		wait = q.PollMaxWaitSeconds
+	}
+	if limit := int64(w.cfg.MaxWaitLimit / time.Second); wait > limit {
+		return &entrustbus.FieldError{
+			Field: "poll_max_wait_seconds", Problem: fmt.Sprintf("exceeds what this worker allows: %d > %d", wait, limit),
+			Fix: "ask for less, or have poll.max_wait_limit raised",
+		}
+	}
+	return nil
+}
+
+// refuse ends a request that breaks the contract: a dead letter always, and a
+// failed result where the request says whose it is.
+func (w *Worker) refuse(ctx context.Context, d *delivery, o *order, why error) error {
+	reason := deadletter.Invalid
+	var field *entrustbus.FieldError
+	if errors.As(why, &field) && field.Undecodable {
+		reason = deadletter.Undecodable
+	}
+	w.log.WarnContext(ctx, "refusing a request", o.logArgs("reason", string(reason), "err", why)...)
+	if o.key.ID == "" || o.key.Producer == "" {
+		d.unrecorded = true
+		return w.bury(ctx, d, o, reason, why)
+	}
+	rec := &ledger.Record{State: ledger.Open, Kind: o.kind, Digest: o.digest, Replay: o.replay, RequestedAt: o.requestedAt}
+	verdict, err := w.claim(ctx, d, o, rec)
+	if err != nil || verdict == settled {
+		return err
+	}
+	return w.finish(ctx, o, o.failed(&w.cfg, entrustbus.ClassValidation, "invalid_request", why.Error()), reason, why.Error())
+}
+
+// bury publishes a dead letter for a message that stays without a result.
+func (w *Worker) bury(ctx context.Context, d *delivery, o *order, reason deadletter.Reason, why error) error {
+	letter := o.letter(reason, why.Error())
+	id := fmt.Sprintf("%s.%d.%s", d.stream, d.sequence, reason)
+	err := w.persist(ctx, "publishing a dead letter", func(ctx context.Context) error {
+		return w.dead.Put(ctx, letter, id)
+	})
+	if err == nil {
+		w.metrics.deadLetter(string(reason))
+	}
+	return err
+}
+
+// failed makes the result of an order that failed.
+func (o *order) failed(cfg *Config, class entrustbus.Class, code, message string) *entrustbus.Result {
+	r := o.result(entrustbus.OutcomeFailed, cfg)
+	r.Error = &entrustbus.ResultError{Class: class, Code: code, Message: message}
+	return r
+}

@@ -1,0 +1,85 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// errStopping is the cause of every context that a stop cancels. Work that it
+// interrupts goes back at once and costs no attempt.
+var errStopping = errors.New("the worker is stopping")
+
+// laterError hands a message back for a while.
+type laterError struct {
+	after time.Duration
+	why   error
+}
+
+func (e *laterError) Error() string { return fmt.Sprintf("again in %s: %v", e.after, e.why) }
+func (e *laterError) Unwrap() error { return e.why }
+
+// later is the outcome of a handler whose message must wait for something that
+// is nobody's fault: a lease, a settle time. It is not logged as an error.
+func later(after time.Duration, why error) error {
+	return &laterError{after: max(after, 100*time.Millisecond), why: why}
+}
+
+// retryWait is how long a message rests after its n-th delivery ended in an
+// error that nobody foresaw.
+func retryWait(deliveries uint64) time.Duration {
+	return min(time.Second<<min(deliveries, 5), 30*time.Second)
+}
+
+// settle is the only place that answers the server for a message. What it does
+// is decided by what the handler returned:
+//
+//	nil          ack; the order's state is durable elsewhere, so that a lost ack
+//	             repeats no effect. A message without a ledger record is acked
+//	             with confirmation, since nothing else remembers it.
+//	errStopping  nak without delay: another worker goes on at once
+//	laterError   nak with its delay
+//	other        nak with a delay that grows with the deliveries, and a log line
+//
+// Nak ignores AckWait and BackOff, and MaxDeliver is off, so the server never
+// drops a message by itself. A nak that is lost costs one AckWait.
+func (w *Worker) settle(ctx context.Context, d *delivery, err error) {
+	var wait *laterError
+	var answer error
+	switch {
+	case err == nil && d.unrecorded:
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+		defer cancel()
+		answer = d.msg.DoubleAck(ctx)
+	case err == nil:
+		answer = d.msg.Ack()
+	case errors.Is(err, errStopping):
+		answer = d.msg.Nak()
+	case errors.As(err, &wait):
+		w.log.DebugContext(ctx, "waiting", "subject", d.msg.Subject(), "wait", wait.after, "err", wait.why)
+		answer = d.msg.NakWithDelay(wait.after)
+	default:
+		after := retryWait(d.deliveries)
+		w.log.WarnContext(ctx, "handling a message; it comes again", "subject", d.msg.Subject(), "wait", after, "err", err)
+		answer = d.msg.NakWithDelay(after)
+	}
+	if answer != nil {
+		w.log.WarnContext(ctx, "settling a message; it comes again after the ack wait", "subject", d.msg.Subject(), "err", answer)
+	}
+}
+
+// extend asks the server for another ack wait, and moves the delivery's own
+// deadline only after the server took it.
+func (w *Worker) extend(ctx context.Context, d *delivery) {
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	asked := time.Now()
+	if _, err := w.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: d.msg.Reply(), Data: []byte("+WPI")}); err != nil {
+		w.log.DebugContext(ctx, "extending the ack wait", "subject", d.msg.Subject(), "err", err)
+		return
+	}
+	d.heldUntil.Store(asked.Add(w.cfg.Layout.AckWait).UnixNano())
+}
