@@ -1,0 +1,154 @@
+package streams
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+// streamConfigs are the four streams as Provision creates them. Verify asks for
+// exactly what an invariant rests on, which is less.
+func (l Layout) streamConfigs() []jetstream.StreamConfig {
+	s := l.Subjects()
+	return []jetstream.StreamConfig{
+		{
+			Name:        l.Requests,
+			Description: "Requests to the Entrust CA Gateway; each stays until it has a result",
+			// Four subjects and no wildcard over the kind: a mistyped kind is to fail
+			// at its publisher, not to lie here for ever.
+			Subjects: []string{
+				s.RequestFilter(entrustbus.KindIssue), s.RequestFilter(entrustbus.KindRevoke),
+				s.RequestFilter(entrustbus.KindTrack), s.RequestFilter(entrustbus.KindCancel),
+			},
+			Retention: jetstream.WorkQueuePolicy,
+			Storage:   jetstream.FileStorage,
+			// Full means "no" to the publisher. Discarding old would drop requests.
+			Discard:           jetstream.DiscardNew,
+			MaxBytes:          l.RequestsMaxBytes,
+			MaxMsgs:           -1,
+			MaxMsgsPerSubject: -1,
+			MaxMsgSize:        -1,
+			MaxConsumers:      -1,
+			Duplicates:        l.RequestsDuplicates,
+			Replicas:          l.Replicas,
+		},
+		{
+			Name:        l.Parked,
+			Description: "Orders that wait for the Entrust CA Gateway: one scheduled message each",
+			Subjects:    []string{s.ParkedFilter(), s.DueFilter()},
+			Retention:   jetstream.WorkQueuePolicy,
+			Storage:     jetstream.FileStorage,
+			// The server refuses discard new beside schedules, so there must be no limit
+			// at all: any would delete parked orders without a word.
+			Discard:           jetstream.DiscardOld,
+			MaxBytes:          -1,
+			MaxMsgs:           -1,
+			MaxMsgsPerSubject: -1,
+			MaxMsgSize:        -1,
+			MaxConsumers:      -1,
+			Duplicates:        2 * time.Minute,
+			Replicas:          l.Replicas,
+			AllowMsgSchedules: true,
+			AllowRollup:       true, // the server insists: it rolls a slot up itself
+			AllowDirect:       true,
+		},
+		{
+			Name:        l.Results,
+			Description: "Results of requests to the Entrust CA Gateway",
+			Subjects:    []string{s.ResultFilter()},
+			Retention:   jetstream.LimitsPolicy,
+			Storage:     jetstream.FileStorage,
+			// Should an operator add a size limit, a result is then refused and tried
+			// again, rather than another one dropped.
+			Discard:           jetstream.DiscardNew,
+			MaxAge:            l.ResultsMaxAge,
+			MaxBytes:          -1,
+			MaxMsgs:           -1,
+			MaxMsgsPerSubject: -1,
+			MaxMsgSize:        -1,
+			MaxConsumers:      -1,
+			Duplicates:        l.ResultsDuplicates,
+			Replicas:          l.Replicas,
+			AllowDirect:       true,
+		},
+		{
+			Name:              l.Dead,
+			Description:       "Requests that need an operator: original bytes and headers, and why",
+			Subjects:          []string{s.DeadFilter()},
+			Retention:         jetstream.LimitsPolicy,
+			Storage:           jetstream.FileStorage,
+			Discard:           jetstream.DiscardNew,
+			MaxAge:            l.DeadMaxAge,
+			MaxBytes:          -1,
+			MaxMsgs:           -1,
+			MaxMsgsPerSubject: -1,
+			MaxMsgSize:        -1,
+			MaxConsumers:      -1,
+			Duplicates:        min(2*time.Minute, l.DeadMaxAge),
+			Replicas:          l.Replicas,
+			AllowDirect:       true,
+		},
+	}
+}
+
+// bucketConfigs are the two buckets as Provision creates them.
+func (l Layout) bucketConfigs() []jetstream.KeyValueConfig {
+	return []jetstream.KeyValueConfig{
+		{
+			Bucket:      l.Orders,
+			Description: "Ledger: one record per order",
+			History:     1,
+			TTL:         l.OrdersMaxAge,
+			Storage:     jetstream.FileStorage,
+			Replicas:    l.Replicas,
+		},
+		{
+			Bucket:      l.Control,
+			Description: "What the workers tell each other: holds, suspects",
+			History:     1,
+			Storage:     jetstream.FileStorage,
+			Replicas:    l.Replicas,
+			// Only this makes the server accept a time to live on a single key.
+			LimitMarkerTTL: time.Minute,
+		},
+	}
+}
+
+// lane is one consumer and the stream that it is on.
+type lane struct {
+	stream string
+	config jetstream.ConsumerConfig
+}
+
+// lanes are the four consumers as Provision creates them.
+func (l Layout) lanes() []lane {
+	s := l.Subjects()
+	consumer := func(name, what string, pending int, filters ...string) jetstream.ConsumerConfig {
+		c := jetstream.ConsumerConfig{
+			Durable:       name,
+			Description:   what,
+			DeliverPolicy: jetstream.DeliverAllPolicy,
+			ReplayPolicy:  jetstream.ReplayInstantPolicy,
+			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckWait:       l.AckWait,
+			// The server drops nothing by itself: the worker counts deliveries.
+			MaxDeliver:    -1,
+			MaxAckPending: pending,
+		}
+		if len(filters) == 1 {
+			c.FilterSubject = filters[0]
+		} else {
+			c.FilterSubjects = filters
+		}
+		return c
+	}
+	return []lane{
+		{l.Requests, consumer(ConsumerIssue, "Issue requests", l.IssuePending, s.RequestFilter(entrustbus.KindIssue))},
+		{l.Requests, consumer(ConsumerRevoke, "Revoke requests", l.RevokePending, s.RequestFilter(entrustbus.KindRevoke))},
+		{l.Requests, consumer(ConsumerOrder, "Track and cancel requests", l.OrderPending,
+			s.RequestFilter(entrustbus.KindTrack), s.RequestFilter(entrustbus.KindCancel))},
+		{l.Parked, consumer(ConsumerDue, "Parked orders that are due", l.DuePending, s.DueFilter())},
+	}
+}

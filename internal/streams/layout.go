@@ -1,0 +1,177 @@
+// Package streams knows the JetStream side of the worker: which streams, buckets
+// and consumers there are, how each must be set up so that the worker's invariants
+// hold, how to create what is missing, and how to tell what is wrong with what is
+// there. It never changes anything that exists.
+package streams
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+// The durable consumers. Issue, revoke and order requests come from the request
+// stream, wake-ups of parked orders from the parking stream; each lane has a
+// consumer of its own so that a backlog of one never delays another.
+const (
+	ConsumerIssue  = "worker-issue"
+	ConsumerRevoke = "worker-revoke"
+	ConsumerOrder  = "worker-order" // track and cancel
+	ConsumerDue    = "worker-due"
+)
+
+// Layout names the streams and buckets and holds what is configurable about them.
+// The zero value is not usable; start from DefaultLayout. A Layout is a plain value.
+type Layout struct {
+	// Prefix is the first part of every subject. One or more subject tokens.
+	Prefix string
+
+	// Names of the streams.
+	Requests, Parked, Results, Dead string
+	// Names of the key-value buckets: the ledger, and what workers tell each other.
+	Orders, Control string
+
+	// Replicas of everything, 1 to 5. Existing streams may have more or fewer;
+	// Inspect only notes it.
+	Replicas int
+
+	// RequestsMaxBytes is the size at which the request stream refuses new
+	// requests. At least 1 MiB.
+	RequestsMaxBytes int64
+	// RequestsDuplicates is how long the server itself recognises a request that
+	// is published twice. Longer than that, the ledger does.
+	RequestsDuplicates time.Duration
+	// ResultsDuplicates is the same for results. It must cover the time between
+	// two attempts to publish one, and not exceed ResultsMaxAge.
+	ResultsDuplicates time.Duration
+	// ResultsMaxAge is how long results can be read.
+	ResultsMaxAge time.Duration
+	// DeadMaxAge is how long dead letters are kept.
+	DeadMaxAge time.Duration
+	// OrdersMaxAge is how long a ledger record outlives its last change: for so
+	// long the same id never enrolls again. Not below ResultsMaxAge.
+	OrdersMaxAge time.Duration
+
+	// AckWait is how long the server waits for a sign of life before it hands a
+	// message to another worker. 1 s to 1 h.
+	AckWait time.Duration
+	// The most messages in hand over all workers, per lane. At least 1.
+	IssuePending, RevokePending, OrderPending, DuePending int
+}
+
+// DefaultLayout is the layout the documentation describes.
+func DefaultLayout() Layout {
+	const day = 24 * time.Hour
+	return Layout{
+		Prefix:             "entrust",
+		Requests:           "ENTRUST_REQUESTS",
+		Parked:             "ENTRUST_PARKED",
+		Results:            "ENTRUST_RESULTS",
+		Dead:               "ENTRUST_DEAD",
+		Orders:             "ENTRUST_ORDERS",
+		Control:            "ENTRUST_CONTROL",
+		Replicas:           1,
+		RequestsMaxBytes:   1 << 30,
+		RequestsDuplicates: 10 * time.Minute,
+		ResultsDuplicates:  15 * time.Minute,
+		ResultsMaxAge:      30 * day,
+		DeadMaxAge:         90 * day,
+		OrdersMaxAge:       30 * day,
+		AckWait:            time.Minute,
+		IssuePending:       4096,
+		RevokePending:      1024,
+		OrderPending:       1024,
+		DuePending:         4096,
+	}
+}
+
+var (
+	// Stream names may hold more; a bucket's name may not, and one rule is easier.
+	nameRule   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	prefixRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64})*$`)
+)
+
+const minRequestsBytes = 1 << 20
+
+// Validate checks the values and the relations among them, and joins all it finds.
+// Each message holds the values that disagree.
+func (l Layout) Validate() error {
+	var errs []error
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if !prefixRule.MatchString(l.Prefix) {
+		refuse("prefix must be subject tokens of letters, digits, _ and -: %q", l.Prefix)
+	}
+	seen := map[string]string{}
+	for _, n := range []struct{ what, name, stream string }{
+		{"requests stream", l.Requests, l.Requests},
+		{"parked stream", l.Parked, l.Parked},
+		{"results stream", l.Results, l.Results},
+		{"dead stream", l.Dead, l.Dead},
+		{"orders bucket", l.Orders, bucketStream(l.Orders)},
+		{"control bucket", l.Control, bucketStream(l.Control)},
+	} {
+		if !nameRule.MatchString(n.name) {
+			refuse("%s must be 1 to 64 letters, digits, _ and -: %q", n.what, n.name)
+		}
+		if other, taken := seen[n.stream]; taken {
+			refuse("%s and %s must differ: both are stream %q", other, n.what, n.stream)
+		}
+		seen[n.stream] = n.what
+	}
+	if l.Replicas < 1 || l.Replicas > 5 {
+		refuse("replicas must be 1 to 5: %d", l.Replicas)
+	}
+	if l.RequestsMaxBytes < minRequestsBytes {
+		refuse("requests max bytes must be at least %d: %d", minRequestsBytes, l.RequestsMaxBytes)
+	}
+	for _, d := range []struct {
+		what     string
+		got, min time.Duration
+	}{
+		// The server's own shortest duplicate window and age.
+		{"requests duplicates", l.RequestsDuplicates, 100 * time.Millisecond},
+		{"results duplicates", l.ResultsDuplicates, 100 * time.Millisecond},
+		{"results max age", l.ResultsMaxAge, time.Second},
+		{"dead max age", l.DeadMaxAge, time.Second},
+		{"orders max age", l.OrdersMaxAge, time.Second},
+		{"ack wait", l.AckWait, time.Second},
+	} {
+		if d.got < d.min {
+			refuse("%s must be at least %v: %v", d.what, d.min, d.got)
+		}
+	}
+	if l.AckWait > time.Hour {
+		refuse("ack wait must be at most %v: %v", time.Hour, l.AckWait)
+	}
+	if l.ResultsDuplicates > l.ResultsMaxAge {
+		refuse("results duplicates must not exceed results max age: %v !<= %v", l.ResultsDuplicates, l.ResultsMaxAge)
+	}
+	if l.OrdersMaxAge < l.ResultsMaxAge {
+		refuse("orders max age must not be below results max age: %v !>= %v", l.OrdersMaxAge, l.ResultsMaxAge)
+	}
+	if l.OrdersMaxAge < l.RequestsDuplicates {
+		refuse("orders max age must not be below requests duplicates: %v !>= %v", l.OrdersMaxAge, l.RequestsDuplicates)
+	}
+	for _, p := range []struct {
+		what string
+		got  int
+	}{
+		{"issue pending", l.IssuePending}, {"revoke pending", l.RevokePending},
+		{"order pending", l.OrderPending}, {"due pending", l.DuePending},
+	} {
+		if p.got < 1 {
+			refuse("%s must be at least 1: %d", p.what, p.got)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Subjects are the subjects of this layout.
+func (l Layout) Subjects() entrustbus.Subjects { return entrustbus.Subjects{Prefix: l.Prefix} }
+
+// bucketStream is the stream that holds a key-value bucket.
+func bucketStream(bucket string) string { return "KV_" + bucket }

@@ -1,0 +1,90 @@
+package streams
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDefaultLayoutIsValid(t *testing.T) {
+	t.Parallel()
+	if err := DefaultLayout().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidateNamesBothValues(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		change func(*Layout)
+		want   string
+	}{
+		{"empty prefix", func(l *Layout) { l.Prefix = "" }, `prefix must be subject tokens of letters, digits, _ and -: ""`},
+		{"wildcard in prefix", func(l *Layout) { l.Prefix = "a.*" }, `"a.*"`},
+		{"prefix ends in a dot", func(l *Layout) { l.Prefix = "a." }, `"a."`},
+		{"dot in a stream name", func(l *Layout) { l.Dead = "A.B" }, `dead stream must be 1 to 64 letters, digits, _ and -: "A.B"`},
+		{"empty bucket name", func(l *Layout) { l.Orders = "" }, "orders bucket must be 1 to 64"},
+		{"two streams of one name", func(l *Layout) { l.Dead = l.Results }, `results stream and dead stream must differ: both are stream "ENTRUST_RESULTS"`},
+		{"a stream named as a bucket's", func(l *Layout) { l.Dead = "KV_" + l.Orders }, `dead stream and orders bucket must differ: both are stream "KV_ENTRUST_ORDERS"`},
+		{"no replica", func(l *Layout) { l.Replicas = 0 }, "replicas must be 1 to 5: 0"},
+		{"too many replicas", func(l *Layout) { l.Replicas = 6 }, "replicas must be 1 to 5: 6"},
+		{"no room for requests", func(l *Layout) { l.RequestsMaxBytes = 0 }, "requests max bytes must be at least 1048576: 0"},
+		{"ack wait too short", func(l *Layout) { l.AckWait = 999 * time.Millisecond }, "ack wait must be at least 1s: 999ms"},
+		{"ack wait too long", func(l *Layout) { l.AckWait = 2 * time.Hour }, "ack wait must be at most 1h0m0s: 2h0m0s"},
+		{"no duplicate window", func(l *Layout) { l.RequestsDuplicates = 0 }, "requests duplicates must be at least 100ms: 0s"},
+		{"window longer than age", func(l *Layout) { l.ResultsMaxAge = time.Minute }, "results duplicates must not exceed results max age: 15m0s !<= 1m0s"},
+		{"ledger shorter than results", func(l *Layout) { l.OrdersMaxAge = time.Hour }, "orders max age must not be below results max age: 1h0m0s !>= 720h0m0s"},
+		{"ledger shorter than the request window", func(l *Layout) { l.RequestsDuplicates = 1000 * time.Hour }, "orders max age must not be below requests duplicates: 720h0m0s !>= 1000h0m0s"},
+		{"lane without room", func(l *Layout) { l.DuePending = 0 }, "due pending must be at least 1: 0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			l := DefaultLayout()
+			tc.change(&l)
+			err := l.Validate()
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want it to contain %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestValidateTellsAllAtOnce(t *testing.T) {
+	t.Parallel()
+	l := DefaultLayout()
+	l.Prefix, l.Replicas = "", 9
+	err := l.Validate()
+	if err == nil || !strings.Contains(err.Error(), "prefix") || !strings.Contains(err.Error(), "replicas") {
+		t.Errorf("got %v, want both prefix and replicas in it", err)
+	}
+}
+
+func TestServerVersions(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]bool{
+		"2.14.0":        true,
+		"2.14.1":        true,
+		"2.15.2":        true,
+		"3.0.0":         true,
+		"v2.14.0":       true,
+		"2.15.0-beta.1": true,
+		"2.15.2+build":  true,
+		"2.13.9":        false, // one before
+		"2.9.25":        false, // compared as numbers, not as text
+		"1.99.0":        false,
+		"":              false,
+		"latest":        false,
+	} {
+		c := &checker{}
+		c.server(version)
+		if got := len(c.found) == 0; got != want {
+			t.Errorf("server %q accepted: %v, want %v", version, got, want)
+		}
+		for _, f := range c.found {
+			if !strings.Contains(f.Error(), "2.14.0") {
+				t.Errorf("%q does not name the version that is needed", f.Error())
+			}
+		}
+	}
+}

@@ -1,0 +1,217 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// stream checks one of the four streams against what Provision would create.
+func (c *checker) stream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+	name := "stream " + want.Name
+	st, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		c.missing(name)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading stream %s: %w", want.Name, err)
+	}
+	got := st.CachedInfo().Config
+	o := &object{
+		checker: c,
+		name:    name,
+		edit:    "nats stream edit " + want.Name,
+		remake:  "cannot be changed: let the stream run empty, delete it, then entrust-worker provision",
+	}
+	o.common(got)
+	o.subjects(want, got)
+	o.check(got.Retention == want.Retention, "retention", retentionWord(want.Retention), retentionWord(got.Retention),
+		map[bool]string{
+			true:  "a request must stay until it is acknowledged, and go then",
+			false: "what is published must stay for all who read it",
+		}[want.Retention == jetstream.WorkQueuePolicy], "")
+
+	switch want.Name {
+	case c.layout.Requests:
+		o.requests(got)
+	case c.layout.Parked:
+		o.parked(got)
+	case c.layout.Results:
+		o.kept(want, got)
+		o.check(got.Duplicates >= want.Duplicates, "duplicate window", "at least "+want.Duplicates.String(), got.Duplicates.String(),
+			"a result that is published again must be recognised", "--dupe-window="+want.Duplicates.String())
+	case c.layout.Dead:
+		o.kept(want, got)
+	}
+
+	if got.Replicas != want.Replicas {
+		c.found = append(c.found, Finding{
+			Object: name, Setting: "replicas", Want: strconv.Itoa(want.Replicas), Got: strconv.Itoa(got.Replicas), Note: true,
+			Why: "what one server loses is lost if it has no replica",
+			Fix: fmt.Sprintf("%s --replicas=%d", o.edit, want.Replicas),
+		})
+	}
+	if want.Retention != jetstream.WorkQueuePolicy {
+		return nil
+	}
+	return o.strangers(ctx, st)
+}
+
+// common holds for every stream, those of buckets included.
+func (o *object) common(got jetstream.StreamConfig) {
+	o.check(got.Storage == jetstream.FileStorage, "storage", "file", strings.ToLower(got.Storage.String()),
+		"memory does not survive a restart", "")
+	o.check(!got.NoAck, "no ack", "false", "true",
+		"without an acknowledgement nobody knows what is stored", "--ack")
+	o.check(!got.Sealed, "sealed", "false", "true",
+		"a sealed stream takes no messages", "")
+	o.check(got.Mirror == nil, "mirror", "none", "set",
+		"a mirror takes no messages but its origin's", "")
+	o.check(got.SubjectTransform == nil, "subject transform", "none", "set",
+		"messages would be stored where the worker does not look", "--no-transform")
+	o.check(got.PersistMode != jetstream.AsyncPersistMode, "persist mode", "default", "async",
+		"the server would acknowledge what is not stored", "")
+	o.check(!got.AllowMsgCounter, "message counter", "false", "true",
+		"a counter stream takes no ordinary messages", "")
+	o.check(got.MaxMsgSize <= 0, "max message size", "unlimited", strconv.Itoa(int(got.MaxMsgSize)),
+		"what a publisher could store the worker could not answer, park or set aside", "--max-msg-size=-1")
+}
+
+func (o *object) subjects(want, got jetstream.StreamConfig) {
+	w, g := slices.Sorted(slices.Values(want.Subjects)), slices.Sorted(slices.Values(got.Subjects))
+	o.check(slices.Equal(w, g), "subjects", strings.Join(w, " "), cmpWord(strings.Join(g, " ")),
+		"fewer lose messages, others collect what nobody will take", "--subjects="+strings.Join(w, ","))
+}
+
+// noSubjectLimits holds for every stream that has consumers, ours or a producer's.
+func (o *object) noSubjectLimits(got jetstream.StreamConfig) {
+	o.check(got.MaxMsgsPerSubject <= 0 && !got.DiscardNewPerSubject, "max messages per subject", "unlimited", strconv.FormatInt(got.MaxMsgsPerSubject, 10),
+		"a message that is replaced is lost, and consumers may forget others with it", "--max-msgs-per-subject=-1")
+}
+
+func (o *object) noRollup(got jetstream.StreamConfig) {
+	o.check(!got.AllowRollup, "allow rollup", "false", "true",
+		"a rollup deletes messages, and consumers may forget others with them", "--no-allow-rollup")
+}
+
+func (o *object) discardNew(got jetstream.StreamConfig, why string) {
+	o.check(got.Discard == jetstream.DiscardNew, "discard", "new", strings.ToLower(strings.TrimPrefix(got.Discard.String(), "Discard")), why, "--discard=new")
+}
+
+func (o *object) requests(got jetstream.StreamConfig) {
+	l := o.layout
+	o.discardNew(got, "a full stream would drop the oldest requests instead of refusing new ones")
+	o.noSubjectLimits(got)
+	o.noRollup(got)
+	o.check(got.MaxAge == 0, "max age", "unlimited", got.MaxAge.String(),
+		"requests that wait for the gateway would be deleted", "--max-age=0")
+	o.check(!got.AllowMsgTTL, "allow message ttl", "false", "true",
+		"a publisher's header could delete a request before its result", "")
+	o.check(!got.AllowMsgSchedules, "allow message schedules", "false", "true",
+		"it switches rollups on", "")
+	o.check(got.Duplicates >= l.RequestsDuplicates, "duplicate window", "at least "+l.RequestsDuplicates.String(), got.Duplicates.String(),
+		"a request that is published again reaches the worker again", "--dupe-window="+l.RequestsDuplicates.String())
+	o.check(got.MaxBytes > 0 || got.MaxMsgs > 0, "max bytes", strconv.FormatInt(l.RequestsMaxBytes, 10), "unlimited",
+		"without a limit the disk fills and every stream stops, results too", "--max-bytes="+strconv.FormatInt(l.RequestsMaxBytes, 10))
+}
+
+func (o *object) parked(got jetstream.StreamConfig) {
+	const why = "parked orders would be deleted without a word"
+	// An old server drops the flag when it stores the configuration, and then takes a
+	// scheduled message for an ordinary one.
+	o.check(got.AllowMsgSchedules, "allow message schedules", "true", "false",
+		"no parked order would ever be due; a server that ignores the flag is older than "+MinServer, "--allow-schedules --allow-rollup --no-deny-purge")
+	o.check(got.MaxMsgs <= 0, "max messages", "unlimited", strconv.FormatInt(got.MaxMsgs, 10), why, "--max-msgs=-1")
+	o.check(got.MaxBytes <= 0, "max bytes", "unlimited", strconv.FormatInt(got.MaxBytes, 10), why, "--max-bytes=-1")
+	o.check(got.MaxAge == 0, "max age", "unlimited", got.MaxAge.String(), why, "--max-age=0")
+	o.noSubjectLimits(got)
+	o.check(!got.DenyPurge, "deny purge", "false", "true",
+		"the slot of a finished order is purged", "")
+}
+
+// kept holds for results and dead letters.
+func (o *object) kept(want, got jetstream.StreamConfig) {
+	o.discardNew(got, "a full stream would drop the oldest instead of making the worker wait")
+	o.noSubjectLimits(got)
+	o.noRollup(got)
+	o.check(got.MaxAge == want.MaxAge, "max age", want.MaxAge.String(), got.MaxAge.String(),
+		"how long the ledger remembers is set by it", "--max-age="+want.MaxAge.String())
+	o.check(got.AllowDirect, "allow direct", "true", "false",
+		"looking one up would go through the stream's leader each time", "--allow-direct")
+}
+
+// strangers finds consumers that take messages away from ours.
+func (o *object) strangers(ctx context.Context, st jetstream.Stream) error {
+	ours := map[string]bool{ConsumerIssue: true, ConsumerRevoke: true, ConsumerOrder: true, ConsumerDue: true}
+	names := st.ConsumerNames(ctx)
+	for name := range names.Name() {
+		o.check(ours[name], "consumers", "the worker's alone", name,
+			"what it acknowledges is gone, and a scheduled message it is given never fires",
+			"")
+		if !ours[name] {
+			o.found[len(o.found)-1].Fix = fmt.Sprintf("nats consumer rm %s %s", st.CachedInfo().Config.Name, name)
+		}
+	}
+	if err := names.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return fmt.Errorf("listing the consumers of stream %s: %w", st.CachedInfo().Config.Name, err)
+	}
+	return nil
+}
+
+// bucket checks the stream below a key-value bucket.
+func (c *checker) bucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyValueConfig) error {
+	name := bucketStream(want.Bucket)
+	st, err := js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		c.missing("bucket " + want.Bucket)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading bucket %s: %w", want.Bucket, err)
+	}
+	got := st.CachedInfo().Config
+	o := &object{
+		checker: c,
+		name:    "bucket " + want.Bucket,
+		edit:    "nats stream edit " + name,
+		remake:  "cannot be changed: stop the workers, delete the bucket, then entrust-worker provision",
+	}
+	o.common(got)
+	o.subjects(jetstream.StreamConfig{Subjects: []string{"$KV." + want.Bucket + ".>"}}, got)
+	o.discardNew(got, "a full bucket would drop the oldest records")
+	o.check(got.Retention == jetstream.LimitsPolicy, "retention", "limits", retentionWord(got.Retention),
+		"records must stay", "")
+	o.check(got.MaxMsgsPerSubject == 1, "history", "1", strconv.FormatInt(got.MaxMsgsPerSubject, 10),
+		"old revisions are never read and cost memory", "--max-msgs-per-subject=1")
+	ttl, why := want.TTL.String(), "a record that goes before the results lets the same id enroll again"
+	if want.TTL == 0 {
+		ttl, why = "unlimited", "what the workers agreed on would be forgotten"
+	}
+	o.check(got.MaxAge == want.TTL, "ttl", ttl, got.MaxAge.String(), why, "--max-age="+want.TTL.String())
+	o.check(got.AllowRollup, "allow rollup", "true", "false", "keys could not be purged", "--allow-rollup")
+	if want.LimitMarkerTTL > 0 {
+		o.check(got.AllowMsgTTL, "allow message ttl", "true", "false",
+			"a key could not be given a time to live", "--allow-msg-ttl")
+	}
+	if got.Replicas != want.Replicas {
+		c.found = append(c.found, Finding{
+			Object: o.name, Setting: "replicas", Want: strconv.Itoa(want.Replicas), Got: strconv.Itoa(got.Replicas), Note: true,
+			Why: "what one server loses is lost if it has no replica",
+			Fix: fmt.Sprintf("%s --replicas=%d", o.edit, want.Replicas),
+		})
+	}
+	return nil
+}
+
+func cmpWord(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
