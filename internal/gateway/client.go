@@ -186,7 +186,9 @@ func (c *Client) dialect(ctx context.Context, op Op) (dialect, error) {
 func (c *Client) verdict(op Op, r reply, m meaning, problem string) (end, error) {
 	var no refusal
 	if r.status != 0 && m == meansNothing || !r.success() {
-		no = readRefusal(r.body)
+		if body := readRefusal(r.body); body.given {
+			no = body
+		}
 		if no.given && m != meansYoung {
 			m = no.meaning(op)
 		}

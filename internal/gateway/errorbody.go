@@ -35,8 +35,8 @@ func (r refusal) meaning(op Op) meaning {
 
 // readRefusal reads an error body of any of the shapes seen: the gateway's
 // {error:{code,message}}, certctl's {error:"text"}, and {errors:[{message}]}. Proxies
-// answer as they like, so anything else is no error but simply no error body, of
-// which nothing is repeated.
+// answer as they like, so anything else is no error but simply no error body. Of an
+// answer that is none the message member is read all the same.
 func readRefusal(body []byte) refusal {
 	var wire struct {
 		Type    text            `json:"type"`
