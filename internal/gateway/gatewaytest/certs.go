@@ -1,0 +1,381 @@
+package gatewaytest
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// reasons are the revocation reasons of the gateway, with the names of the
+// CertCtl dialect.
+func reasons() map[string]string {
+	return map[string]string{
+		"unspecified":          "Unspecified",
+		"keyCompromise":        "KeyCompromise",
+		"caCompromise":         "CACompromise",
+		"affiliationChanged":   "AffiliationChanged",
+		"superseded":           "Superseded",
+		"cessationOfOperation": "CessationOfOperation",
+		"certificateHold":      "CertificateHold",
+		"privilegeWithdrawn":   "PrivilegeWithdrawn",
+	}
+}
+
+// parseSerial reads a serial of a path: decimal in the CertCtl dialect, hex of
+// either case and with any padding in CAGW. It returns the bytes without
+// leading zeros.
+func parseSerial(text string, flat bool) ([]byte, bool) {
+	if len(text) > 100 || text == "" {
+		return nil, false
+	}
+	base := 16
+	if flat {
+		base = 10
+	}
+	n, ok := new(big.Int).SetString(text, base)
+	if !ok || n.Sign() < 0 || strings.ContainsAny(text, "+-_") {
+		return nil, false
+	}
+	return n.Bytes(), true
+}
+
+// certificate finds the order whose certificate is named by a path. An order of
+// number 0 stands for a serial that is not ours.
+func (s *Server) certificate(c *call) (num uint32, o order, serial []byte, no *refusal) {
+	serial, ok := parseSerial(c.id, c.flat)
+	if !ok {
+		return 0, order{}, nil, refuse("serialNumber", "The serial number is not one")
+	}
+	if err := s.settleDue(c.now); err != nil {
+		return 0, order{}, nil, &refusal{http.StatusInternalServerError, "cagw-5000", "Internal error", ""}
+	}
+	if num, ok = s.store.nonce.orderOf(serial); ok {
+		if o, ok = s.store.get(num); ok && o.state == issued && o.ca == c.ca {
+			return num, o, serial, nil
+		}
+	}
+	return 0, order{}, serial, &refusal{http.StatusNotFound, "cagw-4041", "Certificate not found", "serialNumber"}
+}
+
+// certificateForChange is certificate, but for a serial that is not ours when those are accepted.
+func (s *Server) certificateForChange(c *call) (uint32, order, []byte, *refusal) {
+	num, o, serial, no := s.certificate(c)
+	if no != nil && no.status == http.StatusNotFound && s.cfg.AcceptUnknownSerials {
+		no = nil
+	}
+	return num, o, serial, no
+}
+
+// revokeFlat serves PUT …/certificates/{decimal}/revoke.
+func (s *Server) revokeFlat(c *call) *answer {
+	var body struct {
+		Reason string `json:"revocationReason"`
+	}
+	if json.Unmarshal(c.body, &body) != nil {
+		return s.refusalAnswer(c, refuse("body", "The request body is not the JSON of a revocation"))
+	}
+	reason := ""
+	for name, flat := range reasons() {
+		if body.Reason == flat {
+			reason = name
+		}
+	}
+	if reason == "" {
+		return s.refusalAnswer(c, refuse("revocationReason", "The revocation reason is unknown"))
+	}
+	num, _, serial, no := s.certificateForChange(c)
+	if no != nil {
+		return s.refusalAnswer(c, no)
+	}
+	if err := s.store.act(num, serial, revoked, reason, "", c.now); err != nil {
+		return s.internalError(c)
+	}
+	return &answer{status: http.StatusNoContent}
+}
+
+// actionBody is the body of POST …/actions.
+type actionBody struct {
+	Action struct {
+		Type                string          `json:"type"`
+		Reason              string          `json:"reason"`
+		Comment             string          `json:"comment"`
+		IssueCRL            json.RawMessage `json:"issueCrl"` // clients send the text "true"
+		CompromiseDate      string          `json:"compromiseDate"`
+		SucceedIfAlreadySet *bool           `json:"succeedIfAlreadyInRequestedState"`
+	} `json:"action"`
+}
+
+// actionAnswer is the answer to it.
+type actionAnswer struct {
+	Type   string     `json:"type"`
+	Action actionView `json:"action"`
+}
+
+type actionView struct {
+	Type                string            `json:"type"`
+	ID                  string            `json:"id"`
+	Properties          map[string]string `json:"properties"`
+	Comment             string            `json:"comment"`
+	Status              string            `json:"status"`
+	SucceedIfAlreadySet bool              `json:"succeedIfAlreadyInRequestedState"`
+	Reason              string            `json:"reason,omitempty"`
+	CompromiseDate      string            `json:"compromiseDate,omitempty"`
+}
+
+// parseAction reads an action and the standing that it leads to.
+func parseAction(data []byte) (*actionBody, standing, *refusal) {
+	var body actionBody
+	if json.Unmarshal(data, &body) != nil {
+		return nil, 0, refuse("body", "The request body is not the JSON of an action")
+	}
+	a := &body.Action
+	var to standing
+	switch a.Type {
+	case "RevokeAction":
+		to = revoked
+		if a.Reason == "" {
+			a.Reason = "unspecified"
+		}
+		if _, ok := reasons()[a.Reason]; !ok {
+			return nil, 0, refuse("action.reason", "The revocation reason is unknown")
+		}
+		if a.Reason == "certificateHold" {
+			to = held
+		}
+	case "HoldAction":
+		to, a.Reason = held, "certificateHold"
+	case "UnholdAction":
+		to, a.Reason = valid, ""
+	case "RenewAction", "ReissueAction", "ReactivateAction":
+		return nil, 0, &refusal{http.StatusNotImplemented, "cagw-5010", "The action is not supported by this CA", "action.type"}
+	default:
+		return nil, 0, refuse("action.type", "The action type is unknown")
+	}
+	return &body, to, nil
+}
+
+// act serves POST …/certificates/{hex}/actions.
+func (s *Server) act(c *call) *answer {
+	body, to, no := parseAction(c.body)
+	if no != nil {
+		return s.refusalAnswer(c, no)
+	}
+	num, o, serial, no := s.certificateForChange(c)
+	if no != nil {
+		return s.refusalAnswer(c, no)
+	}
+	if no := s.change(num, o, serial, body, to, c.now); no != nil {
+		return s.refusalAnswer(c, no)
+	}
+	return s.actionDone(num, body, c.now)
+}
+
+// change brings a certificate to a standing, unless that cannot be.
+func (s *Server) change(num uint32, o order, serial []byte, body *actionBody, to standing, now time.Time) *refusal {
+	strict := body.Action.SucceedIfAlreadySet != nil && !*body.Action.SucceedIfAlreadySet
+	switch {
+	case o.standing == to && strict:
+		return &refusal{http.StatusConflict, "cagw-4090", "The certificate is already in the requested state", ""}
+	case o.standing == revoked && to != revoked:
+		return &refusal{http.StatusConflict, "cagw-4091", "The certificate is revoked for good", ""}
+	}
+	if err := s.store.act(num, serial, to, body.Action.Reason, body.Action.Comment, now); err != nil {
+		return &refusal{http.StatusInternalServerError, "cagw-5000", "Internal error", ""}
+	}
+	return nil
+}
+
+// actionDone is the answer to an action that took effect.
+func (s *Server) actionDone(num uint32, body *actionBody, now time.Time) *answer {
+	a := body.Action
+	view := actionView{
+		Type: a.Type, ID: s.store.nonce.trackingID(num, shapeX509), Properties: map[string]string{},
+		Comment: a.Comment, Status: "COMPLETED", SucceedIfAlreadySet: true,
+		Reason: a.Reason, CompromiseDate: a.CompromiseDate,
+	}
+	if a.SucceedIfAlreadySet != nil {
+		view.SucceedIfAlreadySet = *a.SucceedIfAlreadySet
+	}
+	if view.CompromiseDate == "" && a.Type == "RevokeAction" {
+		view.CompromiseDate = now.UTC().Format(time.RFC3339Nano)
+	}
+	return jsonAnswer(http.StatusOK, actionAnswer{Type: "ActionResponse", Action: view})
+}
+
+// actOnSubject serves POST …/subjects/{DN}/actions: the action on every
+// certificate of the subject. On-premises gateways alone have it.
+func (s *Server) actOnSubject(c *call) *answer {
+	body, to, no := parseAction(c.body)
+	if no != nil {
+		return s.refusalAnswer(c, no)
+	}
+	dn, err := parseDN(c.id)
+	if err != nil {
+		return s.refusalAnswer(c, refuse("subjectDn", "The subject DN is wrong"))
+	}
+	if err := s.settleDue(c.now); err != nil {
+		return s.internalError(c)
+	}
+	found := uint32(0)
+	for num := uint32(1); ; num++ {
+		o, ok := s.store.get(num)
+		if !ok {
+			if s.store.beyond(num) {
+				break
+			}
+			continue
+		}
+		if o.state != issued || o.ca != c.ca || !bytes.Equal(unpack(o.packed).subject, dn) || o.standing == revoked {
+			continue
+		}
+		found = num
+		if no := s.change(num, o, s.store.nonce.serial(num), body, to, c.now); no != nil {
+			return s.refusalAnswer(c, no)
+		}
+	}
+	if found == 0 {
+		return s.refusalAnswer(c, &refusal{http.StatusNotFound, "cagw-4042", "Subject not found", "subjectDn"})
+	}
+	return s.actionDone(found, body, c.now)
+}
+
+// certificateAnswer is the answer to GET …/certificates/{hex}.
+type certificateAnswer struct {
+	Type        string          `json:"type"`
+	Certificate certificateView `json:"certificate"`
+	Chain       []certData      `json:"chain"`
+}
+
+type certificateView struct {
+	Status          string          `json:"status"`
+	Version         int             `json:"versionNumber"`
+	SerialNumber    string          `json:"serialNumber"`
+	SignatureAlgID  string          `json:"signatureAlgID"`
+	IssuerName      string          `json:"issuerName"`
+	SubjectName     string          `json:"subjectName"`
+	EncodedSubject  string          `json:"rfc2253EncodedSubjectName"`
+	EscapedSubject  string          `json:"rfc2253EscapedSubjectName"`
+	ValidityPeriod  string          `json:"validityPeriod"`
+	PublicKey       publicKeyView   `json:"subjectPublicKeyInfo"`
+	SignatureAlg    string          `json:"certificateSignatureAlg"`
+	Revocation      *revocationView `json:"revocationInfo,omitempty"`
+	CertificateData string          `json:"certificateData"`
+}
+
+type publicKeyView struct {
+	Alg string `json:"publicKeyAlg"`
+	Key string `json:"subjectPublicKey"`
+}
+
+type revocationView struct {
+	Comment        string `json:"comment"`
+	CompromiseDate string `json:"compromiseDate"`
+	RevocationDate string `json:"revocationDate"`
+	Reason         string `json:"reason"`
+}
+
+// describeCertificate serves GET …/certificates/{hex}.
+func (s *Server) describeCertificate(c *call) *answer {
+	num, o, _, no := s.certificate(c)
+	if no != nil {
+		return s.refusalAnswer(c, no)
+	}
+	cert, err := x509.ParseCertificate(o.cert)
+	if err != nil {
+		return s.internalError(c)
+	}
+	name := nameString(cert.RawSubject)
+	view := certificateView{
+		Status: "normal", Version: cert.Version, SerialNumber: s.hexSerial(cert.SerialNumber),
+		SignatureAlgID: "1.2.840.10045.4.3.2", IssuerName: nameString(cert.RawIssuer), SubjectName: name,
+		EncodedSubject: name, EscapedSubject: name, ValidityPeriod: periodString(cert),
+		PublicKey: publicKeyView{
+			Alg: cert.PublicKeyAlgorithm.String(),
+			Key: base64.StdEncoding.EncodeToString(cert.RawSubjectPublicKeyInfo),
+		},
+		SignatureAlg: "SHA256withECDSA", CertificateData: base64.StdEncoding.EncodeToString(o.cert),
+	}
+	if rev, ok := s.store.revocation(num); ok && o.standing != valid {
+		view.Status = standingWord(o.standing)
+		at := time.Unix(0, rev.at).UTC().Format(time.RFC3339Nano)
+		view.Revocation = &revocationView{rev.comment, at, at, rev.reason}
+	}
+	return jsonAnswer(http.StatusOK, certificateAnswer{Type: "CertificateResponse", Certificate: view, Chain: s.chains.good.data})
+}
+
+func standingWord(st standing) string {
+	switch st {
+	case revoked:
+		return "revoked"
+	case held:
+		return "held"
+	}
+	return "normal"
+}
+
+// Revocation is the latest change of a certificate's standing.
+type Revocation struct {
+	// Serial is lower-case hex without padding.
+	Serial string `json:"serial"`
+	// TrackingID is the order's; empty for a serial that this gateway never issued.
+	TrackingID string `json:"tracking_id,omitempty"`
+	// Standing is "revoked", "held", or "normal" after a hold that was lifted.
+	Standing string `json:"standing"`
+	// Reason is the RFC 5280 name.
+	Reason  string    `json:"reason"`
+	Comment string    `json:"comment,omitempty"`
+	At      time.Time `json:"at"`
+	// Asked is the number of requests for it, repeats included.
+	Asked int `json:"asked"`
+}
+
+// Revocations returns every certificate whose standing was ever changed, by serial.
+func (s *Server) Revocations() []Revocation {
+	st := s.store
+	st.mu.Lock()
+	out := make([]Revocation, 0, len(st.actions)+len(st.foreign))
+	for num, rev := range st.actions {
+		r := rev.view(hex.EncodeToString(st.nonce.serial(num)))
+		r.TrackingID = st.nonce.trackingID(num, st.at(num).shape)
+		out = append(out, r)
+	}
+	for serial, rev := range st.foreign {
+		out = append(out, rev.view(fmt.Sprintf("%x", serial)))
+	}
+	st.mu.Unlock()
+	slices.SortFunc(out, func(a, b Revocation) int { return strings.Compare(a.Serial, b.Serial) })
+	return out
+}
+
+func (r *revocation) view(serial string) Revocation {
+	return Revocation{
+		Serial: serial, Standing: standingWord(r.standing), Reason: r.reason,
+		Comment: r.comment, At: time.Unix(0, r.at).UTC(), Asked: r.asked,
+	}
+}
+
+// revocation returns the latest change of an order's certificate.
+func (st *store) revocation(num uint32) (revocation, bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	rev, ok := st.actions[num]
+	if !ok {
+		return revocation{}, false
+	}
+	return *rev, true
+}
+
+// beyond tells whether num is higher than any order's.
+func (st *store) beyond(num uint32) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return num > st.last
+}

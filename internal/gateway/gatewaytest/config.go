@@ -1,0 +1,202 @@
+package gatewaytest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Dialect is the wire dialect that a Server speaks.
+type Dialect string
+
+const (
+	// CertCtl is the flat dialect: PEM requests, a tracking id, PUT …/revoke with a decimal serial.
+	CertCtl Dialect = "certctl"
+	// CAGW is the CA Gateway 1.x dialect: bare base64 requests, nested answers, actions and events.
+	CAGW Dialect = "cagw"
+	// Both answers each request in the dialect it was asked in. GET of a CA answers in the CAGW shape.
+	Both Dialect = "both"
+)
+
+// Config says what a Server is and how it behaves. The zero value is a
+// CertCtl gateway on a free loopback port that issues every order at once.
+// A Config is copied by Start; later changes go through the Server's methods.
+type Config struct {
+	// Addr is the TCP address of the gateway. Default "127.0.0.1:0".
+	Addr string
+	// AdminAddr is the TCP address of the plain-HTTP control listener (see the
+	// package comment). Empty: none. It has no authentication: loopback only,
+	// or a private network of containers.
+	AdminAddr string
+	// InMemory serves on an in-memory listener instead of TCP, for testing/synctest:
+	// Addr is ignored and clients dial with Server.DialContext.
+	InMemory bool
+
+	// Dir holds the CAs and the client pair (ca.crt, client.crt, client.key,
+	// client.p12, client.p12.password, issuing-ca.crt). CAs found there are used again.
+	// Empty: a temporary folder, removed by Close.
+	Dir string
+	// Persist keeps orders and revocations in Dir, in a journal that is written
+	// with write(2) before the answer is sent, so that they survive SIGKILL
+	// (not a power cut: there is no fsync). Faults, poll counts and statistics are not kept.
+	Persist bool
+
+	// Dialect is what the gateway speaks. Default CertCtl.
+	Dialect Dialect
+	// BasePath is the context path in front of /v1, such as "/cagw". Default none.
+	BasePath string
+	// CAIDs are the ids of the certificate authorities; all of them sign with one
+	// key. Default "sim~issuing".
+	CAIDs []string
+	// Profiles are the profile ids of every CA. Default "tls-server", "tls-client".
+	Profiles []string
+	// Names are further DNS names and IP addresses of the server's certificate,
+	// beside localhost, 127.0.0.1 and ::1.
+	Names []string
+	// HTTP1Only turns HTTP/2 off.
+	HTTP1Only bool
+	// MaxStreams is the number of concurrent HTTP/2 requests on a connection. Default 250.
+	MaxStreams int
+
+	// Latency is how long every gateway request takes at least, plus an even
+	// share of up to LatencyJitter. Half of it passes before the request takes
+	// effect, and goes on when the client hangs up: an order can be accepted
+	// after its sender died.
+	Latency, LatencyJitter time.Duration
+	// Seed decides every draw below. Draws depend on the order's common name
+	// (its key if it has none), not on timing, so that a run repeats.
+	Seed uint64
+
+	// PendingFraction is the share of orders, 0 to 1, that wait for approval.
+	PendingFraction float64
+	// RejectFraction is the share of orders, 0 to 1, that are rejected; those
+	// that are also pending are rejected when they would be approved.
+	RejectFraction float64
+	// ApproveAfter is how long a pending order waits. Zero: until Server.Approve or Reject.
+	ApproveAfter time.Duration
+	// PendingStatus is the word for a pending order. Default "AWAITING_APPROVAL"
+	// (CertCtl) or "PENDING" (CAGW).
+	PendingStatus string
+	// IssuedStatus is the word for an issued order. Default "ISSUED" (CertCtl) or "ACCEPTED" (CAGW).
+	IssuedStatus string
+
+	// DefaultValidity is the validity of a certificate when the order asks for none. Default 90 days.
+	DefaultValidity time.Duration
+	// MaxValidity bounds the validity that may be asked for; more is a 400. Default 825 days.
+	MaxValidity time.Duration
+	// SerialDigits pads hex serials with zeros to so many digits (40 on the hosted
+	// gateway). Serials are 32 digits long without. Default: no padding.
+	SerialDigits int
+	// SkipProof accepts a PKCS#10 request without checking its signature, for
+	// benchmarks in which the gateway must cost little.
+	SkipProof bool
+
+	// LicenceCap is the number of certificates that may be active at once; beyond
+	// it enrollment is refused. Zero: no cap.
+	LicenceCap int
+	// Quota is the number of requests in a window of 10 s, counted apart for
+	// enrollment and for the rest; beyond it everything is answered 429 until
+	// the window and a further 10 s are over. Zero: no quota.
+	Quota int
+
+	// EventPageSize caps a page of certificate events. Default 50.
+	EventPageSize int
+	// EventFlag names the member that says there are more pages: "morePages",
+	// "hasMore" or "both". Default "morePages".
+	EventFlag string
+	// EventDelay is how long an event takes to appear in certificate-events.
+	EventDelay time.Duration
+	// EmptyEventPages is the number of empty pages before the first event of a
+	// listing, as a hosted gateway answers for days without events.
+	EmptyEventPages int
+
+	// AcceptUnknownSerials lets certificates be revoked that this gateway never
+	// issued. Otherwise that is a 404.
+	AcceptUnknownSerials bool
+	// RecordPolls keeps the time of every poll of every order, beside the
+	// aggregate that is always kept. Unbounded: for tests of few orders.
+	RecordPolls bool
+
+	// Faults are the rules at start; see Fault.
+	Faults []Fault
+}
+
+// withDefaults returns c with every default filled in.
+func (c Config) withDefaults() Config {
+	c.Addr = cmp.Or(c.Addr, "127.0.0.1:0")
+	c.Dialect = cmp.Or(c.Dialect, CertCtl)
+	c.BasePath = strings.TrimRight(c.BasePath, "/")
+	if len(c.CAIDs) == 0 {
+		c.CAIDs = []string{"sim~issuing"}
+	}
+	if len(c.Profiles) == 0 {
+		c.Profiles = []string{"tls-server", "tls-client"}
+	}
+	c.MaxStreams = cmp.Or(c.MaxStreams, 250)
+	c.DefaultValidity = cmp.Or(c.DefaultValidity, 90*24*time.Hour)
+	c.MaxValidity = cmp.Or(c.MaxValidity, 825*24*time.Hour)
+	c.EventPageSize = cmp.Or(c.EventPageSize, 50)
+	c.EventFlag = cmp.Or(c.EventFlag, "morePages")
+	c.CAIDs, c.Profiles, c.Names = slices.Clone(c.CAIDs), slices.Clone(c.Profiles), slices.Clone(c.Names)
+	return c
+}
+
+// validate reports every field that cannot be served. It expects defaults to be filled in.
+func (c Config) validate() error {
+	var errs []error
+	if c.Dialect != CertCtl && c.Dialect != CAGW && c.Dialect != Both {
+		errs = append(errs, fmt.Errorf("gatewaytest: Config.Dialect must be certctl, cagw or both, not %q", c.Dialect))
+	}
+	if c.BasePath != "" && !strings.HasPrefix(c.BasePath, "/") {
+		errs = append(errs, fmt.Errorf("gatewaytest: Config.BasePath must begin with a slash: %q", c.BasePath))
+	}
+	if len(c.CAIDs) > 255 || slices.Contains(c.CAIDs, "") {
+		errs = append(errs, errors.New("gatewaytest: Config.CAIDs must be at most 255 ids, none empty"))
+	}
+	for name, share := range map[string]float64{"PendingFraction": c.PendingFraction, "RejectFraction": c.RejectFraction} {
+		if !(share >= 0 && share <= 1) {
+			errs = append(errs, fmt.Errorf("gatewaytest: Config.%s must lie in [0,1], not %v", name, share))
+		}
+	}
+	for name, d := range map[string]time.Duration{
+		"Latency": c.Latency, "LatencyJitter": c.LatencyJitter, "ApproveAfter": c.ApproveAfter,
+		"EventDelay": c.EventDelay, "DefaultValidity": c.DefaultValidity,
+	} {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("gatewaytest: Config.%s must not be negative: %v", name, d))
+		}
+	}
+	if c.DefaultValidity > c.MaxValidity {
+		errs = append(errs, fmt.Errorf("gatewaytest: Config.DefaultValidity must not exceed MaxValidity: %v > %v", c.DefaultValidity, c.MaxValidity))
+	}
+	if c.EventFlag != "morePages" && c.EventFlag != "hasMore" && c.EventFlag != "both" {
+		errs = append(errs, fmt.Errorf("gatewaytest: Config.EventFlag must be morePages, hasMore or both, not %q", c.EventFlag))
+	}
+	if c.Persist && c.Dir == "" {
+		errs = append(errs, errors.New("gatewaytest: Config.Persist needs a Dir"))
+	}
+	for i, f := range c.Faults {
+		if err := f.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("gatewaytest: Config.Faults[%d]: %w", i, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// serverNames are the DNS names and addresses of the server's certificate.
+func (c Config) serverNames() (names []string, addrs []netip.Addr) {
+	names = []string{"localhost"}
+	addrs = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}
+	for _, n := range c.Names {
+		if a, err := netip.ParseAddr(n); err == nil {
+			addrs = append(addrs, a)
+		} else if n != "" {
+			names = append(names, n)
+		}
+	}
+	return names, addrs
+}

@@ -1,0 +1,379 @@
+package gatewaytest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Op is the kind of request that a Fault applies to.
+type Op string
+
+const (
+	OpAny     Op = "any"     // every request; the same as ""
+	OpEnroll  Op = "enroll"  // POST …/enrollments
+	OpPoll    Op = "poll"    // GET …/enrollments/{id}
+	OpRevoke  Op = "revoke"  // POST …/actions, PUT …/revoke
+	OpCA      Op = "ca"      // the list of CAs, a CA, its profiles and properties
+	OpEvents  Op = "events"  // GET …/certificate-events
+	OpCert    Op = "cert"    // GET …/certificates/{serial}
+	OpConnect Op = "connect" // a new TLS connection; for FaultResetTLS alone
+)
+
+// Kind is what a Fault does.
+type Kind string
+
+const (
+	// FaultLatency delays the request by Delay; half of it before it takes effect.
+	FaultLatency Kind = "latency"
+	// FaultCut cuts the connection before the request takes effect.
+	FaultCut Kind = "cut"
+	// FaultLostReply lets the request take effect and cuts the connection in place of the answer.
+	FaultLostReply Kind = "lost-reply"
+	// FaultHalfBody sends the right answer's header and half of its body, then cuts.
+	FaultHalfBody Kind = "half-body"
+	// FaultResetTLS resets a new connection after the client's hello.
+	FaultResetTLS Kind = "reset-tls"
+	// FaultThrottle answers 429 with the text TooManyRequests, and Retry-After if RetryAfter is set.
+	FaultThrottle Kind = "throttle"
+	// FaultStatus answers Status in the given Form.
+	FaultStatus Kind = "status"
+	// FaultLicence answers as if the licence cap were reached (403).
+	FaultLicence Kind = "licence-cap"
+	// FaultRedirect answers 307 to another path of this server, which counts in Stats.RedirectsFollowed.
+	FaultRedirect Kind = "redirect"
+	// FaultGarbage lets the request take effect and answers 200 with broken JSON.
+	FaultGarbage Kind = "garbage"
+	// FaultEmptyBody lets the request take effect and answers with no body.
+	FaultEmptyBody Kind = "empty-body"
+	// FaultHugeBody lets the request take effect and answers with valid JSON of 6 MiB.
+	FaultHugeBody Kind = "huge-body"
+	// FaultUnknownStatus answers with Word (default "UNDER_REVIEW") as the status, without a certificate.
+	FaultUnknownStatus Kind = "unknown-status"
+	// FaultNoCertificate answers that an order is issued but leaves the certificate out.
+	FaultNoCertificate Kind = "no-certificate"
+	// FaultSlowApproval makes an order pending, to be approved after Delay (0: by hand).
+	// With a delay beyond the client's deadline it is the approval that comes too late.
+	FaultSlowApproval Kind = "slow-approval"
+	// FaultReject makes an order rejected: at once, or after Delay.
+	FaultReject Kind = "reject"
+	// FaultWrongKey certifies another key. This and the next three act on the order
+	// that is enrolled, whenever it is signed.
+	FaultWrongKey Kind = "wrong-key"
+	// FaultWrongNames certifies another name.
+	FaultWrongNames Kind = "wrong-names"
+	// FaultExpired issues a certificate that ran out yesterday.
+	FaultExpired Kind = "expired"
+	// FaultWrongChain signs with a key that the chain does not certify.
+	FaultWrongChain Kind = "wrong-chain"
+	// FaultExpiredChain shows an issuing CA certificate that has run out, in the answer
+	// or (OpCA) in the CA's description.
+	FaultExpiredChain Kind = "expired-chain"
+)
+
+// Fault is a rule that makes the gateway misbehave. Rules are tried in order;
+// every one that matches acts, except that only the first of those that replace
+// the answer does, and the later ones are not used up by it.
+type Fault struct {
+	// ID is given by AddFault; rules of a Config are numbered from 1.
+	ID int `json:"id,omitempty"`
+	// Op restricts the rule to a kind of request. Empty: any.
+	Op Op `json:"op,omitempty"`
+	// Kind is what happens.
+	Kind Kind `json:"kind"`
+	// CNPrefix restricts the rule to orders whose common name begins so.
+	CNPrefix string `json:"cn_prefix,omitempty"`
+	// Skip is the number of matching requests to leave alone first.
+	Skip int `json:"skip,omitempty"`
+	// Times is the number of requests to spoil. Zero: no end.
+	Times int `json:"times,omitempty"`
+	// PerOrder is the number of requests to spoil of one order (told by its
+	// common name, or its key). Zero: no end.
+	PerOrder int `json:"per_order,omitempty"`
+	// Fraction is the share of matching requests to spoil, drawn by Config.Seed,
+	// the order and how often the rule met it. Zero: all.
+	Fraction float64 `json:"fraction,omitempty"`
+	// Delay is the time that FaultLatency, FaultSlowApproval and FaultReject take.
+	Delay time.Duration `json:"-"`
+	// Status is the code of FaultStatus; default 500.
+	Status int `json:"status,omitempty"`
+	// Form is the body of FaultStatus: "json" (default), "text", "html" or "empty".
+	Form string `json:"form,omitempty"`
+	// Code and Message go into the JSON of FaultStatus and FaultLicence, as "cagw-4018".
+	Code    string `json:"code,omitempty"`
+	Message string `json:"message,omitempty"`
+	// AfterEffect lets the request take effect before FaultStatus or FaultThrottle answers.
+	AfterEffect bool `json:"after_effect,omitempty"`
+	// RetryAfter is the value of that header with FaultStatus and FaultThrottle, sent in
+	// whole seconds, or as a date if RetryAfterDate. Zero: no header. Negative: a
+	// value that is no number.
+	RetryAfter     time.Duration `json:"-"`
+	RetryAfterDate bool          `json:"retry_after_date,omitempty"`
+	// Word is the status of FaultUnknownStatus.
+	Word string `json:"word,omitempty"`
+	// WholeConnection cuts the TCP connection with a reset, and with it every request
+	// that shares it. Otherwise a cut ends an HTTP/2 stream, or closes an HTTP/1.1 connection.
+	WholeConnection bool `json:"whole_connection,omitempty"`
+	// Fired is the number of requests spoilt so far. Set by the Server.
+	Fired int `json:"fired"`
+}
+
+// faultJSON adds the durations as text ("1.5s").
+type faultJSON struct {
+	plainFault
+	Delay      string `json:"delay,omitempty"`
+	RetryAfter string `json:"retry_after,omitempty"`
+}
+
+type plainFault Fault
+
+// MarshalJSON writes durations as text, such as "1.5s".
+func (f Fault) MarshalJSON() ([]byte, error) {
+	out := faultJSON{plainFault: plainFault(f)}
+	if f.Delay != 0 {
+		out.Delay = f.Delay.String()
+	}
+	if f.RetryAfter != 0 {
+		out.RetryAfter = f.RetryAfter.String()
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes; an unknown key is an error.
+func (f *Fault) UnmarshalJSON(data []byte) error {
+	var in faultJSON
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields() // a mistyped key would make another rule of it
+	if err := d.Decode(&in); err != nil {
+		return err
+	}
+	*f = Fault(in.plainFault)
+	var err1, err2 error
+	if in.Delay != "" {
+		f.Delay, err1 = time.ParseDuration(in.Delay)
+	}
+	if in.RetryAfter != "" {
+		f.RetryAfter, err2 = time.ParseDuration(in.RetryAfter)
+	}
+	return errors.Join(err1, err2)
+}
+
+func (f Fault) validate() error {
+	switch f.Op {
+	case "", OpAny, OpEnroll, OpPoll, OpRevoke, OpCA, OpEvents, OpCert, OpConnect:
+	default:
+		return fmt.Errorf("unknown op %q", f.Op)
+	}
+	switch f.Kind {
+	case FaultLatency, FaultCut, FaultLostReply, FaultHalfBody, FaultResetTLS, FaultThrottle, FaultStatus,
+		FaultLicence, FaultRedirect, FaultGarbage, FaultEmptyBody, FaultHugeBody, FaultUnknownStatus,
+		FaultNoCertificate, FaultSlowApproval, FaultReject, FaultWrongKey, FaultWrongNames, FaultExpired,
+		FaultWrongChain, FaultExpiredChain:
+	default:
+		return fmt.Errorf("unknown kind %q", f.Kind)
+	}
+	if f.Status != 0 && (f.Status < 200 || f.Status > 599) {
+		return fmt.Errorf("status %d is out of range", f.Status)
+	}
+	if !slices.Contains([]string{"", "json", "text", "html", "empty"}, f.Form) {
+		return fmt.Errorf("unknown form %q", f.Form)
+	}
+	if !(f.Fraction >= 0 && f.Fraction <= 1) {
+		return fmt.Errorf("fraction %v is not in [0,1]", f.Fraction)
+	}
+	if f.Skip < 0 || f.Times < 0 || f.PerOrder < 0 || f.Delay < 0 {
+		return errors.New("counts and delays must not be negative")
+	}
+	return nil
+}
+
+// terminal tells whether the rule replaces the answer.
+func (f *Fault) terminal() bool {
+	switch f.Kind {
+	case FaultCut, FaultLostReply, FaultHalfBody, FaultThrottle, FaultStatus, FaultLicence,
+		FaultRedirect, FaultGarbage, FaultEmptyBody, FaultHugeBody:
+		return true
+	}
+	return false
+}
+
+// effective tells whether the request takes effect before a terminal rule acts.
+func (f *Fault) effective() bool {
+	switch f.Kind {
+	case FaultLostReply, FaultHalfBody, FaultGarbage, FaultEmptyBody, FaultHugeBody:
+		return true
+	case FaultStatus, FaultThrottle:
+		return f.AfterEffect
+	}
+	return false
+}
+
+// applies tells whether the rule is one for requests of op.
+func (f *Fault) applies(op Op) bool {
+	if f.Kind == FaultResetTLS {
+		return op == OpConnect
+	}
+	return op != OpConnect && (f.Op == "" || f.Op == OpAny || f.Op == op)
+}
+
+// flaw is what is wrong with a certificate that is to be signed.
+type flaw uint8
+
+const (
+	flawless flaw = iota
+	flawKey
+	flawNames
+	flawExpired
+	flawSigner
+	flawChain // the chain shown with it has expired
+)
+
+// verdict is what the rules do to one request.
+type verdict struct {
+	delay    time.Duration
+	approval *time.Duration // non-nil: the order becomes pending for so long (0: by hand)
+	reject   *time.Duration // non-nil: the order is rejected after so long
+	flaw     flaw
+	word     string // a status to answer with, instead of the true one
+	bare     bool   // leave the certificate out
+	end      *Fault // replaces the answer
+}
+
+// rules holds the faults of a Server. Safe for concurrent use.
+type rules struct {
+	mu   sync.Mutex
+	seed uint64
+	next int
+	list []*rule
+}
+
+type rule struct {
+	Fault
+	met   int               // matching requests so far
+	fired map[string]int    // per order; nil unless PerOrder or Fraction needs it
+	draws map[string]uint64 // per order: how often the rule drew for it
+}
+
+// set replaces all rules.
+func (rs *rules) set(faults []Fault) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.list = nil
+	for _, f := range faults {
+		rs.addLocked(f)
+	}
+}
+
+func (rs *rules) add(f Fault) int {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return rs.addLocked(f)
+}
+
+// addLocked appends a rule and returns its id. Caller holds rs.mu.
+func (rs *rules) addLocked(f Fault) int {
+	rs.next++
+	f.ID, f.Fired = rs.next, 0
+	rs.list = append(rs.list, &rule{Fault: f, fired: map[string]int{}, draws: map[string]uint64{}})
+	return f.ID
+}
+
+func (rs *rules) remove(id int) bool {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	n := len(rs.list)
+	rs.list = slices.DeleteFunc(rs.list, func(r *rule) bool { return r.ID == id })
+	return len(rs.list) < n
+}
+
+func (rs *rules) all() []Fault {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	out := make([]Fault, 0, len(rs.list))
+	for _, r := range rs.list {
+		out = append(out, r.Fault)
+	}
+	return out
+}
+
+// judge returns what the rules do to a request of op. subject is asked only if there are rules.
+func (rs *rules) judge(op Op, subject func() string) verdict {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	var v verdict
+	if len(rs.list) == 0 {
+		return v
+	}
+	who := ""
+	if op != OpConnect {
+		who = subject()
+	}
+	for _, r := range rs.list {
+		if !r.applies(op) || !strings.HasPrefix(who, r.CNPrefix) || v.end != nil && r.terminal() || !r.fires(rs.seed, who) {
+			continue
+		}
+		v.add(&r.Fault)
+	}
+	return v
+}
+
+// fires decides whether the rule acts on a request that it matches, and counts it.
+// Caller holds the lock of the rules.
+func (r *rule) fires(seed uint64, who string) bool {
+	if r.Times > 0 && r.Fired >= r.Times || r.PerOrder > 0 && r.fired[who] >= r.PerOrder {
+		return false
+	}
+	r.met++
+	if r.met <= r.Skip {
+		return false
+	}
+	if r.Fraction > 0 {
+		n := r.draws[who]
+		r.draws[who] = n + 1
+		if draw(seed, uint64(r.ID)<<32|n, who) >= r.Fraction {
+			return false
+		}
+	}
+	r.Fired++
+	if r.PerOrder > 0 {
+		r.fired[who]++
+	}
+	return true
+}
+
+// add takes up what f does.
+func (v *verdict) add(f *Fault) {
+	switch f.Kind {
+	case FaultLatency:
+		v.delay += f.Delay
+	case FaultSlowApproval:
+		v.approval = &f.Delay
+	case FaultReject:
+		v.reject = &f.Delay
+	case FaultWrongKey:
+		v.flaw = flawKey
+	case FaultWrongNames:
+		v.flaw = flawNames
+	case FaultExpired:
+		v.flaw = flawExpired
+	case FaultWrongChain:
+		v.flaw = flawSigner
+	case FaultExpiredChain:
+		v.flaw = flawChain
+	case FaultUnknownStatus:
+		v.word = f.Word
+		if v.word == "" {
+			v.word = "UNDER_REVIEW"
+		}
+	case FaultNoCertificate:
+		v.bare = true
+	default:
+		end := *f
+		v.end = &end
+	}
+}
