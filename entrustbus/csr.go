@@ -1,0 +1,160 @@
+package entrustbus
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"net/netip"
+	"strings"
+)
+
+// maxRSABits bounds what verifying a signature can cost: the modulus of a key of 64 KiB takes seconds.
+const maxRSABits = 16384
+
+// parsedCSR is a certificate request beside the fields that it came from, so that a request which was changed or copied
+// never answers with another one's. It does not change once made.
+type parsedCSR struct {
+	pem   string
+	der   []byte
+	csr   *x509.CertificateRequest
+	names []SAN
+}
+
+// of is p if it came from these fields, and parses them otherwise. p may be nil.
+func (p *parsedCSR) of(text string, der []byte) (*parsedCSR, error) {
+	if p != nil && p.pem == text && bytes.Equal(p.der, der) {
+		return p, nil
+	}
+	if len(der) > MaxCSRBytes {
+		return nil, errTooLong("csr_der", MaxCSRBytes)
+	}
+	der = bytes.Clone(der) // the parsed form keeps pointing into it
+	raw, field := der, "csr_der"
+	switch {
+	case text == "" && len(der) == 0:
+		return nil, &FieldError{Field: "csr_pem", Problem: "is missing", Fix: "give exactly one of csr_pem and csr_der"}
+	case text != "" && len(der) > 0:
+		return nil, &FieldError{Field: "csr_der", Problem: "is given beside csr_pem", Fix: "give exactly one of them"}
+	case text != "":
+		field = "csr_pem"
+		var err error
+		if raw, err = onePEM(field, text, "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"); err != nil {
+			return nil, err
+		}
+	}
+	csr, err := verifiedCSR(field, raw)
+	if err != nil {
+		return nil, err
+	}
+	names, err := csrNames(field, csr)
+	if err != nil {
+		return nil, err
+	}
+	return &parsedCSR{pem: text, der: der, csr: csr, names: names}, nil
+}
+
+func verifiedCSR(field string, der []byte) (*x509.CertificateRequest, error) {
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		// Not the parser's own text, here and below: it may quote the certificate request.
+		return nil, &FieldError{Field: field, Problem: "is no PKCS#10 certificate request that can be parsed"}
+	}
+	if key, ok := csr.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABits {
+		return nil, &FieldError{Field: field, Problem: "has an RSA key of more than 16384 bits"}
+	}
+	if err := csr.CheckSignature(); err != nil {
+		problem := "has a signature that is not by its own key"
+		var insecure x509.InsecureAlgorithmError
+		if errors.Is(err, x509.ErrUnsupportedAlgorithm) || errors.As(err, &insecure) {
+			problem = "is signed with an algorithm that is not supported"
+		}
+		return nil, &FieldError{Field: field, Problem: problem, Fix: "sign the certificate request with the key it is for"}
+	}
+	return csr, nil
+}
+
+// onePEM is the content of a text that is one PEM block of one of the types and nothing else but blanks.
+func onePEM(field, text string, types ...string) ([]byte, error) {
+	if len(text) > MaxCSRBytes {
+		return nil, errTooLong(field, MaxCSRBytes)
+	}
+	text = strings.TrimSpace(text)
+	if !strings.HasPrefix(text, "-----BEGIN ") {
+		return nil, &FieldError{Field: field, Problem: "does not begin with a PEM block", Fix: "give the block and nothing else"}
+	}
+	if strings.Count(text, "-----BEGIN ") > 1 {
+		return nil, &FieldError{Field: field, Problem: "has more than one PEM block", Fix: "give one"}
+	}
+	block, rest := pem.Decode([]byte(text))
+	switch {
+	case block == nil:
+		return nil, &FieldError{Field: field, Problem: "is no well-formed PEM block"}
+	case len(rest) > 0:
+		return nil, &FieldError{Field: field, Problem: "has something behind its PEM block", Fix: "give the block and nothing else"}
+	case len(block.Headers) > 0:
+		return nil, &FieldError{Field: field, Problem: "has headers in its PEM block", Fix: "RFC 7468 allows none"}
+	}
+	for _, t := range types {
+		if block.Type == t {
+			return block.Bytes, nil
+		}
+	}
+	return nil, &FieldError{Field: field, Problem: "is a PEM block of another type", Fix: "it must begin with -----BEGIN " + types[0] + "-----"}
+}
+
+// csrNames reads the subject alternative names from the extension itself: x509 keeps four of their types and drops
+// the others, which must not go unseen in what is asked for.
+func csrNames(field string, csr *x509.CertificateRequest) ([]SAN, error) {
+	var names []SAN
+	seen := false
+	for _, ext := range csr.Extensions {
+		if !ext.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
+			continue
+		}
+		if seen {
+			return nil, &FieldError{Field: field, Problem: "has two subjectAltName extensions"}
+		}
+		seen = true
+		var all asn1.RawValue
+		if rest, err := asn1.Unmarshal(ext.Value, &all); err != nil || len(rest) > 0 {
+			return nil, &FieldError{Field: field, Problem: "has a subjectAltName extension that cannot be parsed"}
+		}
+		for rest := all.Bytes; len(rest) > 0; {
+			var name asn1.RawValue
+			var err error
+			if rest, err = asn1.Unmarshal(rest, &name); err != nil {
+				return nil, &FieldError{Field: field, Problem: "has a subjectAltName extension that cannot be parsed"}
+			}
+			san, ok := generalName(name)
+			if !ok {
+				return nil, &FieldError{Field: field, Problem: "has a subject alternative name with an impossible value"}
+			}
+			if names = append(names, san); len(names) > MaxSANs {
+				return nil, errTooMany(field)
+			}
+		}
+	}
+	return unique(names), nil
+}
+
+// generalName reads one GeneralName of RFC 5280 4.2.1.6.
+func generalName(v asn1.RawValue) (SAN, bool) {
+	if v.Class != asn1.ClassContextSpecific {
+		return SAN{}, false
+	}
+	switch v.Tag {
+	case 1:
+		return SAN{Type: SANEmail, Value: string(v.Bytes)}, visible(string(v.Bytes))
+	case 2:
+		return SAN{Type: SANDNS, Value: strings.ToLower(string(v.Bytes))}, visible(string(v.Bytes))
+	case 6:
+		return SAN{Type: SANURI, Value: string(v.Bytes)}, visible(string(v.Bytes))
+	case 7:
+		ip, ok := netip.AddrFromSlice(v.Bytes)
+		return SAN{Type: SANIP, Value: ip.Unmap().String()}, ok
+	}
+	return SAN{Type: SANOther, DER: bytes.Clone(v.FullBytes)}, true
+}

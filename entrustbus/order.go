@@ -1,0 +1,54 @@
+package entrustbus
+
+import "time"
+
+// Order is what a producer may read of the ledger's record of one of its orders.
+type Order struct {
+	// State is "open" while a worker has the order in hand, "parked" while it waits for approval, "closed" when its
+	// result is out. There may be others later.
+	State string `json:"state"`
+	// Kind is the kind of the request.
+	Kind Kind `json:"kind"`
+	// TrackingID is the gateway's name of the order, once it gave one.
+	TrackingID string `json:"tracking_id,omitempty"`
+	// Deadline is when a parked order expires; zero before it is parked.
+	Deadline time.Time `json:"deadline,omitzero"`
+	// Outcome is how a closed order ended; empty before.
+	Outcome Outcome `json:"outcome,omitempty"`
+	// Replay is the generation, as in Result.
+	Replay int `json:"replay"`
+	// UpdatedAt is when the record was written.
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
+}
+
+// States of an Order.
+const (
+	StateOpen   = "open"
+	StateParked = "parked"
+	StateClosed = "closed"
+)
+
+// DecodeOrder reads a record of the ledger, a MessagePack map of which it takes the keys of Order and ignores the rest.
+// The error is a *FieldError.
+func DecodeOrder(data []byte) (*Order, error) {
+	f, err := readDocument(EncodingMsgpack, data)
+	if err != nil {
+		return nil, err
+	}
+	o := &Order{
+		State:      f.text("state"),
+		Kind:       Kind(f.text("kind")),
+		TrackingID: f.text("tracking_id"),
+		Deadline:   f.time("deadline"),
+		Outcome:    Outcome(f.text("outcome")),
+		Replay:     f.count("replay"),
+		UpdatedAt:  f.time("updated_at"),
+	}
+	if err := f.failure(); err != nil {
+		return nil, err
+	}
+	if o.State == "" {
+		return nil, errMissing("state")
+	}
+	return o, nil
+}

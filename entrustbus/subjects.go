@@ -1,0 +1,190 @@
+package entrustbus
+
+import (
+	"strconv"
+	"strings"
+)
+
+// DefaultPrefix is the first part of every subject of the contract unless the operator chose another one.
+const DefaultPrefix = "entrust"
+
+// MaxTokenLength is the greatest length of a producer name, of a request id and of a dead letter's reason, in bytes.
+const MaxTokenLength = 64
+
+// Subjects builds and reads the contract's subjects. The zero value uses DefaultPrefix; a prefix may have several
+// tokens ("acme.pki"). The building methods do not check their arguments: names that come from outside go through
+// ValidToken first. A Subjects is a value and safe for concurrent use.
+type Subjects struct {
+	Prefix string
+}
+
+func (s Subjects) prefix() string {
+	if s.Prefix == "" {
+		return DefaultPrefix
+	}
+	return s.Prefix
+}
+
+// Validate reports a prefix that cannot begin a subject, as a *FieldError.
+func (s Subjects) Validate() error {
+	for token := range strings.SplitSeq(s.prefix(), ".") {
+		if !ValidToken(token) {
+			return &FieldError{
+				Field:   "prefix",
+				Problem: "has a part that is no subject token",
+				Fix:     "use letters, digits, _ and -, with single dots in between",
+			}
+		}
+	}
+	return nil
+}
+
+// Request is the subject that the producer publishes requests of this kind to.
+func (s Subjects) Request(producer string, kind Kind) string {
+	return s.prefix() + ".request." + producer + "." + string(kind)
+}
+
+// RequestFilter matches the requests of one kind, of every producer.
+func (s Subjects) RequestFilter(kind Kind) string { return s.Request("*", kind) }
+
+// Parked is the slot subject of a pending order.
+func (s Subjects) Parked(producer, id string) string {
+	return s.prefix() + ".parked." + producer + "." + id
+}
+
+// ParkedFilter matches the slot of every order.
+func (s Subjects) ParkedFilter() string { return s.Parked("*", "*") }
+
+// Due is the subject that the wake-up of a pending order arrives on.
+func (s Subjects) Due(producer, id string) string {
+	return s.prefix() + ".due." + producer + "." + id
+}
+
+// DueFilter matches the wake-up of every order.
+func (s Subjects) DueFilter() string { return s.Due("*", "*") }
+
+// Result is the subject that the result of the request is published to.
+func (s Subjects) Result(producer, id string) string {
+	return s.prefix() + ".result." + producer + "." + id
+}
+
+// ResultFilter matches every result of every producer; the results of one producer are Result(producer, "*").
+func (s Subjects) ResultFilter() string { return s.Result("*", "*") }
+
+// Dead is the subject of the producer's dead letters of one reason.
+func (s Subjects) Dead(producer, reason string) string {
+	return s.prefix() + ".dead." + producer + "." + reason
+}
+
+// DeadFilter matches every dead letter.
+func (s Subjects) DeadFilter() string { return s.Dead("*", "*") }
+
+// ParseRequest takes the subject of a request apart. A *FieldError names what does not fit: "subject" when it is no
+// request of this prefix, "producer" or "kind" otherwise. With an unknown kind the producer is returned beside the
+// error, so that a dead letter can still be filed under it.
+func (s Subjects) ParseRequest(subject string) (producer string, kind Kind, err error) {
+	producer, last, err := s.parse(subject, "request")
+	if err != nil {
+		return "", "", err
+	}
+	if kind = Kind(last); !kind.Valid() {
+		return producer, "", &FieldError{
+			Field:       "kind",
+			Problem:     "the subject names no kind of request",
+			Fix:         "publish to …request.<producer>.issue, .revoke, .track or .cancel",
+			Undecodable: true,
+		}
+	}
+	return producer, kind, nil
+}
+
+// ParseOrder takes the subject of a slot, of a wake-up or of a result apart. A *FieldError names what does not fit:
+// "subject", "producer" or "id".
+func (s Subjects) ParseOrder(subject string) (producer, id string, err error) {
+	for _, branch := range []string{"parked", "due", "result"} {
+		if strings.HasPrefix(subject, s.prefix()+"."+branch+".") {
+			if producer, id, err = s.parse(subject, branch); err != nil {
+				return "", "", err
+			}
+			if !ValidToken(id) {
+				return "", "", errToken("id")
+			}
+			return producer, id, nil
+		}
+	}
+	return "", "", errSubject("a slot, wake-up or result")
+}
+
+// ParseDead takes the subject of a dead letter apart. A *FieldError names what does not fit: "subject", "producer" or
+// "reason".
+func (s Subjects) ParseDead(subject string) (producer, reason string, err error) {
+	if producer, reason, err = s.parse(subject, "dead"); err != nil {
+		return "", "", err
+	}
+	if !ValidToken(reason) {
+		return "", "", errToken("reason")
+	}
+	return producer, reason, nil
+}
+
+func (s Subjects) parse(subject, branch string) (producer, last string, err error) {
+	rest, ok := strings.CutPrefix(subject, s.prefix()+"."+branch+".")
+	if !ok {
+		return "", "", errSubject("a " + branch)
+	}
+	producer, last, ok = strings.Cut(rest, ".")
+	if !ok || strings.Contains(last, ".") {
+		return "", "", errSubject("a " + branch)
+	}
+	if !ValidToken(producer) {
+		return "", "", errToken("producer")
+	}
+	return producer, last, nil
+}
+
+func errSubject(what string) error {
+	return &FieldError{
+		Field:       "subject",
+		Problem:     "is not the subject of " + what,
+		Fix:         "check the prefix and the number of tokens",
+		Undecodable: true,
+	}
+}
+
+func errToken(field string) *FieldError {
+	return &FieldError{
+		Field:   field,
+		Problem: "is not a name of 1 to 64 letters, digits, _ and -",
+		Fix:     "use [A-Za-z0-9_-]{1,64}",
+	}
+}
+
+// ValidToken reports whether s can be a producer name or a request id: [A-Za-z0-9_-]{1,64}, so always one subject
+// token and one key of the ledger.
+func ValidToken(s string) bool {
+	if s == "" || len(s) > MaxTokenLength {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// RequestMsgID is the Nats-Msg-Id of a request: <producer>.<id>, with .<replay> behind it for a replayed one. A
+// producer always uses replay 0.
+func RequestMsgID(producer, id string, replay int) string {
+	if replay == 0 {
+		return producer + "." + id
+	}
+	return ResultMsgID(producer, id, replay)
+}
+
+// ResultMsgID is the Nats-Msg-Id of the result of one replay generation: <producer>.<id>.<replay>.
+func ResultMsgID(producer, id string, replay int) string {
+	return producer + "." + id + "." + strconv.Itoa(replay)
+}
