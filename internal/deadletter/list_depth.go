@@ -1,0 +1,84 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Other counts letters of a reason that no worker of this version writes.
+const Other Reason = "other"
+
+// Depth is how many letters of one reason there are.
+type Depth struct {
+	Reason  Reason
+	Letters uint64
+	Oldest  time.Time // when the oldest was stored, UTC; zero where there is none
+}
+
+// Depths counts the letters of every reason, those of no letter included, and
+// Other last where there are any. It reads no letter but the oldest of each
+// reason, so it may be asked every few seconds; its cost grows with the number
+// of producers that have letters.
+func (b *Box) Depths(ctx context.Context) ([]Depth, error) {
+	st, err := b.stored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, err := st.Info(ctx, jetstream.WithSubjectFilter(b.subjects.DeadFilter()))
+	if err != nil {
+		return nil, fmt.Errorf("counting the dead letters in %s: %w", b.stream, err)
+	}
+	reasons := Reasons()
+	depths := make([]Depth, len(reasons)+1)
+	for i, reason := range append(reasons, Other) {
+		depths[i].Reason = reason
+	}
+	foreign := map[string]bool{}
+	for subject, n := range info.State.Subjects {
+		_, reason, err := b.subjects.ParseDead(subject)
+		i := slices.Index(reasons, Reason(reason))
+		if err != nil || i < 0 {
+			i = len(reasons)
+			foreign[subject] = true
+		}
+		depths[i].Letters += n
+	}
+	for i := range reasons {
+		if depths[i].Letters > 0 {
+			if depths[i].Oldest, err = b.oldest(ctx, st, b.subjects.Dead("*", string(reasons[i]))); err != nil {
+				return nil, err
+			}
+		}
+	}
+	other := &depths[len(reasons)]
+	if other.Letters == 0 {
+		return depths[:len(reasons)], nil
+	}
+	for subject := range foreign {
+		at, err := b.oldest(ctx, st, subject)
+		if err != nil {
+			return nil, err
+		}
+		if other.Oldest.IsZero() || (!at.IsZero() && at.Before(other.Oldest)) {
+			other.Oldest = at
+		}
+	}
+	return depths, nil
+}
+
+// oldest returns when the first message that fits filter was stored.
+func (b *Box) oldest(ctx context.Context, st jetstream.Stream, filter string) (time.Time, error) {
+	m, err := st.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(filter))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return time.Time{}, nil // purged since it was counted
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading the oldest dead letter on %s: %w", filter, err)
+	}
+	return m.Time.UTC(), nil
+}
