@@ -1,0 +1,284 @@
+package consumer_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/pollsched"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+const producer = "shop"
+
+// rig is one bus, one gateway and the workers between them, all of them real.
+type rig struct {
+	t      *testing.T
+	server *natstest.Server
+	js     jetstream.JetStream
+	layout streams.Layout
+	sim    *gatewaytest.Server
+	log    *logBuffer
+	cfg    consumer.Config
+	gwcfg  gateway.Config
+}
+
+// setup starts bus and gateway. Waits are short enough for a test and in the
+// proportions of the defaults.
+func setup(t *testing.T, sim gatewaytest.Config) *rig {
+	t.Helper()
+	r := &rig{t: t, server: natstest.Start(t), layout: streams.DefaultLayout(), log: new(logBuffer)}
+	r.layout.AckWait = 2 * time.Second
+	r.js = r.server.JetStream(t)
+	if _, err := streams.Provision(t.Context(), r.js, r.layout); err != nil {
+		t.Fatal(err)
+	}
+	sim.RecordPolls = true
+	var err error
+	if r.sim, err = gatewaytest.Start(sim); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.sim.Close() })
+	r.gwcfg = gateway.Config{
+		URL: r.sim.URL(), CAID: r.sim.CAID(), ProfileID: r.sim.Profile(),
+		EnrollTimeout: 2 * time.Second, Timeout: 2 * time.Second, ThrottleFloor: time.Second,
+	}
+	r.cfg = consumer.Config{
+		Layout: r.layout, CAID: r.sim.CAID(), ProfileID: r.sim.Profile(),
+		Schedule: pollsched.Schedule{First: 200 * time.Millisecond, Factor: 2, Max: time.Second, Jitter: 0.1, RetryAfterMax: time.Minute},
+		MaxWait:  20 * time.Second, EnrollTimeout: r.gwcfg.EnrollTimeout, EventDelay: 500 * time.Millisecond,
+		Drain: 5 * time.Second, WatchdogEvery: -1,
+	}
+	return r
+}
+
+// run starts a worker and returns what stops it.
+func (r *rig) run() (stop func()) {
+	r.t.Helper()
+	cache, err := mtlscache.New(mtlscache.Config{CertFile: r.sim.ClientCert(), KeyFile: r.sim.ClientKey(), ServerCAFile: r.sim.ServerCA()})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testWriter{r.t}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	gw, err := gateway.New(r.gwcfg, &http.Client{Transport: cache}, log)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	w, err := consumer.New(r.cfg, r.server.JetStream(r.t), gw, log)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := w.Run(ctx); err != nil {
+			r.t.Errorf("running the worker: %v", err)
+		}
+	}()
+	stop = sync.OnceFunc(func() { cancel(); <-done; cache.CloseIdleConnections() })
+	r.t.Cleanup(stop)
+	return stop
+}
+
+// send publishes a request the way any producer does.
+func (r *rig) send(req entrustbus.Request, header ...string) {
+	r.t.Helper()
+	r.sendAs(entrustbus.EncodingMsgpack, req, header...)
+}
+
+func (r *rig) sendAs(enc entrustbus.Encoding, req entrustbus.Request, header ...string) {
+	r.t.Helper()
+	body, err := entrustbus.EncodeRequest(enc, req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.publish(req.Kind(), body, append([]string{
+		entrustbus.HeaderContentType, enc.ContentType(),
+		nats.MsgIdHdr, entrustbus.RequestMsgID(producer, req.OrderID(), 0),
+	}, header...)...)
+}
+
+// publish sends raw bytes as a request. Later headers win.
+func (r *rig) publish(kind entrustbus.Kind, body []byte, header ...string) {
+	r.t.Helper()
+	msg := nats.NewMsg(r.layout.Subjects().Request(producer, kind))
+	msg.Data = body
+	for i := 0; i < len(header); i += 2 {
+		msg.Header.Set(header[i], header[i+1])
+	}
+	if _, err := r.js.PublishMsg(r.t.Context(), msg); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// result waits for the result of an order, of generation replay at least.
+func (r *rig) result(id string, replay ...int) *entrustbus.Result {
+	r.t.Helper()
+	want := append(replay, 0)[0]
+	var got *entrustbus.Result
+	r.eventually("a result of "+id, func() bool {
+		m, err := streams.Last(r.t.Context(), r.js, r.layout.Results, r.layout.Subjects().Result(producer, id))
+		if errors.Is(err, streams.ErrNoMessage) {
+			return false
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		enc, err := entrustbus.EncodingOf(m.Header.Get(entrustbus.HeaderContentType), m.Data)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if got, err = entrustbus.DecodeResult(enc, m.Data); err != nil {
+			r.t.Fatal(err)
+		}
+		return got.Replay >= want
+	})
+	return got
+}
+
+// letters returns the dead letters there are.
+func (r *rig) letters() []*deadletter.Letter {
+	r.t.Helper()
+	var all []*deadletter.Letter
+	for m, err := range streams.Scan(r.t.Context(), r.js, r.layout.Dead, ">") {
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		l, err := deadletter.Parse(r.layout.Subjects(), m.Sequence, m.Subject, m.Header, m.Data)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// wantLetters waits for exactly these reasons, in any order.
+func (r *rig) wantLetters(want ...deadletter.Reason) []*deadletter.Letter {
+	r.t.Helper()
+	var all []*deadletter.Letter
+	r.eventually(fmt.Sprintf("dead letters %v", want), func() bool {
+		all = r.letters()
+		return len(all) >= len(want)
+	})
+	var got []deadletter.Reason
+	for _, l := range all {
+		got = append(got, l.Reason)
+	}
+	if fmt.Sprint(sorted(got)) != fmt.Sprint(sorted(want)) {
+		r.t.Fatalf("dead letters are %v, want %v", got, want)
+	}
+	return all
+}
+
+// quiet waits until no stream holds work any more.
+func (r *rig) quiet() {
+	r.t.Helper()
+	for _, name := range []string{r.layout.Requests, r.layout.Parked} {
+		r.eventually(name+" empty", func() bool { return r.count(name) == 0 })
+	}
+}
+
+func (r *rig) count(stream string) uint64 {
+	r.t.Helper()
+	s, err := r.js.Stream(r.t.Context(), stream)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s.CachedInfo().State.Msgs
+}
+
+// enrolled counts the enrollments of everything the gateway was sent.
+func (r *rig) enrolled() int {
+	n := 0
+	for _, count := range r.sim.Enrollments() {
+		n += count
+	}
+	return n
+}
+
+func (r *rig) eventually(what string, ok func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(25 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func sorted[T ~string](s []T) []T {
+	out := append([]T(nil), s...)
+	for i := range out {
+		for j := i; j > 0 && out[j] < out[j-1]; j-- {
+			out[j], out[j-1] = out[j-1], out[j]
+		}
+	}
+	return out
+}
+
+// csr makes a certificate request of a key of its own.
+func csr(t testing.TB, cn string, names ...string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+		Subject: pkix.Name{CommonName: cn}, DNSNames: append(names, cn+".example.net"),
+	}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+}
+
+// logBuffer keeps what the workers logged, to look for secrets in.
+type logBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// testWriter shows the log of a test that failed.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	defer func() { _ = recover() }() // a line after the test's end
+	w.t.Logf("%s", strings.TrimRight(string(p), "\n"))
+	return len(p), nil
+}
