@@ -1,0 +1,165 @@
+package mtlscache
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// maxFile bounds what is read of one file: far above any chain, far below
+// what a wrong path could make the worker swallow.
+const maxFile = 1 << 20
+
+// maxFiles is the most files a Config names: pair or PKCS#12 and password, and
+// the server's CA.
+const maxFiles = 3
+
+// marks holds one mark per watched file, in order; the rest is zero.
+type marks [maxFiles]mark
+
+func (m *marks) equal(other *marks) bool {
+	for i := range m {
+		if !m[i].equal(other[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// files are the credentials on disk. It is read-only and safe for concurrent
+// use.
+type files struct {
+	watched []watched
+	parse   func(content [][]byte) (*material, error)
+}
+
+// newFiles lists the files that cfg names, and the parser for their form.
+func newFiles(cfg Config) (*files, error) {
+	paths := []string{cfg.CertFile, cfg.KeyFile}
+	form := parsePEM
+	if cfg.PKCS12File != "" {
+		paths = []string{cfg.PKCS12File}
+		form = parsePKCS12
+		if cfg.PKCS12PasswordFile != "" {
+			paths = append(paths, cfg.PKCS12PasswordFile)
+		}
+	}
+	pair := len(paths)
+	if cfg.ServerCAFile != "" {
+		paths = append(paths, cfg.ServerCAFile)
+	}
+
+	f := &files{}
+	for _, path := range paths {
+		w, err := watch(path)
+		if err != nil {
+			return nil, &KeyPairError{Path: path, Problem: "the path is not one", Err: err}
+		}
+		f.watched = append(f.watched, w)
+	}
+	f.parse = func(content [][]byte) (*material, error) {
+		m, err := form(paths[:pair], content[:pair])
+		if err != nil || len(paths) == pair {
+			return m, err
+		}
+		return m, m.trust(paths[pair], content[pair])
+	}
+	return f, nil
+}
+
+// marks stats every file. It allocates nothing unless a stat fails.
+func (f *files) marks() (m marks, err error) {
+	for i := range f.watched {
+		m[i], err = f.watched[i].stat()
+		if err != nil {
+			// Once more, since a path that leads through a symbolic link may be
+			// walked while the link is switched and its old target removed.
+			m[i], err = f.watched[i].stat()
+		}
+		if err != nil {
+			return m, &KeyPairError{Path: f.watched[i].path, Problem: "stat", Err: err}
+		}
+	}
+	return m, nil
+}
+
+// read returns what the files hold and the marks they had while it was read.
+// An error that a rotation in progress can cause says so.
+func (f *files) read() (*material, marks, error) {
+	before, err := f.marks()
+	if err != nil {
+		return nil, before, err
+	}
+	// Marks that are the same before and after prove that all content belongs
+	// together, even where a symbolic link was switched between two of them.
+	const tries = 3
+	for range tries {
+		content, readErr := f.contents()
+		after, err := f.marks()
+		if err != nil {
+			return nil, before, err
+		}
+		if before.equal(&after) {
+			if readErr != nil {
+				return nil, before, readErr
+			}
+			m, err := f.parse(content)
+			return m, before, err
+		}
+		before = after
+	}
+	return nil, before, unfinished(f.watched[0].path, "changes while it is read")
+}
+
+// contents reads every file.
+func (f *files) contents() ([][]byte, error) {
+	content := make([][]byte, len(f.watched))
+	for i, w := range f.watched {
+		var err error
+		if content[i], err = readFile(w.path); err != nil {
+			return nil, err
+		}
+	}
+	return content, nil
+}
+
+// young reports whether a file was changed so shortly before now that one
+// more change could leave its mark as it is: stamps come in ticks, on some
+// file systems of two seconds. A stamp in the future counts as young.
+func (f *files) young(m *marks, now time.Time) bool {
+	for i := range f.watched {
+		if m[i].stamped().After(now.Add(-stampTick)) {
+			return true
+		}
+	}
+	return false
+}
+
+// stampTick is the coarsest tick of file times still in use (FAT, some NFS
+// servers).
+const stampTick = 2 * time.Second
+
+// readFile reads a file that is no larger than maxFile.
+func readFile(path string) ([]byte, error) {
+	content, err := func() ([]byte, error) {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		return io.ReadAll(io.LimitReader(file, maxFile+1))
+	}()
+	switch pathErr, ok := errors.AsType[*fs.PathError](err); {
+	case ok: // incomplete: perhaps written by root and not yet given to us
+		return nil, &KeyPairError{Path: path, Problem: pathErr.Op, Err: pathErr.Err, incomplete: true}
+	case err != nil:
+		return nil, &KeyPairError{Path: path, Problem: "read", Err: err, incomplete: true}
+	case len(content) == 0:
+		return nil, unfinished(path, "is empty")
+	case len(content) > maxFile:
+		return nil, unfinished(path, "is larger than 1 MiB")
+	}
+	return content, nil
+}

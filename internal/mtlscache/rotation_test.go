@@ -1,0 +1,239 @@
+package mtlscache_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+)
+
+// TestRotationUnderLoad replaces the pair a hundred times in every way that
+// tools do it, under 64 callers: no call fails, each rotation is one reload, and
+// no connection of an old pair stays open.
+func TestRotationUnderLoad(t *testing.T) {
+	t.Parallel()
+	const callers = 64
+	rotations := 100
+	if testing.Short() {
+		rotations = 14
+	}
+	old := time.Date(2001, 9, 9, 1, 46, 40, 0, time.UTC)
+
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("HTTP2=%t", http2), func(t *testing.T) {
+			t.Parallel()
+			r := setup(t, http2, nil, func(cfg *mtlscache.Config) {
+				cfg.MaxConnsPerHost = callers
+				cfg.HalfRotationWait = patience // the machine may be slow, the callers must not notice
+			})
+			calls, stop := r.storm(t, callers)
+			// seen lets every caller meet what is on disk at this moment.
+			seen := func() {
+				from := calls.Load()
+				eventually(t, "the callers go on", func() bool { return calls.Load() >= from+2*callers })
+			}
+			ways := []struct {
+				name   string
+				rotate func(next pair)
+			}{
+				{"renamed over", func(next pair) {
+					r.replace(t, r.cert, next.certPEM, time.Time{})
+					r.replace(t, r.key, next.keyPEM, time.Time{})
+				}},
+				{"certificate long before key", func(next pair) {
+					r.replace(t, r.cert, next.certPEM, time.Time{})
+					seen()
+					r.replace(t, r.key, next.keyPEM, time.Time{})
+				}},
+				{"key long before certificate", func(next pair) {
+					r.replace(t, r.key, next.keyPEM, time.Time{})
+					seen()
+					r.replace(t, r.cert, next.certPEM, time.Time{})
+				}},
+				{"written in place", func(next pair) {
+					r.write(t, r.cert, next.certPEM)
+					r.write(t, r.key, next.keyPEM)
+				}},
+				{"written in place, slowly", func(next pair) {
+					r.write(t, r.cert, nil)
+					seen()
+					r.write(t, r.cert, next.certPEM[:len(next.certPEM)/2])
+					seen()
+					r.write(t, r.cert, next.certPEM)
+					seen()
+					r.write(t, r.key, next.keyPEM[:len(next.keyPEM)-5])
+					seen()
+					r.write(t, r.key, next.keyPEM)
+				}},
+				{"older modification time", func(next pair) {
+					r.replace(t, r.cert, next.certPEM, old)
+					r.replace(t, r.key, next.keyPEM, old)
+				}},
+				{"in place, the same modification time", func(next pair) {
+					r.write(t, r.cert, next.certPEM)
+					r.write(t, r.key, next.keyPEM)
+					for _, path := range []string{r.cert, r.key} {
+						if err := os.Chtimes(path, old, old); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}},
+			}
+			for i := range rotations {
+				next, way := r.ca.client(t), ways[i%len(ways)]
+				way.rotate(next)
+				r.mustCall(t, next) // from now on, no call shows another
+				seen()
+				if got, want := r.cache.Reloads(), uint64(i+1); got != want {
+					t.Fatalf("after rotation %d (%s): %d reloads, want %d", i+1, way.name, got, want)
+				}
+			}
+
+			if errs := stop(); len(errs) > 0 {
+				t.Errorf("%d of %d calls failed, first: %v", len(errs), calls.Load(), errs[0])
+			}
+			if got := r.cache.Reloads(); got != uint64(rotations) {
+				t.Errorf("%d reloads for %d rotations", got, rotations)
+			}
+			r.cache.CloseIdleConnections() // those of the pair in use
+			eventually(t, "no connection is open", func() bool { return r.gateway.open.Load() == 0 })
+			t.Logf("%d calls, %d connections made", calls.Load(), r.gateway.made.Load())
+		})
+	}
+}
+
+// TestOldConnectionsClose shows that retired connections close by themselves,
+// and that a call in flight is not among them.
+func TestOldConnectionsClose(t *testing.T) {
+	t.Parallel()
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("HTTP2=%t", http2), func(t *testing.T) {
+			t.Parallel()
+			hold := newHold()
+			r := setup(t, http2, hold, nil)
+
+			slow := make(chan string, 1)
+			go func() {
+				got, err := r.call(t.Context())
+				if err != nil {
+					got = err.Error()
+				}
+				slow <- got
+			}()
+			<-hold.entered
+			next := r.ca.client(t)
+			r.replace(t, r.cert, next.certPEM, time.Time{})
+			r.replace(t, r.key, next.keyPEM, time.Time{})
+			go func() { <-hold.entered; hold.release <- struct{}{} }()
+			r.mustCall(t, next)
+
+			if got := r.gateway.open.Load(); got != 2 {
+				t.Errorf("%d connections open, want that of the call in flight and the new one", got)
+			}
+			hold.release <- struct{}{}
+			if got := <-slow; got != r.first.serial() {
+				t.Errorf("the call in flight ended in %q, want the old certificate %q", got, r.first.serial())
+			}
+			eventually(t, "the old connection is closed, the new one stays", func() bool { return r.gateway.open.Load() == 1 })
+			go func() { <-hold.entered; hold.release <- struct{}{} }()
+			r.mustCall(t, next)
+			if got := r.gateway.made.Load(); got != 2 {
+				t.Errorf("%d connections made, want 2", got)
+			}
+		})
+	}
+}
+
+// TestSymlinkSwap rotates as Kubernetes does with a mounted secret: both files
+// lie behind one link to a directory, which is renamed over.
+func TestSymlinkSwap(t *testing.T) {
+	t.Parallel()
+	r := setup(t, true, nil, nil)
+	dir := t.TempDir()
+	publish := func(version string, p pair) {
+		t.Helper()
+		target := dir + "/.." + version
+		if err := os.Mkdir(target, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r.write(t, target+"/tls.crt", p.certPEM)
+		r.write(t, target+"/tls.key", p.keyPEM)
+		if err := os.Symlink(".."+version, dir+"/..data_tmp"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(dir+"/..data_tmp", dir+"/..data"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("v0", r.first)
+	for _, name := range []string{"tls.crt", "tls.key"} {
+		if err := os.Symlink("..data/"+name, dir+"/"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cache, err := mtlscache.New(mtlscache.Config{
+		CertFile: dir + "/tls.crt", KeyFile: dir + "/tls.key", ServerCAFile: r.path("ca.pem"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cache.CloseIdleConnections)
+	r.cache, r.client.Transport = cache, cache
+	r.mustCall(t, r.first)
+
+	_, stop := r.storm(t, 8)
+	for i := range 20 {
+		next := r.ca.client(t)
+		publish(fmt.Sprintf("v%d", i+1), next)
+		if err := os.RemoveAll(fmt.Sprintf("%s/..v%d", dir, i)); err != nil {
+			t.Fatal(err)
+		}
+		r.mustCall(t, next)
+	}
+	if errs := stop(); len(errs) > 0 {
+		t.Errorf("%d calls failed, first: %v", len(errs), errs[0])
+	}
+	if got := cache.Reloads(); got != 20 {
+		t.Errorf("%d reloads, want 20", got)
+	}
+}
+
+// TestServerCARotation puts a gateway behind another CA than before.
+func TestServerCARotation(t *testing.T) {
+	t.Parallel()
+	r := setup(t, true, nil, nil)
+	r.mustCall(t, r.first)
+
+	r.replace(t, r.path("ca.pem"), newAuthority(t).certPEM, time.Time{})
+	if got, err := r.call(t.Context()); err == nil {
+		t.Fatalf("call went to a gateway that nobody vouches for, as %s", got)
+	}
+	r.replace(t, r.path("ca.pem"), r.ca.certPEM, time.Time{})
+	r.mustCall(t, r.first)
+	if got := r.cache.Reloads(); got != 2 {
+		t.Errorf("%d reloads, want 2", got)
+	}
+}
+
+// TestTouch changes everything about the files but their content: the
+// connections stay.
+func TestTouch(t *testing.T) {
+	t.Parallel()
+	r := setup(t, true, nil, nil)
+	r.mustCall(t, r.first)
+	if err := os.Chtimes(r.cert, time.Time{}, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	r.mustCall(t, r.first)
+	if err := os.Chmod(r.key, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	r.mustCall(t, r.first)
+	r.replace(t, r.key, r.first.keyPEM, time.Time{})
+	r.mustCall(t, r.first)
+	if reloads, made := r.cache.Reloads(), r.gateway.made.Load(); reloads != 0 || made != 1 {
+		t.Errorf("%d reloads and %d connections, want 0 and 1", reloads, made)
+	}
+}

@@ -1,0 +1,59 @@
+//go:build linux && (amd64 || arm64 || ppc64le || riscv64 || s390x)
+
+package mtlscache
+
+import (
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A mark is what tells one version of a file from another without opening it.
+type mark struct {
+	dev, ino     uint64
+	size         int64
+	mtime, ctime int64 // Unix nanoseconds
+}
+
+func (m mark) equal(other mark) bool { return m == other }
+
+// stamped returns when the file system last noted a change.
+func (m mark) stamped() time.Time { return time.Unix(0, max(m.mtime, m.ctime)) }
+
+// A watched file keeps its path in the form that the kernel takes.
+type watched struct {
+	path string
+	ptr  *byte // path and a NUL
+}
+
+func watch(path string) (watched, error) {
+	ptr, err := unix.BytePtrFromString(path)
+	return watched{path, ptr}, err
+}
+
+// stat is os.Stat without its allocations, which convert the path and build a
+// FileInfo on each call. It follows symbolic links.
+func (w watched) stat() (mark, error) {
+	var st unix.Stat_t
+	for {
+		_, _, errno := unix.Syscall6(unix.SYS_NEWFSTATAT, atCWD,
+			uintptr(unsafe.Pointer(w.ptr)), uintptr(unsafe.Pointer(&st)), 0, 0, 0)
+		switch errno {
+		case 0:
+			return mark{
+				dev:   st.Dev,
+				ino:   st.Ino,
+				size:  st.Size,
+				mtime: st.Mtim.Nano(),
+				ctime: st.Ctim.Nano(),
+			}, nil
+		case unix.EINTR: // network file systems are interrupted by Go's preemption signals
+		default:
+			return mark{}, errno
+		}
+	}
+}
+
+// atCWD is unix.AT_FDCWD, which is negative, as the kernel takes it.
+const atCWD = ^uintptr(-unix.AT_FDCWD - 1)
