@@ -1,0 +1,342 @@
+package consumer_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/parking"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// worker makes a worker that is not run, to call its steps.
+func (r *rig) worker() *consumer.Worker {
+	r.t.Helper()
+	hc, err := r.sim.Client()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(hc.CloseIdleConnections)
+	gw, err := gateway.New(r.gwcfg, &http.Client{Transport: hc.Transport}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	w, err := consumer.New(r.cfg, r.js, gw, slog.New(slog.NewTextHandler(r.log, nil)))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return w
+}
+
+// park publishes an order, waits until it is parked, and stops its worker.
+func (r *rig) park(id string) ledger.Key {
+	r.t.Helper()
+	stop := r.run()
+	r.send(&entrustbus.Issue{ID: id, CSRPEM: csr(r.t, id)})
+	key := ledger.Key{Producer: producer, ID: id}
+	l := ledger.New(r.js, r.layout.Orders)
+	r.eventually("the order parked", func() bool {
+		rec, err := l.Get(r.t.Context(), key)
+		return err == nil && rec.State == ledger.Parked && r.count(r.layout.Requests) == 0
+	})
+	stop()
+	return key
+}
+
+// A slot that somebody removed: the ledger has the whole order, and the
+// watchdog arms it again.
+func TestWatchdogRevivesLostSlots(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Millisecond})
+	r.cfg.Schedule.First, r.cfg.Schedule.Max, r.cfg.MaxWait = time.Hour, 2*time.Hour, 24*time.Hour
+	r.cfg.Schedule.RetryAfterMax = 0
+	key := r.park("lost")
+	lot := parking.New(r.js, r.layout.Parked, r.layout.Subjects())
+	if err := lot.Disarm(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	w := r.worker()
+	if got, err := w.Watch(t.Context()); err != nil || got != (consumer.Repairs{}) {
+		t.Fatalf("a record just written counts as lost: %+v, %v", got, err)
+	}
+	age(t, r, key, 2*time.Minute)
+	r.cfg.Schedule.First = 100 * time.Millisecond // of the worker that looks
+	if got, err := r.worker().Watch(t.Context()); err != nil || got != (consumer.Repairs{Lost: 1}) {
+		t.Fatalf("the watchdog repaired %+v, %v; want one lost slot", got, err)
+	}
+	if got, err := w.Watch(t.Context()); err != nil || got != (consumer.Repairs{}) {
+		t.Fatalf("a second look repaired %+v, %v", got, err)
+	}
+	r.run()
+	if res := r.result("lost"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}
+
+// age writes an order's record anew as if it had stood for a while. The ledger
+// stamps each write with the time, so this one goes around it.
+func age(t *testing.T, r *rig, key ledger.Key, by time.Duration) {
+	t.Helper()
+	kv, err := r.js.KeyValue(t.Context(), r.layout.Orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := kv.Get(t.Context(), key.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rec map[string]any
+	if err := msgpack.Unmarshal(e.Value(), &rec); err != nil {
+		t.Fatal(err)
+	}
+	rec["updated_at"] = rec["updated_at"].(time.Time).Add(-by)
+	body, err := msgpack.Marshal(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Update(t.Context(), key.String(), body, e.Revision()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A ledger that was lost is restored from the slots.
+func TestSlotRestoresLedger(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Millisecond})
+	r.cfg.Schedule.First = 3 * time.Second
+	r.cfg.Schedule.Max = 3 * time.Second
+	r.park("o")
+	if err := r.js.DeleteKeyValue(t.Context(), r.layout.Orders); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := streams.Provision(t.Context(), r.js, r.layout); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	if res := r.result("o"); res.Outcome != entrustbus.OutcomeIssued || r.enrolled() != 1 {
+		t.Errorf("result is %+v (error %+v), %d enrollments", res, res.Error, r.enrolled())
+	}
+	r.quiet()
+}
+
+// A wake-up that comes twice, or after the end, or for an older generation, asks
+// the gateway nothing.
+func TestStaleWakeUps(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Millisecond})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o")})
+	res := r.result("o")
+	r.quiet()
+	lot := parking.New(r.js, r.layout.Parked, r.layout.Subjects())
+	for range 3 {
+		if err := lot.Arm(t.Context(), &parking.Slot{
+			Key: ledger.Key{Producer: producer, ID: "o"}, Kind: entrustbus.KindIssue, Due: time.Now(), Deadline: time.Now(),
+			TrackingID: res.TrackingID, Request: &ledger.Request{},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r.quiet()
+	}
+	poll, err := r.sim.PollsOf(res.TrackingID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if poll.AfterEnd != 0 {
+		t.Errorf("%d polls after the end", poll.AfterEnd)
+	}
+	if n := r.count(r.layout.Results); n != 1 {
+		t.Errorf("%d results, want 1", n)
+	}
+}
+
+// A pause that the gateway asks one worker for holds all of them.
+func TestFleetHold(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{Faults: []gatewaytest.Fault{
+		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultThrottle, RetryAfter: 3 * time.Second, Times: 1},
+	}})
+	r.run()
+	r.run()
+	r.eventually("two workers at work", func() bool { return strings.Count(r.log.String(), "the gateway answers") == 2 })
+	r.send(&entrustbus.Issue{ID: "first", CSRPEM: csr(t, "first")})
+	r.eventually("the pause", func() bool { return strings.Contains(r.log.String(), "asked for a pause") })
+	asked := time.Now()
+	kv, err := r.js.KeyValue(t.Context(), r.layout.Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the shared key", func() bool { _, err := kv.Get(t.Context(), "hold"); return err == nil })
+	for i := range 20 {
+		r.send(&entrustbus.Issue{ID: fmt.Sprint("o", i), CSRPEM: csr(t, fmt.Sprint("o", i))})
+	}
+	for i := range 20 {
+		r.result(fmt.Sprint("o", i))
+	}
+	for e := range r.sim.AllEnrollments() {
+		// One second is what the other worker may take to see the key.
+		if early := e.Enrolled[0].Sub(asked); early > time.Second && early < 2500*time.Millisecond {
+			t.Errorf("%s was submitted %s into a pause of 3 s", e.CN, early)
+		}
+	}
+}
+
+// A request that kills every worker that tries it ends as a dead letter, told
+// by its deliveries before anything is tried. The deaths are played by naks
+// that leave the count behind.
+func TestCrashed(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.send(&entrustbus.Issue{ID: "poison", CSRPEM: csr(t, "poison")})
+	cons, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerIssue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := r.js.KeyValue(t.Context(), r.layout.Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		m, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Nak(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := kv.PutString(t.Context(), "suspect."+r.layout.Requests+".1", "3"); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	if res := r.result("poison"); res.Outcome != entrustbus.OutcomeFailed || res.Error.Code != "crashed" {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	r.wantLetters(deadletter.Crashed)
+	r.quiet()
+	if n := r.enrolled(); n != 0 {
+		t.Errorf("%d enrollments of a request that must not be tried", n)
+	}
+}
+
+// Deliveries alone make no suspect: a message that came back often, each time
+// in order, is worked on.
+func TestManyDeliveriesAreNoCrash(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.send(&entrustbus.Issue{ID: "often", CSRPEM: csr(t, "often")})
+	cons, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerIssue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		m, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Nak(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.run()
+	if res := r.result("often"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}
+
+// A result stream that cannot store keeps the request unacknowledged; when it
+// can again, the result that the gateway gave is published, and the gateway is
+// not asked twice.
+func TestResultStreamFull(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	st, err := r.js.Stream(t.Context(), r.layout.Results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := st.CachedInfo().Config
+	full := cfg
+	full.MaxMsgs, full.Discard = 1, jetstream.DiscardNew
+	if _, err := r.js.UpdateStream(t.Context(), full); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.js.PublishMsg(t.Context(), nats.NewMsg(r.layout.Subjects().Result("other", "x"))); err != nil {
+		t.Fatal(err)
+	}
+	stop := r.run()
+	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o")})
+	r.eventually("a warning that says which", func() bool {
+		return strings.Contains(r.log.String(), "publishing a result; trying again") && strings.Contains(r.log.String(), "it is full")
+	})
+	// Across a stop too: the answer is kept in the ledger.
+	stop()
+	if n := r.count(r.layout.Requests); n != 1 {
+		t.Fatalf("%d requests on the bus while their result could not be published, want 1", n)
+	}
+	if _, err := r.js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	if res := r.result("o"); res.Outcome != entrustbus.OutcomeIssued || res.Submissions != 1 {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	if n := r.enrolled(); n != 1 {
+		t.Errorf("%d enrollments, want 1", n)
+	}
+}
+
+// Streams that vanish and come back: the worker says which, lives, and goes on.
+func TestConsumerDeletedAndMadeAgain(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "a", CSRPEM: csr(t, "a")})
+	r.result("a")
+	if err := r.js.DeleteConsumer(t.Context(), r.layout.Requests, streams.ConsumerIssue); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("a warning that names the consumer", func() bool {
+		return strings.Contains(r.log.String(), "fetching; trying again") && strings.Contains(r.log.String(), streams.ConsumerIssue)
+	})
+	if _, err := streams.Provision(t.Context(), r.js, r.layout); err != nil {
+		t.Fatal(err)
+	}
+	r.send(&entrustbus.Issue{ID: "b", CSRPEM: csr(t, "b")})
+	if res := r.result("b"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v", res)
+	}
+}
+
+// Revocations have a lane of their own: a backlog of slow enrollments does not
+// hold one up.
+func TestRevocationsOvertake(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{AcceptUnknownSerials: true, Faults: []gatewaytest.Fault{
+		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultLatency, Delay: time.Second},
+	}})
+	r.cfg.Issue = 1
+	r.run()
+	for i := range 8 {
+		r.send(&entrustbus.Issue{ID: fmt.Sprint("o", i), CSRPEM: csr(t, fmt.Sprint("o", i))})
+	}
+	r.send(&entrustbus.Revoke{ID: "r", Serial: "abcdef"})
+	r.result("r")
+	if n := r.count(r.layout.Results); n > 4 {
+		t.Errorf("%d results came before the revocation's", n-1)
+	}
+}
+
