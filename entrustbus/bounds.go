@@ -39,6 +39,17 @@ func checkName(field, s string, most int) error {
 	return nil
 }
 
+// checkDN takes a distinguished name, or nothing. Only the gateway knows which attributes it understands.
+func checkDN(field, s string) error {
+	if err := checkText(field, s, MaxSubjectDNBytes); err != nil {
+		return err
+	}
+	if s != "" && !strings.Contains(s, "=") {
+		return &FieldError{Field: field, Problem: "has no attribute", Fix: "write it as CN=…,O=…"}
+	}
+	return nil
+}
+
 func graphic(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })
 }

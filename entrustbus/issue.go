@@ -88,7 +88,7 @@ func (r *Issue) Validate() error {
 		}
 	}
 	return firstError(
-		checkText("subject_dn", r.SubjectDN, MaxSubjectDNBytes),
+		checkDN("subject_dn", r.SubjectDN),
 		checkName("profile_id", r.ProfileID, MaxNameBytes),
 		checkName("ca_id", r.CAID, MaxNameBytes),
 		checkSeconds("validity_seconds", r.ValiditySeconds, MaxValiditySeconds),

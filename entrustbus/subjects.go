@@ -137,7 +137,9 @@ func (s Subjects) parse(subject, branch string) (producer, last string, err erro
 		return "", "", errSubject("a " + branch)
 	}
 	if !ValidToken(producer) {
-		return "", "", errToken("producer")
+		err := errToken("producer")
+		err.Undecodable = true
+		return "", "", err
 	}
 	return producer, last, nil
 }

@@ -1,0 +1,183 @@
+package entrustbustest
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+const (
+	msgpackEncoding = entrustbus.EncodingMsgpack
+	jsonEncoding    = entrustbus.EncodingJSON
+	issue           = entrustbus.KindIssue
+	revoke          = entrustbus.KindRevoke
+	track           = entrustbus.KindTrack
+	cancel          = entrustbus.KindCancel
+
+	mebibyte = 1 << 20
+)
+
+func (c *corpus) wrongSubjects() {
+	for _, row := range []struct{ name, subject string }{
+		{"producer with a dollar sign", "entrust.request.a$b.issue"},
+		{"producer with a slash", "entrust.request.a/b.issue"},
+		{"producer with a byte order mark", "entrust.request.\ufeffa.issue"},
+		{"producer of 65 letters", "entrust.request." + strings.Repeat("a", 65) + ".issue"},
+		{"producer of 1 KiB", "entrust.request." + strings.Repeat("a", 1024) + ".revoke"},
+		{"mistyped kind", "entrust.request.hostile.isue"},
+		{"kind in capitals", "entrust.request.hostile.ISSUE"},
+		{"a token too many", "entrust.request.hostile.issue.now"},
+		{"a token too few", "entrust.request.issue"},
+	} {
+		c.add("subject: "+row.name, row.subject, nil, encode(msgpackEncoding, c.valid(issue)))
+	}
+}
+
+func (c *corpus) wrongHeaders() {
+	for _, contentType := range []string{
+		"text/plain", "application/xml", "application/cbor", "application/json; charset=utf-16", "json", "msgpack",
+		"application/json, application/msgpack", "application/json; charset", "application/json\r\nX: y",
+		"application/msgpack\nNats-Msg-Id: other", "/", ";", "\x00", strings.Repeat("a", 4096), "application/" + strings.Repeat("json", 1000),
+	} {
+		body := encode(jsonEncoding, c.valid(issue))
+		c.add(fmt.Sprintf("Content-Type %.40q", contentType), entrustbus.Subjects{}.Request("hostile", issue),
+			nats.Header{entrustbus.HeaderContentType: {contentType}}, body)
+	}
+	c.addRaw("declared as JSON", issue, jsonEncoding, encode(msgpackEncoding, c.valid(issue)))
+	c.addRaw("declared as MessagePack", issue, msgpackEncoding, encode(jsonEncoding, c.valid(issue)))
+	c.add("no Content-Type, JSON list", entrustbus.Subjects{}.Request("hostile", issue), nil, []byte(`[{"id":"a"}]`))
+	c.add("no Content-Type, text", entrustbus.Subjects{}.Request("hostile", issue), nil, []byte("hello"))
+	c.add("no Content-Type, nothing", entrustbus.Subjects{}.Request("hostile", issue), nil, nil)
+}
+
+func (c *corpus) brokenMsgpack() {
+	whole := encode(msgpackEncoding, fields{"id": "hostile-cut", "csr_pem": c.good.csrPEM, "labels": map[string]string{"a": "b"}})
+	for i := range 16 {
+		cut := 1 + i*(len(whole)-2)/15
+		c.addRaw(fmt.Sprintf("cut to %d/15", i), issue, msgpackEncoding, whole[:cut])
+	}
+
+	raw := func(name string, parts ...[]byte) { c.addRaw(name, issue, msgpackEncoding, bytes.Join(parts, nil)) }
+	id := func() []byte { // a map of two pairs, the first of them the id; the second follows
+		p := packed{0x82}
+		p.value("id")
+		p.value(c.id())
+		return p
+	}
+	key := func(s string) []byte {
+		var p packed
+		p.value(s)
+		return p
+	}
+	raw("bytes behind the map", encode(msgpackEncoding, c.valid(issue)), []byte{0})
+	raw("a second map", encode(msgpackEncoding, c.valid(issue)), encode(msgpackEncoding, c.valid(issue)))
+	raw("nil", []byte{0xc0})
+	raw("the unused code", []byte{0xc1})
+	raw("the unused code as a value", id(), key("x"), []byte{0xc1})
+	raw("an integer", []byte{0x2a})
+	raw("a string", key("issue"))
+	raw("a list of a map", []byte{0x91}, encode(msgpackEncoding, c.valid(issue)))
+	raw("an empty map", []byte{0x80})
+	raw("a map of 2³²−1 pairs by its header", []byte{0xdf, 0xff, 0xff, 0xff, 0xff})
+	raw("a map of 65535 pairs by its header", []byte{0xde, 0xff, 0xff})
+	raw("a list of 2³²−1 by its header", id(), key("sans"), []byte{0xdd, 0xff, 0xff, 0xff, 0xff})
+	raw("a string of 4 GiB by its header", id(), key("csr_pem"), []byte{0xdb, 0xff, 0xff, 0xff, 0xff, 'a'})
+	raw("bytes of 4 GiB by their header", id(), key("csr_der"), []byte{0xc6, 0xff, 0xff, 0xff, 0xff, 0})
+	raw("an extension of 4 GiB by its header", id(), key("x"), []byte{0xc9, 0xff, 0xff, 0xff, 0xff, 0xff})
+	raw("a map inside of 2³¹ pairs by its header", id(), key("labels"), []byte{0xdf, 0x80, 0, 0, 0})
+	raw("1 MiB of lists inside each other", bytes.Repeat([]byte{0x91}, mebibyte))
+	raw("1 MiB of maps inside each other", bytes.Repeat([]byte{0x81, 0xa1, 'a'}, mebibyte/3))
+	raw("lists inside each other under an unknown key", id(), key("x"), bytes.Repeat([]byte{0x91}, 1000), []byte{0})
+	raw("1 MiB of nils", id(), key("x"), []byte{0xdd, 0, 0x0f, 0xf0, 0}, make([]byte, 0x0ff000))
+	raw("a thousand unknown keys", manyKeys(1000))
+	raw("65535 keys", manyKeys(65535))
+	raw("an integer as key", []byte{0x82, 0x01, 0x02}, key("id"), key(c.id()))
+	raw("bytes as key", id(), []byte{0xc4, 1, 'x', 0})
+	raw("nil as key", id(), []byte{0xc0, 0})
+	raw("a map as key", id(), []byte{0x80, 0})
+	raw("a key of 1 MiB", []byte{0x81, 0xdb, 0, 0x0f, 0xf0, 0}, bytes.Repeat([]byte{'k'}, 0x0ff000), []byte{0})
+	raw("a key that is not UTF-8", id(), []byte{0xa2, 0xff, 0xfe, 0})
+	raw("a string that is not UTF-8", id(), key("common_name"), []byte{0xa2, 0xc3, 0x28})
+	raw("id twice", id(), key("id"), key("other"))
+	raw("an unknown key twice", []byte{0x82}, key("x"), []byte{0}, key("x"), []byte{0})
+	raw("a label twice", id(), key("labels"), []byte{0x82}, key("a"), key("b"), key("a"), key("c"))
+	raw("an unknown extension", id(), key("x"), []byte{0xd4, 0x05, 0})
+	raw("a timestamp of 3 bytes", id(), key("x"), []byte{0xc7, 3, 0xff, 0, 0, 0})
+	raw("a timestamp with 2³⁰ nanoseconds and more", id(), key("x"), []byte{0xd7, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0})
+	raw("a timestamp of the year 292277026596", id(), key("x"), []byte{0xc7, 12, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	raw("random bytes", []byte{0x9d, 0x1f, 0x4b, 0xe0, 0x77, 0x03, 0xc8, 0xaa, 0x10})
+	raw("1 MiB of zeros", make([]byte, mebibyte))
+	raw("1 MiB of 0xff", bytes.Repeat([]byte{0xff}, mebibyte))
+}
+
+func manyKeys(n int) []byte {
+	var p packed
+	p.mapLen(n)
+	for i := range n {
+		p.value(fmt.Sprintf("k%d", i))
+		p.value(i)
+	}
+	return p
+}
+
+func (c *corpus) brokenJSON() {
+	for _, row := range []struct{ name, body string }{
+		{"nothing", ""},
+		{"blanks", " \n\t "},
+		{"null", "null"},
+		{"a list", `[]`},
+		{"a number", "1"},
+		{"a string", `"issue"`},
+		{"an empty object", `{}`},
+		{"cut", `{"id":"cut","csr_pem":"-----BEGIN`},
+		{"cut behind a key", `{"id"`},
+		{"cut behind a colon", `{"id":`},
+		{"no closing brace", `{"id":"open"`},
+		{"a comma too many", `{"id":"comma",}`},
+		{"no comma", `{"id":"a" "order":"b"}`},
+		{"no colon", `{"id" "a"}`},
+		{"a key without quotes", `{id:"a"}`},
+		{"single quotes", `{'id':'a'}`},
+		{"a comment", `{"id":"a"/* no */}`},
+		{"NaN", `{"id":"a","validity_seconds":NaN}`},
+		{"a hexadecimal number", `{"id":"a","validity_seconds":0x10}`},
+		{"text behind it", `{"id":"a"} x`},
+		{"another object behind it", `{"id":"a"}{"id":"b"}`},
+		{"a bracket behind it", `{"id":"a"}]`},
+		{"a NUL behind it", "{\"id\":\"a\"}\x00"},
+		{"a byte order mark before it", "\ufeff{\"id\":\"a\"}"},
+		{"a newline inside a string", "{\"id\":\"a\nb\"}"},
+		{"an escape that is none", `{"id":"\q"}`},
+		{"id twice", `{"id":"a","id":"b"}`},
+		{"id twice, once escaped", `{"id":"a","\u0069d":"b"}`},
+		{"an unknown key twice", `{"id":"a","x":1,"x":2}`},
+		{"a label twice", `{"id":"a","labels":{"k":"1","k":"2"}}`},
+		{"a key twice deep inside", `{"id":"a","x":[{"k":{"y":1,"y":2}}]}`},
+		{"not UTF-8", "{\"id\":\"a\",\"common_name\":\"\xc3\x28\"}"},
+		{"not UTF-8 in a key", "{\"id\":\"a\",\"\xff\":1}"},
+		{"UTF-16", "\xff\xfe{\x00\"\x00i\x00d\x00"},
+		{"ID in capitals only", `{"ID":"a","Csr_Pem":"b"}`},
+		{"deep lists", `{"id":"a","x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`},
+		{"deep objects", `{"id":"a","x":` + strings.Repeat(`{"a":`, 50_000) + "1" + strings.Repeat("}", 50_000) + `}`},
+		{"1 MiB of opening brackets", strings.Repeat("[", mebibyte)},
+		{"1 MiB of opening braces", strings.Repeat(`{"a":`, mebibyte/5)},
+		{"200,000 list elements", `{"id":"a","x":[` + strings.Repeat("0,", 200_000) + `0]}`},
+		{"1 MiB of blanks", strings.Repeat(" ", mebibyte)},
+		{"a number of 1 MB", `{"id":"a","validity_seconds":` + strings.Repeat("9", 1_000_000) + `}`},
+		{"an exponent of 10⁹", `{"id":"a","validity_seconds":1e1000000000}`},
+		{"XML", `<request id="a"/>`},
+	} {
+		c.addRaw(row.name, issue, jsonEncoding, []byte(row.body))
+	}
+	var many strings.Builder
+	many.WriteString(`{"id":"many"`)
+	for i := range 1000 {
+		fmt.Fprintf(&many, `,"k%d":%d`, i, i)
+	}
+	many.WriteString(`}`)
+	c.addRaw("a thousand unknown keys", issue, jsonEncoding, []byte(many.String()))
+}
