@@ -83,6 +83,12 @@ func (s *Server) misbehave(w http.ResponseWriter, r *http.Request, c *call, f *F
 	switch f.Kind {
 	case FaultCut, FaultLostReply:
 		cut(r, f)
+	case FaultHang:
+		select {
+		case <-r.Context().Done():
+		case <-s.done:
+		}
+		cut(r, f)
 	case FaultHalfBody:
 		a.body = append(a.body, ' ') // even one byte has a half that is missing
 		w.Header().Set("Content-Type", a.contentType)

@@ -297,151 +297,6 @@ func TestNestedCAsAndProfiles(t *testing.T) {
 	e.must("GET", "/one~a/certificates/"+got.Enrollment.SerialNumber, nil, 404)
 }
 
-// certState is the part of a certificate's description that tests look at.
-type certState struct {
-	Certificate struct {
-		Status, SerialNumber, CertificateData string
-		RevocationInfo                        *struct{ Reason, Comment string }
-	}
-}
-
-func TestNestedActions(t *testing.T) {
-	t.Parallel()
-	e := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, SerialDigits: 40})
-	got := e.enrollNested(request(csrOf(t, "a.example.net")), 200)
-	serial := got.Enrollment.SerialNumber
-	if len(serial) != 40 {
-		t.Fatalf("got serial %q, want 40 digits", serial)
-	}
-	act := func(kind, reason string, status int) map[string]any {
-		t.Helper()
-		action := map[string]any{"type": kind, "comment": "why", "issueCrl": "true"}
-		if reason != "" {
-			action["reason"] = reason
-		}
-		r := e.must("POST", e.ca("/certificates/"+serial+"/actions"), map[string]any{"action": action}, status)
-		return decode[map[string]any](t, r)
-	}
-	state := func(id string) certState {
-		t.Helper()
-		return decode[certState](t, e.must("GET", e.ca("/certificates/"+id), nil, 200))
-	}
-	if s := state(serial); s.Certificate.Status != "normal" || s.Certificate.RevocationInfo != nil {
-		t.Errorf("got %+v", s)
-	}
-	act("HoldAction", "", 200)
-	if s := state(serial).Certificate.Status; s != "held" {
-		t.Errorf("after hold: got %q", s)
-	}
-	act("UnholdAction", "", 200)
-	if s := state(serial).Certificate.Status; s != "normal" {
-		t.Errorf("after unhold: got %q", s)
-	}
-	answer := act("RevokeAction", "superseded", 200)
-	action, _ := answer["action"].(map[string]any)
-	if answer["type"] != "ActionResponse" || action["status"] != "COMPLETED" || action["succeedIfAlreadyInRequestedState"] != true {
-		t.Errorf("got %v", answer)
-	}
-	act("RevokeAction", "keyCompromise", 200) // a repeat succeeds, the first reason stands
-	// The case of the digits and the padding do not matter.
-	s := state(strings.ToUpper(strings.TrimLeft(serial, "0")))
-	if s.Certificate.Status != "revoked" || s.Certificate.RevocationInfo.Reason != "superseded" || s.Certificate.SerialNumber != serial {
-		t.Errorf("got %+v", s)
-	}
-	act("UnholdAction", "", 409)
-	act("RevokeAction", "KeyCompromise", 400)
-	act("RenewAction", "", 501)
-	act("NoAction", "", 400)
-	if st := e.gw.Stats(); st.Active != 0 || st.Issued != 1 {
-		t.Errorf("got %+v", st)
-	}
-}
-
-func TestNestedActionOnSubject(t *testing.T) {
-	t.Parallel()
-	e := setupNested(t)
-	for range 3 {
-		e.enrollNested(request(csrOf(t, "same.example.net")), 200)
-	}
-	e.enrollNested(request(csrOf(t, "another.example.net")), 200)
-	path := e.ca("/subjects/" + url.PathEscape("cn=same.example.net") + "/actions")
-	body := map[string]any{"action": map[string]any{"type": "RevokeAction", "reason": "superseded"}}
-	e.must("POST", path, body, 200)
-	if n := len(e.gw.Revocations()); n != 3 {
-		t.Errorf("got %d certificates revoked, want 3", n)
-	}
-	e.must("POST", path, body, 404) // nothing is left of the subject
-}
-
-// events reads a listing to its end and counts the pages.
-func (e *env) events(query string) (serials, actions []string, pages int) {
-	e.t.Helper()
-	next := ""
-	for {
-		got := decode[struct {
-			Type               string
-			Events             []struct{ Action, SerialNumber, Certificate, EventDate string }
-			NextPageIndex      string
-			MorePages, HasMore *bool
-		}](e.t, e.must("GET", e.ca("/certificate-events?"+query+next), nil, 200))
-		if got.Type != "CertificateEventsResponse" {
-			e.t.Fatalf("got type %q", got.Type)
-		}
-		pages++
-		for _, ev := range got.Events {
-			serials, actions = append(serials, ev.SerialNumber), append(actions, ev.Action)
-			if strings.Contains(query, "-events.certificate") != (ev.Certificate == "") {
-				e.t.Errorf("event %q: certificate body %q", ev.SerialNumber, ev.Certificate)
-			}
-		}
-		more := got.MorePages
-		if more == nil {
-			more = got.HasMore
-		}
-		if !*more {
-			return serials, actions, pages
-		}
-		next = "&nextPageIndex=" + url.QueryEscape(got.NextPageIndex)
-	}
-}
-
-func TestNestedEvents(t *testing.T) {
-	t.Parallel()
-	for _, flag := range []string{"morePages", "hasMore", "both"} {
-		t.Run(flag, func(t *testing.T) {
-			t.Parallel()
-			e := setup(t, gatewaytest.Config{
-				Dialect: gatewaytest.CAGW, EventPageSize: 4, EventFlag: flag, EmptyEventPages: 2,
-			})
-			var want []string
-			for range 9 {
-				want = append(want, e.enrollNested(request(csrOf(t, "a.example.net")), 200).Enrollment.SerialNumber)
-			}
-			// An order that was approved shows up though nobody polled it.
-			held := e.enrollNested(request(csrOf(t, "hold-a.example.net")), 201).Enrollment.ID
-			if err := e.gw.Approve(held); err != nil {
-				t.Fatal(err)
-			}
-			got, _, pages := e.events("startDate=2000-01-01T00:00:00.00Z&preferredPageSize=100")
-			if len(got) != 10 || !slices.Equal(got[:9], want) || pages != 5 {
-				t.Errorf("got %d events on %d pages, want 10 on 5 (2 empty, 3 of 4 or fewer)", len(got), pages)
-			}
-			e.must("POST", e.ca("/certificates/"+want[0]+"/actions"),
-				map[string]any{"action": map[string]any{"type": "RevokeAction", "reason": "superseded"}}, 200)
-			after := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
-			if got, _, _ := e.events("startDate=" + after); len(got) != 0 {
-				t.Errorf("got %d events from the future", len(got))
-			}
-			got, actions, _ := e.events("startDate=2000-01-01&%24fields=-events.certificate")
-			if len(got) != 11 || actions[10] != "revoked" || got[10] != want[0] {
-				t.Errorf("got %q %q, want a revocation last", got, actions)
-			}
-			e.must("GET", e.ca("/certificate-events?startDate=yesterday"), nil, 400)
-			e.must("GET", e.ca("/certificate-events?nextPageIndex=x"), nil, 400)
-		})
-	}
-}
-
 func TestBothDialects(t *testing.T) {
 	t.Parallel()
 	e := setup(t, gatewaytest.Config{Dialect: gatewaytest.Both})
@@ -450,8 +305,14 @@ func TestBothDialects(t *testing.T) {
 	parsePEM(t, one.Certificate)
 	parseDER(t, two.Enrollment.Body)
 	e.pollFlat(one.TrackingID)
-	r := e.must("GET", e.ca("/enrollments/ENR-1-1"), nil, 404)
-	if decode[map[string]string](t, r)["error"] == "" {
-		t.Errorf("got %s, want the flat error", r.body)
+	broken := csrOf(t, "a.example.net")
+	broken[len(broken)-1] ^= 1
+	for _, r := range []reply{
+		e.must("GET", e.ca("/enrollments/ENR-1-1"), nil, 404),
+		e.must("POST", e.ca("/enrollments"), map[string]any{"csr": armour(broken)}, 400),
+	} {
+		if decode[map[string]string](t, r)["error"] == "" {
+			t.Errorf("got %s, want the flat error", r.body)
+		}
 	}
 }

@@ -91,7 +91,16 @@ func (s *Server) enroll(c *call) *answer {
 	if o.state == pending || c.v.word != "" {
 		a.status = http.StatusCreated
 	}
+	s.noteEnd(num, o, c.v)
 	return a
+}
+
+// noteEnd notes that an answer tells the client how the order ended, unless a rule
+// spoils that answer.
+func (s *Server) noteEnd(num uint32, o order, v verdict) {
+	if o.state != pending && v.word == "" && !v.bare && v.end == nil {
+		s.store.told(num)
+	}
 }
 
 // poll serves GET …/enrollments/{id}.
@@ -116,9 +125,7 @@ func (s *Server) poll(c *call) *answer {
 	if err != nil {
 		return s.internalError(c)
 	}
-	if o.state != pending && c.v.word == "" && c.v.end == nil {
-		s.store.told(num)
-	}
+	s.noteEnd(num, o, c.v)
 	return a
 }
 

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 )
 
@@ -35,6 +33,8 @@ const (
 	FaultCut Kind = "cut"
 	// FaultLostReply lets the request take effect and cuts the connection in place of the answer.
 	FaultLostReply Kind = "lost-reply"
+	// FaultHang never answers: the client has to give up. The request takes effect if AfterEffect.
+	FaultHang Kind = "hang"
 	// FaultHalfBody sends the right answer's header and half of its body, then cuts.
 	FaultHalfBody Kind = "half-body"
 	// FaultResetTLS resets a new connection after the client's hello.
@@ -107,7 +107,7 @@ type Fault struct {
 	// Code and Message go into the JSON of FaultStatus and FaultLicence, as "cagw-4018".
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message,omitempty"`
-	// AfterEffect lets the request take effect before FaultStatus or FaultThrottle answers.
+	// AfterEffect lets the request take effect before FaultStatus, FaultThrottle or FaultHang.
 	AfterEffect bool `json:"after_effect,omitempty"`
 	// RetryAfter is the value of that header with FaultStatus and FaultThrottle, sent in
 	// whole seconds, or as a date if RetryAfterDate. Zero: no header. Negative: a
@@ -170,7 +170,7 @@ func (f Fault) validate() error {
 		return fmt.Errorf("unknown op %q", f.Op)
 	}
 	switch f.Kind {
-	case FaultLatency, FaultCut, FaultLostReply, FaultHalfBody, FaultResetTLS, FaultThrottle, FaultStatus,
+	case FaultLatency, FaultCut, FaultLostReply, FaultHang, FaultHalfBody, FaultResetTLS, FaultThrottle, FaultStatus,
 		FaultLicence, FaultRedirect, FaultGarbage, FaultEmptyBody, FaultHugeBody, FaultUnknownStatus,
 		FaultNoCertificate, FaultSlowApproval, FaultReject, FaultWrongKey, FaultWrongNames, FaultExpired,
 		FaultWrongChain, FaultExpiredChain:
@@ -195,7 +195,7 @@ func (f Fault) validate() error {
 // terminal tells whether the rule replaces the answer.
 func (f *Fault) terminal() bool {
 	switch f.Kind {
-	case FaultCut, FaultLostReply, FaultHalfBody, FaultThrottle, FaultStatus, FaultLicence,
+	case FaultCut, FaultLostReply, FaultHang, FaultHalfBody, FaultThrottle, FaultStatus, FaultLicence,
 		FaultRedirect, FaultGarbage, FaultEmptyBody, FaultHugeBody:
 		return true
 	}
@@ -207,7 +207,7 @@ func (f *Fault) effective() bool {
 	switch f.Kind {
 	case FaultLostReply, FaultHalfBody, FaultGarbage, FaultEmptyBody, FaultHugeBody:
 		return true
-	case FaultStatus, FaultThrottle:
+	case FaultStatus, FaultThrottle, FaultHang:
 		return f.AfterEffect
 	}
 	return false
@@ -219,161 +219,4 @@ func (f *Fault) applies(op Op) bool {
 		return op == OpConnect
 	}
 	return op != OpConnect && (f.Op == "" || f.Op == OpAny || f.Op == op)
-}
-
-// flaw is what is wrong with a certificate that is to be signed.
-type flaw uint8
-
-const (
-	flawless flaw = iota
-	flawKey
-	flawNames
-	flawExpired
-	flawSigner
-	flawChain // the chain shown with it has expired
-)
-
-// verdict is what the rules do to one request.
-type verdict struct {
-	delay    time.Duration
-	approval *time.Duration // non-nil: the order becomes pending for so long (0: by hand)
-	reject   *time.Duration // non-nil: the order is rejected after so long
-	flaw     flaw
-	word     string // a status to answer with, instead of the true one
-	bare     bool   // leave the certificate out
-	end      *Fault // replaces the answer
-}
-
-// rules holds the faults of a Server. Safe for concurrent use.
-type rules struct {
-	mu   sync.Mutex
-	seed uint64
-	next int
-	list []*rule
-}
-
-type rule struct {
-	Fault
-	met   int               // matching requests so far
-	fired map[string]int    // per order; nil unless PerOrder or Fraction needs it
-	draws map[string]uint64 // per order: how often the rule drew for it
-}
-
-// set replaces all rules.
-func (rs *rules) set(faults []Fault) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	rs.list = nil
-	for _, f := range faults {
-		rs.addLocked(f)
-	}
-}
-
-func (rs *rules) add(f Fault) int {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	return rs.addLocked(f)
-}
-
-// addLocked appends a rule and returns its id. Caller holds rs.mu.
-func (rs *rules) addLocked(f Fault) int {
-	rs.next++
-	f.ID, f.Fired = rs.next, 0
-	rs.list = append(rs.list, &rule{Fault: f, fired: map[string]int{}, draws: map[string]uint64{}})
-	return f.ID
-}
-
-func (rs *rules) remove(id int) bool {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	n := len(rs.list)
-	rs.list = slices.DeleteFunc(rs.list, func(r *rule) bool { return r.ID == id })
-	return len(rs.list) < n
-}
-
-func (rs *rules) all() []Fault {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	out := make([]Fault, 0, len(rs.list))
-	for _, r := range rs.list {
-		out = append(out, r.Fault)
-	}
-	return out
-}
-
-// judge returns what the rules do to a request of op. subject is asked only if there are rules.
-func (rs *rules) judge(op Op, subject func() string) verdict {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	var v verdict
-	if len(rs.list) == 0 {
-		return v
-	}
-	who := ""
-	if op != OpConnect {
-		who = subject()
-	}
-	for _, r := range rs.list {
-		if !r.applies(op) || !strings.HasPrefix(who, r.CNPrefix) || v.end != nil && r.terminal() || !r.fires(rs.seed, who) {
-			continue
-		}
-		v.add(&r.Fault)
-	}
-	return v
-}
-
-// fires decides whether the rule acts on a request that it matches, and counts it.
-// Caller holds the lock of the rules.
-func (r *rule) fires(seed uint64, who string) bool {
-	if r.Times > 0 && r.Fired >= r.Times || r.PerOrder > 0 && r.fired[who] >= r.PerOrder {
-		return false
-	}
-	r.met++
-	if r.met <= r.Skip {
-		return false
-	}
-	if r.Fraction > 0 {
-		n := r.draws[who]
-		r.draws[who] = n + 1
-		if draw(seed, uint64(r.ID)<<32|n, who) >= r.Fraction {
-			return false
-		}
-	}
-	r.Fired++
-	if r.PerOrder > 0 {
-		r.fired[who]++
-	}
-	return true
-}
-
-// add takes up what f does.
-func (v *verdict) add(f *Fault) {
-	switch f.Kind {
-	case FaultLatency:
-		v.delay += f.Delay
-	case FaultSlowApproval:
-		v.approval = &f.Delay
-	case FaultReject:
-		v.reject = &f.Delay
-	case FaultWrongKey:
-		v.flaw = flawKey
-	case FaultWrongNames:
-		v.flaw = flawNames
-	case FaultExpired:
-		v.flaw = flawExpired
-	case FaultWrongChain:
-		v.flaw = flawSigner
-	case FaultExpiredChain:
-		v.flaw = flawChain
-	case FaultUnknownStatus:
-		v.word = f.Word
-		if v.word == "" {
-			v.word = "UNDER_REVIEW"
-		}
-	case FaultNoCertificate:
-		v.bare = true
-	default:
-		end := *f
-		v.end = &end
-	}
 }

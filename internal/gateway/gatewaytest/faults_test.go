@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
@@ -87,6 +88,24 @@ func TestFaultAnswers(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestFaultHang(t *testing.T) {
+	t.Parallel()
+	for _, effect := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			e := setup(t, gatewaytest.Config{InMemory: true, Faults: []gatewaytest.Fault{
+				{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultHang, AfterEffect: effect},
+			}})
+			e.hc.Timeout = time.Minute
+			if r, err := e.ask("POST", e.ca("/enrollments"), map[string]any{"csr": armour(csrOf(t, "a.example.net"))}); err == nil {
+				t.Fatalf("got %d, want a timeout", r.status)
+			}
+			if got := e.gw.Stats().Enrolled == 1; got != effect {
+				t.Errorf("enrolled: %v, want %v", got, effect)
+			}
+		})
 	}
 }
 

@@ -66,16 +66,13 @@ type enrollment struct {
 	private  *ecdsa.PrivateKey // of a PKCS#12 answer
 }
 
-// parseEnrollment reads and checks an enrollment request.
-func (s *Server) parseEnrollment(data []byte, now time.Time) (*enrollment, *refusal) {
+// parseEnrollment reads and checks an enrollment request of the flat dialect or the nested one.
+func (s *Server) parseEnrollment(data []byte, flat bool, now time.Time) (*enrollment, *refusal) {
 	var body enrollBody
 	if err := json.Unmarshal(data, &body); err != nil {
 		return nil, refuse("body", "The request body is not the JSON of an enrollment")
 	}
 	e := &enrollment{chain: body.IncludeCA}
-	armoured := strings.HasPrefix(strings.TrimSpace(body.CSR), "-----BEGIN")
-	flat := s.cfg.Dialect == CertCtl || s.cfg.Dialect == Both && armoured
-
 	if body.ProfileID == "" && !flat {
 		return nil, refuse("profileId", "A profile id is required")
 	}

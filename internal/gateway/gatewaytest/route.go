@@ -62,8 +62,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if c.op == OpEnroll {
-		c.enrollment, c.refusal = s.parseEnrollment(c.body, c.now)
-		c.flat = s.cfg.Dialect == CertCtl || c.enrollment != nil && c.enrollment.shape == shapeCertCtl
+		// Where both dialects are served, the armour of the request tells them apart.
+		c.flat = c.flat || s.cfg.Dialect == Both && bytes.Contains(c.body, []byte("-----BEGIN"))
+		c.enrollment, c.refusal = s.parseEnrollment(c.body, c.flat, c.now)
 	}
 	c.v = s.rules.judge(c.op, func() string { return s.subjectOf(c) })
 

@@ -245,10 +245,9 @@ func (s *Server) Client() (*http.Client, error) {
 // reset and new ones are reset before the handshake; the port stays bound.
 func (s *Server) SetDown(down bool) {
 	s.down.Store(down)
-	if !down {
-		return
+	if down {
+		s.CutConnections()
 	}
-	s.CutConnections()
 }
 
 // CutConnections resets every open connection, as a network device does that
@@ -257,7 +256,7 @@ func (s *Server) CutConnections() {
 	s.connsMu.Lock()
 	defer s.connsMu.Unlock()
 	for c := range s.conns {
-		go reset(c) // closing a TLS connection may wait for a write that is under way
+		reset(c)
 	}
 }
 

@@ -168,33 +168,34 @@ func (st *store) addEvent(e event) {
 }
 
 func (st *store) applyAction(r *record) {
+	var rev *revocation
+	var o *order
 	if r.num == 0 {
-		rev := st.foreign[string(r.serial)]
-		if rev == nil {
+		if rev = st.foreign[string(r.serial)]; rev == nil {
 			rev = &revocation{}
 			st.foreign[string(r.serial)] = rev
 		}
-		rev.asked++
-		rev.at, rev.standing, rev.reason, rev.comment = r.at, r.standing, r.reason, r.comment
-		return
-	}
-	rev := st.actions[r.num]
-	if rev == nil {
-		rev = &revocation{}
-		st.actions[r.num] = rev
+	} else {
+		o = st.at(r.num)
+		if rev = st.actions[r.num]; rev == nil {
+			rev = &revocation{}
+			st.actions[r.num] = rev
+		}
 	}
 	rev.asked++
-	o := st.at(r.num)
-	if o.standing == r.standing {
+	if rev.standing == r.standing {
 		return // asked for again: the first reason and time stand
 	}
-	if o.standing == valid {
-		st.active--
-	} else if r.standing == valid {
-		st.active++
+	if o != nil {
+		switch {
+		case o.standing == valid:
+			st.active--
+		case r.standing == valid:
+			st.active++
+		}
+		st.addEvent(event{at: r.at, num: r.num, action: r.standing, lifted: r.standing == valid})
+		o.standing = r.standing
 	}
-	st.addEvent(event{at: r.at, num: r.num, action: r.standing, lifted: r.standing == valid})
-	o.standing = r.standing
 	rev.at, rev.standing, rev.reason, rev.comment = r.at, r.standing, r.reason, r.comment
 }
 

@@ -1,0 +1,205 @@
+package gatewaytest
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// reasons are the revocation reasons of the gateway, with the names of the
+// CertCtl dialect.
+func reasons() map[string]string {
+	return map[string]string{
+		"unspecified":          "Unspecified",
+		"keyCompromise":        "KeyCompromise",
+		"caCompromise":         "CACompromise",
+		"affiliationChanged":   "AffiliationChanged",
+		"superseded":           "Superseded",
+		"cessationOfOperation": "CessationOfOperation",
+		"certificateHold":      "CertificateHold",
+		"privilegeWithdrawn":   "PrivilegeWithdrawn",
+	}
+}
+
+// certificateForChange is certificate, but for a serial that is not ours when those are accepted.
+func (s *Server) certificateForChange(c *call) (uint32, order, []byte, *refusal) {
+	num, o, serial, no := s.certificate(c)
+	if no != nil && no.status == http.StatusNotFound && s.cfg.AcceptUnknownSerials {
+		no = nil
+	}
+	return num, o, serial, no
+}
+
+// revokeFlat serves PUT …/certificates/{decimal}/revoke.
+func (s *Server) revokeFlat(c *call) *answer {
+	var body struct {
+		Reason string `json:"revocationReason"`
+	}
+	if json.Unmarshal(c.body, &body) != nil {
+		return s.refusalAnswer(c, refuse("body", "The request body is not the JSON of a revocation"))
+	}
+	reason := ""
+	for name, flat := range reasons() {
+		if body.Reason == flat {
+			reason = name
+		}
+	}
+	if reason == "" {
+		return s.refusalAnswer(c, refuse("revocationReason", "The revocation reason is unknown"))
+	}
+	num, _, serial, no := s.certificateForChange(c)
+	if no != nil {
+		return s.refusalAnswer(c, no)
+	}
+	if err := s.store.act(num, serial, revoked, reason, "", c.now); err != nil {
+		return s.internalError(c)
+	}
+	return &answer{status: http.StatusNoContent}
+}
+
+// actionBody is the body of POST …/actions.
+type actionBody struct {
+	Action struct {
+		Type                string          `json:"type"`
+		Reason              string          `json:"reason"`
+		Comment             string          `json:"comment"`
+		IssueCRL            json.RawMessage `json:"issueCrl"` // clients send the text "true"
+		CompromiseDate      string          `json:"compromiseDate"`
+		SucceedIfAlreadySet *bool           `json:"succeedIfAlreadyInRequestedState"`
+	} `json:"action"`
+}
+
+// actionAnswer is the answer to it.
+type actionAnswer struct {
+	Type   string     `json:"type"`
+	Action actionView `json:"action"`
+}
+
+type actionView struct {
+	Type                string            `json:"type"`
+	ID                  string            `json:"id"`
+	Properties          map[string]string `json:"properties"`
+	Comment             string            `json:"comment"`
+	Status              string            `json:"status"`
+	SucceedIfAlreadySet bool              `json:"succeedIfAlreadyInRequestedState"`
+	Reason              string            `json:"reason,omitempty"`
+	CompromiseDate      string            `json:"compromiseDate,omitempty"`
+}
+
+// parseAction reads an action and the standing that it leads to.
+func parseAction(data []byte) (*actionBody, standing, *refusal) {
+	var body actionBody
+	if json.Unmarshal(data, &body) != nil {
+		return nil, 0, refuse("body", "The request body is not the JSON of an action")
+	}
+	a := &body.Action
+	var to standing
+	switch a.Type {
+	case "RevokeAction":
+		to = revoked
+		if a.Reason == "" {
+			a.Reason = "unspecified"
+		}
+		if _, ok := reasons()[a.Reason]; !ok {
+			return nil, 0, refuse("action.reason", "The revocation reason is unknown")
+		}
+		if a.Reason == "certificateHold" {
+			to = held
+		}
+	case "HoldAction":
+		to, a.Reason = held, "certificateHold"
+	case "UnholdAction":
+		to, a.Reason = valid, ""
+	case "RenewAction", "ReissueAction", "ReactivateAction":
+		return nil, 0, &refusal{http.StatusNotImplemented, "cagw-5010", "The action is not supported by this CA", "action.type"}
+	default:
+		return nil, 0, refuse("action.type", "The action type is unknown")
+	}
+	return &body, to, nil
+}
+
+// act serves POST …/certificates/{hex}/actions.
+func (s *Server) act(c *call) *answer {
+	body, to, no := parseAction(c.body)
+	if no != nil {
+		return s.refusalAnswer(c, no)
+	}
+	num, o, serial, no := s.certificateForChange(c)
+	if no != nil {
+		return s.refusalAnswer(c, no)
+	}
+	if no := s.change(num, o, serial, body, to, c.now); no != nil {
+		return s.refusalAnswer(c, no)
+	}
+	return s.actionDone(num, body, c.now)
+}
+
+// change brings a certificate to a standing, unless that cannot be.
+func (s *Server) change(num uint32, o order, serial []byte, body *actionBody, to standing, now time.Time) *refusal {
+	strict := body.Action.SucceedIfAlreadySet != nil && !*body.Action.SucceedIfAlreadySet
+	switch {
+	case o.standing == to && strict:
+		return &refusal{http.StatusConflict, "cagw-4090", "The certificate is already in the requested state", ""}
+	case o.standing == revoked && to != revoked:
+		return &refusal{http.StatusConflict, "cagw-4091", "The certificate is revoked for good", ""}
+	}
+	if err := s.store.act(num, serial, to, body.Action.Reason, body.Action.Comment, now); err != nil {
+		return &refusal{http.StatusInternalServerError, "cagw-5000", "Internal error", ""}
+	}
+	return nil
+}
+
+// actionDone is the answer to an action that took effect.
+func (s *Server) actionDone(num uint32, body *actionBody, now time.Time) *answer {
+	a := body.Action
+	view := actionView{
+		Type: a.Type, ID: s.store.nonce.trackingID(num, shapeX509), Properties: map[string]string{},
+		Comment: a.Comment, Status: "COMPLETED", SucceedIfAlreadySet: true,
+		Reason: a.Reason, CompromiseDate: a.CompromiseDate,
+	}
+	if a.SucceedIfAlreadySet != nil {
+		view.SucceedIfAlreadySet = *a.SucceedIfAlreadySet
+	}
+	if view.CompromiseDate == "" && a.Type == "RevokeAction" {
+		view.CompromiseDate = now.UTC().Format(time.RFC3339Nano)
+	}
+	return jsonAnswer(http.StatusOK, actionAnswer{Type: "ActionResponse", Action: view})
+}
+
+// actOnSubject serves POST …/subjects/{DN}/actions: the action on every
+// certificate of the subject. On-premises gateways alone have it.
+func (s *Server) actOnSubject(c *call) *answer {
+	body, to, no := parseAction(c.body)
+	if no != nil {
+		return s.refusalAnswer(c, no)
+	}
+	dn, err := parseDN(c.id)
+	if err != nil {
+		return s.refusalAnswer(c, refuse("subjectDn", "The subject DN is wrong"))
+	}
+	if err := s.settleDue(c.now); err != nil {
+		return s.internalError(c)
+	}
+	found := uint32(0)
+	for num := uint32(1); ; num++ {
+		o, ok := s.store.get(num)
+		if !ok {
+			if s.store.beyond(num) {
+				break
+			}
+			continue
+		}
+		if o.state != issued || o.ca != c.ca || !bytes.Equal(unpack(o.packed).subject, dn) || o.standing == revoked {
+			continue
+		}
+		found = num
+		if no := s.change(num, o, s.store.nonce.serial(num), body, to, c.now); no != nil {
+			return s.refusalAnswer(c, no)
+		}
+	}
+	if found == 0 {
+		return s.refusalAnswer(c, &refusal{http.StatusNotFound, "cagw-4042", "Subject not found", "subjectDn"})
+	}
+	return s.actionDone(found, body, c.now)
+}
