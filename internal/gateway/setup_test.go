@@ -50,7 +50,8 @@ func (ca *testCA) authority(name string, pub crypto.PublicKey, parent *x509.Cert
 	ca.t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().AddDate(-1, 0, 0), NotAfter: notAfter,
+		// Before the year 2000, in which the time of a synctest bubble begins.
+		NotBefore: time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: notAfter,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	if parent == nil {

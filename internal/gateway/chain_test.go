@@ -1,0 +1,161 @@
+package gateway
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pathGateway answers by a function in place of the network, so that it can be used
+// in a bubble of fake time.
+type pathGateway func(r *http.Request) (status int, body string)
+
+func (g pathGateway) RoundTrip(r *http.Request) (*http.Response, error) {
+	rec := httptest.NewRecorder()
+	status, body := g(r)
+	always(status, body)(rec, r)
+	return rec.Result(), nil
+}
+
+func fakeClient(t *testing.T, g pathGateway) *Client {
+	t.Helper()
+	c, err := New(Config{URL: "https://gateway", CAID: "ca-1", ProfileID: "p", Dialect: DialectCAGW}, &http.Client{Transport: g}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestChainIsFetchedAgainAfterTheCAIsRenewed(t *testing.T) {
+	t.Parallel()
+	old, renewed := newTestCA(t), newTestCA(t)
+	csr := newCSR(t)
+	synctest.Test(t, func(t *testing.T) {
+		ca, down, fetches := old, false, 0
+		c := fakeClient(t, func(r *http.Request) (int, string) {
+			if r.Method == http.MethodPost {
+				return 200, asJSON(t, jsonMap{"enrollment": jsonMap{"body": b64(ca.issue(csr, nil))}})
+			}
+			if fetches++; down {
+				return 503, ""
+			}
+			return 200, asJSON(t, jsonMap{"ca": jsonMap{
+				"certificate": jsonMap{"certificateData": b64(ca.issuing)}, "chain": []jsonMap{{"certificateData": b64(ca.root)}, {"certificateData": b64(ca.issuing)}},
+			}})
+		})
+		enroll := func(what string, chain, fetched int) {
+			t.Helper()
+			a, err := c.Enroll(t.Context(), Enrollment{CSR: csr})
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if len(a.Chain) != chain || fetches != fetched {
+				t.Errorf("%s: %d chain certificates, %d fetches; want %d, %d", what, len(a.Chain), fetches, chain, fetched)
+			}
+			if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		down = true
+		enroll("not to be had", 0, 1)
+		enroll("not asked again at once", 0, 1)
+		time.Sleep(chainPause)
+		down = false
+		enroll("back again", 2, 2)
+		time.Sleep(24 * time.Hour)
+		enroll("cached for good", 2, 2)
+		ca, down = renewed, true
+		enroll("the old chain does not fit", 0, 3)
+		time.Sleep(chainPause)
+		down = false
+		enroll("the new chain", 2, 4)
+		if got := c.Stats().ChainFailures; got != 3 {
+			t.Errorf("ChainFailures = %d, want 3", got)
+		}
+	})
+}
+
+func TestChainIsFetchedOnceByMany(t *testing.T) {
+	t.Parallel()
+	ca := newTestCA(t)
+	csr := newCSR(t)
+	leaf := b64(ca.issue(csr, nil))
+	fetches := 0
+	c := newClient(t, Config{Dialect: DialectCAGW}, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/enrollments") {
+			always(200, asJSON(t, jsonMap{"enrollment": jsonMap{"body": leaf}}))(w, r)
+			return
+		}
+		fetches++ // the race detector sees two at once
+		always(200, asJSON(t, jsonMap{"ca": jsonMap{"certificate": jsonMap{"certificateData": b64(ca.issuing)}}}))(w, r)
+	})
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			if a, err := c.Enroll(t.Context(), Enrollment{CSR: csr}); err != nil || len(a.Chain) != 1 {
+				t.Errorf("%d chain certificates, %v", len(a.Chain), err)
+			}
+		})
+	}
+	wg.Wait()
+	if fetches != 1 {
+		t.Errorf("%d fetches, want 1", fetches)
+	}
+}
+
+func TestChainThatDoesNotFitIsHandedOn(t *testing.T) {
+	t.Parallel()
+	ca, other := newTestCA(t), newTestCA(t)
+	csr := newCSR(t)
+	c := newClient(t, Config{Dialect: DialectCAGW}, always(200, asJSON(t, jsonMap{
+		"enrollment": jsonMap{"body": b64(ca.issue(csr, nil))},
+		"ca":         jsonMap{"certificate": jsonMap{"certificateData": b64(other.issuing)}},
+	})))
+	a, err := c.Enroll(t.Context(), Enrollment{CSR: csr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err == nil {
+		t.Error("a certificate that the CA's own did not sign is accepted")
+	}
+}
+
+func TestBundlesAreArranged(t *testing.T) {
+	t.Parallel()
+	ca := newTestCA(t)
+	csr := newCSR(t)
+	leaf := ca.issue(csr, nil)
+	for name, body := range map[string]jsonMap{
+		"leaf repeated in the chain": {"certificate": pemOf(leaf), "chain": pemOf(leaf, ca.issuing, ca.root)},
+		"root first":                 {"certificate": pemOf(leaf), "chain": pemOf(ca.root, ca.issuing)},
+		"all in one":                 {"certificate": pemOf(leaf, ca.issuing, ca.root)},
+		"all in one, root first":     {"certificate": pemOf(ca.root, ca.issuing, leaf)},
+		"base64":                     {"certificate": b64(leaf), "chain": pemOf(ca.issuing, ca.root)},
+		"text before the PEM":        {"certificate": "Certificate:\n Data: x\n" + pemOf(leaf), "chain": pemOf(ca.issuing, ca.root)},
+	} {
+		body["status"] = "ISSUED"
+		c := newClient(t, Config{Dialect: DialectCertctl}, always(200, asJSON(t, body)))
+		a, err := c.Enroll(t.Context(), Enrollment{CSR: csr})
+		if err != nil || len(a.Chain) != 2 {
+			t.Errorf("%s: %d chain certificates, %v", name, len(a.Chain), err)
+			continue
+		}
+		if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, chain := range map[string]string{"cut": pemOf(ca.issuing)[:300], "a key": strings.ReplaceAll(pemOf(ca.issuing), "CERTIFICATE", "PRIVATE KEY")} {
+		c := newClient(t, Config{Dialect: DialectCertctl}, always(200, asJSON(t, jsonMap{"status": "ISSUED", "certificate": pemOf(leaf), "chain": chain})))
+		a, err := c.Enroll(t.Context(), Enrollment{CSR: csr})
+		if err != nil {
+			t.Errorf("%s: the certificate is lost: %v", name, err)
+		}
+		if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err == nil || !strings.Contains(err.Error(), "chain cannot be parsed") {
+			t.Errorf("%s: CheckIssued: %v", name, err)
+		}
+	}
+}

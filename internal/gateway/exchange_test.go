@@ -1,0 +1,385 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// enrollFate enrolls and returns the fate, and fails for an error that shows the CSR.
+func enrollFate(t *testing.T, ctx context.Context, c *Client) (Fate, error) {
+	t.Helper()
+	csr := newCSR(t, "shop.example.net")
+	_, err := c.Enroll(ctx, Enrollment{CSR: csr})
+	if e, ok := errors.AsType[*Error](err); ok && strings.Contains(e.Error(), base64.StdEncoding.EncodeToString(csr.Raw)[:40]) {
+		t.Errorf("the CSR is in the error: %v", err)
+	}
+	return FateOf(err), err
+}
+
+func TestNothingWritten(t *testing.T) {
+	t.Parallel()
+	closed := httptest.NewTLSServer(nil)
+	closed.Close()
+	reset, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { reset.Close() })
+	go func() {
+		for {
+			conn, err := reset.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close() // before any TLS
+		}
+	}()
+	stranger := httptest.NewUnstartedServer(always(200, `{}`))
+	stranger.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	stranger.StartTLS()
+	t.Cleanup(stranger.Close)
+	for name, url := range map[string]string{
+		"refused connection":   closed.URL,
+		"reset in TLS":         "https://" + reset.Addr().String(),
+		"unknown server CA":    stranger.URL,
+		"host without address": "https://nothing.invalid",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := New(Config{URL: url, CAID: "ca-1", ProfileID: "p", Dialect: DialectCAGW}, &http.Client{Transport: &http.Transport{}}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fate, err := enrollFate(t, t.Context(), c)
+			if fate != NotAccepted {
+				t.Errorf("got %v, want NotAccepted", err)
+			}
+			if e := err.(*Error); e.HTTPStatus != 0 || e.Message == "" || strings.Contains(e.Message, "https://") || e.Class != "network" && e.Class != "timeout" {
+				t.Errorf("got %+v", e)
+			}
+		})
+	}
+	t.Run("context ended before", func(t *testing.T) {
+		t.Parallel()
+		c := newClient(t, Config{Dialect: DialectCAGW}, always(200, `{}`))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		fate, err := enrollFate(t, ctx, c)
+		if fate != NotAccepted || !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want NotAccepted for context.Canceled", err)
+		}
+	})
+}
+
+func TestWrittenWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	half := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		w.WriteHeader(200)
+		_, _ = io.WriteString(w, `{"enrollment":{"id":"`)
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	tests := []struct {
+		name    string
+		handler http.HandlerFunc
+		class   string
+	}{
+		{"cut", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "network"},
+		{"cut after the body was read", func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			panic(http.ErrAbortHandler)
+		}, "network"},
+		{"half a body", half, "network"},
+		{"too slow", func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+		}, "timeout"},
+		{"too slow in the body", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(w, `{`)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}, "timeout"},
+	}
+	for _, tt := range tests {
+		for _, http2 := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/http2=%v", tt.name, http2), func(t *testing.T) {
+				t.Parallel()
+				cfg := Config{Dialect: DialectCAGW}
+				if tt.class == "timeout" {
+					cfg.EnrollTimeout = time.Second
+				}
+				var calls atomic.Int32
+				c := newClient(t, cfg, func(w http.ResponseWriter, r *http.Request) {
+					if r.ProtoMajor == 2 != http2 {
+						t.Errorf("HTTP/%d is spoken", r.ProtoMajor)
+					}
+					if r.Method == http.MethodGet {
+						return
+					}
+					calls.Add(1)
+					tt.handler(w, r)
+				})
+				if !http2 {
+					c.http.Transport.(*http.Transport).TLSClientConfig.NextProtos = []string{"http/1.1"}
+					c.http.Transport.(*http.Transport).ForceAttemptHTTP2 = false
+				}
+				_ = c.Probe(t.Context()) // opens the connection, which is none of the enroll timeout's time
+				fate, err := enrollFate(t, t.Context(), c)
+				if fate != Unknown {
+					t.Fatalf("got %v, want Unknown", err)
+				}
+				if e := err.(*Error); e.Class != tt.class {
+					t.Errorf("class %q, want %q", e.Class, tt.class)
+				}
+				if n := calls.Load(); n != 1 {
+					t.Errorf("the enrollment was sent %d times", n)
+				}
+			})
+		}
+	}
+}
+
+func TestKeyPairUnreadable(t *testing.T) {
+	t.Parallel()
+	c := fakeTransport(t, roundTrip(func(*http.Request) (*http.Response, error) {
+		return nil, fmt.Errorf("reading key pair: %w", noKeyPair{})
+	}))
+	fate, err := enrollFate(t, t.Context(), c)
+	if fate != Unauthorized || !strings.Contains(err.Error(), "reading key pair") || err.(*Error).Class != "auth" {
+		t.Errorf("got %v, want Unauthorized", err)
+	}
+}
+
+type noKeyPair struct{}
+
+func (noKeyPair) Error() string     { return "certificate and key do not match" }
+func (noKeyPair) Credentials() bool { return true }
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func fakeTransport(t *testing.T, rt http.RoundTripper) *Client {
+	t.Helper()
+	c, err := New(Config{URL: "https://gateway", CAID: "ca-1", ProfileID: "p", Dialect: DialectCAGW}, &http.Client{Transport: rt}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestClientCertificateRefused covers TLS 1.3, where the alert arrives after the client
+// may have written its request, and TLS 1.2, where it ends the handshake.
+func TestClientCertificateRefused(t *testing.T) {
+	t.Parallel()
+	ca := newTestCA(t)
+	key := newKey(t)
+	foreign := ca.sign(&x509.Certificate{SerialNumber: serialOf("1"), NotAfter: time.Now().Add(time.Hour)}, ca.issuing, key.Public(), ca.issuingKey)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, http2 := range []bool{true, false} {
+			for _, with := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s/http2=%v/certificate=%v", tls.VersionName(version), http2, with), func(t *testing.T) {
+					t.Parallel()
+					srv := httptest.NewUnstartedServer(always(200, `{}`))
+					srv.EnableHTTP2 = http2
+					srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+					srv.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool(), MinVersion: version, MaxVersion: version}
+					srv.StartTLS()
+					t.Cleanup(srv.Close)
+					hc := srv.Client()
+					if with {
+						hc.Transport.(*http.Transport).TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+							return &tls.Certificate{Certificate: [][]byte{foreign.Raw}, PrivateKey: key}, nil
+						}
+					}
+					c, err := New(Config{URL: srv.URL, CAID: "ca-1", ProfileID: "p", Dialect: DialectCAGW}, hc, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					want := Unauthorized
+					if version == tls.VersionTLS12 && !with {
+						want = NotAccepted // all that TLS 1.2 says then is: handshake failure
+					}
+					if fate, err := enrollFate(t, t.Context(), c); fate != want {
+						t.Errorf("got %v, want %v", err, want)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestRedirectsAreRefused(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]Fate{301: NotAccepted, 302: Unknown, 303: Unknown, 307: NotAccepted, 308: NotAccepted, 304: Unknown} {
+		calls := 0
+		c := newClient(t, Config{Dialect: DialectCAGW}, func(w http.ResponseWriter, r *http.Request) {
+			calls++
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(status)
+		})
+		if fate, err := enrollFate(t, t.Context(), c); fate != want || calls != 1 {
+			t.Errorf("%d: %v after %d calls, want %v after 1", status, err, calls, want)
+		}
+	}
+}
+
+func TestGivenClientIsCopied(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewTLSServer(http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect))
+	t.Cleanup(srv.Close)
+	hc := srv.Client()
+	hc.Timeout = time.Nanosecond // must not cut our calls
+	c, err := New(Config{URL: srv.URL, CAID: "ca-1", Dialect: DialectCertctl}, hc, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Probe(t.Context()); FateOf(err) != NotAccepted || err.(*Error).HTTPStatus != 307 {
+		t.Errorf("Probe: %v, want the redirect", err)
+	}
+	if hc.CheckRedirect != nil || hc.Timeout != time.Nanosecond {
+		t.Error("the given client was changed")
+	}
+}
+
+func TestBodyLimit(t *testing.T) {
+	t.Parallel()
+	huge := func(status int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, `{"enrollment":{"id":"1","status":"`)
+			_, _ = io.Copy(w, io.LimitReader(zeros{}, maxBody))
+			_, _ = io.WriteString(w, `"}}`)
+		}
+	}
+	for status, want := range map[int]Fate{200: Unreadable, 400: Refused, 503: NotAccepted} {
+		c := newClient(t, Config{Dialect: DialectCAGW}, huge(status))
+		fate, err := enrollFate(t, t.Context(), c)
+		if fate != want {
+			t.Errorf("%d: %v, want %v", status, err, want)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '0'
+	}
+	return len(p), nil
+}
+
+// TestNothingOfTheBodyGetsOut has a gateway echo the whole request, in every way it
+// could, and looks for it in errors and in the log.
+func TestNothingOfTheBodyGetsOut(t *testing.T) {
+	t.Parallel()
+	csr := newCSR(t, "shop.example.net")
+	bare := base64.StdEncoding.EncodeToString(csr.Raw)
+	armoured := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr.Raw}))
+	for _, dialect := range []Dialect{DialectCAGW, DialectCertctl} {
+		for _, status := range []int{200, 201, 302, 400, 401, 403, 404, 409, 422, 429, 500, 501, 502, 503} {
+			for name, answer := range map[string]string{
+				"code":     asJSON(t, jsonMap{"error": jsonMap{"code": armoured, "message": "bad"}}),
+				"message":  asJSON(t, jsonMap{"error": jsonMap{"code": "x", "message": "cannot use " + armoured}}),
+				"base64":   asJSON(t, jsonMap{"error": jsonMap{"code": "x", "message": "cannot use " + bare}}),
+				"text":     asJSON(t, jsonMap{"error": armoured}),
+				"details":  asJSON(t, jsonMap{"type": "ErrorResponse", "error": jsonMap{"code": "x", "message": "bad", "value": bare, "details": []any{bare}}}),
+				"HTML":     "<html>" + armoured + "</html>",
+				"status":   asJSON(t, jsonMap{"trackingId": "t", "status": bare, "enrollment": jsonMap{"id": "t", "status": armoured}}),
+				"rejected": asJSON(t, jsonMap{"status": "REJECTED", "message": bare, "enrollment": jsonMap{"status": "REJECTED"}}),
+				"body":     asJSON(t, jsonMap{"certificate": bare, "enrollment": jsonMap{"body": bare}}),
+				"PEM body": asJSON(t, jsonMap{"certificate": armoured, "enrollment": jsonMap{"body": armoured}}),
+			} {
+				var log bytes.Buffer
+				c := fakeTransport(t, pathGateway(func(*http.Request) (int, string) { return status, answer }))
+				c.log = slog.New(slog.NewTextHandler(&log, nil))
+				if dialect == DialectCertctl {
+					c.speak(certctl{})
+				}
+				a, err := c.Enroll(t.Context(), Enrollment{CSR: csr})
+				seen := fmt.Sprint(err, a.Status, a.Code, a.Message, log.String())
+				if e, ok := err.(*Error); ok {
+					seen += fmt.Sprintf("%+v %v", *e, errors.Unwrap(err))
+				}
+				for i := 0; i+40 <= len(bare); i += 20 {
+					if strings.Contains(seen, bare[i:i+20]) {
+						t.Errorf("%s %d %s: the CSR shows in %s", dialect, status, name, seen)
+						break
+					}
+				}
+				if a.State == Issued {
+					t.Errorf("%s %d %s: a CSR was taken for a certificate", dialect, status, name)
+				}
+			}
+		}
+	}
+}
+
+func TestOrderAnswers(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		dialect Dialect
+		status  int
+		body    string
+		state   State
+		fate    Fate
+		class   string
+	}{
+		{"pending without tracking id", DialectCertctl, 201, `{"status":"PENDING"}`, 0, Unreadable, "other"},
+		{"issued without certificate", DialectCertctl, 200, `{"trackingId":"t","status":"ISSUED"}`, 0, Unreadable, "other"},
+		{"issued with an empty certificate", DialectCAGW, 200, `{"enrollment":{"id":"t","status":"ISSUED","body":" "}}`, 0, Unreadable, "other"},
+		{"rejected at once", DialectCertctl, 200, `{"trackingId":"t","status":"REJECTED"}`, Rejected, 0, ""},
+		{"rejected without id", DialectCAGW, 200, `{"enrollment":{"status":"denied"}}`, Rejected, 0, ""},
+		{"rejected with an error", DialectCAGW, 200, `{"type":"ErrorResponse","error":{"code":"c","message":"m"},"enrollment":{"status":"FAILED"}}`, Rejected, 0, ""},
+		{"no word", DialectCertctl, 202, `{"trackingId":"t"}`, Pending, 0, ""},
+		{"numeric id", DialectCertctl, 201, `{"trackingId":42,"status":"PENDING"}`, Pending, 0, ""},
+		{"empty error beside", DialectCertctl, 201, `{"trackingId":"t","status":"PENDING","error":""}`, Pending, 0, ""},
+		{"empty", DialectCertctl, 200, ``, 0, Unreadable, "other"},
+		{"no content", DialectCAGW, 204, ``, 0, Unreadable, "other"},
+		{"null", DialectCAGW, 200, `null`, 0, Unreadable, "other"},
+		{"cut JSON", DialectCAGW, 200, `{"enrollment":{"id":"t"`, 0, Unreadable, "other"},
+		{"JSON and more", DialectCAGW, 200, `{"enrollment":{"id":"t"}} x`, 0, Unreadable, "other"},
+		{"array", DialectCertctl, 200, `[]`, 0, Unreadable, "other"},
+		{"wrong type", DialectCertctl, 200, `{"trackingId":{},"status":"PENDING"}`, 0, Unreadable, "other"},
+		{"nothing in it", DialectCAGW, 200, `{"enrollment":{}}`, 0, Unreadable, "other"},
+		{"certificate is garbage", DialectCAGW, 200, `{"enrollment":{"id":"t","body":"aGVsbG8="}}`, 0, Unreadable, "other"},
+		{"flat to cagw", DialectCAGW, 200, `{"trackingId":"t"}`, 0, Unreadable, "other"},
+		{"licence", DialectCAGW, 403, `{"error":{"code":"cagw-4035","message":"The number of licensed certificates is reached"}}`, 0, Refused, "policy"},
+		{"licence under 429", DialectCAGW, 429, `{"error":{"message":"license limit exceeded"}}`, 0, Refused, "policy"},
+		{"licence under 200", DialectCertctl, 200, `{"error":"licence limit exceeded"}`, 0, Refused, "policy"},
+		{"licence server down", DialectCAGW, 503, `{"error":{"message":"license limit exceeded"}}`, 0, NotAccepted, "upstream_5xx"},
+		{"misdirected", DialectCAGW, 421, ``, 0, NotAccepted, "upstream_4xx"},
+		{"request timeout", DialectCAGW, 408, ``, 0, Unknown, "timeout"},
+		{"unknown 5xx", DialectCAGW, 599, ``, 0, Unknown, "upstream_5xx"},
+		{"no known status", DialectCAGW, 999, ``, 0, Unknown, "other"},
+	}
+	for _, tt := range tests {
+		c := newClient(t, Config{Dialect: tt.dialect}, always(tt.status, tt.body))
+		a, err := c.Enroll(t.Context(), Enrollment{CSR: newCSR(t)})
+		if a.State != tt.state || FateOf(err) != tt.fate {
+			t.Errorf("%s: %v, %v; want %v, %v", tt.name, a.State, err, tt.state, tt.fate)
+		}
+		if e, ok := err.(*Error); ok && (e.Class != tt.class || e.Message == "" || e.HTTPStatus != tt.status) {
+			t.Errorf("%s: %+v, want class %q", tt.name, e, tt.class)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// addRecorded seeds a fuzz target with every answer in testdata/recorded, its
+// placeholders filled in.
+func addRecorded(f *testing.F) (spki []byte) {
+	ca := newTestCA(f)
+	csr := newCSR(f, "shop.example.net")
+	var pairs []string
+	for name, value := range stand(ca, csr) {
+		text, _ := json.Marshal(value)
+		pairs = append(pairs, "{{"+name+"}}", string(text[1:len(text)-1]))
+	}
+	fill := strings.NewReplacer(pairs...)
+	files, err := filepath.Glob("testdata/recorded/*.json")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no recorded answers: %v", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		var rec struct {
+			Exchanges []struct {
+				Answer json.RawMessage
+				Text   string
+			}
+		}
+		if err := json.Unmarshal(data, &rec); err != nil {
+			f.Fatal(err)
+		}
+		for _, ex := range rec.Exchanges {
+			f.Add([]byte(fill.Replace(string(ex.Answer) + ex.Text)))
+		}
+	}
+	return csr.RawSubjectPublicKeyInfo
+}
+
+// sane fails for a text that is no single bounded line.
+func sane(t *testing.T, s string, limit int) {
+	t.Helper()
+	if utf8.RuneCountInString(s) > limit || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) || strings.Contains(s, "-----BEGIN") {
+		t.Errorf("unfit for a log: %q", s)
+	}
+}
+
+func fuzzOrder(f *testing.F, d dialect) {
+	addRecorded(f)
+	words := DefaultStatusWords()
+	f.Fuzz(func(t *testing.T, body []byte) {
+		o, err := d.order(body)
+		if err != nil {
+			sane(t, err.Error(), maxMessage)
+			return
+		}
+		for _, op := range orders {
+			m := o.meaning(op, words)
+			row := judge(op, phaseAnswered, 200, m)
+			if row.end.state == Issued && len(o.certs) == 0 {
+				t.Errorf("issued without a certificate: %q", body)
+			}
+			if row.end.state == Pending && op == OpEnroll && o.trackingID == "" {
+				t.Errorf("pending without an id: %q", body)
+			}
+			if row.end.state == 0 && row.end.fate == 0 {
+				t.Errorf("row %q says nothing about an order: %q", row.name, body)
+			}
+		}
+		if len(o.certs) > 0 {
+			// The checks run on whatever a gateway sends.
+			above := arrange(o.certs[0], o.certs)
+			a := Answer{State: Issued, Certificate: o.certs[0].Raw}
+			for _, cert := range above {
+				a.Chain = append(a.Chain, cert.Raw)
+			}
+			if _, err := CheckIssued(a, Expectation{AnyKey: true}); err != nil {
+				sane(t, err.Error(), maxMessage+100)
+			}
+		}
+	})
+}
+
+func FuzzOrderCertctl(f *testing.F) { fuzzOrder(f, certctl{}) }
+
+func FuzzOrderCAGW(f *testing.F) { fuzzOrder(f, cagw{}) }
+
+func FuzzAction(f *testing.F) {
+	addRecorded(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, d := range []dialect{certctl{}, cagw{}} {
+			if word, err := d.action(body); err != nil && word != "" {
+				t.Errorf("word %q beside %v", word, err)
+			}
+		}
+	})
+}
+
+func FuzzErrorBody(f *testing.F) {
+	addRecorded(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r := readRefusal(body)
+		sane(t, r.code, maxCode)
+		sane(t, r.message, maxMessage)
+		for _, op := range allOps {
+			if m := r.meaning(op); r.given == (m == meansNothing) {
+				t.Errorf("%+v means %d", r, m)
+			}
+		}
+	})
+}
+
+func FuzzEvents(f *testing.F) {
+	spki := addRecorded(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		page, err := readEvents(body, spki)
+		if err != nil {
+			sane(t, err.Error(), maxMessage)
+		}
+		for _, ev := range page.events {
+			if ev.cert == nil || string(ev.cert.RawSubjectPublicKeyInfo) != string(spki) {
+				t.Errorf("an event for another key is kept")
+			}
+			ev.matches(Search{SANs: []SAN{{Type: SANDNS, Value: "shop.example.net"}}, Since: time.Unix(0, 0)})
+		}
+	})
+}
+
+func FuzzCA(f *testing.F) {
+	addRecorded(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if d, err := readDialect(body); (err == nil) != (d == DialectCAGW || d == DialectCertctl) {
+			t.Errorf("dialect %q, %v", d, err)
+		}
+		if certs, err := readChain(body); (err == nil) != (len(certs) > 0) {
+			t.Errorf("%d certificates, %v", len(certs), err)
+		}
+	})
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"", "0", "120", "-1", "99999999999999999999", "Fri, 31 Dec 1999 23:59:59 GMT", "1.5", "soon"} {
+		f.Add(s, 429)
+	}
+	c := &Client{cfg: Config{}.withDefaults()}
+	f.Fuzz(func(t *testing.T, value string, status int) {
+		got := c.retryAfter(http.Header{"Retry-After": {value}}, status, time.Unix(1e9, 0))
+		if got < 0 || got > c.cfg.RetryAfterMax || status == 429 && got < c.cfg.ThrottleFloor {
+			t.Errorf("%q under %d: %s", value, status, got)
+		}
+	})
+}
+
+func FuzzNames(f *testing.F) {
+	csr := newCSR(f, "shop.example.net", "192.0.2.7")
+	f.Add(csr.Extensions[0].Value, csr.RawSubject)
+	f.Fuzz(func(t *testing.T, sans, subject []byte) {
+		if list, err := parseNames(sans); err == nil {
+			for _, san := range list {
+				if san.Type == SANOther {
+					wireName(san)
+				}
+				san.problem()
+				san.coveredBy(san)
+			}
+		}
+		_, _ = distinguishedName(subject)
+	})
+}
+
+func FuzzClean(f *testing.F) {
+	f.Add("-----BEGIN X-----\nabc\n-----END X-----")
+	f.Add(strings.Repeat("A", 300))
+	f.Fuzz(func(t *testing.T, s string) { sane(t, clean(s), maxMessage) })
+}

@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var allOps = []Op{OpEnroll, OpPoll, OpRevoke, OpFind, OpProbe}
+
+// everything calls f with each combination that can come back: an answer has a
+// status, its lack has none.
+func everything(f func(op Op, phase phase, status int, body meaning)) {
+	for _, op := range allOps {
+		for _, phase := range []phase{phaseNoKeyPair, phaseBadClient, phaseUnsent, phaseNoAnswer} {
+			f(op, phase, 0, meansNothing)
+		}
+		for _, phase := range []phase{phaseAnswered, phaseCut, phaseOversize} {
+			for status := 100; status <= 999; status++ {
+				for body := meansNothing; body <= meansYoung; body++ {
+					f(op, phase, status, body)
+				}
+			}
+		}
+	}
+}
+
+// TestTriageRowsAreReachable finds a row behind a broader one, and a combination
+// without a row, which would panic.
+func TestTriageRowsAreReachable(t *testing.T) {
+	t.Parallel()
+	hit := map[string]bool{}
+	everything(func(op Op, phase phase, status int, body meaning) { hit[judge(op, phase, status, body).name] = true })
+	seen := map[string]bool{}
+	for _, r := range triage {
+		if seen[r.name] {
+			t.Errorf("two rows are called %q", r.name)
+		}
+		seen[r.name] = true
+		if !hit[r.name] {
+			t.Errorf("row %q is never reached", r.name)
+		}
+	}
+}
+
+// TestTriageNeverRisksADuplicate holds the rule that matters most: an enrollment may
+// only be sent again (NotAccepted, Throttled, Unauthorized) on proof.
+func TestTriageNeverRisksADuplicate(t *testing.T) {
+	t.Parallel()
+	proof := map[phase][]int{
+		phaseNoKeyPair: {0}, phaseBadClient: {0}, phaseUnsent: {0}, phaseNoAnswer: {},
+	}
+	for _, phase := range []phase{phaseAnswered, phaseCut, phaseOversize} {
+		proof[phase] = []int{301, 307, 308, 401, 403, 407, 421, 425, 429, 503}
+	}
+	everything(func(op Op, phase phase, status int, body meaning) {
+		row := judge(op, phase, status, body)
+		again := slices.Contains([]Fate{NotAccepted, Throttled, Unauthorized}, row.end.fate)
+		if again && !slices.Contains(proof[phase], status) {
+			t.Errorf("phase %d, status %d, body %d: row %q lets it be sent again", phase, status, body, row.name)
+		}
+	})
+}
+
+// TestTriageIsDocumented compares the table in docs/gateway.md with the code's.
+func TestTriageIsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/gateway.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for _, r := range triage {
+		fmt.Fprintf(&want, "| %s | %s | %s | %s |\n", r.name, opsText(r.ops), endText(r.end), classText(r.end))
+	}
+	if !strings.Contains(string(page), want.String()) {
+		t.Errorf("docs/gateway.md does not hold this table:\n%s", want.String())
+	}
+}
+
+func opsText(ops []Op) string {
+	if ops == nil {
+		return "all"
+	}
+	var s []string
+	for _, op := range ops {
+		s = append(s, string(op))
+	}
+	return strings.Join(s, ", ")
+}
+
+func endText(e end) string {
+	switch {
+	case e.state != 0:
+		return "answer: " + e.state.String()
+	case e.fate != 0:
+		return e.fate.String()
+	}
+	return "done"
+}
+
+func classText(e end) string {
+	switch {
+	case e.class != "":
+		return "`" + e.class + "`"
+	case e.fate != 0:
+		return "`timeout` or `network`"
+	}
+	return ""
+}
