@@ -1,0 +1,128 @@
+package main
+
+import (
+	"log/slog"
+	"strings"
+
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/pollsched"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// layout is the JetStream side of the configuration.
+func (c Config) layout() streams.Layout {
+	s := c.Streams
+	return streams.Layout{
+		Prefix:             s.Prefix,
+		Requests:           s.Requests,
+		Parked:             s.Parked,
+		Results:            s.Results,
+		Dead:               s.Dead,
+		Orders:             s.Orders,
+		Control:            s.Control,
+		Replicas:           c.Replicas,
+		RequestsMaxBytes:   int64(s.RequestsMaxBytes),
+		RequestsDuplicates: s.RequestsDuplicates,
+		ResultsDuplicates:  s.ResultsDuplicates,
+		ResultsMaxAge:      s.ResultsMaxAge,
+		DeadMaxAge:         s.DeadMaxAge,
+		OrdersMaxAge:       s.OrdersMaxAge,
+		AckWait:            c.AckWait,
+		IssuePending:       s.IssuePending,
+		RevokePending:      s.RevokePending,
+		OrderPending:       s.OrderPending,
+		DuePending:         s.DuePending,
+	}
+}
+
+func (c Config) schedule() pollsched.Schedule {
+	return pollsched.Schedule{
+		First:         c.Poll.First,
+		Max:           c.Poll.Max,
+		Factor:        c.Poll.Factor,
+		Jitter:        c.Poll.Jitter,
+		RetryAfterMax: c.Poll.RetryAfterMax,
+	}
+}
+
+func (c Config) gatewayConfig() gateway.Config {
+	g := c.Gateway
+	return gateway.Config{
+		URL:           g.URL,
+		CAID:          g.CAID,
+		ProfileID:     g.ProfileID,
+		Dialect:       gateway.Dialect(g.Dialect),
+		EnrollTimeout: g.EnrollTimeout,
+		Timeout:       g.Timeout,
+		NotFoundGrace: g.NotFoundGrace,
+		ThrottleFloor: g.ThrottleFloor,
+		RetryAfterMax: g.RetryAfterMax,
+		PollPath:      g.PollPath,
+		Words: gateway.StatusWords{
+			Issued:   g.IssuedWords,
+			Pending:  g.PendingWords,
+			Rejected: g.RejectedWords,
+		},
+		FindSkew:     g.ReconcileSkew,
+		FindMaxPages: g.ReconcileMaxPages,
+	}
+}
+
+func (c Config) transportConfig(log *slog.Logger) mtlscache.Config {
+	g := c.Gateway
+	return mtlscache.Config{
+		CertFile:           g.ClientCertPath,
+		KeyFile:            g.ClientKeyPath,
+		PKCS12File:         g.ClientP12Path,
+		PKCS12PasswordFile: g.P12PasswordFile,
+		ServerCAFile:       g.ServerCAPath,
+		// Every call that the lanes can make at once finds a connection; one more is
+		// for the probe.
+		MaxConnsPerHost:  c.IssueConcurrency + c.RevokeConcurrency + c.PollConcurrency + c.OrderConcurrency + 1,
+		DialTimeout:      g.ConnectTimeout,
+		TLSTimeout:       g.ConnectTimeout,
+		HalfRotationWait: g.HalfRotationWait,
+		Log:              log,
+	}
+}
+
+func (c Config) consumerConfig(metrics *consumer.Metrics) consumer.Config {
+	return consumer.Config{
+		Layout:        c.layout(),
+		CAID:          c.Gateway.CAID,
+		ProfileID:     c.Gateway.ProfileID,
+		Issue:         c.IssueConcurrency,
+		Revoke:        c.RevokeConcurrency,
+		Poll:          c.PollConcurrency,
+		Order:         c.OrderConcurrency,
+		Schedule:      c.schedule(),
+		MaxWait:       c.Poll.MaxWait,
+		MaxWaitLimit:  c.Poll.MaxWaitLimit,
+		EnrollTimeout: c.Gateway.EnrollTimeout,
+		EventDelay:    c.Gateway.EventDelay,
+		OnLostReply:   c.OnLostReply,
+		ApprovalNever: c.Gateway.Approval == approvalNever,
+		Rate:          c.Gateway.Rate,
+		FleetRate:     c.Gateway.FleetRate,
+		Drain:         c.Drain,
+		WatchdogEvery: c.WatchdogEvery,
+		Metrics:       metrics,
+	}
+}
+
+// redactedURLs are NATS URLs without their passwords.
+func redactedURLs(list string) string {
+	parts := strings.Split(list, ",")
+	for i, u := range parts {
+		if before, after, ok := strings.Cut(u, "@"); ok {
+			scheme, _, found := strings.Cut(before, "://")
+			if !found {
+				scheme = "nats"
+			}
+			parts[i] = scheme + "://" + redacted + "@" + after
+		}
+	}
+	return strings.Join(parts, ",")
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+)
+
+// readyWithin bounds what /readyz asks of NATS.
+const readyWithin = 2 * time.Second
+
+// serve answers about the worker over HTTP until the function it returns is called.
+//
+// /healthz is the process alone. /readyz is NATS, the streams and the key pair, never
+// the gateway: an outage of it would otherwise take every worker out of service, which
+// helps nobody.
+func (s *settings) serve(registry *prometheus.Registry, nc *connection, cache *mtlscache.Cache, log *slog.Logger) (func(), error) {
+	if s.HTTP.Addr == "" {
+		return func() {}, nil
+	}
+	describe(registry, cache)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+		defer cancel()
+		if err := s.ready(ctx, nc, cache); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	if s.HTTP.Pprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+
+	listener, err := net.Listen("tcp", s.HTTP.Addr)
+	if errors.Is(err, syscall.EADDRINUSE) && s.origin["http.addr"] == "default" {
+		// A second worker on one host, most likely. Nobody asked for that address.
+		log.Warn("the default address is in use: metrics and health are not served", "addr", s.HTTP.Addr)
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, withHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, and an empty one none")
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("serving HTTP", "err", err)
+		}
+	}()
+	log.Info("serving HTTP", "addr", listener.Addr().String())
+	return func() { _ = server.Close() }, nil
+}
+
+// ready returns what keeps this worker from working, the gateway aside.
+func (s *settings) ready(ctx context.Context, nc *connection, cache *mtlscache.Cache) error {
+	if !nc.IsConnected() {
+		return errors.New("not connected to NATS")
+	}
+	for _, name := range []string{s.Streams.Requests, s.Streams.Parked, s.Streams.Results} {
+		if _, err := nc.js.Stream(ctx, name); err != nil {
+			return fmt.Errorf("reading stream %s: %w", name, err)
+		}
+	}
+	if err := cache.Check(); err != nil {
+		return fmt.Errorf("key pair: %w", err)
+	}
+	return nil
+}
+
+// describe registers what is known of the process and its key pair.
+func describe(registry *prometheus.Registry, cache *mtlscache.Cache) {
+	const namespace = "entrust_worker"
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info", Help: "1, with the version as a label.",
+		ConstLabels: prometheus.Labels{"version": version()},
+	})
+	info.Set(1)
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		info,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "client_cert_not_after_seconds", Help: "End of the client certificate's validity, in Unix time.",
+		}, func() float64 { return float64(cache.NotAfter().Unix()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: namespace, Name: "key_pair_reloads_total", Help: "Key pairs loaded after the first.",
+		}, func() float64 { return float64(cache.Reloads()) }),
+	)
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/natscontext"
+)
+
+// connection is an open connection and its JetStream.
+type connection struct {
+	*nats.Conn
+	js jetstream.JetStream
+}
+
+// connect opens the connection a verb works with. It fails at once where NATS cannot be
+// reached. The caller closes the connection.
+func (s *settings) connect(name string) (*connection, error) {
+	return s.dial(nats.Name("entrust-worker " + name))
+}
+
+// connectForever opens the connection of a worker: it is made as soon as NATS can be
+// reached, and made again whenever it is lost. What happens to it is logged.
+func (s *settings) connectForever(log *slog.Logger) (*connection, error) {
+	host, _ := os.Hostname()
+	return s.dial(
+		nats.Name(strings.TrimSpace("entrust-worker "+host)),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(time.Second),
+		nats.ReconnectJitter(500*time.Millisecond, time.Second),
+		nats.PingInterval(10*time.Second),
+		nats.ConnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to NATS", "url", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("lost the connection to NATS; reconnecting", "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			log.Warn("NATS cannot be reached; trying again", "err", err)
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if sub != nil {
+				log.Error("NATS reports an error", "subject", sub.Subject, "err", err)
+				return
+			}
+			log.Error("NATS reports an error", "err", err)
+		}),
+	)
+}
+
+func (s *settings) dial(opts ...nats.Option) (*connection, error) {
+	own, err := s.natsOptions()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(own, opts...)
+	domain, prefix := s.NATS.JSDomain, ""
+	var nc *nats.Conn
+	if s.NATS.Context == "" {
+		nc, err = nats.Connect(s.NATS.URL, opts...)
+	} else {
+		var context natscontext.Settings
+		nc, context, err = natscontext.Connect(s.NATS.Context, opts...)
+		if domain == "" {
+			domain, prefix = context.JSDomain, context.JSAPIPrefix
+		}
+	}
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	js, err := newJetStream(nc, domain, prefix, s.NATS.Timeout)
+	if err != nil {
+		nc.Close()
+		return nil, &usageError{err}
+	}
+	return &connection{nc, js}, nil
+}
+
+func newJetStream(nc *nats.Conn, domain, prefix string, timeout time.Duration) (jetstream.JetStream, error) {
+	opts := []jetstream.JetStreamOpt{jetstream.WithDefaultTimeout(timeout)}
+	switch {
+	case domain != "":
+		return jetstream.NewWithDomain(nc, domain, opts...)
+	case prefix != "":
+		return jetstream.NewWithAPIPrefix(nc, prefix, opts...)
+	default:
+		return jetstream.New(nc, opts...)
+	}
+}
+
+// natsOptions are the options for what is configured. Files are opened here, so that an
+// unreadable one is told by its name instead of as a refused connection.
+func (s *settings) natsOptions() ([]nats.Option, error) {
+	n := s.NATS
+	for _, f := range []struct{ what, path string }{
+		{"nats.creds", n.Creds}, {"nats.nkey", n.NKey}, {"nats.tls_cert", n.TLSCert}, {"nats.tls_key", n.TLSKey}, {"nats.tls_ca", n.TLSCA},
+	} {
+		if f.path == "" {
+			continue
+		}
+		if _, err := os.ReadFile(f.path); err != nil {
+			return nil, withHint(&usageError{fmt.Errorf("reading %s: %w", f.what, err)}, "%s was given by %s", f.what, s.origin[f.what])
+		}
+	}
+
+	opts := []nats.Option{nats.Timeout(n.Timeout)}
+	// With a context, the configured URL counts only if somebody configured it.
+	if n.Context != "" && s.origin["nats.url"] != "default" {
+		opts = append(opts, func(o *nats.Options) error {
+			o.Url, o.Servers = "", strings.Split(n.URL, ",")
+			return nil
+		})
+	}
+	switch {
+	case n.Creds != "":
+		opts = append(opts, nats.UserCredentials(n.Creds))
+	case n.NKey != "":
+		nkey, err := nats.NkeyOptionFromSeed(n.NKey)
+		if err != nil {
+			return nil, usagef("reading nats.nkey %q: %w", n.NKey, err)
+		}
+		opts = append(opts, nkey)
+	case n.Token != "":
+		opts = append(opts, nats.Token(n.Token))
+	case n.User != "" && n.Password == "":
+		opts = append(opts, nats.Token(n.User)) // as the nats command has it
+	case n.User != "":
+		opts = append(opts, nats.UserInfo(n.User, n.Password))
+	}
+	if n.TLSCert != "" {
+		opts = append(opts, nats.ClientCert(n.TLSCert, n.TLSKey))
+	}
+	if n.TLSCA != "" {
+		opts = append(opts, nats.RootCAs(n.TLSCA))
+	}
+	if n.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(n.InboxPrefix))
+	}
+	return opts, nil
+}
+
+// explain says what a failed connection means for who configured it.
+func (s *settings) explain(err error) error {
+	where := redactedURLs(s.NATS.URL)
+	if s.NATS.Context != "" {
+		where = fmt.Sprintf("context %q", s.NATS.Context)
+	}
+	wrapped := fmt.Errorf("connecting to NATS at %s: %w", where, err)
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+		return withHint(wrapped, "check --creds, --nkey, --user or --context: the server refused them")
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		return withHint(wrapped, "is nats-server running there? --server or NATS_URL says where")
+	case s.NATS.Context != "" && (strings.Contains(err.Error(), "unknown context") || strings.Contains(err.Error(), "invalid context") || errors.Is(err, fs.ErrNotExist)):
+		return withHint(&usageError{wrapped}, "nats context ls shows the contexts there are")
+	}
+	return withHint(wrapped, "entrust-worker config shows the connection's settings and where each came from")
+}
