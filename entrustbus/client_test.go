@@ -1,0 +1,430 @@
+package entrustbus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// bus is a server with the worker's streams, and a client of the producer "shop".
+type bus struct {
+	server *natstest.Server
+	js     jetstream.JetStream // of a connection that the client does not use
+	client *entrustbus.Client
+}
+
+func newBus(t *testing.T, cfg entrustbus.ClientConfig) bus {
+	t.Helper()
+	b := bus{server: natstest.Start(t)}
+	b.js = b.server.JetStream(t)
+	if _, err := streams.Provision(t.Context(), b.js, streams.DefaultLayout()); err != nil {
+		t.Fatal(err)
+	}
+	b.client = newClient(t, b.server, cfg)
+	return b
+}
+
+func newClient(t *testing.T, server *natstest.Server, cfg entrustbus.ClientConfig) *entrustbus.Client {
+	t.Helper()
+	cfg.Producer = "shop"
+	client, err := entrustbus.New(server.Conn(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// finish publishes a result as a worker would.
+func (b bus) finish(t *testing.T, id string, replay int, enc entrustbus.Encoding) {
+	t.Helper()
+	r := &entrustbus.Result{
+		ID: id, Producer: "shop", Kind: entrustbus.KindIssue, Outcome: entrustbus.OutcomeIssued, Replay: replay, FinishedAt: time.Now(),
+	}
+	body, err := entrustbus.EncodeResult(enc, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.publish(t, id, enc.ContentType(), body, entrustbus.ResultMsgID("shop", id, replay))
+}
+
+func (b bus) publish(t *testing.T, id, contentType string, body []byte, msgID string) {
+	t.Helper()
+	msg := nats.NewMsg(entrustbus.Subjects{}.Result("shop", id))
+	msg.Header.Set(entrustbus.HeaderContentType, contentType)
+	msg.Header.Set(jetstream.MsgIDHeader, msgID)
+	msg.Data = body
+	if _, err := b.js.PublishMsg(t.Context(), msg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until polls a condition where a real server is involved.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("timed out: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestNewRefusesNames(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name  string
+		cfg   entrustbus.ClientConfig
+		field string
+	}{
+		{"no producer", entrustbus.ClientConfig{}, "producer"},
+		{"two tokens", entrustbus.ClientConfig{Producer: "a.b"}, "producer"},
+		{"wildcard prefix", entrustbus.ClientConfig{Producer: "a", Subjects: entrustbus.Subjects{Prefix: "a.*"}}, "prefix"},
+		{"prefix with an empty token", entrustbus.ClientConfig{Producer: "a", Subjects: entrustbus.Subjects{Prefix: "a..b"}}, "prefix"},
+	} {
+		_, err := entrustbus.New(nil, row.cfg)
+		wantField(t, row.name, err, row.field)
+	}
+}
+
+func TestSubmit(t *testing.T) {
+	t.Parallel()
+	for _, enc := range encodings {
+		t.Run(enc.String(), func(t *testing.T) {
+			t.Parallel()
+			b := newBus(t, entrustbus.ClientConfig{
+				Encoding: enc,
+				Trace: func(context.Context) (string, string) {
+					return "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=b"
+				},
+			})
+			for name, r := range sampleRequests(t) {
+				first, err := b.client.Submit(t.Context(), r)
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if first.Duplicate || first.Sequence == 0 || first.Stream != "ENTRUST_REQUESTS" {
+					t.Errorf("%s: got %+v for the first one", name, first)
+				}
+				second, err := b.client.Submit(t.Context(), r)
+				if err != nil || !second.Duplicate || second.Sequence != first.Sequence {
+					t.Errorf("%s: got %+v, %v for the second one, want a duplicate of %d", name, second, err, first.Sequence)
+				}
+				stream, err := b.js.Stream(t.Context(), first.Stream)
+				if err != nil {
+					t.Fatal(err)
+				}
+				msg, err := stream.GetMsg(t.Context(), first.Sequence)
+				if err != nil {
+					t.Fatal(err)
+				}
+				producer, kind, err := entrustbus.Subjects{}.ParseRequest(msg.Subject)
+				if err != nil || producer != "shop" || kind != r.Kind() {
+					t.Errorf("%s: subject %q means %q %q, %v", name, msg.Subject, producer, kind, err)
+				}
+				for header, want := range map[string]string{
+					"Nats-Msg-Id":  "shop." + r.OrderID(),
+					"Content-Type": enc.ContentType(),
+					"traceparent":  "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+					"tracestate":   "a=b",
+				} {
+					if got := msg.Header.Get(header); got != want {
+						t.Errorf("%s: header %s is %q, want %q", name, header, got, want)
+					}
+				}
+				got, err := entrustbus.DecodeRequest(kind, enc, msg.Data)
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if d := difference(got, r); d != "" {
+					t.Errorf("%s: %s", name, d)
+				}
+			}
+		})
+	}
+}
+
+func TestSubmitRefusals(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t)
+	js := server.JetStream(t)
+	client := newClient(t, server, entrustbus.ClientConfig{})
+	cancel := func(id string) entrustbus.Request { return &entrustbus.Cancel{ID: id, Order: "other"} }
+
+	_, err := client.Submit(t.Context(), &entrustbus.Cancel{ID: "a", Order: "a"})
+	wantField(t, "cancels itself", err, "order")
+
+	_, err = client.Submit(t.Context(), cancel("a"))
+	if !errors.Is(err, entrustbus.ErrNoStream) || !strings.Contains(err.Error(), "provision") {
+		t.Errorf("without a stream: got %v, want ErrNoStream and what to do", err)
+	}
+
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: "R", Subjects: []string{"entrust.request.*.cancel"}, Discard: jetstream.DiscardNew, MaxMsgs: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = client.Submit(t.Context(), cancel("a")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = client.Submit(t.Context(), cancel("b")); !errors.Is(err, entrustbus.ErrStreamFull) {
+		t.Errorf("on a full stream: got %v, want ErrStreamFull", err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err = client.Submit(ended, cancel("c")); !errors.Is(err, context.Canceled) {
+		t.Errorf("with an ended context: got %v", err)
+	}
+}
+
+func TestLookup(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, entrustbus.ClientConfig{})
+	if _, err := b.client.Lookup(t.Context(), "a"); !errors.Is(err, entrustbus.ErrNoResult) {
+		t.Errorf("before there is one: got %v, want ErrNoResult", err)
+	}
+	_, err := b.client.Lookup(t.Context(), "a.*")
+	wantField(t, "wildcard", err, "id")
+
+	for replay, enc := range []entrustbus.Encoding{entrustbus.EncodingMsgpack, entrustbus.EncodingJSON, entrustbus.EncodingMsgpack} {
+		b.finish(t, "a", replay, enc)
+		got, err := b.client.Lookup(t.Context(), "a")
+		if err != nil || got.Replay != replay || got.ID != "a" {
+			t.Errorf("generation %d in %v: got %+v, %v", replay, enc, got, err)
+		}
+	}
+	b.publish(t, "b", "application/json", []byte(`{"v":9}`), "shop.b.0")
+	_, err = b.client.Lookup(t.Context(), "b")
+	wantField(t, "a later version", err, "v")
+
+	lost := newClient(t, b.server, entrustbus.ClientConfig{ResultStream: "ELSEWHERE"})
+	if _, err := lost.Lookup(t.Context(), "a"); !errors.Is(err, entrustbus.ErrNoStream) {
+		t.Errorf("another stream: got %v, want ErrNoStream", err)
+	}
+	if _, err := lost.Wait(t.Context(), "a"); !errors.Is(err, entrustbus.ErrNoStream) {
+		t.Errorf("waiting on another stream: got %v, want ErrNoStream", err)
+	}
+}
+
+// lookups counts what the clients of a server ask the stream of results.
+func (b bus) lookups(t *testing.T) *atomic.Int64 {
+	t.Helper()
+	var n atomic.Int64
+	nc := b.server.Conn(t)
+	if _, err := nc.Subscribe("$JS.API.DIRECT.GET.ENTRUST_RESULTS.>", func(*nats.Msg) { n.Add(1) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return &n
+}
+
+type answer struct {
+	result *entrustbus.Result
+	err    error
+}
+
+func (b bus) wait(ctx context.Context, id string) <-chan answer {
+	out := make(chan answer, 1)
+	go func() {
+		r, err := b.client.Wait(ctx, id)
+		out <- answer{r, err}
+	}()
+	return out
+}
+
+func TestWait(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, entrustbus.ClientConfig{})
+	b.finish(t, "early", 0, entrustbus.EncodingMsgpack)
+	if r, err := b.client.Wait(t.Context(), "early"); err != nil || r.ID != "early" {
+		t.Fatalf("a result that is there: got %+v, %v", r, err)
+	}
+
+	lookups := b.lookups(t)
+	late := b.wait(t.Context(), "late")
+	until(t, "the first look-up", func() bool { return lookups.Load() == 1 })
+	// An announcement without a result: subscribers see a publication that the stream refuses.
+	refused := nats.NewMsg(entrustbus.Subjects{}.Result("shop", "late"))
+	refused.Header.Set(jetstream.ExpectedLastSeqHeader, "4711")
+	if _, err := b.js.PublishMsg(t.Context(), refused); err == nil {
+		t.Fatal("the stream took what it was to refuse")
+	}
+	until(t, "a look-up for the announcement", func() bool { return lookups.Load() >= 2 })
+	b.finish(t, "late", 1, entrustbus.EncodingJSON)
+	if a := <-late; a.err != nil || a.result.Replay != 1 {
+		t.Errorf("got %+v, %v", a.result, a.err)
+	}
+
+	b.publish(t, "odd", "text/plain", []byte("x"), "shop.odd.0")
+	_, err := b.client.Wait(t.Context(), "odd")
+	wantField(t, "a result that cannot be read", err, "Content-Type")
+}
+
+func TestWaitDoesNotPoll(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, entrustbus.ClientConfig{})
+	lookups := b.lookups(t)
+	const waits = 50
+	var answers []<-chan answer
+	for i := range waits {
+		answers = append(answers, b.wait(t.Context(), fmt.Sprintf("order-%d", i)))
+	}
+	until(t, "every wait looked once", func() bool { return lookups.Load() >= waits })
+	for i := range waits {
+		b.finish(t, fmt.Sprintf("order-%d", i), 0, entrustbus.EncodingMsgpack)
+	}
+	for i, c := range answers {
+		if a := <-c; a.err != nil || a.result.ID != fmt.Sprintf("order-%d", i) {
+			t.Errorf("wait %d: got %+v, %v", i, a.result, a.err)
+		}
+	}
+	// One look before the result, one after its announcement, and now and then one that came before the message was stored.
+	if n := lookups.Load(); n > 4*waits {
+		t.Errorf("%d waits made %d look-ups", waits, n)
+	}
+}
+
+func TestWaitEnds(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, entrustbus.ClientConfig{})
+	lookups := b.lookups(t)
+	cause := errors.New("had enough")
+	ctx, end := context.WithCancelCause(t.Context())
+	waiting := b.wait(ctx, "never")
+	until(t, "the first look-up", func() bool { return lookups.Load() == 1 })
+	end(cause)
+	if a := <-waiting; !errors.Is(a.err, cause) {
+		t.Errorf("got %v, want the context's cause", a.err)
+	}
+}
+
+func TestWaitOutlivesTheServer(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, entrustbus.ClientConfig{})
+	lookups := b.lookups(t)
+	waiting := b.wait(t.Context(), "a")
+	until(t, "the first look-up", func() bool { return lookups.Load() == 1 })
+	if err := b.server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a connection", func() bool { return b.js.Conn().IsConnected() })
+	b.finish(t, "a", 0, entrustbus.EncodingMsgpack)
+	if a := <-waiting; a.err != nil || a.result.ID != "a" {
+		t.Errorf("got %+v, %v", a.result, a.err)
+	}
+}
+
+func TestResults(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, entrustbus.ClientConfig{})
+	b.finish(t, "a", 0, entrustbus.EncodingMsgpack)
+	b.publish(t, "b", "text/plain", []byte("x"), "shop.b.0")
+	b.finish(t, "c", 0, entrustbus.EncodingJSON)
+	since := time.Now()
+	b.finish(t, "d", 0, entrustbus.EncodingMsgpack)
+
+	var got []string
+	for r, err := range b.client.Results(t.Context(), time.Time{}) {
+		if err != nil {
+			wantField(t, "the unreadable one", err, "Content-Type")
+			got = append(got, "unreadable")
+			continue
+		}
+		got = append(got, r.ID)
+		if r.ID == "d" {
+			b.finish(t, "e", 0, entrustbus.EncodingMsgpack) // one that is published while we read
+		}
+		if r.ID == "e" {
+			break
+		}
+	}
+	if g, want := strings.Join(got, " "), "a unreadable c d e"; g != want {
+		t.Errorf("got %q, want %q", g, want)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	got = nil
+	for r, err := range b.client.Results(ctx, since) {
+		if err != nil {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v at the end", err)
+			}
+			got = append(got, "end")
+			continue
+		}
+		if got = append(got, r.ID); r.ID == "e" {
+			end()
+		}
+	}
+	if g, want := strings.Join(got, " "), "d e end"; g != want {
+		t.Errorf("since then: got %q, want %q", g, want)
+	}
+	for _, err := range newClient(t, b.server, entrustbus.ClientConfig{ResultStream: "ELSEWHERE"}).Results(t.Context(), since) {
+		if !errors.Is(err, entrustbus.ErrNoStream) {
+			t.Errorf("another stream: got %v, want ErrNoStream", err)
+		}
+	}
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, entrustbus.ClientConfig{})
+	bucket, err := b.js.KeyValue(t.Context(), "ENTRUST_ORDERS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(state string) {
+		t.Helper()
+		if _, err := bucket.Put(t.Context(), "shop.a", packOrder(t, state)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("open")
+	next := map[string]func(){
+		"open":   func() { put("parked") },
+		"parked": func() { _ = bucket.Purge(t.Context(), "shop.a"); put("closed") }, // a purge is no state
+	}
+	var got []string
+	for o, err := range b.client.Watch(t.Context(), "a") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, o.State)
+		if o.State == entrustbus.StateClosed {
+			break
+		}
+		next[o.State]()
+	}
+	if g, want := strings.Join(got, " "), "open parked closed"; g != want {
+		t.Errorf("got %q, want %q", g, want)
+	}
+
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	for _, err := range b.client.Watch(ctx, "nobody") {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("with an ended context: got %v", err)
+		}
+	}
+	for _, err := range b.client.Watch(t.Context(), "a.>") {
+		wantField(t, "wildcard", err, "id")
+	}
+	for _, err := range newClient(t, b.server, entrustbus.ClientConfig{LedgerBucket: "ELSEWHERE"}).Watch(t.Context(), "a") {
+		if !errors.Is(err, entrustbus.ErrNoStream) {
+			t.Errorf("another bucket: got %v, want ErrNoStream", err)
+		}
+	}
+}

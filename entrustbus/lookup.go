@@ -1,0 +1,169 @@
+package entrustbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Lookup returns the result of a request: the last that was published, so that of the newest replay generation. Errors:
+// ErrNoResult, ErrNoStream, a *FieldError for a result that cannot be read, or what went wrong on the way. It asks
+// whichever server answers first; a follower may miss a result for the moment that replication takes.
+func (c *Client) Lookup(ctx context.Context, id string) (*Result, error) {
+	if !ValidToken(id) {
+		return nil, errToken("id")
+	}
+	stream, err := c.resultStream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("looking up %q: %w", id, err)
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, c.cfg.Subjects.Result(c.cfg.Producer, id))
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil, fmt.Errorf("looking up %q: %w", id, ErrNoResult)
+	case err != nil:
+		return nil, fmt.Errorf("looking up %q: %w", id, c.streamError(err))
+	}
+	return decodeResultMsg(msg.Header, msg.Data)
+}
+
+func decodeResultMsg(header nats.Header, body []byte) (*Result, error) {
+	enc, err := EncodingOf(header.Get(HeaderContentType), body)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeResult(enc, body)
+}
+
+// resultStream opens the stream once: its name does not change, and every look-up would cost another request.
+func (c *Client) resultStream(ctx context.Context) (jetstream.Stream, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.results == nil {
+		stream, err := c.js.Stream(ctx, c.cfg.ResultStream)
+		if err != nil {
+			return nil, c.streamError(err)
+		}
+		c.results = stream
+	}
+	return c.results, nil
+}
+
+func (c *Client) streamError(err error) error {
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
+		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, nats.ErrNoResponders) {
+		return fmt.Errorf("%w: nothing answers for %s: run `entrust-worker provision`, check the name, and that the account has JetStream: %w",
+			ErrNoStream, c.cfg.ResultStream, err)
+	}
+	return err
+}
+
+// How often Wait looks again. A result is announced by its own publication; looking again without one is for an
+// announcement that a server lost, and so is rare. A follower that answers the look-up before it has the result is
+// asked again soon.
+const (
+	lookAgainIdle = 30 * time.Second
+	lookAgainSoon = 10 * time.Millisecond
+)
+
+// Wait returns the result of a request, at once if there is one, else as soon as it is published; it looks the same as
+// Lookup's. The request need not be submitted yet, nor by this client. Waiting costs one subscription, and it outlives
+// reconnects and servers that are away for a while. Errors: ErrNoStream, a *FieldError for a result that cannot be
+// read, nats.ErrConnectionClosed, and the context's cause.
+func (c *Client) Wait(ctx context.Context, id string) (*Result, error) {
+	if !ValidToken(id) {
+		return nil, errToken("id")
+	}
+	announced := make(chan struct{}, 1)
+	// Before the first look: what is published after it is announced, what was published before it is found.
+	sub, err := c.nc.Subscribe(c.cfg.Subjects.Result(c.cfg.Producer, id), func(*nats.Msg) {
+		select {
+		case announced <- struct{}{}:
+		default: // one is enough
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("waiting for %q: %w", id, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
+	connection := c.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer c.nc.RemoveStatusListener(connection)
+
+	served := false // whether the stream has answered before: then its silence is an outage, not a mistake
+	again := lookAgainIdle
+	for {
+		// The announcement itself is not the result: the stream may refuse it, or drop it as a duplicate.
+		r, err := c.Lookup(ctx, id)
+		var unreadable *FieldError
+		switch {
+		case err == nil:
+			return r, nil
+		case errors.Is(err, ErrNoResult):
+			served = true
+		case ctx.Err() != nil:
+		case errors.As(err, &unreadable), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, ErrNoStream) && !served:
+			return nil, err
+		default:
+			again = min(again, time.Second)
+		}
+		timer := time.NewTimer(again)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, fmt.Errorf("waiting for %q: %w", id, context.Cause(ctx))
+		case <-announced:
+			again = lookAgainSoon
+		case <-connection:
+			again = lookAgainSoon
+		case <-timer.C:
+			again = min(2*again, lookAgainIdle)
+		}
+		timer.Stop()
+	}
+}
+
+// Results yields every result of the producer that was published since an instant (the zero time: all that are kept),
+// then those to come, in the order of publication, until the loop breaks or the context ends, which is the last error. A
+// result that cannot be read is yielded as a *FieldError, and the loop goes on; any other error is the last. A replayed
+// request has one result for each generation. Nothing is acknowledged: a program that must not miss a result over its
+// own restarts starts from the FinishedAt it handled last, or has a durable consumer of its own and DecodeResult.
+func (c *Client) Results(ctx context.Context, since time.Time) iter.Seq2[*Result, error] {
+	return func(yield func(*Result, error) bool) {
+		cfg := jetstream.OrderedConsumerConfig{
+			FilterSubjects: []string{c.cfg.Subjects.Result(c.cfg.Producer, "*")},
+			DeliverPolicy:  jetstream.DeliverAllPolicy,
+		}
+		if !since.IsZero() {
+			cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
+		}
+		consumer, err := c.js.OrderedConsumer(ctx, c.cfg.ResultStream, cfg)
+		if err != nil {
+			yield(nil, fmt.Errorf("reading results: %w", c.streamError(err)))
+			return
+		}
+		messages, err := consumer.Messages()
+		if err != nil {
+			yield(nil, fmt.Errorf("reading results: %w", c.streamError(err)))
+			return
+		}
+		defer messages.Stop()
+		for {
+			msg, err := messages.Next(jetstream.NextContext(ctx))
+			if err != nil {
+				if ctx.Err() != nil {
+					err = context.Cause(ctx)
+				}
+				yield(nil, fmt.Errorf("reading results: %w", err))
+				return
+			}
+			if !yield(decodeResultMsg(msg.Headers(), msg.Data())) {
+				return
+			}
+		}
+	}
+}

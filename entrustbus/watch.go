@@ -1,0 +1,58 @@
+package entrustbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Watch yields the ledger's record of a request, as it is and each time it changes, until the loop breaks or the context
+// ends, which is the last error. A request that no worker has begun has no record: the first comes when one does. A
+// closed order may be opened again by an operator's replay, so the loop does not end by itself. A record that cannot
+// be read is yielded as a *FieldError, and the loop goes on. ErrNoStream means that there is no ledger of that name.
+func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Order, error] {
+	return func(yield func(*Order, error) bool) {
+		if !ValidToken(id) {
+			yield(nil, errToken("id"))
+			return
+		}
+		watcher, err := c.watcher(ctx, id)
+		if err != nil {
+			yield(nil, fmt.Errorf("watching %q: %w", id, err))
+			return
+		}
+		defer func() { _ = watcher.Stop() }() // nothing is left to do if it fails
+		for {
+			select {
+			case <-ctx.Done():
+				yield(nil, fmt.Errorf("watching %q: %w", id, context.Cause(ctx)))
+				return
+			case entry, ok := <-watcher.Updates():
+				if !ok {
+					yield(nil, fmt.Errorf("watching %q: %w", id, errors.New("the watch ended")))
+					return
+				}
+				if entry == nil || entry.Operation() != jetstream.KeyValuePut {
+					continue // nil says that what was there has been sent
+				}
+				if !yield(DecodeOrder(entry.Value())) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (c *Client) watcher(ctx context.Context, id string) (jetstream.KeyWatcher, error) {
+	bucket, err := c.js.KeyValue(ctx, c.cfg.LedgerBucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, fmt.Errorf("%w: there is no bucket %s: run `entrust-worker provision` or check the name", ErrNoStream, c.cfg.LedgerBucket)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return bucket.Watch(ctx, c.cfg.Producer+"."+id)
+}
