@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+// guide tells people where everything is and what to try, and keeps the files
+// that make the commands short.
+type guide struct {
+	dir, natsURL           string
+	gatewayURL, controlURL string
+	certPath, keyPath      string
+	env                    string // path of the file to source
+	request                string // path of a request to publish by hand
+	workers                int
+}
+
+// newGuide writes the files.
+func (s *sandbox) newGuide(o *options) (*guide, error) {
+	g := &guide{
+		dir: s.folder.path, natsURL: s.bus.url(), gatewayURL: s.gw.URL(), controlURL: s.gw.AdminURL(),
+		certPath: s.gw.ClientCert(), keyPath: s.gw.ClientKey(),
+		env: filepath.Join(s.folder.path, "env"), request: filepath.Join(s.folder.path, "request.json"),
+		workers: o.workers,
+	}
+	if err := os.WriteFile(g.env, s.environment(o), 0o600); err != nil {
+		return nil, fmt.Errorf("writing the environment: %w", err)
+	}
+	if err := writeRequest(g.request); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// environment is what a worker started by hand has to know, as shell exports.
+func (s *sandbox) environment(o *options) []byte {
+	t := o.tuning()
+	var b bytes.Buffer
+	for _, v := range []struct{ name, value string }{
+		{"NATS_URL", s.bus.url()},
+		{"CERTCTL_ENTRUST_API_URL", s.gw.URL()},
+		{"CERTCTL_ENTRUST_CLIENT_CERT_PATH", s.gw.ClientCert()},
+		{"CERTCTL_ENTRUST_CLIENT_KEY_PATH", s.gw.ClientKey()},
+		{"CERTCTL_ENTRUST_CA_ID", s.gw.CAID()},
+		{"CERTCTL_ENTRUST_PROFILE_ID", s.gw.Profile()},
+		{"CERTCTL_ENTRUST_POLL_MAX_WAIT_SECONDS", strconv.Itoa(int(t.maxWait.Seconds()))},
+		{"ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH", s.gw.ServerCA()},
+		{"ENTRUST_WORKER_GATEWAY_DIALECT", o.dialect},
+		{"ENTRUST_WORKER_GATEWAY_ENROLL_TIMEOUT", t.enrollTimeout.String()},
+		{"ENTRUST_WORKER_GATEWAY_TIMEOUT", t.timeout.String()},
+		{"ENTRUST_WORKER_GATEWAY_EVENT_DELAY", t.eventDelay.String()},
+		{"ENTRUST_WORKER_POLL_FIRST", t.schedule.First.String()},
+		{"ENTRUST_WORKER_POLL_FACTOR", strconv.FormatFloat(t.schedule.Factor, 'g', -1, 64)},
+		{"ENTRUST_WORKER_POLL_MAX", t.schedule.Max.String()},
+		{"ENTRUST_WORKER_POLL_RETRY_AFTER_MAX", t.schedule.RetryAfterMax.String()},
+		{"ENTRUST_WORKER_ACK_WAIT", s.bus.layout.AckWait.String()},
+		{"ENTRUST_WORKER_DRAIN", t.drain.String()},
+		{"ENTRUST_WORKER_ISSUE_CONCURRENCY", strconv.Itoa(t.issue)},
+		{"ENTRUST_WORKER_REVOKE_CONCURRENCY", strconv.Itoa(t.revoke)},
+		{"ENTRUST_WORKER_POLL_CONCURRENCY", strconv.Itoa(t.poll)},
+	} {
+		fmt.Fprintf(&b, "export %s=%s\n", v.name, quote(v.value))
+	}
+	return b.Bytes()
+}
+
+// writeRequest keeps one issuance request as JSON, unless there is one.
+func writeRequest(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	csr, err := newCSR("issue-hello.sandbox.example")
+	if err != nil {
+		return err
+	}
+	data, err := entrustbus.EncodeRequest(entrustbus.EncodingJSON, &entrustbus.Issue{
+		ID:     "hello-1",
+		CSRPEM: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})),
+	})
+	if err == nil {
+		err = os.WriteFile(path, append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("writing a request to try: %w", err)
+	}
+	return nil
+}
+
+// arrival says what is up and what comes now.
+func (g *guide) arrival(out io.Writer, b *batch) {
+	fmt.Fprintf(out, `NATS        %s
+Gateway     %s  (mutual TLS; control %s)
+Client key  %s
+            %s
+Data        %s
+
+`, g.natsURL, g.gatewayURL, g.controlURL, g.certPath, g.keyPath, g.dir)
+	if b.resumed {
+		fmt.Fprintf(out, `Going on with the batch of %d orders in this folder. What a killed worker had in
+hand comes back when its lease ends, some 20 s after the kill.
+`, len(b.Orders))
+	} else {
+		fmt.Fprintf(out, "A producer orders %d certificates.\n", len(b.Orders))
+	}
+	if g.workers == 0 {
+		fmt.Fprintf(out, "No worker runs here. Start one in another terminal, in this repository:\n\n  . %s\n  go run ./cmd/entrust-worker run\n\n", quote(g.env))
+	}
+}
+
+// departure says what to try while everything stays up.
+func (g *guide) departure(out io.Writer) {
+	fmt.Fprintf(out, `
+Everything stays up until Ctrl-C. In another terminal, in this repository:
+
+  . %s
+
+  # order a certificate in JSON, and read the result
+  nats pub -J entrust.request.me.issue "$(cat %s)"
+  nats stream get ENTRUST_RESULTS --last-for entrust.result.me.hello-1
+
+  # see whether a worker could run here
+  go run ./cmd/entrust-worker check
+
+  # see what the gateway rejected
+  go run ./cmd/entrust-worker dead ls
+
+`, quote(g.env), quote(g.request))
+}
+
+// quote makes a word of s for a POSIX shell.
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-:=@%+,", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+)
+
+// settleWithin is how long the check of a batch waits for workers to finish what
+// comes after the last result.
+const settleWithin = 5 * time.Second
+
+// sandbox is everything that runs.
+type sandbox struct {
+	folder  *folder
+	bus     *bus
+	gw      *gatewaytest.Server
+	workers []*worker
+}
+
+// run is the whole of a sandbox: up, batch, summary, and up until ctx is done.
+func (o *options) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
+	say := stderr
+	if o.quiet {
+		say = io.Discard
+	}
+	s := new(sandbox)
+	defer func() { err = errors.Join(err, s.close()) }()
+	if s.folder, err = openFolder(o.data); err != nil {
+		return err
+	}
+	// Before anything is started: a batch of other flags is a mistake.
+	batch, err := openBatch(s.folder.path, o.plan, o.chosen)
+	if err != nil {
+		return err
+	}
+	if err := s.start(ctx, o, stderr); err != nil {
+		return err
+	}
+	guide, err := s.newGuide(o)
+	if err != nil {
+		return err
+	}
+	guide.arrival(say, batch)
+
+	producer, err := newProducer(s.bus, batch, newProgress(stderr, o.quiet))
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	err = producer.run(ctx, o.giveUp+o.approveAfter, o.workers == 0)
+	if errors.Is(err, errInterrupted) && !s.folder.own {
+		return fmt.Errorf("%w; the same command goes on with the batch", err)
+	}
+	if err != nil {
+		return err
+	}
+	took := time.Since(begun)
+	verdict, err := s.judge(ctx, o, batch, took)
+	if err != nil {
+		return err
+	}
+	if err := verdict.print(stdout, stderr, o.json); err != nil {
+		return err
+	}
+	if !o.once {
+		guide.departure(say)
+		<-ctx.Done()
+	}
+	if n := len(verdict.findings); n > 0 {
+		return fmt.Errorf("the batch did not end as planned: %d findings", n)
+	}
+	return nil
+}
+
+// start brings everything up.
+func (s *sandbox) start(ctx context.Context, o *options, stderr io.Writer) error {
+	var err error
+	if s.gw, err = startGateway(s.folder.path, o); err != nil {
+		return fmt.Errorf("starting the gateway simulator: %w", err)
+	}
+	if s.bus, err = startBus(ctx, s.folder.path, o.addr); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if !o.verbose {
+		out, err := s.folder.log()
+		if err != nil {
+			return err
+		}
+		log = slog.New(slog.NewTextHandler(out, nil))
+	}
+	for range o.workers {
+		w, err := startWorker(s.bus.url(), s.bus.layout, s.gw, o, log)
+		if err != nil {
+			return fmt.Errorf("starting a worker: %w", err)
+		}
+		s.workers = append(s.workers, w)
+	}
+	return nil
+}
+
+// defaultGatewayAddr is where the gateway is if it can be, so that a worker
+// still knows it after the sandbox was started again.
+const defaultGatewayAddr = "127.0.0.1:8443"
+
+func startGateway(dir string, o *options) (*gatewaytest.Server, error) {
+	speaks, err := simulated(o.dialect)
+	if err != nil {
+		return nil, err
+	}
+	cfg := gatewaytest.Config{
+		Addr: defaultGatewayAddr, AdminAddr: "127.0.0.1:0",
+		Dir: filepath.Join(dir, "gateway"), Persist: true,
+		Dialect: speaks, Seed: o.plan.Seed, Latency: o.latency,
+		// Zero would leave the orders to be approved by hand.
+		ApproveAfter: max(o.approveAfter, time.Millisecond),
+	}
+	gw, err := gatewaytest.Start(cfg)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		cfg.Addr = "127.0.0.1:0"
+		gw, err = gatewaytest.Start(cfg)
+	}
+	return gw, err
+}
+
+// judge checks the batch once the bus is quiet.
+func (s *sandbox) judge(ctx context.Context, o *options, b *batch, took time.Duration) (*verdict, error) {
+	s.bus.settle(ctx, settleWithin)
+	judge := &oracle{batch: b, gw: s.gw, forgiving: b.resumed || o.workers == 0}
+	return judge.judge(ctx, s.bus, took.Seconds())
+}
+
+// close ends everything that was started, the worker first.
+func (s *sandbox) close() error {
+	errs := []error{closeAll(s.workers)}
+	if s.bus != nil {
+		s.bus.close()
+	}
+	if s.gw != nil {
+		errs = append(errs, s.gw.Close())
+	}
+	if s.folder != nil {
+		errs = append(errs, s.folder.close())
+	}
+	return errors.Join(errs...)
+}
+
+// folder is where a sandbox keeps everything.
+type folder struct {
+	path string
+	own  bool // temporary: removed in the end
+	file *os.File
+}
+
+// openFolder makes the folder; path "" is a temporary one.
+func openFolder(path string) (*folder, error) {
+	if path == "" {
+		path, err := os.MkdirTemp("", "entrust-sandbox-")
+		if err != nil {
+			return nil, fmt.Errorf("making a folder: %w", err)
+		}
+		return &folder{path: path, own: true}, nil
+	}
+	path, err := filepath.Abs(path)
+	if err == nil {
+		err = os.MkdirAll(path, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making the folder: %w", err)
+	}
+	return &folder{path: path}, nil
+}
+
+// log opens the worker's log. It is closed with the folder.
+func (f *folder) log() (io.Writer, error) {
+	var err error
+	f.file, err = os.OpenFile(filepath.Join(f.path, "worker.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the worker's log: %w", err)
+	}
+	return f.file, nil
+}
+
+func (f *folder) close() error {
+	var errs []error
+	if f.file != nil {
+		errs = append(errs, f.file.Close())
+	}
+	if f.own {
+		errs = append(errs, os.RemoveAll(f.path))
+	}
+	return errors.Join(errs...)
+}

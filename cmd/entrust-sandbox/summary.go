@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+// summary is what became of a batch, over all runs that it took.
+type summary struct {
+	Requests    int `json:"requests"` // orders, and revocations of what was issued
+	Issued      int `json:"issued"`
+	Revoked     int `json:"revoked"`
+	Rejected    int `json:"rejected"`
+	Failed      int `json:"failed"`
+	Expired     int `json:"expired"`
+	Unconfirmed int `json:"unconfirmed"`
+	// Lost requests have no result.
+	Lost int `json:"lost"`
+	// DuplicateEnrollments are orders that the gateway took beyond the first of each key.
+	DuplicateEnrollments int `json:"duplicate_enrollments"`
+	// DuplicateResults are results beyond the first of each request and generation.
+	DuplicateResults int `json:"duplicate_results"`
+	// Seconds is how long this run took, from the first request to the last result.
+	Seconds float64 `json:"seconds"`
+}
+
+func (s *summary) count(outcome entrustbus.Outcome) {
+	switch outcome {
+	case entrustbus.OutcomeIssued:
+		s.Issued++
+	case entrustbus.OutcomeRevoked:
+		s.Revoked++
+	case entrustbus.OutcomeRejected:
+		s.Rejected++
+	case entrustbus.OutcomeExpired:
+		s.Expired++
+	case entrustbus.OutcomeUnconfirmed:
+		s.Unconfirmed++
+	default:
+		s.Failed++
+	}
+}
+
+// maxLines bounds how many findings, and how many notes, are printed.
+const maxLines = 20
+
+// print writes the summary to stdout, and what is not as planned to stderr.
+func (v *verdict) print(stdout, stderr io.Writer, asJSON bool) error {
+	for _, lines := range [][]string{v.notes, v.findings} {
+		for i, line := range lines {
+			if i == maxLines {
+				fmt.Fprintf(stderr, "… and %d more\n", len(lines)-maxLines)
+				break
+			}
+			fmt.Fprintln(stderr, line)
+		}
+	}
+	if asJSON {
+		s := v.summary
+		s.Seconds = math.Round(s.Seconds*1000) / 1000
+		return json.NewEncoder(stdout).Encode(s)
+	}
+	if width(stdout) > 0 {
+		v.table(stdout)
+	} else {
+		v.lines(stdout)
+	}
+	return nil
+}
+
+// rows are the figures of a summary, with the word that people know them by.
+func (v *verdict) rows() []struct {
+	name string
+	n    int
+	bad  bool
+} {
+	type row = struct {
+		name string
+		n    int
+		bad  bool
+	}
+	s := v.summary
+	return []row{
+		{"requests", s.Requests, false},
+		{"issued", s.Issued, false},
+		{"revoked", s.Revoked, false},
+		{"rejected", s.Rejected, false},
+		{"failed", s.Failed, s.Failed > 0},
+		{"expired", s.Expired, s.Expired > 0},
+		{"unconfirmed", s.Unconfirmed, false},
+		{"lost", s.Lost, s.Lost > 0},
+		{"duplicate enrollments", s.DuplicateEnrollments, s.DuplicateEnrollments > 0},
+		{"duplicate results", s.DuplicateResults, s.DuplicateResults > 0},
+	}
+}
+
+func (v *verdict) table(out io.Writer) {
+	t := table.NewWriter()
+	t.SetOutputMirror(out)
+	t.SetStyle(table.StyleRounded)
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}})
+	for i, r := range v.rows() {
+		if i == 1 || i == 7 {
+			t.AppendSeparator()
+		}
+		n := fmt.Sprint(r.n)
+		if r.bad {
+			n = text.FgRed.Sprint(n)
+		}
+		t.AppendRow(table.Row{r.name, n})
+	}
+	t.Render()
+	fmt.Fprintln(out, v.closing())
+}
+
+func (v *verdict) lines(out io.Writer) {
+	for _, r := range v.rows() {
+		fmt.Fprintf(out, "%-22s %6d\n", r.name, r.n)
+	}
+	fmt.Fprintln(out, v.closing())
+}
+
+// closing is the last line of a summary for people.
+func (v *verdict) closing() string {
+	line := fmt.Sprintf("%.1f s", v.summary.Seconds)
+	if len(v.atOnce) > 0 {
+		line += fmt.Sprintf("; issued at once: median %v, slowest %v", median(v.atOnce), v.atOnce[len(v.atOnce)-1].Round(time.Millisecond))
+	}
+	if len(v.waited) > 0 {
+		line += fmt.Sprintf("; after approval: median %v", median(v.waited))
+	}
+	if len(v.findings) == 0 {
+		return line + ". Everything ended once, as planned."
+	}
+	return line + fmt.Sprintf(". %d findings.", len(v.findings))
+}
+
+// median of sorted times, none of them missing.
+func median(sorted []time.Duration) time.Duration {
+	return sorted[len(sorted)/2].Round(time.Millisecond)
+}
