@@ -36,7 +36,7 @@ type producer struct {
 }
 
 func newProducer(b *bus, batch *batch, show *progress) (*producer, error) {
-	client, err := entrustbus.NewClient(b.nc, entrustbus.ClientConfig{Producer: producerName})
+	client, err := entrustbus.New(b.nc, entrustbus.ClientConfig{Producer: producerName})
 	if err != nil {
 		return nil, err
 	}
