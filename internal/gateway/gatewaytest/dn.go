@@ -90,6 +90,9 @@ func attribute(name, value string) (pkix.AttributeTypeAndValue, error) {
 	}
 	switch strings.ToLower(name) {
 	case "dc", "emailaddress", "e", "email":
+		if !isName(value) {
+			return pkix.AttributeTypeAndValue{}, fmt.Errorf("attribute %q is not ASCII", name)
+		}
 		return pkix.AttributeTypeAndValue{Type: oid, Value: asn1.RawValue{Tag: asn1.TagIA5String, Bytes: []byte(value)}}, nil
 	}
 	return pkix.AttributeTypeAndValue{Type: oid, Value: value}, nil

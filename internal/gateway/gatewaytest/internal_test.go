@@ -251,6 +251,7 @@ func FuzzRecord(f *testing.F) {
 
 func FuzzParseDN(f *testing.F) {
 	f.Add(`CN=a\,b+OU="c",O=\C3\96`)
+	f.Add("E=\xff") // no IA5String
 	f.Fuzz(func(t *testing.T, text string) {
 		der, err := parseDN(text)
 		if err == nil && commonName(der) == "" && nameString(der) == "" {
