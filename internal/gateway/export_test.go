@@ -1,0 +1,14 @@
+package gateway
+
+// TriageRows returns the names of the triage table's rows, each with the operations
+// it is for.
+func TriageRows() (names []string, ops map[string][]Op) {
+	ops = map[string][]Op{}
+	for _, r := range triage {
+		names = append(names, r.name)
+		if ops[r.name] = r.ops; r.ops == nil {
+			ops[r.name] = []Op{OpEnroll, OpPoll, OpRevoke, OpFind, OpProbe}
+		}
+	}
+	return names, ops
+}

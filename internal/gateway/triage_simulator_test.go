@@ -1,0 +1,419 @@
+package gateway_test
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+)
+
+// stimulus is what makes the simulator, or the way to it, give an answer of one row
+// of the triage table, and what must come of it.
+type stimulus struct {
+	fault  gatewaytest.Fault // Op is filled in
+	down   bool
+	lapsed bool                                                   // with a client certificate that ran out
+	way    func(http.RoundTripper) http.RoundTripper              // changes the answer on its way
+	cn     string                                                 // begins the order's common name; default by the operation
+	change func(*gateway.Poll)                                    // of a poll
+	ops    []gateway.Op                                           // default: those of the row
+	state  gateway.State                                          // wanted
+	fate   gateway.Fate                                           // wanted
+	class  string                                                 // wanted of an error
+	status int                                                    // wanted; 0: none, or not looked at
+	orders int                                                    // how many orders the gateway holds after an enrollment
+	check  func(t *testing.T, a gateway.Answer, e *gateway.Error) // looks at more
+}
+
+func answers(status int, message string) gatewaytest.Fault {
+	return gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: status, Message: message}
+}
+
+func afterEffect(f gatewaytest.Fault) gatewaytest.Fault {
+	f.AfterEffect = true
+	return f
+}
+
+// stimuli has one entry or more for each row, by its name.
+var stimuli = map[string][]stimulus{
+	"key pair unreadable":               {{way: withoutKeyPair, fate: gateway.Unauthorized, class: "auth"}},
+	"client certificate refused in TLS": {{lapsed: true, fate: gateway.Unauthorized, class: "auth"}},
+	"nothing written": {
+		{down: true, fate: gateway.NotAccepted, class: "network"},
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultResetTLS}, fate: gateway.NotAccepted, class: "network"},
+	},
+	"written, no answer": {
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultCut}, fate: gateway.Unknown, class: "network"},
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultCut, WholeConnection: true}, fate: gateway.Unknown, class: "network"},
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultLostReply}, fate: gateway.Unknown, class: "network", orders: 1},
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultHang, AfterEffect: true}, fate: gateway.Unknown, class: "timeout", orders: 1},
+	},
+	"2xx broken off": {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultHalfBody}, fate: gateway.Unknown, class: "network", orders: 1}},
+
+	"2xx, rejected word":      {{cn: "reject", state: gateway.Rejected, status: 200, orders: 1}},
+	"2xx, action rejected":    {{way: rewriting(`"COMPLETED"`, `"REJECTED"`, `{"status":"DENIED"}`), fate: gateway.Refused, class: "policy", status: 200}},
+	"2xx, certificate":        {{cn: "issue", state: gateway.Issued, status: 200, orders: 1, check: hasChain}},
+	"2xx, error body":         {{fault: answers(200, "no"), fate: gateway.Refused, class: "other", status: 200, check: says("no")}},
+	"2xx, licence limit":      {{fault: answers(200, "licence limit reached"), fate: gateway.Refused, class: "policy", status: 200}},
+	"2xx, is revoked already": {{fault: answers(200, "is already revoked"), status: 200}},
+	"2xx, issued word without certificate": {{
+		cn: "issue", way: rewriting(`"ACCEPTED"`, `"ISSUED"`, ``), fault: gatewaytest.Fault{Kind: gatewaytest.FaultNoCertificate},
+		fate: gateway.Unreadable, class: "other", status: 200, orders: 1,
+	}},
+	"2xx, pending or unknown word": {
+		{cn: "hold", state: gateway.Pending, orders: 1, check: hasTrackingID},
+		{cn: "issue", fault: gatewaytest.Fault{Kind: gatewaytest.FaultUnknownStatus}, state: gateway.Pending, orders: 1, check: hasTrackingID},
+	},
+	"2xx, pending without tracking id": {{
+		cn: "hold", way: rewriting(`"id":"`, `"was":"`, ``, `"trackingId":"`, `"was":"`), ops: []gateway.Op{gateway.OpEnroll},
+		fate: gateway.Unreadable, class: "other", orders: 1,
+	}},
+	"2xx, done": {{status: 200}},
+	"2xx, not understood": {
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultGarbage}, fate: gateway.Unreadable, class: "other", status: 200, orders: 1},
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultHugeBody}, fate: gateway.Unreadable, class: "other", status: 200, orders: 1, check: says("4 MiB")},
+		{fault: answers(200, "log in"), fate: gateway.Unreadable, class: "other", status: 200, check: silent("log in")}, // HTML, see below
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultEmptyBody}, ops: []gateway.Op{gateway.OpEnroll, gateway.OpPoll, gateway.OpFind, gateway.OpProbe},
+			fate: gateway.Unreadable, class: "other", orders: 1},
+	},
+
+	"301, 307, 308": {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultRedirect}, fate: gateway.NotAccepted, class: "other", status: 307}},
+	"other 3xx":     {{fault: answers(302, ""), fate: gateway.Unknown, class: "other", status: 302}},
+
+	"4xx, licence limit":      {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultLicence}, fate: gateway.Refused, class: "policy", status: 403}},
+	"4xx, is revoked already": {{fault: answers(409, "The certificate is already revoked"), status: 409}},
+	"401, 403, 407":           {{fault: answers(401, ""), fate: gateway.Unauthorized, class: "auth", status: 401}, {fault: answers(403, ""), fate: gateway.Unauthorized, class: "auth", status: 403}},
+	"404 within the grace":    {{change: unknownOrder(time.Now()), state: gateway.Pending, status: 404}},
+	"404, 410 of an order":    {{change: unknownOrder(time.Time{}), fate: gateway.NotFound, class: "upstream_4xx", status: 404}, {fault: answers(410, ""), fate: gateway.NotFound, class: "upstream_4xx", status: 410}},
+	"408":                     {{fault: answers(408, ""), fate: gateway.Unknown, class: "timeout", status: 408}},
+	"421, 425":                {{fault: answers(425, ""), fate: gateway.NotAccepted, class: "upstream_4xx", status: 425}},
+	"429": {
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultThrottle}, fate: gateway.Throttled, class: "rate_limited", status: 429, check: waits(10 * time.Second)},
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultThrottle, RetryAfter: 30 * time.Second}, fate: gateway.Throttled, class: "rate_limited", status: 429, check: waits(30 * time.Second)},
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultThrottle, RetryAfter: -1}, fate: gateway.Throttled, class: "rate_limited", status: 429, check: waits(10 * time.Second)},
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultThrottle, RetryAfter: 48 * time.Hour, RetryAfterDate: true}, fate: gateway.Throttled, class: "rate_limited", status: 429, check: waits(time.Hour)},
+	},
+	"400, 422":  {{fault: answers(400, "bad profile"), fate: gateway.Refused, class: "validation", status: 400, check: says("bad profile")}, {fault: answers(422, ""), fate: gateway.Refused, class: "validation", status: 422}},
+	"other 4xx": {{fault: answers(409, "conflict"), fate: gateway.Refused, class: "upstream_4xx", status: 409}},
+
+	"501": {{fault: answers(501, ""), fate: gateway.Refused, class: "upstream_5xx", status: 501}},
+	"503": {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 503, RetryAfter: 20 * time.Second}, fate: gateway.NotAccepted, class: "upstream_5xx", status: 503, check: waits(20 * time.Second)}},
+	"other 5xx": {
+		{fault: answers(500, ""), fate: gateway.Unknown, class: "upstream_5xx", status: 500},
+		{fault: afterEffect(answers(502, "")), fate: gateway.Unknown, class: "upstream_5xx", status: 502, orders: 1},
+		{fault: answers(504, ""), fate: gateway.Unknown, class: "upstream_5xx", status: 504},
+	},
+	"any other status": {{way: withStatus(777), fate: gateway.Unknown, class: "other", status: 777, orders: 1}},
+}
+
+// TestTriageAgainstTheSimulator runs every row of the triage table over mutual TLS in
+// both dialects, for each operation of the row. For enrollments it also asks the
+// simulator what it took: a fate that lets the enrollment be sent again must never
+// come of one that was accepted.
+func TestTriageAgainstTheSimulator(t *testing.T) {
+	t.Parallel()
+	rows, ops := gateway.TriageRows()
+	for name := range stimuli {
+		if !slices.Contains(rows, name) {
+			t.Errorf("there is no row %q", name)
+		}
+	}
+	for _, way := range []struct {
+		name    string
+		dialect gatewaytest.Dialect
+		http1   bool
+	}{
+		{"certctl", gatewaytest.CertCtl, false}, {"cagw", gatewaytest.CAGW, false},
+		{"certctl over HTTP 1.1", gatewaytest.CertCtl, true}, {"cagw over HTTP 1.1", gatewaytest.CAGW, true},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			sim := startSimulator(t, gatewaytest.Config{Dialect: way.dialect, HTTP1Only: way.http1})
+			for _, name := range rows {
+				if len(stimuli[name]) == 0 {
+					t.Errorf("row %q is not run", name)
+				}
+				for i, st := range stimuli[name] {
+					if way.http1 && st.fault.Kind == gatewaytest.FaultStatus {
+						continue // a status is one in either protocol; how a connection ends is not
+					}
+					if st.ops == nil {
+						st.ops = ops[name]
+					}
+					for _, op := range st.ops {
+						if op == gateway.OpFind && way.dialect != gatewaytest.CAGW {
+							continue // it has no look-up
+						}
+						if way.http1 && st.fault.Kind == gatewaytest.FaultHalfBody && op == gateway.OpRevoke && way.dialect == gatewaytest.CertCtl {
+							continue // a 204 has no body to break off
+						}
+						for _, form := range forms(st.fault, name) {
+							st.fault.Form = form
+							t.Run(fmt.Sprintf("%s/%d%s/%s", name, i, form, op), func(t *testing.T) { sim.run(t, op, st) })
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// forms are the bodies in which a status is tried: errors in all of them, and an
+// answer that is not understood as HTML.
+func forms(f gatewaytest.Fault, row string) []string {
+	switch {
+	case row == "2xx, not understood" && f.Kind == gatewaytest.FaultStatus:
+		return []string{"html", "text"}
+	case f.Kind == gatewaytest.FaultStatus && f.Message == "" && f.Status >= 300:
+		return []string{"json", "text", "html", "empty"}
+	}
+	return []string{""}
+}
+
+var faultOps = map[gateway.Op]gatewaytest.Op{
+	gateway.OpEnroll: gatewaytest.OpEnroll, gateway.OpPoll: gatewaytest.OpPoll, gateway.OpRevoke: gatewaytest.OpRevoke,
+	gateway.OpFind: gatewaytest.OpEvents, gateway.OpProbe: gatewaytest.OpCA,
+}
+
+// run gives the stimulus to the operation and checks what comes of it.
+func (s *simulator) run(t *testing.T, op gateway.Op, st stimulus) {
+	perform, csr := s.prepare(t, op, st)
+	c := s.client(t, st.way, st.lapsed)
+	if st.fault.Kind == gatewaytest.FaultHang {
+		c = s.impatient(t)
+	}
+	if st.fault.Kind != "" {
+		if st.fault.Op = faultOps[op]; st.fault.Kind == gatewaytest.FaultResetTLS {
+			st.fault.Op = gatewaytest.OpConnect
+		}
+		if err := s.gw.SetFaults(st.fault); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.gw.SetDown(st.down)
+	a, err := perform(c)
+	s.gw.SetDown(false)
+	if st.fault.Kind != "" && s.gw.Faults()[0].Fired == 0 {
+		t.Error("the fault never fired")
+	}
+	if err := s.gw.SetFaults(); err != nil {
+		t.Fatal(err)
+	}
+
+	if a.State != st.state || gateway.FateOf(err) != st.fate {
+		t.Fatalf("got %v and %v, want %v and %v", a.State, err, st.state, st.fate)
+	}
+	e, _ := errors.AsType[*gateway.Error](err)
+	switch {
+	case e != nil && (e.Class != st.class || e.Op != op || e.HTTPStatus != st.status && st.status != 0):
+		t.Errorf("got %+v, want class %q and status %d", e, st.class, st.status)
+	case e == nil && a.State != 0 && a.HTTPStatus != st.status && st.status != 0:
+		t.Errorf("got status %d, want %d", a.HTTPStatus, st.status)
+	}
+	if e != nil && strings.Contains(fmt.Sprintf("%+v", *e), "backend") {
+		t.Errorf("details of the error body got through: %+v", *e)
+	}
+	if st.check != nil {
+		st.check(t, a, e)
+	}
+	if op == gateway.OpEnroll {
+		got := s.gw.Enrollments()[gatewaytest.KeyHash(csr.RawSubjectPublicKeyInfo)]
+		if got != st.orders {
+			t.Errorf("the gateway holds %d orders of this key, want %d", got, st.orders)
+		}
+	}
+	if n := s.gw.Stats().RedirectsFollowed; n != 0 {
+		t.Errorf("%d redirects were followed", n)
+	}
+}
+
+// impatient is a client for a gateway that hangs. It has its connection before, so
+// that the time is spent on waiting.
+func (s *simulator) impatient(t *testing.T) *gateway.Client {
+	t.Helper()
+	hc, err := s.gw.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(hc.CloseIdleConnections)
+	c, err := gateway.New(gateway.Config{
+		URL: s.gw.URL(), CAID: s.gw.CAID(), ProfileID: s.gw.Profile(), Dialect: s.dialect,
+		EnrollTimeout: 300 * time.Millisecond, Timeout: 300 * time.Millisecond,
+	}, hc, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// prepare makes, with a client that works, the order that the operation is about. It
+// returns the operation, and the CSR.
+func (s *simulator) prepare(t *testing.T, op gateway.Op, st stimulus) (func(*gateway.Client) (gateway.Answer, error), *x509.CertificateRequest) {
+	t.Helper()
+	cn := st.cn
+	if cn == "" {
+		cn = map[gateway.Op]string{gateway.OpPoll: "hold"}[op]
+	}
+	if cn == "" {
+		cn = "issue"
+	}
+	if op == gateway.OpEnroll {
+		csr := s.newCSR(t, cn)
+		return func(c *gateway.Client) (gateway.Answer, error) {
+			return c.Enroll(t.Context(), gateway.Enrollment{CSR: csr})
+		}, csr
+	}
+	if op == gateway.OpProbe {
+		return func(c *gateway.Client) (gateway.Answer, error) { return gateway.Answer{}, c.Probe(t.Context()) }, nil
+	}
+	prefix := cn
+	if op == gateway.OpPoll {
+		prefix = "hold" // and what is to come of it by hand
+	}
+	csr := s.newCSR(t, prefix)
+	since := time.Now()
+	order, err := s.good.Enroll(t.Context(), gateway.Enrollment{CSR: csr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch op {
+	case gateway.OpPoll:
+		switch cn {
+		case "issue":
+			err = s.gw.Approve(order.TrackingID)
+		case "reject":
+			err = s.gw.Reject(order.TrackingID)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		poll := gateway.Poll{TrackingID: order.TrackingID, SubmittedAt: since, CSR: csr}
+		if st.change != nil {
+			st.change(&poll)
+		}
+		return func(c *gateway.Client) (gateway.Answer, error) { return c.Poll(t.Context(), poll) }, csr
+	case gateway.OpRevoke:
+		cert, err := x509.ParseCertificate(order.Certificate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func(c *gateway.Client) (gateway.Answer, error) {
+			return gateway.Answer{}, c.Revoke(t.Context(), gateway.Revocation{Serial: cert.SerialNumber, Reason: "superseded"})
+		}, csr
+	}
+	return func(c *gateway.Client) (gateway.Answer, error) {
+		a, found, err := c.Find(t.Context(), gateway.Search{CSR: csr, Since: since})
+		if err == nil && (!found || !bytes.Equal(a.Certificate, order.Certificate)) {
+			t.Error("the certificate was not found")
+		}
+		return gateway.Answer{}, err
+	}, csr
+}
+
+// unknownOrder makes a poll ask for an order that the gateway does not have.
+func unknownOrder(submitted time.Time) func(*gateway.Poll) {
+	return func(p *gateway.Poll) { p.TrackingID, p.SubmittedAt = "none", submitted }
+}
+
+func hasChain(t *testing.T, a gateway.Answer, _ *gateway.Error) {
+	if len(a.Chain) == 0 {
+		t.Error("the certificate came without its chain")
+	}
+	if _, err := gateway.CheckIssued(a, gateway.Expectation{AnyKey: true}); err != nil {
+		t.Error(err)
+	}
+}
+
+func hasTrackingID(t *testing.T, a gateway.Answer, _ *gateway.Error) {
+	if a.TrackingID == "" {
+		t.Error("a pending order without a tracking id")
+	}
+}
+
+func says(text string) func(*testing.T, gateway.Answer, *gateway.Error) {
+	return func(t *testing.T, _ gateway.Answer, e *gateway.Error) {
+		if !strings.Contains(e.Message, text) {
+			t.Errorf("message %q, want %q in it", e.Message, text)
+		}
+	}
+}
+
+func silent(text string) func(*testing.T, gateway.Answer, *gateway.Error) {
+	return func(t *testing.T, _ gateway.Answer, e *gateway.Error) {
+		if strings.Contains(e.Error(), text) {
+			t.Errorf("%q shows %q of the body", e.Error(), text)
+		}
+	}
+}
+
+func waits(d time.Duration) func(*testing.T, gateway.Answer, *gateway.Error) {
+	return func(t *testing.T, _ gateway.Answer, e *gateway.Error) {
+		if e.RetryAfter != d {
+			t.Errorf("RetryAfter = %s, want %s", e.RetryAfter, d)
+		}
+	}
+}
+
+// transport is a way to the gateway that does as it likes.
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+type unreadablePair struct{}
+
+func (unreadablePair) Error() string     { return "certificate and key do not match" }
+func (unreadablePair) Credentials() bool { return true }
+
+func withoutKeyPair(http.RoundTripper) http.RoundTripper {
+	return transport(func(*http.Request) (*http.Response, error) { return nil, unreadablePair{} })
+}
+
+func withStatus(status int) func(http.RoundTripper) http.RoundTripper {
+	return func(rt http.RoundTripper) http.RoundTripper {
+		return transport(func(r *http.Request) (*http.Response, error) {
+			resp, err := rt.RoundTrip(r)
+			if err == nil {
+				resp.StatusCode = status
+			}
+			return resp, err
+		})
+	}
+}
+
+// rewriting replaces text in the body of an answer. The third text stands for the
+// whole body where there is none, as in the certctl dialect's revocation.
+func rewriting(old, with, whole string, more ...string) func(http.RoundTripper) http.RoundTripper {
+	replace := strings.NewReplacer(append([]string{old, with}, more...)...)
+	return func(rt http.RoundTripper) http.RoundTripper {
+		return transport(func(r *http.Request) (*http.Response, error) {
+			resp, err := rt.RoundTrip(r)
+			if err != nil {
+				return nil, err
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				return nil, err
+			}
+			text := replace.Replace(string(body))
+			if whole != "" && !json.Valid(body) {
+				resp.StatusCode, text = http.StatusOK, whole
+			}
+			resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+			return resp, nil
+		})
+	}
+}
