@@ -86,11 +86,13 @@ func TestManyAtOnce(t *testing.T) {
 	stop := make(chan struct{})
 	var reports sync.WaitGroup
 	reports.Go(func() {
+		now := time.NewTicker(5 * time.Millisecond)
+		defer now.Stop()
 		for {
 			select {
 			case <-stop:
 				return
-			default:
+			case <-now.C:
 			}
 			e.gw.Stats()
 			e.gw.Enrollments()
