@@ -91,7 +91,9 @@ func (b *Box) pick(ctx context.Context, f Filter) iter.Seq2[*Letter, error] {
 			yield(nil, err)
 			return
 		}
-		for _, sequence := range f.Sequences {
+		sequences := f.Sequences
+		f.Sequences = nil // fits by itself; Match would search the list for each
+		for _, sequence := range sequences {
 			l, err := b.read(ctx, st, sequence)
 			if err == nil && !f.Match(l) {
 				continue

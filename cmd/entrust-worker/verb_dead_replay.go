@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
+
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+)
+
+func deadReplayCommand(a *app) *cobra.Command {
+	var f letterFlags
+	var r replay
+	cmd := &cobra.Command{
+		Use:   "replay [SEQ...]",
+		Short: "Send dead letters to the workers again",
+		Long: `Send dead letters to the workers again: the original bytes and headers, under a message id of their own and the
+next generation number. What the gateway already has is asked for, never submitted again; what has its
+certificate, lives, or was replayed since is refused with a word. A letter that was replayed is taken out,
+unless --keep; should the request die again, there is a new one.
+
+Words: already-issued, already-revoked, still-alive, superseded, already-replayed, other-request, unknown-subject,
+and, unless --force, died-too-often and forgotten.
+
+The exit code is 1 when a letter was refused. --dry-run shows what would be done, and refused, and exits with 0.`,
+		Example: `  entrust-worker dead replay 42
+  entrust-worker dead replay --reason expired --producer web --dry-run
+  entrust-worker dead replay --all --rate 10 --yes`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			filter, err := f.filter(args)
+			if err != nil {
+				return err
+			}
+			if err := f.chosen(args); err != nil {
+				return err
+			}
+			if r.rate < 0 {
+				return usagef("--rate must be at least 0, is %g", r.rate)
+			}
+			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
+				r.app, r.desk = a, d
+				c, err := choose(ctx, d.box(), filter, f.limit)
+				if err != nil {
+					return err
+				}
+				if err := r.ask(c); err != nil {
+					return err
+				}
+				return r.run(ctx, c)
+			})
+		},
+	}
+	f.add(cmd.Flags())
+	f.addAll(cmd.Flags())
+	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "show what would be done, and do nothing")
+	cmd.Flags().BoolVar(&r.yes, "yes", false, "do not ask, even where a replay may create a second order")
+	cmd.Flags().BoolVar(&r.force, "force", false, "replay what died too often, and orders that the ledger forgot")
+	cmd.Flags().BoolVar(&r.keep, "keep", false, "leave the letters where they are")
+	cmd.Flags().Float64Var(&r.rate, "rate", 0, "at most this `number` of letters a second; 0 is as fast as it goes")
+	cmd.Flags().BoolVar(&r.json, "json", false, "print one JSON object per line")
+	return cmd
+}
+
+// replay is one run of the verb.
+type replay struct {
+	app  *app
+	desk *desk
+
+	dryRun, yes, force, keep, json bool
+	rate                           float64
+}
+
+// ask has somebody decide about second orders: they are what cannot be taken back.
+func (r *replay) ask(c choice) error {
+	switch {
+	case r.dryRun || r.yes || len(c.sequences) == 0:
+		return nil
+	case r.force:
+		return confirm(r.app.in, r.app.err, fmt.Sprintf("Replay %s whatever became of them? There may be second orders.", letters(len(c.sequences))))
+	case c.doubtful > 0:
+		return confirm(r.app.in, r.app.err, fmt.Sprintf("Replay %s? For %d of them nobody knows whether the gateway has the order: there may be second ones.", letters(len(c.sequences)), c.doubtful))
+	}
+	return nil
+}
+
+// replayed is what is printed of one letter.
+type replayed struct {
+	letter
+	Action     string          `json:"action"` // "replayed", "would replay", "refused" or "gone"
+	Step       deadletter.Step `json:"step,omitempty"`
+	Generation int             `json:"generation,omitempty"`
+	Word       string          `json:"word,omitempty"`
+	Why        string          `json:"why,omitempty"`
+}
+
+// takeOut is how many letters are replayed before they are taken out together.
+const takeOut = 64
+
+// run replays the letters one after the other. It stops at the first that could not be
+// published: the next would not be either.
+func (r *replay) run(ctx context.Context, c choice) (err error) {
+	out := newListing(r.app.out, r.json, isTerminal(r.app.out), "SEQ", "ORDER", "REASON", "ACTION", "STEP", "GENERATION", "WHY")
+	bar := newProgress(r.app.err, len(c.sequences), "replaying")
+	limiter := rate.NewLimiter(rate.Inf, 1)
+	if r.rate > 0 && !r.dryRun {
+		limiter.SetLimit(rate.Limit(r.rate))
+	}
+	box, replayer := r.desk.box(), deadletter.NewReplayer(r.desk.js, r.desk.layout)
+	var done []uint64
+	defer func() {
+		bar.end()
+		// What was replayed is taken out even where the rest was interrupted.
+		err = errors.Join(err, r.takeOut(context.WithoutCancel(ctx), box, done), out.end())
+	}()
+	sent, refused := 0, 0
+	for l, err := range box.List(ctx, deadletter.Filter{Sequences: c.sequences}) {
+		if errors.Is(err, deadletter.ErrNoLetter) {
+			bar.add(1)
+			continue // somebody else was faster
+		}
+		if err != nil {
+			return err
+		}
+		row, err := r.one(ctx, replayer, limiter, l)
+		if err != nil {
+			return err
+		}
+		if row.Word == "" {
+			sent++
+			done = append(done, l.Sequence)
+		} else {
+			refused++
+		}
+		if err := out.add(row, fmt.Sprint(row.Sequence), row.order(), string(row.Reason), row.Action, string(row.Step), count(row.Generation), row.Why); err != nil {
+			return err
+		}
+		bar.add(1)
+		if len(done) == takeOut {
+			if err := r.takeOut(ctx, box, done); err != nil {
+				return err
+			}
+			done = done[:0]
+		}
+	}
+	bar.end()
+	if err := out.end(); err != nil {
+		return err
+	}
+	verb := "replayed"
+	if r.dryRun {
+		verb = "would replay"
+	}
+	fmt.Fprintf(r.app.err, "%s %s, refused %d\n", verb, letters(sent), refused)
+	if refused > 0 && !r.dryRun {
+		return codeError(exitFailure)
+	}
+	return nil
+}
+
+// one replays a letter, or says why not.
+func (r *replay) one(ctx context.Context, replayer *deadletter.Replayer, limiter *rate.Limiter, l *deadletter.Letter) (*replayed, error) {
+	row := &replayed{letter: newLetter(l), Action: "would replay"}
+	step, cancel := r.desk.step(ctx)
+	defer cancel()
+	plan, err := replayer.Plan(step, l, r.force)
+	if err == nil {
+		row.Step, row.Generation = plan.Step, plan.Generation
+		if !r.dryRun {
+			if err := limiter.Wait(ctx); err != nil {
+				return nil, err
+			}
+			row.Action = "replayed"
+			publish, cancel := r.desk.step(ctx)
+			defer cancel()
+			err = replayer.Publish(publish, plan)
+		}
+	}
+	if refusal, ok := errors.AsType[*deadletter.Refusal](err); ok {
+		row.Action, row.Word, row.Why, err = "refused", refusal.Word, refusal.Error(), nil
+	}
+	return row, err
+}
+
+// takeOut purges letters that were replayed.
+func (r *replay) takeOut(ctx context.Context, box *deadletter.Box, done []uint64) error {
+	if r.keep || r.dryRun || len(done) == 0 {
+		return nil
+	}
+	ctx, cancel := r.desk.step(ctx)
+	defer cancel()
+	_, err := box.Purge(ctx, done...)
+	return err
+}

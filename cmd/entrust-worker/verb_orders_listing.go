@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+// tablePage is how many rows of a table are held before it is printed.
+const tablePage = 1000
+
+// listing prints rows as they come: one JSON object a line, a table on a terminal, or
+// fields separated by tabs below a line of their names.
+type listing struct {
+	w       io.Writer
+	json    bool
+	pretty  bool
+	columns []string
+	rows    []table.Row
+	begun   bool
+}
+
+// newListing lists to w. pretty says that people look at it.
+func newListing(w io.Writer, asJSON, pretty bool, columns ...string) *listing {
+	return &listing{w: w, json: asJSON, pretty: pretty && !asJSON, columns: columns}
+}
+
+// add prints one row: v where it is JSON, else the cells.
+func (l *listing) add(v any, cells ...string) error {
+	if l.json {
+		return printJSON(l.w, v)
+	}
+	if !l.pretty {
+		if !l.begun {
+			cells = append(append([]string{}, l.columns...), cells...)
+			l.begun = true
+			if _, err := fmt.Fprintln(l.w, strings.Join(cells[:len(l.columns)], "\t")); err != nil {
+				return err
+			}
+			cells = cells[len(l.columns):]
+		}
+		for i, c := range cells {
+			cells[i] = plain(c)
+		}
+		_, err := fmt.Fprintln(l.w, strings.Join(cells, "\t"))
+		return err
+	}
+	row := make(table.Row, len(cells))
+	for i, c := range cells {
+		row[i] = shorten(plain(c), 60)
+	}
+	l.rows = append(l.rows, row)
+	if len(l.rows) == tablePage {
+		return l.end()
+	}
+	return nil
+}
+
+// end prints what is held back.
+func (l *listing) end() error {
+	if len(l.rows) == 0 {
+		return nil
+	}
+	t := table.NewWriter()
+	style := table.StyleLight
+	style.Options = table.OptionsNoBordersAndSeparators
+	t.SetStyle(style)
+	header := make(table.Row, len(l.columns))
+	for i, c := range l.columns {
+		header[i] = c
+	}
+	t.AppendHeader(header)
+	t.AppendRows(l.rows)
+	l.rows = nil
+	_, err := fmt.Fprintln(l.w, t.Render())
+	return err
+}
+
+// when is an instant as a listing shows it: the time until or since it to people, RFC
+// 3339 to programs.
+func (l *listing) when(t, now time.Time) string {
+	switch {
+	case t.IsZero():
+		return ""
+	case !l.pretty:
+		return t.UTC().Format(time.RFC3339)
+	case t.After(now):
+		return "in " + span(t.Sub(now))
+	}
+	return span(now.Sub(t))
+}
+
+// printJSON writes v as one line.
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// span is a duration in its two largest units.
+func span(d time.Duration) string {
+	d = d.Abs()
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// plain makes text from the bus fit to print: whoever may publish could otherwise move
+// the cursor of a terminal, or break a line into two.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+func shorten(s string, limit int) string {
+	if r := []rune(s); len(r) > limit {
+		return string(r[:limit-1]) + "…"
+	}
+	return s
+}
+
+// date is an instant to the second, "" for none.
+func (l *listing) date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

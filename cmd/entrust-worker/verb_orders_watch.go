@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+)
+
+func ordersWatchCommand(a *app) *cobra.Command {
+	var filter orderFilter
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "watch [ORDER...]",
+		Short: "Print orders as they change",
+		Long: `Print orders as they change: those that are named, until all of them are closed, or every one that the
+flags choose, until interrupted. What named orders are at the beginning is printed too.`,
+		Example: `  entrust-worker orders watch web.4711
+  entrust-worker orders watch --producer web --state closed --json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := filter.check(); err != nil {
+				return err
+			}
+			keys, err := orderKeys(args, filter.producer)
+			if err != nil {
+				return err
+			}
+			out := newListing(a.out, asJSON, false, "TIME", "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "TRACKING ID", "SERIAL")
+			return a.atDesk(cmd, func(ctx context.Context, d *desk) error { return watchOrders(ctx, d, &filter, keys, out) })
+		},
+	}
+	filter.add(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
+	return cmd
+}
+
+// watchOrders prints changes until the named orders are closed, or ctx ends.
+func watchOrders(ctx context.Context, d *desk, f *orderFilter, keys []ledger.Key, out *listing) error {
+	kv, err := d.js.KeyValue(ctx, d.layout.Orders)
+	if err != nil {
+		return fmt.Errorf("opening the ledger %s: %w", d.layout.Orders, err)
+	}
+	filters, opts := []string{}, []jetstream.WatchOpt{jetstream.IgnoreDeletes()}
+	open := map[ledger.Key]bool{}
+	for _, key := range keys {
+		filters, open[key] = append(filters, key.String()), true
+	}
+	switch {
+	case len(keys) > 0:
+	case f.producer != "":
+		filters, opts = []string{f.producer + ".*"}, append(opts, jetstream.UpdatesOnly())
+	default:
+		filters, opts = []string{">"}, append(opts, jetstream.UpdatesOnly())
+	}
+	w, err := kv.WatchFiltered(ctx, filters, opts...)
+	if err != nil {
+		return fmt.Errorf("watching the ledger %s: %w", d.layout.Orders, err)
+	}
+	defer w.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			if len(keys) == 0 {
+				return nil // there was no other end
+			}
+			return context.Cause(ctx)
+		case e, ok := <-w.Updates():
+			if !ok {
+				return fmt.Errorf("watching the ledger %s: the watch ended", d.layout.Orders)
+			}
+			if e == nil {
+				continue // all that was there has been sent
+			}
+			key, err := ledger.ParseKey(e.Key())
+			if err != nil {
+				continue // somebody else's
+			}
+			rec, err := ledger.Decode(key, e.Revision(), e.Value())
+			if err != nil {
+				return err
+			}
+			if f.match(rec) {
+				if err := printChange(rec, out); err != nil {
+					return err
+				}
+			}
+			if open[key] && rec.State == ledger.Closed {
+				if delete(open, key); len(open) == 0 {
+					return nil
+				}
+			}
+		}
+	}
+}
+
+// printChange prints what became of an order.
+func printChange(rec *ledger.Record, out *listing) error {
+	return out.add(newOrder(rec), rec.UpdatedAt.UTC().Format(time.RFC3339), rec.Key().String(), string(rec.Kind), string(rec.State),
+		string(rec.Outcome), fmt.Sprint(rec.Replay), rec.TrackingID, rec.Serial)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nuid"
+	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+func requestIssueCommand(a *app) *cobra.Command {
+	var f requestFlags
+	var template entrustbus.Issue
+	var validity, maxWait spanFlag
+	cmd := &cobra.Command{
+		Use:   "issue FILE|GLOB|-...",
+		Short: "Ask for certificates",
+		Long: `Ask for a certificate for each certificate request (PKCS#10, PEM or DER) in the files, or on standard input.
+A file may hold several in PEM. Quote a glob to have it read here rather than by the shell.`,
+		Example: `  entrust-worker request issue --wait --out certs web.csr
+  entrust-worker request issue --producer web --max-wait 24h 'csr/*.csr'
+  openssl req -new -key web.key -subj /CN=web.example | entrust-worker request issue --wait --json -`,
+		Args: atLeastOne("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if template.Labels, err = f.check(); err != nil {
+				return err
+			}
+			if template.ValiditySeconds, err = seconds("validity", validity); err != nil {
+				return err
+			}
+			if template.PollMaxWaitSeconds, err = seconds("max-wait", maxWait); err != nil {
+				return err
+			}
+			csrs, err := readCSRs(args, a.in)
+			if err != nil {
+				return err
+			}
+			if len(csrs) > 1 && (f.id != "" || len(template.SANs) > 0) {
+				return usagef("--id and --san are for one certificate request, there are %d", len(csrs))
+			}
+			if err := f.prepareOut(); err != nil {
+				return err
+			}
+			s := &sender{app: a, how: f.sending}
+			for _, csr := range csrs {
+				r := template
+				r.ID, r.CSRPEM = f.id, csr.pem
+				if r.ID == "" {
+					r.ID = nuid.Next()
+				}
+				if err := r.Validate(); err != nil {
+					return explainRequest(csr.source, err)
+				}
+				s.add(f.producer, csr.source, &r)
+			}
+			return a.atDesk(cmd, func(ctx context.Context, d *desk) error { s.desk = d; return s.send(ctx) })
+		},
+	}
+	flags := cmd.Flags()
+	f.add(flags)
+	f.addOut(flags)
+	flags.StringVar(&template.ProfileID, "profile", "", "enrollment `profile`; default the worker's")
+	flags.StringVar(&template.CAID, "ca", "", "`id` of the certificate authority; default the worker's")
+	flags.StringVar(&template.SubjectDN, "subject", "", "ask for this subject `DN` instead of the one in the certificate request")
+	flags.StringArrayVar(&template.SANs, "san", nil, "`name` instead of those in the certificate request: dns:, ip:, email: or uri: in front, or bare; may be repeated")
+	flags.Var(&validity, "validity", "validity to ask for, such as 90d; default the profile's")
+	flags.Var(&maxWait, "max-wait", "how long the order may wait for approval, such as 24h; default the worker's")
+	return cmd
+}
+
+// explainRequest says what is wrong with a request, and whose mistake it is: that of a
+// file, or of the command line.
+func explainRequest(source string, err error) error {
+	field, ok := errors.AsType[*entrustbus.FieldError](err)
+	if !ok {
+		return fmt.Errorf("%s: %w", source, err)
+	}
+	if strings.HasPrefix(field.Field, "csr_") {
+		return withHint(fmt.Errorf("%s: not a certificate request that can be sent: %s", source, field.Problem),
+			"openssl req -noout -verify -in %s", source)
+	}
+	err = &usageError{fmt.Errorf("%s %s", field.Field, field.Problem)}
+	if field.Fix != "" {
+		return withHint(err, "%s", field.Fix)
+	}
+	return err
+}

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+// publishing is how many requests are on their way to the stream at once.
+const publishing = 64
+
+// sending says how requests are sent and what is done with their results.
+type sending struct {
+	encoding entrustbus.Encoding
+	wait     bool
+	giveUp   spanFlag // 0: never
+	json     bool
+	out      string // folder for certificates, "" for none
+}
+
+// prepareOut makes the folder for certificates before anything is published.
+func (s *sending) prepareOut() error {
+	if s.out == "" {
+		return nil
+	}
+	if err := os.MkdirAll(s.out, 0o755); err != nil {
+		return fmt.Errorf("making the folder for certificates: %w", err)
+	}
+	return nil
+}
+
+// parcel is one request on its way.
+type parcel struct {
+	producer, source string
+	request          entrustbus.Request
+	receipt          *entrustbus.Receipt // nil: not known to be stored
+	result           *entrustbus.Result
+}
+
+// sender publishes requests and waits for their results.
+type sender struct {
+	app     *app
+	desk    *desk
+	how     sending
+	parcels []*parcel
+}
+
+// add takes a request that is valid. source is what people call it.
+func (s *sender) add(producer, source string, r entrustbus.Request) {
+	s.parcels = append(s.parcels, &parcel{producer: producer, source: source, request: r})
+}
+
+// client makes the client of a producer. One is cheap, and holds nothing.
+func (s *sender) client(producer string) (*entrustbus.Client, error) {
+	return entrustbus.New(s.desk.nc, entrustbus.ClientConfig{
+		Producer: producer, Encoding: s.how.encoding, Subjects: s.desk.subjects,
+		ResultStream: s.desk.layout.Results, LedgerBucket: s.desk.layout.Orders, JetStream: s.desk.js,
+	})
+}
+
+// send publishes everything, then waits for the results if it is to.
+func (s *sender) send(ctx context.Context) error {
+	err := s.publish(ctx)
+	if err != nil {
+		stored := 0
+		for _, p := range s.parcels {
+			if p.receipt != nil {
+				stored++
+			}
+		}
+		if stored > 0 {
+			err = fmt.Errorf("%w (%d of %d requests are published)", err, stored, len(s.parcels))
+		}
+	}
+	if !s.how.wait || err != nil {
+		return errors.Join(s.listReceipts(), explainSend(err))
+	}
+	return s.await(ctx)
+}
+
+// explainSend adds the likely fix to why a request was not stored.
+func explainSend(err error) error {
+	switch {
+	case errors.Is(err, entrustbus.ErrNoStream):
+		return withHint(err, "entrust-worker provision creates the streams; --streams-prefix must be the workers'")
+	case errors.Is(err, entrustbus.ErrStreamFull):
+		return withHint(err, "workers have to catch up first; try again later")
+	}
+	return err
+}
+
+func (s *sender) publish(ctx context.Context) error {
+	bar := newProgress(s.app.err, len(s.parcels), "publishing")
+	defer bar.end()
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(publishing)
+	for _, p := range s.parcels {
+		all.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			c, err := s.client(p.producer)
+			if err != nil {
+				return err
+			}
+			receipt, err := c.Submit(ctx, p.request)
+			if err != nil {
+				return err
+			}
+			p.receipt = &receipt
+			bar.add(1)
+			return nil
+		})
+	}
+	return all.Wait()
+}
+
+// published is what is printed of a request that was stored.
+type published struct {
+	Producer  string          `json:"producer"`
+	ID        string          `json:"id"`
+	Kind      entrustbus.Kind `json:"kind"`
+	Source    string          `json:"source"`
+	Sequence  uint64          `json:"sequence"`
+	Duplicate bool            `json:"duplicate"`
+}
+
+func (s *sender) listReceipts() error {
+	out := newListing(s.app.out, s.how.json, isTerminal(s.app.out), "ORDER", "KIND", "STATUS", "SOURCE")
+	for _, p := range s.parcels {
+		if p.receipt == nil {
+			continue
+		}
+		status := "published"
+		if p.receipt.Duplicate {
+			status = "duplicate"
+		}
+		id, kind := p.request.OrderID(), p.request.Kind()
+		v := published{p.producer, id, kind, p.source, p.receipt.Sequence, p.receipt.Duplicate}
+		if err := out.add(v, p.producer+"."+id, string(kind), status, p.source); err != nil {
+			return err
+		}
+	}
+	return out.end()
+}
+
+// await prints results in the order in which they come.
+func (s *sender) await(ctx context.Context) error {
+	if s.how.giveUp > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(s.how.giveUp))
+		defer cancel()
+	}
+	bar := newProgress(s.app.err, len(s.parcels), "waiting")
+	defer bar.end()
+	done := make(chan *parcel)
+	stop := make(chan struct{}) // printing ended early
+	defer close(stop)
+	var waiting sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	for _, p := range s.parcels {
+		waiting.Go(func() {
+			c, err := s.client(p.producer)
+			if err == nil {
+				p.result, err = c.Wait(ctx, p.request.OrderID())
+			}
+			if err != nil {
+				mu.Lock()
+				failed = errors.Join(failed, err)
+				mu.Unlock()
+				return
+			}
+			select {
+			case done <- p:
+			case <-stop:
+			}
+		})
+	}
+	go func() { waiting.Wait(); close(done) }()
+
+	out := newListing(s.app.out, s.how.json, isTerminal(s.app.out), "ORDER", "KIND", "OUTCOME", "SERIAL", "NOT AFTER", "ERROR", "SOURCE")
+	missing, wrong := len(s.parcels), 0
+	for p := range done {
+		missing--
+		if !p.succeeded() {
+			wrong++
+		}
+		if err := s.keep(p.result); err != nil {
+			return err
+		}
+		if err := p.list(out); err != nil {
+			return err
+		}
+		bar.add(1)
+	}
+	bar.end()
+	if err := out.end(); err != nil {
+		return err
+	}
+	switch {
+	case missing > 0 && ctx.Err() != nil:
+		return withHint(fmt.Errorf("stopped waiting: %d of %d requests have no result yet", missing, len(s.parcels)), "they go on; %s", s.whereTo())
+	case missing > 0:
+		return failed
+	case wrong > 0:
+		return codeError(exitFailure) // each was told
+	}
+	return nil
+}
+
+// whereTo names what shows how the requests go on.
+func (s *sender) whereTo() string {
+	first := s.parcels[0]
+	if len(s.parcels) == 1 {
+		return "entrust-worker orders show " + first.producer + "." + first.request.OrderID()
+	}
+	return "entrust-worker orders ls --producer " + first.producer
+}
+
+// succeeded reports whether the result is what was asked for.
+func (p *parcel) succeeded() bool {
+	switch p.request.Kind() {
+	case entrustbus.KindRevoke:
+		return p.result.Outcome == entrustbus.OutcomeRevoked
+	case entrustbus.KindCancel:
+		return p.result.Outcome == entrustbus.OutcomeCancelled
+	}
+	return p.result.Outcome == entrustbus.OutcomeIssued
+}
+
+// list prints the result: as JSON just as the contract has it.
+func (p *parcel) list(out *listing) error {
+	r := p.result
+	body, err := entrustbus.EncodeResult(entrustbus.EncodingJSON, r)
+	if err != nil {
+		return fmt.Errorf("encoding the result of %s: %w", r.ID, err)
+	}
+	why := ""
+	if r.Error != nil {
+		why = r.Error.Error()
+	}
+	return out.add(json.RawMessage(body), r.Producer+"."+r.ID, string(r.Kind), string(r.Outcome), r.Serial, out.date(r.NotAfter), why, p.source)
+}
+
+// keep writes the certificates of a result. A reader of the folder never sees half a
+// file.
+func (s *sender) keep(r *entrustbus.Result) error {
+	if s.how.out == "" {
+		return nil
+	}
+	for _, f := range []struct{ name, text string }{{r.ID + ".chain.pem", r.ChainPEM}, {r.ID + ".pem", r.CertificatePEM}} {
+		if f.text == "" {
+			continue
+		}
+		path := filepath.Join(s.how.out, f.name)
+		if err := os.WriteFile(path+".part", []byte(f.text), 0o644); err != nil {
+			return fmt.Errorf("writing a certificate: %w", err)
+		}
+		if err := os.Rename(path+".part", path); err != nil {
+			return fmt.Errorf("writing a certificate: %w", err)
+		}
+	}
+	return nil
+}
