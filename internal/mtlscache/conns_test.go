@@ -17,14 +17,16 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
-// A hold keeps each request until it is released.
+// A hold keeps each request for /hold until it is released.
 type hold struct{ entered, release chan struct{} }
 
 func newHold() *hold { return &hold{make(chan struct{}), make(chan struct{})} }
 
 func (h *hold) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
-	h.entered <- struct{}{}
-	<-h.release
+	if r.URL.Path == "/hold" {
+		h.entered <- struct{}{}
+		<-h.release
+	}
 }
 
 // A crowd keeps requests until a number of them is there at the same time.
@@ -247,7 +249,7 @@ func TestUnreadBody(t *testing.T) {
 		http.NewResponseController(w).Flush()
 		hold.ServeHTTP(w, req)
 	}), nil)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.gateway.url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.gateway.url+"/hold", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,20 +69,53 @@ func newFiles(cfg Config) (*files, error) {
 	return f, nil
 }
 
-// marks stats every file. It allocates nothing unless a stat fails.
+// changed reports whether a file is not what it was when s was read. It
+// allocates nothing unless a stat fails.
+func (f *files) changed(s *state) (bool, error) {
+	for i := range f.watched {
+		if h := s.held[i]; h.is() {
+			if m, err := h.stat(); err != nil || !m.equal(s.marks[i]) {
+				return true, nil // its path has the last word
+			}
+			continue
+		}
+		if m, err := f.mark(i); err != nil || !m.equal(s.marks[i]) {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// marks finds every file by its path.
 func (f *files) marks() (m marks, err error) {
 	for i := range f.watched {
-		m[i], err = f.watched[i].stat()
-		if err != nil {
-			// Once more, since a path that leads through a symbolic link may be
-			// walked while the link is switched and its old target removed.
-			m[i], err = f.watched[i].stat()
-		}
-		if err != nil {
-			return m, &KeyPairError{Path: f.watched[i].path, Problem: "stat", Err: err}
+		if m[i], err = f.mark(i); err != nil {
+			return m, err
 		}
 	}
 	return m, nil
+}
+
+// mark finds one file by its path.
+func (f *files) mark(i int) (mark, error) {
+	m, err := f.watched[i].stat()
+	if err != nil {
+		// Once more, since a path that leads through a symbolic link may be
+		// walked while the link is switched and its old target removed.
+		m, err = f.watched[i].stat()
+	}
+	if err != nil {
+		return m, &KeyPairError{Path: f.watched[i].path, Problem: "stat", Err: err}
+	}
+	return m, nil
+}
+
+// hold opens those files that need not be found by their path on each look.
+func (f *files) hold(m *marks) (hs [maxFiles]held) {
+	for i := 1; i < len(f.watched); i++ {
+		hs[i] = f.watched[i].hold(f.watched[0], m[i])
+	}
+	return hs
 }
 
 // read returns what the files hold and the marks they had while it was read.

@@ -18,6 +18,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -95,8 +96,8 @@ func (ca *authority) sign(t testing.TB, template *x509.Certificate) pair {
 		t.Fatal(err)
 	}
 	return pair{
-		certPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		keyPEM:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+		certPEM: slices.Clip(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), // tests append to both
+		keyPEM:  slices.Clip(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})),
 		leaf:    leaf,
 		key:     key,
 	}
@@ -229,8 +230,10 @@ func (r *rig) replace(t testing.TB, path string, content []byte, mtime time.Time
 }
 
 // call returns the serial number that the gateway was shown.
-func (r *rig) call(ctx context.Context) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.gateway.url, nil)
+func (r *rig) call(ctx context.Context) (string, error) { return r.get(ctx, "/") }
+
+func (r *rig) get(ctx context.Context, path string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.gateway.url+path, nil)
 	if err != nil {
 		return "", err
 	}

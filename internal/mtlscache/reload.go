@@ -14,6 +14,7 @@ const retryHalf = 50 * time.Millisecond
 type state struct {
 	*generation
 	marks marks
+	held  [maxFiles]held
 	// compareAt is when content has to be compared although the marks are the
 	// same; zero: never.
 	compareAt time.Time
@@ -21,7 +22,7 @@ type state struct {
 
 // newState records g as read under marks at now, or shortly after now.
 func (c *Cache) newState(g *generation, marks *marks, now time.Time) *state {
-	s := &state{generation: g, marks: *marks}
+	s := &state{generation: g, marks: *marks, held: c.files.hold(marks)}
 	if c.files.young(marks, now) {
 		s.compareAt = now.Add(stampTick)
 	}
@@ -45,11 +46,11 @@ type half struct {
 // look returns the state to use, reloaded if the files changed.
 func (c *Cache) look() (*state, error) {
 	s := c.state.Load()
-	m, err := c.files.marks()
+	changed, err := c.files.changed(s)
 	if err != nil {
 		return nil, err
 	}
-	if m.equal(&s.marks) && !s.due() {
+	if !changed && !s.due() {
 		return s, nil
 	}
 	return c.refresh()
@@ -104,17 +105,24 @@ func (c *Cache) reload(now time.Time) error {
 	c.half = nil
 	old := c.state.Load()
 	if m.same(old.material) {
-		next := &state{generation: old.generation, marks: marks}
-		// Compared after its time, content is settled; new marks start anew.
-		if !marks.equal(&old.marks) || now.Before(old.compareAt) {
-			next = c.newState(old.generation, &marks, now)
+		next := c.newState(old.generation, &marks, now)
+		if marks.equal(&old.marks) && !now.Before(old.compareAt) {
+			next.compareAt = time.Time{} // compared after its time: settled
 		}
-		c.state.Store(next)
+		c.replace(next)
 		return nil
 	}
-	c.state.Store(c.newState(newGeneration(c.cfg, m), &marks, now))
+	c.replace(c.newState(newGeneration(c.cfg, m), &marks, now))
 	c.reloads.Add(1)
 	c.cfg.Log.Info("client credentials reloaded", "path", c.files.watched[0].path, "not_after", m.notAfter())
 	old.retire()
 	return nil
+}
+
+// replace puts next in the place of the state in use.
+// Caller holds c.mu.
+func (c *Cache) replace(next *state) {
+	for _, h := range c.state.Swap(next).held {
+		h.release()
+	}
 }

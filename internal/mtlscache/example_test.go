@@ -1,0 +1,25 @@
+package mtlscache_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+)
+
+// One cache serves all callers, as the transport of a client.
+func Example() {
+	cache, err := mtlscache.New(mtlscache.Config{
+		CertFile:        "/etc/entrust-worker/client.pem",
+		KeyFile:         "/etc/entrust-worker/client.key",
+		MaxConnsPerHost: 64, // as many as calls are made at a time
+	})
+	if broken, ok := errors.AsType[*mtlscache.KeyPairError](err); ok {
+		fmt.Println(broken)
+		return
+	}
+	client := &http.Client{Transport: cache}
+	defer client.CloseIdleConnections()
+	// Output: reading credentials "/etc/entrust-worker/client.pem": stat: no such file or directory
+}

@@ -1,0 +1,81 @@
+package mtlscache
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestChangeWithinATick has a file change again right after it was read, so soon
+// that its stamp stays the same: the marks of the new content are put in place of
+// the old ones, which is what a file system with coarse stamps shows.
+func TestChangeWithinATick(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "both.pem")
+		write := func() {
+			t.Helper()
+			if err := os.WriteFile(path, selfSigned(t), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write()
+		c, err := New(Config{CertFile: path, KeyFile: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		write()
+		missed := *c.state.Load()
+		if missed.marks, err = c.files.marks(); err != nil {
+			t.Fatal(err)
+		}
+		c.state.Store(&missed)
+
+		time.Sleep(stampTick - 1)
+		if err := c.Check(); err != nil || c.Reloads() != 0 {
+			t.Fatalf("Check() = %v with %d reloads, want nil and 0: the change shows in nothing", err, c.Reloads())
+		}
+		time.Sleep(1)
+		if err := c.Check(); err != nil || c.Reloads() != 1 {
+			t.Fatalf("Check() = %v with %d reloads after a tick, want nil and 1", err, c.Reloads())
+		}
+
+		// What was read last is young too, and settles when it was compared.
+		time.Sleep(stampTick)
+		if err := c.Check(); err != nil || c.Reloads() != 1 {
+			t.Fatalf("Check() = %v with %d reloads, want nil and still 1", err, c.Reloads())
+		}
+		if s := c.state.Load(); !s.compareAt.IsZero() {
+			t.Errorf("content would be compared again at %v, though nothing changed", s.compareAt)
+		}
+	})
+}
+
+// selfSigned returns a certificate and its key in one PEM text.
+func selfSigned(t testing.TB) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})...)
+}
