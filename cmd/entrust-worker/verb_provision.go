@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
@@ -78,7 +79,7 @@ func explainStreams(err error) error {
 			return withHint(err, "entrust-worker provision creates what is missing; so does --provision")
 		}
 		return withHint(err, "the worker never changes a stream by itself")
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return withHint(err, "start nats-server with -js, or enable JetStream for the account")
 	case errors.As(err, &api) && api.ErrorCode == 10074: // replicas > 1 not supported in non-clustered mode
 		return withHint(err, "--replicas=1 on a server without a cluster")
@@ -87,4 +88,3 @@ func explainStreams(err error) error {
 	}
 	return err
 }
-
