@@ -16,13 +16,14 @@ var dying = struct {
 }{}
 
 // edge kills the process, as SIGKILL does, when it comes by the edge that
-// ENTRUST_WORKER_DIE_AT names for the ENTRUST_WORKER_DIE_PASS-th time (default
-// the first).
+// FAILPOINT_DIE_AT names for the FAILPOINT_DIE_PASS-th time (default the first).
+// The names lie outside the worker's own prefix, under which an unknown one is an
+// error of the configuration.
 func edge(name string) {
-	if os.Getenv("ENTRUST_WORKER_DIE_AT") != name {
+	if os.Getenv("FAILPOINT_DIE_AT") != name {
 		return
 	}
-	pass, err := strconv.Atoi(os.Getenv("ENTRUST_WORKER_DIE_PASS"))
+	pass, err := strconv.Atoi(os.Getenv("FAILPOINT_DIE_PASS"))
 	if err != nil {
 		pass = 1
 	}
