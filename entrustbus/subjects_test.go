@@ -1,0 +1,82 @@
+package entrustbus_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+func TestSubjects(t *testing.T) {
+	t.Parallel()
+	var s entrustbus.Subjects
+	own := entrustbus.Subjects{Prefix: "acme.pki"}
+	for got, want := range map[string]string{
+		s.Request("shop", entrustbus.KindIssue):    "entrust.request.shop.issue",
+		s.RequestFilter(entrustbus.KindRevoke):     "entrust.request.*.revoke",
+		s.Parked("shop", "a"):                      "entrust.parked.shop.a",
+		s.ParkedFilter():                           "entrust.parked.*.*",
+		s.Due("shop", "a"):                         "entrust.due.shop.a",
+		s.DueFilter():                              "entrust.due.*.*",
+		s.Result("shop", "a"):                      "entrust.result.shop.a",
+		s.ResultFilter():                           "entrust.result.*.*",
+		s.Dead("shop", "invalid"):                  "entrust.dead.shop.invalid",
+		s.DeadFilter():                             "entrust.dead.*.*",
+		own.Request("shop", entrustbus.KindCancel): "acme.pki.request.shop.cancel",
+		entrustbus.RequestMsgID("shop", "a", 0):    "shop.a",
+		entrustbus.RequestMsgID("shop", "a", 2):    "shop.a.2",
+		entrustbus.ResultMsgID("shop", "a", 0):     "shop.a.0",
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestParseSubjects(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		prefix, subject, producer, last, field string
+	}{
+		{"", "entrust.request.shop.issue", "shop", "issue", ""},
+		{"acme.pki", "acme.pki.request.shop.track", "shop", "track", ""},
+		{"", "entrust.parked.shop.a-1", "shop", "a-1", ""},
+		{"", "entrust.due.shop.a-1", "shop", "a-1", ""},
+		{"", "entrust.result.shop.a-1", "shop", "a-1", ""},
+		{"", "entrust.dead.shop.wrong-certificate", "shop", "wrong-certificate", ""},
+		{"", "entrust.request.shop.renew", "", "", "kind"},
+		{"", "entrust.request.shop.*", "", "", "kind"},
+		{"", "entrust.request.*.issue", "", "", "producer"},
+		{"", "entrust.request..issue", "", "", "producer"},
+		{"", "entrust.request.shop.issue.x", "", "", "subject"},
+		{"", "entrust.request.shop", "", "", "subject"},
+		{"", "entrusted.request.shop.issue", "", "", "subject"},
+		{"acme", "entrust.request.shop.issue", "", "", "subject"},
+		{"", "entrust.result.shop.*", "", "", "id"},
+		{"", "entrust.result.shop.a.b", "", "", "subject"},
+		{"", "entrust.dead.shop.>", "", "", "reason"},
+		{"", "", "", "", "subject"},
+	} {
+		s := entrustbus.Subjects{Prefix: row.prefix}
+		var producer, last string
+		var err error
+		switch {
+		case strings.Contains(row.subject, ".request."):
+			var kind entrustbus.Kind
+			producer, kind, err = s.ParseRequest(row.subject)
+			last = string(kind)
+		case strings.Contains(row.subject, ".dead."):
+			producer, last, err = s.ParseDead(row.subject)
+		default:
+			producer, last, err = s.ParseOrder(row.subject)
+		}
+		if row.field != "" {
+			wantField(t, row.subject, err, row.field)
+		} else if err != nil || producer != row.producer || last != row.last {
+			t.Errorf("%s: got %q %q, %v, want %q %q", row.subject, producer, last, err, row.producer, row.last)
+		}
+	}
+	if producer, _, err := (entrustbus.Subjects{}).ParseRequest("entrust.request.shop.renew"); producer != "shop" || err == nil {
+		t.Errorf("an unknown kind: got producer %q, %v: a dead letter could not be filed", producer, err)
+	}
+}
