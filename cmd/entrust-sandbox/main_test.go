@@ -152,6 +152,25 @@ func TestTakenAddressIsExitCodeOne(t *testing.T) {
 	}
 }
 
+// Two nats-servers on one folder would destroy it.
+func TestFolderIsForOneSandbox(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, err := openFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := sandboxCommand(t, "--once", "--data", dir); got.code != 1 || !strings.Contains(got.stderr, "another sandbox runs in") {
+		t.Errorf("exit code %d, stderr %q; want 1 and the reason", got.code, got.stderr)
+	}
+	if err := first.close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := sandboxCommand(t, "--once", "--data", dir, "--orders", "1", "--pending", "0", "--latency", "1ms"); got.code != 0 {
+		t.Errorf("exit code %d after the first had gone; stderr %q", got.code, got.stderr)
+	}
+}
+
 // lockedBuffer may be read while a command writes to it.
 type lockedBuffer struct {
 	mu  sync.Mutex
@@ -211,7 +230,7 @@ func TestStaysUpUntilInterrupted(t *testing.T) {
 		}, &stdout, &stderr)
 	}()
 	text := stderr.await(t, "dead ls")
-	for _, want := range []string{"nats://127.0.0.1:", "client.crt", "client.key", ". " + dir + "/env", "6 of "} {
+	for _, want := range []string{"nats://127.0.0.1:", "client.crt", "client.key", ". " + dir + "/env", "7 of 7 results"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("stderr lacks %q:\n%s", want, text)
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -92,9 +91,9 @@ func (s *sandbox) start(ctx context.Context, o *options, stderr io.Writer) error
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	if !o.verbose {
-		out, err := s.folder.log()
+		out, err := s.folder.file("worker.log")
 		if err != nil {
-			return err
+			return fmt.Errorf("opening the worker's log: %w", err)
 		}
 		log = slog.New(slog.NewTextHandler(out, nil))
 	}
@@ -150,53 +149,6 @@ func (s *sandbox) close() error {
 	}
 	if s.folder != nil {
 		errs = append(errs, s.folder.close())
-	}
-	return errors.Join(errs...)
-}
-
-// folder is where a sandbox keeps everything.
-type folder struct {
-	path string
-	own  bool // temporary: removed in the end
-	file *os.File
-}
-
-// openFolder makes the folder; path "" is a temporary one.
-func openFolder(path string) (*folder, error) {
-	if path == "" {
-		path, err := os.MkdirTemp("", "entrust-sandbox-")
-		if err != nil {
-			return nil, fmt.Errorf("making a folder: %w", err)
-		}
-		return &folder{path: path, own: true}, nil
-	}
-	path, err := filepath.Abs(path)
-	if err == nil {
-		err = os.MkdirAll(path, 0o700)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("making the folder: %w", err)
-	}
-	return &folder{path: path}, nil
-}
-
-// log opens the worker's log. It is closed with the folder.
-func (f *folder) log() (io.Writer, error) {
-	var err error
-	f.file, err = os.OpenFile(filepath.Join(f.path, "worker.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("opening the worker's log: %w", err)
-	}
-	return f.file, nil
-}
-
-func (f *folder) close() error {
-	var errs []error
-	if f.file != nil {
-		errs = append(errs, f.file.Close())
-	}
-	if f.own {
-		errs = append(errs, os.RemoveAll(f.path))
 	}
 	return errors.Join(errs...)
 }
