@@ -1,0 +1,221 @@
+package parking_test
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/parking"
+)
+
+// What is parked comes back whole: state, request, and the request's own
+// headers, those included that the server would strip or obey.
+func TestRoundTrip(t *testing.T) {
+	t.Parallel()
+	r := setup(t, natstest.Start(t))
+	want := slot("x", time.Now().Add(300*time.Millisecond).UTC())
+	r.arm(want)
+	got, m := r.next(5 * time.Second)
+	got.Request.Header["traceparent"] = got.Request.Header["traceparent"][:1]
+	if !got.Due.Equal(want.Due) || !got.Deadline.Equal(want.Deadline) {
+		t.Errorf("times are %s and %s, want %s and %s", got.Due, got.Deadline, want.Due, want.Deadline)
+	}
+	got.Due, got.Deadline, want.Due, want.Deadline = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("came back as %+v\nwith %+v,\nwant %+v\nwith %+v", got, got.Request, want, want.Request)
+	}
+	if trace := m.Headers().Get("traceparent"); trace != "00-1-2-3" {
+		t.Errorf("the trace on the bus is %q", trace)
+	}
+}
+
+// Times are not cut to seconds: what is due between two seconds fires after it.
+func TestNeverEarly(t *testing.T) {
+	t.Parallel()
+	r := setup(t, natstest.Start(t))
+	base := time.Now().Truncate(time.Second).Add(2 * time.Second)
+	for i := range 10 {
+		r.arm(slot(fmt.Sprint("s", i), base.Add(time.Duration(i)*99*time.Millisecond)))
+	}
+	for range 10 {
+		s, m := r.next(10 * time.Second)
+		if now := time.Now(); now.Before(s.Due) {
+			t.Errorf("%s came %s early", s.Key, s.Due.Sub(now))
+		}
+		if err := m.Ack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// One order has one slot: parking it again replaces the time.
+func TestArmReplaces(t *testing.T) {
+	t.Parallel()
+	r := setup(t, natstest.Start(t))
+	r.arm(slot("x", time.Now().Add(time.Hour)))
+	second := slot("x", time.Now().Add(200*time.Millisecond))
+	second.Attempt = 9
+	r.arm(second)
+	got, m := r.next(5 * time.Second)
+	if got.Attempt != 9 {
+		t.Errorf("the slot of attempt %d fired", got.Attempt)
+	}
+	if err := m.DoubleAck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.silent(time.Second)
+}
+
+// A slot that was removed and armed again fires: there is no message id that
+// the server could take for a duplicate.
+func TestArmAfterDisarm(t *testing.T) {
+	t.Parallel()
+	r := setup(t, natstest.Start(t))
+	s := slot("x", time.Now().Add(500*time.Millisecond))
+	r.arm(s)
+	if err := r.lot.Disarm(t.Context(), s.Key); err != nil {
+		t.Fatal(err)
+	}
+	if armed, err := r.lot.Armed(t.Context(), s.Key); err != nil || armed {
+		t.Fatalf("armed after its removal: %v, %v", armed, err)
+	}
+	r.silent(time.Second)
+	r.arm(slot("x", time.Now().Add(100*time.Millisecond)))
+	r.next(5 * time.Second)
+	if armed, err := r.lot.Armed(t.Context(), s.Key); err != nil || !armed {
+		t.Errorf("a due message in hand does not count as armed: %v, %v", armed, err)
+	}
+}
+
+// A slot replaced at the moment that it fires may lose its new time, but a
+// wake-up always comes.
+func TestReplaceWhileFiring(t *testing.T) {
+	t.Parallel()
+	r := setup(t, natstest.Start(t))
+	const n = 300
+	due := time.Now().Add(1500 * time.Millisecond)
+	for i := range n {
+		r.arm(slot(fmt.Sprint("s", i), due))
+	}
+	<-time.After(time.Until(due.Add(-20 * time.Millisecond)))
+	for i := range n {
+		r.arm(slot(fmt.Sprint("s", i), time.Now().Add(time.Second)))
+	}
+	woken := map[string]bool{}
+	for end := time.Now().Add(20 * time.Second); len(woken) < n && time.Now().Before(end); {
+		batch, err := r.due.Fetch(100, jetstream.FetchMaxWait(500*time.Millisecond))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for m := range batch.Messages() {
+			s, err := r.lot.Due(m.Subject(), m.Headers(), m.Data())
+			if err != nil {
+				t.Fatal(err)
+			}
+			woken[s.Key.ID] = true
+			if err := m.Ack(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(woken) != n {
+		t.Errorf("%d of %d orders were woken", len(woken), n)
+	}
+}
+
+// A wake-up whose ack was lost comes again, and merges in the one slot.
+func TestLostAck(t *testing.T) {
+	t.Parallel()
+	r := setup(t, natstest.Start(t))
+	r.arm(slot("x", time.Now()))
+	r.next(5 * time.Second) // not acked
+	r.arm(slot("x", time.Now().Add(2500*time.Millisecond)))
+	_, again := r.next(5 * time.Second)
+	if meta, err := again.Metadata(); err != nil || meta.NumDelivered != 2 {
+		t.Fatalf("delivered %+v, %v; want the same message again", meta, err)
+	}
+	r.arm(slot("x", time.Now().Add(500*time.Millisecond)))
+	if err := again.DoubleAck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, last := r.next(5 * time.Second)
+	if err := last.DoubleAck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.silent(3 * time.Second)
+}
+
+// A fire that the stream could not store stays stuck in the server, as after a
+// full disk; a rescue frees it once the stream takes messages again.
+func TestRescueStuckSlot(t *testing.T) {
+	t.Parallel()
+	r := setup(t, natstest.Start(t))
+	ctx := t.Context()
+	st, err := r.js.Stream(ctx, r.layout.Parked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := st.CachedInfo().Config
+	narrow := good
+	narrow.MaxMsgSize = 64
+	r.arm(slot("x", time.Now().Add(time.Second)))
+	if _, err := r.js.UpdateStream(ctx, narrow); err != nil {
+		t.Fatal(err)
+	}
+	r.silent(2 * time.Second)
+	if _, err := r.js.UpdateStream(ctx, good); err != nil {
+		t.Fatal(err)
+	}
+	r.silent(2 * time.Second) // the server does not try again by itself
+	var found []parking.Found
+	for f, err := range r.lot.All(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, f)
+	}
+	if len(found) != 1 || found[0].Fired {
+		t.Fatalf("a scan found %+v, want one slot that has not fired", found)
+	}
+	stale := *found[0].Slot
+	found[0].Slot.Due = time.Now()
+	if ok, err := r.lot.Rescue(ctx, found[0].Slot); err != nil || !ok {
+		t.Fatalf("rescuing: %v, %v", ok, err)
+	}
+	if ok, err := r.lot.Rescue(ctx, &stale); err != nil || ok {
+		t.Errorf("a slot that changed since it was read was rescued again: %v, %v", ok, err)
+	}
+	r.next(5 * time.Second)
+}
+
+// A scan reads slots and wake-ups without taking any.
+func TestAll(t *testing.T) {
+	t.Parallel()
+	r := setup(t, natstest.Start(t))
+	const n = 1200 // several batches
+	for i := range n {
+		r.arm(slot(fmt.Sprint("s", i), time.Now().Add(time.Hour)))
+	}
+	r.arm(slot("fired", time.Now()))
+	r.next(5 * time.Second)
+	for range 2 {
+		slots, fired := 0, 0
+		for f, err := range r.lot.All(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Fired {
+				fired++
+			} else {
+				slots++
+			}
+		}
+		if slots != n || fired != 1 {
+			t.Errorf("a scan met %d slots and %d wake-ups, want %d and 1", slots, fired, n)
+		}
+	}
+}
