@@ -1,0 +1,199 @@
+// Package edges holds the directions in which the packages of this module may import
+// each other and others. It has no code but this test.
+package edges
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/entrust-worker/entrust-worker"
+
+// rule forbids imports. A name stands for the package and all below it; without a dot
+// in its first part it is one of this module.
+type rule struct {
+	name string
+	// from are the packages that must not; except are excepted from them.
+	from, except []string
+	// never are the packages that they must not import.
+	never []string
+	// deep counts what is imported by imports, too. Only code that ships counts then;
+	// otherwise tests do unless shipped is set.
+	deep, shipped bool
+}
+
+func rules() []rule {
+	const (
+		natsServer = "github.com/nats-io/nats-server"
+		all        = ""
+	)
+	return []rule{
+		{name: "gateway imports none of ours", from: []string{"internal/gateway"}, except: []string{"internal/gateway/gatewaytest"},
+			never: []string{"internal", "cmd", "entrustbus", "integration"}, shipped: true},
+		{name: "mtlscache imports none of ours", from: []string{"internal/mtlscache"},
+			never: []string{"internal", "cmd", "entrustbus", "integration"}, shipped: true},
+		{name: "pollsched imports none of ours, nor anybody's", from: []string{"internal/pollsched"},
+			never: []string{"internal", "cmd", "entrustbus", "integration", "github.com", "golang.org", "go.opentelemetry.io"}, shipped: true},
+		{name: "the public contract imports nothing that others cannot", from: []string{"entrustbus"},
+			never: []string{"internal", "cmd", "integration"}, shipped: true},
+		{name: "nothing imports a command", from: []string{all}, except: []string{"cmd"}, never: []string{"cmd"}},
+		{name: "commands do not import each other", from: []string{"cmd/entrust-worker"}, never: []string{"cmd/entrust-sandbox"}},
+		{name: "the worker carries no server", from: []string{"cmd/entrust-worker"}, never: []string{natsServer}, deep: true},
+		{name: "the worker carries no simulator", from: []string{"cmd/entrust-worker"},
+			never: []string{"internal/gateway/gatewaytest", "internal/natstest", "integration", "testing"}, deep: true},
+		{name: "the sandbox carries no test helpers", from: []string{"cmd/entrust-sandbox"}, never: []string{"internal/natstest", "testing"}, deep: true},
+		{name: "what ships links no server, the sandbox aside", from: []string{"internal", "entrustbus"}, except: []string{"internal/natstest"},
+			never: []string{natsServer}, shipped: true},
+		{name: "configuration belongs to the commands", from: []string{"internal", "entrustbus"},
+			never: []string{"github.com/knadh/koanf", "github.com/spf13"}},
+		{name: "only commands draw for a terminal", from: []string{"internal", "entrustbus"},
+			never: []string{"github.com/schollz/progressbar", "github.com/jedib0t/go-pretty", "golang.org/x/term"}},
+	}
+}
+
+// graph is what each package imports.
+type graph struct{ shipped, tests map[string][]string }
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	g := load(t)
+	if len(g.shipped) < 50 || g.shipped[module+"/cmd/entrust-worker"] == nil {
+		t.Fatalf("only %d packages listed, or no worker among them", len(g.shipped))
+	}
+	for _, r := range rules() {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			for _, v := range g.violations(r) {
+				t.Error(v)
+			}
+		})
+	}
+}
+
+// A rule that could not be broken would hold nothing.
+func TestRulesFindWhatTheyForbid(t *testing.T) {
+	t.Parallel()
+	g := graph{
+		shipped: map[string][]string{
+			module + "/cmd/w":           {module + "/internal/a", "fmt"},
+			module + "/internal/a":      {module + "/internal/a/b", "github.com/x/y"},
+			module + "/internal/a/b":    {"github.com/big/server/v2/server"},
+			module + "/internal/abc":    {"fmt"},
+			"github.com/x/y":            {"github.com/hidden"},
+			"github.com/big/server/v2x": {"fmt"},
+		},
+		tests: map[string][]string{module + "/internal/abc": {module + "/cmd/w"}},
+	}
+	for _, tc := range []struct {
+		name string
+		rule rule
+		want int
+	}{
+		{"a direct import", rule{from: []string{"internal/a"}, never: []string{"github.com/x"}}, 1},
+		{"an import below", rule{from: []string{"internal/a"}, never: []string{"github.com/big/server"}}, 1},
+		{"an excepted package", rule{from: []string{"internal/a"}, except: []string{"internal/a/b"}, never: []string{"github.com/big/server"}}, 0},
+		{"only by others", rule{from: []string{"cmd/w"}, never: []string{"github.com/hidden"}}, 0},
+		{"by others, deep", rule{from: []string{"cmd/w"}, never: []string{"github.com/hidden"}, deep: true}, 1},
+		{"a test's import", rule{from: []string{""}, never: []string{"cmd"}}, 1},
+		{"a test's import, shipped", rule{from: []string{""}, never: []string{"cmd"}, shipped: true}, 0},
+		{"a name that begins alike", rule{from: []string{"internal/abc"}, never: []string{"internal/a"}}, 0},
+		{"one of its own", rule{from: []string{"internal/a"}, never: []string{"internal"}}, 0},
+	} {
+		if got := g.violations(tc.rule); len(got) != tc.want {
+			t.Errorf("%s: found %q, want %d", tc.name, got, tc.want)
+		}
+	}
+}
+
+func (g graph) violations(r rule) []string {
+	var found []string
+	for _, pkg := range slices.Sorted(maps.Keys(g.shipped)) {
+		if !strings.HasPrefix(pkg, module) || !within(pkg, r.from) || within(pkg, r.except) {
+			continue
+		}
+		for imported, via := range g.reach(pkg, r) {
+			// A package may import its own parts.
+			if own := top(pkg, r.from); within(imported, r.never) && (own == "" || !within(imported, []string{own})) {
+				found = append(found, pkg+" imports "+imported+via)
+			}
+		}
+	}
+	return found
+}
+
+// reach are the packages that pkg imports, with the way to them in words.
+func (g graph) reach(pkg string, r rule) map[string]string {
+	all := map[string]string{}
+	add := func(from string, via string) {
+		for _, i := range g.shipped[from] {
+			if _, seen := all[i]; !seen {
+				all[i] = via
+			}
+		}
+	}
+	add(pkg, "")
+	if !r.shipped && !r.deep {
+		for _, i := range g.tests[pkg] {
+			if _, seen := all[i]; !seen {
+				all[i] = " in a test"
+			}
+		}
+	}
+	for done := map[string]bool{}; r.deep && len(done) < len(all); {
+		for _, p := range slices.Collect(maps.Keys(all)) {
+			if !done[p] {
+				done[p] = true
+				add(p, " by way of "+p)
+			}
+		}
+	}
+	return all
+}
+
+// top is the name among from that pkg lies in; empty for the module as a whole.
+func top(pkg string, from []string) string {
+	i := slices.IndexFunc(from, func(f string) bool { return within(pkg, []string{f}) })
+	return from[i]
+}
+
+func within(pkg string, names []string) bool {
+	return slices.ContainsFunc(names, func(n string) bool {
+		if first, _, _ := strings.Cut(n, "/"); !strings.Contains(first, ".") && n != "testing" {
+			n = strings.TrimSuffix(module+"/"+n, "/")
+		}
+		return pkg == n || strings.HasPrefix(pkg, n+"/")
+	})
+}
+
+func load(t *testing.T) graph {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			t.Fatalf("go list: %v: %s", err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	g := graph{shipped: map[string][]string{}, tests: map[string][]string{}}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath                         string
+			Imports, TestImports, XTestImports []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return g
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		g.shipped[p.ImportPath] = append([]string{}, p.Imports...)
+		g.tests[p.ImportPath] = append(p.TestImports, p.XTestImports...)
+	}
+}
