@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -130,10 +131,19 @@ type choice struct {
 	doubtful int
 }
 
-// choose reads the letters of a filter once. It holds eight bytes for each.
-func choose(ctx context.Context, box *deadletter.Box, filter deadletter.Filter, limit int) (choice, error) {
+// choose reads the letters of a filter once. It holds eight bytes for each. What is no
+// letter is passed over with a warning, unless any is wanted and it was named by number.
+func (a *app) choose(ctx context.Context, box *deadletter.Box, filter deadletter.Filter, limit int, any bool) (choice, error) {
 	var c choice
 	for l, err := range box.List(ctx, filter) {
+		if odd, ok := errors.AsType[*deadletter.UnreadableError](err); ok {
+			if any && len(filter.Sequences) > 0 {
+				c.sequences = append(c.sequences, odd.Sequence)
+			} else {
+				fmt.Fprintf(a.err, "warning: %v; passed over\n", err)
+			}
+			continue
+		}
 		if err != nil {
 			return c, err
 		}

@@ -4,14 +4,23 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 )
 
 // confirm asks people before something that cannot be taken back. Where nobody can be
 // asked it refuses.
 func confirm(in io.Reader, out io.Writer, question string) error {
-	if !isTerminal(in) || !isTerminal(out) {
-		return withHint(usagef("there is nobody to ask: %s", strings.ToLower(question[:1])+question[1:]), "--yes goes ahead, --dry-run shows what would be done")
+	asked := isTerminal(out)
+	if isTerminal(in) && !asked {
+		// Errors go to a file, but somebody sits there.
+		if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
+			defer tty.Close()
+			out, asked = tty, true
+		}
+	}
+	if !isTerminal(in) || !asked {
+		return withHint(usagef("nobody can be asked: %s", question), "--yes goes ahead, --dry-run shows what would be done")
 	}
 	fmt.Fprintf(out, "%s [y/N] ", question)
 	answer, _ := bufio.NewReader(in).ReadString('\n') // an end of input is a no

@@ -30,7 +30,7 @@ results and the ledger are left alone.`,
 				if dryRun {
 					return a.listLetters(ctx, d, filter, f.limit, false, asJSON)
 				}
-				c, err := choose(ctx, d.box(), filter, f.limit)
+				c, err := a.choose(ctx, d.box(), filter, f.limit, true)
 				if err != nil {
 					return err
 				}

@@ -42,7 +42,7 @@ The exit code is 1 when a letter was refused. --dry-run shows what would be done
 			}
 			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
 				r.app, r.desk = a, d
-				c, err := choose(ctx, d.box(), filter, f.limit)
+				c, err := a.choose(ctx, d.box(), filter, f.limit, false)
 				if err != nil {
 					return err
 				}

@@ -19,6 +19,20 @@ import (
 // ErrNoLetter says that the stream holds no letter of that sequence.
 var ErrNoLetter = errors.New("there is no such dead letter")
 
+// UnreadableError is a message among the letters that is none.
+type UnreadableError struct {
+	Sequence uint64
+	Err      error
+}
+
+// Error names the message.
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("reading dead letter %d: %v", e.Sequence, e.Err)
+}
+
+// Unwrap returns what is wrong with it.
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
 // Filter chooses letters. A field's zero value chooses all; a letter must fit
 // every other one.
 type Filter struct {
@@ -54,7 +68,7 @@ func (f *Filter) subject(subjects entrustbus.Subjects) string {
 
 // List yields the letters that f chooses, oldest first, one at a time. Letters
 // that die while it reads are met too. A message that is no letter is yielded as
-// an error, and the list goes on; an error of the server ends it.
+// an *UnreadableError, and the list goes on; an error of the server ends it.
 //
 // It asks whichever replica answers, so a letter of this very moment may be
 // missed. Nothing that matters depends on that: a letter never changes.
@@ -129,7 +143,7 @@ func (b *Box) read(ctx context.Context, st jetstream.Stream, sequence uint64) (*
 func (b *Box) parse(sequence uint64, at time.Time, subject string, header nats.Header, body []byte) (*Letter, error) {
 	l, err := Parse(b.subjects, sequence, subject, header, body)
 	if err != nil {
-		return nil, fmt.Errorf("reading dead letter %d: %w", sequence, err)
+		return nil, &UnreadableError{sequence, err}
 	}
 	if l.Time.IsZero() {
 		// Somebody else put it there; when it came is the best guess.

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/parking"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// TestOperatorScripts runs the scripts in testdata/operator, for the verbs that look
+// after orders. Beside testscript's own commands they have
+//
+//	bus                     starts a server with all streams and sets NATS_URL to it
+//	gateway [pending]       starts a simulator that issues at once, or waits for approval
+//	approve                 approves all that waits
+//	refuse CN               has it refuse orders whose common name begins so
+//	csr FILE CN             writes a certificate request
+//	to-der FROM TO          writes PEM as DER
+//	certificate FILE NAME   expects the name in it, and sets SERIAL to its number
+//	record KEY=VALUE...     writes a ledger record
+//	slot KEY=VALUE...       parks an order
+//	letter KEY=VALUE...     publishes a dead letter
+//	odd-letter              publishes what is no dead letter where they are
+//	requests N              expects so many messages in the stream of requests
+//	last-request PATTERN    matches its last message: subject, headers, body
+//	eventually PATTERN CMD  runs a command until its output matches
+//	exits CODE CMD          as exec, with the exit code that must come out
+func TestOperatorScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "operator"),
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
+			// The race detector's own pause at the end of each process.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			env.Values[stageKey{}] = &stage{layout: streams.DefaultLayout()}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"bus": stageBus, "gateway": stageGateway, "approve": approve, "refuse": refuse, "csr": writeCSR, "to-der": toDER, "certificate": certificate,
+			"record": writeRecord, "slot": writeSlot, "letter": writeLetter, "odd-letter": oddLetter,
+			"requests": countRequests, "last-request": lastRequest, "eventually": eventually, "exits": exits,
+		},
+	})
+}
+
+// stage is what one script has started.
+type stage struct {
+	js      jetstream.JetStream
+	layout  streams.Layout
+	gateway *gatewaytest.Server
+	letters int
+}
+
+type stageKey struct{}
+
+func stageOf(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage) }
+
+func stageBus(ts *testscript.TestScript, _ bool, _ []string) {
+	dir, err := os.MkdirTemp(ts.Getenv("WORK"), "nats-")
+	ts.Check(err)
+	srv, err := natstest.Run(natstest.Config{Dir: dir})
+	ts.Check(err)
+	ts.Defer(srv.Stop)
+	ts.Setenv("NATS_URL", srv.URL)
+	nc, err := srv.Connect()
+	ts.Check(err)
+	ts.Defer(nc.Close)
+	s := stageOf(ts)
+	s.js, err = jetstream.New(nc)
+	ts.Check(err)
+	_, err = streams.Provision(context.Background(), s.js, s.layout)
+	ts.Check(err)
+}
+
+func stageGateway(ts *testscript.TestScript, _ bool, args []string) {
+	cfg := gatewaytest.Config{Dir: filepath.Join(ts.Getenv("WORK"), "gateway"), Dialect: gatewaytest.CertCtl}
+	if len(args) > 0 && args[0] == "pending" {
+		cfg.PendingFraction = 1
+	}
+	gw, err := gatewaytest.Start(cfg)
+	ts.Check(err)
+	ts.Defer(func() { _ = gw.Close() })
+	stageOf(ts).gateway = gw
+	ts.Setenv("CERTCTL_ENTRUST_API_URL", gw.URL())
+	ts.Setenv("CERTCTL_ENTRUST_CA_ID", gw.CAID())
+	ts.Setenv("CERTCTL_ENTRUST_CLIENT_CERT_PATH", gw.ClientCert())
+	ts.Setenv("CERTCTL_ENTRUST_CLIENT_KEY_PATH", gw.ClientKey())
+	ts.Setenv("ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH", gw.ServerCA())
+	ts.Setenv("ENTRUST_WORKER_HTTP_ADDR", "127.0.0.1:0")
+}
+
+func approve(ts *testscript.TestScript, _ bool, _ []string) {
+	_, err := stageOf(ts).gateway.ApproveAll(0)
+	ts.Check(err)
+}
+
+func refuse(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(stageOf(ts).gateway.SetFaults(gatewaytest.Fault{
+		Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 422, Code: "cagw-4018", Message: "not allowed", CNPrefix: args[0],
+	}))
+}
+
+func writeCSR(ts *testscript.TestScript, _ bool, args []string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+		Subject: pkix.Name{CommonName: args[1]}, DNSNames: []string{args[1]},
+	}, key)
+	ts.Check(err)
+	path := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
+	ts.Check(os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), 0o600))
+}
+
+func decodePEM(ts *testscript.TestScript, file string) []byte {
+	block, _ := pem.Decode([]byte(ts.ReadFile(file)))
+	if block == nil {
+		ts.Fatalf("%s holds no PEM", file)
+	}
+	return block.Bytes
+}
+
+func toDER(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), decodePEM(ts, args[0]), 0o600))
+}
+
+func certificate(ts *testscript.TestScript, _ bool, args []string) {
+	cert, err := x509.ParseCertificate(decodePEM(ts, args[0]))
+	ts.Check(err)
+	ts.Check(cert.VerifyHostname(args[1]))
+	ts.Setenv("SERIAL", cert.SerialNumber.Text(16))
+}
+
+// given are the arguments KEY=VALUE of a command.
+type given struct {
+	ts     *testscript.TestScript
+	values map[string]string
+}
+
+func read(ts *testscript.TestScript, args []string) given {
+	g := given{ts, map[string]string{}}
+	for _, arg := range args {
+		key, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			ts.Fatalf("%q is not KEY=VALUE", arg)
+		}
+		g.values[key] = value
+	}
+	return g
+}
+
+func (g given) key() ledger.Key {
+	key, err := ledger.ParseKey(g.values["order"])
+	g.ts.Check(err)
+	return key
+}
+
+func (g given) int(name string) int {
+	if g.values[name] == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(g.values[name])
+	g.ts.Check(err)
+	return n
+}
+
+// at is a time so far from now, the zero time for none.
+func (g given) at(name string) time.Time {
+	if g.values[name] == "" {
+		return time.Time{}
+	}
+	d, err := time.ParseDuration(g.values[name])
+	g.ts.Check(err)
+	return time.Now().UTC().Add(d)
+}
+
+func (g given) kind() entrustbus.Kind {
+	if k := g.values["kind"]; k != "" {
+		return entrustbus.Kind(k)
+	}
+	return entrustbus.KindIssue
+}
+
+// request is the request of a CSR file, as its producer would send it.
+func (g given) request() *ledger.Request {
+	r := &ledger.Request{Subject: "entrust.request." + g.key().Producer + "." + string(g.kind()), Header: map[string][]string{"Content-Type": {"application/json"}}, Body: []byte("not a request")}
+	if file := g.values["csr"]; file != "" {
+		body, err := entrustbus.EncodeRequest(entrustbus.EncodingJSON, &entrustbus.Issue{
+			ID: g.key().ID, CSRPEM: g.ts.ReadFile(file), ProfileID: "web", Labels: map[string]string{"team": "blue"},
+		})
+		g.ts.Check(err)
+		r.Body = body
+	}
+	return r
+}
+
+func writeRecord(ts *testscript.TestScript, _ bool, args []string) {
+	g, s := read(ts, args), stageOf(ts)
+	request := g.request()
+	sum := sha256.Sum256(request.Body)
+	if g.values["csr"] != "" {
+		r, err := entrustbus.DecodeRequest(entrustbus.KindIssue, entrustbus.EncodingJSON, request.Body)
+		ts.Check(err)
+		sum, err = entrustbus.Digest(r)
+		ts.Check(err)
+	}
+	rec := &ledger.Record{
+		State: ledger.State(g.values["state"]), Kind: g.kind(), Outcome: entrustbus.Outcome(g.values["outcome"]), Digest: sum[:],
+		Replay: g.int("replay"), RequestedAt: g.at("requested"), Deadline: g.at("deadline"), TrackingID: g.values["tracking"], Serial: g.values["serial"],
+	}
+	if rec.State == ledger.Parked {
+		rec.Request = request
+	}
+	l := ledger.New(s.js, s.layout.Orders)
+	if old, err := l.Get(context.Background(), g.key()); err == nil {
+		old.State, old.Outcome, old.Serial = rec.State, rec.Outcome, rec.Serial
+		ts.Check(l.Update(context.Background(), old))
+		return
+	}
+	ts.Check(l.Create(context.Background(), g.key(), rec))
+}
+
+func writeSlot(ts *testscript.TestScript, _ bool, args []string) {
+	g, s := read(ts, args), stageOf(ts)
+	ts.Check(parking.New(s.js, s.layout.Parked, s.layout.Subjects()).Arm(context.Background(), &parking.Slot{
+		Key: g.key(), Kind: g.kind(), Due: g.at("due"), Deadline: g.at("deadline"), Attempt: g.int("attempt"),
+		TrackingID: g.values["tracking"], Replay: g.int("replay"), Request: g.request(),
+	}))
+}
+
+func writeLetter(ts *testscript.TestScript, _ bool, args []string) {
+	g, s := read(ts, args), stageOf(ts)
+	request := g.request()
+	request.Header["traceparent"] = []string{"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+	request.Header["Nats-Msg-Id"] = []string{g.key().String()}
+	key := g.key()
+	if g.values["id"] == "unknown" {
+		key.ID = ""
+	}
+	s.letters++
+	ts.Check(deadletter.New(s.js, s.layout.Dead, s.layout.Subjects()).Put(context.Background(), &deadletter.Letter{
+		Reason: deadletter.Reason(g.values["reason"]), Key: key, Kind: g.kind(), Replay: g.int("replay"), TrackingID: g.values["tracking"],
+		Error: g.values["error"], Deliveries: 1, Deaths: max(1, g.int("deaths")), Time: g.at("died"), Request: *request,
+	}, fmt.Sprint("letter-", s.letters)))
+}
+
+func oddLetter(ts *testscript.TestScript, _ bool, _ []string) {
+	_, err := stageOf(ts).js.Publish(context.Background(), "entrust.dead.web.what%ever", []byte("?"))
+	ts.Check(err)
+}
+
+func countRequests(ts *testscript.TestScript, _ bool, args []string) {
+	s := stageOf(ts)
+	st, err := s.js.Stream(context.Background(), s.layout.Requests)
+	ts.Check(err)
+	if got := fmt.Sprint(st.CachedInfo().State.Msgs); got != args[0] {
+		ts.Fatalf("there are %s requests, want %s", got, args[0])
+	}
+}
+
+func lastRequest(ts *testscript.TestScript, neg bool, args []string) {
+	s := stageOf(ts)
+	m, err := streams.Last(context.Background(), s.js, s.layout.Requests, "entrust.request.>")
+	ts.Check(err)
+	text := m.Subject + "\n" + fmt.Sprint(m.Header) + "\n" + string(m.Data)
+	if regexp.MustCompile(args[0]).MatchString(text) == neg {
+		ts.Fatalf("match of %s is %t in\n%s", args[0], neg, text)
+	}
+}
+
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile(args[0])
+	var last string
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		err := ts.Exec(args[1], args[2:]...)
+		if last = ts.ReadFile("stdout") + ts.ReadFile("stderr"); want.MatchString(last) {
+			return
+		}
+		if err != nil {
+			last += err.Error()
+		}
+	}
+	ts.Fatalf("%s never came; last:\n%s", args[0], last)
+}
