@@ -57,6 +57,7 @@ func (s *sandbox) environment(o *options) []byte {
 		{"ENTRUST_WORKER_GATEWAY_DIALECT", o.dialect},
 		{"ENTRUST_WORKER_GATEWAY_ENROLL_TIMEOUT", t.enrollTimeout.String()},
 		{"ENTRUST_WORKER_GATEWAY_TIMEOUT", t.timeout.String()},
+		{"ENTRUST_WORKER_GATEWAY_CONNECT_TIMEOUT", t.connectTimeout.String()},
 		{"ENTRUST_WORKER_GATEWAY_EVENT_DELAY", t.eventDelay.String()},
 		{"ENTRUST_WORKER_POLL_FIRST", t.schedule.First.String()},
 		{"ENTRUST_WORKER_POLL_FACTOR", strconv.FormatFloat(t.schedule.Factor, 'g', -1, 64)},

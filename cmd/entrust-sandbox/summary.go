@@ -137,10 +137,13 @@ func (v *verdict) closing() string {
 	if len(v.waited) > 0 {
 		line += fmt.Sprintf("; after approval: median %v", median(v.waited))
 	}
-	if len(v.findings) == 0 {
-		return line + ". Everything ended once, as planned."
+	switch {
+	case len(v.findings) > 0:
+		return line + fmt.Sprintf(". Not as planned: %d findings.", len(v.findings))
+	case len(v.notes) > 0:
+		return line + fmt.Sprintf(". Everything ended once, as planned; %d orders are held for an operator.", len(v.notes))
 	}
-	return line + fmt.Sprintf(". %d findings.", len(v.findings))
+	return line + ". Everything ended once, as planned."
 }
 
 // median of sorted times, none of them missing.

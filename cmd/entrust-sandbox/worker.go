@@ -27,6 +27,7 @@ type tuning struct {
 	maxWait             time.Duration
 	enrollTimeout       time.Duration
 	timeout             time.Duration
+	connectTimeout      time.Duration
 	eventDelay          time.Duration
 	drain               time.Duration
 }
@@ -37,11 +38,12 @@ func (o *options) tuning() tuning {
 		schedule: pollsched.Schedule{
 			First: time.Second, Max: 5 * time.Second, Factor: 1.5, Jitter: 0.2, RetryAfterMax: 15 * time.Second,
 		},
-		maxWait:       10*time.Minute + 2*o.approveAfter,
-		enrollTimeout: 2*time.Second + 2*o.latency,
-		timeout:       5*time.Second + 2*o.latency,
-		eventDelay:    time.Second,
-		drain:         5 * time.Second,
+		maxWait:        10*time.Minute + 2*o.approveAfter,
+		enrollTimeout:  2*time.Second + 2*o.latency,
+		timeout:        5*time.Second + 2*o.latency,
+		connectTimeout: 2 * time.Second,
+		eventDelay:     time.Second,
+		drain:          5 * time.Second,
 	}
 }
 
@@ -60,7 +62,8 @@ func startWorker(natsURL string, layout streams.Layout, gw *gatewaytest.Server, 
 	t := o.tuning()
 	cache, err := mtlscache.New(mtlscache.Config{
 		CertFile: gw.ClientCert(), KeyFile: gw.ClientKey(), ServerCAFile: gw.ServerCA(),
-		MaxConnsPerHost: t.issue + t.revoke + t.poll, Log: log,
+		MaxConnsPerHost: t.issue + t.revoke + t.poll,
+		DialTimeout:     t.connectTimeout, TLSTimeout: t.connectTimeout, Log: log,
 	})
 	if err != nil {
 		return nil, err
