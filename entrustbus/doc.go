@@ -1,3 +1,43 @@
-// Package entrustbus is the contract of the entrust-worker's bus: requests, results, their two encodings, the subjects
-// and headers they travel with, and a client for producers.
+// Package entrustbus is the contract of the bus that entrust-worker serves, for programs in Go: the requests and results
+// with both encodings, the subjects and headers they travel with, and a client for producers.
+//
+// # A producer
+//
+// A producer has a name, and publishes requests to entrust.request.<name>.issue, .revoke, .track and .cancel. Each request
+// has an id that the producer chooses. There is one result for it, on entrust.result.<name>.<id>, whatever happens
+// between: redelivery, restarts, the same request published again. [Client] does all of it:
+//
+//	client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"})
+//	…
+//	_, err = client.Submit(ctx, &entrustbus.Issue{ID: "order-1", CSRPEM: csr})
+//	…
+//	result, err := client.Wait(ctx, "order-1")
+//
+// Choose ids that say the same thing each time the same thing is wanted, such as the name and the period of a certificate.
+// Then a producer that does not know whether it has asked simply asks again. All kinds of request of one producer share
+// one space of ids; the same id with other content is not done, and the first request's result stands.
+//
+// # Requests
+//
+// [Issue] asks for a certificate, [Revoke] for a revocation. [Track] waits for an order that was submitted to the gateway
+// before: one that expired, say, by the tracking id in its result. [Cancel] stops the waiting for an order. Each is a plain
+// struct whose zero fields mean "not given", and says in Validate what the contract forbids, as a [*FieldError] that
+// names the key and never repeats what was in it.
+//
+// # Results
+//
+// A [Result] says in Outcome how the request ended. Two of them leave something to do: expired (nobody decided in time, the
+// order may still be decided: track it) and unconfirmed (the gateway's answer was lost; an operator decides, and may replay
+// the request). A replay makes another result of the same id with a higher Replay, and that one is in force: a program that
+// keeps results keeps the highest.
+//
+// # On the wire
+//
+// Payloads are MessagePack maps or JSON objects with the same snake_case keys, told apart by the Content-Type header; a
+// result comes in the encoding of its request. Times are MessagePack timestamps, or RFC 3339 in UTC; bytes are base64 in
+// JSON. `v` is the contract's version, and unknown keys are ignored. JSON Schemas of all messages are in docs/schema.
+//
+// [DecodeRequest] and [DecodeResult] are strict and safe on anything that a bus may carry: no key twice, no value of a
+// wrong type, nothing behind the message, and no allocation by a length that the message only declares. Messages to test
+// another implementation with are in package entrustbustest.
 package entrustbus

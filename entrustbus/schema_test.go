@@ -1,0 +1,314 @@
+package entrustbus_test
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/entrustbus/entrustbustest"
+)
+
+const schemaDir = "../docs/schema"
+
+// schemas are the files and the Go types that they describe.
+var schemas = map[string]reflect.Type{
+	"request-issue":  reflect.TypeFor[entrustbus.Issue](),
+	"request-revoke": reflect.TypeFor[entrustbus.Revoke](),
+	"request-track":  reflect.TypeFor[entrustbus.Track](),
+	"request-cancel": reflect.TypeFor[entrustbus.Cancel](),
+	"result":         reflect.TypeFor[entrustbus.Result](),
+}
+
+// schema is what the comparison with the Go types needs of one.
+type schema struct {
+	Type            any               `json:"type"`
+	Description     string            `json:"description"`
+	Properties      map[string]schema `json:"properties"`
+	Required        []string          `json:"required"`
+	Items           *schema           `json:"items"`
+	Additional      *schema           `json:"additionalProperties"`
+	PropertyNames   *schema           `json:"propertyNames"`
+	Format          string            `json:"format"`
+	ContentEncoding string            `json:"contentEncoding"`
+	Enum            []string          `json:"enum"`
+	Const           any               `json:"const"`
+	MaxLength       int               `json:"maxLength"`
+	MaxItems        int               `json:"maxItems"`
+	MaxProperties   int               `json:"maxProperties"`
+	Maximum         int64             `json:"maximum"`
+}
+
+func readSchema(t *testing.T, name string) schema {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(schemaDir, name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s schema
+	if err := json.Unmarshal(b, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestSchemasMatchTypes(t *testing.T) {
+	t.Parallel()
+	for name, goType := range schemas {
+		s := readSchema(t, name)
+		if strings.HasPrefix(name, "request-") {
+			// Keys of every request that the Go types do not hold: the type says them.
+			for key, want := range map[string]any{"v": 1.0, "kind": strings.TrimPrefix(name, "request-")} {
+				if s.Properties[key].Const != want {
+					t.Errorf("%s: %s must be %v, is %v", name, key, want, s.Properties[key].Const)
+				}
+				delete(s.Properties, key)
+			}
+		}
+		compareObject(t, name, s, goType)
+	}
+	files, err := filepath.Glob(filepath.Join(schemaDir, "*.json"))
+	if err != nil || len(files) != len(schemas) {
+		t.Errorf("there are %d schemas, %v, and %d types", len(files), err, len(schemas))
+	}
+}
+
+func compareObject(t *testing.T, path string, s schema, goType reflect.Type) {
+	t.Helper()
+	if s.Type != "object" {
+		t.Errorf("%s: has type %v, want object", path, s.Type)
+	}
+	var keys, required []string
+	for _, field := range reflect.VisibleFields(goType) {
+		if !field.IsExported() {
+			continue
+		}
+		key, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		keys = append(keys, key)
+		if options == "" {
+			required = append(required, key)
+		}
+		property, ok := s.Properties[key]
+		if !ok {
+			t.Errorf("%s: lacks %s", path, key)
+			continue
+		}
+		compareValue(t, path+"."+key, property, field.Type)
+	}
+	for key := range s.Properties {
+		if !slices.Contains(keys, key) {
+			t.Errorf("%s: has %s, which %v has not", path, key, goType)
+		}
+	}
+	if got, want := slices.Sorted(slices.Values(s.Required)), slices.Sorted(slices.Values(required)); !slices.Equal(got, want) {
+		t.Errorf("%s: requires %v, want %v", path, got, want)
+	}
+}
+
+func compareValue(t *testing.T, path string, s schema, goType reflect.Type) {
+	t.Helper()
+	want := ""
+	switch goType {
+	case reflect.TypeFor[time.Time]():
+		if want = "string"; s.Format != "date-time" {
+			t.Errorf("%s: has format %q, want date-time", path, s.Format)
+		}
+	case reflect.TypeFor[[]byte]():
+		if want = "string"; s.ContentEncoding != "base64" {
+			t.Errorf("%s: has encoding %q, want base64", path, s.ContentEncoding)
+		}
+	case reflect.TypeFor[[]string]():
+		if want = "array"; s.Items == nil || s.Items.Type != "string" {
+			t.Errorf("%s: has items other than strings", path)
+		}
+	case reflect.TypeFor[map[string]string]():
+		if want = "object"; s.Additional == nil || s.Additional.Type != "string" {
+			t.Errorf("%s: has values other than strings", path)
+		}
+	case reflect.TypeFor[*entrustbus.ResultError]():
+		compareObject(t, path, s, goType.Elem())
+		return
+	case reflect.TypeFor[entrustbus.Kind](), reflect.TypeFor[entrustbus.Outcome](), reflect.TypeFor[entrustbus.Class]():
+		want = "string"
+		if len(s.Enum) == 0 {
+			t.Errorf("%s: lists no values", path)
+		}
+		for _, v := range s.Enum {
+			valid := reflect.ValueOf(v).Convert(goType).Interface().(interface{ Valid() bool }).Valid()
+			if !valid {
+				t.Errorf("%s: lists %q, which the Go type does not know", path, v)
+			}
+		}
+	default:
+		want = map[reflect.Kind]string{
+			reflect.String: "string", reflect.Int: "integer", reflect.Int64: "integer", reflect.Bool: "boolean",
+		}[goType.Kind()]
+	}
+	if want == "" || s.Type != want {
+		t.Errorf("%s: has type %v, want %q", path, s.Type, want)
+	}
+}
+
+// What the enums must list and the bounds must say; the constants cannot be enumerated.
+func TestSchemasMatchConstants(t *testing.T) {
+	t.Parallel()
+	result, issue := readSchema(t, "result").Properties, readSchema(t, "request-issue").Properties
+	if got := len(result["kind"].Enum); got != 4 {
+		t.Errorf("the schema has %d kinds", got)
+	}
+	if got := len(result["outcome"].Enum); got != 7 {
+		t.Errorf("the schema has %d outcomes", got)
+	}
+	if got := len(result["error"].Properties["class"].Enum); got != 9 {
+		t.Errorf("the schema has %d classes of error", got)
+	}
+	track, revoke := readSchema(t, "request-track").Properties, readSchema(t, "request-revoke").Properties
+	for what, pair := range map[string][2]int64{
+		"labels":                {int64(issue["labels"].MaxProperties), entrustbus.MaxLabels},
+		"key of labels":         {int64(issue["labels"].PropertyNames.MaxLength), entrustbus.MaxLabelKeyBytes},
+		"value of labels":       {int64(issue["labels"].Additional.MaxLength), entrustbus.MaxLabelValueBytes},
+		"sans":                  {int64(issue["sans"].MaxItems), entrustbus.MaxSANs},
+		"one of sans":           {int64(issue["sans"].Items.MaxLength), entrustbus.MaxSANBytes},
+		"csr_pem":               {int64(issue["csr_pem"].MaxLength), entrustbus.MaxCSRBytes},
+		"certificate_pem":       {int64(revoke["certificate_pem"].MaxLength), entrustbus.MaxCSRBytes},
+		"ca_id":                 {int64(issue["ca_id"].MaxLength), entrustbus.MaxNameBytes},
+		"subject_dn":            {int64(issue["subject_dn"].MaxLength), entrustbus.MaxSubjectDNBytes},
+		"comment":               {int64(revoke["comment"].MaxLength), entrustbus.MaxCommentBytes},
+		"tracking_id":           {int64(track["tracking_id"].MaxLength), entrustbus.MaxTrackingIDBytes},
+		"validity_seconds":      {issue["validity_seconds"].Maximum, entrustbus.MaxValiditySeconds},
+		"poll_max_wait_seconds": {issue["poll_max_wait_seconds"].Maximum, entrustbus.MaxPollMaxWaitSeconds},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s: the schema allows %d, the Go types %d", what, pair[0], pair[1])
+		}
+	}
+}
+
+func compileSchemas(t *testing.T) map[string]*jsonschema.Schema {
+	t.Helper()
+	out := map[string]*jsonschema.Schema{}
+	for name := range schemas {
+		c := jsonschema.NewCompiler()
+		c.AssertFormat()
+		c.AssertContent()
+		s, err := c.Compile(filepath.Join(schemaDir, name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[name] = s
+	}
+	return out
+}
+
+func TestGoldenFilesMatchSchemas(t *testing.T) {
+	t.Parallel()
+	compiled := compileSchemas(t)
+	check := func(schema, file string) {
+		t.Helper()
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(testdata(t, filepath.Join("golden", file+".json"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := compiled[schema].Validate(v); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	for name, r := range sampleRequests(t) {
+		check("request-"+string(r.Kind()), "request-"+name)
+	}
+	for name := range sampleResults(t) {
+		check("result", "result-"+name)
+	}
+}
+
+// A schema that takes everything would pass the test above.
+func TestSchemasRefuseWrongTypes(t *testing.T) {
+	t.Parallel()
+	compiled := compileSchemas(t)
+	refused := 0
+	for _, m := range entrustbustest.Hostile() {
+		_, kind, err := entrustbus.Subjects{}.ParseRequest(m.Subject)
+		if err != nil || !strings.HasPrefix(m.Name, "json ") {
+			continue
+		}
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(string(m.Body)))
+		if err != nil {
+			continue
+		}
+		wrong := compiled["request-"+string(kind)].Validate(v) != nil
+		if wrong {
+			refused++
+		} else if _, what, _ := strings.Cut(m.Name, ": "); slices.Contains(wrongTypeNames(), what) {
+			t.Errorf("%s: the schema takes it", m.Name)
+		}
+	}
+	if refused < 200 {
+		t.Errorf("the schemas refuse %d of the hostile messages, want at least 200", refused)
+	}
+	good := `{"v":1,"id":"a","producer":"p","kind":"issue","outcome":"issued","submissions":1,"possible_duplicate":false,"polls":0,"replay":0`
+	for _, rest := range []string{
+		`,"outcome":"lost"}`, `,"not_after":"tomorrow"}`, `,"polls":-1}`, `,"error":{"code":"x"}}`, `,"serial":"0xAB"}`, `,"v":2}`,
+	} {
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(good + rest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if compiled["result"].Validate(v) == nil {
+			t.Errorf("the schema takes a result with %s", rest)
+		}
+	}
+}
+
+// wrongTypeNames are messages of the corpus that a schema must refuse: every key of every request as every type that it
+// does not have.
+func wrongTypeNames() []string {
+	var out []string
+	for _, goType := range schemas {
+		for _, field := range reflect.VisibleFields(goType) {
+			key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			for _, kind := range []string{"nil", "bool", "int", "float", "text", "list", "map"} {
+				out = append(out, key+" is "+kind)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// The keys on the wire are the tags: nothing else ties the encoder to them.
+func TestWireKeysAreTags(t *testing.T) {
+	t.Parallel()
+	onWire := map[string]map[string]bool{}
+	see := func(schema, file string) {
+		var m map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(testdata(t, filepath.Join("golden", file+".json"))), &m); err != nil {
+			t.Fatal(err)
+		}
+		if onWire[schema] == nil {
+			onWire[schema] = map[string]bool{}
+		}
+		for key := range m {
+			onWire[schema][key] = true
+		}
+	}
+	for name, r := range sampleRequests(t) {
+		see("request-"+string(r.Kind()), "request-"+name)
+	}
+	for name := range sampleResults(t) {
+		see("result", "result-"+name)
+	}
+	for name := range schemas {
+		got, want := slices.Sorted(maps.Keys(onWire[name])), slices.Sorted(maps.Keys(readSchema(t, name).Properties))
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: the golden files have the keys %v, the schema %v", name, got, want)
+		}
+	}
+}
