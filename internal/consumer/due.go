@@ -66,7 +66,7 @@ func (w *Worker) poll(ctx context.Context, o *order) error {
 		begun := time.Now()
 		answer, err := w.gw.Poll(ctx, question)
 		edge("polled")
-		w.observe(ctx, err)
+		w.observe(ctx, "poll", begun, answer.HTTPStatus, err)
 		switch gateway.FateOf(err) {
 		case 0:
 			o.polls++

@@ -339,4 +339,3 @@ func TestRevocationsOvertake(t *testing.T) {
 		t.Errorf("%d results came before the revocation's", n-1)
 	}
 }
-

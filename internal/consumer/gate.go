@@ -44,6 +44,7 @@ type gate struct {
 	changed chan struct{}
 	wake    chan struct{} // tells the prober that the gate shut
 	onState func(open bool, why string)
+	onHold  func(time.Time)
 }
 
 func newGate(probe func(context.Context) error, perSecond float64, log *slog.Logger, onState func(bool, string)) *gate {
@@ -209,14 +210,8 @@ func (g *gate) holdUntil(t time.Time) {
 		return
 	}
 	g.hold = t
+	g.onHold(t)
 	g.announce()
-}
-
-// heldUntil returns the end of the hold, the zero time when there is none.
-func (g *gate) heldUntil() time.Time {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.hold
 }
 
 // run probes whenever the gate is shut, until ctx is done.

@@ -62,10 +62,11 @@ func (w *Worker) submit(ctx context.Context, o *order, e gateway.Enrollment) err
 			}
 		}
 		call, cancel := context.WithDeadline(ctx, o.rec.Lease)
+		begun := time.Now()
 		answer, err := w.gw.Enroll(call, e)
 		cancel()
 		edge("answered")
-		w.observe(ctx, err)
+		w.observe(ctx, "enroll", begun, answer.HTTPStatus, err)
 		switch gateway.FateOf(err) {
 		case 0:
 			return w.enrolled(ctx, o, answer)
@@ -226,13 +227,16 @@ func (w *Worker) refused(ctx context.Context, o *order, err error) error {
 	return w.finish(ctx, o, r, deadletter.Rejected, err.Error())
 }
 
-// observe tells the gate, the fleet and the metrics how a call ended.
-func (w *Worker) observe(ctx context.Context, err error) {
+// observe tells the gate, the fleet and the metrics how a call ended. status is
+// the HTTP status of a call without an error.
+func (w *Worker) observe(ctx context.Context, operation string, begun time.Time, status int, err error) {
 	w.gate.report(err)
-	if err == nil {
-		return
+	e, failed := errors.AsType[*gateway.Error](err)
+	if failed {
+		status = e.HTTPStatus
 	}
-	if e, ok := errors.AsType[*gateway.Error](err); ok {
+	w.metrics.call(operation, status, time.Since(begun))
+	if failed {
 		w.metrics.gatewayError(e.Class)
 		if wait := e.RetryAfter; wait > 0 || e.Fate == gateway.Throttled {
 			wait = max(wait, time.Second)

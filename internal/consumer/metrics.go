@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,8 +20,10 @@ type Metrics struct {
 	expirations, parkings                                                prometheus.Counter
 	inHand                                                               *prometheus.GaugeVec
 	gateOpen                                                             *prometheus.GaugeVec
-	duration                                                             *prometheus.HistogramVec
+	duration, calls                                                      *prometheus.HistogramVec
 	lateness                                                             prometheus.Histogram
+	letters, letterAge, pending, unacked, known                          *prometheus.GaugeVec
+	waiting, oldestWaiting, heldUntil                                    prometheus.Gauge
 }
 
 // NewMetrics registers a worker's metrics.
@@ -29,20 +32,36 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return f.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return f.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	}
+	single := func(name, help string) prometheus.Gauge {
+		return f.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+	}
 	return &Metrics{
-		requests:     counter("requests_total", "Deliveries of requests, by kind.", "kind"),
-		results:      counter("results_total", "Results published, by kind and outcome.", "kind", "outcome"),
-		errors:       counter("errors_total", "Calls to the gateway that gave no answer to use, by class.", "class"),
-		deadLetters:  counter("dead_letters_total", "Dead letters published, by reason.", "reason"),
-		redeliveries: counter("redeliveries_total", "Messages delivered more than once, by lane.", "lane"),
-		fates:        counter("unknown_fates_total", "Submissions whose answer was lost, by how they ended: adopted, resubmitted, held.", "end"),
-		repairs:      counter("slot_repairs_total", "Slots that the watchdog armed again: stuck or lost.", "kind"),
-		expirations:  f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "deadline_expirations_total", Help: "Orders that nobody approved before their deadline."}),
-		parkings:     f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "parked_orders_total", Help: "Orders that were parked, counted once each."}),
-		inHand: f.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "in_flight", Help: "Messages in hand, by lane."},
-			[]string{"lane"}),
-		gateOpen: f.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "breaker_state", Help: "1 for the state the breaker is in: closed, outage or credentials."},
-			[]string{"state"}),
+		requests:      counter("requests_total", "Deliveries of requests, by kind.", "kind"),
+		results:       counter("results_total", "Results published, by kind and outcome.", "kind", "outcome"),
+		errors:        counter("errors_total", "Calls to the gateway that gave no answer to use, by class.", "class"),
+		deadLetters:   counter("dead_letters_total", "Dead letters published, by reason.", "reason"),
+		redeliveries:  counter("redeliveries_total", "Messages delivered more than once, by lane.", "lane"),
+		fates:         counter("unknown_fates_total", "Submissions whose answer was lost, by how they ended: adopted, resubmitted, held.", "end"),
+		repairs:       counter("slot_repairs_total", "Slots that the watchdog armed again: stuck or lost.", "kind"),
+		expirations:   f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "deadline_expirations_total", Help: "Orders that nobody approved before their deadline."}),
+		parkings:      f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "parked_orders_total", Help: "Orders that were parked, counted once each."}),
+		inHand:        gauge("in_flight", "Messages in hand, by lane.", "lane"),
+		gateOpen:      gauge("breaker_state", "1 for the state the breaker is in: closed (calls pass), outage or credentials.", "state"),
+		letters:       gauge("dead_letters", "Dead letters there are, by reason. The same for every worker of a fleet.", "reason"),
+		letterAge:     gauge("dead_letters_oldest_age_seconds", "Age of the oldest dead letter, by reason; 0 without one. The same for every worker.", "reason"),
+		pending:       gauge("consumer_pending_messages", "Messages that no worker has been given yet, by lane. The same for every worker.", "lane"),
+		unacked:       gauge("consumer_unacknowledged_messages", "Messages in the hands of all workers, by lane. The same for every worker.", "lane"),
+		known:         gauge("observed_timestamp_seconds", "When the gauges of the bus were last read, in Unix time, by what they tell of.", "of"),
+		waiting:       single("parked_orders", "Orders that wait for approval. The same for every worker."),
+		oldestWaiting: single("parked_oldest_age_seconds", "Age of the oldest order that waits for approval, as of the watchdog's last look; 0 without one. The same for every worker."),
+		heldUntil:     single("held_until_timestamp_seconds", "Until when the gateway asked the fleet to wait, in Unix time; 0 for never."),
+		calls: f.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "gateway_request_duration_seconds", Help: "Calls to the gateway, by operation and HTTP status; status 0 is no answer.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
+		}, []string{"operation", "status"}),
 		duration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "order_duration_seconds", Help: "From request to result, by kind and outcome.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400},
@@ -139,5 +158,30 @@ func (m *Metrics) gate(open bool, why string) {
 			v = 1
 		}
 		m.gateOpen.WithLabelValues(state).Set(v)
+	}
+}
+
+// call counts one call to the gateway.
+func (m *Metrics) call(operation string, status int, took time.Duration) {
+	if m != nil {
+		m.calls.WithLabelValues(operation, strconv.Itoa(status)).Observe(took.Seconds())
+	}
+}
+
+func (m *Metrics) held(until time.Time) {
+	if m != nil {
+		m.heldUntil.Set(float64(until.Unix()))
+	}
+}
+
+// oldestParked tells when the oldest parked order was requested; the zero time
+// says that there is none.
+func (m *Metrics) oldestParked(t time.Time) {
+	switch {
+	case m == nil:
+	case t.IsZero():
+		m.oldestWaiting.Set(0)
+	default:
+		m.oldestWaiting.Set(time.Since(t).Seconds())
 	}
 }

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
@@ -29,10 +30,11 @@ func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, 
 		if err := w.gate.pass(ctx, false); err != nil {
 			return w.release(ctx, o, err)
 		}
+		begun := time.Now()
 		found, ok, err := w.gw.Find(ctx, gateway.Search{
 			CAID: e.CAID, CSR: e.CSR, SANs: e.SANs, Since: o.rec.SubmittedAt.Add(-searchMargin),
 		})
-		w.observe(ctx, err)
+		w.observe(ctx, "find", begun, http.StatusOK, err)
 		switch {
 		case errors.Is(err, gateway.ErrNoLookup):
 		case err != nil:

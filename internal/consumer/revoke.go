@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
@@ -35,13 +36,13 @@ func (w *Worker) revoke(ctx context.Context, d *delivery, o *order, q *entrustbu
 		if err := w.gate.pass(ctx, true); err != nil {
 			return err
 		}
-		begun := time.Now().UTC()
+		begun := time.Now()
 		err := w.gw.Revoke(ctx, r)
 		edge("revoked")
-		w.observe(ctx, err)
+		w.observe(ctx, "revoke", begun, http.StatusOK, err)
 		switch gateway.FateOf(err) {
 		case 0:
-			o.rec.SubmittedAt, o.rec.Submissions = begun, o.rec.Submissions+1
+			o.rec.SubmittedAt, o.rec.Submissions = begun.UTC(), o.rec.Submissions+1
 			res := o.result(entrustbus.OutcomeRevoked, &w.cfg)
 			res.Serial, res.SerialDecimal = fmt.Sprintf("%x", serial), serial.String()
 			return w.finish(ctx, o, res, "", "")

@@ -16,6 +16,7 @@ import (
 
 const (
 	watchdogKey = "watchdog"
+	oldestKey   = "oldest-parked" // when the oldest parked order was requested, RFC 3339
 	// overdue is how late a slot may be before it counts as stuck. A server
 	// that restarts, or elects a leader, fires within seconds.
 	overdue = time.Minute
@@ -113,11 +114,18 @@ func (w *Worker) Watch(ctx context.Context) (Repairs, error) {
 		}
 	}
 	slices.Sort(armed)
+	var oldest time.Time
 	for rec, err := range w.ledger.All(ctx) {
 		if err != nil {
 			return repairs, err
 		}
-		if rec.State != ledger.Parked || begun.Sub(rec.UpdatedAt) < settling {
+		if rec.State != ledger.Parked {
+			continue
+		}
+		if oldest.IsZero() || rec.RequestedAt.Before(oldest) {
+			oldest = rec.RequestedAt
+		}
+		if begun.Sub(rec.UpdatedAt) < settling {
 			continue
 		}
 		if _, ok := slices.BinarySearch(armed, maphash.String(seed, rec.Key().String())); ok {
@@ -131,7 +139,7 @@ func (w *Worker) Watch(ctx context.Context) (Repairs, error) {
 			repairs.Lost++
 		}
 	}
-	return repairs, nil
+	return repairs, w.shareOldest(ctx, oldest)
 }
 
 // reviveLost arms an order that a scan did not meet, after asking the leaders:

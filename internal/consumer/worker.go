@@ -159,6 +159,7 @@ func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Wor
 	w.dead = deadletter.New(js, cfg.Layout.Dead, w.subjects)
 	w.suspects = &suspects{js: js, bucket: cfg.Layout.Control}
 	w.gate = newGate(gw.Probe, cfg.Rate, log, w.metrics.gate)
+	w.gate.onHold = w.metrics.held
 	w.fleet = newFleet(js, cfg.Layout.Control, w.id, cfg.Rate, cfg.FleetRate, w.gate, log)
 	return w, nil
 }
@@ -185,6 +186,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	aside.Go(func() { w.gate.run(stop) })
 	if w.cfg.WatchdogEvery > 0 {
 		aside.Go(func() { w.watchdog(stop) })
+	}
+	if w.metrics != nil {
+		aside.Go(func() { w.observeBus(stop, lanes) })
 	}
 	for _, l := range lanes {
 		hands.Go(func() { w.run(stop, work, l) })
