@@ -1,0 +1,319 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/integration/harness"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/natstest"
+)
+
+// end is what an order has to come to after its worker died.
+type end struct {
+	outcome     entrustbus.Outcome
+	enrollments int // at the gateway
+	submissions int // as the result says
+	duplicate   bool
+}
+
+var (
+	issuedOnce    = end{outcome: entrustbus.OutcomeIssued, enrollments: 1, submissions: 1}
+	rejectedOnce  = end{outcome: entrustbus.OutcomeRejected, enrollments: 1, submissions: 1}
+	expiredOnce   = end{outcome: entrustbus.OutcomeExpired, enrollments: 1, submissions: 1}
+	heldEnrolled  = end{outcome: entrustbus.OutcomeUnconfirmed, enrollments: 1, submissions: 1}
+	heldNotThere  = end{outcome: entrustbus.OutcomeUnconfirmed, submissions: 1}
+	failedNothing = end{outcome: entrustbus.OutcomeFailed}
+	failedRefused = end{outcome: entrustbus.OutcomeFailed, submissions: 1}
+	failedWrong   = end{outcome: entrustbus.OutcomeFailed, enrollments: 1, submissions: 1}
+	revokedOnce   = end{outcome: entrustbus.OutcomeRevoked}
+	trackedOnce   = end{outcome: entrustbus.OutcomeIssued}
+	cancelledOnce = end{outcome: entrustbus.OutcomeCancelled, enrollments: 1, submissions: 1}
+)
+
+// death is one edge at which a worker dies.
+type death struct {
+	edge string
+	pass int // the how manieth time the worker comes by; 0 is the first
+	want end
+}
+
+// life is one kind of order, and the edges on its way.
+type life struct {
+	name    string
+	dialect gatewaytest.Dialect
+	change  func(*harness.Settings)
+	// begin does what comes before the worker that dies, and returns the order that
+	// it dies of; others may be on the bus too.
+	begin  func(*crashRun) *harness.Order
+	deaths []death
+}
+
+// crashRun is one death.
+type crashRun struct {
+	*testing.T
+	ctx  context.Context
+	site *harness.Site
+	gw   *gatewaytest.Server
+	id   string
+
+	orders []*harness.Order
+}
+
+// order publishes an issue order of the given fate.
+func (r *crashRun) order(fate string, change func(*entrustbus.Issue)) *harness.Order {
+	o := harness.NewIssue(r.id, fate)
+	if change != nil {
+		change(o.Request.(*entrustbus.Issue))
+	}
+	submit(r.ctx, r, r.site, o)
+	r.orders = append(r.orders, o)
+	return o
+}
+
+// request publishes a request of another kind.
+func (r *crashRun) request(q entrustbus.Request) *harness.Order {
+	o := &harness.Order{Request: q}
+	submit(r.ctx, r, r.site, o)
+	r.orders = append(r.orders, o)
+	return o
+}
+
+// enrolled is what somebody else enrolled at the gateway before.
+func (r *crashRun) enrolled(fate string) (gateway.Answer, *x509.CertificateRequest) {
+	hc, err := r.gw.Client()
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer hc.CloseIdleConnections()
+	client, err := gateway.New(gateway.Config{URL: r.gw.URL(), CAID: r.gw.CAID(), ProfileID: r.gw.Profile(), Dialect: gateway.DialectCertctl}, hc, nil)
+	if err != nil {
+		r.Fatal(err)
+	}
+	csr, err := x509.ParseCertificateRequest(harness.NewIssue(r.id+"-elsewhere", fate).Request.(*entrustbus.Issue).CSRDER)
+	if err != nil {
+		r.Fatal(err)
+	}
+	a, err := client.Enroll(r.ctx, gateway.Enrollment{CSR: csr})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return a, csr
+}
+
+func issueAs(fate string) func(*crashRun) *harness.Order {
+	return func(r *crashRun) *harness.Order { return r.order(fate, nil) }
+}
+
+func shortLived(r *crashRun) *harness.Order {
+	return r.order("hold", func(q *entrustbus.Issue) { q.PollMaxWaitSeconds = 2 })
+}
+
+// tooPatient asks for a longer deadline than the worker allows.
+func tooPatient(r *crashRun) *harness.Order {
+	return r.order("issue", func(q *entrustbus.Issue) { q.PollMaxWaitSeconds = int64(2 * harness.MaxWaitLimit / time.Second) })
+}
+
+func revocation(r *crashRun) *harness.Order {
+	a, _ := r.enrolled("issue")
+	cert, err := x509.ParseCertificate(a.Certificate)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return r.request(&entrustbus.Revoke{ID: r.id, Serial: hex.EncodeToString(cert.SerialNumber.Bytes()), Reason: "superseded"})
+}
+
+func tracked(r *crashRun) *harness.Order {
+	a, csr := r.enrolled("pending")
+	return r.request(&entrustbus.Track{ID: r.id, TrackingID: a.TrackingID, CSRDER: csr.Raw})
+}
+
+// cancelled parks an order first, with a worker that lives. The order is the one
+// that is judged.
+func cancelled(r *crashRun) *harness.Order {
+	o := r.order("hold", nil)
+	w := startWorker(r, r.site, nil)
+	client, err := r.site.Client()
+	if err != nil {
+		r.Fatal(err)
+	}
+	for rec, err := range client.Watch(r.ctx, r.id) {
+		if err != nil {
+			r.Fatal(err)
+		}
+		if rec.State == "parked" {
+			break
+		}
+	}
+	if err := w.Stop(20 * time.Second); err != nil {
+		r.Fatal(err)
+	}
+	c := r.request(&entrustbus.Cancel{ID: r.id + "-cancel", Order: r.id})
+	c.Want = []entrustbus.Outcome{entrustbus.OutcomeCancelled}
+	return o
+}
+
+// at is a death at an edge, on the first pass.
+func at(want end, edges ...string) []death {
+	var all []death
+	for _, e := range edges {
+		all = append(all, death{edge: e, want: want})
+	}
+	return all
+}
+
+// lives are the crash table of package consumer, once for each kind of order whose
+// way leads over the edge.
+func lives() []life {
+	hold := func(*harness.Settings) {}
+	resubmit := func(s *harness.Settings) { s.OnLostReply = "resubmit" }
+	never := func(s *harness.Settings) { s.ApprovalNever = true }
+	const flat, nested = gatewaytest.CertCtl, gatewaytest.CAGW
+	join := func(lists ...[]death) (all []death) {
+		for _, l := range lists {
+			all = append(all, l...)
+		}
+		return all
+	}
+	return []life{
+		{"issued at once", flat, hold, issueAs("issue"), join(
+			at(issuedOnce, "fetched", "published", "closed"),
+			at(heldNotThere, "opened"),
+			at(heldEnrolled, "answered"),
+		)},
+		{"not taken at first", flat, hold, issueAs("busy"), at(issuedOnce, "not-taken")},
+		{"pending", flat, hold, issueAs("pending"), join(
+			at(issuedOnce, "fetched", "parked", "armed", "polled", "published", "closed", "disarmed"),
+			at(heldNotThere, "opened"),
+			at(heldEnrolled, "answered"),
+			[]death{{"armed", 2, issuedOnce}, {"polled", 2, issuedOnce}},
+		)},
+		{"rejected at once", flat, hold, issueAs("reject"), join(
+			at(rejectedOnce, "letter", "published", "closed"),
+			at(heldEnrolled, "answered"),
+		)},
+		{"declined by people", flat, hold, issueAs("decline"), at(rejectedOnce, "polled", "letter", "published", "closed", "disarmed")},
+		{"expired", flat, hold, shortLived, at(expiredOnce, "polled", "letter", "published", "closed", "disarmed")},
+		{"refused", flat, hold, issueAs("bad"), join(
+			at(failedRefused, "letter", "published", "closed"),
+			at(heldNotThere, "answered"),
+		)},
+		{"wrong certificate", flat, hold, issueAs("wrong"), at(failedWrong, "letter", "published", "closed")},
+		{"invalid", flat, hold, tooPatient, at(failedNothing, "fetched", "opened", "letter", "published", "closed")},
+		{"revoke", flat, hold, revocation, at(revokedOnce, "fetched", "opened", "revoked", "published", "closed")},
+		{"track", flat, hold, tracked, at(trackedOnce, "fetched", "opened", "parked", "armed", "polled", "published", "closed", "disarmed")},
+		{"cancel", flat, hold, cancelled, join(
+			at(cancelledOnce, "opened", "published", "closed", "disarmed"),
+			[]death{{"published", 2, cancelledOnce}, {"closed", 2, cancelledOnce}},
+		)},
+
+		{"resubmitted", flat, resubmit, issueAs("issue"), []death{
+			{"opened", 0, end{entrustbus.OutcomeIssued, 1, 2, true}},
+			{"answered", 0, end{entrustbus.OutcomeIssued, 2, 2, true}},
+		}},
+		{"looked up", nested, hold, issueAs("issue"), join(at(heldNotThere, "opened"), at(issuedOnce, "answered", "published"))},
+		{"looked up, pending", nested, hold, issueAs("pending"), at(issuedOnce, "answered", "parked", "polled")},
+		{"looked up, not approved", nested, hold, shortLived, at(heldEnrolled, "answered")},
+		{"looked up, no approvals", nested, never, issueAs("issue"), []death{
+			{"opened", 0, end{entrustbus.OutcomeIssued, 1, 2, false}},
+			{"answered", 0, issuedOnce},
+		}},
+	}
+}
+
+// faults steer the orders of the tests that the words of the simulator do not.
+var crashFaults = []gatewaytest.Fault{
+	{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "busy-", Status: 503, PerOrder: 1},
+	{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "bad-", Status: 400, Message: "no such profile"},
+	{Kind: gatewaytest.FaultWrongKey, Op: gatewaytest.OpEnroll, CNPrefix: "wrong-"},
+}
+
+// A worker dies at every edge of the crash table; another one brings its order to
+// the end that the table names, with the enrollments that it names.
+func TestDeathAtEveryEdge(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t)
+	gateways := map[gatewaytest.Dialect]*gatewaytest.Server{}
+	for _, d := range []gatewaytest.Dialect{gatewaytest.CertCtl, gatewaytest.CAGW} {
+		gateways[d] = startGateway(t, gatewaytest.Config{Dialect: d, ApproveAfter: time.Second, Faults: crashFaults})
+	}
+	n := 0
+	for _, l := range lives() {
+		for _, d := range l.deaths {
+			n++
+			name := fmt.Sprintf("edge%d", n)
+			t.Run(fmt.Sprintf("%s/%s %d", l.name, d.edge, max(d.pass, 1)), func(t *testing.T) {
+				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+				defer cancel()
+				settings := harness.Settings{Dialect: string(l.dialect)}
+				l.change(&settings)
+				r := &crashRun{T: t, ctx: ctx, gw: gateways[l.dialect], id: name}
+				r.site = openSite(t, server, harness.Config{Name: name, Gateway: r.gw, Binary: mortalBinary, Settings: settings})
+				o := l.begin(r)
+				o.Want = []entrustbus.Outcome{d.want.outcome}
+				r.die(d)
+				startWorker(t, r.site, nil)
+				v := judge(ctx, t, r.site, r.orders)
+				r.compare(o, d.want)
+				t.Log(v)
+			})
+		}
+	}
+}
+
+// die starts a worker and returns when it died where it should.
+func (r *crashRun) die(d death) {
+	r.Helper()
+	w := startWorker(r, r.site, func(s *harness.Settings) { s.DieAt, s.DiePass = d.edge, d.pass })
+	select {
+	case <-w.Done():
+	case <-time.After(40 * time.Second):
+		r.Fatalf("the worker never came by %s for the %d. time", d.edge, max(d.pass, 1))
+	}
+	if !w.Killed() {
+		r.Fatalf("the worker ended by itself before it came by %s", d.edge)
+	}
+}
+
+// compare holds the order's one result against what the table says.
+func (r *crashRun) compare(o *harness.Order, want end) {
+	r.Helper()
+	client, err := r.site.Client()
+	if err != nil {
+		r.Fatal(err)
+	}
+	res, err := client.Lookup(r.ctx, o.ID())
+	if err != nil {
+		r.Fatal(err)
+	}
+	got := end{outcome: res.Outcome, submissions: res.Submissions, duplicate: res.PossibleDuplicate}
+	there, _ := r.gw.Enrollment(o.KeyHash)
+	got.enrollments = there.Count
+	switch o.Request.Kind() {
+	case entrustbus.KindRevoke:
+		// A revocation may be repeated: its submissions are those that were answered.
+		got.submissions = 0
+		serial, _ := new(big.Int).SetString(res.Serial, 16)
+		for _, rev := range r.gw.Revocations() {
+			if strings.EqualFold(rev.Serial, serial.Text(16)) && rev.Asked > 2 {
+				r.Errorf("the gateway was asked %d times for one revocation, want at most 2", rev.Asked)
+			}
+		}
+	case entrustbus.KindTrack:
+		got.submissions = 0
+	}
+	if got != want {
+		r.Errorf("got %+v, want %+v; the error is %v", got, want, res.Error)
+	}
+}

@@ -1,0 +1,9 @@
+// Package integration runs whole workers against real NATS servers and the gateway
+// simulator: deaths at every edge of the crash table, clusters that lose servers,
+// chaos by seed, hostile messages, and a model of an order's life.
+//
+//	go test ./integration                       what needs no processes of its own
+//	go test -tags integration ./integration     deaths and clusters too; some 4 minutes
+//	go run ./integration/chaos --seed 7 --for 2m
+//	go run ./integration/parkrun --seeds 20
+package integration

@@ -1,0 +1,135 @@
+package harness
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// MaxWaitLimit is the longest deadline that a request may name at every site.
+const MaxWaitLimit = 24 * time.Hour
+
+// Settings is how a worker process is configured. The zero value is a worker for
+// quick tests: it gives up on an enrollment after 2 s and polls every second.
+type Settings struct {
+	Dialect     string // "certctl", "cagw" or "auto"; default "auto"
+	OnLostReply string // "hold" or "resubmit"; default "hold"
+	// ApprovalNever says that the gateway issues at once or not at all.
+	ApprovalNever bool
+
+	EnrollTimeout time.Duration // default 2 s
+	Timeout       time.Duration // of every other call; default 2 s
+	EventDelay    time.Duration // default 200 ms
+	ThrottleFloor time.Duration // default 500 ms
+
+	PollFirst, PollMax time.Duration // default 300 ms and 1.2 s
+	PollJitter         float64       // default 0.2; negative: none
+	MaxWait            time.Duration // in whole seconds; default 60 s
+	Drain              time.Duration // default 5 s
+	Concurrency        int           // of the lanes issue and poll; default 32
+
+	// DieAt kills a worker that was built with failpoints at an edge of the crash
+	// table, when it comes by for the DiePass-th time (default the first).
+	DieAt   string
+	DiePass int
+}
+
+// environ is the worker's environment.
+func (s Settings) environ(l streams.Layout, natsURL, gatewayURL string, gw Pair) []string {
+	or := func(d, def time.Duration) string {
+		if d == 0 {
+			d = def
+		}
+		return d.String()
+	}
+	word := func(w, def string) string {
+		if w == "" {
+			return def
+		}
+		return w
+	}
+	number := func(n, def int) string {
+		if n == 0 {
+			n = def
+		}
+		return strconv.Itoa(n)
+	}
+	approval := "unknown"
+	if s.ApprovalNever {
+		approval = "never"
+	}
+	jitter := s.PollJitter
+	switch {
+	case jitter == 0:
+		jitter = 0.2
+	case jitter < 0:
+		jitter = 0
+	}
+	wait := s.MaxWait
+	if wait == 0 {
+		wait = time.Minute
+	}
+	pollMax := s.PollMax
+	if pollMax == 0 {
+		pollMax = 1200 * time.Millisecond
+	}
+	env := map[string]string{
+		"NATS_URL":                               natsURL,
+		"NATS_TIMEOUT":                           "3s",
+		"CERTCTL_ENTRUST_API_URL":                gatewayURL,
+		"CERTCTL_ENTRUST_CA_ID":                  gw.CAID,
+		"CERTCTL_ENTRUST_PROFILE_ID":             gw.ProfileID,
+		"CERTCTL_ENTRUST_CLIENT_CERT_PATH":       gw.CertFile,
+		"CERTCTL_ENTRUST_CLIENT_KEY_PATH":        gw.KeyFile,
+		"CERTCTL_ENTRUST_POLL_MAX_WAIT_SECONDS":  strconv.Itoa(int(wait / time.Second)),
+		"ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH":  gw.CAFile,
+		"ENTRUST_WORKER_GATEWAY_DIALECT":         word(s.Dialect, "auto"),
+		"ENTRUST_WORKER_GATEWAY_ENROLL_TIMEOUT":  or(s.EnrollTimeout, 2*time.Second),
+		"ENTRUST_WORKER_GATEWAY_TIMEOUT":         or(s.Timeout, 2*time.Second),
+		"ENTRUST_WORKER_GATEWAY_CONNECT_TIMEOUT": "1s",
+		"ENTRUST_WORKER_GATEWAY_EVENT_DELAY":     or(s.EventDelay, 200*time.Millisecond),
+		"ENTRUST_WORKER_GATEWAY_THROTTLE_FLOOR":  or(s.ThrottleFloor, 500*time.Millisecond),
+		"ENTRUST_WORKER_GATEWAY_APPROVAL":        approval,
+		// What a gateway that never forgets an order says of one is true at once.
+		"ENTRUST_WORKER_GATEWAY_NOT_FOUND_GRACE": "1s",
+		"ENTRUST_WORKER_ON_LOST_REPLY":           word(s.OnLostReply, "hold"),
+		"ENTRUST_WORKER_POLL_FIRST":              or(s.PollFirst, 300*time.Millisecond),
+		"ENTRUST_WORKER_POLL_MAX":                pollMax.String(),
+		"ENTRUST_WORKER_POLL_FACTOR":             "2",
+		"ENTRUST_WORKER_POLL_JITTER":             fmt.Sprint(jitter),
+		"ENTRUST_WORKER_POLL_RETRY_AFTER_MAX":    pollMax.String(),
+		"ENTRUST_WORKER_POLL_MAX_WAIT_LIMIT":     MaxWaitLimit.String(),
+		"ENTRUST_WORKER_DRAIN":                   or(s.Drain, 5*time.Second),
+		"ENTRUST_WORKER_WATCHDOG_EVERY":          "10s",
+		"ENTRUST_WORKER_ISSUE_CONCURRENCY":       number(s.Concurrency, 32),
+		"ENTRUST_WORKER_POLL_CONCURRENCY":        number(s.Concurrency, 32),
+		"ENTRUST_WORKER_ACK_WAIT":                l.AckWait.String(),
+		"ENTRUST_WORKER_REPLICAS":                strconv.Itoa(l.Replicas),
+		"ENTRUST_WORKER_STREAMS_PREFIX":          l.Prefix,
+		"ENTRUST_WORKER_STREAMS_REQUESTS":        l.Requests,
+		"ENTRUST_WORKER_STREAMS_PARKED":          l.Parked,
+		"ENTRUST_WORKER_STREAMS_RESULTS":         l.Results,
+		"ENTRUST_WORKER_STREAMS_DEAD":            l.Dead,
+		"ENTRUST_WORKER_STREAMS_ORDERS":          l.Orders,
+		"ENTRUST_WORKER_STREAMS_CONTROL":         l.Control,
+		"ENTRUST_WORKER_HTTP_ADDR":               "127.0.0.1:0",
+		"ENTRUST_WORKER_LOG_LEVEL":               "debug",
+		"ENTRUST_WORKER_LOG_FORMAT":              "text",
+	}
+	if s.DieAt != "" {
+		env["FAILPOINT_DIE_AT"], env["FAILPOINT_DIE_PASS"] = s.DieAt, number(s.DiePass, 1)
+	}
+	list := make([]string, 0, len(env))
+	for name, value := range env {
+		list = append(list, name+"="+value)
+	}
+	return list
+}
+
+// Pair is what a worker needs to know of its gateway besides the URL.
+type Pair struct {
+	CAID, ProfileID           string
+	CertFile, KeyFile, CAFile string
+}

@@ -1,0 +1,118 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/integration/harness"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/natstest"
+)
+
+// The worker's binaries, built once: the one that is shipped, and one that dies
+// where it is told to.
+var workerBinary, mortalBinary string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// These tests wait for leases and deadlines far more than they compute.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("24")
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "integration-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	if workerBinary, err = harness.Build(ctx, dir, false); err == nil {
+		mortalBinary, err = harness.Build(ctx, dir, true)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// startGateway runs a simulator until the test ends.
+func startGateway(t testing.TB, cfg gatewaytest.Config) *gatewaytest.Server {
+	t.Helper()
+	gw, err := gatewaytest.Start(cfg)
+	if err != nil {
+		t.Fatalf("starting the gateway: %v", err)
+	}
+	t.Cleanup(func() { gw.Close() })
+	return gw
+}
+
+// openSite makes a site that is closed when the test ends. A test that fails shows
+// the last lines of its workers.
+func openSite(t testing.TB, server *natstest.Server, cfg harness.Config) *harness.Site {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if cfg.NATS == nil {
+		cfg.NATS = server.Conn(t)
+	}
+	cfg.Dir = t.TempDir()
+	site, err := harness.Open(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		site.Close()
+		if !t.Failed() {
+			return
+		}
+		for _, w := range site.Workers() {
+			log, _ := os.ReadFile(w.Log)
+			t.Logf("%s:\n%s", filepath.Base(w.Log), log[max(0, len(log)-8<<10):])
+		}
+	})
+	return site
+}
+
+// startWorker starts a worker of the site.
+func startWorker(t testing.TB, site *harness.Site, change func(*harness.Settings)) *harness.Worker {
+	t.Helper()
+	w, err := site.StartWorker(change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// submit publishes orders.
+func submit(ctx context.Context, t testing.TB, site *harness.Site, orders ...*harness.Order) {
+	t.Helper()
+	if err := site.Submit(ctx, orders...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// judge waits for the site to come to rest and reports every broken promise.
+func judge(ctx context.Context, t testing.TB, site *harness.Site, orders []*harness.Order) *harness.Verdict {
+	t.Helper()
+	v, err := site.Judge(ctx, orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range v.Findings {
+		t.Error(f)
+	}
+	return v
+}
