@@ -320,8 +320,18 @@ func TestWaitOutlivesTheServer(t *testing.T) {
 	if err := b.server.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "a connection", func() bool { return b.js.Conn().IsConnected() })
-	b.finish(t, "a", 0, entrustbus.EncodingMsgpack)
+	body, err := entrustbus.EncodeResult(entrustbus.EncodingMsgpack, &entrustbus.Result{
+		ID: "a", Producer: "shop", Kind: entrustbus.KindIssue, Outcome: entrustbus.OutcomeIssued,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the restarted server takes a result", func() bool {
+		ctx, end := context.WithTimeout(t.Context(), time.Second)
+		defer end()
+		_, err := b.js.Publish(ctx, entrustbus.Subjects{}.Result("shop", "a"), body)
+		return err == nil
+	})
 	if a := <-waiting; a.err != nil || a.result.ID != "a" {
 		t.Errorf("got %+v, %v", a.result, a.err)
 	}
