@@ -11,8 +11,8 @@ import (
 // One cache serves all callers, as the transport of a client.
 func Example() {
 	cache, err := mtlscache.New(mtlscache.Config{
-		CertFile:        "/etc/entrust-worker/client.pem",
-		KeyFile:         "/etc/entrust-worker/client.key",
+		CertFile:        "certs/client.pem",
+		KeyFile:         "certs/client.key",
 		MaxConnsPerHost: 64, // as many as calls are made at a time
 	})
 	if broken, ok := errors.AsType[*mtlscache.KeyPairError](err); ok {
@@ -21,5 +21,5 @@ func Example() {
 	}
 	client := &http.Client{Transport: cache}
 	defer client.CloseIdleConnections()
-	// Output: reading credentials "/etc/entrust-worker/client.pem": stat: no such file or directory
+	// Output: reading credentials "certs/client.pem": stat: no such file or directory
 }

@@ -1,6 +1,7 @@
 package mtlscache
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -118,32 +119,43 @@ func (f *files) hold(m *marks) (hs [maxFiles]held) {
 	return hs
 }
 
-// read returns what the files hold and the marks they had while it was read.
-// An error that a rotation in progress can cause says so.
+// read returns what the files hold and the marks they had while it was read, or
+// no marks if they kept changing. An error that a rotation in progress can
+// cause says so.
 func (f *files) read() (*material, marks, error) {
-	before, err := f.marks()
+	content, tried, err := settled(f.marks, f.contents)
 	if err != nil {
-		return nil, before, err
+		return nil, tried, err
 	}
-	// Marks that are the same before and after prove that all content belongs
-	// together, even where a symbolic link was switched between two of them.
+	if content == nil {
+		return nil, tried, unfinished(f.watched[0].path, "changes while it is read")
+	}
+	m, err := f.parse(content)
+	return m, tried, err
+}
+
+// settled reads until the marks before and after are the same, a few times at
+// most. That proves that all content belongs together, even where a symbolic
+// link was switched between two files. If it never was so, it returns nothing,
+// not even the last marks: those may be of a pair that is complete and unread.
+func settled(look func() (marks, error), read func() ([][]byte, error)) ([][]byte, marks, error) {
+	before, err := look()
+	if err != nil {
+		return nil, marks{}, err
+	}
 	const tries = 3
 	for range tries {
-		content, readErr := f.contents()
-		after, err := f.marks()
+		content, readErr := read()
+		after, err := look()
 		if err != nil {
-			return nil, before, err
+			return nil, marks{}, err
 		}
 		if before.equal(&after) {
-			if readErr != nil {
-				return nil, before, readErr
-			}
-			m, err := f.parse(content)
-			return m, before, err
+			return content, before, readErr
 		}
 		before = after
 	}
-	return nil, before, unfinished(f.watched[0].path, "changes while it is read")
+	return nil, marks{}, nil
 }
 
 // contents reads every file.
@@ -174,9 +186,14 @@ func (f *files) young(m *marks, now time.Time) bool {
 // servers).
 const stampTick = 2 * time.Second
 
-// readFile reads a file that is no larger than maxFile.
+var errIrregular = errors.New("is not a regular file")
+
+// readFile reads a regular file that is no larger than maxFile.
 func readFile(path string) ([]byte, error) {
 	content, err := func() ([]byte, error) {
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			return nil, cmp.Or(err, errIrregular) // to open a pipe could take for ever
+		}
 		file, err := os.Open(path)
 		if err != nil {
 			return nil, err
@@ -185,6 +202,8 @@ func readFile(path string) ([]byte, error) {
 		return io.ReadAll(io.LimitReader(file, maxFile+1))
 	}()
 	switch pathErr, ok := errors.AsType[*fs.PathError](err); {
+	case errors.Is(err, errIrregular):
+		return nil, unfinished(path, err.Error())
 	case ok: // incomplete: perhaps written by root and not yet given to us
 		return nil, &KeyPairError{Path: path, Problem: pathErr.Op, Err: pathErr.Err, incomplete: true}
 	case err != nil:

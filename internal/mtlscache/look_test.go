@@ -58,11 +58,11 @@ func TestHalfRotation(t *testing.T) {
 		{"a whole certificate and half of its issuer's", func(t *testing.T, r *rig, _ pair) {
 			r.write(t, r.cert, append(r.first.certPEM, r.ca.certPEM[:200]...))
 		}, "ends inside a PEM block"},
-		{"not readable", func(t *testing.T, r *rig, _ pair) {
-			if err := errors.Join(os.Remove(r.key), os.Mkdir(r.key, 0o700)); err != nil { // permissions do not bind root
+		{"not a file", func(t *testing.T, r *rig, _ pair) {
+			if err := errors.Join(os.Remove(r.key), os.Mkdir(r.key, 0o700)); err != nil {
 				t.Fatal(err)
 			}
-		}, "is a directory"},
+		}, "is not a regular file"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

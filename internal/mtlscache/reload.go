@@ -112,8 +112,8 @@ func (c *Cache) reload(now time.Time) error {
 		c.replace(next)
 		return nil
 	}
+	c.reloads.Add(1) // first: who is served by the new pair finds it counted
 	c.replace(c.newState(newGeneration(c.cfg, m), &marks, now))
-	c.reloads.Add(1)
 	c.cfg.Log.Info("client credentials reloaded", "path", c.files.watched[0].path, "not_after", m.notAfter())
 	old.retire()
 	return nil
