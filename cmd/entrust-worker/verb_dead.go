@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,8 @@ type letterFlags struct {
 	flags *pflag.FlagSet
 }
 
-func (f *letterFlags) add(flags *pflag.FlagSet) {
+func (f *letterFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	f.flags = flags
 	flags.StringSliceVar(&f.reasons, "reason", nil, "only letters of this `reason`; may be repeated")
 	flags.StringVar(&f.producer, "producer", "", "only letters of this `producer`")
@@ -53,6 +55,8 @@ func (f *letterFlags) add(flags *pflag.FlagSet) {
 	flags.Var(&f.olderThan, "older-than", "only requests that died longer ago than this")
 	flags.Var(&f.newerThan, "newer-than", "only requests that died since then")
 	flags.IntVar(&f.limit, "limit", 0, "at most this `number` of letters; 0 is all")
+	completeWith(cmd, "reason", reasons()...)
+	completeWith(cmd, "kind", kinds()...)
 }
 
 // addAll declares the flag without which a verb that changes something needs a choice.
@@ -66,7 +70,7 @@ func (f *letterFlags) filter(args []string) (deadletter.Filter, error) {
 	filter := deadletter.Filter{Producer: f.producer, Kind: entrustbus.Kind(f.kind), ID: f.id}
 	for _, r := range f.reasons {
 		if !slices.Contains(deadletter.Reasons(), deadletter.Reason(r)) {
-			return filter, withHint(usagef("--reason %q is none", r), "reasons are %s", joinReasons())
+			return filter, withHint(usagef("--reason %q is none", r), "reasons are %s", strings.Join(reasons(), ", "))
 		}
 		filter.Reasons = append(filter.Reasons, deadletter.Reason(r))
 	}
@@ -112,15 +116,12 @@ func (f *letterFlags) chosen(args []string) error {
 	return nil
 }
 
-func joinReasons() string {
-	text := ""
+func reasons() []string {
+	words := make([]string, len(deadletter.Reasons()))
 	for i, r := range deadletter.Reasons() {
-		if i > 0 {
-			text += ", "
-		}
-		text += string(r)
+		words[i] = string(r)
 	}
-	return text
+	return words
 }
 
 // choice is the letters that somebody decided about, by number: those that die

@@ -41,7 +41,7 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 			})
 		},
 	}
-	f.add(cmd.Flags())
+	f.add(cmd)
 	cmd.Flags().BoolVar(&newest, "newest", false, "with --limit, the newest letters rather than the oldest")
 	cmd.Flags().BoolVar(&summary, "summary", false, "count letters by reason, with the age of the oldest")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
@@ -61,6 +61,7 @@ func anyChanged(cmd *cobra.Command, names ...string) bool {
 // error is returned after the rest was printed.
 func (a *app) listLetters(ctx context.Context, d *desk, filter deadletter.Filter, limit int, newest, asJSON bool) error {
 	out := newListing(a.out, asJSON, isTerminal(a.out), "SEQ", "DIED", "REASON", "ORDER", "KIND", "REPLAY", "DEATHS", "ERROR")
+	out.none = "no dead letters"
 	now := time.Now()
 	show := func(l *deadletter.Letter) error {
 		v := newLetter(l)

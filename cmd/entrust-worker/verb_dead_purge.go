@@ -53,7 +53,7 @@ results and the ledger are left alone.`,
 			})
 		},
 	}
-	f.add(cmd.Flags())
+	f.add(cmd)
 	f.addAll(cmd.Flags())
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "list the letters, and delete none")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")

@@ -53,7 +53,7 @@ The exit code is 1 when a letter was refused. --dry-run shows what would be done
 			})
 		},
 	}
-	f.add(cmd.Flags())
+	f.add(cmd)
 	f.addAll(cmd.Flags())
 	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "show what would be done, and do nothing")
 	cmd.Flags().BoolVar(&r.yes, "yes", false, "do not ask, even where a replay may create a second order")

@@ -81,6 +81,22 @@ func (f *orderFilter) addTimes(flags *pflag.FlagSet) {
 	flags.Var(&f.deadlineWithin, "deadline-within", "only parked orders whose deadline is within this time")
 }
 
+// complete tells shells what the flags take.
+func (f *orderFilter) complete(cmd *cobra.Command) {
+	completeWith(cmd, "state", string(ledger.Open), string(ledger.Parked), string(ledger.Closed))
+	completeWith(cmd, "kind", kinds()...)
+	completeWith(cmd, "outcome", "issued", "revoked", "rejected", "failed", "expired", "unconfirmed", "cancelled")
+}
+
+// completeWith tells shells the words that a flag takes.
+func completeWith(cmd *cobra.Command, flag string, words ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic("entrust-worker: " + err.Error()) // no such flag
+	}
+}
+
+func kinds() []string { return []string{"issue", "revoke", "track", "cancel"} }
+
 // check refuses values that choose nothing.
 func (f *orderFilter) check() error {
 	f.now = time.Now()

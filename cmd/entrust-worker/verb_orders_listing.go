@@ -21,6 +21,7 @@ type listing struct {
 	json    bool
 	pretty  bool
 	columns []string
+	none    string // told to people when there was nothing to list
 	rows    []table.Row
 	begun   bool
 }
@@ -54,7 +55,7 @@ func (l *listing) add(v any, cells ...string) error {
 	for i, c := range cells {
 		row[i] = shorten(plain(c), 60)
 	}
-	l.rows = append(l.rows, row)
+	l.rows, l.begun = append(l.rows, row), true
 	if len(l.rows) == tablePage {
 		return l.end()
 	}
@@ -63,6 +64,10 @@ func (l *listing) add(v any, cells ...string) error {
 
 // end prints what is held back.
 func (l *listing) end() error {
+	if l.pretty && !l.begun && l.none != "" {
+		_, err := fmt.Fprintln(l.w, l.none)
+		return err
+	}
 	if len(l.rows) == 0 {
 		return nil
 	}

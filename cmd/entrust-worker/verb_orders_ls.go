@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -46,6 +47,7 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 				limit = terminalLimit
 			}
 			out := newListing(a.out, asJSON, isTerminal(a.out), "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "AGE", "NEXT POLL", "POLLS", "DEADLINE", "TRACKING ID")
+			out.none = "no orders"
 			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
 				more, err := listOrders(ctx, d, &filter, sort, limit, out)
 				if err == nil && more && isTerminal(a.out) {
@@ -59,6 +61,8 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 	filter.addTimes(cmd.Flags())
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most this `number` of orders; 0 is all")
 	cmd.Flags().StringVar(&sort, "sort", "", "order by `age`, poll or deadline, first those that come first")
+	completeWith(cmd, "sort", slices.Sorted(maps.Keys(orderings))...)
+	filter.complete(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }

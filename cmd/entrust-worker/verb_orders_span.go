@@ -15,7 +15,7 @@ func (s *spanFlag) Set(text string) error {
 	for unit, length := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
 		if digits, ok := strings.CutSuffix(text, unit); ok {
 			n, err := strconv.ParseFloat(digits, 64)
-			if err != nil || n < 0 || n > 36500 {
+			if err != nil || !(n >= 0 && n <= 36500) { // nor NaN
 				return fmt.Errorf("must be a duration such as 90s, 12h or 7d")
 			}
 			*s = spanFlag(n * float64(length))

@@ -34,6 +34,7 @@ flags choose, until interrupted. What named orders are at the beginning is print
 		},
 	}
 	filter.add(cmd.Flags())
+	filter.complete(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }

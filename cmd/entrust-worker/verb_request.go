@@ -33,7 +33,8 @@ type requestFlags struct {
 	sending
 }
 
-func (f *requestFlags) add(flags *pflag.FlagSet) {
+func (f *requestFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.StringVar(&f.producer, "producer", "cli", "`name` to send the request as")
 	flags.StringVar(&f.id, "id", "", "`id` of the request; the same again is no second order. Default a new one")
 	flags.StringVar(&f.encoding, "encoding", "msgpack", "`msgpack` or json, on the bus")
@@ -41,6 +42,7 @@ func (f *requestFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.wait, "wait", false, "wait for the result")
 	flags.Var(&f.giveUp, "give-up-after", "with --wait, wait no longer than this; the order goes on")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object per line: the results with --wait, else what was published")
+	completeWith(cmd, "encoding", "msgpack", "json")
 }
 
 // addOut declares the flag for certificates.

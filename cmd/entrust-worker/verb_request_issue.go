@@ -62,7 +62,7 @@ A file may hold several in PEM. Quote a glob to have it read here rather than by
 		},
 	}
 	flags := cmd.Flags()
-	f.add(flags)
+	f.add(cmd)
 	f.addOut(flags)
 	flags.StringVar(&template.ProfileID, "profile", "", "enrollment `profile`; default the worker's")
 	flags.StringVar(&template.CAID, "ca", "", "`id` of the certificate authority; default the worker's")

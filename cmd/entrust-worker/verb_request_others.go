@@ -45,7 +45,7 @@ func requestRevokeCommand(a *app) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	f.add(flags)
+	f.add(cmd)
 	flags.StringVar(&r.Serial, "serial", "", "serial `number` in hexadecimal; colons and 0x are accepted")
 	flags.StringVar(&r.SerialDecimal, "serial-decimal", "", "serial `number` in decimal")
 	flags.StringVar(&cert, "cert", "", "`file` with the certificate, or - for standard input")
@@ -91,7 +91,7 @@ somebody else submitted. With the certificate request in FILE the certificate is
 		},
 	}
 	flags := cmd.Flags()
-	f.add(flags)
+	f.add(cmd)
 	f.addOut(flags)
 	flags.StringVar(&r.CAID, "ca", "", "`id` of the certificate authority; default the worker's")
 	flags.Var(&maxWait, "max-wait", "how long to wait for approval, such as 24h; default the worker's")
@@ -121,7 +121,7 @@ func requestCancelCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	f.add(cmd.Flags())
+	f.add(cmd)
 	return cmd
 }
 

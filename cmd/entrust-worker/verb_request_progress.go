@@ -21,11 +21,15 @@ func newProgress(w io.Writer, total int, what string) *progress {
 		progressbar.OptionSetWidth(30),
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetRenderBlankState(true),
 	)}
 }
 
 // add counts n more. A terminal that cannot be written to is no reason to stop.
 func (p *progress) add(n int) { _ = p.bar.Add(n) }
+
+// still shows that time passes.
+func (p *progress) still() { _ = p.bar.RenderBlank() }
 
 // end takes the display away.
 func (p *progress) end() { _ = p.bar.Finish() }

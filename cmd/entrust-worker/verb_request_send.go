@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"sync"
@@ -190,7 +191,9 @@ func (s *sender) await(ctx context.Context) error {
 
 	out := newListing(s.app.out, s.how.json, isTerminal(s.app.out), "ORDER", "KIND", "OUTCOME", "SERIAL", "NOT AFTER", "ERROR", "SOURCE")
 	missing, wrong := len(s.parcels), 0
-	for p := range done {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for p := range ticking(done, second.C, bar.still) {
 		missing--
 		if !p.succeeded() {
 			wrong++
@@ -216,6 +219,22 @@ func (s *sender) await(ctx context.Context) error {
 		return codeError(exitFailure) // each was told
 	}
 	return nil
+}
+
+// ticking yields what comes until the channel is closed, and does tick in between.
+func ticking[T any](come <-chan T, ticks <-chan time.Time, tick func()) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for {
+			select {
+			case v, ok := <-come:
+				if !ok || !yield(v) {
+					return
+				}
+			case <-ticks:
+				tick()
+			}
+		}
+	}
 }
 
 // whereTo names what shows how the requests go on.
