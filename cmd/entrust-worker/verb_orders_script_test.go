@@ -36,7 +36,9 @@ import (
 //	bus                     starts a server with all streams and sets NATS_URL to it
 //	gateway [pending]       starts a simulator that issues at once, or waits for approval
 //	approve                 approves all that waits
-//	refuse CN               has it refuse orders whose common name begins so
+//	refuse CN               has it refuse orders whose common name begins so; none: no more
+//	enrollments N           expects that it made so many orders
+//	publish SUBJECT BODY    publishes anything as a request
 //	csr FILE CN             writes a certificate request
 //	to-der FROM TO          writes PEM as DER
 //	certificate FILE NAME   expects the name in it, and sets SERIAL to its number
@@ -60,7 +62,7 @@ func TestOperatorScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"bus": stageBus, "gateway": stageGateway, "approve": approve, "refuse": refuse, "csr": writeCSR, "to-der": toDER, "certificate": certificate,
+			"bus": stageBus, "gateway": stageGateway, "approve": approve, "refuse": refuse, "enrollments": enrollments, "publish": publish, "csr": writeCSR, "to-der": toDER, "certificate": certificate,
 			"record": writeRecord, "slot": writeSlot, "letter": writeLetter, "odd-letter": oddLetter,
 			"requests": countRequests, "last-request": lastRequest, "eventually": eventually, "exits": exits,
 		},
@@ -119,9 +121,28 @@ func approve(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 func refuse(ts *testscript.TestScript, _ bool, args []string) {
+	if args[0] == "none" {
+		ts.Check(stageOf(ts).gateway.SetFaults())
+		return
+	}
 	ts.Check(stageOf(ts).gateway.SetFaults(gatewaytest.Fault{
 		Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 422, Code: "cagw-4018", Message: "not allowed", CNPrefix: args[0],
 	}))
+}
+
+func enrollments(ts *testscript.TestScript, _ bool, args []string) {
+	n := 0
+	for range stageOf(ts).gateway.AllEnrollments() {
+		n++
+	}
+	if fmt.Sprint(n) != args[0] {
+		ts.Fatalf("the gateway made %d orders, want %s", n, args[0])
+	}
+}
+
+func publish(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := stageOf(ts).js.Publish(context.Background(), args[0], []byte(args[1]))
+	ts.Check(err)
 }
 
 func writeCSR(ts *testscript.TestScript, _ bool, args []string) {
