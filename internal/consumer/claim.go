@@ -149,7 +149,7 @@ func (w *Worker) firstRecord(o *order, posting bool) *ledger.Record {
 	now := time.Now().UTC()
 	r := &ledger.Record{
 		State: ledger.Open, Kind: o.kind, Digest: o.digest, Replay: o.replay, RequestedAt: o.requestedAt,
-		Worker: w.id, Lease: now.Add(w.cfg.EnrollTimeout + leaseMargin), Posting: posting,
+		Worker: w.id, Lease: now.Add(w.cfg.lease()), Posting: posting,
 	}
 	if posting {
 		r.SubmittedAt, r.Submissions = now, 1

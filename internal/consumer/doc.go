@@ -27,8 +27,8 @@
 //	                   │                                     └▶ not found, or cannot look
 //	                   └──────────── resubmit ◀──────────────────┴──▶ hold ─▶ finish unconfirmed
 //
-// finish is: dead letter (where there is one) ─▶ result ─▶ ledger closed ─▶ slot
-// removed ─▶ ack. The states of a record are open (with Posting set while a call
+// finish is: dead letter (where there is one; the answer is kept in the ledger
+// before it) ─▶ result ─▶ ledger closed ─▶ slot removed ─▶ ack. The states of a record are open (with Posting set while a call
 // that creates something may be under way), parked and closed. A replay opens a
 // closed record again under the next generation; one whose order the gateway
 // already has (expired, unconfirmed or cancelled with a tracking id) goes to
@@ -52,7 +52,7 @@
 //	GET answered                    parked                   asks again
 //	slot armed again, due not       parked                   asks again; the two wake-ups meet in one slot
 //	acked
-//	dead letter published           open or parked           repeats the end; the letter's id makes it one
+//	dead letter published           open, Answer; or parked  repeats the end; the letter's id makes it one
 //	result published                open or parked, result   closes, acks
 //	closed                          closed                   acks (a due: stale, acks)
 //	slot removed                    closed                   acks

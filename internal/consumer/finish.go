@@ -16,13 +16,17 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// finish ends an order: the dead letter where there is one, then the result,
-// then the ledger, then the slot. A death in between repeats the steps before
+// finish ends an order: the dead letter where there is one (and before it the
+// answer, where nothing else would remember it), then the result, then the
+// ledger, then the slot. A death in between repeats the steps before
 // it, and each of them knows itself again: the letter by its message id, the
 // result by compare-and-set on its subject, the record by its state.
 func (w *Worker) finish(ctx context.Context, o *order, r *entrustbus.Result, reason deadletter.Reason, why string) error {
 	waited := o.rec != nil && o.rec.State == ledger.Parked
 	if reason != "" {
+		if err := w.keep(ctx, o, r); err != nil {
+			return w.keepAnswer(ctx, o, r, err)
+		}
 		letter := o.letter(reason, why)
 		id := entrustbus.ResultMsgID(o.key.Producer, o.key.ID, o.replay) + "." + string(reason)
 		if err := w.persist(ctx, "publishing a dead letter", func(ctx context.Context) error {
@@ -173,6 +177,24 @@ func (w *Worker) published(ctx context.Context, o *order) (bool, error) {
 	}
 	reason, why := reasonOf(kept)
 	return true, w.finish(ctx, o, kept, reason, why)
+}
+
+// keep writes the end of an order into the ledger before its dead letter is
+// published, where a death between letter and result would make an order of
+// unknown fate of it, with a second letter that says so.
+func (w *Worker) keep(ctx context.Context, o *order, r *entrustbus.Result) error {
+	if o.rec == nil || o.rec.State != ledger.Open || !o.rec.Posting || len(o.rec.Answer) > 0 {
+		return nil
+	}
+	var err error
+	if o.rec.Answer, err = entrustbus.EncodeResult(entrustbus.EncodingMsgpack, r); err != nil {
+		return fmt.Errorf("encoding the result of %s: %w", o.key, err)
+	}
+	if err := w.update(ctx, o, "keeping the end of an order"); err != nil {
+		return err
+	}
+	edge("kept")
+	return nil
 }
 
 // keepAnswer writes a result into the ledger that a stop kept from being

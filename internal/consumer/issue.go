@@ -56,7 +56,7 @@ func (w *Worker) submit(ctx context.Context, o *order, e gateway.Enrollment) err
 	for refusals := 0; ; {
 		// A slow write may have used up the lease that covers the call.
 		if time.Until(o.rec.Lease) < w.cfg.EnrollTimeout {
-			o.rec.Lease = time.Now().UTC().Add(w.cfg.EnrollTimeout + leaseMargin)
+			o.rec.Lease = time.Now().UTC().Add(w.cfg.lease())
 			if err := w.update(ctx, o, "renewing a lease"); err != nil {
 				return err
 			}

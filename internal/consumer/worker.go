@@ -87,8 +87,11 @@ type Config struct {
 // whatever OnLostReply says.
 const maxSubmissions = 3
 
-// leaseMargin is how much longer a lease lasts than the call that it covers.
-const leaseMargin = 15 * time.Second
+// lease is how long an order is held for one call: longer than the call may
+// take, by an eighth and at least a second, for the writes around it.
+func (c *Config) lease() time.Duration {
+	return c.EnrollTimeout + max(c.EnrollTimeout/8, time.Second)
+}
 
 func (c *Config) setDefaults() error {
 	c.Issue = cmp.Or(c.Issue, 64)
