@@ -37,7 +37,7 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 			if err := filter.check(); err != nil {
 				return err
 			}
-			if _, ok := orderings[sort]; sort != "" && !ok {
+			if _, ok := orderings()[sort]; sort != "" && !ok {
 				return usagef("--sort must be age, poll or deadline, is %q", sort)
 			}
 			if limit < 0 {
@@ -61,17 +61,19 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 	filter.addTimes(cmd.Flags())
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most this `number` of orders; 0 is all")
 	cmd.Flags().StringVar(&sort, "sort", "", "order by `age`, poll or deadline, first those that come first")
-	completeWith(cmd, "sort", slices.Sorted(maps.Keys(orderings))...)
+	completeWith(cmd, "sort", slices.Sorted(maps.Keys(orderings()))...)
 	filter.complete(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }
 
 // orderings compare by what people sort by. Orders without the instant come last.
-var orderings = map[string]func(a, b *order) int{
-	"age":      func(a, b *order) int { return byTime(a.RequestedAt, b.RequestedAt) },
-	"poll":     func(a, b *order) int { return byTime(a.NextPoll, b.NextPoll) },
-	"deadline": func(a, b *order) int { return byTime(a.Deadline, b.Deadline) },
+func orderings() map[string]func(a, b *order) int {
+	return map[string]func(a, b *order) int{
+		"age":      func(a, b *order) int { return byTime(a.RequestedAt, b.RequestedAt) },
+		"poll":     func(a, b *order) int { return byTime(a.NextPoll, b.NextPoll) },
+		"deadline": func(a, b *order) int { return byTime(a.Deadline, b.Deadline) },
+	}
 }
 
 func byTime(a, b time.Time) int {
@@ -121,7 +123,7 @@ func listOrders(ctx context.Context, d *desk, f *orderFilter, sort string, limit
 
 // firstOrders sorts orders and returns the first of them, all for a limit of 0.
 func firstOrders(orders []*order, by string, limit int) []*order {
-	slices.SortStableFunc(orders, orderings[by])
+	slices.SortStableFunc(orders, orderings()[by])
 	if limit == 0 || len(orders) <= limit {
 		return orders
 	}
