@@ -22,11 +22,12 @@ import (
 const readyWithin = 2 * time.Second
 
 // serve answers about the worker over HTTP until the function it returns is called.
+// ready returns why the worker is not, or nil.
 //
 // /healthz is the process alone. /readyz is NATS, the streams and the key pair, never
 // the gateway: an outage of it would otherwise take every worker out of service, which
 // helps nobody.
-func (s *settings) serve(registry *prometheus.Registry, nc *connection, cache *mtlscache.Cache, log *slog.Logger) (func(), error) {
+func (s *settings) serve(registry *prometheus.Registry, ready func(context.Context) error, cache *mtlscache.Cache, log *slog.Logger) (func(), error) {
 	if s.HTTP.Addr == "" {
 		return func() {}, nil
 	}
@@ -37,7 +38,7 @@ func (s *settings) serve(registry *prometheus.Registry, nc *connection, cache *m
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
 		defer cancel()
-		if err := s.ready(ctx, nc, cache); err != nil {
+		if err := ready(ctx); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}

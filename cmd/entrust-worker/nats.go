@@ -28,8 +28,9 @@ func (s *settings) connect(name string) (*connection, error) {
 }
 
 // connectForever opens the connection of a worker: it is made as soon as NATS can be
-// reached, and made again whenever it is lost. What happens to it is logged.
-func (s *settings) connectForever(log *slog.Logger) (*connection, error) {
+// reached, and made again whenever it is lost. What happens to it is logged. closed is
+// called when it is over for good, Close included.
+func (s *settings) connectForever(log *slog.Logger, closed func()) (*connection, error) {
 	host, _ := os.Hostname()
 	return s.dial(
 		nats.Name(strings.TrimSpace("entrust-worker "+host)),
@@ -37,6 +38,10 @@ func (s *settings) connectForever(log *slog.Logger) (*connection, error) {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(time.Second),
 		nats.ReconnectJitter(500*time.Millisecond, time.Second),
+		// Credentials are replaced on disk or at the server while we wait: a refusal is
+		// an outage like any other. nats.go would give up after the second.
+		nats.IgnoreAuthErrorAbort(),
+		nats.ClosedHandler(func(*nats.Conn) { closed() }),
 		nats.PingInterval(10*time.Second),
 		nats.ConnectHandler(func(nc *nats.Conn) {
 			log.Info("connected to NATS", "url", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())

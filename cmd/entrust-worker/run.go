@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,30 +57,47 @@ func (s *settings) work(ctx context.Context, log *slog.Logger) error {
 		return &usageError{err}
 	}
 
-	nc, err := s.connectForever(log)
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	nc, err := s.connectForever(log, func() { fail(nats.ErrConnectionClosed) })
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	if err := s.prepare(ctx, nc, log); err != nil {
-		if ctx.Err() != nil {
-			return nil // told to stop before there was anything to do
-		}
-		return err
-	}
 
+	// Health is served from here on: waiting for NATS is not being dead.
 	registry := prometheus.NewRegistry()
-	worker, err := consumer.New(s.consumerConfig(consumer.NewMetrics(registry)), nc.js, client, log)
-	if err != nil {
-		return &usageError{err}
-	}
-	stop, err := s.serve(registry, nc, cache, log)
+	var prepared atomic.Bool
+	stop, err := s.serve(registry, func(ctx context.Context) error {
+		if !prepared.Load() {
+			return errors.New("starting: NATS and the streams are not verified yet")
+		}
+		return s.ready(ctx, nc, cache)
+	}, cache, log)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	defer lookOnHangup(cache, log)()
-	return worker.Run(ctx)
+
+	if err := s.prepare(ctx, nc, log); err != nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			return nil // told to stop before there was anything to do
+		}
+		return err
+	}
+	worker, err := consumer.New(s.consumerConfig(consumer.NewMetrics(registry)), nc.js, client, log)
+	if err != nil {
+		return &usageError{err}
+	}
+	prepared.Store(true)
+	if err := worker.Run(ctx); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, nats.ErrConnectionClosed) {
+		return fmt.Errorf("working: %w", cause)
+	}
+	return nil
 }
 
 // prepare waits for NATS, provisions if told to, and returns when streams and consumers

@@ -422,3 +422,30 @@ func TestInspectSaysWhyItCannotLook(t *testing.T) {
 		t.Error("an unreachable server is told as a wrong setting")
 	}
 }
+
+func TestProvisionOnACluster(t *testing.T) {
+	t.Parallel()
+	js := natstest.StartCluster(t, 3).JetStream(t)
+	ctx := testContext(t)
+	l := DefaultLayout()
+	l.Replicas = 3
+	if _, err := Provision(ctx, js, l); err != nil {
+		t.Fatal(err)
+	}
+	found, err := Inspect(ctx, js, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		t.Errorf("on freshly provisioned streams: %v", &f)
+	}
+	for _, lane := range l.lanes() {
+		c, err := js.Consumer(ctx, lane.stream, lane.config.Durable)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info := c.CachedInfo(); info.Cluster == nil || len(info.Cluster.Replicas) != 2 {
+			t.Errorf("consumer %s is not kept on three servers: %+v", lane.config.Durable, info.Cluster)
+		}
+	}
+}
