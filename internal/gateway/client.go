@@ -213,6 +213,9 @@ func (c *Client) verdict(op Op, r reply, m meaning, problem string) (end, error)
 		out.Message = "the answer is over 4 MiB"
 	case r.err != nil:
 		out.Message = lost(r.err)
+		if r.fresh {
+			out.Message = clean("the new connection broke; was the client certificate refused? " + out.Message)
+		}
 	case r.success():
 		out.Message = problem
 	case r.status >= 300 && r.status <= 399:

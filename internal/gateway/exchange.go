@@ -12,7 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -37,8 +37,8 @@ const (
 	phaseAnswered  phase = iota + 1 // a whole answer
 	phaseNoKeyPair                  // the client's key pair cannot be read
 	phaseBadClient                  // the server refused the client's certificate in the TLS handshake
-	phaseUnsent                     // nothing of the request was written
-	phaseNoAnswer                   // something was written, and no answer came
+	phaseUnsent                     // the request was not written to its end
+	phaseNoAnswer                   // it was, and no answer came
 	phaseCut                        // the answer broke off in its body
 	phaseOversize                   // the answer's body is over the limit
 )
@@ -51,34 +51,72 @@ type reply struct {
 	body   []byte // nil unless phaseAnswered
 	err    error  // set in every phase but phaseAnswered and phaseOversize
 	wait   time.Duration
+	// fresh says that a new connection broke before the request was written to it. A
+	// server that refuses the client's certificate looks like that when its closing of
+	// the connection outruns its TLS alert.
+	fresh bool
 }
 
 func (r reply) success() bool { return r.status >= 200 && r.status <= 299 }
 
-// sentTrace learns from the transport how far a request went.
+// sentTrace learns from the transport how far a request went, in its last attempt: the
+// transport repeats a POST of itself only where the attempt before did not reach the
+// server, or the server said with GOAWAY or REFUSED_STREAM that it did not look at it.
 type sentTrace struct {
-	gotConn, reused, wrote atomic.Bool
+	mu sync.Mutex
+	// All guarded by mu.
+	gotConn bool // a connection was found
+	reused  bool // it had served before
+	http1   bool // it speaks HTTP/1.1
+	wrote   bool // some of the request was handed to it
+	ended   bool // all of it was; with HTTP/1.1 perhaps to a buffer
+	failed  bool // writing it failed
 }
 
 func (t *sentTrace) hooks() *httptrace.ClientTrace {
+	note := func(f func()) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		f()
+	}
 	return &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			t.gotConn.Store(true)
-			t.reused.Store(info.Reused)
+		GetConn: func(string) {
+			note(func() {
+				t.gotConn, t.reused, t.http1, t.wrote, t.ended, t.failed = false, false, false, false, false, false
+			})
 		},
-		// Headers are counted as written when the first field is handed to the
-		// connection's buffer: later hooks may fire after the bytes have left.
-		WroteHeaderField: func(string, []string) { t.wrote.Store(true) },
-		WroteHeaders:     func() { t.wrote.Store(true) },
-		WroteRequest:     func(httptrace.WroteRequestInfo) { t.wrote.Store(true) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			secure, known := info.Conn.(interface{ ConnectionState() tls.ConnectionState })
+			http1 := known && secure.ConnectionState().NegotiatedProtocol != "h2"
+			note(func() { t.gotConn, t.reused, t.http1 = true, info.Reused, http1 })
+		},
+		WroteHeaderField: func(string, []string) { note(func() { t.wrote = true }) },
+		WroteHeaders:     func() { note(func() { t.wrote = true }) },
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			note(func() { t.wrote, t.ended, t.failed = true, info.Err == nil, info.Err != nil })
+		},
 	}
 }
 
-// unsent reports whether the gateway provably saw nothing. A call that was given up
-// after it had got its connection proves nothing: the transport writes in another
-// goroutine, which may be about to.
-func (t *sentTrace) unsent(ctx context.Context) bool {
-	return !t.wrote.Load() && (!t.gotConn.Load() || ctx.Err() == nil)
+// unsent reports whether the gateway provably has not got the whole request. What was
+// never written to its end is no enrollment: its JSON does not close.
+func (t *sentTrace) unsent(ctx context.Context, err error) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case !t.gotConn && !t.wrote, t.failed:
+		return true
+	case ctx.Err() != nil:
+		// A call that was given up proves nothing by what was not written yet: the
+		// transport writes in another goroutine, which may be about to.
+		return false
+	case !t.ended:
+		return true
+	}
+	// With HTTP/1.1 the last of the request is flushed after the transport calls it
+	// written. An HTTP/2 connection also fails for what others write to it.
+	op, ok := errors.AsType[*net.OpError](err)
+	return t.http1 && ok && op.Op == "write"
 }
 
 // send performs the call. It returns an error of its own only for a call that
@@ -99,7 +137,8 @@ func (c *Client) send(ctx context.Context, q call) (reply, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return reply{phase: trace.phaseOf(ctx, err), err: err}, nil
+		phase, fresh := trace.phaseOf(ctx, err)
+		return reply{phase: phase, err: err, fresh: fresh}, nil
 	}
 	defer resp.Body.Close()
 
@@ -115,21 +154,25 @@ func (c *Client) send(ctx context.Context, q call) (reply, error) {
 	return r, nil
 }
 
-// phaseOf tells where a call without an answer ended.
-func (t *sentTrace) phaseOf(ctx context.Context, err error) phase {
+// phaseOf tells where a call without an answer ended, and whether a fresh connection
+// broke under it.
+func (t *sentTrace) phaseOf(ctx context.Context, err error) (_ phase, fresh bool) {
 	var keyPair interface{ Credentials() bool }
+	unsent := t.unsent(ctx, err)
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	switch {
 	case errors.As(err, &keyPair) && keyPair.Credentials():
-		return phaseNoKeyPair
+		return phaseNoKeyPair, false
 	// With TLS 1.3 the server judges the client's certificate after the client may
 	// have written its request, but before it reads any of it. On a connection that
 	// served requests before, such an alert proves nothing.
-	case refusedClient(err) && (t.unsent(ctx) || !t.reused.Load()):
-		return phaseBadClient
-	case t.unsent(ctx):
-		return phaseUnsent
+	case refusedClient(err) && (unsent || !t.reused):
+		return phaseBadClient, false
+	case unsent:
+		return phaseUnsent, t.gotConn && !t.reused && ctx.Err() == nil
 	}
-	return phaseNoAnswer
+	return phaseNoAnswer, false
 }
 
 // clientAlerts are the TLS alerts about a client's certificate (RFC 8446, 6.2), as

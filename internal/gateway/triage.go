@@ -71,7 +71,7 @@ var triage = []row{
 	// No answer, and none of it the request's fault.
 	{name: "key pair unreadable", phase: phaseNoKeyPair, end: end{fate: Unauthorized, class: classAuth}},
 	{name: "client certificate refused in TLS", phase: phaseBadClient, end: end{fate: Unauthorized, class: classAuth}},
-	{name: "nothing written", phase: phaseUnsent, end: end{fate: NotAccepted}},
+	{name: "not written to its end", phase: phaseUnsent, end: end{fate: NotAccepted}},
 	{name: "written, no answer", phase: phaseNoAnswer, end: end{fate: Unknown}},
 	{name: "2xx broken off", phase: phaseCut, on: only2xx, end: end{fate: Unknown}},
 

@@ -48,7 +48,7 @@ func afterEffect(f gatewaytest.Fault) gatewaytest.Fault {
 var stimuli = map[string][]stimulus{
 	"key pair unreadable":               {{way: withoutKeyPair, fate: gateway.Unauthorized, class: "auth"}},
 	"client certificate refused in TLS": {{lapsed: true, fate: gateway.Unauthorized, class: "auth"}},
-	"nothing written": {
+	"not written to its end": {
 		{down: true, fate: gateway.NotAccepted, class: "network"},
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultResetTLS}, fate: gateway.NotAccepted, class: "network"},
 	},
