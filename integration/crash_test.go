@@ -199,7 +199,7 @@ func lives() []life {
 			[]death{{"armed", 2, issuedOnce}, {"polled", 2, issuedOnce}},
 		)},
 		{"rejected at once", flat, hold, issueAs("reject"), join(
-			at(rejectedOnce, "letter", "published", "closed"),
+			at(rejectedOnce, "kept", "letter", "published", "closed"),
 			at(heldEnrolled, "answered"),
 		)},
 		{"declined by people", flat, hold, issueAs("decline"), at(rejectedOnce, "polled", "letter", "published", "closed", "disarmed")},
