@@ -112,7 +112,7 @@ func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ca := newAuthority(t)
-		r := &rig{dir: t.TempDir(), first: ca.client(t), gateway: &gateway{url: "https://gateway.test"}}
+		r := &rig{dir: t.TempDir(), first: ca.client(t), gateway: &gateway{url: "https://127.0.0.1"}}
 		r.write(t, r.path("both.pem"), append(r.first.certPEM, r.first.keyPEM...))
 		cache, err := mtlscache.New(mtlscache.Config{
 			CertFile: r.path("both.pem"), KeyFile: r.path("both.pem"),
@@ -190,7 +190,7 @@ func TestIdleConnectionsClose(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				ca := newAuthority(t)
-				g := &gateway{url: "https://gateway.test"}
+				g := &gateway{url: "https://127.0.0.1"}
 				srv := &http.Server{Handler: g, TLSConfig: ca.serverTLS(t)}
 				if !http2 {
 					srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}

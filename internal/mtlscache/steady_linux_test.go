@@ -9,31 +9,36 @@ import (
 	"time"
 )
 
-// steady returns a cache on three files that have settled.
-func steady(tb testing.TB) *Cache {
+// steady returns a cache on a pair, and on the server's CA if told to, that have
+// settled.
+func steady(tb testing.TB, serverCA bool) *Cache {
 	tb.Helper()
 	dir := tb.TempDir()
 	paths := [...]string{filepath.Join(dir, "client.pem"), filepath.Join(dir, "client.key"), filepath.Join(dir, "ca.pem")}
 	content := selfSigned(tb)
-	settled := time.Now().Add(-time.Hour)
 	for _, path := range paths {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			tb.Fatal(err)
 		}
-		if err := os.Chtimes(path, settled, settled); err != nil {
-			tb.Fatal(err)
-		}
 	}
-	c, err := New(Config{CertFile: paths[0], KeyFile: paths[1], ServerCAFile: paths[2]})
+	cfg := Config{CertFile: paths[0], KeyFile: paths[1]}
+	if serverCA {
+		cfg.ServerCAFile = paths[2]
+	}
+	c, err := New(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	// Two seconds from now without the wait.
+	settled := *c.state.Load()
+	settled.compareAt = time.Time{}
+	c.state.Store(&settled)
 	return c
 }
 
 // TestSteadyCallAllocatesNothing measures all that the cache adds to a call.
 func TestSteadyCallAllocatesNothing(t *testing.T) {
-	c := steady(t)
+	c := steady(t, true)
 	if got := testing.AllocsPerRun(1000, func() {
 		g, err := c.acquire()
 		if err != nil {
@@ -72,32 +77,40 @@ func TestMarksSeeEachChange(t *testing.T) {
 	}
 }
 
-// BenchmarkSteady is what the cache adds to a call while nothing changes: a stat
-// of certificate, key and server CA, and the count of calls. The bar is 2 µs and
-// no allocation.
+// BenchmarkSteady is what the cache adds to a call while nothing changes: one
+// stat by path, one by descriptor for each further file, and the count of calls.
+// The bar is 2 µs and no allocation. Seen in quiet windows (the least of 150 runs
+// of 3 ms) of a busy virtual machine whose cheapest system call takes 0.20 µs, a
+// stat by path 1.15 and one by descriptor 0.44: 1.75 µs for a pair, 2.2 with the
+// server's CA. One os.Stat takes 1.3 µs there, and two allocations.
 func BenchmarkSteady(b *testing.B) {
-	c := steady(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		g, err := c.acquire()
-		if err != nil {
-			b.Fatal(err)
-		}
-		g.calls.Add(-1)
-	}
-}
-
-// BenchmarkSteadyParallel is the same from all processors at once.
-func BenchmarkSteadyParallel(b *testing.B) {
-	c := steady(b)
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			g, err := c.acquire()
-			if err != nil {
-				b.Fatal(err)
+	for _, files := range []struct {
+		name     string
+		serverCA bool
+	}{{"pair", false}, {"pair+CA", true}} {
+		b.Run(files.name, func(b *testing.B) {
+			c := steady(b, files.serverCA)
+			b.ReportAllocs()
+			for b.Loop() {
+				g, err := c.acquire()
+				if err != nil {
+					b.Fatal(err)
+				}
+				g.calls.Add(-1)
 			}
-			g.calls.Add(-1)
-		}
-	})
+		})
+		b.Run(files.name+"/parallel", func(b *testing.B) {
+			c := steady(b, files.serverCA)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					g, err := c.acquire()
+					if err != nil {
+						b.Fatal(err)
+					}
+					g.calls.Add(-1)
+				}
+			})
+		})
+	}
 }
