@@ -45,7 +45,9 @@ func (w *Worker) claim(ctx context.Context, d *delivery, o *order, first *ledger
 		return settled, err
 	}
 	o.rec = rec
-	if rec.Kind != o.kind || !bytes.Equal(rec.Digest, o.digest) {
+	// The bytes are what a record knows of a request that nobody could, or
+	// dared to, decode when it was written.
+	if rec.Kind != o.kind || !(bytes.Equal(rec.Digest, o.digest) || bytes.Equal(rec.Digest, o.bytes)) {
 		return settled, w.disown(ctx, d, o)
 	}
 	switch {

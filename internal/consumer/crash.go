@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 
 	"github.com/nats-io/nats.go"
@@ -39,7 +40,8 @@ func (w *Worker) crashed(ctx context.Context, d *delivery) error {
 	rec, err := w.ledger.Get(ctx, o.key)
 	switch {
 	case errors.Is(err, ledger.ErrNoRecord):
-		rec = &ledger.Record{State: ledger.Open, Kind: o.kind, Digest: []byte("crashed"), RequestedAt: d.published}
+		sum := sha256.Sum256(o.raw.Body)
+		rec = &ledger.Record{State: ledger.Open, Kind: o.kind, Digest: sum[:], RequestedAt: d.published}
 		if err := w.ledger.Create(ctx, o.key, rec); err != nil {
 			return err
 		}

@@ -15,6 +15,8 @@ const (
 	workerPrefix = "worker." // one key for each live worker
 	presenceBeat = 5 * time.Second
 	presenceTTL  = 3 * presenceBeat
+	// markerTTL is how long the server keeps the mark of a key that was removed.
+	markerTTL = time.Minute
 )
 
 // fleet is what the workers tell each other through the control bucket: until
@@ -73,7 +75,7 @@ func (f *fleet) run(ctx context.Context) {
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if kv, err := f.js.KeyValue(leave, f.bucket); err == nil {
-		_ = kv.Purge(leave, workerPrefix+f.id)
+		_ = kv.Purge(leave, workerPrefix+f.id, jetstream.PurgeTTL(markerTTL))
 	}
 }
 
@@ -104,7 +106,8 @@ func (f *fleet) watch(ctx context.Context, pause *backoff) error {
 			if err := f.appear(ctx, kv); err != nil {
 				return err
 			}
-			f.share(seen, time.Now())
+			f.forget(ctx, kv, seen)
+			f.share(len(seen))
 		case e, ok := <-w.Updates():
 			if !ok {
 				return fmt.Errorf("watching the control bucket: the watch ended")
@@ -118,7 +121,7 @@ func (f *fleet) watch(ctx context.Context, pause *backoff) error {
 				} else {
 					delete(seen, id)
 				}
-				f.share(seen, time.Now())
+				f.share(len(seen))
 			} else if t, err := time.Parse(time.RFC3339Nano, string(e.Value())); err == nil {
 				f.gate.holdUntil(t)
 			}
@@ -136,19 +139,27 @@ func (f *fleet) appear(ctx context.Context, kv jetstream.KeyValue) error {
 	return nil
 }
 
+// forget drops workers that have been silent for too long, and their keys.
+func (f *fleet) forget(ctx context.Context, kv jetstream.KeyValue, seen map[string]time.Time) {
+	for id, t := range seen {
+		if id == f.id || time.Since(t) < presenceTTL {
+			continue
+		}
+		delete(seen, id)
+		// Another worker may be faster, and a failure is made up for by the next
+		// worker that starts: nothing rests on a key that stays.
+		_ = kv.Purge(ctx, workerPrefix+id, jetstream.PurgeTTL(markerTTL))
+	}
+}
+
 // share sets this worker's part of the fleet's rate. The parts are equal: a
 // worker that is idle leaves its part unused, and the gateway is never asked
 // for more than the whole.
-func (f *fleet) share(seen map[string]time.Time, now time.Time) {
-	for id, t := range seen {
-		if id != f.id && now.Sub(t) > presenceTTL {
-			delete(seen, id)
-		}
-	}
+func (f *fleet) share(workers int) {
 	if f.fleetRate <= 0 {
 		return
 	}
-	part := f.fleetRate / float64(len(seen))
+	part := f.fleetRate / float64(workers)
 	if f.rate > 0 {
 		part = min(part, f.rate)
 	}

@@ -231,6 +231,13 @@ func TestCrashed(t *testing.T) {
 	if n := r.enrolled(); n != 0 {
 		t.Errorf("%d enrollments of a request that must not be tried", n)
 	}
+	// A worker that does not die of it takes the operator's replay.
+	letter := r.letters()[0]
+	r.publish(entrustbus.KindIssue, letter.Request.Body, entrustbus.HeaderContentType, "application/msgpack",
+		nats.MsgIdHdr, entrustbus.RequestMsgID(producer, "poison", 1), entrustbus.HeaderReplay, "1")
+	if res := r.result("poison", 1); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("replayed: %+v (error %+v)", res, res.Error)
+	}
 }
 
 // Deliveries alone make no suspect: a message that came back often, each time
@@ -338,4 +345,45 @@ func TestRevocationsOvertake(t *testing.T) {
 	if n := r.count(r.layout.Results); n > 4 {
 		t.Errorf("%d results came before the revocation's", n-1)
 	}
+}
+
+// The fleet's rate is shared by the workers that live: the part of one that
+// stops is taken up by the others, and no key stays behind.
+func TestFleetRate(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.cfg.FleetRate = 20
+	first, second := r.run(), r.run()
+	kv, err := r.js.KeyValue(t.Context(), r.layout.Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	workers := func() int {
+		keys, err := kv.ListKeysFiltered(t.Context(), "worker.*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for range keys.Keys() {
+			n++
+		}
+		return n
+	}
+	r.eventually("two workers in the control bucket", func() bool { return workers() == 2 })
+	const n = 30
+	begun := time.Now()
+	for i := range n {
+		r.send(&entrustbus.Issue{ID: fmt.Sprint("o", i), CSRPEM: csr(t, fmt.Sprint("o", i))})
+	}
+	for i := range n {
+		r.result(fmt.Sprint("o", i))
+	}
+	// A burst of a tenth of a second is free, and probes are not counted: less
+	// time than this cannot be taken within the rate.
+	if took := time.Since(begun); took < (n-8)*time.Second/20 {
+		t.Errorf("%d orders took %s, faster than 20 a second", n, took)
+	}
+	first()
+	second()
+	r.eventually("no worker in the control bucket", func() bool { return workers() == 0 })
 }

@@ -17,7 +17,8 @@ type order struct {
 	kind        entrustbus.Kind
 	request     entrustbus.Request // nil where it could not be decoded
 	encoding    entrustbus.Encoding
-	digest      []byte
+	digest      []byte // of the content
+	bytes       []byte // SHA-256 of the body as it came
 	raw         *ledger.Request
 	requestedAt time.Time
 	deaths      int // of earlier generations

@@ -59,7 +59,7 @@ func (w *Worker) decode(d *delivery) (*order, error) {
 // read decodes the raw request into o.
 func (w *Worker) read(o *order) error {
 	sum := sha256.Sum256(o.raw.Body)
-	o.digest = sum[:]
+	o.bytes, o.digest = sum[:], sum[:]
 	var err error
 	if o.encoding, err = entrustbus.EncodingOf(o.raw.Get(entrustbus.HeaderContentType), o.raw.Body); err != nil {
 		return err

@@ -71,6 +71,6 @@ func (s *suspects) clear(ctx context.Context, d *delivery) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if kv, err := s.js.KeyValue(ctx, s.bucket); err == nil {
-		_ = kv.Purge(ctx, s.key(d))
+		_ = kv.Purge(ctx, s.key(d), jetstream.PurgeTTL(markerTTL))
 	}
 }
