@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -315,5 +316,96 @@ func (r *crashRun) compare(o *harness.Order, want end) {
 	}
 	if got != want {
 		r.Errorf("got %+v, want %+v; the error is %v", got, want, res.Error)
+	}
+}
+
+// A message that kills every worker which takes it ends as a dead letter, counted
+// before anything is tried. Where the gateway may have the order, the result says so.
+func TestDeathOfEveryWorker(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t)
+	gw := startGateway(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl, ApproveAfter: time.Hour})
+	for _, row := range []struct {
+		name, edge string
+		order      func(*crashRun) *harness.Order
+		want       end
+	}{
+		{"request", "revoked", revocation, failedNothing},
+		{"wake-up", "polled", issueAs("pending"), heldEnrolled},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			r := &crashRun{T: t, ctx: ctx, gw: gw, id: "lethal" + row.edge}
+			r.site = openSite(t, server, harness.Config{Name: r.id, Gateway: gw, Binary: mortalBinary, AckWait: 2500 * time.Millisecond})
+			o := row.order(r)
+			o.Want = []entrustbus.Outcome{row.want.outcome}
+			// A worker that outlives this is one that did not try.
+			for deaths := 0; ; deaths++ {
+				w := startWorker(t, r.site, func(s *harness.Settings) { s.DieAt = row.edge })
+				if missing, _ := r.site.Results(timeout(t, 20*time.Second, w.Done()), o); missing == 0 {
+					t.Logf("ended after %d deaths", deaths)
+					break
+				}
+				if deaths == 12 {
+					t.Fatalf("%d workers died of one message", deaths)
+				}
+				w.Kill()
+			}
+			judge(ctx, t, r.site, r.orders)
+			r.compare(o, row.want)
+		})
+	}
+}
+
+// timeout is a context that ends after d, when done is closed, or with the test.
+func timeout(t *testing.T, d time.Duration, done <-chan struct{}) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	go func() {
+		select {
+		case <-done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx
+}
+
+// Workers die at random while orders of every kind flow.
+func TestDeathAtRandom(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t)
+	for seed := range uint64(2) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			defer cancel()
+			rnd := rand.New(rand.NewPCG(seed, 0))
+			gw := startGateway(t, gatewaytest.Config{
+				Dialect: gatewaytest.CertCtl, ApproveAfter: 3 * time.Second, Latency: 20 * time.Millisecond, LatencyJitter: 200 * time.Millisecond,
+			})
+			site := openSite(t, server, harness.Config{Name: fmt.Sprintf("random%d", seed), Gateway: gw, Binary: workerBinary,
+				Settings: harness.Settings{Concurrency: 4}})
+			var orders []*harness.Order
+			for i := range 60 {
+				fate := [...]string{"issue", "pending", "decline", "reject"}[i%4]
+				want := entrustbus.OutcomeIssued
+				if i%4 > 1 {
+					want = entrustbus.OutcomeRejected
+				}
+				orders = append(orders, harness.NewIssue(fmt.Sprintf("order-%d", i), fate, want))
+			}
+			fleet := []*harness.Worker{startWorker(t, site, nil), startWorker(t, site, nil)}
+			submit(ctx, t, site, orders...)
+			for range 12 {
+				time.Sleep(time.Duration(100+rnd.IntN(900)) * time.Millisecond)
+				i := rnd.IntN(len(fleet))
+				fleet[i].Kill()
+				fleet[i] = startWorker(t, site, nil)
+			}
+			t.Log(judge(ctx, t, site, orders))
+		})
 	}
 }
