@@ -84,7 +84,9 @@ func RunCluster(cfg ClusterConfig) (*Cluster, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
-		section := fmt.Sprintf("cluster { name: \"test\", listen: \"127.0.0.1:%d\", routes: [%s] }",
+		// Clients know the servers that they are told, so that a test may put a
+		// network of its own between.
+		section := fmt.Sprintf("cluster { name: \"test\", listen: \"127.0.0.1:%d\", no_advertise: true, routes: [%s] }",
 			routes[i], strings.Join(peers, ", "))
 		s, err := prepare(Config{Dir: dir, Name: name, Extra: cfg.Extra, Process: cfg.Process, port: clients[i]}, section)
 		if err != nil {

@@ -41,6 +41,8 @@ func (e *inProcess) stop(bool) {
 	e.srv.WaitForShutdown()
 }
 
+func (e *inProcess) freeze(bool) bool { return false }
+
 func (e *inProcess) log() string { return "" }
 
 // child runs the server as a process.
@@ -67,6 +69,7 @@ func (e *child) start(confFile string) error {
 }
 
 func (e *child) stop(hard bool) {
+	e.freeze(false) // a frozen process hears nothing but SIGKILL
 	if hard {
 		_ = e.cmd.Process.Kill()
 		_ = e.cmd.Wait()
@@ -81,6 +84,14 @@ func (e *child) stop(hard bool) {
 		_ = e.cmd.Process.Kill()
 		<-gone
 	}
+}
+
+func (e *child) freeze(on bool) bool {
+	sig := syscall.SIGCONT
+	if on {
+		sig = syscall.SIGSTOP
+	}
+	return e.cmd.Process.Signal(sig) == nil
 }
 
 func (e *child) log() string { return e.out.tail() }

@@ -2,9 +2,11 @@ package natstest
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -87,5 +89,39 @@ func TestExtraConfigurationReachesTheServer(t *testing.T) {
 	s := Start(t, "max_payload: 1234")
 	if got := s.Conn(t).MaxPayload(); got != 1234 {
 		t.Errorf("max_payload is %d, want 1234", got)
+	}
+}
+
+func TestFrozenServerHoldsItsConnections(t *testing.T) {
+	t.Parallel()
+	s := StartProcess(t)
+	nc := s.Conn(t)
+	if !s.Freeze(true) {
+		t.Fatal("a child process cannot be frozen")
+	}
+	if err := nc.FlushTimeout(200 * time.Millisecond); !errors.Is(err, nats.ErrTimeout) {
+		t.Errorf("a frozen server answers: %v", err)
+	}
+	s.Freeze(false)
+	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+		t.Errorf("a server that was frozen does not answer: %v", err)
+	}
+	if nc.Stats().Reconnects != 0 {
+		t.Error("a frozen server lost its connection")
+	}
+	s.Freeze(true)
+	s.Stop() // must not hang
+}
+
+func TestClusterClientsKnowWhatTheyAreTold(t *testing.T) {
+	t.Parallel()
+	c := StartCluster(t, 3)
+	nc, err := c.Servers[0].Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if got := nc.DiscoveredServers(); len(got) != 0 {
+		t.Errorf("a client of one server learned of %v", got)
 	}
 }

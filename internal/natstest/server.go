@@ -58,6 +58,8 @@ type engine interface {
 	// stop ends the server; hard means without giving it a chance to tidy up,
 	// as far as the engine can.
 	stop(hard bool)
+	// freeze stops or resumes the server's threads, and tells whether it can.
+	freeze(on bool) bool
 	// log is what the server wrote, for error texts.
 	log() string
 }
@@ -134,6 +136,15 @@ func (s *Server) end(hard bool) {
 		s.eng.stop(hard)
 		s.up = false
 	}
+}
+
+// Freeze stops the server from running until it is called with false: it neither
+// answers nor closes a connection, as behind a partition. Only a child process can
+// be frozen; within this process Freeze does nothing and returns false.
+func (s *Server) Freeze(on bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.up && s.eng.freeze(on)
 }
 
 // Running tells whether the server was started and not stopped.
