@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"strings"
@@ -452,4 +453,29 @@ func TestStopDrains(t *testing.T) {
 	if n := r.count(r.layout.Requests); n != 0 {
 		t.Errorf("%d requests left unacknowledged by a clean stop", n)
 	}
+}
+
+// A request that the bus carries but could not park is refused before it is
+// submitted, and its letter is cut to what the server takes.
+func TestTooLargeToPark(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1})
+	r.run()
+	request, err := json.Marshal(map[string]string{"id": "big", "csr_pem": csr(t, "big"), "ignored": strings.Repeat("x", 1<<20-2200)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.publish(entrustbus.KindIssue, request)
+	res := r.result("big")
+	if res.Outcome != entrustbus.OutcomeFailed || res.Error == nil || !strings.HasPrefix(res.Error.Message, "body: ") {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	l := r.wantLetters(deadletter.Invalid)[0]
+	if n := len(l.Request.Body); n < 1<<20-8<<10 || n > len(request) {
+		t.Errorf("the letter holds %d bytes of %d", n, len(request))
+	}
+	if n := r.enrolled(); n != 0 {
+		t.Errorf("%d enrollments of an order that could not be parked", n)
+	}
+	r.quiet()
 }

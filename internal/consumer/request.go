@@ -53,7 +53,32 @@ func (w *Worker) decode(d *delivery) (*order, error) {
 		o.key.ID = key.ID
 	}
 	o.deaths, _ = strconv.Atoi(header.Get(deadletter.HeaderDeaths)) // absent: the first
-	return o, w.read(o)
+	if err := w.read(o); err != nil {
+		return o, err
+	}
+	return o, w.fits(o)
+}
+
+// parkedExtra is what a slot and a ledger record add to a request, beside its
+// headers, which a slot holds twice.
+const parkedExtra = 4 << 10
+
+// fits refuses a request that the bus could carry but not park: it would be
+// submitted, and then have nowhere to wait.
+func (w *Worker) fits(o *order) error {
+	size := int64(len(o.raw.Body) + parkedExtra)
+	for name, values := range o.raw.Header {
+		for _, v := range values {
+			size += 2 * int64(len(name)+len(v)+32)
+		}
+	}
+	if limit := w.nc.MaxPayload(); limit > 0 && size > limit {
+		return &entrustbus.FieldError{
+			Field: "body", Problem: fmt.Sprintf("is too large to be kept beside its headers: %d > %d bytes", size, limit),
+			Fix: "leave out keys that the contract does not know, or shorten headers and labels",
+		}
+	}
+	return nil
 }
 
 // read decodes the raw request into o.

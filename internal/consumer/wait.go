@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
@@ -65,4 +67,6 @@ func (w *Worker) persist(ctx context.Context, what string, write func(context.Co
 }
 
 // final reports whether repeating a write cannot change its answer.
-func final(err error) bool { return errors.Is(err, ledger.ErrConflict) }
+func final(err error) bool {
+	return errors.Is(err, ledger.ErrConflict) || errors.Is(err, nats.ErrMaxPayload)
+}

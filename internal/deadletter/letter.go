@@ -91,7 +91,11 @@ func New(js jetstream.JetStream, stream string, subjects entrustbus.Subjects) *B
 // Put publishes a letter. id tells repeats of the same death apart from new
 // ones: it is the message id.
 func (b *Box) Put(ctx context.Context, l *Letter, id string) error {
-	if _, err := b.js.PublishMsg(ctx, l.message(b.subjects),
+	msg := l.message(b.subjects)
+	if limit := int(b.js.Conn().MaxPayload()); limit > 0 && msg.Size()+roomForIDs > limit {
+		msg = l.cut(msg, limit)
+	}
+	if _, err := b.js.PublishMsg(ctx, msg,
 		jetstream.WithMsgID(id), jetstream.WithExpectStream(b.stream)); err != nil {
 		return fmt.Errorf("publishing a dead letter %s for %s: %w", l.Reason, l.Key, err)
 	}
@@ -128,6 +132,33 @@ func (l *Letter) message(subjects entrustbus.Subjects) *nats.Msg {
 		}
 	}
 	return &nats.Msg{Subject: subjects.Dead(producer, string(l.Reason)), Header: header, Data: l.Request.Body}
+}
+
+// HeaderCut tells how many bytes the request had, where its letter could not
+// hold all of them.
+const HeaderCut = "Entrust-Dead-Length"
+
+// roomForIDs is what the publish itself adds to a letter's headers.
+const roomForIDs = 512
+
+// cut makes a letter fit that is larger than the server takes: a request may
+// leave no room for what a letter adds to it. The request's own headers go
+// first, then the end of its body.
+func (l *Letter) cut(msg *nats.Msg, limit int) *nats.Msg {
+	bare := *l
+	bare.Request = ledger.Request{Subject: l.Request.Subject}
+	header := bare.message(entrustbus.Subjects{}).Header
+	for _, name := range []string{entrustbus.HeaderContentType, headerPrefix + nats.MsgIdHdr} {
+		if v := msg.Header.Get(name); v != "" && len(v) < textLimit {
+			header.Set(name, v)
+		}
+	}
+	header.Set(HeaderCut, strconv.Itoa(len(msg.Data)))
+	short := &nats.Msg{Subject: msg.Subject, Header: header, Data: msg.Data}
+	if over := short.Size() + roomForIDs - limit; over > 0 {
+		short.Data = msg.Data[:max(0, len(msg.Data)-over)]
+	}
+	return short
 }
 
 // Parse reads a letter off the bus.
