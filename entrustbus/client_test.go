@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -332,6 +334,80 @@ func TestWaitOutlivesTheServer(t *testing.T) {
 		_, err := b.js.Publish(ctx, entrustbus.Subjects{}.Result("shop", "a"), body)
 		return err == nil
 	})
+	if a := <-waiting; a.err != nil || a.result.ID != "a" {
+		t.Errorf("got %+v, %v", a.result, a.err)
+	}
+}
+
+// breakable lets a test take a connection away and give it back.
+type breakable struct {
+	mu   sync.Mutex
+	down bool
+	conn net.Conn
+}
+
+func (b *breakable) Dial(network, address string) (net.Conn, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down {
+		return nil, errors.New("the test holds the line")
+	}
+	conn, err := net.Dial(network, address)
+	b.conn = conn
+	return conn, err
+}
+
+func (b *breakable) set(down bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down = down; down {
+		b.conn.Close()
+	}
+}
+
+// What is published while the waiting side has no connection is not announced to it.
+func TestWaitLooksAgainWhenReconnected(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, entrustbus.ClientConfig{})
+	var line breakable
+	nc := b.server.Conn(t, nats.SetCustomDialer(&line))
+	client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.client = client
+	lookups := b.lookups(t)
+	ctx, end := context.WithTimeout(t.Context(), 20*time.Second) // less than the pause between two looks without a reason
+	defer end()
+	waiting := b.wait(ctx, "a")
+	until(t, "the first look-up", func() bool { return lookups.Load() == 1 })
+	line.set(true)
+	until(t, "the connection is gone", func() bool { return !nc.IsConnected() })
+	b.finish(t, "a", 0, entrustbus.EncodingMsgpack)
+	line.set(false)
+	if a := <-waiting; a.err != nil || a.result.ID != "a" {
+		t.Errorf("got %+v, %v", a.result, a.err)
+	}
+}
+
+// A stream that answered once and then does not is an outage, which an operator mends.
+func TestWaitOutlivesTheStream(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, entrustbus.ClientConfig{})
+	lookups := b.lookups(t)
+	waiting := b.wait(t.Context(), "a")
+	until(t, "the first look-up", func() bool { return lookups.Load() == 1 })
+	if err := b.js.DeleteStream(t.Context(), "ENTRUST_RESULTS"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.js.Conn().Publish(entrustbus.Subjects{}.Result("shop", "a"), nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a look-up without a stream", func() bool { return lookups.Load() > 1 })
+	if _, err := streams.Provision(t.Context(), b.js, streams.DefaultLayout()); err != nil {
+		t.Fatal(err)
+	}
+	b.finish(t, "a", 0, entrustbus.EncodingMsgpack)
 	if a := <-waiting; a.err != nil || a.result.ID != "a" {
 		t.Errorf("got %+v, %v", a.result, a.err)
 	}

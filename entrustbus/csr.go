@@ -106,18 +106,13 @@ func onePEM(field, text string, types ...string) ([]byte, error) {
 }
 
 // csrNames reads the subject alternative names from the extension itself: x509 keeps four of their types and drops
-// the others, which must not go unseen in what is asked for.
+// the others, which must not go unseen in what is asked for. It refuses a second extension of one kind itself.
 func csrNames(field string, csr *x509.CertificateRequest) ([]SAN, error) {
 	var names []SAN
-	seen := false
 	for _, ext := range csr.Extensions {
 		if !ext.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
 			continue
 		}
-		if seen {
-			return nil, &FieldError{Field: field, Problem: "has two subjectAltName extensions"}
-		}
-		seen = true
 		var all asn1.RawValue
 		if rest, err := asn1.Unmarshal(ext.Value, &all); err != nil || len(rest) > 0 {
 			return nil, &FieldError{Field: field, Problem: "has a subjectAltName extension that cannot be parsed"}

@@ -192,3 +192,30 @@ func TestDecodeResultRefuses(t *testing.T) {
 		t.Errorf("a time of another zone: got %v, %v, want %v", r, err, want)
 	}
 }
+
+func TestStructureErrorsNameTheKey(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct{ name, body, field, problem string }{
+		{"twice", `{"id":"a","order":"b","order":"b"}`, "order", "is there twice"},
+		{"twice inside labels", `{"id":"a","order":"b","labels":{"k":"v","k":"v"}}`, "k", "is there twice"},
+		{"an odd key twice", `{"id":"a","order":"b","odd key":1,"odd key":1}`, "body", "has the same key twice"}, // not repeated: it may be anything
+		{"deep", `{"id":"a","order":"b","x":[[[[[[[[0]]]]]]]]}`, "body", "nests too deeply"},
+		{"many", `{"id":"a","order":"b","x":[` + strings.Repeat("0,", 4096) + `0]}`, "body", "holds too many values"},
+	} {
+		r, err := entrustbus.DecodeRequest(entrustbus.KindCancel, entrustbus.EncodingJSON, []byte(row.body))
+		wantField(t, row.name, err, row.field)
+		var f *entrustbus.FieldError
+		if errors.As(err, &f) && (f.Problem != row.problem || !f.Undecodable) || r != nil {
+			t.Errorf("%s: got %v beside %+v", row.name, r, f)
+		}
+	}
+	// One level and one value less is fine.
+	for _, body := range []string{
+		`{"id":"a","order":"b","x":[[[[[[[0]]]]]]]}`,
+		`{"id":"a","order":"b","x":[` + strings.Repeat("0,", 4000) + `0]}`,
+	} {
+		if _, err := entrustbus.DecodeRequest(entrustbus.KindCancel, entrustbus.EncodingJSON, []byte(body)); err != nil {
+			t.Errorf("%.60s: %v", body, err)
+		}
+	}
+}

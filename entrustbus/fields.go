@@ -76,7 +76,7 @@ func (f *fieldReader) bytes(name string) []byte {
 		return nil
 	}
 	out := make([]byte, base64.StdEncoding.DecodedLen(len(v.text)))
-	n, err := base64.StdEncoding.Strict().Decode(out, v.text)
+	n, err := base64.StdEncoding.Decode(out, v.text)
 	if err != nil {
 		f.fail(name, "is not base64", "use the standard alphabet with padding")
 		return nil

@@ -111,7 +111,7 @@ func TestNamesOfOtherTypes(t *testing.T) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 	for name, value := range map[string][]byte{
-		"a name outside the class": {0x30, 3, 0x02, 1, 1},
+		"a name outside the class": {0x30, 3, 0x02, 1, 'a'},
 		"an empty DNS name":        {0x30, 2, 0x82, 0},
 		"a DNS name with a blank":  {0x30, 3, 0x82, 1, ' '},
 		"an address of 5 bytes":    {0x30, 7, 0x87, 5, 1, 2, 3, 4, 5},

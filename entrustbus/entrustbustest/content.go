@@ -1,6 +1,7 @@
 package entrustbustest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -44,8 +45,12 @@ func (c *corpus) wrongTypes() {
 		c.valid(issue).without("csr_pem").with(fields{"csr_der": "YQ"})))
 	c.addRaw("csr_der is base64 for URLs", issue, jsonEncoding, encode(jsonEncoding,
 		c.valid(issue).without("csr_pem").with(fields{"csr_der": "__--"})))
-	c.addBoth("validity_seconds is a whole float", issue, fields{"validity_seconds": 86400.5})
-	c.addRaw("validity_seconds is 1e6", issue, jsonEncoding, []byte(`{"id":"exponent","csr_pem":"x","validity_seconds":1e6}`))
+	c.addBoth("validity_seconds is a fraction", issue, fields{"validity_seconds": 86400.5})
+	for _, number := range []string{"1e6", "3600.0", "-0", "1e1000000000", strings.Repeat("9", 1_000_000)} {
+		body := encode(jsonEncoding, c.valid(issue).with(fields{"validity_seconds": 4711}))
+		c.addRaw(fmt.Sprintf("validity_seconds is %.10s of %d", number, len(number)), issue, jsonEncoding,
+			bytes.Replace(body, []byte("4711"), []byte(number), 1))
+	}
 	c.addRaw("validity_seconds is a float of whole value", issue, msgpackEncoding,
 		encode(msgpackEncoding, c.valid(issue).with(fields{"validity_seconds": float64(86400)})))
 }
