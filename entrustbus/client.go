@@ -135,12 +135,12 @@ func (c *Client) message(ctx context.Context, r Request) (*nats.Msg, error) {
 }
 
 func (c *Client) submitError(r Request, subject string, err error) error {
-	var api *jetstream.APIError
+	api, refused := errors.AsType[*jetstream.APIError](err)
 	switch {
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("submitting %q: %w takes %s: run `entrust-worker provision`, check the prefix, and that the account has JetStream",
 			r.OrderID(), ErrNoStream, subject)
-	case errors.As(err, &api) && api.ErrorCode == streamStoreFailed:
+	case refused && api.ErrorCode == streamStoreFailed:
 		return fmt.Errorf("submitting %q: %w: %w", r.OrderID(), ErrStreamFull, err)
 	}
 	return fmt.Errorf("submitting %q: %w", r.OrderID(), err)

@@ -394,16 +394,23 @@ func TestWaitLooksAgainWhenReconnected(t *testing.T) {
 func TestWaitOutlivesTheStream(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, entrustbus.ClientConfig{})
-	lookups := b.lookups(t)
+	nc := b.server.Conn(t)
+	client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.client = client
+	// Look-ups are counted by their answers here: a subscriber that sees them would hide from the server that nobody serves them.
+	answers := func(n uint64) func() bool { return func() bool { return nc.Stats().InMsgs >= n } }
 	waiting := b.wait(t.Context(), "a")
-	until(t, "the first look-up", func() bool { return lookups.Load() == 1 })
+	until(t, "the stream's description and the first look-up", answers(2))
 	if err := b.js.DeleteStream(t.Context(), "ENTRUST_RESULTS"); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.js.Conn().Publish(entrustbus.Subjects{}.Result("shop", "a"), nil); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "a look-up without a stream", func() bool { return lookups.Load() > 1 })
+	until(t, "the announcement, and a look-up that nobody serves", answers(4))
 	if _, err := streams.Provision(t.Context(), b.js, streams.DefaultLayout()); err != nil {
 		t.Fatal(err)
 	}

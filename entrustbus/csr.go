@@ -67,8 +67,8 @@ func verifiedCSR(field string, der []byte) (*x509.CertificateRequest, error) {
 	}
 	if err := csr.CheckSignature(); err != nil {
 		problem := "has a signature that is not by its own key"
-		var insecure x509.InsecureAlgorithmError
-		if errors.Is(err, x509.ErrUnsupportedAlgorithm) || errors.As(err, &insecure) {
+		_, insecure := errors.AsType[x509.InsecureAlgorithmError](err)
+		if insecure || errors.Is(err, x509.ErrUnsupportedAlgorithm) {
 			problem = "is signed with an algorithm that is not supported"
 		}
 		return nil, &FieldError{Field: field, Problem: problem, Fix: "sign the certificate request with the key it is for"}

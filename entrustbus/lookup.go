@@ -99,14 +99,14 @@ func (c *Client) Wait(ctx context.Context, id string) (*Result, error) {
 	for {
 		// The announcement itself is not the result: the stream may refuse it, or drop it as a duplicate.
 		r, err := c.Lookup(ctx, id)
-		var unreadable *FieldError
+		_, unreadable := errors.AsType[*FieldError](err)
 		switch {
 		case err == nil:
 			return r, nil
 		case errors.Is(err, ErrNoResult):
 			served = true
 		case ctx.Err() != nil:
-		case errors.As(err, &unreadable), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, ErrNoStream) && !served:
+		case unreadable, errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, ErrNoStream) && !served:
 			return nil, err
 		default:
 			again = min(again, time.Second)

@@ -1,6 +1,7 @@
 package entrustbus
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -143,7 +144,7 @@ func parseSANs(list []string) ([]SAN, error) {
 	for i, s := range list {
 		san, err := ParseSAN(s)
 		if err != nil {
-			if f, ok := err.(*FieldError); ok {
+			if f, ok := errors.AsType[*FieldError](err); ok {
 				f.Field = fmt.Sprintf("sans[%d]", i)
 			}
 			return nil, err
