@@ -14,7 +14,8 @@
 //	result, err := client.Wait(ctx, "order-1")
 //
 // Choose ids that say the same thing each time the same thing is wanted, such as the name and the period of a certificate.
-// Then a producer that does not know whether it has asked simply asks again. All kinds of request of one producer share
+// Then a producer that does not know whether it has asked simply asks again, with the certificate request that it kept: one
+// that is signed anew is other content. All kinds of request of one producer share
 // one space of ids; the same id with other content is not done, and the first request's result stands.
 //
 // # Requests

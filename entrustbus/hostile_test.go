@@ -28,7 +28,7 @@ func TestHostileMessages(t *testing.T) {
 	if len(corpus) < 200 {
 		t.Errorf("the corpus has %d messages, want at least 200", len(corpus))
 	}
-	names := map[string]bool{}
+	names, ids := map[string]bool{}, map[string]string{}
 	for _, m := range corpus {
 		if names[m.Name] {
 			t.Errorf("two messages are called %q", m.Name)
@@ -38,6 +38,13 @@ func TestHostileMessages(t *testing.T) {
 			t.Errorf("%s: the body has %d bytes, more than a server takes", m.Name, len(m.Body))
 		}
 		r, err := receive(m)
+		if r != nil && entrustbus.ValidToken(r.OrderID()) {
+			// A worker answers these; with one id twice it would answer for the other one.
+			if twin, twice := ids[r.OrderID()]; twice {
+				t.Errorf("%s: has the id of %s", m.Name, twin)
+			}
+			ids[r.OrderID()] = m.Name
+		}
 		var f *entrustbus.FieldError
 		if !errors.As(err, &f) {
 			t.Errorf("%s: got %T %v, want a *FieldError", m.Name, err, err)
