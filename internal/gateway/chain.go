@@ -65,6 +65,9 @@ func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificat
 	}
 	if time.Since(entry.triedAt) >= chainPause {
 		fetched := c.chains.fetching.DoChan(caID, func() (any, error) {
+			if c.chains.get(caID).triedAt.After(entry.triedAt) {
+				return nil, nil // the fetch before this one ended just now
+			}
 			certs, err := c.fetchChain(context.WithoutCancel(ctx), caID)
 			c.chains.put(caID, certs, err)
 			return nil, nil

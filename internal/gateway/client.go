@@ -156,6 +156,9 @@ func (c *Client) dialect(ctx context.Context, op Op) (dialect, error) {
 		return *d, nil
 	}
 	probed := c.settling.DoChan("", func() (any, error) {
+		if c.speaks.Load() != nil {
+			return nil, nil // the probe before this one ended just now
+		}
 		return nil, c.Probe(context.WithoutCancel(ctx))
 	})
 	var err error

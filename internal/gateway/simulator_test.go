@@ -70,7 +70,6 @@ func (s *simulator) client(t *testing.T, way func(http.RoundTripper) http.RoundT
 	}
 	c, err := gateway.New(gateway.Config{
 		URL: s.gw.URL(), CAID: s.gw.CAID(), ProfileID: s.gw.Profile(), Dialect: s.dialect,
-		EnrollTimeout: 5 * time.Second, Timeout: 5 * time.Second,
 	}, hc, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -246,14 +246,17 @@ func (s *simulator) impatient(t *testing.T) *gateway.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(hc.CloseIdleConnections)
-	c, err := gateway.New(gateway.Config{
-		URL: s.gw.URL(), CAID: s.gw.CAID(), ProfileID: s.gw.Profile(), Dialect: s.dialect,
-		EnrollTimeout: 300 * time.Millisecond, Timeout: 300 * time.Millisecond,
-	}, hc, nil)
+	cfg := gateway.Config{URL: s.gw.URL(), CAID: s.gw.CAID(), ProfileID: s.gw.Profile(), Dialect: s.dialect}
+	patient, err := gateway.New(cfg, hc, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Probe(t.Context()); err != nil {
+	if err := patient.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg.EnrollTimeout, cfg.Timeout = time.Second, time.Second
+	c, err := gateway.New(cfg, hc, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -285,7 +288,8 @@ func (s *simulator) prepare(t *testing.T, op gateway.Op, st stimulus) (func(*gat
 	}
 	csr := s.newCSR(t, prefix)
 	since := time.Now()
-	order, err := s.good.Enroll(t.Context(), gateway.Enrollment{CSR: csr})
+	// A client of its own: the stimulus before may have broken the connections of others.
+	order, err := s.client(t, nil, false).Enroll(t.Context(), gateway.Enrollment{CSR: csr})
 	if err != nil {
 		t.Fatal(err)
 	}
