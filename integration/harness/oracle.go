@@ -251,14 +251,21 @@ func (s *Site) judgeLetters(v *Verdict, ev *evidence, o *Order, r *entrustbus.Re
 	for _, l := range ev.letters[o.ID()] {
 		count[l.Reason]++
 	}
+	if count[deadletter.Invalid] < o.Clashes {
+		v.find("%s: %d other requests came under its id, and %d dead letters tell", o.ID(), o.Clashes, count[deadletter.Invalid])
+	}
 	if want != "" && count[want] == 0 {
 		v.find("%s ended as %s without a dead letter %s", o.ID(), r.Outcome, want)
 	}
 	for reason, n := range count {
-		if n > 1 {
-			v.find("%s has %d dead letters %s", o.ID(), n, reason)
+		most := 1
+		if reason == deadletter.Invalid {
+			most = max(o.Clashes+o.MaybeClashes, 1)
 		}
-		if reason != want {
+		if n > most {
+			v.find("%s has %d dead letters %s, want at most %d", o.ID(), n, reason, most)
+		}
+		if reason != want && (reason != deadletter.Invalid || o.Clashes == 0) {
 			v.note("%s ended as %s and has a dead letter %s of a worker that died", o.ID(), r.Outcome, reason)
 		}
 	}
@@ -296,25 +303,31 @@ func (s *Site) ledgerWord(id string) string {
 	return rec.State
 }
 
-// judgePolls wants no poll before the first wake-up of the order.
+// judgePolls wants no poll before the shortest wait of the schedule, nor before the
+// first wake-up, and notes polls after the result.
 func (s *Site) judgePolls(v *Verdict, ev *evidence, id string, there gatewaytest.Enrollment) {
+	// The simulator counts whole milliseconds from the enrollment.
+	const rounding = 2 * time.Millisecond
 	first := time.Time{}
 	for _, w := range ev.wakes[Producer+"."+id] {
 		if first.IsZero() || w.Stored.Before(first) {
 			first = w.Stored
 		}
 	}
-	for _, tracking := range there.TrackingIDs {
+	for i, tracking := range there.TrackingIDs {
 		polls, err := s.Gateway.PollsOf(tracking)
 		if err != nil || polls.Count == 0 {
 			continue
 		}
-		// The simulator counts whole milliseconds from the enrollment.
-		if !first.IsZero() && polls.First.Before(first.Add(-2*time.Millisecond)) {
-			v.EarlyPolls++
-			v.find("%s was polled %v before its first wake-up", id, first.Sub(polls.First))
+		earliest := there.Enrolled[i].Add(s.Settings.firstPoll())
+		if s.Replicas == 1 && s.Witness.sawAll() && first.After(earliest) {
+			earliest = first
 		}
-		if stored, ok := ev.stored[id]; ok && polls.Last.After(stored.Add(2*time.Millisecond)) {
+		if early := earliest.Sub(polls.First); early > rounding {
+			v.EarlyPolls++
+			v.find("%s was polled %v early", id, early)
+		}
+		if stored, ok := ev.stored[id]; ok && polls.Last.After(stored.Add(rounding)) {
 			v.LatePolls++
 			v.note("%s was polled %v after its result was stored", id, polls.Last.Sub(stored).Round(time.Millisecond))
 		}

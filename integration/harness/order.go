@@ -26,8 +26,9 @@ type Order struct {
 	KeyHash string
 	// Want are the outcomes that are right, the first where nothing goes wrong.
 	Want []entrustbus.Outcome
-	// Since is when the request was published; set by Submit.
-	Since time.Time
+	// Clashes is how many other requests were stored under the same id, and
+	// MaybeClashes how many may have been beside. Each is a dead letter `invalid`.
+	Clashes, MaybeClashes int
 }
 
 // ID is the request's id.
@@ -68,6 +69,9 @@ func newCSR(name string) (der, spki []byte) {
 // Right reports whether an outcome is one that the order may have.
 func (o *Order) Right(got entrustbus.Outcome) bool { return slices.Contains(o.Want, got) }
 
+// submitTry bounds one publish: the acknowledgement of a server that died never comes.
+const submitTry = 3 * time.Second
+
 // Submit publishes requests through the producer client, each until the server
 // has stored it: a repetition is the same request to the server and the worker.
 func (s *Site) Submit(ctx context.Context, orders ...*Order) error {
@@ -76,9 +80,10 @@ func (s *Site) Submit(ctx context.Context, orders ...*Order) error {
 		return err
 	}
 	for _, o := range orders {
-		o.Since = time.Now()
 		err := Until(ctx, "the request stream takes "+o.ID(), func() (bool, error) {
-			_, err := client.Submit(ctx, o.Request)
+			try, cancel := context.WithTimeout(ctx, submitTry)
+			defer cancel()
+			_, err := client.Submit(try, o.Request)
 			return err == nil, err
 		})
 		if err != nil {
@@ -86,6 +91,20 @@ func (s *Site) Submit(ctx context.Context, orders ...*Order) error {
 		}
 	}
 	return nil
+}
+
+// Resend publishes a request once more as a tool would that knows nothing of message
+// ids, so that the server does not recognise it.
+func (s *Site) Resend(ctx context.Context, q entrustbus.Request) error {
+	body, err := entrustbus.EncodeRequest(entrustbus.EncodingMsgpack, q)
+	if err != nil {
+		return err
+	}
+	subject := s.Layout.Subjects().Request(Producer, q.Kind())
+	ctx, cancel := context.WithTimeout(ctx, submitTry)
+	defer cancel()
+	_, err = s.JS.Publish(ctx, subject, body)
+	return err
 }
 
 // Client is a producer's client on the undisturbed connection.

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -38,43 +39,14 @@ type Settings struct {
 
 // environ is the worker's environment.
 func (s Settings) environ(l streams.Layout, natsURL, gatewayURL string, gw Pair) []string {
-	or := func(d, def time.Duration) string {
-		if d == 0 {
-			d = def
-		}
-		return d.String()
-	}
-	word := func(w, def string) string {
-		if w == "" {
-			return def
-		}
-		return w
-	}
-	number := func(n, def int) string {
-		if n == 0 {
-			n = def
-		}
-		return strconv.Itoa(n)
-	}
+	or := func(d, def time.Duration) string { return cmp.Or(d, def).String() }
+	number := func(n, def int) string { return strconv.Itoa(cmp.Or(n, def)) }
 	approval := "unknown"
 	if s.ApprovalNever {
 		approval = "never"
 	}
-	jitter := s.PollJitter
-	switch {
-	case jitter == 0:
-		jitter = 0.2
-	case jitter < 0:
-		jitter = 0
-	}
-	wait := s.MaxWait
-	if wait == 0 {
-		wait = time.Minute
-	}
-	pollMax := s.PollMax
-	if pollMax == 0 {
-		pollMax = 1200 * time.Millisecond
-	}
+	wait := cmp.Or(s.MaxWait, time.Minute)
+	pollMax := cmp.Or(s.PollMax, 1200*time.Millisecond)
 	env := map[string]string{
 		"NATS_URL":                               natsURL,
 		"NATS_TIMEOUT":                           "3s",
@@ -85,7 +57,7 @@ func (s Settings) environ(l streams.Layout, natsURL, gatewayURL string, gw Pair)
 		"CERTCTL_ENTRUST_CLIENT_KEY_PATH":        gw.KeyFile,
 		"CERTCTL_ENTRUST_POLL_MAX_WAIT_SECONDS":  strconv.Itoa(int(wait / time.Second)),
 		"ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH":  gw.CAFile,
-		"ENTRUST_WORKER_GATEWAY_DIALECT":         word(s.Dialect, "auto"),
+		"ENTRUST_WORKER_GATEWAY_DIALECT":         cmp.Or(s.Dialect, "auto"),
 		"ENTRUST_WORKER_GATEWAY_ENROLL_TIMEOUT":  or(s.EnrollTimeout, 2*time.Second),
 		"ENTRUST_WORKER_GATEWAY_TIMEOUT":         or(s.Timeout, 2*time.Second),
 		"ENTRUST_WORKER_GATEWAY_CONNECT_TIMEOUT": "1s",
@@ -94,11 +66,11 @@ func (s Settings) environ(l streams.Layout, natsURL, gatewayURL string, gw Pair)
 		"ENTRUST_WORKER_GATEWAY_APPROVAL":        approval,
 		// What a gateway that never forgets an order says of one is true at once.
 		"ENTRUST_WORKER_GATEWAY_NOT_FOUND_GRACE":    "1s",
-		"ENTRUST_WORKER_ON_LOST_REPLY":              word(s.OnLostReply, "hold"),
-		"ENTRUST_WORKER_POLL_FIRST":                 or(s.PollFirst, 300*time.Millisecond),
+		"ENTRUST_WORKER_ON_LOST_REPLY":              cmp.Or(s.OnLostReply, "hold"),
+		"ENTRUST_WORKER_POLL_FIRST":                 s.first().String(),
 		"ENTRUST_WORKER_POLL_MAX":                   pollMax.String(),
 		"ENTRUST_WORKER_POLL_FACTOR":                "2",
-		"ENTRUST_WORKER_POLL_JITTER":                fmt.Sprint(jitter),
+		"ENTRUST_WORKER_POLL_JITTER":                fmt.Sprint(s.jitter()),
 		"ENTRUST_WORKER_POLL_RETRY_AFTER_MAX":       pollMax.String(),
 		"ENTRUST_WORKER_POLL_MAX_WAIT_LIMIT":        MaxWaitLimit.String(),
 		"ENTRUST_WORKER_DRAIN":                      or(s.Drain, 5*time.Second),
@@ -127,6 +99,23 @@ func (s Settings) environ(l streams.Layout, natsURL, gatewayURL string, gw Pair)
 		list = append(list, name+"="+value)
 	}
 	return list
+}
+
+func (s Settings) first() time.Duration { return cmp.Or(s.PollFirst, 300*time.Millisecond) }
+
+func (s Settings) jitter() float64 {
+	switch {
+	case s.PollJitter == 0:
+		return 0.2
+	case s.PollJitter < 0:
+		return 0
+	}
+	return s.PollJitter
+}
+
+// firstPoll is the shortest time after its enrollment at which an order is polled.
+func (s Settings) firstPoll() time.Duration {
+	return time.Duration(float64(s.first()) * (1 - s.jitter()))
 }
 
 // Pair is what a worker needs to know of its gateway besides the URL.

@@ -21,6 +21,7 @@ type Wake struct {
 // Witness notes every wake-up. The server publishes each once more as it stores it;
 // one that it stores while the witness is not connected is missed.
 type Witness struct {
+	nc       *nats.Conn
 	subjects entrustbus.Subjects
 	sub      *nats.Subscription
 
@@ -29,7 +30,7 @@ type Witness struct {
 }
 
 func newWitness(nc *nats.Conn, l streams.Layout) (*Witness, error) {
-	w := &Witness{subjects: l.Subjects(), wakes: map[string][]Wake{}}
+	w := &Witness{nc: nc, subjects: l.Subjects(), wakes: map[string][]Wake{}}
 	sub, err := nc.Subscribe("witness."+l.Prefix+".>", w.note)
 	if err != nil {
 		return nil, err
@@ -69,6 +70,9 @@ func (w *Witness) Wakes() map[string][]Wake {
 	defer w.mu.Unlock()
 	return maps.Clone(w.wakes)
 }
+
+// sawAll reports whether the witness was connected all the time.
+func (w *Witness) sawAll() bool { return w.nc.Stats().Reconnects == 0 }
 
 func (w *Witness) close() {
 	_ = w.sub.Unsubscribe() // fails only on a closed connection
