@@ -81,6 +81,8 @@ func explainStreams(err error) error {
 		return withHint(err, "the worker never changes a stream by itself")
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return withHint(err, "start nats-server with -js, or enable JetStream for the account")
+	case errors.As(err, &api) && api.ErrorCode == 10047: // insufficient storage resources available
+		return withHint(err, "the server sets --streams-requests-max-bytes aside when the stream is made: ask for less, or raise its max_file_store")
 	case errors.As(err, &api) && api.ErrorCode == 10074: // replicas > 1 not supported in non-clustered mode
 		return withHint(err, "--replicas=1 on a server without a cluster")
 	case errors.Is(err, context.DeadlineExceeded):

@@ -87,11 +87,35 @@ func (e *child) stop(hard bool) {
 }
 
 func (e *child) freeze(on bool) bool {
-	sig := syscall.SIGCONT
-	if on {
-		sig = syscall.SIGSTOP
+	if !on {
+		return e.cmd.Process.Signal(syscall.SIGCONT) == nil
 	}
-	return e.cmd.Process.Signal(sig) == nil
+	if e.cmd.Process.Signal(syscall.SIGSTOP) != nil {
+		return false
+	}
+	// The signal is sent, not yet obeyed: a thread that runs may answer once more.
+	for end := time.Now().Add(readyWithin); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if stopped(e.cmd.Process.Pid) {
+			return true
+		}
+	}
+	return false
+}
+
+// stopped tells whether no thread of the process runs. It needs Linux's /proc.
+func stopped(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(threads) == 0 {
+		return false
+	}
+	for _, t := range threads {
+		line, err := os.ReadFile(t)
+		// "pid (name) state ...", and a name may hold anything.
+		if end := bytes.LastIndexByte(line, ')'); err != nil || end < 0 || !bytes.HasPrefix(line[end:], []byte(") T")) {
+			return false
+		}
+	}
+	return true
 }
 
 func (e *child) log() string { return e.out.tail() }

@@ -18,6 +18,7 @@ import (
 // one server.
 func layoutFor(n int) Layout {
 	l := DefaultLayout()
+	l.RequestsMaxBytes = minRequestsBytes // a server sets limits aside, and its disk is not endless
 	l.Prefix = fmt.Sprintf("t%d", n)
 	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control} {
 		*name = fmt.Sprintf("T%d_%s", n, strings.TrimPrefix(*name, "ENTRUST_"))
