@@ -22,6 +22,7 @@ type Client struct {
 	words    wordCount
 	paddings paddings
 	chains   chainCache
+	links    links
 
 	speaks   atomic.Pointer[dialect] // nil until the dialect is known
 	settling singleflight.Group

@@ -85,7 +85,10 @@ type Answer struct {
 	// Code and Message are the gateway's reason for Rejected, bounded and cleaned.
 	Code, Message string
 
+	// What was parsed on the way here, so that CheckIssued need not do it again.
 	leaf         *x509.Certificate
+	above        []*x509.Certificate
+	links        *links
 	chainProblem string
 }
 
@@ -250,6 +253,7 @@ func (c *Client) complete(ctx context.Context, d dialect, a *Answer, o order, p 
 	if len(above) == 0 && o.chainProblem == "" && d.name() == DialectCAGW {
 		above = c.chainOf(ctx, p.CAID, a.leaf)
 	}
+	a.above, a.links = above, &c.links
 	for _, cert := range above {
 		a.Chain = append(a.Chain, cert.Raw)
 	}

@@ -1,0 +1,64 @@
+package gateway
+
+import (
+	"crypto/x509"
+	"testing"
+)
+
+func TestLinksRememberOnlyWhatWasSigned(t *testing.T) {
+	t.Parallel()
+	ca, other := newTestCA(t), newTestCA(t)
+	var l links
+	for range 2 {
+		if err := l.verify(ca.root, ca.issuing); err != nil {
+			t.Error(err)
+		}
+		// The same names and not the same keys, in either place.
+		for _, pair := range [][2]*x509.Certificate{{other.root, ca.issuing}, {ca.root, other.issuing}, {ca.issuing, ca.root}} {
+			if err := l.verify(pair[0], pair[1]); err == nil {
+				t.Error("a link that is none")
+			}
+		}
+	}
+	if n := len(l.seen); n != 1 {
+		t.Errorf("%d links are remembered, want 1", n)
+	}
+	for i := range 2 * maxLinks {
+		l.seen[link{parent: [32]byte{1, byte(i), byte(i >> 8)}}] = struct{}{}
+	}
+	if err := l.verify(other.root, other.issuing); err != nil || len(l.seen) != 1 {
+		t.Errorf("%v, %d links; want a fresh start at the bound", err, len(l.seen))
+	}
+}
+
+// TestChangedAnswerIsCheckedAsItStands holds that what the client parsed is no
+// substitute for what the answer says now.
+func TestChangedAnswerIsCheckedAsItStands(t *testing.T) {
+	t.Parallel()
+	ca, other := newTestCA(t), newTestCA(t)
+	csr := newCSR(t)
+	c := newClient(t, Config{Dialect: DialectCertctl}, always(200, asJSON(t, jsonMap{
+		"status": "ISSUED", "certificate": pemOf(ca.issue(csr, nil)), "chain": pemOf(ca.issuing, ca.root),
+	})))
+	for _, change := range []func(*Answer){
+		func(a *Answer) { a.Chain[0] = other.issuing.Raw },
+		func(a *Answer) { a.Chain[1] = other.root.Raw },
+		func(a *Answer) { a.Certificate = other.issue(csr, nil).Raw },
+		func(a *Answer) { a.Chain[0], a.Chain[1] = a.Chain[1], a.Chain[0] },
+	} {
+		a, err := c.Enroll(t.Context(), Enrollment{CSR: csr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := Expectation{PublicKey: csr.PublicKey}
+		if _, err := CheckIssued(a, want); err != nil {
+			t.Fatal(err)
+		}
+		if change(&a); len(a.Chain) != 2 {
+			t.Fatal("the chain is not the one sent")
+		}
+		if _, err := CheckIssued(a, want); err == nil {
+			t.Error("the changed answer is accepted")
+		}
+	}
+}
