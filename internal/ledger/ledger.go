@@ -64,7 +64,10 @@ func (l *Ledger) Get(ctx context.Context, key Key) (*Record, error) {
 // Create writes the first record of key. It returns ErrConflict when the ledger
 // knows the order already.
 func (l *Ledger) Create(ctx context.Context, key Key, r *Record) error {
-	r.key, r.revision = key, 0
+	if !r.unsettled {
+		r.revision = 0
+	}
+	r.key = key
 	return l.write(ctx, r)
 }
 
@@ -75,10 +78,15 @@ func (l *Ledger) Update(ctx context.Context, r *Record) error {
 }
 
 // write sends one compare-and-set. An acknowledgement that does not come leaves
-// the fate of the write unknown: it is sent again with the same nonce, and a
-// conflict is looked at before it is believed.
+// the fate of the write unknown: it is sent again with the same nonce, by this
+// call and by the caller's next one, and a conflict is looked at before it is
+// believed.
 func (l *Ledger) write(ctx context.Context, r *Record) error {
-	r.Nonce, r.UpdatedAt = nuid.Next(), time.Now().UTC()
+	earlier := r.unsettled
+	if !earlier {
+		r.Nonce = nuid.Next()
+	}
+	r.UpdatedAt = time.Now().UTC()
 	data, err := msgpack.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encoding the ledger record of %s: %w", r.key, err)
@@ -86,7 +94,6 @@ func (l *Ledger) write(ctx context.Context, r *Record) error {
 	msg := &nats.Msg{Subject: l.subject(r.key), Data: data, Header: nats.Header{
 		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(r.revision, 10)},
 	}}
-	unknown := false
 	for range attempts {
 		try, cancel := context.WithTimeout(ctx, tryWait)
 		var ack *jetstream.PubAck
@@ -94,14 +101,15 @@ func (l *Ledger) write(ctx context.Context, r *Record) error {
 		cancel()
 		switch {
 		case err == nil:
-			r.revision = ack.Sequence
+			r.revision, r.unsettled = ack.Sequence, false
 			return nil
 		case streams.IsConflict(err):
-			return l.conflict(ctx, r, unknown)
-		case ctx.Err() != nil:
+			return l.conflict(ctx, r, earlier)
+		}
+		r.unsettled = true
+		if ctx.Err() != nil {
 			return fmt.Errorf("writing the ledger record of %s: %w", r.key, context.Cause(ctx))
 		}
-		unknown = true
 		if streams.Trouble(err) != "" {
 			break
 		}
@@ -110,8 +118,9 @@ func (l *Ledger) write(ctx context.Context, r *Record) error {
 }
 
 // conflict tells our own earlier write, whose acknowledgement was lost, from
-// another's. A deleted record is no conflict with a create.
-func (l *Ledger) conflict(ctx context.Context, r *Record, unknown bool) error {
+// another's. One that an earlier call sent may hold what the record said then,
+// so it is written over. A deleted record is no conflict with a create.
+func (l *Ledger) conflict(ctx context.Context, r *Record, earlier bool) error {
 	m, err := streams.Last(ctx, l.js, l.stream(), l.subject(r.key))
 	if err != nil {
 		if errors.Is(err, streams.ErrNoMessage) {
@@ -123,7 +132,7 @@ func (l *Ledger) conflict(ctx context.Context, r *Record, unknown bool) error {
 		r.revision = m.Sequence
 		return l.write(ctx, r)
 	}
-	if !unknown {
+	if !r.unsettled {
 		return ErrConflict
 	}
 	stored, err := Decode(r.key, m.Sequence, m.Data)
@@ -133,7 +142,10 @@ func (l *Ledger) conflict(ctx context.Context, r *Record, unknown bool) error {
 	if stored.Nonce != r.Nonce {
 		return ErrConflict
 	}
-	r.revision = m.Sequence
+	r.revision, r.unsettled = m.Sequence, false
+	if earlier {
+		return l.write(ctx, r)
+	}
 	return nil
 }
 

@@ -55,8 +55,8 @@ type Record struct {
 	Digest []byte `msgpack:"digest"`
 	// Replay is the generation in force, 0 for the request itself.
 	Replay int `msgpack:"replay,omitempty"`
-	// Nonce is fresh with each write. It lets a writer whose acknowledgement
-	// was lost recognise its own write.
+	// Nonce is fresh with each write, and kept while the fate of one is unknown.
+	// It lets a writer whose acknowledgement was lost recognise its own write.
 	Nonce string `msgpack:"nonce"`
 
 	// Worker holds an open order until Lease ends. Both are empty otherwise.
@@ -90,8 +90,9 @@ type Record struct {
 	Outcome entrustbus.Outcome `msgpack:"outcome,omitempty"`
 	Serial  string             `msgpack:"serial,omitempty"`
 
-	key      Key
-	revision uint64
+	key       Key
+	revision  uint64
+	unsettled bool // the last write of this record was sent, and its fate is unknown
 }
 
 // Key returns the order the record belongs to.
