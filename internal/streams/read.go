@@ -28,14 +28,21 @@ type Message struct {
 // nats.go reads by direct get wherever a stream allows it, and a direct get may
 // be answered by a replica that lags behind. What decides about an effect is
 // read here instead: the API request goes to the leader alone, and answers with
-// what the leader has applied. It returns ErrNoMessage when there is none. Safe
-// for concurrent use.
+// what the leader has applied. It returns ErrNoMessage when there is none. While
+// the stream has no leader nobody answers, not even with an error: without a
+// deadline in ctx the default timeout of js bounds the wait. Safe for concurrent
+// use.
 func Last(ctx context.Context, js jetstream.JetStream, stream, subject string) (*Message, error) {
 	query, err := json.Marshal(struct {
 		Last string `json:"last_by_subj"`
 	}{subject})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a read of %s: %w", subject, err)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, js.Options().DefaultTimeout)
+		defer cancel()
 	}
 	answer, err := js.Conn().RequestWithContext(ctx, apiSubject(js, "STREAM.MSG.GET."+stream), query)
 	if err != nil {

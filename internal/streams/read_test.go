@@ -1,0 +1,42 @@
+package streams_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// A stream without a leader is asked in vain: every server hears the question,
+// and none answers. Whoever asks without a deadline must get an error all the
+// same, for nothing else would ever wake it up.
+func TestLastEndsWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Conn(t)
+	if _, err := nc.Subscribe("$JS.leaderless.API.>", func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.NewWithDomain(nc, "leaderless", jetstream.WithDefaultTimeout(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := streams.Last(context.Background(), js, "KV_ORDERS", "$KV.ORDERS.shop.one")
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("reading from nobody: %v, want a deadline exceeded", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("reading from nobody never ended")
+	}
+}
