@@ -24,6 +24,11 @@ func (w *Worker) due(ctx context.Context, d *delivery) error {
 		key: slot.Key, replay: slot.Replay, kind: slot.Kind, raw: slot.Request,
 		deliveries: d.deliveries, polls: slot.Attempt,
 	}
+	// The gate comes before the ledger: whoever waits at it for long may lose the
+	// message to another worker, which ends the order meanwhile.
+	if err := w.gate.pass(ctx, false); err != nil {
+		return err
+	}
 	rec, err := w.ledger.Get(ctx, o.key)
 	if errors.Is(err, ledger.ErrNoRecord) {
 		rec, err = w.restore(ctx, o, slot)
@@ -42,9 +47,6 @@ func (w *Worker) due(ctx context.Context, d *delivery) error {
 	if err := w.read(o); err != nil {
 		// It was read before it was parked; a newer worker may read more strictly.
 		return w.finish(ctx, o, o.failed(&w.cfg, entrustbus.ClassValidation, "invalid_request", err.Error()), deadletter.Invalid, err.Error())
-	}
-	if err := w.gate.pass(ctx, false); err != nil {
-		return err
 	}
 	w.metrics.poll(max(0, time.Since(slot.Due)))
 	return w.poll(ctx, o)
@@ -93,6 +95,9 @@ func (w *Worker) poll(ctx context.Context, o *order) error {
 			if err := w.gate.pass(ctx, false); err != nil {
 				return err
 			}
+			if waits, err := w.stillWaits(ctx, o); err != nil || !waits {
+				return err
+			}
 		case gateway.Refused, gateway.NotFound:
 			o.polls++
 			return w.refused(ctx, o, err)
@@ -102,6 +107,20 @@ func (w *Worker) poll(ctx context.Context, o *order) error {
 			return w.pollAgain(ctx, o, err)
 		}
 	}
+}
+
+// stillWaits reads the ledger again after a wait in which another worker may have
+// got the message.
+func (w *Worker) stillWaits(ctx context.Context, o *order) (bool, error) {
+	rec, err := w.ledger.Get(ctx, o.key)
+	if err != nil {
+		return false, err
+	}
+	if rec.State != ledger.Parked || rec.Replay != o.replay {
+		return false, nil
+	}
+	o.rec = rec
+	return true, nil
 }
 
 // pollAgain parks an order whose poll told nothing. The deadline stands, but an
