@@ -6,31 +6,514 @@ package integration
 // where one can be addressed.
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"regexp"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/vmihailenco/msgpack/v5"
 
+	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/entrustbus/entrustbustest"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
-	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
 )
 
-// Most of the corpus has to get past the server, or it would test nothing of
-// the worker's.
-func TestHostileCorpusReachesWorker(t *testing.T) {
-	t.Parallel()
-	js := natstest.Start(t).JetStream(t)
-	layout := streams.DefaultLayout()
-	if _, err := streams.Provision(t.Context(), js, layout); err != nil {
-		t.Fatal(err)
+// hostile is a message and what the bus is to hold of it in the end.
+type hostile struct {
+	name string
+	msg  *nats.Msg // as the stream stored it
+	// address is <producer>.<id> where a result can be addressed.
+	address string
+}
+
+// hostiles publishes messages, each followed by next, and returns those that the
+// server took.
+func (s *inside) hostiles(all []entrustbustest.HostileMessage, next func()) []hostile {
+	s.t.Helper()
+	futures := make([]jetstream.PubAckFuture, len(all))
+	for i, m := range all {
+		var err error
+		// The client itself refuses what is larger than the server takes.
+		if futures[i], err = s.js.PublishMsgAsync(&nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Body}); err != nil && !refused(err) {
+			s.t.Fatalf("publishing %q: %v", m.Name, err)
+		}
+		next()
 	}
-	taken := 0
-	for _, m := range entrustbustest.Hostile() {
-		if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Body}); err == nil {
-			taken++
+	handles := map[string]jetstream.Stream{}
+	var taken []hostile
+	for i, f := range futures {
+		if f == nil {
+			continue
+		}
+		var ack *jetstream.PubAck
+		select {
+		case ack = <-f.Ok():
+		case err := <-f.Err():
+			if !refused(err) {
+				s.t.Fatalf("publishing %q: %v", all[i].Name, err)
+			}
+			continue
+		case <-s.ctx.Done():
+			s.t.Fatal("no word of what was published")
+		}
+		if handles[ack.Stream] == nil {
+			st, err := s.js.Stream(s.ctx, ack.Stream)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			handles[ack.Stream] = st
+		}
+		h := hostile{name: all[i].Name, msg: &nats.Msg{Subject: all[i].Subject, Header: all[i].Header, Data: all[i].Body}}
+		if len(all[i].Body) < 64<<10 && ack.Stream == s.layout.Requests {
+			// What counts is what is stored: the client mends some headers.
+			m, err := handles[ack.Stream].GetMsg(s.ctx, ack.Sequence)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			h.msg.Header = m.Header
+		}
+		h.address = address(h.msg)
+		taken = append(taken, h)
+	}
+	return taken
+}
+
+// address is the order that a request names in its body or, where that cannot be
+// read, in its message id. The contract's own reader decides.
+func address(m *nats.Msg) string {
+	producer, kind, err := (entrustbus.Subjects{}).ParseRequest(m.Subject)
+	if err != nil {
+		return ""
+	}
+	if enc, err := entrustbus.EncodingOf(m.Header.Get(entrustbus.HeaderContentType), m.Data); err == nil {
+		if r, _ := entrustbus.DecodeRequest(kind, enc, m.Data); r != nil && entrustbus.ValidToken(r.OrderID()) {
+			return producer + "." + r.OrderID()
 		}
 	}
-	if taken < 200 {
-		t.Errorf("the server took %d hostile messages, want 200 at least", taken)
+	named := strings.Split(m.Header.Get(nats.MsgIdHdr), ".")
+	if len(named) >= 2 && named[0] == producer && entrustbus.ValidToken(named[1]) {
+		return producer + "." + named[1]
+	}
+	return ""
+}
+
+// fieldFirst is how an error begins that names what is wrong.
+var fieldFirst = regexp.MustCompile(`^(reading header )?[A-Za-z_-]+(\[\d+\])?(: | )`)
+
+// secret is what no log line and no error may hold: the inside of a PEM block, with
+// line ends as they are or escaped, and a key's name. The first line of a block is
+// what errors tell a producer to begin with.
+var secret = regexp.MustCompile(`MI[A-Za-z0-9+/]{24}|-----\\*[rn\n]|PRIVATE KEY`)
+
+// answered checks what became of hostile messages once the worker is done.
+func (s *inside) answered(messages []hostile) {
+	s.t.Helper()
+	identity := func(subject string, body []byte) string {
+		return fmt.Sprintf("%s %x", subject, sha256.Sum256(body))
+	}
+	found := map[string][]*deadletter.Letter{}
+	for _, l := range s.letters() {
+		k := identity(l.Request.Subject, l.Request.Body)
+		found[k] = append(found[k], l)
+		if !fieldFirst.MatchString(l.Error) || l.Error != strings.TrimSpace(l.Error) {
+			s.t.Errorf("the error of a letter for %s names no field: %q", l.Request.Subject, l.Error)
+		}
+		if secret.MatchString(l.Error) || secret.MatchString(fmt.Sprint(l.Key, l.TrackingID)) {
+			s.t.Errorf("a secret in the letter for %s: %q", l.Request.Subject, l.Error)
+		}
+	}
+	results := s.results()
+	for _, m := range messages {
+		k := identity(m.msg.Subject, m.msg.Data)
+		if len(found[k]) == 0 && m.msg.Size() > maxPayload-4<<10 {
+			k = s.shortened(m, found)
+		}
+		i := slices.IndexFunc(found[k], func(l *deadletter.Letter) bool {
+			return l.Length > 0 || maps.EqualFunc(l.Request.Header, m.msg.Header, slices.Equal)
+		})
+		if i < 0 {
+			var near string
+			for _, l := range found[k] {
+				near = fmt.Sprintf("; one has the headers %.300q", l.Request.Header)
+			}
+			s.t.Errorf("%s: no dead letter holds its bytes and headers %.300q%s", m.name, m.msg.Header, near)
+			continue
+		}
+		found[k] = slices.Delete(found[k], i, i+1)
+		if m.address == "" {
+			continue
+		}
+		got := results[m.address]
+		if len(got) != 1 || got[0].Outcome != entrustbus.OutcomeFailed || got[0].Error == nil || !fieldFirst.MatchString(got[0].Error.Message) {
+			s.t.Errorf("%s: the results of %s are %+v, want one that failed and says why", m.name, m.address, got)
+		}
+	}
+	for k, letters := range found {
+		if len(letters) > 0 {
+			s.t.Errorf("%d letters too many for %s: %q", len(letters), k, letters[0].Error)
+		}
+	}
+	for address := range results {
+		if !slices.ContainsFunc(messages, func(m hostile) bool { return m.address == address }) && !strings.HasPrefix(address, "good.") {
+			s.t.Errorf("a result for %s, which nobody asked for", address)
+		}
+	}
+	if line := secret.FindString(s.log.String()); line != "" {
+		s.t.Errorf("the log holds %q", line)
+	}
+	if strings.Contains(s.log.String(), "panic") {
+		s.t.Errorf("a handler panicked; the log ends with\n%s", s.log.tail())
+	}
+}
+
+// maxPayload is what a server takes by default, headers included.
+const maxPayload = 1 << 20
+
+// shortened looks for the letter of a message that leaves no room for what a letter
+// adds: it holds the begin of it, and says how long it was.
+func (s *inside) shortened(m hostile, found map[string][]*deadletter.Letter) string {
+	for k, letters := range found {
+		for _, l := range letters {
+			if l.Length == len(m.msg.Data) && len(l.Request.Body) > l.Length-4<<10 && l.Request.Subject == m.msg.Subject && bytes.HasPrefix(m.msg.Data, l.Request.Body) {
+				return k
+			}
+		}
+	}
+	return ""
+}
+
+// good publishes a good order, the n-th.
+func (s *inside) good(n int, header nats.Header) {
+	s.t.Helper()
+	id := fmt.Sprintf("good-%d", n)
+	der, _ := entrustbustest.CSR(id + ".example.net")
+	body, err := entrustbus.EncodeRequest(entrustbus.EncodingMsgpack, &entrustbus.Issue{ID: id, CSRDER: der})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	msg := &nats.Msg{Subject: s.layout.Subjects().Request("good", entrustbus.KindIssue), Header: maps.Clone(header), Data: body}
+	if msg.Header == nil {
+		msg.Header = nats.Header{nats.MsgIdHdr: {entrustbus.RequestMsgID("good", id, 0)}}
+	}
+	if _, err := s.js.PublishMsg(s.ctx, msg); err != nil {
+		s.t.Fatalf("publishing a good request with the headers %v: %v", msg.Header, err)
+	}
+}
+
+// allGood checks that n good orders were issued.
+func (s *inside) allGood(n int) {
+	s.t.Helper()
+	results := s.results()
+	for i := range n {
+		got := results[fmt.Sprintf("good.good-%d", i)]
+		if len(got) != 1 || got[0].Outcome != entrustbus.OutcomeIssued {
+			s.t.Errorf("the results of good request %d: %+v", i, got)
+		}
+	}
+}
+
+// quiet waits until no stream holds work.
+func (s *inside) quiet() {
+	s.t.Helper()
+	for _, stream := range []string{s.layout.Requests, s.layout.Parked} {
+		s.until(stream+" to be empty", func() bool { return s.left(stream) == 0 })
+	}
+}
+
+// ours counts the goroutines of workers and of their connections.
+func ours() int {
+	var b bytes.Buffer
+	_ = pprof.Lookup("goroutine").WriteTo(&b, 2) // into memory
+	n := 0
+	for stack := range strings.SplitSeq(b.String(), "\n\n") {
+		for _, mark := range []string{"internal/consumer.", "internal/gateway.", "internal/mtlscache.", "nats.go.(*", "net/http.(*persistConn)", "ClientConn)"} {
+			if strings.Contains(stack, mark) {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
+
+// The whole corpus and more, with good requests in between, and few hands: one
+// that is stuck would be missed at once. Not parallel: it counts goroutines.
+func TestHostile(t *testing.T) {
+	s := openInside(t, 120*time.Second)
+	gw := gatewayFor(t, gatewaytest.Config{PendingFraction: 0.3, ApproveAfter: 200 * time.Millisecond})
+	s.cfg.Issue, s.cfg.Revoke, s.cfg.Poll, s.cfg.Order = 2, 1, 1, 1
+
+	all := entrustbustest.Hostile()
+	all = append(all, garbage()...)
+	all = append(all, hostileHeaders()...)
+	all = append(all, straysOnDue()...)
+	all = append(all, largest()...)
+	good, count := 0, 0
+	messages := s.hostiles(all, func() {
+		if count++; count%20 == 0 {
+			s.good(good, nil)
+			good++
+		}
+	})
+	if len(messages) < 400 {
+		t.Errorf("the server took %d hostile messages of %d, want 400 at least", len(messages), len(all))
+	}
+	before := ours()
+	client, hangUp := s.gatewayAt(gw.URL(), gw.ClientCert(), gw.ClientKey(), gw.ServerCA())
+	stop := s.work(client)
+	s.quiet()
+	s.allGood(good)
+	stop()
+	hangUp()
+	s.answered(messages)
+	if n := gw.Stats().Enrolled; n != good {
+		t.Errorf("%d enrollments of %d good requests", n, good)
+	}
+	s.until("the goroutines of the worker to end", func() bool {
+		return ours() <= before
+	})
+}
+
+// gatewayFor runs a simulator until the test ends.
+func gatewayFor(t testing.TB, cfg gatewaytest.Config) *gatewaytest.Server {
+	t.Helper()
+	gw, err := gatewaytest.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = gw.Close() })
+	return gw
+}
+
+// garbage is bytes of no meaning, the same each time, on every subject.
+func garbage() []entrustbustest.HostileMessage {
+	rnd := rand.New(rand.NewPCG(4711, 42))
+	kinds := []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindRevoke, entrustbus.KindTrack, entrustbus.KindCancel}
+	types := []string{"", entrustbus.EncodingJSON.ContentType(), entrustbus.EncodingMsgpack.ContentType()}
+	var all []entrustbustest.HostileMessage
+	for i := range 120 {
+		body := make([]byte, rnd.IntN(1<<rnd.IntN(14)))
+		for j := range body {
+			body[j] = byte(rnd.Uint32())
+		}
+		m := entrustbustest.HostileMessage{
+			Name: fmt.Sprintf("garbage %d", i), Body: append(body, byte(i)), // no two alike
+			Subject: entrustbus.Subjects{}.Request("hostile", kinds[i%len(kinds)]),
+			Header:  nats.Header{"X-Number": {strconv.Itoa(i)}},
+		}
+		if t := types[i%len(types)]; t != "" {
+			m.Header.Set(entrustbus.HeaderContentType, t)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// badHeaders are headers that must not be obeyed, believed or lost.
+func badHeaders() []nats.Header {
+	return []nats.Header{
+		{entrustbus.HeaderReplay: {"-1"}}, {entrustbus.HeaderReplay: {"999999999999"}}, {entrustbus.HeaderReplay: {"99999999999999999999"}},
+		{entrustbus.HeaderReplay: {"1e3"}}, {entrustbus.HeaderReplay: {"0x1"}}, {entrustbus.HeaderReplay: {"one"}}, {entrustbus.HeaderReplay: {" 1"}},
+		{"Nats-Expected-Stream": {"OTHER"}}, {"Nats-Expected-Stream": {"ENTRUST_REQUESTS"}},
+		{"Nats-Expected-Last-Sequence": {"0"}}, {"Nats-Expected-Last-Sequence": {"x"}}, {"Nats-Expected-Last-Msg-Id": {"x"}},
+		{"Nats-Expected-Last-Subject-Sequence": {"1"}}, {"Nats-Expected-Last-Subject-Sequence": {"x"}},
+		{"Nats-TTL": {"1s"}}, {"Nats-TTL": {"never"}}, {"Nats-TTL": {"x"}},
+		{"Nats-Rollup": {"all"}}, {"Nats-Rollup": {"sub"}},
+		{"Nats-Schedule": {"@at 2030-01-01T00:00:00Z"}, "Nats-Schedule-Target": {"entrust.due.good.good-0"}}, {"Nats-Schedule": {"@every 1s"}},
+		{"Nats-Schedule-Target": {"entrust.result.good.good-0"}}, {"Nats-Schedule-TTL": {"1s"}}, {"Nats-Scheduler": {"x"}}, {"Nats-Schedule-Next": {"purge"}},
+		{"Nats-Incr": {"1"}}, {"Nats-Batch-Id": {"x"}, "Nats-Batch-Sequence": {"1"}},
+		{"Nats-Subject": {"entrust.dead.x.y"}}, {"Nats-Sequence": {"1"}}, {"Nats-Stream": {"OTHER"}}, {"Nats-Time-Stamp": {"x"}}, {"Nats-Stream-Source": {"x"}},
+		{"Status": {"503"}}, {"Status": {"100"}, "Description": {"Idle Heartbeat"}},
+		{"KV-Operation": {"DEL"}},
+		{entrustbus.HeaderDeadReason: {"expired"}}, {entrustbus.HeaderDeadError: {"-----BEGIN"}}, {entrustbus.HeaderDeadSubject: {"entrust.request.good.issue"}},
+		{entrustbus.HeaderDeadTime: {"yesterday"}}, {entrustbus.HeaderDeadDeliveries: {"-1"}},
+		{deadletter.HeaderDeaths: {"-5"}}, {deadletter.HeaderDeaths: {"99999999999999999999"}},
+		{entrustbus.HeaderOrderID: {"good-0"}}, {entrustbus.HeaderTrackingID: {"t-1"}}, {deadletter.HeaderCut: {"5"}},
+		{"Entrust-Original-Nats-Msg-Id": {"good.good-0"}}, {"Entrust-Original-X": {"y"}},
+		{entrustbus.HeaderKind: {"revoke"}}, {entrustbus.HeaderDue: {"x"}}, {entrustbus.HeaderDeadline: {"x"}}, {entrustbus.HeaderAttempt: {"-1"}},
+		{"entrust-dead-reason": {"expired"}}, {"entrust-replay": {"7"}}, {"content-type": {"text/plain"}}, {"nats-msg-id": {"good.good-0"}},
+		{"X-Empty": {""}}, {"X-Twice": {"a", "b"}}, {"X-Blank": {"   "}}, {"X-Long": {strings.Repeat("x", 60_000)}},
+		{entrustbus.HeaderTraceParent: {strings.Repeat("0", 30_000)}}, {entrustbus.HeaderTraceState: {"a\x01b"}},
+		{nats.MsgIdHdr: {strings.Repeat("m", 2000)}}, {nats.MsgIdHdr: {"hostile.a.b.c"}}, {nats.MsgIdHdr: {"hostile."}}, {nats.MsgIdHdr: {"good.good-0.7"}},
+		{nats.MsgIdHdr: {"hostile.by-message-id"}},
+	}
+}
+
+// hostileHeaders is each of the bad headers on a request that has no readable
+// content.
+func hostileHeaders() []entrustbustest.HostileMessage {
+	var all []entrustbustest.HostileMessage
+	for i, h := range badHeaders() {
+		all = append(all, entrustbustest.HostileMessage{
+			Name: fmt.Sprintf("headers %.80q", h), Header: h, Body: fmt.Appendf(nil, "not a request %d", i),
+			Subject: entrustbus.Subjects{}.Request("hostile", entrustbus.KindIssue),
+		})
+	}
+	return all
+}
+
+// straysOnDue are wake-ups that no worker put there.
+func straysOnDue() []entrustbustest.HostileMessage {
+	due := entrustbus.Subjects{}.Due
+	now := time.Now().Format(time.RFC3339Nano)
+	return []entrustbustest.HostileMessage{
+		{Name: "wake-up without anything", Subject: due("hostile", "due-1")},
+		{Name: "wake-up with a body", Subject: due("hostile", "due-2"), Body: []byte("wake up")},
+		{Name: "wake-up of an odd producer", Subject: due("a$b", "due-3"), Body: []byte("3")},
+		{Name: "wake-up of an odd id", Subject: due("hostile", "a$b"), Body: []byte("4")},
+		{Name: "wake-up of a good order", Subject: due("good", "good-0"), Body: []byte("5")},
+		{Name: "wake-up with a bad time", Subject: due("hostile", "due-6"), Body: []byte("6"), Header: nats.Header{entrustbus.HeaderDue: {"x"}}},
+		{Name: "wake-up with a bad deadline", Subject: due("hostile", "due-7"), Body: []byte("7"),
+			Header: nats.Header{entrustbus.HeaderDue: {now}, entrustbus.HeaderDeadline: {"soon"}}},
+		{Name: "wake-up with a bad count", Subject: due("hostile", "due-8"), Body: []byte("8"),
+			Header: nats.Header{entrustbus.HeaderDue: {now}, entrustbus.HeaderDeadline: {now}, entrustbus.HeaderAttempt: {"-1"}}},
+		{Name: "wake-up of 1 MB", Subject: due("hostile", "due-9"), Body: make([]byte, 1_000_000)},
+		{Name: "wake-up with the headers of another stream", Subject: due("hostile", "due-10"), Body: []byte("10"),
+			Header: nats.Header{entrustbus.HeaderDeadReason: {"expired"}, "Entrust-Original-X": {"y"}}},
+	}
+}
+
+// A good request stays good under headers that mean something to the server or to
+// the worker elsewhere, parked or not.
+func TestHostileHeadersOnGoodRequests(t *testing.T) {
+	t.Parallel()
+	s := openInside(t, 40*time.Second)
+	gw := gatewayFor(t, gatewaytest.Config{PendingFraction: 0.5, ApproveAfter: 200 * time.Millisecond})
+	client, hangUp := s.gatewayAt(gw.URL(), gw.ClientCert(), gw.ClientKey(), gw.ServerCA())
+	defer hangUp()
+	stop := s.work(client)
+	good := 0
+	for _, h := range badHeaders() {
+		if h.Get(entrustbus.HeaderReplay) != "" {
+			continue
+		}
+		probe := &nats.Msg{Subject: s.layout.Subjects().Request("probe", entrustbus.KindRevoke), Header: maps.Clone(h), Data: []byte("x")}
+		if _, err := s.js.PublishMsg(s.ctx, probe); err != nil || h.Get("Nats-Expected-Last-Subject-Sequence") != "" {
+			continue // the server takes no such header, or not each time
+		}
+		h = maps.Clone(h)
+		if h.Get(nats.MsgIdHdr) != "" {
+			h.Set(nats.MsgIdHdr, h.Get(nats.MsgIdHdr)+"-again") // or the server would drop it as published
+		}
+		s.good(good, h)
+		good++
+	}
+	if good < 30 {
+		t.Errorf("the server took %d of the headers", good)
+	}
+	s.quiet()
+	s.allGood(good)
+	stop()
+	if n := gw.Stats().Enrolled; n != good {
+		t.Errorf("%d enrollments of %d good requests", n, good)
+	}
+}
+
+// largest are messages that leave no room for what a letter, a record or a slot adds
+// to them.
+func largest() []entrustbustest.HostileMessage {
+	subjects := entrustbus.Subjects{}
+	der, _ := entrustbustest.CSR("largest.example.net")
+	whole := func(id string, size int) []byte {
+		head := fmt.Sprintf(`{"id":%q,"csr_der":%q,"more":"`, id, base64.StdEncoding.EncodeToString(der))
+		return []byte(head + strings.Repeat("x", size-len(head)-2) + `"}`)
+	}
+	return []entrustbustest.HostileMessage{
+		{Name: "garbage as large as may be", Subject: subjects.Request("hostile", entrustbus.KindIssue), Body: bytes.Repeat([]byte{0x91}, maxPayload)},
+		{Name: "a request as large as may be", Subject: subjects.Request("hostile", entrustbus.KindIssue), Body: whole("largest", maxPayload)},
+		{Name: "a request that its record has no room for", Subject: subjects.Request("hostile", entrustbus.KindIssue), Body: whole("larger", maxPayload-1<<10)},
+		{Name: "a wake-up as large as may be", Subject: subjects.Due("hostile", "due-largest"), Body: bytes.Repeat([]byte{7}, maxPayload)},
+		{Name: "headers as large as may be", Subject: subjects.Request("hostile", entrustbus.KindRevoke), Body: []byte("headers"),
+			Header: nats.Header{"X-Large": {strings.Repeat("h", 60_000)}, "Nats-Large": {strings.Repeat("h", 60_000)}}},
+	}
+}
+
+// Messages on the subjects of slots that no worker put there, one of which wipes all
+// slots away, keep neither the order that lost its slot nor any other from its end.
+func TestStraysOnParked(t *testing.T) {
+	t.Parallel()
+	s := openInside(t, 40*time.Second)
+	gw := gatewayFor(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Millisecond})
+	client, hangUp := s.gatewayAt(gw.URL(), gw.ClientCert(), gw.ClientKey(), gw.ServerCA())
+	defer hangUp()
+	first := s.cfg.Schedule.First
+	s.cfg.Schedule.First, s.cfg.Schedule.Max, s.cfg.Schedule.RetryAfterMax = time.Hour, time.Hour, 0
+	s.cfg.MaxWait = 24 * time.Hour
+	stop := s.work(client)
+	s.good(0, nil)
+	s.until("the order to be parked", func() bool { return s.left(s.layout.Parked) == 1 && s.left(s.layout.Requests) == 0 })
+	stop()
+
+	// A slot that fires at once; one that carries what a reader takes for the
+	// server's word; one that empties the stream; and one on the order's subject.
+	at := nats.Header{"Nats-Schedule": {"@at " + time.Now().Format(time.RFC3339)}, "Nats-Schedule-Target": {s.layout.Subjects().Due("rogue", "fires")}}
+	for _, m := range []*nats.Msg{
+		{Subject: s.layout.Subjects().Parked("rogue", "wipes"), Header: nats.Header{"Nats-Rollup": {"all"}}},
+		{Subject: s.layout.Subjects().Parked("rogue", "lies"), Header: nats.Header{"Nats-Sequence": {"1"}, "Nats-Subject": {"x"}, "Nats-Time-Stamp": {"x"}}},
+		{Subject: s.layout.Subjects().Parked("rogue", "silent"), Header: nats.Header{"Status": {"503"}}, Data: []byte("x")},
+		{Subject: s.layout.Subjects().Parked("rogue", "fires"), Header: at, Data: []byte("x")},
+	} {
+		if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
+			t.Fatalf("publishing on %s: %v", m.Subject, err)
+		}
+	}
+	s.agedRecord(ledger.Key{Producer: "good", ID: "good-0"}, 2*time.Minute)
+	s.cfg.Schedule.First = first
+	w, err := consumer.New(s.cfg, s.js, client, s.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if repairs, err := w.Watch(s.ctx); err != nil || repairs != (consumer.Repairs{Lost: 1}) {
+		t.Fatalf("the watchdog repaired %+v, %v; want one lost slot", repairs, err)
+	}
+	stop = s.work(client)
+	s.until("the order's result and the stray's letter", func() bool { return s.left(s.layout.Results) == 1 && s.left(s.layout.Dead) == 1 })
+	stop()
+	s.allGood(1)
+	if l := s.letters()[0]; l.Reason != deadletter.Undecodable || l.Request.Subject != s.layout.Subjects().Due("rogue", "fires") {
+		t.Errorf("the letter is %+v", l)
+	}
+	if n := gw.Stats().Enrolled; n != 1 {
+		t.Errorf("%d enrollments", n)
+	}
+}
+
+// agedRecord writes an order's record anew as if it had stood for a while: the
+// ledger stamps its own writes.
+func (s *inside) agedRecord(key ledger.Key, by time.Duration) {
+	s.t.Helper()
+	kv, err := s.js.KeyValue(s.ctx, s.layout.Orders)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	e, err := kv.Get(s.ctx, key.String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	rec, err := ledger.Decode(key, e.Revision(), e.Value())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	rec.UpdatedAt = rec.UpdatedAt.Add(-by)
+	body, err := msgpack.Marshal(rec)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := kv.Update(s.ctx, key.String(), body, e.Revision()); err != nil {
+		s.t.Fatal(err)
 	}
 }

@@ -291,7 +291,7 @@ func expectationOf(r entrustbus.Request) (gateway.Expectation, error) {
 	if err != nil {
 		return want, fmt.Errorf("reading what was asked for: %w", err)
 	}
-	if csr != nil {
+	if want.AnyKey = csr == nil; csr != nil {
 		want.SPKI = csr.RawSubjectPublicKeyInfo
 	}
 	return want, nil

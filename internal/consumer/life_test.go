@@ -156,6 +156,23 @@ func TestExpireAndTrack(t *testing.T) {
 	r.quiet()
 }
 
+// A track request without a CSR: what is issued cannot be held to a key, and is no
+// wrong certificate for that.
+func TestTrackWithoutCSR(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "slow", CSRPEM: csr(t, "slow"), PollMaxWaitSeconds: 1})
+	expired := r.result("slow")
+	if err := r.sim.Approve(expired.TrackingID); err != nil {
+		t.Fatal(err)
+	}
+	r.send(&entrustbus.Track{ID: "again", TrackingID: expired.TrackingID})
+	if res := r.result("again"); res.Outcome != entrustbus.OutcomeIssued || res.CertificatePEM == "" {
+		t.Errorf("tracked: %+v (error %+v)", res, res.Error)
+	}
+}
+
 func TestRevoke(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range dialects {

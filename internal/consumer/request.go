@@ -52,7 +52,9 @@ func (w *Worker) decode(d *delivery) (*order, error) {
 	if key, ok := addressOf(header.Get(nats.MsgIdHdr), o.key.Producer); ok {
 		o.key.ID = key.ID
 	}
-	o.deaths, _ = strconv.Atoi(header.Get(deadletter.HeaderDeaths)) // absent: the first
+	// Absent: the first. Whoever publishes may send any number.
+	deaths, _ := strconv.Atoi(header.Get(deadletter.HeaderDeaths))
+	o.deaths = min(max(deaths, 0), deadletter.MaxDeaths)
 	if err := w.read(o); err != nil {
 		return o, err
 	}
@@ -89,12 +91,9 @@ func (w *Worker) read(o *order) error {
 	if o.encoding, err = entrustbus.EncodingOf(o.raw.Get(entrustbus.HeaderContentType), o.raw.Body); err != nil {
 		return err
 	}
-	if replay := o.raw.Get(entrustbus.HeaderReplay); replay != "" {
-		if o.replay, err = strconv.Atoi(replay); err != nil || o.replay < 0 || o.replay > 1<<20 {
-			o.replay = 0
-			return &entrustbus.FieldError{Field: entrustbus.HeaderReplay, Problem: "is not a generation number"}
-		}
-	}
+	// The answer goes to whom the body names, so a bad generation waits for it.
+	var noGeneration error
+	o.replay, noGeneration = generationOf(o.raw)
 	request, err := entrustbus.DecodeRequest(o.kind, o.encoding, o.raw.Body)
 	if request != nil && entrustbus.ValidToken(request.OrderID()) {
 		o.request, o.key.ID = request, request.OrderID()
@@ -102,10 +101,26 @@ func (w *Worker) read(o *order) error {
 	if err != nil {
 		return err
 	}
+	if noGeneration != nil {
+		return noGeneration
+	}
 	if o.digest, err = digestOf(request); err != nil {
 		return err
 	}
 	return w.bounds(request)
+}
+
+// generationOf reads the replay generation of a request, 0 where it names none.
+func generationOf(raw *ledger.Request) (int, error) {
+	text := raw.Get(entrustbus.HeaderReplay)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > 1<<20 {
+		return 0, &entrustbus.FieldError{Field: entrustbus.HeaderReplay, Problem: "is not a generation number"}
+	}
+	return n, nil
 }
 
 func digestOf(r entrustbus.Request) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/parking"
 )
 
 const (
@@ -95,7 +96,11 @@ func (w *Worker) Watch(ctx context.Context) (Repairs, error) {
 	var armed []uint64
 	for s, err := range w.lot.All(ctx) {
 		switch {
-		case err != nil && s.Slot == nil && ctx.Err() != nil:
+		case errors.Is(err, parking.ErrNoSlot):
+			// Whoever put it there must not keep lost orders from being found.
+			w.log.WarnContext(ctx, "a message that is no parked order lies among them", "stream", w.cfg.Layout.Parked, "err", err)
+			continue
+		case err != nil && ctx.Err() != nil:
 			return repairs, context.Cause(ctx)
 		case err != nil:
 			return repairs, err

@@ -72,6 +72,9 @@ type Letter struct {
 	Time       time.Time // when it died, UTC
 	Request    ledger.Request
 
+	// Length is how many bytes the request had where Request.Body holds fewer of
+	// them, since the whole did not fit; 0 for a whole one.
+	Length int
 	// Sequence is the letter's place in the stream, 0 before it is published.
 	Sequence uint64
 }
@@ -124,14 +127,25 @@ func (l *Letter) message(subjects entrustbus.Subjects) *nats.Msg {
 		header[entrustbus.HeaderTrackingID] = []string{l.TrackingID}
 	}
 	for name, values := range l.Request.Header {
-		switch _, ours := header[name]; {
-		case ours, strings.HasPrefix(textproto.CanonicalMIMEHeaderKey(name), "Nats-"):
-			header[headerPrefix+name] = values
-		default:
-			header[name] = values
+		if reserved(name) {
+			name = headerPrefix + name
 		}
+		header[name] = values
 	}
 	return &nats.Msg{Subject: subjects.Dead(producer, string(l.Reason)), Header: header, Data: l.Request.Body}
+}
+
+// reserved reports whether a request's own header of this name would be taken for
+// the letter's, or obeyed: by a server, or by a client, to which a message with a
+// status and no body is the server's word.
+func reserved(name string) bool {
+	switch name {
+	case entrustbus.HeaderDeadReason, entrustbus.HeaderDeadError, entrustbus.HeaderDeadSubject, entrustbus.HeaderDeadDeliveries,
+		entrustbus.HeaderDeadTime, entrustbus.HeaderKind, entrustbus.HeaderReplay, entrustbus.HeaderOrderID,
+		entrustbus.HeaderTrackingID, HeaderDeaths, HeaderCut, "Status", "Description":
+		return true
+	}
+	return strings.HasPrefix(name, headerPrefix) || strings.HasPrefix(textproto.CanonicalMIMEHeaderKey(name), "Nats-")
 }
 
 // HeaderCut tells how many bytes the request had, where its letter could not
@@ -176,20 +190,17 @@ func Parse(subjects entrustbus.Subjects, sequence uint64, subject string, header
 		Request:    ledger.Request{Subject: header.Get(entrustbus.HeaderDeadSubject), Header: map[string][]string{}, Body: body},
 		Sequence:   sequence,
 	}
+	l.Length, _ = strconv.Atoi(header.Get(HeaderCut)) // absent: whole
 	// A letter that somebody else put here may lack any of these; what can be
 	// read of it is shown.
 	l.Replay, _ = strconv.Atoi(header.Get(entrustbus.HeaderReplay))
 	l.Deliveries, _ = strconv.Atoi(header.Get(entrustbus.HeaderDeadDeliveries))
 	l.Deaths, _ = strconv.Atoi(header.Get(HeaderDeaths))
 	l.Time, _ = time.Parse(time.RFC3339Nano, header.Get(entrustbus.HeaderDeadTime))
-	ours := map[string]bool{}
-	for name := range (&Letter{Key: ledger.Key{ID: "-"}, TrackingID: "-"}).message(subjects).Header {
-		ours[name] = true
-	}
 	for name, values := range header {
 		if original, ok := strings.CutPrefix(name, headerPrefix); ok {
 			l.Request.Header[original] = values
-		} else if !ours[name] && !strings.HasPrefix(name, "Nats-") {
+		} else if !reserved(name) {
 			l.Request.Header[name] = values
 		}
 	}

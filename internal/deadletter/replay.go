@@ -66,6 +66,7 @@ const (
 	RefusedLoop       = "died-too-often"   // died MaxDeaths times; force overrides
 	RefusedForgotten  = "forgotten"        // nothing tells what became of the order since; force overrides
 	RefusedSubject    = "unknown-subject"  // nothing tells where the request came from
+	RefusedCut        = "cut"              // too large for its letter to hold all of it
 )
 
 // Replayer brings dead letters back to life. It is safe for concurrent use.
@@ -90,6 +91,9 @@ func (r *Replayer) Plan(ctx context.Context, l *Letter, force bool) (*Plan, erro
 	producer, kind, err := r.subjects.ParseRequest(l.Request.Subject)
 	if err != nil {
 		return nil, &Refusal{RefusedSubject, fmt.Sprintf("%q is not the subject of a request", l.Request.Subject)}
+	}
+	if l.Length > 0 {
+		return nil, &Refusal{RefusedCut, fmt.Sprintf("the letter holds %d of its %d bytes", len(l.Request.Body), l.Length)}
 	}
 	if l.Deaths >= MaxDeaths && !force {
 		return nil, &Refusal{RefusedLoop, fmt.Sprintf("it died %d times; mend the cause first", l.Deaths)}

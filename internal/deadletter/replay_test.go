@@ -133,6 +133,24 @@ func (b *bench) last(t *testing.T) *streams.Message {
 	return m
 }
 
+// A letter that had no room for the whole of its request is read as what it is, and
+// is not taken for the request.
+func TestPlanRefusesWhatWasCut(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	body := bytes.Repeat([]byte("x"), 1<<20)
+	l := b.put(t, &deadletter.Letter{
+		Reason: deadletter.Undecodable, Key: ledger.Key{Producer: "shop"},
+		Request: ledger.Request{Subject: "entrust.request.shop.issue", Body: body},
+	})
+	if l.Length != len(body) || len(l.Request.Body) >= len(body) || len(l.Request.Header) != 0 {
+		t.Fatalf("the letter holds %d of %d bytes and the headers %v", len(l.Request.Body), l.Length, l.Request.Header)
+	}
+	if _, err := b.replayer.Plan(b.ctx, l, true); word(err) != deadletter.RefusedCut {
+		t.Errorf("planning its replay: %v, want %s", err, deadletter.RefusedCut)
+	}
+}
+
 func TestReplayIsTheRequestAsItCame(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -2,6 +2,8 @@ package parking
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"strings"
 
@@ -9,6 +11,10 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
+
+// ErrNoSlot says that a message in the stream is neither slot nor wake-up: no
+// worker put it there.
+var ErrNoSlot = errors.New("not a parked order")
 
 // Found is one parked order as a scan met it: an armed slot, or a due message
 // that waits for a worker.
@@ -20,7 +26,7 @@ type Found struct {
 // All yields every slot and due message, once over. It reads the stream forward
 // without a consumer: an order that fires, or is parked again, meanwhile moves
 // ahead of the scan and is met there. It holds one batch at a time. A message
-// that is no slot is yielded as an error, and the scan goes on; an error of the
+// that is no slot is yielded as ErrNoSlot, and the scan goes on; an error of the
 // server ends it.
 func (l *Lot) All(ctx context.Context) iter.Seq2[Found, error] {
 	due, _, _ := strings.Cut(l.subjects.DueFilter(), "*")
@@ -32,7 +38,7 @@ func (l *Lot) All(ctx context.Context) iter.Seq2[Found, error] {
 			}
 			s, err := parse(l.subjects, m.Subject, m.Header, m.Data)
 			if err != nil {
-				if !yield(Found{}, err) {
+				if !yield(Found{}, fmt.Errorf("%w: %w", ErrNoSlot, err)) {
 					return
 				}
 				continue

@@ -72,7 +72,11 @@ func batch(ctx context.Context, js jetstream.JetStream, stream, filter string, f
 				yield(nil, fmt.Errorf("reading the stream %s: %w", stream, err))
 				return
 			}
-			switch status := msg.Header.Get("Status"); status {
+			status := msg.Header.Get("Status")
+			if msg.Header.Get(jetstream.SequenceHeader) != "" {
+				status = "" // a message, whose publisher may have sent any header
+			}
+			switch status {
 			case "":
 			case "204", "404": // end of the batch; nothing there
 				return
@@ -88,15 +92,22 @@ func batch(ctx context.Context, js jetstream.JetStream, stream, filter string, f
 	}
 }
 
-// direct reads one answer of a direct get. The server adds its own headers to
-// those of the message.
+// direct reads one answer of a direct get. The server adds its own headers behind
+// those of the message, which may have the same names.
 func direct(msg *nats.Msg) (*Message, error) {
-	m := &Message{Subject: msg.Header.Get(jetstream.SubjectHeader), Header: msg.Header, Data: msg.Data}
+	own := func(name string) string {
+		values := msg.Header.Values(name)
+		if len(values) == 0 {
+			return ""
+		}
+		return values[len(values)-1]
+	}
+	m := &Message{Subject: own(jetstream.SubjectHeader), Header: msg.Header, Data: msg.Data}
 	var err error
-	if m.Sequence, err = strconv.ParseUint(msg.Header.Get(jetstream.SequenceHeader), 10, 64); err != nil {
+	if m.Sequence, err = strconv.ParseUint(own(jetstream.SequenceHeader), 10, 64); err != nil {
 		return nil, fmt.Errorf("reading the sequence of a message on %s: %w", m.Subject, err)
 	}
-	if m.Time, err = time.Parse(time.RFC3339Nano, msg.Header.Get(jetstream.TimeStampHeaer)); err != nil {
+	if m.Time, err = time.Parse(time.RFC3339Nano, own(jetstream.TimeStampHeaer)); err != nil {
 		return nil, fmt.Errorf("reading the time of a message on %s: %w", m.Subject, err)
 	}
 	return m, nil
