@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// system is what compose.yaml starts, under a name of its own and on free ports, so that
+// it gets in nobody's way.
+type system struct {
+	*engine
+	project               string
+	natsPort, controlPort int
+	env                   []string // for compose
+	workers               []string // container ids
+	nats                  string
+}
+
+func newSystem(e *engine) (*system, error) {
+	s := &system{engine: e, project: fmt.Sprintf("entrust-worker-%d", os.Getpid())}
+	for _, port := range []*int{&s.natsPort, &s.controlPort} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("looking for a free port: %w", err)
+		}
+		defer l.Close()
+		*port = l.Addr().(*net.TCPAddr).Port
+	}
+	s.env = []string{
+		fmt.Sprintf("NATS_PORT=%d", s.natsPort),
+		fmt.Sprintf("CONTROL_PORT=%d", s.controlPort),
+		// A worker that dies is missed after this time.
+		"ACK_WAIT=10s",
+		"APPROVE_AFTER=8s",
+	}
+	return s, nil
+}
+
+// run runs a compose command.
+func (s *system) run(ctx context.Context, env []string, args ...string) (string, error) {
+	command := append(append([]string{}, s.compose...), "--project-name", s.project)
+	return output(ctx, s.root, append(s.env, env...), append(command, args...)...)
+}
+
+// up builds the images, starts everything and waits until the workers are ready.
+func (s *system) up(ctx context.Context) error {
+	if _, err := s.run(ctx, nil, "up", "--build", "--detach"); err != nil {
+		return err
+	}
+	var err error
+	if s.workers, err = s.containers(ctx, "worker"); err != nil {
+		return err
+	}
+	if len(s.workers) != 2 {
+		return fmt.Errorf("counting workers: got %d, want 2", len(s.workers))
+	}
+	all, err := s.containers(ctx, "nats")
+	if err != nil {
+		return err
+	}
+	if len(all) != 1 {
+		return fmt.Errorf("counting containers of NATS: got %d, want 1", len(all))
+	}
+	s.nats = all[0]
+	return s.healthy(ctx, s.workers...)
+}
+
+// containers are the ids of a service's containers, those that ended too.
+func (s *system) containers(ctx context.Context, service string) ([]string, error) {
+	out, err := s.docker(ctx, "ps", "--all", "--quiet", "--no-trunc",
+		"--filter", "label=com.docker.compose.project="+s.project,
+		"--filter", "label=com.docker.compose.service="+service)
+	return strings.Fields(out), err
+}
+
+// healthyWithin bounds the start of a container, and its way back after a fault.
+const healthyWithin = 45 * time.Second
+
+// healthy waits until the health checks of containers succeed.
+func (s *system) healthy(ctx context.Context, ids ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, healthyWithin)
+	defer cancel()
+	for _, id := range ids {
+		for {
+			state, err := s.docker(ctx, "inspect", "--format", "{{.State.Health.Status}}", id)
+			if err != nil {
+				return err
+			}
+			if state == "healthy" {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("waiting for container %.12s to be healthy: it is %s: %w", id, state, context.Cause(ctx))
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// checkConfinement proves what compose.yaml and the Dockerfile say of what the containers
+// may do, and that the steps that run once went well.
+func (s *system) checkConfinement(ctx context.Context) error {
+	ids, err := s.docker(ctx, "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project="+s.project)
+	if err != nil {
+		return err
+	}
+	out, err := s.docker(ctx, append([]string{"inspect"}, strings.Fields(ids)...)...)
+	if err != nil {
+		return err
+	}
+	var containers []struct {
+		Name   string
+		Config struct {
+			User   string
+			Labels map[string]string
+		}
+		HostConfig struct {
+			ReadonlyRootfs bool
+			CapDrop        []string
+			Privileged     bool
+		}
+		State struct {
+			Running  bool
+			ExitCode int
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &containers); err != nil {
+		return fmt.Errorf("reading what the containers may do: %w", err)
+	}
+	var errs []error
+	for _, c := range containers {
+		if !strings.HasPrefix(c.Config.User, "65532") || !c.HostConfig.ReadonlyRootfs || c.HostConfig.Privileged || len(c.HostConfig.CapDrop) != 1 {
+			errs = append(errs, fmt.Errorf("container %s: user %q, read-only %v, privileged %v, capabilities dropped %v",
+				c.Name, c.Config.User, c.HostConfig.ReadonlyRootfs, c.HostConfig.Privileged, c.HostConfig.CapDrop))
+		}
+		once := map[string]bool{"keys": true, "provision": true}[c.Config.Labels["com.docker.compose.service"]]
+		if once == c.State.Running || c.State.ExitCode != 0 {
+			errs = append(errs, fmt.Errorf("container %s: running %v, exit code %d", c.Name, c.State.Running, c.State.ExitCode))
+		}
+	}
+	if len(containers) != 6 {
+		errs = append(errs, fmt.Errorf("counting containers: got %d, want 6", len(containers)))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *system) printLogs() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, args := range [][]string{{"ps", "--all"}, {"logs", "--no-color", "--tail=200"}} {
+		if args[0] == "ps" && len(s.compose) == 1 {
+			args = args[:1] // the older command has no --all, and shows all
+		}
+		out, err := s.run(ctx, nil, args...)
+		if err != nil {
+			out = err.Error()
+		}
+		fmt.Fprintln(os.Stderr, out)
+	}
+}
+
+// down removes containers, networks and volumes; images stay.
+func (s *system) down() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	_, err := s.run(ctx, nil, "--profile", "real", "down", "--volumes", "--remove-orphans", "--timeout", "10")
+	return err
+}
+
+func (s *system) downCommand() string {
+	return strings.Join(s.compose, " ") + " --project-name " + s.project + " --profile real down --volumes"
+}
