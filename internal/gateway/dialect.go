@@ -43,7 +43,7 @@ type order struct {
 	chainProblem string
 }
 
-// read returns what the order means to op.
+// meaning returns what the order means to op.
 func (o order) meaning(op Op, words StatusWords) meaning {
 	switch {
 	case hasWord(words.Rejected, o.status):

@@ -101,7 +101,7 @@ func (s SAN) problem() string {
 	return ""
 }
 
-// covered returns the first of the wanted names that the certificate's names do not
+// uncovered returns the first of the wanted names that the certificate's names do not
 // cover.
 func uncovered(want, have []SAN) (SAN, bool) {
 	for _, w := range want {
