@@ -67,7 +67,9 @@ func (w *Worker) run(stop, work context.Context, l *lane) {
 		wait := trouble.next()
 		w.log.Warn("fetching; trying again", "lane", l.name, "stream", l.stream, "consumer", l.consumer,
 			"trouble", streams.Trouble(err), "wait", wait, "err", err)
-		sleep(stop, wait)
+		if sleep(stop, wait) != nil {
+			break
+		}
 	}
 	for range l.slots {
 		<-free
@@ -159,7 +161,7 @@ func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
 		w.metrics.redelivered(l.name)
 	}
 	edge("fetched")
-	err := w.guard(work, l, d)
+	err := w.guard(stop, work, l, d)
 	if err != nil && work.Err() != nil && errors.Is(context.Cause(work), errStopping) {
 		err = errStopping
 	}
@@ -168,8 +170,8 @@ func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
 
 // guard counts deliveries that may have killed a worker before it tries another
 // one, and turns a panic into an error that says where.
-func (w *Worker) guard(ctx context.Context, l *lane, d *delivery) (err error) {
-	counted, crashed, err := w.suspects.begin(ctx, d)
+func (w *Worker) guard(stop, ctx context.Context, l *lane, d *delivery) (err error) {
+	counted, crashed, err := w.suspects.begin(ctx, stop, d)
 	if err != nil {
 		return err
 	}
@@ -180,6 +182,7 @@ func (w *Worker) guard(ctx context.Context, l *lane, d *delivery) (err error) {
 		w.suspects.clear(ctx, d)
 		return nil
 	}
+	defer w.suspects.end(d)
 	defer func() {
 		if p := recover(); p != nil {
 			// Left counted: a request that panics each time ends as crashed.

@@ -67,7 +67,10 @@ func TestListStopsWhenAsked(t *testing.T) {
 		b.put(t, &deadletter.Letter{Reason: deadletter.Expired, Key: ledger.Key{Producer: "p", ID: "a"}})
 	}
 	n := 0
-	for range b.box.List(b.ctx, deadletter.Filter{}) {
+	for _, err := range b.box.List(b.ctx, deadletter.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if n++; n == 2 {
 			break
 		}

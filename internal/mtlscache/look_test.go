@@ -181,12 +181,12 @@ func TestOneReload(t *testing.T) {
 		next := r.ca.client(t)
 		r.write(t, r.path("next"), append(next.certPEM, next.keyPEM...))
 		if rotation == 0 { // one file holds both from here on, so that a rotation is one step
-			cache, err := mtlscache.New(mtlscache.Config{CertFile: r.path("both"), KeyFile: r.path("both")})
-			if err == nil {
+			if _, err := mtlscache.New(mtlscache.Config{CertFile: r.path("both"), KeyFile: r.path("both")}); err == nil {
 				t.Fatal("New without its file succeeded")
 			}
 			r.write(t, r.path("both"), append(r.first.certPEM, r.first.keyPEM...))
-			if cache, err = mtlscache.New(mtlscache.Config{CertFile: r.path("both"), KeyFile: r.path("both")}); err != nil {
+			cache, err := mtlscache.New(mtlscache.Config{CertFile: r.path("both"), KeyFile: r.path("both")})
+			if err != nil {
 				t.Fatal(err)
 			}
 			r.cache = cache

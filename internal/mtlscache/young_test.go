@@ -44,7 +44,7 @@ func TestChangeWithinATick(t *testing.T) {
 		if err := c.Check(); err != nil || c.Reloads() != 0 {
 			t.Fatalf("Check() = %v with %d reloads, want nil and 0: the change shows in nothing", err, c.Reloads())
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if err := c.Check(); err != nil || c.Reloads() != 1 {
 			t.Fatalf("Check() = %v with %d reloads after a tick, want nil and 1", err, c.Reloads())
 		}

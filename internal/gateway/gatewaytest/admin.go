@@ -180,7 +180,7 @@ func adminDone(w http.ResponseWriter, err error) {
 
 func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(v)
+	_ = json.NewEncoder(w).Encode(v) // a client that left gets nothing
 }
 
 // writeSeq writes a JSON array of what seq yields, without holding it all.

@@ -1,6 +1,7 @@
 package gatewaytest_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -124,7 +125,7 @@ func TestControlBehaviour(t *testing.T) {
 	id := e.enrollFlat(csrOf(t, "pending-a.example.net"), 201).TrackingID
 	eventually(t, "approval", func() error {
 		if got := e.pollFlat(id); got.Status != "ISSUED" {
-			return &http.ProtocolError{ErrorString: got.Status}
+			return fmt.Errorf("the order is %s", got.Status)
 		}
 		return nil
 	})
