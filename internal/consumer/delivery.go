@@ -24,6 +24,8 @@ type delivery struct {
 	// unrecorded says that no ledger record will tell a redelivery that this
 	// message is done with.
 	unrecorded bool
+	// alone says that no other message with a count of deaths is tried meanwhile.
+	alone bool
 }
 
 func newDelivery(msg jetstream.Msg, ackWait time.Duration) (*delivery, error) {

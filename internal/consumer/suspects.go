@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -26,9 +25,17 @@ const (
 // bucket, before anything is tried. A try that ends in any orderly way takes
 // its count back, so that only a death of the process leaves one: neither a
 // rolling restart nor a long outage makes a suspect.
+//
+// A death is counted for everything that was in hand. So what has a count is
+// tried one at a time: the next death tells which of them it was.
 type suspects struct {
 	js     jetstream.JetStream
 	bucket string
+	alone  chan struct{} // holds one token while a message with a count is tried
+}
+
+func newSuspects(js jetstream.JetStream, bucket string) *suspects {
+	return &suspects{js: js, bucket: bucket, alone: make(chan struct{}, 1)}
 }
 
 func (s *suspects) key(d *delivery) string {
@@ -36,39 +43,70 @@ func (s *suspects) key(d *delivery) string {
 }
 
 // begin counts one more try where the message is under suspicion. crashed says
-// that enough of them killed the worker.
-func (s *suspects) begin(ctx context.Context, d *delivery) (counted, crashed bool, err error) {
+// that enough of them killed the worker. What waits for its turn goes back when
+// stop ends. end must follow where counted is true.
+func (s *suspects) begin(ctx, stop context.Context, d *delivery) (counted, crashed bool, err error) {
 	if d.deliveries <= trusted {
 		return false, false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	tries := 0
-	m, err := streams.Last(ctx, s.js, "KV_"+s.bucket, "$KV."+s.bucket+"."+s.key(d))
-	switch {
-	case errors.Is(err, streams.ErrNoMessage):
-	case err != nil:
-		return false, false, fmt.Errorf("counting the tries of message %d of %s: %w", d.sequence, d.stream, err)
-	default:
-		tries, _ = strconv.Atoi(string(m.Data)) // a deleted key has no data: 0
+	tries, err := s.tries(ctx, d)
+	if err != nil {
+		return false, false, err
 	}
 	if tries >= lethal {
 		return false, true, nil
 	}
-	kv, err := s.js.KeyValue(ctx, s.bucket)
+	if tries > 0 {
+		select {
+		case s.alone <- struct{}{}:
+			d.alone = true
+		case <-stop.Done():
+			return false, false, context.Cause(stop)
+		case <-ctx.Done():
+			return false, false, context.Cause(ctx)
+		}
+	}
+	put, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	kv, err := s.js.KeyValue(put, s.bucket)
 	if err == nil {
-		_, err = kv.PutString(ctx, s.key(d), strconv.Itoa(tries+1))
+		_, err = kv.PutString(put, s.key(d), strconv.Itoa(tries+1))
 	}
 	if err != nil {
+		s.end(d)
 		return false, false, fmt.Errorf("counting the tries of message %d of %s: %w", d.sequence, d.stream, err)
 	}
 	return true, false, nil
 }
 
-// clear forgets the tries of a message. A count that stays behind does no harm:
-// it names a stream sequence, which never comes again.
+// end lets the next message be tried alone, if d was.
+func (s *suspects) end(d *delivery) {
+	if d.alone {
+		d.alone = false
+		<-s.alone
+	}
+}
+
+// tries reads how many tries of the message ended without a word.
+func (s *suspects) tries(ctx context.Context, d *delivery) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	m, err := streams.Last(ctx, s.js, "KV_"+s.bucket, "$KV."+s.bucket+"."+s.key(d))
+	switch {
+	case errors.Is(err, streams.ErrNoMessage):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("counting the tries of message %d of %s: %w", d.sequence, d.stream, err)
+	}
+	tries, _ := strconv.Atoi(string(m.Data)) // a deleted key has no data: 0
+	return tries, nil
+}
+
+// clear forgets the tries of a message. A count that stays behind is one death
+// too many if the message comes again, and no harm otherwise: it names a stream
+// sequence, which is never given twice.
 func (s *suspects) clear(ctx context.Context, d *delivery) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
 	defer cancel()
 	if kv, err := s.js.KeyValue(ctx, s.bucket); err == nil {
 		_ = kv.Purge(ctx, s.key(d), jetstream.PurgeTTL(markerTTL))
