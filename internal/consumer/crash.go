@@ -28,7 +28,9 @@ func (w *Worker) crashed(ctx context.Context, d *delivery) error {
 		if key, ok := addressOf(header.Get(nats.MsgIdHdr), o.key.Producer); ok {
 			o.key = key
 		}
+		o.replay, _ = generationOf(o.raw)
 	}
+	o.deaths = deathsOf(o.raw)
 	w.log.ErrorContext(ctx, "giving up on a message", o.logArgs("subject", d.msg.Subject(), "err", errLethal)...)
 	if o.key.ID == "" {
 		d.unrecorded = true
@@ -41,18 +43,21 @@ func (w *Worker) crashed(ctx context.Context, d *delivery) error {
 	switch {
 	case errors.Is(err, ledger.ErrNoRecord):
 		sum := sha256.Sum256(o.raw.Body)
-		rec = &ledger.Record{State: ledger.Open, Kind: o.kind, Digest: sum[:], RequestedAt: d.published}
+		rec = &ledger.Record{State: ledger.Open, Kind: o.kind, Digest: sum[:], Replay: o.replay, RequestedAt: d.published}
 		if err := w.ledger.Create(ctx, o.key, rec); err != nil {
 			return err
 		}
 	case err != nil:
 		return err
-	case rec.State == ledger.Closed:
-		return nil
+	case o.replay < rec.Replay, o.replay == rec.Replay && rec.State == ledger.Closed:
+		return nil // that generation ended
+	case o.replay > rec.Replay && (rec.State != ledger.Closed || rec.Outcome == entrustbus.OutcomeIssued || rec.Outcome == entrustbus.OutcomeRevoked):
+		return nil // no replay of an order that lives or succeeded is looked at
 	}
-	o.rec, o.replay = rec, rec.Replay
+	o.rec = rec
 	outcome := entrustbus.OutcomeFailed
-	if rec.Posting || rec.State == ledger.Parked {
+	if rec.Posting || rec.State == ledger.Parked || rec.Outcome == entrustbus.OutcomeUnconfirmed ||
+		rec.Outcome == entrustbus.OutcomeExpired || rec.Outcome == entrustbus.OutcomeCancelled {
 		outcome = entrustbus.OutcomeUnconfirmed // the gateway may have the order
 	}
 	r := o.result(outcome, &w.cfg)

@@ -75,7 +75,9 @@
 // what is in hand is extended at a third of it, and a message that was given to
 // somebody else meanwhile is told by its record. A message that is delivered
 // more than three times is counted in the control bucket before each try, and
-// ends as a dead letter `crashed` when three of them ended without a word.
+// ends as a dead letter `crashed` when three of them ended without a word. A
+// death counts for everything that the worker had in hand; what has a count is
+// tried one at a time, so that the next death tells which of them it was.
 //
 // # The gateway's trouble
 //

@@ -32,7 +32,9 @@ type fleet struct {
 }
 
 func newFleet(js jetstream.JetStream, bucket, id string, rate, fleetRate float64, g *gate, log *slog.Logger) *fleet {
-	return &fleet{js: js, bucket: bucket, id: id, rate: rate, fleetRate: fleetRate, gate: g, log: log}
+	f := &fleet{js: js, bucket: bucket, id: id, rate: rate, fleetRate: fleetRate, gate: g, log: log}
+	f.share(1) // until the others are seen, and where they never are
+	return f
 }
 
 // hold pauses this worker at once, and every other one as soon as it sees the

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
@@ -38,6 +39,9 @@ func (w *Worker) cancel(ctx context.Context, d *delivery, o *order, q *entrustbu
 		return w.finish(ctx, o, o.failed(&w.cfg, entrustbus.ClassValidation, "no_such_order", "order: no order of this id is known; name the id that it was sent under"), "", "")
 	case err != nil:
 		return err
+	case target.rec.Kind != entrustbus.KindIssue && target.rec.Kind != entrustbus.KindTrack:
+		// Two cancellations of each other would wait for ever.
+		return w.finish(ctx, o, o.failed(&w.cfg, entrustbus.ClassValidation, "not_cancellable", fmt.Sprintf("order: is a %s request, which does not wait; name an issue or track request", target.rec.Kind)), "", "")
 	case target.rec.State == ledger.Open:
 		return later(2*time.Second, errBeingSubmitted)
 	}

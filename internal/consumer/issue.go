@@ -56,7 +56,8 @@ func (w *Worker) submit(ctx context.Context, o *order, e gateway.Enrollment) err
 	for refusals := 0; ; {
 		// A slow write may have used up the lease that covers the call.
 		if time.Until(o.rec.Lease) < w.cfg.EnrollTimeout {
-			o.rec.Lease = time.Now().UTC().Add(w.cfg.lease())
+			first := w.firstRecord(o, true)
+			o.rec.Lease, o.rec.SubmittedAt = first.Lease, first.SubmittedAt
 			if err := w.update(ctx, o, "renewing a lease"); err != nil {
 				return err
 			}
@@ -92,6 +93,9 @@ func (w *Worker) submit(ctx context.Context, o *order, e gateway.Enrollment) err
 // records that another call begins. A death in between finds no call under way.
 func (w *Worker) wait(ctx context.Context, o *order, pause time.Duration) error {
 	o.rec.Posting = false
+	if ctx.Err() != nil {
+		return w.release(ctx, o, context.Cause(ctx))
+	}
 	if err := w.update(ctx, o, "recording that the gateway did not take an order"); err != nil {
 		return err
 	}

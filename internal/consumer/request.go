@@ -52,9 +52,6 @@ func (w *Worker) decode(d *delivery) (*order, error) {
 	if key, ok := addressOf(header.Get(nats.MsgIdHdr), o.key.Producer); ok {
 		o.key.ID = key.ID
 	}
-	// Absent: the first. Whoever publishes may send any number.
-	deaths, _ := strconv.Atoi(header.Get(deadletter.HeaderDeaths))
-	o.deaths = min(max(deaths, 0), deadletter.MaxDeaths)
 	if err := w.read(o); err != nil {
 		return o, err
 	}
@@ -87,6 +84,7 @@ func (w *Worker) fits(o *order) error {
 func (w *Worker) read(o *order) error {
 	sum := sha256.Sum256(o.raw.Body)
 	o.bytes, o.digest = sum[:], sum[:]
+	o.deaths = deathsOf(o.raw)
 	var err error
 	if o.encoding, err = entrustbus.EncodingOf(o.raw.Get(entrustbus.HeaderContentType), o.raw.Body); err != nil {
 		return err
@@ -121,6 +119,13 @@ func generationOf(raw *ledger.Request) (int, error) {
 		return 0, &entrustbus.FieldError{Field: entrustbus.HeaderReplay, Problem: "is not a generation number"}
 	}
 	return n, nil
+}
+
+// deathsOf reads how often earlier generations of a request became dead letters.
+func deathsOf(raw *ledger.Request) int {
+	// Absent: none. Whoever publishes may send any number.
+	n, _ := strconv.Atoi(raw.Get(deadletter.HeaderDeaths))
+	return min(max(n, 0), deadletter.MaxDeaths)
 }
 
 func digestOf(r entrustbus.Request) ([]byte, error) {

@@ -10,12 +10,11 @@ import (
 // Server error codes that nats.go does not name (nats-server 2.15,
 // jetstream_errors_generated.go).
 const (
-	codeAccountResources  = 10002
-	codeMemoryResources   = 10028
-	codeStorageResources  = 10047
-	codeInsufficient      = 10023
-	codeStoreFailed       = 10077
-	codeDuplicateInFlight = 10158
+	codeAccountResources = 10002
+	codeMemoryResources  = 10028
+	codeStorageResources = 10047
+	codeInsufficient     = 10023
+	codeStoreFailed      = 10077
 )
 
 // IsConflict reports whether err says that a compare-and-set publish met

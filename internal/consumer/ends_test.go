@@ -1,0 +1,231 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// Two cancellations that name each other both end, although each finds the other
+// begun.
+func TestCancelACancellation(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	requests := []*entrustbus.Cancel{{ID: "one", Order: "two"}, {ID: "two", Order: "one"}}
+	for _, c := range requests {
+		// As a worker left it that died at once.
+		digest, err := entrustbus.Digest(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := &ledger.Record{State: ledger.Open, Kind: entrustbus.KindCancel, Digest: digest[:], RequestedAt: time.Now()}
+		if err := ledger.New(r.js, r.layout.Orders).Create(t.Context(), ledger.Key{Producer: producer, ID: c.ID}, rec); err != nil {
+			t.Fatal(err)
+		}
+		r.send(c)
+	}
+	r.run()
+	for _, c := range requests {
+		if res := r.result(c.ID); res.Outcome != entrustbus.OutcomeFailed || res.Error.Code != "not_cancellable" {
+			t.Errorf("%s: %+v (error %+v)", c.ID, res, res.Error)
+		}
+	}
+	r.quiet()
+}
+
+// A replay that kills the workers again ends as a death of its own generation,
+// one more than the letter counted that it came from.
+func TestReplayCrashesAgain(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	body := []byte{0xc1} // no MessagePack at all
+	id := []string{nats.MsgIdHdr, entrustbus.RequestMsgID(producer, "again", 0)}
+	stop := r.run()
+	r.publish(entrustbus.KindIssue, body, id...)
+	if res := r.result("again"); res.Outcome != entrustbus.OutcomeFailed {
+		t.Fatalf("result is %+v", res)
+	}
+	r.quiet()
+	stop()
+	r.publish(entrustbus.KindIssue, body, nats.MsgIdHdr, entrustbus.RequestMsgID(producer, "again", 1),
+		entrustbus.HeaderReplay, "1", deadletter.HeaderDeaths, "1")
+	cons, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerIssue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		m, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Nak(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kv, err := r.js.KeyValue(t.Context(), r.layout.Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.PutString(t.Context(), "suspect."+r.layout.Requests+".2", "3"); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	if res := r.result("again", 1); res.Outcome != entrustbus.OutcomeFailed || res.Error.Code != "crashed" {
+		t.Errorf("replayed: %+v (error %+v)", res, res.Error)
+	}
+	for _, l := range r.wantLetters(deadletter.Undecodable, deadletter.Crashed) {
+		if l.Reason == deadletter.Crashed && (l.Deaths != 2 || l.Replay != 1) {
+			t.Errorf("the letter counts %d deaths of generation %d, want 2 of 1", l.Deaths, l.Replay)
+		}
+	}
+}
+
+// The deaths of earlier generations are known while an order is parked too, or
+// the loop guard would never stop one that expires again and again.
+func TestDeathsOfAParkedOrder(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "slow", CSRPEM: csr(t, "slow"), PollMaxWaitSeconds: 1}, deadletter.HeaderDeaths, "3")
+	r.result("slow")
+	if l := r.wantLetters(deadletter.Expired)[0]; l.Deaths != 4 {
+		t.Errorf("the letter counts %d deaths, want 4", l.Deaths)
+	}
+}
+
+// enroller is a gateway that answers enrollments as told.
+type enroller struct {
+	consumer.Gateway
+	enroll func(context.Context, gateway.Enrollment) (gateway.Answer, error)
+	find   func() error
+}
+
+func (g *enroller) Probe(context.Context) error { return nil }
+
+func (g *enroller) Enroll(ctx context.Context, e gateway.Enrollment) (gateway.Answer, error) {
+	return g.enroll(ctx, e)
+}
+
+func (g *enroller) CanFind() bool { return g.find != nil }
+
+func (g *enroller) Find(context.Context, gateway.Search) (gateway.Answer, bool, error) {
+	return gateway.Answer{}, false, g.find()
+}
+
+// runWith starts a worker in front of gw and returns what stops it.
+func (r *rig) runWith(gw consumer.Gateway) (stop func()) {
+	r.t.Helper()
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testWriter{r.t}), nil))
+	w, err := consumer.New(r.cfg, r.server.JetStream(r.t), gw, log)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			r.t.Errorf("running the worker: %v", err)
+		}
+		done <- nil
+	}
+	r.t.Cleanup(stop)
+	return stop
+}
+
+// A call that a stop ends before the gateway took the order leaves no order of
+// unknown fate: the next worker goes on at once, with the same submission.
+func TestStopBeforeTheGatewayTookIt(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.cfg.Drain = 100 * time.Millisecond
+	calling := make(chan struct{})
+	stop := r.runWith(&enroller{enroll: func(ctx context.Context, _ gateway.Enrollment) (gateway.Answer, error) {
+		close(calling)
+		<-ctx.Done()
+		return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.NotAccepted, Class: "network", Message: "dial: cancelled"}
+	}})
+	r.send(&entrustbus.Issue{ID: "early", CSRPEM: csr(t, "early")})
+	<-calling
+	stop()
+	r.run()
+	if res := r.result("early"); res.Outcome != entrustbus.OutcomeIssued || res.Submissions != 1 {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}
+
+// A ledger that was away while an order was opened moves the submission, and with
+// it the time at which the gateway's events can be trusted to show it.
+func TestSettleTimeCountsFromTheCall(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.cfg.ApprovalNever = true
+	bucket := "KV_" + r.layout.Orders
+	orders, err := r.js.Stream(t.Context(), bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.js.DeleteStream(t.Context(), bucket); err != nil {
+		t.Fatal(err)
+	}
+	called, asked := make(chan time.Time, 9), make(chan time.Time, 9)
+	r.runWith(&enroller{
+		enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+			called <- time.Now()
+			return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unknown, Class: "timeout", Message: "lost"}
+		},
+		find: func() error {
+			asked <- time.Now()
+			return fmt.Errorf("no answer")
+		},
+	})
+	r.send(&entrustbus.Issue{ID: "late", CSRPEM: csr(t, "late")})
+	r.eventually("a write that the ledger did not take", func() bool { return strings.Contains(r.log.String(), "opening a ledger record; trying again") })
+	over := time.Now().Add(r.cfg.EnrollTimeout + r.cfg.EventDelay)
+	r.eventually("the end of the first try's lease", func() bool { return time.Now().After(over) })
+	if _, err := r.js.CreateStream(t.Context(), orders.CachedInfo().Config); err != nil {
+		t.Fatal(err)
+	}
+	call, look := <-called, <-asked
+	if gap := look.Sub(call); gap < r.cfg.EnrollTimeout+r.cfg.EventDelay {
+		t.Errorf("events were asked for %s after the call, before they could be trusted", gap)
+	}
+}
+
+// The fleet's rate holds for a worker that never sees the others.
+func TestFleetRateWithoutControlBucket(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.cfg.FleetRate = 10
+	if err := r.js.DeleteKeyValue(t.Context(), r.layout.Control); err != nil {
+		t.Fatal(err)
+	}
+	const n = 10
+	for i := range n {
+		r.send(&entrustbus.Issue{ID: fmt.Sprint("o", i), CSRPEM: csr(t, fmt.Sprint("o", i))})
+	}
+	begun := time.Now()
+	r.run()
+	for i := range n {
+		r.result(fmt.Sprint("o", i))
+	}
+	if took := time.Since(begun); took < (n-4)*time.Second/10 {
+		t.Errorf("%d orders took %s, faster than 10 a second", n, took)
+	}
+}
