@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -149,42 +150,33 @@ func (l *Ledger) conflict(ctx context.Context, r *Record, earlier bool) error {
 	return nil
 }
 
-// All yields every record, in no order that matters, then stops. It reads
-// through an ephemeral consumer of its own, at the server's pace, and holds one
-// record at a time. A record that cannot be decoded is yielded as an error, and
-// reading goes on.
+// All yields every record, in no order that matters, then stops. One that is
+// written meanwhile may be yielded again, in its newer form. It holds one batch
+// of records at a time: a watch would be sent the whole bucket as fast as the
+// server can, and keep what is not yet read in this process's memory. Any
+// replica may answer; ask Get where it matters. A record that cannot be decoded
+// is yielded as an error, and reading goes on; an error of the server ends it.
 func (l *Ledger) All(ctx context.Context) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
-		kv, err := l.js.KeyValue(ctx, l.bucket)
-		if err != nil {
-			yield(nil, fmt.Errorf("opening the ledger %s: %w", l.bucket, err))
-			return
-		}
-		w, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
-		if err != nil {
-			yield(nil, fmt.Errorf("reading the ledger %s: %w", l.bucket, err))
-			return
-		}
-		defer w.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				yield(nil, context.Cause(ctx))
+		prefix := "$KV." + l.bucket + "."
+		for m, err := range streams.Scan(ctx, l.js, l.stream(), prefix+">") {
+			if err != nil {
+				yield(nil, fmt.Errorf("reading the ledger %s: %w", l.bucket, err))
 				return
-			case e, ok := <-w.Updates():
-				if !ok || e == nil {
-					return
-				}
-				key, err := ParseKey(e.Key())
-				if err != nil {
-					if !yield(nil, fmt.Errorf("reading the ledger %s: %w", l.bucket, err)) {
-						return
-					}
-					continue
-				}
-				if !yield(Decode(key, e.Revision(), e.Value())) {
-					return
-				}
+			}
+			if m.Header.Get("KV-Operation") != "" {
+				continue // deleted by hand
+			}
+			key, err := ParseKey(strings.TrimPrefix(m.Subject, prefix))
+			if err != nil {
+				err = fmt.Errorf("reading the ledger %s: %w", l.bucket, err)
+			}
+			var r *Record
+			if err == nil {
+				r, err = Decode(key, m.Sequence, m.Data)
+			}
+			if !yield(r, err) {
+				return
 			}
 		}
 	}
