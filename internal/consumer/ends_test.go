@@ -229,3 +229,24 @@ func TestFleetRateWithoutControlBucket(t *testing.T) {
 		t.Errorf("%d orders took %s, faster than 10 a second", n, took)
 	}
 }
+
+// A gateway that refuses to tell what it issued is not asked for ever: the order
+// is one that cannot be looked up.
+func TestLookUpRefused(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.cfg.ApprovalNever = true
+	r.runWith(&enroller{
+		enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+			return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unknown, Class: "timeout", Message: "lost"}
+		},
+		find: func() error {
+			return &gateway.Error{Op: gateway.OpFind, Fate: gateway.Refused, Class: "upstream_4xx", HTTPStatus: 404, Message: "no such resource"}
+		},
+	})
+	r.send(&entrustbus.Issue{ID: "dark", CSRPEM: csr(t, "dark")})
+	if res := r.result("dark"); res.Outcome != entrustbus.OutcomeUnconfirmed || res.Submissions != 1 {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	r.wantLetters(deadletter.Unconfirmed)
+}

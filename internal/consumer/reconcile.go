@@ -37,9 +37,14 @@ func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, 
 		w.observe(ctx, "find", begun, http.StatusOK, err)
 		switch {
 		case errors.Is(err, gateway.ErrNoLookup):
+		case gateway.FateOf(err) == gateway.Refused, gateway.FateOf(err) == gateway.NotFound, gateway.FateOf(err) == gateway.Unreadable:
+			// Asking again gets the same answer: it cannot be looked up.
+			w.log.WarnContext(ctx, "an order's fate cannot be looked up", o.logArgs("err", err)...)
 		case err != nil:
-			w.log.WarnContext(ctx, "looking up an order; trying again", o.logArgs("err", err)...)
-			return w.release(ctx, o, later(w.cfg.Schedule.First, err))
+			o.rec.Tries++
+			wait := w.cfg.Schedule.Wait(o.rec.Tries - 1)
+			w.log.WarnContext(ctx, "looking up an order; trying again", o.logArgs("attempt", o.rec.Tries, "wait", wait, "err", err)...)
+			return w.release(ctx, o, later(wait, err))
 		case ok:
 			w.log.WarnContext(ctx, "adopted a certificate whose answer was lost", o.logArgs()...)
 			w.metrics.reconciled("adopted")
