@@ -76,10 +76,10 @@ func lacks(what string, c *jetstream.ClusterInfo, replicas int) error {
 	return nil
 }
 
-// PolledAfterClose returns a line for each order that was polled after the ledger
-// had closed it. A poll that was under way while another worker closed the order
-// is among them.
-func (s *Site) PolledAfterClose(ctx context.Context, orders []*Order) ([]string, error) {
+// PolledAfterClose returns a line for each order that was polled later than grace
+// after the ledger had closed it. Without grace, a poll that was under way while
+// the order was closed from elsewhere is among them.
+func (s *Site) PolledAfterClose(ctx context.Context, orders []*Order, grace time.Duration) ([]string, error) {
 	closed := map[string]time.Time{}
 	prefix := "$KV." + s.Layout.Orders + "." + Producer + "."
 	for m, err := range streams.Scan(ctx, s.JS, "KV_"+s.Layout.Orders, prefix+"*") {
@@ -106,7 +106,7 @@ func (s *Site) PolledAfterClose(ctx context.Context, orders []*Order) ([]string,
 				continue
 			}
 			// The simulator counts whole milliseconds.
-			if by := polls.Last.Sub(at); by > time.Millisecond {
+			if by := polls.Last.Sub(at); by > grace+time.Millisecond {
 				late = append(late, fmt.Sprintf("%s was polled %v after it was closed", o.ID(), by.Round(time.Millisecond)))
 			}
 		}

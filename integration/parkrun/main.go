@@ -8,8 +8,10 @@
 // Every order is polled --polls times before the gateway approves it. The seed
 // decides when a leader is killed and for how long it is gone; how threads and
 // packets fall in between is the machine's. Each seed is one line, and the last
-// line is their sum. The status is 1 if a promise was broken: an order was lost,
-// enrolled twice, told twice, or polled early.
+// line is their sum. polls_across_end are polls that were under way when the same
+// order's result was stored, polls_after_close those of orders that were closed.
+// The status is 1 if a promise was broken: an order was lost, enrolled twice, told
+// twice, or polled early or after its close.
 package main
 
 import (
@@ -43,6 +45,10 @@ func main() {
 	flag.StringVar(&o.logs, "logs", "", "folder for the workers' logs; default a temporary one, kept if a promise was broken")
 	flag.BoolVar(&o.verbose, "v", false, "tell each kill")
 	flag.Parse()
+	if o.polls < 2 || o.orders < 1 {
+		fmt.Fprintln(os.Stderr, "--polls must be at least 2, and --orders at least 1")
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
@@ -96,7 +102,7 @@ func runAll(ctx context.Context, runs []options, w io.Writer) (good bool, err er
 type tally struct {
 	orders, polls, fewest, kills              int
 	lost, doubles, seconds, early, late, held int
-	repaired                                  int
+	repaired, across                          int
 	took                                      time.Duration
 	good                                      bool
 }
@@ -115,10 +121,11 @@ func (t *tally) add(o tally) {
 	t.late += o.late
 	t.held += o.held
 	t.repaired += o.repaired
+	t.across += o.across
 	t.took += o.took
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("orders=%d polls=%d fewest_polls=%d kills=%d lost=%d double_enrollments=%d second_results=%d early_polls=%d polls_after_close=%d held_unconfirmed=%d repaired_by_watchdog=%d seconds=%.0f",
-		t.orders, t.polls, t.fewest, t.kills, t.lost, t.doubles, t.seconds, t.early, t.late, t.held, t.repaired, t.took.Seconds())
+	return fmt.Sprintf("orders=%d polls=%d fewest_polls=%d kills=%d lost=%d double_enrollments=%d second_results=%d early_polls=%d polls_after_close=%d polls_across_end=%d held_unconfirmed=%d repaired_by_watchdog=%d seconds=%.0f",
+		t.orders, t.polls, t.fewest, t.kills, t.lost, t.doubles, t.seconds, t.early, t.late, t.across, t.held, t.repaired, t.took.Seconds())
 }
