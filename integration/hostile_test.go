@@ -261,6 +261,7 @@ func TestHostile(t *testing.T) {
 	all = append(all, garbage()...)
 	all = append(all, hostileHeaders()...)
 	all = append(all, straysOnDue()...)
+	all = append(all, statuses()...)
 	all = append(all, largest()...)
 	good, count := 0, 0
 	messages := s.hostiles(all, func() {
@@ -362,6 +363,23 @@ func hostileHeaders() []entrustbustest.HostileMessage {
 			Name: fmt.Sprintf("headers %.80q", h), Header: h, Body: fmt.Appendf(nil, "not a request %d", i),
 			Subject: entrustbus.Subjects{}.Request("hostile", entrustbus.KindIssue),
 		})
+	}
+	return all
+}
+
+// statuses are messages without a body that a client of NATS may take for the word of
+// the server, and the pull that they come with for ended.
+func statuses() []entrustbustest.HostileMessage {
+	var all []entrustbustest.HostileMessage
+	for _, status := range []string{"100", "400", "404", "408", "409", "423", "503", "999"} {
+		h := nats.Header{"Status": {status}, "Description": {"Consumer Deleted"}}
+		for _, subject := range []string{
+			entrustbus.Subjects{}.Request("status-"+status, entrustbus.KindIssue),
+			entrustbus.Subjects{}.Request("status-"+status, entrustbus.KindRevoke),
+			entrustbus.Subjects{}.Due("status", status),
+		} {
+			all = append(all, entrustbustest.HostileMessage{Name: "status " + status + " on " + subject, Subject: subject, Header: h})
+		}
 	}
 	return all
 }

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 )
 
 // ackTimeout bounds one exchange with the server about a message in hand.
@@ -13,7 +13,7 @@ const ackTimeout = 5 * time.Second
 
 // delivery is one message in hand.
 type delivery struct {
-	msg        jetstream.Msg
+	msg        message
 	deliveries uint64    // this one included
 	sequence   uint64    // in its stream
 	stream     string    // name
@@ -28,13 +28,13 @@ type delivery struct {
 	alone bool
 }
 
-func newDelivery(msg jetstream.Msg, ackWait time.Duration) (*delivery, error) {
+func newDelivery(nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (*delivery, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return nil, fmt.Errorf("reading the metadata of a message on %s: %w", msg.Subject(), err)
+		return nil, fmt.Errorf("reading the metadata of a message on %s: %w", msg.Subject, err)
 	}
 	d := &delivery{
-		msg:        msg,
+		msg:        message{nc, msg},
 		deliveries: meta.NumDelivered,
 		sequence:   meta.Sequence.Stream,
 		stream:     meta.Stream,

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
@@ -97,48 +98,33 @@ func take(stop context.Context, free chan struct{}) int {
 
 // fetch pulls up to n messages and starts each. It returns how many it started.
 func (w *Worker) fetch(stop, work context.Context, l *lane, n int, free chan<- struct{}) (int, error) {
-	cons, err := w.consumer(work, l)
-	if err != nil {
-		return 0, err
-	}
-	batch, err := cons.Fetch(n, jetstream.FetchMaxWait(fetchWait))
-	if err != nil {
-		return 0, fmt.Errorf("pulling: %w", err)
-	}
 	started := 0
-	for msg := range batch.Messages() {
-		d, err := newDelivery(msg, w.cfg.Layout.AckWait)
+	err := w.pull(work, l, n, func(msg *nats.Msg) error {
+		d, err := newDelivery(w.nc, msg, w.cfg.Layout.AckWait)
 		if err != nil {
-			return started, err
+			return err
 		}
 		started++
 		go func() {
 			defer func() { free <- struct{}{} }()
 			w.work(stop, work, l, d)
 		}()
+		return nil
+	})
+	if errors.Is(err, nats.ErrNoResponders) {
+		err = cmp.Or(w.missing(work, l), err)
 	}
-	if err := batch.Error(); err != nil {
-		return started, fmt.Errorf("pulling: %w", err)
-	}
-	return started, nil
+	return started, err
 }
 
-// consumer returns the lane's handle, made once: it is bound by name, so that
-// it works again when the consumer was deleted and made anew.
-func (w *Worker) consumer(ctx context.Context, l *lane) (jetstream.Consumer, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if c, ok := w.consumers[l.consumer]; ok {
-		return c, nil
-	}
+// missing says why nobody answers a pull: the consumer is gone, or its stream.
+func (w *Worker) missing(ctx context.Context, l *lane) error {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	c, err := w.js.Consumer(ctx, l.stream, l.consumer)
-	if err != nil {
-		return nil, fmt.Errorf("opening the consumer: %w", err)
+	if _, err := w.js.Consumer(ctx, l.stream, l.consumer); err != nil {
+		return fmt.Errorf("opening the consumer: %w", err)
 	}
-	w.consumers[l.consumer] = c
-	return c, nil
+	return nil
 }
 
 // work handles one message from its delivery to its settling.

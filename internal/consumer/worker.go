@@ -139,9 +139,6 @@ type Worker struct {
 	gate     *gate
 	suspects *suspects
 	fleet    *fleet
-
-	mu        sync.Mutex
-	consumers map[string]jetstream.Consumer
 }
 
 // New returns a worker that has not started. Streams and consumers must exist:
@@ -153,9 +150,8 @@ func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Wor
 	host, _ := os.Hostname()
 	w := &Worker{
 		cfg: cfg, id: cmp.Or(host, "worker") + "-" + nuid.Next()[12:], nc: js.Conn(), js: js, gw: gw, log: log,
-		metrics:   cfg.Metrics,
-		subjects:  entrustbus.Subjects{Prefix: cfg.Layout.Prefix},
-		consumers: make(map[string]jetstream.Consumer),
+		metrics:  cfg.Metrics,
+		subjects: entrustbus.Subjects{Prefix: cfg.Layout.Prefix},
 	}
 	w.ledger = ledger.New(js, cfg.Layout.Orders)
 	w.lot = parking.New(js, cfg.Layout.Parked, w.subjects)

@@ -44,7 +44,7 @@ func Last(ctx context.Context, js jetstream.JetStream, stream, subject string) (
 		ctx, cancel = context.WithTimeout(ctx, js.Options().DefaultTimeout)
 		defer cancel()
 	}
-	answer, err := js.Conn().RequestWithContext(ctx, apiSubject(js, "STREAM.MSG.GET."+stream), query)
+	answer, err := js.Conn().RequestWithContext(ctx, APISubject(js, "STREAM.MSG.GET."+stream), query)
 	if err != nil {
 		return nil, fmt.Errorf("reading the last message on %s: %w", subject, err)
 	}
@@ -84,8 +84,8 @@ func Last(ctx context.Context, js jetstream.JetStream, stream, subject string) (
 	return m, nil
 }
 
-// apiSubject puts the API prefix or domain of js in front of an API verb.
-func apiSubject(js jetstream.JetStream, verb string) string {
+// APISubject puts the API prefix or domain of js in front of an API verb.
+func APISubject(js jetstream.JetStream, verb string) string {
 	switch o := js.Options(); {
 	case o.APIPrefix != "":
 		return o.APIPrefix + "." + verb

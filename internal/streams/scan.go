@@ -60,7 +60,7 @@ func batch(ctx context.Context, js jetstream.JetStream, stream, filter string, f
 			return
 		}
 		defer sub.Unsubscribe()
-		if err := nc.PublishRequest(apiSubject(js, "DIRECT.GET."+stream), inbox, query); err != nil {
+		if err := nc.PublishRequest(APISubject(js, "DIRECT.GET."+stream), inbox, query); err != nil {
 			yield(nil, fmt.Errorf("reading the stream %s: %w", stream, err))
 			return
 		}
