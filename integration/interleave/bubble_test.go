@@ -1,0 +1,131 @@
+package interleave
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats-server/v2/server/ats"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/integration/harness"
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/pollsched"
+)
+
+func TestMain(m *testing.M) {
+	// The server's clock for its caches waits on a channel of the whole process. Begun
+	// inside a bubble, it would keep fake time from moving.
+	ats.Register()
+	m.Run()
+}
+
+// bubble is one installation inside a synctest bubble.
+type bubble struct {
+	t      testing.TB
+	srv    *server.Server
+	gw     *gatewaytest.Server
+	site   *harness.Site
+	change func(*consumer.Config)
+	log    io.Writer
+}
+
+// blowBubble starts a server and a gateway that talk over pipes. It must run inside
+// synctest.Test.
+func blowBubble(t testing.TB, cfg gatewaytest.Config, change func(*consumer.Config)) *bubble {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{
+		ServerName: "bubble", DontListen: true, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	cfg.InMemory = true
+	gw, err := gatewaytest.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect("", nats.InProcessServer(srv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, err := harness.Open(t.Context(), harness.Config{NATS: nc, Gateway: gw})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		site.Close()
+		nc.Close()
+		gw.Close()
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	return &bubble{t: t, srv: srv, gw: gw, site: site, change: change, log: io.Discard}
+}
+
+// worker is a running worker and what may befall it.
+type worker struct {
+	*mortal
+	stop func()
+}
+
+// work starts a worker.
+func (b *bubble) work(blows ...blow) *worker {
+	b.t.Helper()
+	m := newMortal(b.srv, b.site.Layout, blows...)
+	nc, err := nats.Connect("", nats.InProcessServer(m), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	hc, err := b.gw.Client()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	base := hc.Transport
+	client, err := gateway.New(gateway.Config{
+		URL: b.gw.URL(), CAID: b.gw.CAID(), ProfileID: b.gw.Profile(),
+		EnrollTimeout: 2 * time.Second, Timeout: 2 * time.Second, NotFoundGrace: time.Second, ThrottleFloor: time.Second,
+	}, &http.Client{Transport: &transport{m, base}}, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cfg := consumer.Config{
+		Layout: b.site.Layout, CAID: b.gw.CAID(), ProfileID: b.gw.Profile(),
+		Issue: 4, Revoke: 4, Poll: 4, Order: 4,
+		Schedule:      pollsched.Schedule{First: 300 * time.Millisecond, Max: 2 * time.Second, Factor: 2, Jitter: 0.2},
+		EnrollTimeout: 2 * time.Second, EventDelay: 200 * time.Millisecond, WatchdogEvery: 30 * time.Second, Drain: time.Second,
+	}
+	if b.change != nil {
+		b.change(&cfg)
+	}
+	w, err := consumer.New(cfg, js, client, slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(b.t.Context()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := w.Run(ctx); err != nil {
+			b.t.Errorf("running a worker: %v", err)
+		}
+	}()
+	return &worker{m, func() {
+		cancel()
+		<-done
+		nc.Close()
+		hc.CloseIdleConnections()
+	}}
+}

@@ -1,0 +1,149 @@
+package interleave
+
+import (
+	"context"
+	"crypto/x509"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/integration/harness"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+)
+
+// life is one kind of order.
+type life struct {
+	name string
+	// begin publishes the order, and returns it first of all that it published.
+	begin func(*bubble, string) ([]*harness.Order, error)
+	want  entrustbus.Outcome
+	// enrolls says that the gateway enrolls it, where it is asked once.
+	enrolls bool
+}
+
+// gatewayConfig is the gateway of all runs.
+func gatewayConfig(d gatewaytest.Dialect) gatewaytest.Config {
+	return gatewaytest.Config{Dialect: d, ApproveAfter: time.Second, Faults: []gatewaytest.Fault{
+		{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "busy-", Status: 503, PerOrder: 1},
+		{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "bad-", Status: 400, Message: "no such profile"},
+		{Kind: gatewaytest.FaultWrongKey, Op: gatewaytest.OpEnroll, CNPrefix: "wrong-"},
+	}}
+}
+
+// lives are all kinds of orders. Each ends in one way where nothing goes wrong.
+func lives() []life {
+	return []life{
+		{"issued at once", ordered("issue", 0), entrustbus.OutcomeIssued, true},
+		{"not taken at first", ordered("busy", 0), entrustbus.OutcomeIssued, true},
+		{"pending", ordered("pending", 0), entrustbus.OutcomeIssued, true},
+		{"declined", ordered("decline", 0), entrustbus.OutcomeRejected, true},
+		{"rejected at once", ordered("reject", 0), entrustbus.OutcomeRejected, true},
+		{"expired", ordered("hold", time.Second), entrustbus.OutcomeExpired, true},
+		{"refused", ordered("bad", 0), entrustbus.OutcomeFailed, false},
+		{"wrong certificate", ordered("wrong", 0), entrustbus.OutcomeFailed, true},
+		{"invalid", ordered("issue", 60*24*time.Hour), entrustbus.OutcomeFailed, false},
+		{"revocation", revocation, entrustbus.OutcomeRevoked, false},
+		{"tracked", tracked, entrustbus.OutcomeIssued, false},
+		{"cancelled", cancelled, entrustbus.OutcomeCancelled, true},
+	}
+}
+
+func ordered(fate string, wait time.Duration) func(*bubble, string) ([]*harness.Order, error) {
+	return func(b *bubble, id string) ([]*harness.Order, error) {
+		o := harness.NewIssue(id, fate)
+		q := o.Request.(*entrustbus.Issue)
+		q.PollMaxWaitSeconds = int64(wait / time.Second)
+		if wait > entrustbus.MaxPollMaxWaitSeconds*time.Second {
+			// The client refuses to send it.
+			return []*harness.Order{o}, b.site.Resend(b.t.Context(), q)
+		}
+		return []*harness.Order{o}, b.site.Submit(b.t.Context(), o)
+	}
+}
+
+// enrolled is what somebody else enrolled at the gateway.
+func (b *bubble) enrolled(id, fate string) (gateway.Answer, []byte, error) {
+	der := harness.NewIssue(id+"-elsewhere", fate).Request.(*entrustbus.Issue).CSRDER
+	hc, err := b.gw.Client()
+	if err != nil {
+		return gateway.Answer{}, nil, err
+	}
+	defer hc.CloseIdleConnections()
+	client, err := gateway.New(gateway.Config{URL: b.gw.URL(), CAID: b.gw.CAID(), ProfileID: b.gw.Profile()}, hc, nil)
+	if err != nil {
+		return gateway.Answer{}, nil, err
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return gateway.Answer{}, nil, err
+	}
+	a, err := client.Enroll(b.t.Context(), gateway.Enrollment{CSR: csr})
+	return a, der, err
+}
+
+func revocation(b *bubble, id string) ([]*harness.Order, error) {
+	a, _, err := b.enrolled(id, "issue")
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(a.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	o := &harness.Order{Request: &entrustbus.Revoke{ID: id, SerialDecimal: cert.SerialNumber.String(), Reason: "superseded"}}
+	return []*harness.Order{o}, b.site.Submit(b.t.Context(), o)
+}
+
+func tracked(b *bubble, id string) ([]*harness.Order, error) {
+	a, der, err := b.enrolled(id, "pending")
+	if err != nil {
+		return nil, err
+	}
+	o := &harness.Order{Request: &entrustbus.Track{ID: id, TrackingID: a.TrackingID, CSRDER: der}}
+	return []*harness.Order{o}, b.site.Submit(b.t.Context(), o)
+}
+
+// cancelled has a worker that lives park the order before it is cancelled.
+func cancelled(b *bubble, id string) ([]*harness.Order, error) {
+	o := harness.NewIssue(id, "hold")
+	if err := b.site.Submit(b.t.Context(), o); err != nil {
+		return nil, err
+	}
+	client, err := b.site.Client()
+	if err != nil {
+		return nil, err
+	}
+	w := b.work()
+	defer w.stop()
+	watch, stop := context.WithCancel(b.t.Context())
+	defer stop()
+	for rec, err := range client.Watch(watch, id) {
+		if err != nil {
+			return nil, err
+		}
+		if rec.State == "parked" {
+			break
+		}
+	}
+	c := &harness.Order{
+		Request: &entrustbus.Cancel{ID: id + "-cancel", Order: id},
+		Want:    []entrustbus.Outcome{entrustbus.OutcomeCancelled},
+	}
+	return []*harness.Order{o, c}, b.site.Submit(b.t.Context(), c)
+}
+
+// unknown reports whether nobody can say what became of an order after the first
+// happened effects of a life: the intent to submit it was written down, and what
+// came of it was not.
+func unknown(effects []string, happened int) bool {
+	open := false
+	for i, name := range effects[:happened] {
+		switch name {
+		case "ledger":
+			open = i+1 < len(effects) && effects[i+1] == "POST"
+		case "result":
+			open = false
+		}
+	}
+	return open
+}
