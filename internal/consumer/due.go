@@ -41,6 +41,9 @@ func (w *Worker) due(ctx context.Context, d *delivery) error {
 		return nil
 	}
 	o.rec, o.requestedAt = rec, rec.RequestedAt
+	// The server fires by its own clock: with ours behind it, the order would be
+	// parked again at a deadline that has passed there, and woken at once.
+	o.last = !slot.Due.Before(rec.Deadline)
 	if rec.Request != nil {
 		o.raw = rec.Request
 	}
@@ -80,7 +83,7 @@ func (w *Worker) poll(ctx context.Context, o *order) error {
 			}
 			w.log.DebugContext(ctx, "polled", o.logArgs("attempt", o.polls, "outcome", answer.Status)...)
 			// Only a poll made at or after the deadline was the last one.
-			if !begun.Before(o.rec.Deadline) {
+			if o.last || !begun.Before(o.rec.Deadline) {
 				return w.expired(ctx, o)
 			}
 			return w.park(ctx, o, answer.RetryAfter)
@@ -128,7 +131,7 @@ func (w *Worker) stillWaits(ctx context.Context, o *order) (bool, error) {
 // longest wait after it.
 func (w *Worker) pollAgain(ctx context.Context, o *order, why error) error {
 	now := time.Now()
-	if now.Before(o.rec.Deadline) {
+	if !o.last && now.Before(o.rec.Deadline) {
 		var retryAfter time.Duration
 		if e, ok := errors.AsType[*gateway.Error](why); ok {
 			retryAfter = e.RetryAfter

@@ -74,6 +74,15 @@ func TestWatchdogRevivesLostSlots(t *testing.T) {
 		t.Fatalf("a record just written counts as lost: %+v, %v", got, err)
 	}
 	age(t, r, key, 2*time.Minute)
+	kv, err := r.js.KeyValue(t.Context(), r.layout.Orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, alien := range []string{"alien", "shop.alien"} { // must not keep the lost order from being found
+		if _, err := kv.PutString(t.Context(), alien, "no record"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	r.cfg.Schedule.First = 100 * time.Millisecond // of the worker that looks
 	if got, err := r.worker().Watch(t.Context()); err != nil || got != (consumer.Repairs{Lost: 1}) {
 		t.Fatalf("the watchdog repaired %+v, %v; want one lost slot", got, err)

@@ -24,6 +24,7 @@ type order struct {
 	deaths      int // of earlier generations
 	deliveries  uint64
 	polls       int
+	last        bool // woken for the poll at its deadline, by the server's clock
 
 	rec *ledger.Record
 }

@@ -121,6 +121,10 @@ func (w *Worker) Watch(ctx context.Context) (Repairs, error) {
 	slices.Sort(armed)
 	var oldest time.Time
 	for rec, err := range w.ledger.All(ctx) {
+		if errors.Is(err, ledger.ErrNotARecord) {
+			w.log.WarnContext(ctx, "something that is no record lies in the ledger", "bucket", w.cfg.Layout.Orders, "err", err)
+			continue
+		}
 		if err != nil {
 			return repairs, err
 		}

@@ -21,6 +21,8 @@ var (
 	// ErrConflict says that the record changed, or came to be, since it was
 	// read. Nothing was written.
 	ErrConflict = errors.New("the ledger record was changed by another writer")
+	// ErrNotARecord says that something in the bucket is no record of an order.
+	ErrNotARecord = errors.New("not a ledger record")
 	// ErrNoRecord says that the ledger does not know the order.
 	ErrNoRecord = errors.New("the ledger does not know the order")
 )
@@ -169,7 +171,7 @@ func (l *Ledger) All(ctx context.Context) iter.Seq2[*Record, error] {
 			}
 			key, err := ParseKey(strings.TrimPrefix(m.Subject, prefix))
 			if err != nil {
-				err = fmt.Errorf("reading the ledger %s: %w", l.bucket, err)
+				err = fmt.Errorf("%w: %w", ErrNotARecord, err)
 			}
 			var r *Record
 			if err == nil {

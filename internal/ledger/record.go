@@ -127,7 +127,7 @@ func (r *Request) Get(header string) string {
 func Decode(key Key, revision uint64, data []byte) (*Record, error) {
 	r := new(Record)
 	if err := msgpack.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("decoding the ledger record of %s: %w", key, err)
+		return nil, fmt.Errorf("%w: decoding that of %s: %w", ErrNotARecord, key, err)
 	}
 	r.key, r.revision = key, revision
 	return r, nil
