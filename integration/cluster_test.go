@@ -159,7 +159,7 @@ func (r *clusterRun) round() {
 	} {
 		next(want)(r.order(fate, nil))
 	}
-	next(entrustbus.OutcomeExpired)(r.order("hold", seconds(2)))
+	next(entrustbus.OutcomeExpired)(r.order("hold", seconds(1)))
 	next(entrustbus.OutcomeRevoked)(revocation(r.crashRun))
 	next(entrustbus.OutcomeIssued)(tracked(r.crashRun))
 
@@ -170,7 +170,7 @@ func (r *clusterRun) round() {
 	r.holds = r.holds[:0]
 	want := next(entrustbus.OutcomeCancelled, entrustbus.OutcomeExpired)
 	r.holds = append(r.holds, r.id)
-	want(r.order("hold", seconds(3)))
+	want(r.order("hold", seconds(2)))
 }
 
 // killLeader kills the server that leads the requests, and starts it again when
