@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -152,19 +153,29 @@ func (s *system) checkConfinement(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// printLogs shows the end of what the containers logged, and keeps all of it in a file.
 func (s *system) printLogs() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	for _, args := range [][]string{{"ps", "--all"}, {"logs", "--no-color", "--tail=200"}} {
-		if args[0] == "ps" && len(s.compose) == 1 {
-			args = args[:1] // the older command has no --all, and shows all
-		}
+	for _, args := range [][]string{
+		{"ps"},
+		{"logs", "--no-color", "--tail=40"},
+		{"exec", "-T", "worker", "/entrust-worker", "orders", "ls", "--state", "open"},
+		{"exec", "-T", "worker", "/entrust-worker", "orders", "ls", "--state", "parked"},
+	} {
 		out, err := s.run(ctx, nil, args...)
 		if err != nil {
 			out = err.Error()
 		}
-		fmt.Fprintln(os.Stderr, out)
+		fmt.Fprintf(os.Stderr, "--- %s\n%s\n", strings.Join(args, " "), out)
 	}
+	all, err := s.run(ctx, nil, "logs", "--no-color", "--timestamps")
+	name := filepath.Join(os.TempDir(), s.project+".log")
+	if err = errors.Join(err, os.WriteFile(name, []byte(all), 0o600)); err != nil {
+		fmt.Fprintln(os.Stderr, "keeping the logs:", err)
+		return
+	}
+	fmt.Fprintln(os.Stderr, "--- all logs are in", name)
 }
 
 // down removes containers, networks and volumes; images stay.

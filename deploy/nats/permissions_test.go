@@ -1,0 +1,455 @@
+// Package nats holds NATS configuration to deploy. It has no code but this test, which
+// runs a worker, producers and an operator with the permissions in permissions.conf.
+package nats
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/integration/harness"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/natstest"
+)
+
+// within bounds each wait.
+const within = time.Minute
+
+// site is a server with the permissions, a gateway, and a seed file for each user.
+type site struct {
+	server *natstest.Server
+	gw     *gatewaytest.Server
+	seeds  map[string]string // paths by user
+	worker string            // the binary
+}
+
+// newSite sets environment variables, so its tests do not run in parallel.
+func newSite(t *testing.T) *site {
+	t.Helper()
+	permissions, err := os.ReadFile("permissions.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{seeds: map[string]string{}}
+	for _, user := range []string{"worker", "operator", "shop", "web"} {
+		pair, err := nkeys.CreateUser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := pair.PublicKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed, err := pair.Seed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("ENTRUST_"+strings.ToUpper(user)+"_NKEY", public)
+		s.seeds[user] = filepath.Join(t.TempDir(), user+".nk")
+		if err := os.WriteFile(s.seeds[user], seed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.server = natstest.Start(t, string(permissions))
+	if s.gw, err = gatewaytest.Start(gatewaytest.Config{Dialect: gatewaytest.Both, ApproveAfter: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.gw.Close() })
+	if s.worker, err = harness.Build(t.Context(), t.TempDir(), false); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// connect connects as a user, and keeps what the server forbids it.
+func (s *site) connect(t *testing.T, user string) (*nats.Conn, *refusals) {
+	t.Helper()
+	key, err := nats.NkeyOptionFromSeed(s.seeds[user])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &refusals{}
+	nc := s.server.Conn(t, key, nats.CustomInboxPrefix("_INBOX_"+user), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		r.add(err)
+	}))
+	return nc, r
+}
+
+// refusals are what the server said no to.
+type refusals struct {
+	mu   sync.Mutex
+	errs []string
+}
+
+func (r *refusals) add(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.errs = append(r.errs, err.Error())
+}
+
+func (r *refusals) all() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.errs, "\n")
+}
+
+// run runs a verb of the worker's binary as a user.
+func (s *site) run(t *testing.T, user string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), s.worker, args...)
+	cmd.Env = s.environ(user)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("entrust-worker %s as %s: %v\n%s", strings.Join(args, " "), user, err, out)
+	}
+	return string(out)
+}
+
+func (s *site) environ(user string) []string {
+	env := []string{
+		"NATS_URL=" + s.server.URL,
+		"NATS_NKEY=" + s.seeds[user],
+		"CERTCTL_ENTRUST_API_URL=" + s.gw.URL(),
+		"CERTCTL_ENTRUST_CA_ID=" + s.gw.CAID(),
+		"CERTCTL_ENTRUST_PROFILE_ID=" + s.gw.Profile(),
+		"CERTCTL_ENTRUST_CLIENT_CERT_PATH=" + s.gw.ClientCert(),
+		"CERTCTL_ENTRUST_CLIENT_KEY_PATH=" + s.gw.ClientKey(),
+		"ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH=" + s.gw.ServerCA(),
+		"ENTRUST_WORKER_GATEWAY_ENROLL_TIMEOUT=2s",
+		"ENTRUST_WORKER_GATEWAY_TIMEOUT=2s",
+		"ENTRUST_WORKER_GATEWAY_CONNECT_TIMEOUT=1s",
+		"ENTRUST_WORKER_GATEWAY_EVENT_DELAY=100ms",
+		"ENTRUST_WORKER_POLL_FIRST=500ms",
+		"ENTRUST_WORKER_POLL_MAX=2s",
+		"ENTRUST_WORKER_POLL_RETRY_AFTER_MAX=2s",
+		"ENTRUST_WORKER_WATCHDOG_EVERY=10s",
+		"ENTRUST_WORKER_HTTP_ADDR=127.0.0.1:0",
+		"ENTRUST_WORKER_LOG_LEVEL=debug",
+	}
+	if user == "worker" {
+		env = append(env, "ENTRUST_WORKER_NATS_INBOX_PREFIX=_INBOX_worker")
+	}
+	return env
+}
+
+// startWorker runs a worker until the function it returns is called, which returns its log.
+func (s *site) startWorker(t *testing.T) (stop func() string) {
+	t.Helper()
+	var log bytes.Buffer
+	cmd := exec.Command(s.worker, "run")
+	cmd.Env, cmd.Stderr = s.environ("worker"), &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	stop = func() string {
+		if !stopped {
+			stopped = true
+			_ = cmd.Process.Signal(os.Interrupt)
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("the worker ended with: %v", err)
+			}
+		}
+		return log.String()
+	}
+	t.Cleanup(func() {
+		if text := stop(); t.Failed() {
+			t.Log(text)
+		}
+	})
+	return stop
+}
+
+// order makes an order whose name tells the gateway what to do with it.
+func order(t *testing.T, name string) *entrustbus.Issue {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+		Subject: pkix.Name{CommonName: name + ".example"}, DNSNames: []string{name + ".example"},
+	}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &entrustbus.Issue{ID: name, CSRDER: csr, PollMaxWaitSeconds: 30}
+}
+
+// Everything that a worker, a producer and an operator do is allowed.
+func TestPermissionsSuffice(t *testing.T) {
+	s := newSite(t)
+	s.run(t, "operator", "provision")
+	if out := s.run(t, "worker", "check"); strings.Contains(out, "failed") {
+		t.Errorf("check as the worker:\n%s", out)
+	}
+	stopWorker := s.startWorker(t)
+
+	nc, refused := s.connect(t, "shop")
+	client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	ask := func(r entrustbus.Request, want entrustbus.Outcome) *entrustbus.Result {
+		t.Helper()
+		if _, err := client.Submit(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+		result, err := client.Wait(ctx, r.OrderID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result.Outcome != want {
+			t.Fatalf("%s: outcome %s (%v), want %s", r.OrderID(), result.Outcome, result.Error, want)
+		}
+		return result
+	}
+
+	issued := ask(order(t, "issue-1"), entrustbus.OutcomeIssued)
+	ask(&entrustbus.Revoke{ID: "revoke-1", Serial: issued.Serial}, entrustbus.OutcomeRevoked)
+	ask(order(t, "pending-1"), entrustbus.OutcomeIssued)
+	ask(order(t, "reject-1"), entrustbus.OutcomeRejected)
+
+	// An order that expires, and is tracked; one that is cancelled.
+	short := order(t, "hold-1")
+	short.PollMaxWaitSeconds = 2
+	expired := ask(short, entrustbus.OutcomeExpired)
+	held := order(t, "hold-2")
+	if _, err := client.Submit(ctx, held); err != nil {
+		t.Fatal(err)
+	}
+	s.pollUntil(ctx, t, "hold-2")
+	ask(&entrustbus.Cancel{ID: "cancel-1", Order: "hold-2"}, entrustbus.OutcomeCancelled)
+	if err := s.gw.Approve(expired.TrackingID); err != nil {
+		t.Fatal(err)
+	}
+	ask(&entrustbus.Track{ID: "track-1", TrackingID: expired.TrackingID, CSRDER: short.CSRDER}, entrustbus.OutcomeIssued)
+
+	// A lost answer is looked up; a pause is shared with the fleet. It lasts 10 s, so that
+	// the watchdog searches meanwhile.
+	s.gw.AddFault(gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultLostReply, CNPrefix: "issue-lost", Times: 1})
+	ask(order(t, "issue-lost"), entrustbus.OutcomeIssued)
+	s.gw.AddFault(gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultThrottle, CNPrefix: "issue-slow", Times: 1, RetryAfter: time.Second})
+	ask(order(t, "issue-slow"), entrustbus.OutcomeIssued)
+
+	// A message that cannot be read is a dead letter, and one that is wrong has its answer.
+	if _, err := client.Lookup(ctx, "issue-1"); err != nil {
+		t.Error(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(ctx, "entrust.request.shop.issue", []byte("not a request")); err != nil {
+		t.Error(err)
+	}
+	if _, err := js.Publish(ctx, "entrust.request.shop.issue", []byte(`{"id":"wrong-1","csr_pem":"none"}`)); err != nil {
+		t.Error(err)
+	}
+	if result, err := client.Wait(ctx, "wrong-1"); err != nil || result.Outcome != entrustbus.OutcomeFailed {
+		t.Errorf("a wrong request: %v, %v", result, err)
+	}
+
+	// The operator makes a durable consumer, and the producer reads its results with it.
+	opNC, opRefused := s.connectOperator(t)
+	opJS, err := jetstream.New(opNC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := opJS.CreateConsumer(ctx, "ENTRUST_RESULTS", jetstream.ConsumerConfig{
+		Durable: "shop", FilterSubject: "entrust.result.shop.*", AckPolicy: jetstream.AckExplicitPolicy,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	durable, err := js.Consumer(ctx, "ENTRUST_RESULTS", "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := durable.Next(jetstream.FetchMaxWait(5 * time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := msg.DoubleAck(ctx); err != nil {
+		t.Error(err)
+	}
+
+	// The operator's verbs.
+	if out := s.run(t, "operator", "orders", "ls"); !strings.Contains(out, "pending-1") {
+		t.Errorf("orders ls shows no pending-1:\n%s", out)
+	}
+	if out := s.run(t, "operator", "dead", "ls", "--summary"); !strings.Contains(out, "undecodable") {
+		t.Errorf("dead ls shows nothing undecodable:\n%s", out)
+	}
+	s.run(t, "operator", "dead", "replay", "--id", "reject-1", "--yes")
+	s.run(t, "operator", "dead", "purge", "--reason", "undecodable", "--yes")
+	s.run(t, "operator", "request", "cancel", "--wait", "--json", "--producer", "shop", "--id", "cancel-2", "hold-2", "--give-up-after", "20s")
+
+	for line := range strings.Lines(stopWorker()) {
+		if strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, "ermissions") {
+			t.Errorf("the worker says: %s", line)
+		}
+	}
+	if text := refused.all() + opRefused.all(); text != "" {
+		t.Errorf("refused: %s", text)
+	}
+}
+
+// connectOperator connects with the usual inbox prefix, as the nats command does.
+func (s *site) connectOperator(t *testing.T) (*nats.Conn, *refusals) {
+	t.Helper()
+	key, err := nats.NkeyOptionFromSeed(s.seeds["operator"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &refusals{}
+	return s.server.Conn(t, key, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { r.add(err) })), r
+}
+
+// pollUntil waits until an order of shop is parked.
+func (s *site) pollUntil(ctx context.Context, t *testing.T, id string) {
+	t.Helper()
+	nc, _ := s.connectOperator(t)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(ctx, "ENTRUST_ORDERS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := kv.Watch(ctx, "shop."+id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waiting until %s is parked: %v", id, ctx.Err())
+		case e := <-w.Updates():
+			if e == nil {
+				continue
+			}
+			if o, err := entrustbus.DecodeOrder(e.Value()); err == nil && o.State == entrustbus.StateParked {
+				return
+			}
+		}
+	}
+}
+
+// What one producer must not do to another, the server refuses.
+func TestPermissionsRestrict(t *testing.T) {
+	s := newSite(t)
+	s.run(t, "operator", "provision")
+	opNC, _ := s.connectOperator(t)
+	opJS, err := jetstream.New(opNC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	for _, producer := range []string{"shop", "web"} {
+		if _, err := opJS.CreateConsumer(ctx, "ENTRUST_RESULTS", jetstream.ConsumerConfig{
+			Durable: producer, FilterSubject: "entrust.result." + producer + ".*", AckPolicy: jetstream.AckExplicitPolicy,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := opJS.Publish(ctx, "entrust.result."+producer+".order-1", []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// Each of these is allowed for the producer itself, as control, or for nobody.
+	publish := []struct{ name, subject, own, body string }{
+		{name: "requests", subject: "entrust.request.web.issue", own: "entrust.request.shop.issue"},
+		{name: "results of others", subject: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.web.order-1", own: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.shop.order-1"},
+		{name: "results by number", subject: "$JS.API.DIRECT.GET.ENTRUST_RESULTS", body: `{"seq":2}`},
+		{name: "results through the leader", subject: "$JS.API.STREAM.MSG.GET.ENTRUST_RESULTS", body: `{"last_by_subj":"entrust.result.web.order-1"}`},
+		{name: "a consumer of others", subject: "$JS.API.CONSUMER.MSG.NEXT.ENTRUST_RESULTS.web", own: "$JS.API.CONSUMER.MSG.NEXT.ENTRUST_RESULTS.shop", body: `{"batch":1,"no_wait":true}`},
+		{name: "a consumer of one's own", subject: "$JS.API.CONSUMER.CREATE.ENTRUST_RESULTS.x", body: `{"stream_name":"ENTRUST_RESULTS","config":{"name":"x","ack_policy":"none"}}`},
+		{name: "deleting a consumer", subject: "$JS.API.CONSUMER.DELETE.ENTRUST_RESULTS.web"},
+		{name: "forging results", subject: "entrust.result.shop.order-2"},
+		{name: "forging dead letters", subject: "entrust.dead.shop.invalid"},
+		{name: "forging wake-ups", subject: "entrust.due.shop.order-1"},
+		{name: "the ledger", subject: "$KV.ENTRUST_ORDERS.shop.order-1"},
+		{name: "a hold", subject: "$KV.ENTRUST_CONTROL.hold"},
+		{name: "requests of others in the queue", subject: "$JS.API.STREAM.MSG.GET.ENTRUST_REQUESTS", body: `{"seq":1}`},
+		{name: "purging", subject: "$JS.API.STREAM.PURGE.ENTRUST_REQUESTS"},
+	}
+	for _, tt := range publish {
+		t.Run(tt.name, func(t *testing.T) {
+			nc, refused := s.connect(t, "shop")
+			if tt.own != "" {
+				if _, err := nc.Request(tt.own, []byte(tt.body), 5*time.Second); err != nil {
+					t.Fatalf("its own, %s: %v", tt.own, err)
+				}
+			}
+			if text := refused.all(); text != "" {
+				t.Fatalf("refused too early: %s", text)
+			}
+			// The refusal comes before the answer to the flush.
+			if err := nc.PublishRequest(tt.subject, nc.NewInbox(), []byte(tt.body)); err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			expectRefusal(t, refused, tt.subject)
+		})
+	}
+	for _, subject := range []string{"entrust.result.web.*", "entrust.result.>", "_INBOX_web.>", "_INBOX_worker.>", "_INBOX.>", "entrust.request.>"} {
+		t.Run("listening to "+subject, func(t *testing.T) {
+			nc, refused := s.connect(t, "shop")
+			if _, err := nc.SubscribeSync(subject); err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			expectRefusal(t, refused, subject)
+		})
+	}
+	t.Run("the worker provisions nothing", func(t *testing.T) {
+		nc, refused := s.connect(t, "worker")
+		if err := nc.PublishRequest("$JS.API.STREAM.UPDATE.ENTRUST_REQUESTS", nc.NewInbox(), []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		expectRefusal(t, refused, "$JS.API.STREAM.UPDATE.ENTRUST_REQUESTS")
+	})
+	t.Run("strangers", func(t *testing.T) {
+		nc, err := nats.Connect(s.server.URL)
+		if !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("connecting without a key: %v, %v", nc, err)
+		}
+	})
+}
+
+// expectRefusal waits until the server has refused the use of a subject.
+func expectRefusal(t *testing.T, refused *refusals, subject string) {
+	t.Helper()
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if text := refused.all(); strings.Contains(text, "ermissions") && strings.Contains(text, `"`+subject+`"`) {
+			return
+		}
+	}
+	t.Errorf("the server did not refuse %s; it said: %q", subject, refused.all())
+}
