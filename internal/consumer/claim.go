@@ -120,7 +120,7 @@ func (w *Worker) reopen(ctx context.Context, o *order, first *ledger.Record) (ve
 // rearm gives a parked order its slot back where a death between the two writes
 // left it without one.
 func (w *Worker) rearm(ctx context.Context, o *order) error {
-	armed, err := w.lot.Armed(ctx, o.key)
+	armed, err := w.lot.Armed(ctx, o.key, o.rec.Replay)
 	if err != nil || armed {
 		return err
 	}

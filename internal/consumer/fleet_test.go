@@ -122,6 +122,41 @@ func age(t *testing.T, r *rig, key ledger.Key, by time.Duration) {
 	}
 }
 
+// A worker that died between closing an order and removing its slot left that slot
+// behind. A replay, whose worker dies before it arms one of its own, must not take it
+// for its own.
+func TestSlotOfAnEarlierGeneration(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1})
+	r.cfg.Schedule.First, r.cfg.Schedule.Max, r.cfg.Schedule.RetryAfterMax, r.cfg.MaxWait = time.Hour, time.Hour, 0, 24*time.Hour
+	key := r.park("o")
+	l := ledger.New(r.js, r.layout.Orders)
+	rec, err := l.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, tracking := rec.Request, rec.TrackingID
+	rec.State, rec.Outcome, rec.Request = ledger.Closed, entrustbus.OutcomeCancelled, nil
+	if err := l.Update(t.Context(), rec); err != nil {
+		t.Fatal(err)
+	}
+	rec.State, rec.Outcome, rec.Request, rec.Replay = ledger.Parked, "", request, 1
+	if err := l.Update(t.Context(), rec); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.sim.Approve(tracking); err != nil {
+		t.Fatal(err)
+	}
+	r.cfg.Schedule.First = 100 * time.Millisecond
+	r.run()
+	r.publish(entrustbus.KindIssue, request.Body, nats.MsgIdHdr, key.String()+".1", entrustbus.HeaderReplay, "1",
+		entrustbus.HeaderContentType, request.Get(entrustbus.HeaderContentType))
+	if res := r.result("o", 1); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	r.quiet()
+}
+
 // A ledger that was lost is restored from the slots.
 func TestSlotRestoresLedger(t *testing.T) {
 	t.Parallel()

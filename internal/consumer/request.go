@@ -91,7 +91,9 @@ func (w *Worker) read(o *order) error {
 	}
 	// The answer goes to whom the body names, so a bad generation waits for it.
 	var noGeneration error
-	o.replay, noGeneration = generationOf(o.raw)
+	if o.raw.Get(entrustbus.HeaderReplay) != "" {
+		o.replay, noGeneration = generationOf(o.raw)
+	}
 	request, err := entrustbus.DecodeRequest(o.kind, o.encoding, o.raw.Body)
 	if request != nil && entrustbus.ValidToken(request.OrderID()) {
 		o.request, o.key.ID = request, request.OrderID()

@@ -105,7 +105,7 @@ func (w *Worker) Watch(ctx context.Context) (Repairs, error) {
 		case err != nil:
 			return repairs, err
 		}
-		armed = append(armed, maphash.String(seed, s.Key.String()))
+		armed = append(armed, waits(seed, s.Key, s.Replay))
 		if s.Fired || time.Since(s.Due) < overdue {
 			continue
 		}
@@ -137,7 +137,7 @@ func (w *Worker) Watch(ctx context.Context) (Repairs, error) {
 		if begun.Sub(rec.UpdatedAt) < settling {
 			continue
 		}
-		if _, ok := slices.BinarySearch(armed, maphash.String(seed, rec.Key().String())); ok {
+		if _, ok := slices.BinarySearch(armed, waits(seed, rec.Key(), rec.Replay)); ok {
 			continue
 		}
 		lost, err := w.reviveLost(ctx, rec.Key())
@@ -151,18 +151,26 @@ func (w *Worker) Watch(ctx context.Context) (Repairs, error) {
 	return repairs, w.shareOldest(ctx, oldest)
 }
 
+// waits is eight bytes that stand for one generation of an order.
+func waits(seed maphash.Seed, key ledger.Key, replay int) uint64 {
+	return maphash.Comparable(seed, struct {
+		ledger.Key
+		replay int
+	}{key, replay})
+}
+
 // reviveLost arms an order that a scan did not meet, after asking the leaders:
 // the scan reads replicas, which may lag.
 func (w *Worker) reviveLost(ctx context.Context, key ledger.Key) (bool, error) {
-	armed, err := w.lot.Armed(ctx, key)
-	if err != nil || armed {
-		return false, err
-	}
 	rec, err := w.ledger.Get(ctx, key)
 	if errors.Is(err, ledger.ErrNoRecord) || (err == nil && rec.State != ledger.Parked) {
 		return false, nil
 	}
 	if err != nil {
+		return false, err
+	}
+	armed, err := w.lot.Armed(ctx, key, rec.Replay)
+	if err != nil || armed {
 		return false, err
 	}
 	o := &order{key: key, kind: rec.Kind, replay: rec.Replay, raw: rec.Request, rec: rec}

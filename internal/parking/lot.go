@@ -48,16 +48,21 @@ func (l *Lot) Disarm(ctx context.Context, key ledger.Key) error {
 	return nil
 }
 
-// Armed reports whether the order has a slot, or a due message that nobody has
-// acknowledged yet, as the stream's leader knows it.
-func (l *Lot) Armed(ctx context.Context, key ledger.Key) (bool, error) {
+// Armed reports whether the order has a slot of its generation replay, or a due
+// message of it that nobody has acknowledged yet, as the stream's leader knows it.
+// What an earlier generation left behind, or somebody who is no worker put there,
+// will not wake it up.
+func (l *Lot) Armed(ctx context.Context, key ledger.Key, replay int) (bool, error) {
 	for _, subject := range []string{l.subjects.Parked(key.Producer, key.ID), l.subjects.Due(key.Producer, key.ID)} {
-		_, err := streams.Last(ctx, l.js, l.stream, subject)
-		if err == nil {
-			return true, nil
+		m, err := streams.Last(ctx, l.js, l.stream, subject)
+		if errors.Is(err, streams.ErrNoMessage) {
+			continue
 		}
-		if !errors.Is(err, streams.ErrNoMessage) {
+		if err != nil {
 			return false, fmt.Errorf("looking for the slot of %s: %w", key, err)
+		}
+		if s, err := parse(l.subjects, m.Subject, m.Header, m.Data); err == nil && s.Replay >= replay {
+			return true, nil
 		}
 	}
 	return false, nil

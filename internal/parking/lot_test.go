@@ -80,14 +80,17 @@ func TestArmAfterDisarm(t *testing.T) {
 	if err := r.lot.Disarm(t.Context(), s.Key); err != nil {
 		t.Fatal(err)
 	}
-	if armed, err := r.lot.Armed(t.Context(), s.Key); err != nil || armed {
+	if armed, err := r.lot.Armed(t.Context(), s.Key, s.Replay); err != nil || armed {
 		t.Fatalf("armed after its removal: %v, %v", armed, err)
 	}
 	r.silent(time.Second)
 	r.arm(slot("x", time.Now().Add(100*time.Millisecond)))
 	r.next(5 * time.Second)
-	if armed, err := r.lot.Armed(t.Context(), s.Key); err != nil || !armed {
+	if armed, err := r.lot.Armed(t.Context(), s.Key, s.Replay); err != nil || !armed {
 		t.Errorf("a due message in hand does not count as armed: %v, %v", armed, err)
+	}
+	if armed, err := r.lot.Armed(t.Context(), s.Key, s.Replay+1); err != nil || armed {
+		t.Errorf("a due message of an earlier generation counts as armed: %v, %v", armed, err)
 	}
 }
 
