@@ -1,7 +1,7 @@
 // Command parkrun parks orders on three servers and kills the leader of the parked
 // stream, again and again, while the orders are due.
 //
-//	go run ./integration/parkrun                     20 seeds of 2,000 orders; some 20 minutes
+//	go run ./integration/parkrun                     20 seeds of 2,000 orders; some 19 minutes
 //	go run ./integration/parkrun --seed 7            one of them
 //	go run ./integration/parkrun --seeds 2 --orders 200
 //

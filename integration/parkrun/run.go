@@ -45,6 +45,7 @@ type scene struct {
 
 // run plays one seed and prints its line, and what was broken below it.
 func run(ctx context.Context, o options, worker string, w io.Writer) (tally, error) {
+	whole := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("the seed took longer than %v", within))
 	defer cancel()
 	begun := time.Now()
@@ -63,6 +64,10 @@ func run(ctx context.Context, o options, worker string, w io.Writer) (tally, err
 	var verdict *harness.Verdict
 	if err == nil {
 		t, verdict, err = s.judge(ctx)
+	}
+	if whole.Err() != nil { // nobody waits for an account of what was broken off
+		_ = os.RemoveAll(dir)
+		return tally{}, context.Cause(whole)
 	}
 	if err != nil {
 		s.histories(ctx, w)
