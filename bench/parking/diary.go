@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// diary is when each order was to be polled.
+type diary struct {
+	orders *requests
+	n      int
+	// first and second are the times of the polls, by index. second is zero for
+	// an order that was not in the window.
+	first, second []time.Time
+	inWindow      []bool
+	begins        time.Time // of the window
+	quiet         time.Time // after every first poll of the window, before every second
+	ends          time.Time // the last poll that is due
+}
+
+func newDiary(orders *requests, n int) *diary {
+	return &diary{orders: orders, n: n, first: make([]time.Time, n), second: make([]time.Time, n), inWindow: make([]bool, n)}
+}
+
+// wake sets when every order is due: up to a burst of them evenly at random
+// within the window, the others after it, at a pace that the second polls of
+// those in the window leave room for. It returns when the window is over and
+// the gateway has approved all orders.
+func (p plan) wake(ctx context.Context, s *site, d *diary, say func(string, ...any)) error {
+	draw := rand.New(rand.NewPCG(1, uint64(d.n)))
+	some := min(d.n, burst)
+	// Writing the slots takes a while.
+	d.begins = time.Now().Add(5*time.Second + time.Duration(d.n)*time.Second/5000)
+	after := time.Duration(float64(d.n-some) / burst * 1.3 * float64(p.window))
+	for place, i := range draw.Perm(d.n) {
+		if place < some {
+			d.inWindow[i] = true
+			d.first[i] = d.begins.Add(time.Duration(draw.Float64() * float64(p.window)))
+			continue
+		}
+		d.first[i] = d.begins.Add(p.window + gap/2 + time.Duration(draw.Float64()*float64(after)))
+	}
+	say("setting when each order is due: %d within %v", some, p.window)
+	if err := s.setDue(ctx, d); err != nil {
+		return err
+	}
+	if late := time.Since(d.begins); late > 0 {
+		return fmt.Errorf("the slots were written %v too late: this machine is too slow for the run", late)
+	}
+	if err := pause(ctx, time.Until(d.begins.Add(p.window))); err != nil {
+		return err
+	}
+	before := s.gw.Stats().Polls
+	if err := s.until(ctx, 100*time.Millisecond, gap, "the window's polls were made", func() (bool, error) {
+		return s.gw.Stats().Polls >= some, nil
+	}); err != nil {
+		return err
+	}
+	d.quiet = time.Now()
+	say("the window is over, %d polls came after its end; approving everything", some-before)
+	if err := d.readSecond(ctx, s); err != nil {
+		return err
+	}
+	_, err := s.gw.ApproveAll(0)
+	d.ends = d.begins
+	for i := range d.n {
+		for _, t := range []time.Time{d.first[i], d.second[i]} {
+			if t.After(d.ends) {
+				d.ends = t
+			}
+		}
+	}
+	return err
+}
+
+// setDue writes every slot again, with the time from the diary, as `orders poll`
+// does.
+func (s *site) setDue(ctx context.Context, d *diary) error {
+	g, arm := errgroup.WithContext(ctx)
+	g.SetLimit(64)
+	written := make([]bool, d.n)
+	left := d.n
+	for found, err := range s.lot.All(arm) {
+		if err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		i, ok := d.orders.index(found.Key.ID)
+		if !ok || written[i] {
+			continue // a slot that was written moves ahead of the scan
+		}
+		written[i] = true
+		left--
+		slot := found.Slot
+		slot.Due = d.first[i].UTC()
+		g.Go(func() error { return s.lot.Arm(arm, slot) })
+		if left == 0 {
+			break
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if left > 0 {
+		return fmt.Errorf("%d parked orders have no slot", left)
+	}
+	return nil
+}
+
+// readSecond reads when the orders of the window are due again: the worker has
+// parked them anew.
+func (d *diary) readSecond(ctx context.Context, s *site) error {
+	left := 0
+	for i := range d.n {
+		if d.inWindow[i] {
+			left++
+		}
+	}
+	// The last of them may still be on their way from the poll to the slot.
+	return s.until(ctx, 500*time.Millisecond, gap/2, "the orders of the window are parked again", func() (bool, error) {
+		for found, err := range s.lot.All(ctx) {
+			if err != nil {
+				return false, err
+			}
+			i, ok := d.orders.index(found.Key.ID)
+			if !ok || !d.inWindow[i] || found.Fired || found.Slot.Attempt != 1 || !d.second[i].IsZero() {
+				continue
+			}
+			d.second[i] = found.Slot.Due
+			left--
+		}
+		return left == 0, nil
+	})
+}
+
+// killBoth kills the worker, and then the server, while the second polls are due,
+// and starts each again.
+func killBoth(ctx context.Context, s *site, d *diary, sched schedule, say func(string, ...any)) error {
+	from := d.ends
+	for i := range d.n {
+		if d.inWindow[i] && d.second[i].Before(from) {
+			from = d.second[i]
+		}
+	}
+	third := d.ends.Sub(from) / 3
+	if err := pause(ctx, time.Until(from.Add(third))); err != nil {
+		return err
+	}
+	say("killing the worker")
+	s.worker.Kill()
+	if err := pause(ctx, time.Second); err != nil {
+		return err
+	}
+	if err := s.start(ctx, sched); err != nil {
+		return err
+	}
+	if err := pause(ctx, time.Until(from.Add(2*third))); err != nil {
+		return err
+	}
+	say("killing nats-server")
+	return s.server.KillFor(2 * time.Second)
+}
+
+// waitResults returns when every order has its result and nothing is left on the
+// bus.
+func waitResults(ctx context.Context, s *site, d *diary, f *figures) error {
+	if err := pause(ctx, time.Until(d.ends)); err != nil {
+		return err
+	}
+	want := f.issued + d.n
+	return s.until(ctx, time.Second, 4*time.Minute, "every order has its result", func() (bool, error) {
+		results, err := s.messages(ctx, s.layout.Results)
+		if err != nil || results < want {
+			return false, err
+		}
+		parked, err := s.messages(ctx, s.layout.Parked)
+		return parked == 0, err
+	})
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// judge compares what was due with what the simulator saw, and with what the
+// streams hold in the end. It asks the worker nothing.
+func (d *diary) judge(ctx context.Context, s *site, f *figures, say func(string, ...any)) error {
+	// A poll after an order's end would come about now.
+	if err := pause(ctx, 2*time.Second); err != nil {
+		return err
+	}
+	closed, err := d.results(ctx, s, f)
+	if err != nil {
+		return err
+	}
+	for record := range s.gw.Polls() {
+		i, ok := d.orders.index(record.CN)
+		if !ok || i >= d.n {
+			continue
+		}
+		d.judgePolls(i, record.Times, closed[i], f)
+	}
+	for i := range d.n {
+		if closed[i].IsZero() {
+			f.lost++
+		}
+	}
+	f.twice += s.gw.Stats().Duplicates
+	if f.dead, err = s.messages(ctx, s.layout.Dead); err != nil {
+		return err
+	}
+	return d.leftOver(ctx, s, f, say)
+}
+
+// leftOver counts what is still parked, and describes the first of it.
+func (d *diary) leftOver(ctx context.Context, s *site, f *figures, say func(string, ...any)) error {
+	for found, err := range s.lot.All(ctx) {
+		if err != nil {
+			return err
+		}
+		if f.left++; f.left > 5 {
+			continue
+		}
+		say("left over: %s, fired %v, after %d polls, due %s, sequence %d", found.Key, found.Fired, found.Attempt, found.Due.Format(time.TimeOnly), found.Sequence)
+	}
+	if f.left == 0 {
+		return nil
+	}
+	cons, err := s.js.Consumer(ctx, s.layout.Parked, streams.ConsumerDue)
+	if err != nil {
+		return err
+	}
+	info := cons.CachedInfo()
+	say("left over: %d in all; the consumer has %d to deliver, %d unacknowledged, acknowledged up to %d", f.left, info.NumPending, info.NumAckPending, info.AckFloor.Stream)
+	return nil
+}
+
+// results reads when each order ended, and counts second results.
+func (d *diary) results(ctx context.Context, s *site, f *figures) ([]time.Time, error) {
+	closed := make([]time.Time, d.n)
+	issued := 0
+	for m, err := range streams.Scan(ctx, s.js, s.layout.Results, s.layout.Subjects().Result(producer, "*")) {
+		if err != nil {
+			return nil, err
+		}
+		enc, err := entrustbus.EncodingOf(m.Header.Get(entrustbus.HeaderContentType), m.Data)
+		if err != nil {
+			return nil, err
+		}
+		r, err := entrustbus.DecodeResult(enc, m.Data)
+		if err != nil {
+			return nil, err
+		}
+		if r.Outcome != entrustbus.OutcomeIssued {
+			return nil, fmt.Errorf("order %s ended as %s", r.ID, r.Outcome)
+		}
+		i, ok := d.orders.index(r.ID)
+		switch {
+		case !ok:
+			issued++
+		case !closed[i].IsZero():
+			f.twice++
+		default:
+			closed[i] = m.Time
+		}
+	}
+	f.lost += max(0, f.issued-issued)
+	return closed, nil
+}
+
+// judgePolls compares the polls of one order with when they were due.
+func (d *diary) judgePolls(i int, polls []time.Time, closed time.Time, f *figures) {
+	f.polls += len(polls)
+	due := []time.Time{d.first[i]}
+	if d.inWindow[i] {
+		due = append(due, d.second[i])
+	}
+	f.again += max(0, len(polls)-len(due))
+	for _, at := range polls {
+		if !closed.IsZero() && at.After(closed) {
+			f.afterClose++
+		}
+	}
+	served := func(due time.Time, polls []time.Time, to interface{ Add(time.Duration) }) {
+		if len(polls) == 0 || due.IsZero() {
+			return // without a result it counts as lost
+		}
+		late := polls[0].Sub(due)
+		if late < 0 {
+			f.early++
+		}
+		to.Add(late)
+	}
+	if !d.inWindow[i] {
+		served(d.first[i], polls, &f.rest)
+		return
+	}
+	before := 0
+	for before < len(polls) && polls[before].Before(d.quiet) {
+		before++
+	}
+	served(d.first[i], polls[:before], &f.window)
+	served(d.second[i], polls[before:], &f.second)
+}

@@ -1,0 +1,218 @@
+// Command parking measures what parked orders cost: half a million of them wait
+// for approval in one nats-server while one worker, as a process of its own,
+// looks after them against the gateway simulator.
+//
+//	go run ./parking                              all sizes, as in docs/parking.md
+//	go run ./parking --sizes 1000 --window 10s    a quick look
+//	go run ./parking --sizes "" --surge 100000    orders due in the same instant
+//
+// For each size it prints the rate of parking beside that of immediate issuance
+// in the same run, memory and goroutines of the worker with none parked and
+// with all, memory of the server, CPU while nothing is due, and how late polls
+// are that are due within a window. At one size both worker and server are
+// killed while orders are due. Beside it the same requests wait in a client
+// with a goroutine for each, and in one that hands them back with NakWithDelay.
+//
+// It exits 1 where a figure misses a bar of the design, and says which. It
+// needs Linux, the go command, and the folder bench as the working directory.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/bench/internal/lab"
+)
+
+func main() {
+	if len(os.Args) == 4 && os.Args[1] == "hold" {
+		if err := hold(os.Args[2], os.Args[3]); err != nil {
+			complain(err)
+			os.Exit(1)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "error:", err)
+		}
+		os.Exit(1)
+	}
+}
+
+// options are the flags.
+type options struct {
+	sizes      []int
+	rivalMost  int
+	kill       int
+	surge      int
+	rate       float64
+	plan       plan
+	svg, table string
+	dir        string
+}
+
+func parse(args []string, stderr io.Writer) (*options, error) {
+	o := new(options)
+	f := flag.NewFlagSet("parking", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	sizes := f.String("sizes", "1000,10000,100000,500000", "numbers of parked orders, separated by commas")
+	f.IntVar(&o.rivalMost, "rivals", 500_000, "largest size at which the other ways are run beside it; 0: none")
+	f.IntVar(&o.kill, "kill", 10_000, "size at which worker and server are killed; 0: none")
+	f.IntVar(&o.surge, "surge", 0, "orders that are due in the same instant; 0: no such run")
+	f.Float64Var(&o.rate, "rate", 1000, "calls to the gateway a second in the surge, at most; 0: no limit")
+	f.DurationVar(&o.plan.window, "window", time.Minute, "time in which up to 100,000 orders are due")
+	f.DurationVar(&o.plan.settle, "settle", 10*time.Second, "rest before memory is read")
+	f.DurationVar(&o.plan.idle, "idle", 20*time.Second, "time over which CPU is measured while nothing is due")
+	f.StringVar(&o.plan.profiles, "profiles", "", "folder for heap profiles of the worker (default: none)")
+	f.StringVar(&o.svg, "svg", "", "file for the plot of memory against parked orders")
+	f.StringVar(&o.table, "table", "", "file for the tables as Markdown; a page that has marks for them keeps its text")
+	f.StringVar(&o.dir, "dir", "", "folder for the servers' files (default: a temporary one)")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	for word := range strings.SplitSeq(*sizes, ",") {
+		if word = strings.TrimSpace(word); word == "" {
+			continue
+		}
+		n, err := strconv.Atoi(word)
+		if err != nil || n < rounds {
+			return nil, fmt.Errorf("--sizes must be numbers of at least %d, not %q", rounds, word)
+		}
+		o.sizes = append(o.sizes, n)
+	}
+	if o.plan.window < time.Second {
+		return nil, fmt.Errorf("--window must be at least a second: %v", o.plan.window)
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(o.dir, "parking-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			err = os.RemoveAll(dir)
+			return
+		}
+		fmt.Fprintln(stderr, "files are kept in", dir)
+	}()
+	begun := time.Now()
+	say := func(format string, args ...any) {
+		fmt.Fprintf(stderr, "%6.0fs  %s\n", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
+	}
+	r, err := o.measure(ctx, dir, say)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, r)
+	if o.table != "" {
+		err = errors.Join(err, r.write(o.table))
+	}
+	if o.svg != "" && len(r.sizes) > 0 {
+		err = errors.Join(err, os.WriteFile(o.svg, []byte(r.memory()), 0o644))
+	}
+	missed := r.missed()
+	for _, m := range missed {
+		err = errors.Join(err, errors.New(m))
+	}
+	if len(missed) == 0 {
+		fmt.Fprintln(stdout, "\nEvery bar is met.")
+	}
+	return err
+}
+
+// measure makes the requests and runs one measurement after another, each with
+// servers of its own.
+func (o *options) measure(ctx context.Context, dir string, say func(string, ...any)) (*report, error) {
+	r := &report{machine: lab.Machine(dir), window: o.plan.window}
+	say("building the worker")
+	bin, err := lab.BuildWorker(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	most := o.surge
+	for _, n := range o.sizes {
+		most = max(most, n)
+	}
+	say("making %s certificate requests, each with a key of its own", thousands(most))
+	hold, err := makeRequests(kindHold, most)
+	if err != nil {
+		return nil, err
+	}
+	issue, err := makeRequests(kindIssue, warmUp+20_000)
+	if err != nil {
+		return nil, err
+	}
+	at := func(f func(s *site) error) (err error) {
+		s, err := openSite(ctx, bin, filepath.Join(dir, "site"))
+		if err != nil {
+			return err
+		}
+		if err := f(s); err != nil {
+			s.worker.Kill()
+			return err // the files stay
+		}
+		return s.close()
+	}
+	for _, n := range o.sizes {
+		p := o.plan
+		p.kill = n == o.kill
+		say("%s orders", thousands(n))
+		err := at(func(s *site) error {
+			f, err := p.measure(ctx, s, hold, issue, n, say)
+			r.sizes = append(r.sizes, f)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if n > o.rivalMost {
+			continue
+		}
+		for _, v := range []struct {
+			way  string
+			kill bool
+		}{{sleeping, false}, {naking, false}, {naking, true}} {
+			if v.kill && n != o.kill {
+				continue
+			}
+			p.kill = v.kill
+			found, err := p.measureRival(ctx, filepath.Join(dir, "rival"), v.way, hold, n, say)
+			if err != nil {
+				return nil, err
+			}
+			r.rivals = append(r.rivals, found)
+		}
+	}
+	if o.surge > 0 {
+		say("%s orders due in the same instant", thousands(o.surge))
+		err := at(func(s *site) error {
+			var err error
+			r.surge, err = measureSurge(ctx, s, hold, issue, o.surge, o.rate, say)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}

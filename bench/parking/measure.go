@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/bench/internal/lab"
+)
+
+const (
+	// farAway is the wait before a poll while orders are being parked: longer
+	// than that takes.
+	farAway = time.Hour
+	// watchdogEvery is a fifth of the worker's default.
+	watchdogEvery = time.Minute
+	// warmUp is how many requests a worker has handled before its memory is read
+	// for the first time: it has all its connections and buffers by then.
+	warmUp = 5000
+	// rounds is how often issuing and parking take turns.
+	rounds = 4
+	// burst is the most orders that are due within one window.
+	burst = 100_000
+	// gap is the least time between the last poll of one window and the first
+	// that follows from it: enough to read when those are due.
+	gap = 30 * time.Second
+)
+
+// reading is what worker and server take while nothing happens.
+type reading struct {
+	worker, server       lab.Usage
+	workerCPU, serverCPU float64 // share of one core
+	goroutines           int
+}
+
+// figures are what the run of one size found.
+type figures struct {
+	orders        int
+	issued        int           // orders issued at once beside them, the warm-up included
+	issuing       time.Duration // for those without the warm-up
+	parking       time.Duration
+	before, after reading
+
+	// Lateness of polls: in the window, of those that followed from it, and of
+	// the orders that were not in the window.
+	window, second, rest lab.Spread
+	early                int // polls before their time
+	polls                int
+	again                int // polls beyond those that were due
+	killed               bool
+
+	lost, twice, afterClose, dead int
+	left                          int // slots and wake-ups that nobody will take
+}
+
+// plan says how a size is measured.
+type plan struct {
+	window time.Duration // in which the orders of a burst are due
+	settle time.Duration // rest before memory is read
+	idle   time.Duration // over which CPU is measured while nothing is due
+	kill   bool          // worker and server, while the second polls are due
+	// profiles is the folder that the worker's heap profiles go to; empty: none.
+	profiles string
+}
+
+// measure runs one size: hold holds at least that many orders, issue those that
+// are issued at once beside them.
+func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int, say func(string, ...any)) (*figures, error) {
+	f := &figures{orders: n, killed: p.kill}
+	if err := s.start(ctx, schedule{wait: farAway, jitter: 0.2}); err != nil {
+		return nil, err
+	}
+	if err := p.park(ctx, s, hold, issue, f, say); err != nil {
+		return nil, err
+	}
+
+	// A worker started anew finds every order where it was.
+	wait := time.Duration(float64(p.window+gap) / 0.8)
+	if err := s.restart(ctx, schedule{wait: wait, jitter: 0.2}); err != nil {
+		return nil, err
+	}
+	d := newDiary(hold, n)
+	if err := p.wake(ctx, s, d, say); err != nil {
+		return nil, err
+	}
+	if p.kill {
+		if err := killBoth(ctx, s, d, schedule{wait: wait, jitter: 0.2}, say); err != nil {
+			return nil, err
+		}
+	}
+	say("waiting for the results")
+	if err := waitResults(ctx, s, d, f); err != nil {
+		// What is missing is counted below, and told as lost.
+		say("%v", err)
+	}
+	return f, d.judge(ctx, s, f, say)
+}
+
+// park has the worker issue and park by turns, and reads what it takes before
+// and after.
+func (p plan) park(ctx context.Context, s *site, hold, issue *requests, f *figures, say func(string, ...any)) error {
+	say("warming up with %d requests", warmUp)
+	if _, err := s.through(ctx, issue, 0, warmUp); err != nil {
+		return err
+	}
+	f.issued = warmUp
+	var err error
+	if f.before, err = p.read(ctx, s); err != nil {
+		return err
+	}
+	if err := p.profile(ctx, s, f.orders, "before"); err != nil {
+		return err
+	}
+	some := min(len(issue.csrs)-warmUp, f.orders) / rounds
+	for round := range rounds {
+		took, err := s.through(ctx, issue, f.issued, f.issued+some)
+		if err != nil {
+			return err
+		}
+		f.issued, f.issuing = f.issued+some, f.issuing+took
+		from, to := f.orders*round/rounds, f.orders*(round+1)/rounds
+		if took, err = s.through(ctx, hold, from, to); err != nil {
+			return err
+		}
+		f.parking += took
+		say("%d parked, %.0f/s so far; %d issued beside them, %.0f/s", to, float64(to)/f.parking.Seconds(), f.issued-warmUp, f.issueRate())
+	}
+	parked, err := s.messages(ctx, s.layout.Parked)
+	if err != nil {
+		return err
+	}
+	if parked != f.orders {
+		return fmt.Errorf("%d orders were published to be parked, %d slots are there", f.orders, parked)
+	}
+	say("waiting for a look of the watchdog, then resting")
+	if err := s.looked(ctx); err != nil {
+		return err
+	}
+	if f.after, err = p.read(ctx, s); err != nil {
+		return err
+	}
+	return p.profile(ctx, s, f.orders, "after")
+}
+
+func (f *figures) issueRate() float64 {
+	return float64(f.issued-warmUp) / f.issuing.Seconds()
+}
+
+func (f *figures) parkRate() float64 { return float64(f.orders) / f.parking.Seconds() }
+
+// read reads what worker and server take, after a rest.
+func (p plan) read(ctx context.Context, s *site) (reading, error) {
+	var r reading
+	if err := pause(ctx, p.settle); err != nil {
+		return r, err
+	}
+	begun := time.Now()
+	worker, err := s.worker.Usage()
+	if err != nil {
+		return r, err
+	}
+	server, err := s.server.Usage()
+	if err != nil {
+		return r, err
+	}
+	if err := pause(ctx, p.idle); err != nil {
+		return r, err
+	}
+	if r.worker, err = s.worker.Usage(); err != nil {
+		return r, err
+	}
+	if r.server, err = s.server.Usage(); err != nil {
+		return r, err
+	}
+	took := time.Since(begun).Seconds()
+	r.workerCPU = (r.worker.CPU - worker.CPU).Seconds() / took
+	r.serverCPU = (r.server.CPU - server.CPU).Seconds() / took
+	g, err := s.worker.Metric(ctx, "go_goroutines")
+	r.goroutines = int(g)
+	return r, err
+}
+
+func (p plan) profile(ctx context.Context, s *site, n int, when string) error {
+	if p.profiles == "" {
+		return nil
+	}
+	return s.worker.HeapProfile(ctx, filepath.Join(p.profiles, fmt.Sprintf("heap-%d-%s.pprof", n, when)))
+}
+
+// looked returns when the watchdog has ended a look: it then writes the age of
+// the oldest parked order to the control bucket.
+func (s *site) looked(ctx context.Context) error {
+	kv, err := s.js.KeyValue(ctx, s.layout.Control)
+	if err != nil {
+		return err
+	}
+	revision := func() (uint64, error) {
+		e, err := kv.Get(ctx, "oldest-parked")
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		return e.Revision(), nil
+	}
+	first, err := revision()
+	if err != nil {
+		return err
+	}
+	return s.until(ctx, 200*time.Millisecond, 5*watchdogEvery, "the watchdog has looked", func() (bool, error) {
+		now, err := revision()
+		return now > first, err
+	})
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/bench/internal/lab"
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/parking"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// producer is the producer of all requests but the fresh ones of a surge.
+const producer = "bench"
+
+// site is one installation: a nats-server and a worker as processes of their
+// own, and the gateway simulator in this one.
+type site struct {
+	dir    string
+	bin    string // the worker
+	server *lab.Server
+	gw     *gatewaytest.Server
+	worker *lab.Worker
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	layout streams.Layout
+	lot    *parking.Lot
+}
+
+// schedule is what a worker is told about polling; everything else is as it is
+// by default. The wait before a poll is always the same, but for its jitter.
+type schedule struct {
+	wait   time.Duration
+	jitter float64
+	rate   float64 // calls a second to the gateway; 0: no limit
+}
+
+// openSite starts everything but the worker.
+func openSite(ctx context.Context, bin, dir string) (*site, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	s := &site{dir: dir, bin: bin, layout: streams.DefaultLayout()}
+	// Three times the longest wait between two polls, as the worker asks for.
+	s.layout.ResultsDuplicates = 3 * farAway
+	var err error
+	if s.server, err = lab.StartServer(filepath.Join(dir, "nats")); err != nil {
+		return nil, err
+	}
+	// The gateway is to cost little: signing must not hide the worker.
+	if s.gw, err = gatewaytest.Start(gatewaytest.Config{SkipProof: true, RecordPolls: true, Dir: filepath.Join(dir, "gateway")}); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if s.nc, err = s.server.Connect(); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if s.js, err = jetstream.New(s.nc, jetstream.WithPublishAsyncMaxPending(2048)); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	s.lot = parking.New(s.js, s.layout.Parked, s.layout.Subjects())
+	if _, err := streams.Provision(ctx, s.js, s.layout); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// start starts the worker.
+func (s *site) start(ctx context.Context, sched schedule) error {
+	var err error
+	s.worker, err = lab.StartWorker(ctx, s.bin, map[string]string{
+		"NATS_URL":                                  s.server.URL,
+		"CERTCTL_ENTRUST_API_URL":                   s.gw.URL(),
+		"CERTCTL_ENTRUST_CA_ID":                     s.gw.CAID(),
+		"CERTCTL_ENTRUST_CLIENT_CERT_PATH":          s.gw.ClientCert(),
+		"CERTCTL_ENTRUST_CLIENT_KEY_PATH":           s.gw.ClientKey(),
+		"CERTCTL_ENTRUST_POLL_MAX_WAIT_SECONDS":     strconv.Itoa(24 * 60 * 60),
+		"ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH":     s.gw.ServerCA(),
+		"ENTRUST_WORKER_GATEWAY_RATE":               fmt.Sprint(sched.rate),
+		"ENTRUST_WORKER_POLL_FIRST":                 sched.wait.String(),
+		"ENTRUST_WORKER_POLL_MAX":                   sched.wait.String(),
+		"ENTRUST_WORKER_POLL_FACTOR":                "1",
+		"ENTRUST_WORKER_POLL_JITTER":                fmt.Sprint(sched.jitter),
+		"ENTRUST_WORKER_POLL_RETRY_AFTER_MAX":       farAway.String(), // not below the longest wait; the simulator asks for none
+		"ENTRUST_WORKER_STREAMS_RESULTS_DUPLICATES": s.layout.ResultsDuplicates.String(),
+		// Five minutes by default: one look is to fall into each measurement.
+		"ENTRUST_WORKER_WATCHDOG_EVERY": watchdogEvery.String(),
+	}, filepath.Join(s.dir, "worker.log"))
+	return err
+}
+
+// restart starts the worker again with another schedule, after a drain.
+func (s *site) restart(ctx context.Context, sched schedule) error {
+	if err := s.worker.Stop(); err != nil {
+		return err
+	}
+	return s.start(ctx, sched)
+}
+
+// close ends everything and removes the files.
+func (s *site) close() error {
+	if s.worker != nil {
+		s.worker.Kill()
+	}
+	if s.nc != nil {
+		s.nc.Close()
+	}
+	var err error
+	if s.gw != nil {
+		err = s.gw.Close()
+	}
+	if s.server != nil {
+		s.server.Stop()
+	}
+	return errors.Join(err, os.RemoveAll(s.dir))
+}
+
+// publish publishes the requests from one index up to another, and returns when
+// the stream has them.
+func (s *site) publish(ctx context.Context, r *requests, from, to int) error {
+	subject := s.layout.Subjects().Request(producer, entrustbus.KindIssue)
+	for i := from; i < to; i++ {
+		body, err := r.body(i)
+		if err != nil {
+			return err
+		}
+		msg := &nats.Msg{Subject: subject, Data: body, Header: nats.Header{
+			nats.MsgIdHdr:                {entrustbus.RequestMsgID(producer, r.id(i), 0)},
+			entrustbus.HeaderContentType: {entrustbus.EncodingMsgpack.ContentType()},
+		}}
+		if _, err := s.js.PublishMsgAsync(msg, jetstream.WithStallWait(time.Minute)); err != nil {
+			return fmt.Errorf("publishing requests: %w", err)
+		}
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.js.PublishAsyncComplete():
+		return nil
+	}
+}
+
+// through lets the worker take the requests from one index up to another, and
+// returns how long it had them in hand, from the first delivery to the last
+// acknowledgement. Nothing is delivered while they are published, so that the
+// publisher takes no CPU from the worker.
+func (s *site) through(ctx context.Context, r *requests, from, to int) (time.Duration, error) {
+	if from == to {
+		return 0, nil
+	}
+	if _, err := s.js.PauseConsumer(ctx, s.layout.Requests, streams.ConsumerIssue, time.Now().Add(time.Hour)); err != nil {
+		return 0, fmt.Errorf("pausing the worker's consumer: %w", err)
+	}
+	if err := s.publish(ctx, r, from, to); err != nil {
+		return 0, err
+	}
+	if _, err := s.js.ResumeConsumer(ctx, s.layout.Requests, streams.ConsumerIssue); err != nil {
+		return 0, fmt.Errorf("resuming the worker's consumer: %w", err)
+	}
+	cons, err := s.js.Consumer(ctx, s.layout.Requests, streams.ConsumerIssue)
+	if err != nil {
+		return 0, err
+	}
+	// A pull that began before the pause ended may have to run out first.
+	var begun time.Time
+	err = s.until(ctx, 5*time.Millisecond, 10*time.Minute, "the worker has taken all requests", func() (bool, error) {
+		info, err := cons.Info(ctx)
+		if err != nil {
+			return false, err
+		}
+		if begun.IsZero() && info.NumPending < uint64(to-from) {
+			begun = time.Now()
+		}
+		return info.NumPending == 0 && info.NumAckPending == 0, nil
+	})
+	return time.Since(begun), err
+}
+
+// messages is how many messages a stream holds.
+func (s *site) messages(ctx context.Context, stream string) (int, error) {
+	st, err := s.js.Stream(ctx, stream)
+	if err != nil {
+		return 0, fmt.Errorf("reading the stream %s: %w", stream, err)
+	}
+	return int(st.CachedInfo().State.Msgs), nil
+}
+
+// until asks every so often until done says yes. Errors are asked over: a server
+// may be down on purpose.
+func (s *site) until(ctx context.Context, every, within time.Duration, what string, done func() (bool, error)) error {
+	for end := time.Now().Add(within); ; {
+		yes, err := done()
+		if yes && err == nil {
+			return nil
+		}
+		if time.Now().After(end) {
+			return errors.Join(fmt.Errorf("waiting until %s: not within %v", what, within), err)
+		}
+		if err := pause(ctx, every); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits, and returns early with the context's cause.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
