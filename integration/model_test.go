@@ -36,7 +36,12 @@ func (w *mWorld) tell() string {
 	if w.violation == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s\n%+v\n%s", w.violation, w.mConfig, strings.Join(w.history, "\n"))
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n%+v", w.violation, w.mConfig)
+	for _, n := range w.history {
+		fmt.Fprintf(&b, "\n"+n.format, n.args...)
+	}
+	return b.String()
 }
 
 // move is one thing that happens.
@@ -183,7 +188,7 @@ func TestModelBySeed(t *testing.T) {
 	for _, cfg := range configs() {
 		t.Run(fmt.Sprintf("%+v", cfg), func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(4000) {
+			for seed := range uint64(1500) {
 				if found := live(cfg, workerRules(), 150, dice(seed)); found != "" {
 					t.Fatalf("seed %d: %s", seed, found)
 				}

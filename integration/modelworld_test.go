@@ -113,7 +113,7 @@ type mWorld struct {
 	closedAt  int // when the generation in force was closed, 0 while it lives
 	nonces    int
 	calm      bool
-	history   []string
+	history   []mNote
 	violation string
 }
 
@@ -134,7 +134,13 @@ func (w *mWorld) violate(format string, args ...any) {
 
 func (w *mWorld) note(format string, args ...any) {
 	w.clock++
-	w.history = append(w.history, fmt.Sprintf(format, args...))
+	w.history = append(w.history, mNote{format, args})
+}
+
+// mNote is one line of what happened, not written out until it is asked for.
+type mNote struct {
+	format string
+	args   []any
 }
 
 // chance is one of n, never so once the world calms down.
