@@ -96,6 +96,67 @@ func TestWatchdogRevivesLostSlots(t *testing.T) {
 	}
 }
 
+// A wake-up that the server keeps and will never deliver hides no lost slot: it is
+// removed, and the order woken up again.
+func TestWatchdogSeesThroughDeadWakeUps(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Millisecond})
+	r.cfg.Schedule.First, r.cfg.Schedule.Max, r.cfg.MaxWait = time.Hour, 2*time.Hour, 24*time.Hour
+	r.cfg.Schedule.RetryAfterMax = 0
+	key := r.park("hidden")
+	ctx := t.Context()
+	lot := parking.New(r.js, r.layout.Parked, r.layout.Subjects())
+	due, err := r.js.Consumer(ctx, r.layout.Parked, streams.ConsumerDue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	patient := due.CachedInfo().Config
+	patient.AckWait = time.Minute // nothing comes back by itself, however slow the machine
+	if due, err = r.js.UpdateConsumer(ctx, r.layout.Parked, patient); err != nil {
+		t.Fatal(err)
+	}
+	wake := func(key ledger.Key) jetstream.Msg {
+		t.Helper()
+		s, err := lot.Slot(ctx, key)
+		if err != nil || s == nil {
+			s = &parking.Slot{Key: key, Kind: entrustbus.KindIssue, Deadline: time.Now().Add(time.Hour)}
+		}
+		s.Due = time.Now()
+		if err := lot.Arm(ctx, s); err != nil {
+			t.Fatal(err)
+		}
+		m, err := due.Next(jetstream.FetchMaxWait(5 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	// The server forgets what is in hand where a due subject is purged and
+	// another wake-up is acknowledged.
+	wake(key)
+	purged, acked := ledger.Key{Producer: producer, ID: "purged"}, ledger.Key{Producer: producer, ID: "acked"}
+	wake(purged)
+	st, err := r.js.Stream(ctx, r.layout.Parked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Purge(ctx, jetstream.WithPurgeSubject(r.layout.Subjects().Due(producer, purged.ID))); err != nil {
+		t.Fatal(err)
+	}
+	if err := wake(acked).DoubleAck(ctx); err != nil {
+		t.Fatal(err)
+	}
+	age(t, r, key, 2*time.Minute)
+	r.cfg.Schedule.First = 100 * time.Millisecond // of the worker that looks
+	if got, err := r.worker().Watch(ctx); err != nil || got != (consumer.Repairs{Lost: 1, Dead: 1}) {
+		t.Errorf("the watchdog repaired %+v, %v; want one lost slot and one dead wake-up", got, err)
+	}
+	r.run()
+	if res := r.result("hidden"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}
+
 // age writes an order's record anew as if it had stood for a while. The ledger
 // stamps each write with the time, so this one goes around it.
 func age(t *testing.T, r *rig, key ledger.Key, by time.Duration) {

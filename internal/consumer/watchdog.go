@@ -30,6 +30,7 @@ const (
 type Repairs struct {
 	Stuck int // slots whose time had passed without a wake-up
 	Lost  int // parked orders with neither slot nor due message
+	Dead  int // due messages that the server keeps and will never deliver, removed
 }
 
 // watchdog looks for stuck and lost slots until ctx is done. One worker of the
@@ -53,7 +54,7 @@ func (w *Worker) watchdog(ctx context.Context) {
 			w.log.WarnContext(ctx, "looking for lost slots; looking again later", "wait", pause, "err", err)
 		}
 		if repairs != (Repairs{}) {
-			w.log.WarnContext(ctx, "armed slots again", "stuck", repairs.Stuck, "lost", repairs.Lost)
+			w.log.WarnContext(ctx, "armed slots again", "stuck", repairs.Stuck, "lost", repairs.Lost, "dead", repairs.Dead)
 		}
 	}
 }
@@ -87,13 +88,20 @@ func (w *Worker) leaseWatchdog(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// Watch compares slots and ledger once, and arms what is stuck or lost. It
-// holds eight bytes for each parked order while it runs, and nothing after.
+// Watch compares slots and ledger once, arms what is stuck or lost, and removes
+// wake-ups that the server will never deliver: each would hide a lost slot of its
+// order, and count as parked for ever. It holds eight bytes for each parked order
+// while it runs, and nothing after.
 func (w *Worker) Watch(ctx context.Context) (Repairs, error) {
 	var repairs Repairs
 	begun := time.Now()
 	seed := maphash.MakeSeed()
+	settled, err := w.lot.Settled(ctx)
+	if err != nil {
+		return repairs, err
+	}
 	var armed []uint64
+	var dead []uint64 // sequences
 	for s, err := range w.lot.All(ctx) {
 		switch {
 		case errors.Is(err, parking.ErrNoSlot):
@@ -104,6 +112,10 @@ func (w *Worker) Watch(ctx context.Context) (Repairs, error) {
 			return repairs, context.Cause(ctx)
 		case err != nil:
 			return repairs, err
+		}
+		if s.Fired && s.Sequence <= settled {
+			dead = append(dead, s.Sequence)
+			continue
 		}
 		armed = append(armed, waits(seed, s.Key, s.Replay))
 		if s.Fired || time.Since(s.Due) < overdue {
@@ -117,6 +129,14 @@ func (w *Worker) Watch(ctx context.Context) (Repairs, error) {
 		if rescued {
 			repairs.Stuck++
 		}
+	}
+	for _, sequence := range dead {
+		if err := w.lot.Discard(ctx, sequence); err != nil {
+			// It only counts as parked. The orders that wait come first.
+			w.log.WarnContext(ctx, "removing wake-ups that will never be delivered", "left", len(dead)-repairs.Dead, "err", err)
+			break
+		}
+		repairs.Dead++
 	}
 	slices.Sort(armed)
 	var oldest time.Time

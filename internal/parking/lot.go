@@ -51,9 +51,9 @@ func (l *Lot) Disarm(ctx context.Context, key ledger.Key) error {
 // Armed reports whether the order has a slot of its generation replay, or a due
 // message of it that nobody has acknowledged yet, as the stream's leader knows it.
 // What an earlier generation left behind, or somebody who is no worker put there,
-// will not wake it up.
+// will not wake it up; nor will a due message that the server takes for settled.
 func (l *Lot) Armed(ctx context.Context, key ledger.Key, replay int) (bool, error) {
-	for _, subject := range []string{l.subjects.Parked(key.Producer, key.ID), l.subjects.Due(key.Producer, key.ID)} {
+	for i, subject := range []string{l.subjects.Parked(key.Producer, key.ID), l.subjects.Due(key.Producer, key.ID)} {
 		m, err := streams.Last(ctx, l.js, l.stream, subject)
 		if errors.Is(err, streams.ErrNoMessage) {
 			continue
@@ -61,9 +61,14 @@ func (l *Lot) Armed(ctx context.Context, key ledger.Key, replay int) (bool, erro
 		if err != nil {
 			return false, fmt.Errorf("looking for the slot of %s: %w", key, err)
 		}
-		if s, err := parse(l.subjects, m.Subject, m.Header, m.Data); err == nil && s.Replay >= replay {
+		if s, err := parse(l.subjects, m.Subject, m.Header, m.Data); err != nil || s.Replay < replay {
+			continue
+		}
+		if i == 0 {
 			return true, nil
 		}
+		settled, err := l.Settled(ctx)
+		return m.Sequence > settled, err
 	}
 	return false, nil
 }

@@ -222,3 +222,80 @@ func TestAll(t *testing.T) {
 		}
 	}
 }
+
+// A wake-up that the server takes for acknowledged, and keeps: it hides no lost
+// slot, and can be removed without harm to the others. Purging a due subject makes
+// such ones here; a server that is killed leaves some too.
+func TestDeadWakeUp(t *testing.T) {
+	t.Parallel()
+	r := setup(t, natstest.Start(t))
+	ctx := t.Context()
+	patient := r.due.CachedInfo().Config
+	patient.AckWait = time.Minute // nothing comes back by itself, however slow the machine
+	var err error
+	if r.due, err = r.js.UpdateConsumer(ctx, r.layout.Parked, patient); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"a", "b", "c"} {
+		r.arm(slot(id, time.Now()))
+		r.next(5 * time.Second) // in a worker's hands, not acked
+	}
+	a := slot("a", time.Now())
+	if armed, err := r.lot.Armed(ctx, a.Key, a.Replay); err != nil || !armed {
+		t.Fatalf("a wake-up in hand does not count as armed: %v, %v", armed, err)
+	}
+	st, err := r.js.Stream(ctx, r.layout.Parked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Purge(ctx, jetstream.WithPurgeSubject(r.layout.Subjects().Due("shop", "c"))); err != nil {
+		t.Fatal(err)
+	}
+	r.arm(slot("d", time.Now()))
+	if _, m := r.next(5 * time.Second); m.DoubleAck(ctx) != nil {
+		t.Fatal("the last wake-up could not be acknowledged")
+	}
+	settled, err := r.lot.Settled(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dead []uint64
+	for f, err := range r.lot.All(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Fired && f.Sequence <= settled {
+			dead = append(dead, f.Sequence)
+		}
+	}
+	if len(dead) != 2 {
+		t.Fatalf("%d wake-ups lie at or below %d, want those of a and b", len(dead), settled)
+	}
+	if armed, err := r.lot.Armed(ctx, a.Key, a.Replay); err != nil || armed {
+		t.Errorf("an order that nothing will wake up counts as armed: %v, %v", armed, err)
+	}
+	r.arm(slot("e", time.Now()))
+	_, held := r.next(5 * time.Second)
+	for range 2 { // removing one that is gone is no error
+		for _, sequence := range dead {
+			if err := r.lot.Discard(ctx, sequence); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := held.Nak(); err != nil {
+		t.Fatal(err)
+	}
+	r.arm(slot("a", time.Now()))
+	woken := map[string]bool{}
+	for range 2 { // a anew, and e, which was handed back
+		s, m := r.next(5 * time.Second)
+		woken[s.Key.ID] = true
+		if err := m.DoubleAck(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !woken["a"] || !woken["e"] {
+		t.Errorf("%v were woken, want a and e", woken)
+	}
+}

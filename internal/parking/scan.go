@@ -63,3 +63,34 @@ func (l *Lot) Rescue(ctx context.Context, s *Slot) (bool, error) {
 	}
 	return err == nil, err
 }
+
+// Settled returns the stream sequence up to which every due message is
+// acknowledged, as the leader of the consumer knows it. One that is in the stream
+// all the same will never be delivered. A server that is killed leaves some: it
+// forgets the removal of a wake-up and remembers its acknowledgement. Should it
+// forget messages that were not acknowledged, as nats-server does where somebody
+// purges a due subject, they lie below it too.
+func (l *Lot) Settled(ctx context.Context) (uint64, error) {
+	c, err := l.js.Consumer(ctx, l.stream, streams.ConsumerDue)
+	if err != nil {
+		return 0, fmt.Errorf("reading the consumer %s: %w", streams.ConsumerDue, err)
+	}
+	return c.CachedInfo().AckFloor.Stream, nil
+}
+
+// Discard removes a settled due message by its sequence. Purging its subject
+// would make the consumer forget others.
+func (l *Lot) Discard(ctx context.Context, sequence uint64) error {
+	st, err := l.js.Stream(ctx, l.stream)
+	if err == nil {
+		if err = st.DeleteMsg(ctx, sequence); err != nil {
+			if _, gone := st.GetMsg(ctx, sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
+				return nil // a replica showed it a moment longer
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("removing the settled message %d of %s: %w", sequence, l.stream, err)
+	}
+	return nil
+}
