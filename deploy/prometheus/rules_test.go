@@ -1,0 +1,162 @@
+// Package prometheus holds alerting rules. It has no code but this test, which compares
+// them with the metrics that a worker has and with the runbook.
+package prometheus
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+)
+
+// metric is what is known of one.
+type metric struct{ labels map[string]bool }
+
+var (
+	descName   = regexp.MustCompile(`fqName: "([^"]+)"`)
+	descLabels = regexp.MustCompile(`variableLabels: \{([^}]*)\}`)
+	// httpName finds the metrics that cmd/entrust-worker registers itself.
+	httpName = regexp.MustCompile(`Namespace: namespace, Name: "([a-z_]+)"`)
+
+	use     = regexp.MustCompile(`(entrust_worker_[a-z_]+)(?:\{([^}]*)\})?`)
+	matcher = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*"`)
+)
+
+// metrics are those that a worker registers.
+func metrics(t *testing.T) map[string]metric {
+	t.Helper()
+	all := map[string]metric{}
+	registry := prometheus.NewRegistry()
+	consumer.NewMetrics(registry)
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		registry.Describe(descs)
+		close(descs)
+	}()
+	for d := range descs {
+		text := d.String()
+		m := metric{map[string]bool{"le": true}}
+		for label := range strings.SplitSeq(descLabels.FindStringSubmatch(text)[1], ",") {
+			m.labels[label] = true
+		}
+		all[descName.FindStringSubmatch(text)[1]] = m
+	}
+	source, err := os.ReadFile("../../cmd/entrust-worker/http.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range httpName.FindAllStringSubmatch(string(source), -1) {
+		all["entrust_worker_"+found[1]] = metric{map[string]bool{"version": true}}
+	}
+	if len(all) < 25 {
+		t.Fatalf("only %d metrics found: %v", len(all), all)
+	}
+	return all
+}
+
+// family is the metric that a series belongs to.
+func family(all map[string]metric, series string) (metric, bool) {
+	for _, suffix := range []string{"", "_bucket", "_count", "_sum"} {
+		if m, ok := all[strings.TrimSuffix(series, suffix)]; ok && strings.HasSuffix(series, suffix) {
+			return m, true
+		}
+	}
+	return metric{}, false
+}
+
+type rule struct{ alert, expr, runbook string }
+
+func rules(t *testing.T) []rule {
+	t.Helper()
+	data, err := os.ReadFile("rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := yaml.Parser().Unmarshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []rule
+	for _, group := range doc["groups"].([]any) {
+		for _, r := range group.(map[string]any)["rules"].([]any) {
+			r := r.(map[string]any)
+			notes := r["annotations"].(map[string]any)
+			all = append(all, rule{alert: r["alert"].(string), expr: r["expr"].(string), runbook: notes["runbook"].(string)})
+			if notes["summary"].(string) == "" || r["labels"].(map[string]any)["severity"] == nil {
+				t.Errorf("%v: no summary, or no severity", r["alert"])
+			}
+		}
+	}
+	if len(all) == 0 {
+		t.Fatal("no rules")
+	}
+	return all
+}
+
+func TestRulesUseMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	all := metrics(t)
+	for _, r := range rules(t) {
+		uses := use.FindAllStringSubmatch(r.expr, -1)
+		if len(uses) == 0 {
+			t.Errorf("%s uses no metric: %s", r.alert, r.expr)
+		}
+		for _, u := range uses {
+			m, ok := family(all, u[1])
+			if !ok {
+				t.Errorf("%s: there is no metric %s", r.alert, u[1])
+				continue
+			}
+			for _, label := range matcher.FindAllStringSubmatch(u[2], -1) {
+				if !m.labels[label[1]] {
+					t.Errorf("%s: %s has no label %s", r.alert, u[1], label[1])
+				}
+			}
+		}
+	}
+}
+
+// Each alert leads to a heading of the runbook.
+func TestRulesHaveRunbooks(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	headings := map[string]bool{}
+	for line := range strings.Lines(string(page)) {
+		if heading, ok := strings.CutPrefix(line, "#"); ok {
+			headings[strings.ToLower(strings.TrimLeft(strings.TrimSpace(heading), "# "))] = true
+		}
+	}
+	for _, r := range rules(t) {
+		if !headings[strings.ToLower(r.runbook)] {
+			t.Errorf("%s: docs/operations.md has no heading %q", r.alert, r.runbook)
+		}
+	}
+}
+
+// The page's table of metrics has all of them, and no others.
+func TestOperationsListsMetrics(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := metrics(t)
+	for name := range all {
+		if !strings.Contains(string(page), "| `"+name+"` |") {
+			t.Errorf("docs/operations.md does not list %s", name)
+		}
+	}
+	for _, u := range use.FindAllStringSubmatch(string(page), -1) {
+		if _, ok := family(all, u[1]); !ok {
+			t.Errorf("docs/operations.md has %s, which is no metric", u[1])
+		}
+	}
+}
