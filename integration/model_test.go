@@ -188,7 +188,7 @@ func TestModelBySeed(t *testing.T) {
 	for _, cfg := range configs() {
 		t.Run(fmt.Sprintf("%+v", cfg), func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(1500) {
+			for seed := range uint64(1000) {
 				if found := live(cfg, workerRules(), 150, dice(seed)); found != "" {
 					t.Fatalf("seed %d: %s", seed, found)
 				}

@@ -22,7 +22,8 @@ const searchMargin = 2 * time.Minute
 // this worker holds it.
 func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, code, why string) error {
 	if w.gw.CanFind() {
-		settle := o.rec.SubmittedAt.Add(w.cfg.EnrollTimeout + w.cfg.EventDelay)
+		// A call that its worker was slow to begin lasts until the lease ends.
+		settle := o.rec.SubmittedAt.Add(w.cfg.lease() + w.cfg.EventDelay)
 		if wait := time.Until(settle); wait > 0 {
 			w.log.WarnContext(ctx, "an order's fate is unknown; looking it up later", o.logArgs("wait", wait, "err", why)...)
 			return w.release(ctx, o, later(wait, errSettling))
