@@ -22,7 +22,7 @@ next generation number. What the gateway already has is asked for, never submitt
 certificate, lives, or was replayed since is refused with a word. A letter that was replayed is taken out,
 unless --keep; should the request die again, there is a new one.
 
-Words: already-issued, already-revoked, still-alive, superseded, already-replayed, other-request, unknown-subject,
+Words: already-issued, already-revoked, still-alive, superseded, already-replayed, other-request, unknown-subject, cut,
 and, unless --force, died-too-often and forgotten.
 
 The exit code is 1 when a letter was refused. --dry-run shows what would be done, and refused, and exits with 0.`,
