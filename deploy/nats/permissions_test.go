@@ -246,9 +246,13 @@ func TestPermissionsSuffice(t *testing.T) {
 
 	// A lost answer is looked up; a pause is shared with the fleet. It lasts 10 s, so that
 	// the watchdog searches meanwhile.
-	s.gw.AddFault(gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultLostReply, CNPrefix: "issue-lost", Times: 1})
+	if _, err := s.gw.AddFault(gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultLostReply, CNPrefix: "issue-lost", Times: 1}); err != nil {
+		t.Fatal(err)
+	}
 	ask(order(t, "issue-lost"), entrustbus.OutcomeIssued)
-	s.gw.AddFault(gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultThrottle, CNPrefix: "issue-slow", Times: 1, RetryAfter: time.Second})
+	if _, err := s.gw.AddFault(gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultThrottle, CNPrefix: "issue-slow", Times: 1, RetryAfter: time.Second}); err != nil {
+		t.Fatal(err)
+	}
 	ask(order(t, "issue-slow"), entrustbus.OutcomeIssued)
 
 	// A message that cannot be read is a dead letter, and one that is wrong has its answer.

@@ -16,8 +16,8 @@ func TestAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range l.All(t.Context()) {
-		t.Fatal("an empty ledger yielded something")
+	for rec, err := range l.All(t.Context()) {
+		t.Fatalf("an empty ledger yielded %v, %v", rec, err)
 	}
 	if _, err := kv.Put(t.Context(), "shop.broken", []byte("no record")); err != nil {
 		t.Fatal(err)
