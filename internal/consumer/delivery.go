@@ -24,8 +24,8 @@ type delivery struct {
 	// unrecorded says that no ledger record will tell a redelivery that this
 	// message is done with.
 	unrecorded bool
-	// alone says that no other message with a count of deaths is tried meanwhile.
-	alone bool
+	// parts is what the message has of suspects.hand.
+	parts int64
 }
 
 func newDelivery(nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (*delivery, error) {

@@ -77,7 +77,7 @@
 // more than three times is counted in the control bucket before each try, and
 // ends as a dead letter `crashed` when three of them ended without a word. A
 // death counts for everything that the worker had in hand; what has a count is
-// tried one at a time, so that the next death tells which of them it was.
+// tried with nothing else in hand, so that the next death tells that it was it.
 //
 // # The gateway's trouble
 //

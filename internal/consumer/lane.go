@@ -161,6 +161,7 @@ func (w *Worker) guard(stop, ctx context.Context, l *lane, d *delivery) (err err
 	if err != nil {
 		return err
 	}
+	defer w.suspects.end(d)
 	if crashed {
 		if err := w.crashed(ctx, d); err != nil {
 			return err
@@ -168,7 +169,6 @@ func (w *Worker) guard(stop, ctx context.Context, l *lane, d *delivery) (err err
 		w.suspects.clear(ctx, d)
 		return nil
 	}
-	defer w.suspects.end(d)
 	defer func() {
 		if p := recover(); p != nil {
 			// Left counted: a request that panics each time ends as crashed.

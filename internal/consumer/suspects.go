@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
@@ -27,15 +28,18 @@ const (
 // rolling restart nor a long outage makes a suspect.
 //
 // A death is counted for everything that was in hand. So what has a count is
-// tried one at a time: the next death tells which of them it was.
+// tried with nothing else in hand: the next death tells that it was this one.
 type suspects struct {
 	js     jetstream.JetStream
 	bucket string
-	alone  chan struct{} // holds one token while a message with a count is tried
+	hand   *semaphore.Weighted // of everything: a message takes one part, one with a count all
 }
 
+// everything is more than can be in hand at once.
+const everything = 1 << 30
+
 func newSuspects(js jetstream.JetStream, bucket string) *suspects {
-	return &suspects{js: js, bucket: bucket, alone: make(chan struct{}, 1)}
+	return &suspects{js: js, bucket: bucket, hand: semaphore.NewWeighted(everything)}
 }
 
 func (s *suspects) key(d *delivery) string {
@@ -44,27 +48,23 @@ func (s *suspects) key(d *delivery) string {
 
 // begin counts one more try where the message is under suspicion. crashed says
 // that enough of them killed the worker. What waits for its turn goes back when
-// stop ends. end must follow where counted is true.
+// stop ends. end must follow where there is no error.
 func (s *suspects) begin(ctx, stop context.Context, d *delivery) (counted, crashed bool, err error) {
-	if d.deliveries <= trusted {
-		return false, false, nil
-	}
-	tries, err := s.tries(ctx, d)
-	if err != nil {
-		return false, false, err
-	}
-	if tries >= lethal {
-		return false, true, nil
-	}
-	if tries > 0 {
-		select {
-		case s.alone <- struct{}{}:
-			d.alone = true
-		case <-stop.Done():
-			return false, false, context.Cause(stop)
-		case <-ctx.Done():
-			return false, false, context.Cause(ctx)
+	tries := 0
+	if d.deliveries > trusted {
+		if tries, err = s.tries(ctx, d); err != nil {
+			return false, false, err
 		}
+	}
+	d.parts = 1
+	if tries > 0 && tries < lethal {
+		d.parts = everything
+	}
+	if err := s.hand.Acquire(stop, d.parts); err != nil {
+		return false, false, cause(stop, err)
+	}
+	if d.deliveries <= trusted || tries >= lethal {
+		return false, tries >= lethal, nil
 	}
 	put, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
@@ -79,13 +79,8 @@ func (s *suspects) begin(ctx, stop context.Context, d *delivery) (counted, crash
 	return true, false, nil
 }
 
-// end lets the next message be tried alone, if d was.
-func (s *suspects) end(d *delivery) {
-	if d.alone {
-		d.alone = false
-		<-s.alone
-	}
-}
+// end makes room for what waits for its turn.
+func (s *suspects) end(d *delivery) { s.hand.Release(d.parts) }
 
 // tries reads how many tries of the message ended without a word.
 func (s *suspects) tries(ctx context.Context, d *delivery) (int, error) {
