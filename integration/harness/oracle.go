@@ -266,6 +266,7 @@ func (s *Site) judgeLetters(v *Verdict, ev *evidence, o *Order, r *entrustbus.Re
 			v.find("%s has %d dead letters %s, want at most %d", o.ID(), n, reason, most)
 		}
 		if reason != want && (reason != deadletter.Invalid || o.Clashes == 0) {
+			v.StaleLetters++
 			v.note("%s ended as %s and has a dead letter %s of a worker that died", o.ID(), r.Outcome, reason)
 		}
 	}

@@ -32,6 +32,9 @@ type Verdict struct {
 	// LatePolls is the number of orders that were polled after their result was
 	// stored. A poll may have begun before.
 	LatePolls int
+	// StaleLetters is the number of dead letters that do not belong to the result of
+	// their order: their worker died before the result, and the order ended otherwise.
+	StaleLetters int
 	// Repeated is the number of orders that were submitted more than once, and say so.
 	Repeated int
 	// Findings are all ways in which the run broke a promise, a line each.

@@ -2,9 +2,12 @@ package interleave
 
 import (
 	"context"
+	"flag"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -24,7 +27,11 @@ func TestMain(m *testing.M) {
 	// The server's clock for its caches waits on a channel of the whole process. Begun
 	// inside a bubble, it would keep fake time from moving.
 	ats.Register()
-	m.Run()
+	flag.Parse()
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set(strconv.Itoa(interleavings)) // a number is one
+	}
+	os.Exit(m.Run())
 }
 
 // bubble is one installation inside a synctest bubble.
@@ -61,6 +68,17 @@ func blowBubble(t testing.TB, cfg gatewaytest.Config, change func(*consumer.Conf
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A dead letter is known again within the stream's duplicate window only, and
+	// workers stand still for longer than that here.
+	dead, err := site.JS.Stream(t.Context(), site.Layout.Dead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := dead.CachedInfo().Config
+	wide.Duplicates = time.Hour
+	if _, err := site.JS.UpdateStream(t.Context(), wide); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		site.Close()
 		nc.Close()
@@ -81,7 +99,8 @@ type worker struct {
 func (b *bubble) work(blows ...blow) *worker {
 	b.t.Helper()
 	m := newMortal(b.srv, b.site.Layout, blows...)
-	nc, err := nats.Connect("", nats.InProcessServer(m), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second))
+	nc, err := nats.Connect("", nats.InProcessServer(m), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // a dead worker's connection complains
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -126,6 +145,7 @@ func (b *bubble) work(blows ...blow) *worker {
 		cancel()
 		<-done
 		nc.Close()
+		m.die() // a connection that was being made is left to nobody
 		hc.CloseIdleConnections()
 	}}
 }

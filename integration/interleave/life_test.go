@@ -19,6 +19,8 @@ type life struct {
 	want  entrustbus.Outcome
 	// enrolls says that the gateway enrolls it, where it is asked once.
 	enrolls bool
+	// atOnce says that the gateway decides at once and certifies what it was asked to.
+	atOnce bool
 }
 
 // gatewayConfig is the gateway of all runs.
@@ -33,18 +35,18 @@ func gatewayConfig(d gatewaytest.Dialect) gatewaytest.Config {
 // lives are all kinds of orders. Each ends in one way where nothing goes wrong.
 func lives() []life {
 	return []life{
-		{"issued at once", ordered("issue", 0), entrustbus.OutcomeIssued, true},
-		{"not taken at first", ordered("busy", 0), entrustbus.OutcomeIssued, true},
-		{"pending", ordered("pending", 0), entrustbus.OutcomeIssued, true},
-		{"declined", ordered("decline", 0), entrustbus.OutcomeRejected, true},
-		{"rejected at once", ordered("reject", 0), entrustbus.OutcomeRejected, true},
-		{"expired", ordered("hold", time.Second), entrustbus.OutcomeExpired, true},
-		{"refused", ordered("bad", 0), entrustbus.OutcomeFailed, false},
-		{"wrong certificate", ordered("wrong", 0), entrustbus.OutcomeFailed, true},
-		{"invalid", ordered("issue", 60*24*time.Hour), entrustbus.OutcomeFailed, false},
-		{"revocation", revocation, entrustbus.OutcomeRevoked, false},
-		{"tracked", tracked, entrustbus.OutcomeIssued, false},
-		{"cancelled", cancelled, entrustbus.OutcomeCancelled, true},
+		{"issued at once", ordered("issue", 0), entrustbus.OutcomeIssued, true, true},
+		{"not taken at first", ordered("busy", 0), entrustbus.OutcomeIssued, true, true},
+		{"pending", ordered("pending", 0), entrustbus.OutcomeIssued, true, false},
+		{"declined", ordered("decline", 0), entrustbus.OutcomeRejected, true, false},
+		{"rejected at once", ordered("reject", 0), entrustbus.OutcomeRejected, true, false},
+		{"expired", ordered("hold", time.Second), entrustbus.OutcomeExpired, true, false},
+		{"refused", ordered("bad", 0), entrustbus.OutcomeFailed, false, true},
+		{"wrong certificate", ordered("wrong", 0), entrustbus.OutcomeFailed, true, false},
+		{"invalid", ordered("issue", 60*24*time.Hour), entrustbus.OutcomeFailed, false, true},
+		{"revocation", revocation, entrustbus.OutcomeRevoked, false, true},
+		{"tracked", tracked, entrustbus.OutcomeIssued, false, false},
+		{"cancelled", cancelled, entrustbus.OutcomeCancelled, true, false},
 	}
 }
 
@@ -113,23 +115,31 @@ func cancelled(b *bubble, id string) ([]*harness.Order, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := b.work()
-	defer w.stop()
-	watch, stop := context.WithCancel(b.t.Context())
-	defer stop()
-	for rec, err := range client.Watch(watch, id) {
-		if err != nil {
-			return nil, err
-		}
-		if rec.State == "parked" {
-			break
-		}
+	if err := b.untilParked(client, id); err != nil {
+		return nil, err
 	}
 	c := &harness.Order{
 		Request: &entrustbus.Cancel{ID: id + "-cancel", Order: id},
 		Want:    []entrustbus.Outcome{entrustbus.OutcomeCancelled},
 	}
 	return []*harness.Order{o, c}, b.site.Submit(b.t.Context(), c)
+}
+
+// untilParked has a worker work until the order is parked.
+func (b *bubble) untilParked(client *entrustbus.Client, id string) error {
+	w := b.work()
+	defer w.stop()
+	ctx, cancel := context.WithCancel(b.t.Context())
+	defer cancel()
+	for rec, err := range client.Watch(ctx, id) {
+		if err != nil {
+			return err
+		}
+		if rec.State == "parked" {
+			break
+		}
+	}
+	return nil
 }
 
 // unknown reports whether nobody can say what became of an order after the first

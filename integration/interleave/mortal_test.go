@@ -51,6 +51,7 @@ type mortal struct {
 	dead  bool
 	conns map[net.Conn]struct{}
 	died  chan struct{}
+	once  sync.Once
 }
 
 func newMortal(srv *server.Server, l streams.Layout, blows ...blow) *mortal {
@@ -101,18 +102,24 @@ func (m *mortal) step(name string) (blow, error) {
 	return blow{}, nil
 }
 
-// die ends the worker: nothing that it does reaches anybody any more.
-func (m *mortal) die() {
+// kill makes sure that nothing new that the worker does reaches anybody.
+func (m *mortal) kill() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.dead {
-		return
-	}
 	m.dead = true
-	for c := range m.conns {
-		c.Close()
-	}
-	close(m.died)
+}
+
+// die ends the worker.
+func (m *mortal) die() {
+	m.kill()
+	m.once.Do(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for c := range m.conns {
+			c.Close()
+		}
+		close(m.died)
+	})
 }
 
 // around lets an effect happen, or not, as the worker's fate has it.
@@ -121,6 +128,10 @@ func (m *mortal) around(name string, effect func() error) error {
 	if err != nil || b.Step == 0 {
 		return errors.Join(err, do(err == nil, effect))
 	}
+	if b.Stall == 0 {
+		// Nothing may follow from the acknowledgement, which may come before this returns.
+		m.kill()
+	}
 	if b.After {
 		err = effect()
 	}
@@ -128,7 +139,11 @@ func (m *mortal) around(name string, effect func() error) error {
 		m.die()
 		return errDead
 	}
-	time.Sleep(b.Stall)
+	select {
+	case <-time.After(b.Stall):
+	case <-m.died:
+		return errDead
+	}
 	if !b.After {
 		err = effect()
 	}

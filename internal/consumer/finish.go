@@ -23,10 +23,12 @@ import (
 // result by compare-and-set on its subject, the record by its state.
 func (w *Worker) finish(ctx context.Context, o *order, r *entrustbus.Result, reason deadletter.Reason, why string) error {
 	waited := o.rec != nil && o.rec.State == ledger.Parked
-	if reason != "" {
+	if reason != "" || w.cfg.OnLostReply == Resubmit {
 		if err := w.keep(ctx, o, r); err != nil {
 			return w.keepAnswer(ctx, o, r, err)
 		}
+	}
+	if reason != "" {
 		letter := o.letter(reason, why)
 		id := entrustbus.ResultMsgID(o.key.Producer, o.key.ID, o.replay) + "." + string(reason)
 		if err := w.persist(ctx, "publishing a dead letter", func(ctx context.Context) error {
@@ -179,9 +181,12 @@ func (w *Worker) published(ctx context.Context, o *order) (bool, error) {
 	return true, w.finish(ctx, o, kept, reason, why)
 }
 
-// keep writes the end of an order into the ledger before its dead letter is
-// published, where a death between letter and result would make an order of
-// unknown fate of it, with a second letter that says so.
+// keep writes the end of an order into the ledger before anything is published.
+// With a dead letter, a death between letter and result would make an order of
+// unknown fate of it, with a second letter that says so. Where others submit an
+// order again, a result that was under way for longer than the lease would stand
+// before theirs, and not admit the second submission: whoever took the order over
+// makes this write fail.
 func (w *Worker) keep(ctx context.Context, o *order, r *entrustbus.Result) error {
 	if o.rec == nil || o.rec.State != ledger.Open || !o.rec.Posting || len(o.rec.Answer) > 0 {
 		return nil
