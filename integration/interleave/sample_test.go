@@ -5,5 +5,5 @@ package interleave
 // How much is tried: what an ordinary test run has time for.
 const (
 	thorough      = false
-	interleavings = 25
+	interleavings = 20
 )

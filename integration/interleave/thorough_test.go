@@ -5,5 +5,5 @@ package interleave
 // How much is tried: everything, in some minutes.
 const (
 	thorough      = true
-	interleavings = 300
+	interleavings = 200
 )
