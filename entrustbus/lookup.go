@@ -71,6 +71,9 @@ const (
 	lookAgainSoon = 10 * time.Millisecond
 )
 
+// lookWithin bounds one look-up of Wait.
+const lookWithin = 5 * time.Second
+
 // Wait returns the result of a request, at once if there is one, else as soon as it is published; it looks the same as
 // Lookup's. The request need not be submitted yet, nor by this client. Waiting costs one subscription, and it outlives
 // reconnects and servers that are away for a while. Errors: ErrNoStream, a *FieldError for a result that cannot be
@@ -98,7 +101,10 @@ func (c *Client) Wait(ctx context.Context, id string) (*Result, error) {
 	again := lookAgainIdle
 	for {
 		// The announcement itself is not the result: the stream may refuse it, or drop it as a duplicate.
-		r, err := c.Lookup(ctx, id)
+		// A server that dies with the look-up in hand never answers it.
+		look, cancel := context.WithTimeout(ctx, lookWithin)
+		r, err := c.Lookup(look, id)
+		cancel()
 		_, unreadable := errors.AsType[*FieldError](err)
 		switch {
 		case err == nil:
