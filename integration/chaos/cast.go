@@ -176,7 +176,7 @@ func clashing(ctx context.Context, s *stage, p part) ([]*harness.Order, error) {
 // order is held as unconfirmed.
 func cancelling(ctx context.Context, s *stage, p part) ([]*harness.Order, error) {
 	o := harness.NewIssue(p.id, "hold", cancelled, expired)
-	o.Request.(*entrustbus.Issue).PollMaxWaitSeconds = int64(s.opts.span / time.Second)
+	o.Request.(*entrustbus.Issue).PollMaxWaitSeconds = int64(s.opts.span / 3 / time.Second)
 	c := &harness.Order{
 		Request: &entrustbus.Cancel{ID: p.id + "-cancel", Order: p.id},
 		Want:    []entrustbus.Outcome{cancelled, failed},

@@ -55,7 +55,7 @@ func main() {
 		runs = nil
 		for _, seed := range shortSeeds {
 			r := o
-			r.seed, r.span, r.orders = seed, 30*time.Second, 120
+			r.seed, r.span, r.orders = seed, 27*time.Second, 120
 			runs = append(runs, r)
 		}
 	}
