@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -51,6 +52,15 @@ func (p plan) wake(ctx context.Context, s *site, d *diary, say func(string, ...a
 	}
 	if late := time.Since(d.begins); late > 0 {
 		return fmt.Errorf("the slots were written %v too late: this machine is too slow for the run", late)
+	}
+	if p.profiles != "" {
+		if err := pause(ctx, time.Until(d.begins)); err != nil {
+			return err
+		}
+		file := filepath.Join(p.profiles, fmt.Sprintf("cpu-%d-window.pprof", d.n))
+		if err := s.worker.CPUProfile(ctx, int(p.window.Seconds()), file); err != nil {
+			return err
+		}
 	}
 	if err := pause(ctx, time.Until(d.begins.Add(p.window))); err != nil {
 		return err

@@ -76,7 +76,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.DurationVar(&o.plan.window, "window", time.Minute, "time in which up to 100,000 orders are due")
 	f.DurationVar(&o.plan.settle, "settle", 10*time.Second, "rest before memory is read")
 	f.DurationVar(&o.plan.idle, "idle", 20*time.Second, "time over which CPU is measured while nothing is due")
-	f.StringVar(&o.plan.profiles, "profiles", "", "folder for heap profiles of the worker (default: none)")
+	f.StringVar(&o.plan.profiles, "profiles", "", "folder for heap and CPU profiles of the worker (default: none)")
 	f.StringVar(&o.svg, "svg", "", "file for the plot of memory against parked orders")
 	f.StringVar(&o.table, "table", "", "file for the tables as Markdown; a page that has marks for them keeps its text")
 	f.StringVar(&o.dir, "dir", "", "folder for the servers' files (default: a temporary one)")

@@ -63,7 +63,8 @@ type plan struct {
 	settle time.Duration // rest before memory is read
 	idle   time.Duration // over which CPU is measured while nothing is due
 	kill   bool          // worker and server, while the second polls are due
-	// profiles is the folder that the worker's heap profiles go to; empty: none.
+	// profiles is the folder that the worker's heap and CPU profiles go to;
+	// empty: none.
 	profiles string
 }
 

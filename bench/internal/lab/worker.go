@@ -143,7 +143,17 @@ func (w *Worker) Metric(ctx context.Context, name string) (float64, error) {
 // HeapProfile writes the worker's heap profile, taken after a collection, to
 // file.
 func (w *Worker) HeapProfile(ctx context.Context, file string) error {
-	body, err := w.get(ctx, "/debug/pprof/heap?gc=1")
+	return w.profile(ctx, "heap?gc=1", file)
+}
+
+// CPUProfile writes what the worker spends its CPU on during the next seconds to
+// file, and returns after them.
+func (w *Worker) CPUProfile(ctx context.Context, seconds int, file string) error {
+	return w.profile(ctx, fmt.Sprintf("profile?seconds=%d", seconds), file)
+}
+
+func (w *Worker) profile(ctx context.Context, which, file string) error {
+	body, err := w.get(ctx, "/debug/pprof/"+which)
 	if err != nil {
 		return err
 	}
