@@ -76,7 +76,7 @@ func (w *Worker) takeOver(ctx context.Context, o *order, first *ledger.Record) (
 	}
 	if o.rec.Posting {
 		// Nobody else may look into it at the same time.
-		o.rec.Worker, o.rec.Lease = w.id, first.Lease
+		o.rec.State, o.rec.Worker, o.rec.Lease = ledger.Open, w.id, first.Lease
 		if err := w.update(ctx, o, "taking over an order"); err != nil {
 			return settled, err
 		}
@@ -89,6 +89,7 @@ func (w *Worker) takeOver(ctx context.Context, o *order, first *ledger.Record) (
 func (w *Worker) begin(ctx context.Context, o *order, first *ledger.Record) error {
 	o.rec.State, o.rec.Worker, o.rec.Lease = ledger.Open, first.Worker, first.Lease
 	o.rec.Posting, o.rec.SubmittedAt, o.rec.Submissions = first.Posting, first.SubmittedAt, max(o.rec.Submissions, first.Submissions)
+	o.rec.FateCode, o.rec.FateWhy = "", ""
 	return w.update(ctx, o, "opening a ledger record again")
 }
 

@@ -56,7 +56,7 @@ func (w *Worker) crashed(ctx context.Context, d *delivery) error {
 	}
 	o.rec = rec
 	outcome := entrustbus.OutcomeFailed
-	if rec.Posting || rec.State == ledger.Parked || rec.Outcome == entrustbus.OutcomeUnconfirmed ||
+	if rec.Posting || rec.Awaits() || rec.Outcome == entrustbus.OutcomeUnconfirmed ||
 		rec.Outcome == entrustbus.OutcomeExpired || rec.Outcome == entrustbus.OutcomeCancelled {
 		outcome = entrustbus.OutcomeUnconfirmed // the gateway may have the order
 	}

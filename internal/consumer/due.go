@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -36,35 +37,51 @@ func (w *Worker) due(ctx context.Context, d *delivery) error {
 	if err != nil {
 		return err
 	}
-	if rec == nil || rec.State != ledger.Parked || rec.Replay != slot.Replay {
+	if rec == nil || rec.State == ledger.Closed || rec.Replay != slot.Replay {
 		w.log.DebugContext(ctx, "a wake-up of an order that does not wait", o.logArgs()...)
 		return nil
 	}
 	o.rec, o.requestedAt = rec, rec.RequestedAt
-	// The server fires by its own clock: with ours behind it, the order would be
-	// parked again at a deadline that has passed there, and woken at once.
-	o.last = !slot.Due.Before(rec.Deadline)
 	if rec.Request != nil {
 		o.raw = rec.Request
 	}
-	if err := w.read(o); err != nil {
-		// It was read before it was parked; a newer worker may read more strictly.
-		return w.finish(ctx, o, o.failed(&w.cfg, entrustbus.ClassValidation, "invalid_request", err.Error()), deadletter.Invalid, err.Error())
+	if !rec.Awaits() {
+		return w.again(ctx, o)
 	}
+	// The server fires by its own clock: with ours behind it, the order would be
+	// parked again at a deadline that has passed there, and woken at once.
+	o.last = !slot.Due.Before(rec.Deadline)
 	w.metrics.poll(max(0, time.Since(slot.Due)))
 	return w.poll(ctx, o)
 }
 
-// poll asks the gateway once what became of a parked order.
+// again goes on with an issue request that was set aside, or that a worker took
+// up after that and died over: the slot is all that brings it back.
+func (w *Worker) again(ctx context.Context, o *order) error {
+	if err := w.read(o); err != nil {
+		return w.unreadable(ctx, o, err)
+	}
+	q, ok := o.request.(*entrustbus.Issue)
+	if !ok {
+		return w.unreadable(ctx, o, fmt.Errorf("a %s request is never set aside", o.kind))
+	}
+	enrollment, err := enrollmentOf(q)
+	if err != nil {
+		return w.unreadable(ctx, o, err)
+	}
+	verdict, err := w.takeOver(ctx, o, w.firstRecord(o, true))
+	if err != nil {
+		return err
+	}
+	return w.proceed(ctx, o, q, enrollment, verdict)
+}
+
+// poll asks the gateway once what became of a parked order. The request is
+// decoded only where its order ends: most polls find it waiting.
 func (w *Worker) poll(ctx context.Context, o *order) error {
-	question := gateway.Poll{TrackingID: o.rec.TrackingID, SubmittedAt: o.rec.SubmittedAt}
-	switch q := o.request.(type) {
-	case *entrustbus.Issue:
-		question.CAID = q.CAID
-		question.CSR, _ = q.CertificateRequest() // read a moment ago
-	case *entrustbus.Track:
-		question.CAID = q.CAID
-		question.CSR, _ = q.CertificateRequest()
+	question := gateway.Poll{
+		TrackingID: o.rec.TrackingID, CAID: o.rec.CAID, SubmittedAt: o.rec.SubmittedAt,
+		CSR: func() *x509.CertificateRequest { return w.csrOf(o) },
 	}
 	pause := backoff{first: 200 * time.Millisecond, max: 5 * time.Second}
 	for refusals := 0; ; {
@@ -75,18 +92,22 @@ func (w *Worker) poll(ctx context.Context, o *order) error {
 		switch gateway.FateOf(err) {
 		case 0:
 			o.polls++
+			// Only a poll made at or after the deadline was the last one.
+			last := o.last || !begun.Before(o.rec.Deadline)
+			if answer.State == gateway.Pending && !last {
+				w.log.DebugContext(ctx, "polled", o.logArgs("attempt", o.polls, "outcome", answer.Status)...)
+				return w.park(ctx, o, answer.RetryAfter)
+			}
+			if err := w.recall(o); err != nil {
+				return w.unreadable(ctx, o, err)
+			}
 			switch answer.State {
 			case gateway.Issued:
 				return w.issued(ctx, o, answer)
 			case gateway.Rejected:
 				return w.rejected(ctx, o, answer)
 			}
-			w.log.DebugContext(ctx, "polled", o.logArgs("attempt", o.polls, "outcome", answer.Status)...)
-			// Only a poll made at or after the deadline was the last one.
-			if o.last || !begun.Before(o.rec.Deadline) {
-				return w.expired(ctx, o)
-			}
-			return w.park(ctx, o, answer.RetryAfter)
+			return w.expired(ctx, o, "")
 		case gateway.NotAccepted, gateway.Throttled, gateway.Unauthorized:
 			// The gateway was not asked, so this was no poll: wait, and ask.
 			if refusals++; refusals >= patience(err) {
@@ -103,13 +124,56 @@ func (w *Worker) poll(ctx context.Context, o *order) error {
 			}
 		case gateway.Refused, gateway.NotFound:
 			o.polls++
-			return w.refused(ctx, o, err)
+			return w.disowned(ctx, o, err)
 		default: // no answer, or one that says nothing
 			o.polls++
 			w.log.WarnContext(ctx, "polling; asking again", o.logArgs("attempt", o.polls, "err", err)...)
 			return w.pollAgain(ctx, o, err)
 		}
 	}
+}
+
+// recall decodes the request of an order in hand, once.
+func (w *Worker) recall(o *order) error {
+	if o.request != nil {
+		return nil
+	}
+	return w.read(o)
+}
+
+// csrOf returns the certificate request of an order, nil where there is none.
+func (w *Worker) csrOf(o *order) *x509.CertificateRequest {
+	if w.recall(o) != nil {
+		return nil // told where the order ends
+	}
+	var csr *x509.CertificateRequest
+	switch q := o.request.(type) {
+	case *entrustbus.Issue:
+		csr, _ = q.CertificateRequest() // read a moment ago
+	case *entrustbus.Track:
+		csr, _ = q.CertificateRequest()
+	}
+	return csr
+}
+
+// unreadable ends an order that waits and whose request cannot be decoded. It
+// was before it was parked, so the gateway may have it: a newer worker reads
+// more strictly, or somebody changed the slot.
+func (w *Worker) unreadable(ctx context.Context, o *order, why error) error {
+	o.request = nil
+	return w.hold(ctx, o, "invalid_request", why.Error())
+}
+
+// disowned ends an order of which the gateway, asked for it, wants to know
+// nothing. It took the order before, so its fate is unknown, and not the word
+// of one poll: a replay asks again, and never submits.
+func (w *Worker) disowned(ctx context.Context, o *order, why error) error {
+	if err := w.recall(o); err != nil {
+		return w.unreadable(ctx, o, err)
+	}
+	r := o.result(entrustbus.OutcomeUnconfirmed, &w.cfg)
+	r.Error = errorOf(why)
+	return w.finish(ctx, o, r, deadletter.Unconfirmed, r.Error.Message)
 }
 
 // stillWaits reads the ledger again after a wait in which another worker may have
@@ -119,29 +183,43 @@ func (w *Worker) stillWaits(ctx context.Context, o *order) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if rec.State != ledger.Parked || rec.Replay != o.replay {
+	if !rec.Awaits() || rec.Replay != o.replay {
 		return false, nil
 	}
 	o.rec = rec
 	return true, nil
 }
 
+// lastPolls is how many polls at or after the deadline the gateway gets to leave
+// without an answer before their order expires. The waits between them are those
+// of the schedule: more than three minutes in all by default.
+const lastPolls = 5
+
 // pollAgain parks an order whose poll told nothing. The deadline stands, but an
-// order is not expired on a question that was not answered: it gets until one
-// longest wait after it.
+// order does not expire on a question that was not answered, and never on one
+// that was not asked: the outage it waited through is not its fault.
 func (w *Worker) pollAgain(ctx context.Context, o *order, why error) error {
-	now := time.Now()
-	if !o.last && now.Before(o.rec.Deadline) {
+	if !o.last && time.Now().Before(o.rec.Deadline) {
 		var retryAfter time.Duration
 		if e, ok := errors.AsType[*gateway.Error](why); ok {
 			retryAfter = e.RetryAfter
 		}
 		return w.park(ctx, o, retryAfter)
 	}
-	if grace := o.rec.Deadline.Add(w.cfg.Schedule.Max); now.After(grace) {
-		return w.expired(ctx, o)
+	switch gateway.FateOf(why) {
+	case gateway.NotAccepted, gateway.Throttled, gateway.Unauthorized:
+		return w.armAt(ctx, o, o.polls, time.Now().Add(w.cfg.Schedule.Wait(2)))
 	}
-	return later(min(w.cfg.Schedule.First, w.cfg.Schedule.Max), fmt.Errorf("the last poll was not answered: %w", why))
+	if o.rec.Tries++; o.rec.Tries >= lastPolls {
+		if err := w.recall(o); err != nil {
+			return w.unreadable(ctx, o, err)
+		}
+		return w.expired(ctx, o, "; the last poll was not answered")
+	}
+	if err := w.update(ctx, o, "counting a last poll"); err != nil {
+		return err
+	}
+	return w.armAt(ctx, o, o.polls, time.Now().Add(w.cfg.Schedule.Wait(o.rec.Tries-1)))
 }
 
 // park arms the slot for the next poll. The ledger record is refreshed before
@@ -157,9 +235,9 @@ func (w *Worker) park(ctx context.Context, o *order, retryAfter time.Duration) e
 
 // expired ends an order that nobody approved in time. Its tracking id is in the
 // result: a track request takes it up again without a new enrollment.
-func (w *Worker) expired(ctx context.Context, o *order) error {
+func (w *Worker) expired(ctx context.Context, o *order, more string) error {
 	w.metrics.expired()
-	why := fmt.Sprintf("no approval before the deadline %s", o.rec.Deadline.Format(time.RFC3339))
+	why := fmt.Sprintf("no approval before the deadline %s%s", o.rec.Deadline.Format(time.RFC3339), more)
 	r := o.result(entrustbus.OutcomeExpired, &w.cfg)
 	r.Error = &entrustbus.ResultError{Class: entrustbus.ClassTimeout, Code: "deadline", Message: why}
 	return w.finish(ctx, o, r, deadletter.Expired, why)
@@ -175,8 +253,10 @@ func (w *Worker) restore(ctx context.Context, o *order, slot *parking.Slot) (*le
 		o.request = nil
 	}
 	rec := &ledger.Record{
-		State: ledger.Parked, Kind: slot.Kind, Digest: o.digest, Replay: slot.Replay, TrackingID: slot.TrackingID,
+		State: ledger.Parked, Kind: slot.Kind, Digest: o.digest, Replay: slot.Replay, TrackingID: slot.TrackingID, CAID: caOf(o.request),
 		Deadline: slot.Deadline, RequestedAt: time.Now().UTC(), Submissions: 1, Request: slot.Request,
+		// What was set aside may have been submitted: the record that knew is gone.
+		Posting: slot.TrackingID == "",
 	}
 	w.log.WarnContext(ctx, "the ledger lost an order; restoring it from its slot", o.logArgs()...)
 	err := w.persist(ctx, "restoring a ledger record", func(ctx context.Context) error { return w.ledger.Create(ctx, o.key, rec) })

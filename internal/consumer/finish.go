@@ -22,7 +22,7 @@ import (
 // it, and each of them knows itself again: the letter by its message id, the
 // result by compare-and-set on its subject, the record by its state.
 func (w *Worker) finish(ctx context.Context, o *order, r *entrustbus.Result, reason deadletter.Reason, why string) error {
-	waited := o.rec != nil && o.rec.State == ledger.Parked
+	waited := o.rec != nil && o.rec.Slotted()
 	if reason != "" || w.cfg.OnLostReply == Resubmit {
 		if err := w.keep(ctx, o, r); err != nil {
 			return w.keepAnswer(ctx, o, r, err)
@@ -145,6 +145,7 @@ func (w *Worker) close(ctx context.Context, o *order, r *entrustbus.Result) erro
 		rec.State, rec.Outcome, rec.Serial, rec.Replay = ledger.Closed, r.Outcome, r.Serial, r.Replay
 		rec.TrackingID = r.TrackingID
 		rec.Worker, rec.Lease, rec.Posting, rec.Request, rec.Answer = "", time.Time{}, false, nil, nil
+		rec.FateCode, rec.FateWhy = "", ""
 		err := w.update(ctx, o, "closing an order")
 		if !errors.Is(err, ledger.ErrConflict) {
 			return err

@@ -42,7 +42,7 @@ func (w *Worker) cancel(ctx context.Context, d *delivery, o *order, q *entrustbu
 	case target.rec.Kind != entrustbus.KindIssue && target.rec.Kind != entrustbus.KindTrack:
 		// Two cancellations of each other would wait for ever.
 		return w.finish(ctx, o, o.failed(&w.cfg, entrustbus.ClassValidation, "not_cancellable", fmt.Sprintf("order: is a %s request, which does not wait; name an issue or track request", target.rec.Kind)), "", "")
-	case target.rec.State == ledger.Open:
+	case target.rec.State == ledger.Open, target.rec.State == ledger.Parked && target.rec.Posting:
 		return later(2*time.Second, errBeingSubmitted)
 	}
 	if target.rec.State == ledger.Parked {

@@ -38,15 +38,21 @@ func (w *Worker) issue(ctx context.Context, d *delivery, o *order, q *entrustbus
 	if err != nil {
 		return err
 	}
-	switch verdict {
+	return w.proceed(ctx, o, q, enrollment, verdict)
+}
+
+// proceed does what the ledger says of an issue request in hand.
+func (w *Worker) proceed(ctx context.Context, o *order, q *entrustbus.Issue, e gateway.Enrollment, v verdict) error {
+	switch v {
 	case settled:
 		return nil
 	case resume:
 		return w.await(ctx, o, o.rec.TrackingID, q.PollMaxWaitSeconds, 0)
 	case unconfirmed:
-		return w.reconcile(ctx, o, enrollment, lostReply, "a worker ended before it saw the gateway's answer")
+		return w.reconcile(ctx, o, e, cmp.Or(o.rec.FateCode, lostReply),
+			cmp.Or(o.rec.FateWhy, "a worker ended before it saw the gateway's answer"))
 	}
-	return w.submit(ctx, o, enrollment)
+	return w.submit(ctx, o, e)
 }
 
 // submit calls the gateway, and again as long as it provably did not take the
@@ -124,18 +130,28 @@ func (w *Worker) release(ctx context.Context, o *order, why error) error {
 	return why
 }
 
-// setAside hands an order back for a while that the gateway does not take
-// although it takes others, so that it keeps no slot.
+// setAside has an order wait that the gateway does not take although it takes
+// others, so that it keeps no slot of the lane.
 func (w *Worker) setAside(ctx context.Context, o *order, why error) error {
 	o.rec.Posting = false
 	o.rec.Tries++
 	wait := w.cfg.Schedule.Wait(o.rec.Tries)
 	w.log.WarnContext(ctx, "the gateway does not take this order; it waits", o.logArgs("attempt", o.rec.Tries, "wait", wait, "err", why)...)
-	o.rec.Worker, o.rec.Lease = "", time.Time{}
+	return w.shelve(ctx, o, wait)
+}
+
+// shelve parks an order for a while that is not the gateway's yet, or not known
+// to be: with the message handed back instead, a few thousand of them would be
+// all that the server lets a lane have unacknowledged.
+func (w *Worker) shelve(ctx context.Context, o *order, wait time.Duration) error {
+	r := o.rec
+	r.State, r.Request, r.CAID = ledger.Parked, o.raw, caOf(o.request)
+	r.Worker, r.Lease, r.Deadline = "", time.Time{}, time.Time{}
 	if err := w.update(ctx, o, "setting an order aside"); err != nil {
 		return err
 	}
-	return later(wait, why)
+	edge("shelved")
+	return w.armAt(ctx, o, 0, time.Now().Add(wait))
 }
 
 // enrolled handles the gateway's answer to a submission.
@@ -159,7 +175,8 @@ func (w *Worker) enrolled(ctx context.Context, o *order, a gateway.Answer) error
 func (w *Worker) await(ctx context.Context, o *order, trackingID string, waitSeconds int64, retryAfter time.Duration) error {
 	now := time.Now().UTC()
 	r := o.rec
-	r.State, r.TrackingID, r.Request = ledger.Parked, trackingID, o.raw
+	r.State, r.TrackingID, r.Request, r.CAID = ledger.Parked, trackingID, o.raw, caOf(o.request)
+	r.Tries, r.FateCode, r.FateWhy = 0, "", ""
 	r.Worker, r.Lease, r.Posting = "", time.Time{}, false
 	r.Deadline = now.Add(cmp.Or(time.Duration(waitSeconds)*time.Second, w.cfg.MaxWait))
 	if err := w.update(ctx, o, "recording that an order is parked"); err != nil {
@@ -177,16 +194,24 @@ func (w *Worker) await(ctx context.Context, o *order, trackingID string, waitSec
 // arm gives the order a slot for its next poll, after attempt polls.
 func (w *Worker) arm(ctx context.Context, o *order, attempt int, retryAfter time.Duration) error {
 	now := time.Now().UTC()
+	if !o.rec.Awaits() {
+		return w.armAt(ctx, o, attempt, now.Add(w.cfg.Schedule.Wait(attempt)))
+	}
 	at, _ := w.cfg.Schedule.NextAt(attempt, now, o.rec.Deadline, retryAfter, rand.Float64())
+	return w.armAt(ctx, o, attempt, at)
+}
+
+// armAt gives the order a slot.
+func (w *Worker) armAt(ctx context.Context, o *order, attempt int, at time.Time) error {
 	slot := &parking.Slot{
-		Key: o.key, Kind: o.kind, Due: at, Deadline: o.rec.Deadline, Attempt: attempt,
+		Key: o.key, Kind: o.kind, Due: at.UTC(), Deadline: o.rec.Deadline, Attempt: attempt,
 		TrackingID: o.rec.TrackingID, Replay: o.rec.Replay, Request: o.raw,
 	}
 	if err := w.persist(ctx, "parking an order", func(ctx context.Context) error { return w.lot.Arm(ctx, slot) }); err != nil {
 		return err
 	}
 	edge("armed")
-	w.log.InfoContext(ctx, "parked", o.logArgs("attempt", attempt, "wait", at.Sub(now).Round(time.Millisecond))...)
+	w.log.InfoContext(ctx, "parked", o.logArgs("attempt", attempt, "wait", time.Until(at).Round(time.Millisecond))...)
 	return nil
 }
 
@@ -224,10 +249,8 @@ func (w *Worker) rejected(ctx context.Context, o *order, a gateway.Answer) error
 
 // refused ends an order that the gateway refused for good.
 func (w *Worker) refused(ctx context.Context, o *order, err error) error {
-	r := o.failed(&w.cfg, entrustbus.ClassOther, "", err.Error())
-	if e, ok := errors.AsType[*gateway.Error](err); ok {
-		r.Error = resultError(e)
-	}
+	r := o.result(entrustbus.OutcomeFailed, &w.cfg)
+	r.Error = errorOf(err)
 	return w.finish(ctx, o, r, deadletter.Rejected, err.Error())
 }
 
@@ -250,6 +273,19 @@ func (w *Worker) observe(ctx context.Context, operation string, begun time.Time,
 			}
 		}
 	}
+}
+
+// caOf is the CA that a request names, "" where it names none.
+func caOf(r entrustbus.Request) string {
+	switch q := r.(type) {
+	case *entrustbus.Issue:
+		return q.CAID
+	case *entrustbus.Track:
+		return q.CAID
+	case *entrustbus.Revoke:
+		return q.CAID
+	}
+	return ""
 }
 
 // enrollmentOf makes the gateway's enrollment of a request.

@@ -11,8 +11,6 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 )
 
-var errSettling = errors.New("the gateway may still be taking the order; its events are asked later")
-
 // searchMargin is how much earlier than the submission a look-up begins, for
 // clocks that differ.
 const searchMargin = 2 * time.Minute
@@ -26,7 +24,7 @@ func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, 
 		settle := o.rec.SubmittedAt.Add(w.cfg.lease() + w.cfg.EventDelay)
 		if wait := time.Until(settle); wait > 0 {
 			w.log.WarnContext(ctx, "an order's fate is unknown; looking it up later", o.logArgs("wait", wait, "err", why)...)
-			return w.release(ctx, o, later(wait, errSettling))
+			return w.lookUpLater(ctx, o, code, why, wait)
 		}
 		if err := w.gate.pass(ctx, false); err != nil {
 			return w.release(ctx, o, err)
@@ -45,7 +43,7 @@ func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, 
 			o.rec.Tries++
 			wait := w.cfg.Schedule.Wait(o.rec.Tries - 1)
 			w.log.WarnContext(ctx, "looking up an order; trying again", o.logArgs("attempt", o.rec.Tries, "wait", wait, "err", err)...)
-			return w.release(ctx, o, later(wait, err))
+			return w.lookUpLater(ctx, o, code, why, wait)
 		case ok:
 			w.log.WarnContext(ctx, "adopted a certificate whose answer was lost", o.logArgs()...)
 			w.metrics.reconciled("adopted")
@@ -60,6 +58,13 @@ func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, 
 	return w.hold(ctx, o, code, why)
 }
 
+// lookUpLater sets an order of unknown fate aside, with what is known of how that
+// came: whoever wakes up with it must not take it for a worker's death.
+func (w *Worker) lookUpLater(ctx context.Context, o *order, code, why string, wait time.Duration) error {
+	o.rec.FateCode, o.rec.FateWhy = code, why
+	return w.shelve(ctx, o, wait)
+}
+
 // resubmit sends the order again, flagged where the first may have been taken.
 func (w *Worker) resubmit(ctx context.Context, o *order, e gateway.Enrollment, code, why string, flag bool) error {
 	if o.rec.Submissions >= maxSubmissions {
@@ -72,6 +77,7 @@ func (w *Worker) resubmit(ctx context.Context, o *order, e gateway.Enrollment, c
 	o.rec.Worker, o.rec.Lease, o.rec.SubmittedAt, o.rec.Posting = w.id, first.Lease, first.SubmittedAt, true
 	o.rec.Submissions++
 	o.rec.PossibleDuplicate = o.rec.PossibleDuplicate || flag
+	o.rec.FateCode, o.rec.FateWhy = "", ""
 	if err := w.update(ctx, o, "recording another submission"); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
@@ -32,4 +33,12 @@ func armour(certificates ...[]byte) string {
 // and a bounded message, never its details.
 func resultError(e *gateway.Error) *entrustbus.ResultError {
 	return &entrustbus.ResultError{Class: entrustbus.Class(e.Class), Code: e.Code, Message: e.Message, HTTPStatus: e.HTTPStatus}
+}
+
+// errorOf tells a producer how a call to the gateway ended.
+func errorOf(err error) *entrustbus.ResultError {
+	if e, ok := errors.AsType[*gateway.Error](err); ok {
+		return resultError(e)
+	}
+	return &entrustbus.ResultError{Class: entrustbus.ClassOther, Message: err.Error()}
 }

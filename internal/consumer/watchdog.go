@@ -148,7 +148,7 @@ func (w *Worker) Watch(ctx context.Context) (Repairs, error) {
 		if err != nil {
 			return repairs, err
 		}
-		if rec.State != ledger.Parked {
+		if !rec.Slotted() {
 			continue
 		}
 		if oldest.IsZero() || rec.RequestedAt.Before(oldest) {
@@ -183,7 +183,7 @@ func waits(seed maphash.Seed, key ledger.Key, replay int) uint64 {
 // the scan reads replicas, which may lag.
 func (w *Worker) reviveLost(ctx context.Context, key ledger.Key) (bool, error) {
 	rec, err := w.ledger.Get(ctx, key)
-	if errors.Is(err, ledger.ErrNoRecord) || (err == nil && rec.State != ledger.Parked) {
+	if errors.Is(err, ledger.ErrNoRecord) || (err == nil && (!rec.Slotted() || rec.LeaseLive(time.Now()))) {
 		return false, nil
 	}
 	if err != nil {

@@ -72,7 +72,7 @@ func (c *Client) Find(ctx context.Context, s Search) (Answer, bool, error) {
 				continue
 			}
 			a := Answer{State: Issued, HTTPStatus: status, Status: bound(ev.action, maxCode)}
-			c.complete(ctx, d, &a, order{certs: []*x509.Certificate{ev.cert}, serial: ev.serial}, Poll{CAID: s.CAID, CSR: s.CSR})
+			c.complete(ctx, d, &a, order{certs: []*x509.Certificate{ev.cert}, serial: ev.serial}, Poll{CAID: s.CAID})
 			return a, true, nil
 		}
 		if !page.more {

@@ -61,8 +61,10 @@ type Poll struct {
 	// SubmittedAt is when the enrollment was sent. It begins Config.NotFoundGrace;
 	// the zero time is long ago.
 	SubmittedAt time.Time
-	// CSR, if known, tells the issued certificate from others in the same answer.
-	CSR *x509.CertificateRequest
+	// CSR, if not nil, returns the request that was submitted, or nil. It tells the
+	// issued certificate from others in the same answer, and is called only when an
+	// answer holds one: parsing a request costs more than a poll.
+	CSR func() *x509.CertificateRequest
 }
 
 // Answer is what the gateway said about an enrollment.
@@ -119,7 +121,7 @@ func (c *Client) Enroll(ctx context.Context, e Enrollment) (Answer, error) {
 		op: OpEnroll, method: http.MethodPost, body: body,
 		path: segments("certificate-authorities", e.CAID, "enrollments"),
 	}
-	return c.order(ctx, d, q, Poll{CAID: e.CAID, CSR: e.CSR})
+	return c.order(ctx, d, q, Poll{CAID: e.CAID, CSR: func() *x509.CertificateRequest { return e.CSR }})
 }
 
 // check finds bad input and fills in the CSR's names where none are given.
@@ -235,13 +237,20 @@ func (c *Client) noteWord(op Op, word string) {
 	}
 }
 
+func (p *Poll) csr() *x509.CertificateRequest {
+	if p.CSR == nil {
+		return nil
+	}
+	return p.CSR()
+}
+
 // complete fills in the certificate and its chain.
 func (c *Client) complete(ctx context.Context, d dialect, a *Answer, o order, p Poll) {
 	leaf := 0
-	if p.CSR != nil {
+	if csr := p.csr(); csr != nil {
 		// A bundle may begin at either end.
 		for i, cert := range o.certs {
-			if bytes.Equal(cert.RawSubjectPublicKeyInfo, p.CSR.RawSubjectPublicKeyInfo) {
+			if bytes.Equal(cert.RawSubjectPublicKeyInfo, csr.RawSubjectPublicKeyInfo) {
 				leaf = i
 				break
 			}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -127,7 +128,7 @@ func TestEnrollAndPollCertctl(t *testing.T) {
 	if sent.ProfileID != "tls-server" || len(sent.Names) != 2 || sent.Names[0] != want[0] || sent.Names[1] != want[1] {
 		t.Errorf("profileId %q, subjectAltNames %v", sent.ProfileID, sent.Names)
 	}
-	a, err = c.Poll(t.Context(), Poll{TrackingID: "ENR-42", SubmittedAt: time.Now(), CSR: csr})
+	a, err = c.Poll(t.Context(), Poll{TrackingID: "ENR-42", SubmittedAt: time.Now(), CSR: func() *x509.CertificateRequest { return csr }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -246,7 +246,7 @@ func perform(t *testing.T, c *Client, rec recorded, csr *x509.CertificateRequest
 		a, err := c.Enroll(t.Context(), Enrollment{CSR: csr, SubjectDN: in.SubjectDN, Validity: validity})
 		return a, false, err
 	case OpPoll:
-		a, err := c.Poll(t.Context(), Poll{TrackingID: in.TrackingID, CSR: csr})
+		a, err := c.Poll(t.Context(), Poll{TrackingID: in.TrackingID, CSR: func() *x509.CertificateRequest { return csr }})
 		return a, false, err
 	case OpRevoke:
 		serial, ok := new(big.Int).SetString(in.Serial, 16)

@@ -178,7 +178,7 @@ func TestAutoAgainstTheSimulator(t *testing.T) {
 		if err := sim.gw.Approve(order.TrackingID); err != nil {
 			t.Fatal(err)
 		}
-		a, err := c.Poll(t.Context(), gateway.Poll{TrackingID: order.TrackingID, SubmittedAt: since, CSR: csr})
+		a, err := c.Poll(t.Context(), gateway.Poll{TrackingID: order.TrackingID, SubmittedAt: since, CSR: func() *x509.CertificateRequest { return csr }})
 		if err != nil {
 			t.Fatal(err)
 		}

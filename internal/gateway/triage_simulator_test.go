@@ -304,7 +304,7 @@ func (s *simulator) prepare(t *testing.T, op gateway.Op, st stimulus) (func(*gat
 		if err != nil {
 			t.Fatal(err)
 		}
-		poll := gateway.Poll{TrackingID: order.TrackingID, SubmittedAt: since, CSR: csr}
+		poll := gateway.Poll{TrackingID: order.TrackingID, SubmittedAt: since, CSR: func() *x509.CertificateRequest { return csr }}
 		if st.change != nil {
 			st.change(&poll)
 		}

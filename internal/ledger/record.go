@@ -26,7 +26,7 @@ type State string
 // The states of an order.
 const (
 	Open   State = "open"   // a worker has begun; see Record.Posting for whether the gateway may know
-	Parked State = "parked" // the gateway has it and waits for approval; a slot wakes it up
+	Parked State = "parked" // a slot wakes it up: it waits for approval, or was set aside; see Record.Awaits
 	Closed State = "closed" // its result is published
 )
 
@@ -69,8 +69,8 @@ type Record struct {
 	// Submissions counts the enrollment calls that may have reached the gateway.
 	Submissions       int  `msgpack:"submissions,omitempty"`
 	PossibleDuplicate bool `msgpack:"possible_duplicate,omitempty"`
-	// Tries counts answers that decided nothing: revocations of unknown fate,
-	// and refusals of credentials that other calls were not refused.
+	// Tries counts answers that decided nothing: of revocations, of look-ups, of
+	// submissions that were not taken, and of last polls.
 	Tries int `msgpack:"tries,omitempty"`
 
 	RequestedAt time.Time `msgpack:"requested_at"`
@@ -78,11 +78,17 @@ type Record struct {
 	UpdatedAt   time.Time `msgpack:"updated_at"`
 	Deadline    time.Time `msgpack:"deadline,omitempty"`
 	TrackingID  string    `msgpack:"tracking_id,omitempty"`
-	CAID        string    `msgpack:"ca_id,omitempty"`
+	// CAID is the CA that the request names, kept while the order is parked so that
+	// a poll need not decode the request. Empty: the worker's configured one.
+	CAID string `msgpack:"ca_id,omitempty"`
 
-	// Request is the request as it came, kept while the order is parked: with
-	// it the ledger alone can park the order again.
+	// Request is the request as it came, kept from the first parking to the end:
+	// with it the ledger alone can park the order again.
 	Request *Request `msgpack:"request,omitempty"`
+	// FateCode and FateWhy say why the fate of a submission is unknown, while the
+	// order waits to be looked up. Both are empty where a worker died over it.
+	FateCode string `msgpack:"fate_code,omitempty"`
+	FateWhy  string `msgpack:"fate_why,omitempty"`
 	// Answer is an encoded result that could not be published yet. It is kept
 	// so that an answer of the gateway survives a full result stream.
 	Answer []byte `msgpack:"answer,omitempty"`
@@ -103,6 +109,17 @@ func (r *Record) Revision() uint64 { return r.revision }
 
 // LeaseLive reports whether another worker may still be at the order.
 func (r *Record) LeaseLive(now time.Time) bool { return r.State == Open && now.Before(r.Lease) }
+
+// Awaits reports whether the gateway has the order and is to be asked for it. A
+// parked order that does not was set aside: before it was taken, or, with
+// Posting set, until it can be looked up.
+func (r *Record) Awaits() bool { return r.State == Parked && r.TrackingID != "" }
+
+// Slotted reports whether nothing but a slot brings the order back: the message
+// that asked for it is gone.
+func (r *Record) Slotted() bool {
+	return r.State == Parked || r.State == Open && r.Request != nil
+}
 
 // Request is a request as it was published.
 type Request struct {
