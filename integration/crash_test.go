@@ -223,6 +223,14 @@ func lives() []life {
 			{"answered", 0, end{entrustbus.OutcomeIssued, 2, 2, true}},
 		}},
 		{"looked up", nested, hold, issueAs("issue"), join(at(heldNotThere, "opened"), at(issuedOnce, "answered", "published"))},
+		{"set aside", flat, hold, issueAs("barred"), join(
+			at(issuedOnce, "shelved", "armed", "published", "closed", "disarmed"),
+			[]death{
+				{"fetched", 2, issuedOnce}, // with the wake-up in hand
+				{"answered", 3, heldEnrolled},
+			},
+		)},
+		{"looked up, answer lost", nested, hold, issueAs("lost"), at(issuedOnce, "shelved", "armed", "published", "closed", "disarmed")},
 		{"looked up, pending", nested, hold, issueAs("pending"), at(issuedOnce, "answered", "parked", "polled")},
 		{"looked up, not approved", nested, hold, shortLived, at(heldEnrolled, "answered")},
 		{"looked up, no approvals", nested, never, issueAs("issue"), []death{
@@ -237,6 +245,8 @@ var crashFaults = []gatewaytest.Fault{
 	{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "busy-", Status: 503, PerOrder: 1},
 	{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "bad-", Status: 400, Message: "no such profile"},
 	{Kind: gatewaytest.FaultWrongKey, Op: gatewaytest.OpEnroll, CNPrefix: "wrong-"},
+	{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "barred-", Status: 403, PerOrder: 2},
+	{Kind: gatewaytest.FaultLostReply, Op: gatewaytest.OpEnroll, CNPrefix: "lost-", PerOrder: 1},
 }
 
 // A worker dies at every edge of the crash table; another one brings its order to

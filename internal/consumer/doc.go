@@ -20,10 +20,12 @@
 //	                   │    │      GET ─┬▶ issued ───▶ check ─▶ finish
 //	                   │    │           ├▶ rejected ──────────▶ finish
 //	                   │    │           ├▶ pending ─▶ slot ─▶ ack
-//	                   │    │           └▶ pending at the deadline ─▶ finish expired
+//	                   │    │           ├▶ pending at the deadline ─▶ finish expired
+//	                   │    │           └▶ refused ───────────▶ finish unconfirmed
 //	                   │    ├▶ refused ─────────────────────────▶ finish failed
 //	                   │    ├▶ not taken for sure ─▶ wait at the gate ─▶ POST, same submission
-//	                   │    └▶ unknown ─▶ settle ─▶ look up ─┬▶ found ─▶ check ─▶ finish
+//	                   │    │      again and again ─▶ set aside in a slot ─▶ POST, same submission
+//	                   │    └▶ unknown ─▶ slot ─▶ look up ───┬▶ found ─▶ check ─▶ finish
 //	                   │                                     └▶ not found, or cannot look
 //	                   └──────────── resubmit ◀──────────────────┴──▶ hold ─▶ finish unconfirmed
 //
@@ -47,8 +49,9 @@
 //	not taken, recorded             open, not Posting        takes it over, same submission count
 //	gateway answered                open, Posting            reconciles: adopts, resubmits or holds
 //	answer kept in the ledger       open, Answer             publishes the kept result
-//	record parked                   parked, no slot          arms the slot, acks
+//	record parked, or set aside     parked, no slot          arms the slot, acks
 //	slot armed                      parked, slot             acks
+//	taken up from a slot            open, wake-up            as the open rows above; the wake-up is its request
 //	GET answered                    parked                   asks again
 //	slot armed again, due not       parked                   asks again; the two wake-ups meet in one slot
 //	acked
