@@ -173,6 +173,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	work, cancelWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelWork(nil)
 	w.gate.stop = stop
+	open, cancelOpen := context.WithTimeout(ctx, ackTimeout)
+	if err := w.ledger.Open(open); err != nil {
+		w.log.Warn("reading the ledger the long way", "err", err)
+	}
+	cancelOpen()
 
 	lanes := []*lane{
 		{name: "issue", stream: w.cfg.Layout.Requests, consumer: streams.ConsumerIssue, slots: w.cfg.Issue, gated: true, handle: w.request},
