@@ -129,7 +129,7 @@ func (f *orderFilter) match(r *ledger.Record) bool {
 		(f.olderThan == 0 || r.RequestedAt.Before(f.now.Add(-time.Duration(f.olderThan)))) &&
 		(f.newerThan == 0 || r.RequestedAt.After(f.now.Add(-time.Duration(f.newerThan)))) &&
 		(!f.byPoll() || r.State == ledger.Parked) &&
-		(!f.flags.Changed("deadline-within") || r.State == ledger.Parked && r.Deadline.Before(f.now.Add(time.Duration(f.deadlineWithin))))
+		(!f.flags.Changed("deadline-within") || r.Awaits() && r.Deadline.Before(f.now.Add(time.Duration(f.deadlineWithin))))
 }
 
 // order is what the verbs show of an order.

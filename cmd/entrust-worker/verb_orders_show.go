@@ -128,13 +128,20 @@ func (o *order) fields(now time.Time) []field {
 	if o.State == ledger.Parked && o.NextPoll.IsZero() {
 		all = append(all, field{"note", "due now, or without a slot until the watchdog arms one"})
 	}
+	if o.State == ledger.Parked && o.TrackingID == "" {
+		note := "set aside: the gateway did not take it, and is asked again"
+		if o.Posting {
+			note = "set aside: the answer was lost, and is looked up"
+		}
+		all = append(all, field{"note", note})
+	}
 	if o.Replay > 0 {
 		all = append(all, field{"replay", fmt.Sprint(o.Replay)})
 	}
 	if o.PossibleDuplicate {
 		all = append(all, field{"note", "the gateway may hold a second order"})
 	}
-	if o.Posting {
+	if o.Posting && o.State == ledger.Open {
 		all = append(all, field{"note", "a submission is under way, or its answer was not seen"})
 	}
 	return all

@@ -34,7 +34,8 @@
 // that creates something may be under way), parked and closed. A replay opens a
 // closed record again under the next generation; one whose order the gateway
 // already has (expired, unconfirmed or cancelled with a tracking id) goes to
-// parked and is never submitted again.
+// parked and is never submitted again. A parked record without a tracking id was
+// set aside: its slot brings back the request, and nothing else does.
 //
 // # What a death leaves, and what the next delivery does
 //
