@@ -109,7 +109,7 @@ func (w *worker) close() error {
 	w.stop()
 	<-w.done
 	w.nc.Close()
-	w.cache.CloseIdleConnections()
+	w.cache.Close()
 	return w.err
 }
 

@@ -51,7 +51,7 @@ func (s *settings) work(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return withHint(fmt.Errorf("loading the client key pair: %w", err), "entrust-worker check tells what is wrong with it")
 	}
-	defer cache.CloseIdleConnections()
+	defer cache.Close()
 	client, err := gateway.New(s.gatewayConfig(), &http.Client{Transport: cache}, log)
 	if err != nil {
 		return &usageError{err}

@@ -181,7 +181,7 @@ func (s *settings) checkKeyPair(c *checked) *mtlscache.Cache {
 }
 
 func (s *settings) checkGateway(ctx context.Context, cache *mtlscache.Cache, c *checked) {
-	defer cache.CloseIdleConnections()
+	defer cache.Close()
 	client, err := gateway.New(s.gatewayConfig(), &http.Client{Transport: cache}, nil)
 	if err != nil {
 		c.is(stateCritical, "%v", err)

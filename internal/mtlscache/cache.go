@@ -17,10 +17,16 @@ type Cache struct {
 	files *files
 
 	state   atomic.Pointer[state]
+	trust   atomic.Int32 // what tells whether state is still right: byLook, byWire or byNone
+	born    time.Time
+	looked  atomic.Int64 // how long after born a look by path was last made beside the wire
 	reloads atomic.Uint64
 
 	mu   sync.Mutex // serialises reloads
-	half *half      // the rotation that is incomplete; nil: none. Guarded by mu
+	wire tripwire   // drawn, cleared and closed under mu; asked by everybody
+	// All guarded by mu.
+	behind *marks // what the files were once the wire was drawn; nil: it is not
+	half   *half  // the rotation that is incomplete; nil: none
 }
 
 // New reads the credentials once and returns a Cache that follows them. It
@@ -31,17 +37,17 @@ func New(cfg Config) (*Cache, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("checking the configuration of client credentials: %w", err)
 	}
-	c := &Cache{cfg: cfg.withDefaults()}
-	var err error
-	if c.files, err = newFiles(c.cfg); err != nil {
-		return nil, err
-	}
-	now := time.Now()
-	m, marks, err := c.files.read()
+	files, err := newFiles(cfg)
 	if err != nil {
 		return nil, err
 	}
-	c.state.Store(c.newState(newGeneration(c.cfg, m), &marks, now))
+	c := &Cache{cfg: cfg.withDefaults(), files: files, born: time.Now(), wire: newTripwire()}
+	m, marks, err := c.read()
+	if err != nil {
+		c.wire.close()
+		return nil, err
+	}
+	c.use(c.newState(newGeneration(c.cfg, m), &marks, c.born))
 	return c, nil
 }
 
@@ -58,9 +64,10 @@ func (c *Cache) RoundTrip(req *http.Request) (*http.Response, error) {
 	return g.roundTrip(req)
 }
 
-// Check does what every call does first, and only that: it stats the files,
-// reloads them if they changed, and returns the error that a call would. With
-// nothing changed it costs about a microsecond and allocates nothing.
+// Check does what every call does first, and only that: it finds out whether the
+// files changed, reloads them if they did, and returns the error that a call
+// would. With nothing changed it costs one system call, or one for each file
+// where the kernel does not tell, and allocates nothing.
 func (c *Cache) Check() error {
 	_, err := c.look()
 	return err
@@ -86,6 +93,18 @@ func (c *Cache) Reloads() uint64 { return c.reloads.Load() }
 // CloseIdleConnections closes connections that no call uses, as at the end of
 // the program. [http.Client.CloseIdleConnections] calls it.
 func (c *Cache) CloseIdleConnections() { c.state.Load().transport.CloseIdleConnections() }
+
+// Close closes idle connections and stops watching the files. Calls made later
+// still work; they look at the files by path. A Cache that nobody uses any more
+// stops watching by itself.
+func (c *Cache) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trust.Store(byLook) // first: the descriptor's number may be another's soon
+	c.behind = nil
+	c.wire.close()
+	c.CloseIdleConnections()
+}
 
 // acquire returns the generation for one call and counts the call in it. The
 // caller gives it back by taking one off calls.

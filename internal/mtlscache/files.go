@@ -32,7 +32,8 @@ func (m *marks) equal(other *marks) bool {
 // files are the credentials on disk. It is read-only and safe for concurrent
 // use.
 type files struct {
-	watched []watched
+	paths   []string
+	watched []watched // the same
 	parse   func(content [][]byte) (*material, error)
 }
 
@@ -52,7 +53,7 @@ func newFiles(cfg Config) (*files, error) {
 		paths = append(paths, cfg.ServerCAFile)
 	}
 
-	f := &files{}
+	f := &files{paths: paths}
 	for _, path := range paths {
 		w, err := watch(path)
 		if err != nil {
@@ -70,17 +71,11 @@ func newFiles(cfg Config) (*files, error) {
 	return f, nil
 }
 
-// changed reports whether a file is not what it was when s was read. It
+// changed reports whether a file is not what it was when before was taken. It
 // allocates nothing unless a stat fails.
-func (f *files) changed(s *state) (bool, error) {
+func (f *files) changed(before *marks) (bool, error) {
 	for i := range f.watched {
-		if h := s.held[i]; h.is() {
-			if m, err := h.stat(); err != nil || !m.equal(s.marks[i]) {
-				return true, nil // its path has the last word
-			}
-			continue
-		}
-		if m, err := f.mark(i); err != nil || !m.equal(s.marks[i]) {
+		if m, err := f.mark(i); err != nil || !m.equal(before[i]) {
 			return true, err
 		}
 	}
@@ -109,14 +104,6 @@ func (f *files) mark(i int) (mark, error) {
 		return m, &KeyPairError{Path: f.watched[i].path, Problem: "stat", Err: err}
 	}
 	return m, nil
-}
-
-// hold opens those files that need not be found by their path on each look.
-func (f *files) hold(m *marks) (hs [maxFiles]held) {
-	for i := 1; i < len(f.watched); i++ {
-		hs[i] = f.watched[i].hold(f.watched[0], m[i])
-	}
-	return hs
 }
 
 // read returns what the files hold and the marks they had while it was read, or

@@ -200,7 +200,7 @@ func setup(t testing.TB, http2 bool, inner http.Handler, change func(*mtlscache.
 		t.Fatal(err)
 	}
 	r.client = &http.Client{Transport: r.cache, Timeout: patience}
-	t.Cleanup(r.cache.CloseIdleConnections)
+	t.Cleanup(r.cache.Close)
 	return r
 }
 

@@ -31,6 +31,7 @@ func newFiles(t *testing.T, change func(*mtlscache.Config)) *rig {
 	if r.cache, err = mtlscache.New(cfg); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(r.cache.Close)
 	return r
 }
 

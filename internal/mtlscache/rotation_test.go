@@ -177,7 +177,7 @@ func TestSymlinkSwap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(cache.CloseIdleConnections)
+	t.Cleanup(cache.Close)
 	r.cache, r.client.Transport = cache, cache
 	r.mustCall(t, r.first)
 

@@ -34,30 +34,18 @@ func watch(path string) (watched, error) {
 
 // stat is os.Stat without its allocations, which convert the path and build a
 // FileInfo on each call. It follows symbolic links.
-func (w watched) stat() (mark, error) { return fstatat(atCWD, w.ptr, 0) }
-
-func fstatat(dir uintptr, path *byte, flags uintptr) (mark, error) {
+func (w watched) stat() (mark, error) {
 	var st unix.Stat_t
 	for {
-		_, _, errno := unix.Syscall6(unix.SYS_NEWFSTATAT, dir,
-			uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&st)), flags, 0, 0)
+		_, _, errno := unix.Syscall6(unix.SYS_NEWFSTATAT, atCWD,
+			uintptr(unsafe.Pointer(w.ptr)), uintptr(unsafe.Pointer(&st)), 0, 0, 0)
 		switch errno {
 		case 0:
-			return markOf(&st), nil
+			return mark{st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}, nil
 		case unix.EINTR: // network file systems are interrupted by Go's preemption signals
 		default:
 			return mark{}, errno
 		}
-	}
-}
-
-func markOf(st *unix.Stat_t) mark {
-	return mark{
-		dev:   st.Dev,
-		ino:   st.Ino,
-		size:  st.Size,
-		mtime: st.Mtim.Nano(),
-		ctime: st.Ctim.Nano(),
 	}
 }
 

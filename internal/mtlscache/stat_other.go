@@ -37,11 +37,3 @@ func (w watched) stat() (mark, error) {
 	}
 	return mark{info}, err
 }
-
-// A held file is one that need not be found by its path. There are none here.
-type held struct{}
-
-func (w watched) hold(watched, mark) held { return held{} }
-func (held) is() bool                     { return false }
-func (held) stat() (mark, error)          { return mark{}, errors.ErrUnsupported }
-func (held) release()                     {}

@@ -16,7 +16,8 @@ import (
 
 // TestChangeWithinATick has a file change again right after it was read, so soon
 // that its stamp stays the same: the marks of the new content are put in place of
-// the old ones, which is what a file system with coarse stamps shows.
+// the old ones, which is what a file system with coarse stamps shows. No wire
+// tells.
 func TestChangeWithinATick(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -33,6 +34,7 @@ func TestChangeWithinATick(t *testing.T) {
 			t.Fatal(err)
 		}
 
+		c.Close()
 		write()
 		missed := *c.state.Load()
 		if missed.marks, err = c.files.marks(); err != nil {
