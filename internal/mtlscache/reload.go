@@ -140,21 +140,22 @@ func (c *Cache) refresh() (*state, error) {
 // rotation in progress can explain it.
 // Caller holds c.mu.
 func (c *Cache) reload(now time.Time) error {
+	old := c.state.Load()
 	m, marks, err := c.read()
 	if err != nil {
 		if broken, ok := errors.AsType[*KeyPairError](err); ok && broken.incomplete {
-			since := now
-			if c.half != nil {
-				since = c.half.since
+			next := &half{since: now, marks: marks, tried: now, err: err}
+			// What failed while nothing had changed was no rotation: one begins now.
+			if h := c.half; h != nil && (marks.equal(&old.marks) || !h.marks.equal(&old.marks)) {
+				next.since = h.since
 			}
-			c.half = &half{since: since, marks: marks, tried: now, err: err}
+			c.half = next
 		} else {
 			c.half = nil
 		}
 		return err
 	}
 	c.half = nil
-	old := c.state.Load()
 	if m.same(old.material) {
 		next := c.newState(old.generation, &marks, now)
 		if marks.equal(&old.marks) && !now.Before(old.compareAt) {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -60,6 +61,52 @@ func TestChangeWithinATick(t *testing.T) {
 			t.Errorf("content would be compared again at %v, though nothing changed", s.compareAt)
 		}
 	})
+}
+
+// TestRotationAfterAFailedLook has a rotation begin long after a look that could
+// not read the files although nothing about them had changed, as where no file
+// descriptor is left: it has its whole time.
+func TestRotationAfterAFailedLook(t *testing.T) {
+	t.Parallel()
+	for _, closed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "both.pem")
+			if err := os.WriteFile(path, selfSigned(t), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c, err := New(Config{CertFile: path, KeyFile: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if closed {
+				c.Close()
+			}
+			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+				t.Fatal(err)
+			}
+			same := *c.state.Load()
+			if same.marks, err = c.files.marks(); err != nil {
+				t.Fatal(err)
+			}
+			c.state.Store(&same)
+			if err := c.Look(); err == nil {
+				t.Fatal("Look() read a directory")
+			}
+
+			time.Sleep(time.Hour)
+			if err := errors.Join(os.Remove(path), os.WriteFile(path, selfSigned(t)[:100], 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Check(); err != nil {
+				t.Errorf("the rotation has just begun: Check() = %v, want the old pair", err)
+			}
+			time.Sleep(defaultHalfRotationWait)
+			if err := c.Check(); err == nil {
+				t.Error("the rotation never ended: Check() = nil")
+			}
+		})
+	}
 }
 
 // selfSigned returns a certificate and its key in one PEM text.
