@@ -49,7 +49,15 @@ func (f *fieldReader) get(name string, want valueKind) (value, bool) {
 		f.fail(name, "must be "+want.String()+", is "+v.kind.String(), fix)
 		return value{}, false
 	}
+	if v.torn {
+		f.failTorn(name)
+		return value{}, false
+	}
 	return v, true
+}
+
+func (f *fieldReader) failTorn(field string) {
+	f.fail(field, "has half a surrogate pair, which is no character", "write characters beyond U+FFFF as they are, or as both halves")
 }
 
 func (f *fieldReader) text(name string) string {
@@ -131,6 +139,10 @@ func (f *fieldReader) list(name string) []string {
 			f.fail(fmt.Sprintf("%s[%d]", name, i), "must be a string, is "+item.kind.String(), "")
 			return nil
 		}
+		if item.torn {
+			f.failTorn(fmt.Sprintf("%s[%d]", name, i))
+			return nil
+		}
 		out = append(out, string(item.text))
 	}
 	return out
@@ -145,6 +157,10 @@ func (f *fieldReader) labels(name string) map[string]string {
 	for key, item := range v.fields {
 		if item.kind != kindText {
 			f.fail(name, "must map strings to strings, one value is "+item.kind.String(), "write it as a string")
+			return nil
+		}
+		if item.torn {
+			f.failTorn(name)
 			return nil
 		}
 		out[key] = string(item.text)

@@ -12,6 +12,7 @@ import (
 // jsonReader reads JSON into values, token by token: Unmarshal takes the last of equal keys, matches keys whatever
 // their case, and puts U+FFFD in the place of what is not UTF-8.
 type jsonReader struct {
+	data   []byte
 	dec    *json.Decoder
 	budget budget
 }
@@ -20,7 +21,7 @@ func readJSON(data []byte) (value, error) {
 	if !utf8.Valid(data) {
 		return value{}, errBody("is not UTF-8")
 	}
-	r := jsonReader{dec: json.NewDecoder(bytes.NewReader(data)), budget: maxValues}
+	r := jsonReader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), budget: maxValues}
 	r.dec.UseNumber()
 	v, err := r.value(0)
 	if err != nil {
@@ -36,7 +37,7 @@ func (r *jsonReader) value(depth int) (value, error) {
 	if err := r.budget.take(); err != nil {
 		return value{}, err
 	}
-	token, err := r.dec.Token()
+	token, torn, err := r.token()
 	if err != nil {
 		return value{}, errJSON()
 	}
@@ -46,7 +47,7 @@ func (r *jsonReader) value(depth int) (value, error) {
 	case bool:
 		return value{kind: kindBool, flag: t}, nil
 	case string:
-		return value{kind: kindText, text: []byte(t)}, nil
+		return value{kind: kindText, text: []byte(t), torn: torn}, nil
 	case json.Number:
 		return number(t.String()), nil
 	case json.Delim:
@@ -61,6 +62,39 @@ func (r *jsonReader) value(depth int) (value, error) {
 		}
 	}
 	return value{}, errJSON()
+}
+
+// token is the next token, and whether it is a string that was not read as it is written: the decoder puts U+FFFD in the
+// place of half a surrogate pair (\ud800 without its other half) as well.
+func (r *jsonReader) token() (token json.Token, torn bool, err error) {
+	start := r.dec.InputOffset()
+	token, err = r.dec.Token()
+	if s, ok := token.(string); ok && strings.ContainsRune(s, utf8.RuneError) {
+		torn = halfPair(r.data[start:r.dec.InputOffset()])
+	}
+	return token, torn, err
+}
+
+// halfPair reports whether a token of well-formed JSON has a \u escape of one half of a surrogate pair without the other.
+func halfPair(data []byte) bool {
+	var before rune // the escape right before, 0 if none
+	for i := 0; i < len(data); i++ {
+		var escaped rune
+		switch {
+		case data[i] != '\\':
+		case data[i+1] != 'u':
+			i++
+		default:
+			n, _ := strconv.ParseUint(string(data[i+2:i+6]), 16, 16) // the decoder has read it
+			escaped, i = rune(n), i+5
+		}
+		high, low := 0xd800 <= before && before < 0xdc00, 0xdc00 <= escaped && escaped < 0xe000
+		if high != low {
+			return true
+		}
+		before = escaped
+	}
+	return false // text ends with a quote, which is no escape
 }
 
 // number keeps a fraction or an exponent apart from an integer even where its value is whole: 9e1 seconds is a
@@ -91,7 +125,7 @@ func (r *jsonReader) list(depth int) (value, error) {
 func (r *jsonReader) fields(depth int) (value, error) {
 	v := value{kind: kindMap, fields: make(map[string]value, 12)}
 	for r.dec.More() {
-		token, err := r.dec.Token()
+		token, torn, err := r.token()
 		key, ok := token.(string)
 		if err != nil || !ok {
 			return value{}, errJSON()
@@ -102,6 +136,7 @@ func (r *jsonReader) fields(depth int) (value, error) {
 		if len(v.fields) >= maxMapKeys {
 			return value{}, errBody("has an object with too many keys")
 		}
+		v.torn = v.torn || torn
 		item, err := r.value(depth + 1)
 		if err != nil {
 			return value{}, err

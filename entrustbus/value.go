@@ -19,6 +19,7 @@ type value struct {
 	time   time.Time
 	list   []value
 	fields map[string]value
+	torn   bool // a string, or a map with a key, that has a character in it which is none
 }
 
 type valueKind uint8

@@ -192,6 +192,10 @@ func (c *corpus) wrongLabels() {
 		c.addBoth("labels: "+row.name, issue, fields{"labels": row.labels})
 		c.addBoth("labels: "+row.name, cancel, fields{"labels": row.labels})
 	}
+	for _, half := range []string{`\ud800`, `\udfff`, `\ud83d\ud83d`} {
+		body := encode(jsonEncoding, c.valid(issue).with(fields{"labels": map[string]string{"k": "half"}}))
+		c.addRaw(fmt.Sprintf("labels: half a surrogate pair, %s", half), issue, jsonEncoding, bytes.Replace(body, []byte("half"), []byte(half), 1))
+	}
 }
 
 func (c *corpus) wrongSerials() {
