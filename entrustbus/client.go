@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,13 +13,20 @@ import (
 
 // Errors that a Client's methods wrap, for errors.Is.
 var (
-	// ErrNoStream: nothing on the bus stores or serves this. The streams are not provisioned, the prefix or a name is
-	// not the worker's, or the account has no JetStream. The text says which.
+	// ErrNoStream: nothing on the bus stores or serves this, and nothing was stored. Either the stream's leader, or
+	// every server that has it, is away, which mends itself: try again. Or the streams are not provisioned, the prefix
+	// or a name is not the worker's, or the account has no JetStream: nobody on the bus can tell these apart.
 	ErrNoStream = errors.New("no such stream")
 	// ErrStreamFull: the request stream has reached its limits and took nothing. Try again when workers caught up.
 	ErrStreamFull = errors.New("the request stream is full")
+	// ErrOtherContent: the id belongs to another request of the producer, one of other content or of another kind, whose
+	// result stands. This one was not stored: submit it under an id of its own.
+	ErrOtherContent = errors.New("the id belongs to another request")
 	// ErrNoResult: there is no result yet, or no longer.
 	ErrNoResult = errors.New("no result")
+	// ErrNewStream: the stream of results ends before the sequence to go on from, so it is another one than that was of:
+	// an operator made it anew, or a server lost what it had not synced. Begin again at 0.
+	ErrNewStream = errors.New("the stream of results is a new one")
 )
 
 // Names that the worker gives the stream of results and the ledger unless the operator chose others.
@@ -37,7 +45,7 @@ type ClientConfig struct {
 	Subjects Subjects
 	// ResultStream is the stream of results. Empty: DefaultResultStream.
 	ResultStream string
-	// LedgerBucket is the key-value bucket that Watch reads. Empty: DefaultLedgerBucket.
+	// LedgerBucket is the key-value bucket that Watch reads, and Submit of a duplicate. Empty: DefaultLedgerBucket.
 	LedgerBucket string
 	// JetStream, if set, is used in place of the connection's own: for a JetStream domain, an API prefix or another
 	// default timeout. It must be of the connection that the Client is made with.
@@ -48,17 +56,20 @@ type ClientConfig struct {
 }
 
 // Client publishes the requests of one producer and reads their results. Make it with New. It is safe for
-// concurrent use and holds nothing that must be closed; the connection stays the caller's.
+// concurrent use, each request by one call at a time, and holds nothing that must be closed; the connection stays the
+// caller's.
 //
 // A context without a deadline bounds Submit and Lookup by JetStream's default timeout (5 s unless configured), and
-// Wait, Results and Watch by nothing.
+// Wait, Results, ResultsAfter and Watch by nothing.
 type Client struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 	cfg ClientConfig
 
-	mu      sync.Mutex
-	results jetstream.Stream // opened by the first look-up
+	results atomic.Pointer[jetstream.Stream] // opened by the first look-up
+
+	// What the server refuses to show to this connection: asking again would only cost time.
+	hiddenLedger, hiddenRequests atomic.Bool
 }
 
 // New makes a client for one producer. It does not talk to the server; a name that cannot be one is a *FieldError.
@@ -85,19 +96,39 @@ func New(nc *nats.Conn, cfg ClientConfig) (*Client, error) {
 	return &Client{nc: nc, js: js, cfg: cfg}, nil
 }
 
+// bounded gives a context without a deadline JetStream's default timeout, for all that one call does.
+func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, c.js.Options().DefaultTimeout)
+}
+
 // Receipt is the server's word that a request is stored.
 type Receipt struct {
-	// Stream and Sequence say where. For a duplicate they are those of the first one.
+	// Stream and Sequence say where. For a duplicate they are those of the one that the server kept.
 	Stream   string
 	Sequence uint64
-	// Duplicate is true when the server has stored a request of this id within its duplicate window and kept that one.
-	// A repetition that comes later is told by the worker instead. Neither changes anything if the content is the same.
+	// Duplicate is true when the server has stored a request of this id within its duplicate window, kept that one and
+	// dropped this. A repetition that comes later is told by the worker instead.
 	Duplicate bool
+	// Compared is true for a duplicate that was compared and asks for the same, false where nothing could be compared:
+	// see Submit.
+	Compared bool
 }
 
 // Submit validates a request, publishes it and waits until the server has stored it. Errors: a *FieldError for a request
-// that the contract forbids, ErrNoStream, ErrStreamFull, or what went wrong on the way. After any error but these three the
-// request may be stored all the same; submitting it again under the same id is always safe.
+// that the contract forbids, ErrNoStream, ErrStreamFull, ErrOtherContent, or what went wrong on the way. After any error
+// but these four the request may be stored all the same; submitting it again under the same id is always safe.
+//
+// A stream without a leader is waited for, within the context and for at most 10 s; then the error is ErrNoStream.
+//
+// The server tells a duplicate by its id alone and drops it unread. Submit therefore compares it with the ledger's record
+// of the order, or with the request itself while that is queued: the same content is no error, other content or another
+// kind is ErrOtherContent, beside the Receipt of the request that was kept. Where the producer may read neither, or none
+// answers within 2 s, there is no error and Compared is false: the request that the server kept is done, whatever it asks
+// for. The permissions that the documentation lists allow reading the ledger, so that a duplicate cannot be compared only
+// for as long as no worker has begun on the first one.
 func (c *Client) Submit(ctx context.Context, r Request) (Receipt, error) {
 	if err := r.Validate(); err != nil {
 		return Receipt{}, err
@@ -106,11 +137,42 @@ func (c *Client) Submit(ctx context.Context, r Request) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	ack, err := c.js.PublishMsg(ctx, msg)
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	ack, err := c.publish(ctx, msg)
 	if err != nil {
 		return Receipt{}, c.submitError(r, msg.Subject, err)
 	}
-	return Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
+	receipt := Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}
+	if !ack.Duplicate {
+		return receipt, nil
+	}
+	same, known := c.compare(ctx, r, msg.Data, receipt)
+	if known && !same {
+		return receipt, fmt.Errorf("submitting %q: %w", r.OrderID(), ErrOtherContent)
+	}
+	receipt.Compared = known
+	return receipt, nil
+}
+
+// How long Submit waits for a stream that nobody answers for: a leader that died has a successor after 4 to 9 s.
+const (
+	electedWithin = 10 * time.Second
+	electedLook   = 250 * time.Millisecond
+)
+
+func (c *Client) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+	for giveUp := time.Now().Add(electedWithin); ; {
+		ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)) // its own end with the context's error
+		if !errors.Is(err, jetstream.ErrNoStreamResponse) || time.Now().After(giveUp) {
+			return ack, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", err, context.Cause(ctx))
+		case <-time.After(electedLook):
+		}
+	}
 }
 
 func (c *Client) message(ctx context.Context, r Request) (*nats.Msg, error) {
@@ -138,8 +200,8 @@ func (c *Client) submitError(r Request, subject string, err error) error {
 	api, refused := errors.AsType[*jetstream.APIError](err)
 	switch {
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("submitting %q: %w takes %s: run `entrust-worker provision`, check the prefix, and that the account has JetStream",
-			r.OrderID(), ErrNoStream, subject)
+		return fmt.Errorf("submitting %q: %w takes %s, or its leader is away: try again, run `entrust-worker provision`, "+
+			"check the prefix, and that the account has JetStream: %w", r.OrderID(), ErrNoStream, subject, err)
 	case refused && api.ErrorCode == streamStoreFailed:
 		return fmt.Errorf("submitting %q: %w: %w", r.OrderID(), ErrStreamFull, err)
 	}

@@ -50,8 +50,13 @@ func newClient(t *testing.T, server *natstest.Server, cfg entrustbus.ClientConfi
 // finish publishes a result as a worker would.
 func (b bus) finish(t *testing.T, id string, replay int, enc entrustbus.Encoding) {
 	t.Helper()
+	b.finishAt(t, id, replay, enc, time.Now())
+}
+
+func (b bus) finishAt(t *testing.T, id string, replay int, enc entrustbus.Encoding, at time.Time) {
+	t.Helper()
 	r := &entrustbus.Result{
-		ID: id, Producer: "shop", Kind: entrustbus.KindIssue, Outcome: entrustbus.OutcomeIssued, Replay: replay, FinishedAt: time.Now(),
+		ID: id, Producer: "shop", Kind: entrustbus.KindIssue, Outcome: entrustbus.OutcomeIssued, Replay: replay, FinishedAt: at,
 	}
 	body, err := entrustbus.EncodeResult(enc, r)
 	if err != nil {
@@ -166,9 +171,15 @@ func TestSubmitRefusals(t *testing.T) {
 	_, err := client.Submit(t.Context(), &entrustbus.Cancel{ID: "a", Order: "a"})
 	wantField(t, "cancels itself", err, "order")
 
-	_, err = client.Submit(t.Context(), cancel("a"))
-	if !errors.Is(err, entrustbus.ErrNoStream) || !strings.Contains(err.Error(), "provision") {
-		t.Errorf("without a stream: got %v, want ErrNoStream and what to do", err)
+	// Now and then the context ends with a try under way, and then nobody can say what became of it.
+	until(t, "submitting without a stream is ErrNoStream", func() bool {
+		ctx, end := context.WithTimeout(t.Context(), 600*time.Millisecond)
+		defer end()
+		_, err = client.Submit(ctx, cancel("a"))
+		return errors.Is(err, entrustbus.ErrNoStream)
+	})
+	if !strings.Contains(err.Error(), "provision") || !strings.Contains(err.Error(), "try again") || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without a stream: got %v, want what to do, and the context's error", err)
 	}
 
 	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{
@@ -417,58 +428,6 @@ func TestWaitOutlivesTheStream(t *testing.T) {
 	b.finish(t, "a", 0, entrustbus.EncodingMsgpack)
 	if a := <-waiting; a.err != nil || a.result.ID != "a" {
 		t.Errorf("got %+v, %v", a.result, a.err)
-	}
-}
-
-func TestResults(t *testing.T) {
-	t.Parallel()
-	b := newBus(t, entrustbus.ClientConfig{})
-	b.finish(t, "a", 0, entrustbus.EncodingMsgpack)
-	b.publish(t, "b", "text/plain", []byte("x"), "shop.b.0")
-	b.finish(t, "c", 0, entrustbus.EncodingJSON)
-	since := time.Now()
-	b.finish(t, "d", 0, entrustbus.EncodingMsgpack)
-
-	var got []string
-	for r, err := range b.client.Results(t.Context(), time.Time{}) {
-		if err != nil {
-			wantField(t, "the unreadable one", err, "Content-Type")
-			got = append(got, "unreadable")
-			continue
-		}
-		got = append(got, r.ID)
-		if r.ID == "d" {
-			b.finish(t, "e", 0, entrustbus.EncodingMsgpack) // one that is published while we read
-		}
-		if r.ID == "e" {
-			break
-		}
-	}
-	if g, want := strings.Join(got, " "), "a unreadable c d e"; g != want {
-		t.Errorf("got %q, want %q", g, want)
-	}
-	ctx, end := context.WithCancel(t.Context())
-	defer end()
-	got = nil
-	for r, err := range b.client.Results(ctx, since) {
-		if err != nil {
-			if !errors.Is(err, context.Canceled) {
-				t.Errorf("got %v at the end", err)
-			}
-			got = append(got, "end")
-			continue
-		}
-		if got = append(got, r.ID); r.ID == "e" {
-			end()
-		}
-	}
-	if g, want := strings.Join(got, " "), "d e end"; g != want {
-		t.Errorf("since then: got %q, want %q", g, want)
-	}
-	for _, err := range newClient(t, b.server, entrustbus.ClientConfig{ResultStream: "ELSEWHERE"}).Results(t.Context(), since) {
-		if !errors.Is(err, entrustbus.ErrNoStream) {
-			t.Errorf("another stream: got %v, want ErrNoStream", err)
-		}
 	}
 }
 

@@ -15,8 +15,9 @@
 //
 // Choose ids that say the same thing each time the same thing is wanted, such as the name and the period of a certificate.
 // Then a producer that does not know whether it has asked simply asks again, with the certificate request that it kept: one
-// that is signed anew is other content. All kinds of request of one producer share
-// one space of ids; the same id with other content is not done, and the first request's result stands.
+// that is signed anew is other content. All kinds of request of one producer share one space of ids; the same id with other
+// content is not done, and the first request's result stands. [Client.Submit] says so with [ErrOtherContent] where it can
+// tell; otherwise the worker finds out, and the request becomes a dead letter.
 //
 // # Requests
 //
@@ -31,6 +32,10 @@
 // order may still be decided: track it) and unconfirmed (the gateway's answer was lost; an operator decides, and may replay
 // the request). A replay makes another result of the same id with a higher Replay, and that one is in force: a program that
 // keeps results keeps the highest.
+//
+// [Client.Wait] waits for one result, [Client.Lookup] looks for one. [Client.Results] yields all of a producer's, and
+// [Client.ResultsAfter] goes on where a program stopped reading. [Client.Watch] shows what becomes of an order before it has
+// a result.
 //
 // # On the wire
 //

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
@@ -111,6 +112,169 @@ func ExampleClient_Results() {
 	// revoke-03 revoked
 }
 
+// A program that must miss no result keeps, with what it made of each, the sequence of the last, and goes on behind it.
+func ExampleClient_ResultsAfter() {
+	nc, stop := connect()
+	defer stop()
+	client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, serial := range []string{"01", "02", "03"} {
+		request := &entrustbus.Revoke{ID: "revoke-" + serial, Serial: serial}
+		if _, err := client.Submit(ctx, request); err != nil {
+			log.Fatal(err)
+		}
+		if _, err := client.Wait(ctx, request.ID); err != nil { // for results in a known order
+			log.Fatal(err)
+		}
+	}
+
+	var kept uint64 // in a database: written in the transaction that deals with the result
+	run := func(upTo string) {
+		for result, err := range client.ResultsAfter(ctx, kept) {
+			var unreadable *entrustbus.FieldError
+			if errors.As(err, &unreadable) {
+				log.Print(err) // one result; the loop goes on
+				continue
+			}
+			if err != nil {
+				log.Fatal(err) // entrustbus.ErrNewStream: begin again at 0
+			}
+			fmt.Println(result.ID, result.Outcome)
+			if kept = result.Sequence; result.ID == upTo {
+				return
+			}
+		}
+	}
+	run("revoke-02")
+	fmt.Println("restarted")
+	run("revoke-03")
+	// Output:
+	// revoke-01 revoked
+	// revoke-02 revoked
+	// restarted
+	// revoke-03 revoked
+}
+
+// What to do about each error of Submit.
+func ExampleClient_Submit() {
+	nc, stop := connect()
+	defer stop()
+	client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	submit := func(r entrustbus.Request) {
+		receipt, err := client.Submit(ctx, r)
+		var wrong *entrustbus.FieldError
+		switch {
+		case err == nil && receipt.Duplicate:
+			fmt.Println("was asked for before")
+		case err == nil:
+			fmt.Println("stored")
+		case errors.As(err, &wrong):
+			fmt.Println("mend the request:", wrong)
+		case errors.Is(err, entrustbus.ErrOtherContent):
+			fmt.Println("choose another id: this one is taken")
+		case errors.Is(err, entrustbus.ErrNoStream), errors.Is(err, entrustbus.ErrStreamFull):
+			fmt.Println("not stored, try again later:", err)
+		default:
+			fmt.Println("stored or not, try again under the same id:", err)
+		}
+	}
+	submit(&entrustbus.Revoke{ID: "revoke-1", Serial: "12:34:ab:cd"})
+	submit(&entrustbus.Revoke{ID: "revoke-1", Serial: "0x1234ABCD"})
+	submit(&entrustbus.Revoke{ID: "revoke-1", Serial: "4711"})
+	submit(&entrustbus.Revoke{ID: "revoke-2", Serial: "4711", Reason: "bored"})
+	// Output:
+	// stored
+	// was asked for before
+	// choose another id: this one is taken
+	// mend the request: reason: is no revocation reason; use one of unspecified, keyCompromise, caCompromise, affiliationChanged, superseded, cessationOfOperation, certificateHold, privilegeWithdrawn
+}
+
+// A look at a result that may not be there yet.
+func ExampleClient_Lookup() {
+	nc, stop := connect()
+	defer stop()
+	client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	result, err := client.Lookup(ctx, "shop-2026-03-01")
+	switch {
+	case errors.Is(err, entrustbus.ErrNoResult):
+		fmt.Println("no result yet")
+	case err != nil:
+		log.Fatal(err)
+	default:
+		fmt.Println(result.Outcome)
+	}
+	// Output: no result yet
+}
+
+// The ledger's record of an order tells how it stands before there is a result.
+func ExampleClient_Watch() {
+	nc, stop := connect()
+	defer stop()
+	client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	request := &entrustbus.Track{ID: "track-1", TrackingID: "7f0c2a5e"}
+	if _, err := client.Submit(ctx, request); err != nil {
+		log.Fatal(err)
+	}
+
+	for order, err := range client.Watch(ctx, request.ID) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if order.State == entrustbus.StateClosed {
+			fmt.Println(order.Kind, order.State, order.Outcome)
+			break
+		}
+	}
+	// Output: track closed issued
+}
+
+// A certificate is revoked by its serial number, in hexadecimal or decimal, or by the certificate itself.
+func ExampleRevoke() {
+	nc, stop := connect()
+	defer stop()
+	client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	request := &entrustbus.Revoke{ID: "revoke-1", SerialDecimal: "305441741", Reason: "keyCompromise", Comment: "laptop lost"}
+	if _, err := client.Submit(ctx, request); err != nil {
+		log.Fatal(err)
+	}
+	result, err := client.Wait(ctx, request.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if result.Outcome != entrustbus.OutcomeRevoked {
+		log.Fatal(result.Outcome, result.Error)
+	}
+	fmt.Println("revoked")
+	// Output: revoked
+}
+
 // A request that the contract forbids is told before it is sent, by the key that is wrong.
 func ExampleFieldError() {
 	request := &entrustbus.Issue{
@@ -199,12 +363,20 @@ func connect() (*nats.Conn, func()) {
 	if _, err := streams.Provision(ctx, js, streams.DefaultLayout()); err != nil {
 		log.Fatal(err)
 	}
+	ledger, err := js.KeyValue(ctx, "ENTRUST_ORDERS")
+	if err != nil {
+		log.Fatal(err)
+	}
 	_, err = nc.Subscribe("entrust.request.*.*", func(msg *nats.Msg) {
 		producer, kind, err := entrustbus.Subjects{}.ParseRequest(msg.Subject)
 		if err != nil {
 			log.Fatal(err)
 		}
 		request, err := entrustbus.DecodeRequest(kind, entrustbus.EncodingMsgpack, msg.Data)
+		if err != nil {
+			log.Fatal(err)
+		}
+		digest, err := entrustbus.Digest(request)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -216,9 +388,12 @@ func connect() (*nats.Conn, func()) {
 		if err != nil {
 			log.Fatal(err)
 		}
-		if err := nc.Publish(entrustbus.Subjects{}.Result(producer, result.ID), body); err != nil {
+		_ = nc.Publish(entrustbus.Subjects{}.Result(producer, result.ID), body) // fails if the example is over
+		record, err := msgpack.Marshal(map[string]any{"state": "closed", "kind": kind, "digest": digest[:], "outcome": result.Outcome})
+		if err != nil {
 			log.Fatal(err)
 		}
+		_, _ = ledger.Create(ctx, producer+"."+result.ID, record) // there is one for a duplicate
 	})
 	if err != nil {
 		log.Fatal(err)

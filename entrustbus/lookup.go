@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,6 +17,8 @@ func (c *Client) Lookup(ctx context.Context, id string) (*Result, error) {
 	if !ValidToken(id) {
 		return nil, errToken("id")
 	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
 	stream, err := c.resultStream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("looking up %q: %w", id, err)
@@ -29,36 +30,41 @@ func (c *Client) Lookup(ctx context.Context, id string) (*Result, error) {
 	case err != nil:
 		return nil, fmt.Errorf("looking up %q: %w", id, c.streamError(err))
 	}
-	return decodeResultMsg(msg.Header, msg.Data)
+	return decodeResultMsg(msg.Header, msg.Data, msg.Sequence)
 }
 
-func decodeResultMsg(header nats.Header, body []byte) (*Result, error) {
+func decodeResultMsg(header nats.Header, body []byte, sequence uint64) (*Result, error) {
 	enc, err := EncodingOf(header.Get(HeaderContentType), body)
 	if err != nil {
 		return nil, err
 	}
-	return DecodeResult(enc, body)
+	r, err := DecodeResult(enc, body)
+	if err != nil {
+		return nil, err
+	}
+	r.Sequence = sequence
+	return r, nil
 }
 
-// resultStream opens the stream once: its name does not change, and every look-up would cost another request.
+// resultStream opens the stream once: its name does not change, and every look-up would cost another request. No lock is
+// held meanwhile, so each caller waits as long as its own context says; one that is opened twice does no harm.
 func (c *Client) resultStream(ctx context.Context) (jetstream.Stream, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.results == nil {
-		stream, err := c.js.Stream(ctx, c.cfg.ResultStream)
-		if err != nil {
-			return nil, c.streamError(err)
-		}
-		c.results = stream
+	if stream := c.results.Load(); stream != nil {
+		return *stream, nil
 	}
-	return c.results, nil
+	stream, err := c.js.Stream(ctx, c.cfg.ResultStream)
+	if err != nil {
+		return nil, c.streamError(err)
+	}
+	c.results.Store(&stream)
+	return stream, nil
 }
 
 func (c *Client) streamError(err error) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
 		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("%w: nothing answers for %s: run `entrust-worker provision`, check the name, and that the account has JetStream: %w",
-			ErrNoStream, c.cfg.ResultStream, err)
+		return fmt.Errorf("%w: nothing answers for %s, or its servers are away: try again, run `entrust-worker provision`, "+
+			"check the name, and that the account has JetStream: %w", ErrNoStream, c.cfg.ResultStream, err)
 	}
 	return err
 }
@@ -130,46 +136,5 @@ func (c *Client) Wait(ctx context.Context, id string) (*Result, error) {
 			again = min(2*again, lookAgainIdle)
 		}
 		timer.Stop()
-	}
-}
-
-// Results yields every result of the producer that was published since an instant (the zero time: all that are kept),
-// then those to come, in the order of publication, until the loop breaks or the context ends, which is the last error. A
-// result that cannot be read is yielded as a *FieldError, and the loop goes on; any other error is the last. A replayed
-// request has one result for each generation. Nothing is acknowledged: a program that must not miss a result over its
-// own restarts starts from the FinishedAt it handled last, or has a durable consumer of its own and DecodeResult.
-func (c *Client) Results(ctx context.Context, since time.Time) iter.Seq2[*Result, error] {
-	return func(yield func(*Result, error) bool) {
-		cfg := jetstream.OrderedConsumerConfig{
-			FilterSubjects: []string{c.cfg.Subjects.Result(c.cfg.Producer, "*")},
-			DeliverPolicy:  jetstream.DeliverAllPolicy,
-		}
-		if !since.IsZero() {
-			cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
-		}
-		consumer, err := c.js.OrderedConsumer(ctx, c.cfg.ResultStream, cfg)
-		if err != nil {
-			yield(nil, fmt.Errorf("reading results: %w", c.streamError(err)))
-			return
-		}
-		messages, err := consumer.Messages()
-		if err != nil {
-			yield(nil, fmt.Errorf("reading results: %w", c.streamError(err)))
-			return
-		}
-		defer messages.Stop()
-		for {
-			msg, err := messages.Next(jetstream.NextContext(ctx))
-			if err != nil {
-				if ctx.Err() != nil {
-					err = context.Cause(ctx)
-				}
-				yield(nil, fmt.Errorf("reading results: %w", err))
-				return
-			}
-			if !yield(decodeResultMsg(msg.Headers(), msg.Data())) {
-				return
-			}
-		}
 	}
 }

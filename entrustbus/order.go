@@ -19,6 +19,9 @@ type Order struct {
 	Replay int `json:"replay"`
 	// UpdatedAt is when the record was written.
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
+	// Digest is Digest of the request, or the SHA-256 of its body where workers could not read it: it tells whether the
+	// id was used for another request. Zero in a record without one.
+	Digest [32]byte `json:"-"`
 }
 
 // States of an Order.
@@ -43,6 +46,10 @@ func DecodeOrder(data []byte) (*Order, error) {
 		Outcome:    Outcome(f.text("outcome")),
 		Replay:     f.count("replay"),
 		UpdatedAt:  f.time("updated_at"),
+	}
+	// Not f.bytes: a record of another length, or of none, is one to compare with nothing.
+	if v := f.fields["digest"]; v.kind == kindBytes && len(v.text) == len(o.Digest) {
+		copy(o.Digest[:], v.text)
 	}
 	if err := f.failure(); err != nil {
 		return nil, err

@@ -37,15 +37,23 @@ type Class string
 
 // The classes of error.
 const (
-	ClassTimeout     Class = "timeout"
-	ClassAuth        Class = "auth"
+	// ClassTimeout: nobody decided before the deadline, or no answer came in time.
+	ClassTimeout Class = "timeout"
+	// ClassAuth: the worker's credentials. Requests wait for these, so it is hardly ever in a result.
+	ClassAuth Class = "auth"
+	// ClassRateLimited: the gateway's quota. Requests wait for it as well.
 	ClassRateLimited Class = "rate_limited"
-	ClassValidation  Class = "validation"
+	// ClassValidation: the request's own fault; the gateway said 400 or 422, or it was refused unsent.
+	ClassValidation Class = "validation"
+	// ClassUpstream5xx and ClassUpstream4xx: the gateway refused it for another reason.
 	ClassUpstream5xx Class = "upstream_5xx"
 	ClassUpstream4xx Class = "upstream_4xx"
-	ClassNetwork     Class = "network"
-	ClassPolicy      Class = "policy"
-	ClassOther       Class = "other"
+	// ClassNetwork: an answer was lost on its way.
+	ClassNetwork Class = "network"
+	// ClassPolicy: the gateway's licence is used up, or its rules say no.
+	ClassPolicy Class = "policy"
+	// ClassOther: an approver's no, and what Code says.
+	ClassOther Class = "other"
 )
 
 // Valid reports whether c is one of the classes.
@@ -83,7 +91,8 @@ type Result struct {
 	// CAID and ProfileID are those that were used.
 	CAID      string `json:"ca_id,omitempty"`
 	ProfileID string `json:"profile_id,omitempty"`
-	// Error says why there is no certificate or revocation.
+	// Error says why there is no certificate or revocation. It is nil where there is one, and where the request was
+	// cancelled: look at Outcome first.
 	Error *ResultError `json:"error,omitempty"`
 	// Submissions is how often the request was sent to the gateway and may have reached it.
 	Submissions int `json:"submissions"`
@@ -91,8 +100,9 @@ type Result struct {
 	PossibleDuplicate bool `json:"possible_duplicate"`
 	// Polls is how often the gateway was asked about the pending order.
 	Polls int `json:"polls"`
-	// RequestedAt is when the bus stored the request, SubmittedAt when it was first sent to the gateway, FinishedAt
-	// when this result was made.
+	// RequestedAt is when the bus stored the request, by the server's clock. SubmittedAt is when it was last sent to the
+	// gateway, which may have seen it then: later than the first time where the gateway took it only then, or it was
+	// submitted again. FinishedAt is when this result was made. Both are by the worker's clock.
 	RequestedAt time.Time `json:"requested_at,omitzero"`
 	SubmittedAt time.Time `json:"submitted_at,omitzero"`
 	FinishedAt  time.Time `json:"finished_at,omitzero"`
@@ -101,9 +111,13 @@ type Result struct {
 	Replay int `json:"replay"`
 	// Labels are those of the request.
 	Labels map[string]string `json:"labels,omitempty"`
+	// Sequence is where the stream of results has it, for ResultsAfter. It is not on the wire: a Client sets it, and it
+	// is 0 in what DecodeResult returns.
+	Sequence uint64 `json:"-"`
 }
 
-// ResultError is why a request did not get what it asked for. Its texts are bounded and hold no certificate request.
+// ResultError is why a request did not get what it asked for. Class is for programs, Code for those that know the gateway.
+// Its texts are bounded and hold no certificate request. It is an error, but a nil *ResultError is not a nil error.
 type ResultError struct {
 	Class      Class  `json:"class"`
 	Code       string `json:"code,omitempty"`        // the gateway's or worker's word for it
@@ -111,7 +125,7 @@ type ResultError struct {
 	HTTPStatus int    `json:"http_status,omitempty"` // the gateway's status, 0 when it gave none
 }
 
-// Error is the class and the message, so that a ResultError can be passed on as an error.
+// Error is the class and the message.
 func (e *ResultError) Error() string {
 	if e.Message == "" {
 		return string(e.Class)

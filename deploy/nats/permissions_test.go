@@ -224,7 +224,14 @@ func TestPermissionsSuffice(t *testing.T) {
 		return result
 	}
 
-	issued := ask(order(t, "issue-1"), entrustbus.OutcomeIssued)
+	request := order(t, "issue-1")
+	issued := ask(request, entrustbus.OutcomeIssued)
+	if again, err := client.Submit(ctx, request); err != nil || !again.Duplicate || !again.Compared {
+		t.Errorf("a duplicate: %+v, %v", again, err)
+	}
+	if _, err := client.Submit(ctx, order(t, "issue-1")); !errors.Is(err, entrustbus.ErrOtherContent) {
+		t.Errorf("another request of the same id: %v", err)
+	}
 	ask(&entrustbus.Revoke{ID: "revoke-1", Serial: issued.Serial}, entrustbus.OutcomeRevoked)
 	ask(order(t, "pending-1"), entrustbus.OutcomeIssued)
 	ask(order(t, "reject-1"), entrustbus.OutcomeRejected)
@@ -388,6 +395,10 @@ func TestPermissionsRestrict(t *testing.T) {
 		{name: "results of others", subject: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.web.order-1", own: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.shop.order-1"},
 		{name: "results by number", subject: "$JS.API.DIRECT.GET.ENTRUST_RESULTS", body: `{"seq":2}`},
 		{name: "results through the leader", subject: "$JS.API.STREAM.MSG.GET.ENTRUST_RESULTS", body: `{"last_by_subj":"entrust.result.web.order-1"}`},
+		{
+			name: "records of others", subject: "$JS.API.DIRECT.GET.KV_ENTRUST_ORDERS.$KV.ENTRUST_ORDERS.web.order-1",
+			own: "$JS.API.DIRECT.GET.KV_ENTRUST_ORDERS.$KV.ENTRUST_ORDERS.shop.order-1",
+		},
 		{name: "a consumer of others", subject: "$JS.API.CONSUMER.MSG.NEXT.ENTRUST_RESULTS.web", own: "$JS.API.CONSUMER.MSG.NEXT.ENTRUST_RESULTS.shop", body: `{"batch":1,"no_wait":true}`},
 		{name: "a consumer of one's own", subject: "$JS.API.CONSUMER.CREATE.ENTRUST_RESULTS.x", body: `{"stream_name":"ENTRUST_RESULTS","config":{"name":"x","ack_policy":"none"}}`},
 		{name: "deleting a consumer", subject: "$JS.API.CONSUMER.DELETE.ENTRUST_RESULTS.web"},

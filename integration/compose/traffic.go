@@ -136,15 +136,7 @@ func ask(ctx context.Context, client *entrustbus.Client, r entrustbus.Request) (
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	for {
-		// NATS may die with a question of Wait's in hand, which is then never answered.
-		once, cancel := context.WithTimeout(ctx, 5*time.Second)
-		result, err := client.Wait(once, r.OrderID())
-		cancel()
-		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return result, err
-		}
-	}
+	return client.Wait(ctx, r.OrderID())
 }
 
 // settle waits until every order has its result, and returns the orders and what went

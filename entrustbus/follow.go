@@ -1,0 +1,91 @@
+package entrustbus
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Results yields every result of the producer that was published since an instant of the server's clock (the zero time:
+// all that are kept), then those to come, in the order of publication, until the loop breaks or the context ends, which is
+// the last error. A result that cannot be read is yielded as a *FieldError, and the loop goes on; any other error is the
+// last. A replayed request has one result for each generation.
+//
+// A program that must not miss a result over its own restarts uses ResultsAfter, or has a durable consumer of its own and
+// DecodeResult. No clock is exact enough for that: FinishedAt is the worker's.
+func (c *Client) Results(ctx context.Context, since time.Time) iter.Seq2[*Result, error] {
+	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
+	if !since.IsZero() {
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
+	}
+	return func(yield func(*Result, error) bool) { c.follow(ctx, cfg, yield) }
+}
+
+// ResultsAfter is Results from a sequence of the stream on: it yields every result of the producer behind it, none twice. A
+// program that keeps the Sequence of each result that it has dealt with, together with what it made of the result, and goes
+// on from there when it starts again, misses none and sees none twice, as long as it is not away for longer than results are
+// kept. 0 is before the first. ErrNewStream is the error, and the only thing yielded, when the stream ends before that
+// sequence. A result that cannot be read has no Sequence to keep: it is yielded again after a restart unless another one
+// followed it.
+func (c *Client) ResultsAfter(ctx context.Context, sequence uint64) iter.Seq2[*Result, error] {
+	return func(yield func(*Result, error) bool) {
+		if err := c.reaches(ctx, sequence); err != nil {
+			yield(nil, fmt.Errorf("reading results: %w", err))
+			return
+		}
+		cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: sequence + 1}
+		c.follow(ctx, cfg, yield)
+	}
+}
+
+// reaches checks that the stream of results has come to a sequence. The server would wait in silence until it has, and
+// skip what a stream made anew holds before.
+func (c *Client) reaches(ctx context.Context, sequence uint64) error {
+	if sequence == 0 {
+		return nil
+	}
+	stream, err := c.js.Stream(ctx, c.cfg.ResultStream)
+	if err != nil {
+		return c.streamError(err)
+	}
+	if last := stream.CachedInfo().State.LastSeq; last < sequence {
+		return fmt.Errorf("%w: it ends at %d !>= %d", ErrNewStream, last, sequence)
+	}
+	return nil
+}
+
+func (c *Client) follow(ctx context.Context, cfg jetstream.OrderedConsumerConfig, yield func(*Result, error) bool) {
+	cfg.FilterSubjects = []string{c.cfg.Subjects.Result(c.cfg.Producer, "*")}
+	consumer, err := c.js.OrderedConsumer(ctx, c.cfg.ResultStream, cfg)
+	if err != nil {
+		yield(nil, fmt.Errorf("reading results: %w", c.streamError(err)))
+		return
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		yield(nil, fmt.Errorf("reading results: %w", c.streamError(err)))
+		return
+	}
+	defer messages.Stop()
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			yield(nil, fmt.Errorf("reading results: %w", err))
+			return
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			yield(nil, fmt.Errorf("reading results: %w", err))
+			return
+		}
+		if !yield(decodeResultMsg(msg.Headers(), msg.Data(), meta.Sequence.Stream)) {
+			return
+		}
+	}
+}
