@@ -75,6 +75,9 @@ func (r *Issue) Validate() error {
 		return err
 	}
 	r.parsed = p
+	if len(r.CommonName) > MaxNameBytes {
+		return errTooLong("common_name", MaxNameBytes)
+	}
 	if r.CommonName != "" && r.CommonName != p.csr.Subject.CommonName {
 		return &FieldError{
 			Field:   "common_name",

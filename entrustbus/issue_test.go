@@ -156,3 +156,18 @@ func TestHugeRSAKey(t *testing.T) {
 		t.Errorf("refused for another reason: %v", err)
 	}
 }
+
+// A common name that only repeats the certificate request has a bound all the same: the schema says so.
+func TestCommonNameIsBounded(t *testing.T) {
+	t.Parallel()
+	for length, field := range map[int]string{entrustbus.MaxNameBytes: "", entrustbus.MaxNameBytes + 1: "common_name"} {
+		name := strings.Repeat("a", length)
+		der, _ := entrustbustest.CSR(name)
+		r := &entrustbus.Issue{ID: "a", CSRDER: der, SANs: []string{"a.example"}, CommonName: name}
+		if err := r.Validate(); field != "" {
+			wantField(t, "a long one", err, field)
+		} else if err != nil {
+			t.Errorf("the longest: %v", err)
+		}
+	}
+}
