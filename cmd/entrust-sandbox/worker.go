@@ -63,7 +63,8 @@ func startWorker(natsURL string, layout streams.Layout, gw *gatewaytest.Server, 
 	cache, err := mtlscache.New(mtlscache.Config{
 		CertFile: gw.ClientCert(), KeyFile: gw.ClientKey(), ServerCAFile: gw.ServerCA(),
 		MaxConnsPerHost: t.issue + t.revoke + t.poll,
-		DialTimeout:     t.connectTimeout, TLSTimeout: t.connectTimeout, Log: log,
+		DialTimeout:     t.connectTimeout, TLSTimeout: t.connectTimeout,
+		DialContext: gateway.HearAlerts(nil), Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -201,7 +201,7 @@ func TestDefaultsAreThoseOfThePackages(t *testing.T) {
 				"consumer.ApprovalNever": true, "consumer.Metrics": true,
 				"transport.PKCS12File": true, "transport.PKCS12PasswordFile": true, "transport.ServerCAFile": true,
 				"transport.MaxIdleConns": true, "transport.IdleConnTimeout": true, "transport.ResponseHeaderTimeout": true,
-				"transport.DialContext": true, "transport.Log": true,
+				"transport.Log": true,
 			}
 			if value.IsZero() && !zeroMeansOff[name+"."+f.Name] {
 				t.Errorf("%s.%s is handed down as zero", name, f.Name)

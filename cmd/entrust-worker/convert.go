@@ -84,6 +84,7 @@ func (c Config) transportConfig(log *slog.Logger) mtlscache.Config {
 		DialTimeout:      g.ConnectTimeout,
 		TLSTimeout:       g.ConnectTimeout,
 		HalfRotationWait: g.HalfRotationWait,
+		DialContext:      gateway.HearAlerts(nil),
 		Log:              log,
 	}
 }

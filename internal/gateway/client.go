@@ -23,6 +23,7 @@ type Client struct {
 	paddings paddings
 	chains   chainCache
 	links    links
+	conns    conns
 
 	speaks   atomic.Pointer[dialect] // nil until the dialect is known
 	settling singleflight.Group
@@ -31,8 +32,8 @@ type Client struct {
 // New returns a client that sends through hc, of which it takes a copy: redirects
 // are refused and hc's own timeout is replaced by those of the configuration. hc's
 // transport must be net/http's or wrap it, and pass the request's context on: what
-// it tells net/http/httptrace decides whether a request was written. A nil log
-// discards. New sends nothing.
+// it tells net/http/httptrace decides whether a request was written. It should dial
+// with HearAlerts. A nil log discards. New sends nothing.
 func New(cfg Config, hc *http.Client, log *slog.Logger) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -217,7 +218,7 @@ func (c *Client) verdict(op Op, r reply, m meaning, problem string) (end, error)
 		out.Message = "the answer is over 4 MiB"
 	case r.err != nil:
 		out.Message = lost(r.err)
-		if r.fresh {
+		if r.unproved && r.phase != phaseBadClient {
 			out.Message = clean("the new connection broke; was the client certificate refused? " + out.Message)
 		}
 	case r.success():

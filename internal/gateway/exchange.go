@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,10 +50,10 @@ type reply struct {
 	body   []byte // nil unless phaseAnswered
 	err    error  // set in every phase but phaseAnswered and phaseOversize
 	wait   time.Duration
-	// fresh says that a new connection broke before the request was written to it. A
+	// unproved says that the connection broke before anything was answered on it. A
 	// server that refuses the client's certificate looks like that when its closing of
 	// the connection outruns its TLS alert.
-	fresh bool
+	unproved bool
 }
 
 func (r reply) success() bool { return r.status >= 200 && r.status <= 299 }
@@ -63,14 +62,15 @@ func (r reply) success() bool { return r.status >= 200 && r.status <= 299 }
 // transport repeats a POST of itself only where the attempt before did not reach the
 // server, or the server said with GOAWAY or REFUSED_STREAM that it did not look at it.
 type sentTrace struct {
+	conns *conns
+
 	mu sync.Mutex
 	// All guarded by mu.
-	gotConn bool // a connection was found
-	reused  bool // it had served before
-	http1   bool // it speaks HTTP/1.1
-	wrote   bool // some of the request was handed to it
-	ended   bool // all of it was; with HTTP/1.1 perhaps to a buffer
-	failed  bool // writing it failed
+	conn   *conn // nil until one was found
+	http1  bool  // it speaks HTTP/1.1
+	wrote  bool  // some of the request was handed to it
+	ended  bool  // all of it was; with HTTP/1.1 perhaps to a buffer
+	failed bool  // writing it failed
 }
 
 func (t *sentTrace) hooks() *httptrace.ClientTrace {
@@ -81,14 +81,18 @@ func (t *sentTrace) hooks() *httptrace.ClientTrace {
 	}
 	return &httptrace.ClientTrace{
 		GetConn: func(string) {
-			note(func() {
-				t.gotConn, t.reused, t.http1, t.wrote, t.ended, t.failed = false, false, false, false, false, false
-			})
+			note(func() { t.begin(nil) })
 		},
 		GotConn: func(info httptrace.GotConnInfo) {
 			secure, known := info.Conn.(interface{ ConnectionState() tls.ConnectionState })
 			http1 := known && secure.ConnectionState().NegotiatedProtocol != "h2"
-			note(func() { t.gotConn, t.reused, t.http1 = true, info.Reused, http1 })
+			note(func() {
+				t.begin(t.conns.join(info.Conn, info.Reused))
+				t.http1 = http1
+			})
+		},
+		GotFirstResponseByte: func() {
+			note(func() { t.conns.answer(t.conn) })
 		},
 		WroteHeaderField: func(string, []string) { note(func() { t.wrote = true }) },
 		WroteHeaders:     func() { note(func() { t.wrote = true }) },
@@ -98,13 +102,25 @@ func (t *sentTrace) hooks() *httptrace.ClientTrace {
 	}
 }
 
-// unsent reports whether the gateway provably has not got the whole request. What was
-// never written to its end is no enrollment: its JSON does not close.
-func (t *sentTrace) unsent(ctx context.Context, err error) bool {
+// begin notes that the request is about to be written to a connection, or to none yet.
+// Caller holds t.mu.
+func (t *sentTrace) begin(on *conn) {
+	t.conns.leave(t.conn)
+	t.conn, t.http1, t.wrote, t.ended, t.failed = on, false, false, false, false
+}
+
+// end is called when the call is over.
+func (t *sentTrace) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.begin(nil)
+}
+
+// unsent reports whether the gateway provably has not got the whole request. What was
+// never written to its end is no enrollment: its JSON does not close. Caller holds t.mu.
+func (t *sentTrace) unsent(ctx context.Context, err error) bool {
 	switch {
-	case !t.gotConn && !t.wrote, t.failed:
+	case t.conn == nil && !t.wrote, t.failed:
 		return true
 	case ctx.Err() != nil:
 		// A call that was given up proves nothing by what was not written yet: the
@@ -129,7 +145,8 @@ func (c *Client) send(ctx context.Context, q call) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 
-	var trace sentTrace
+	trace := sentTrace{conns: &c.conns}
+	defer trace.end()
 	ctx = httptrace.WithClientTrace(ctx, trace.hooks())
 	req, err := c.request(ctx, q)
 	if err != nil {
@@ -137,8 +154,7 @@ func (c *Client) send(ctx context.Context, q call) (reply, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		phase, fresh := trace.phaseOf(ctx, err)
-		return reply{phase: phase, err: err, fresh: fresh}, nil
+		return trace.broken(ctx, err), nil
 	}
 	defer resp.Body.Close()
 
@@ -154,40 +170,25 @@ func (c *Client) send(ctx context.Context, q call) (reply, error) {
 	return r, nil
 }
 
-// phaseOf tells where a call without an answer ended, and whether a fresh connection
-// broke under it.
-func (t *sentTrace) phaseOf(ctx context.Context, err error) (_ phase, fresh bool) {
-	var keyPair interface{ Credentials() bool }
-	unsent := t.unsent(ctx, err)
+// broken is the reply of a call without an answer.
+func (t *sentTrace) broken(ctx context.Context, err error) reply {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case errors.As(err, &keyPair) && keyPair.Credentials():
-		return phaseNoKeyPair, false
-	// With TLS 1.3 the server judges the client's certificate after the client may
-	// have written its request, but before it reads any of it. On a connection that
-	// served requests before, such an alert proves nothing.
-	case refusedClient(err) && (unsent || !t.reused):
-		return phaseBadClient, false
-	case unsent:
-		return phaseUnsent, t.gotConn && !t.reused && ctx.Err() == nil
+	unsent, on := t.unsent(ctx, err), t.conn
+	t.mu.Unlock()
+	r := reply{phase: phaseNoAnswer, err: err}
+	if unsent {
+		r.phase = phaseUnsent
 	}
-	return phaseNoAnswer, false
-}
-
-// clientAlerts are the TLS alerts about a client's certificate (RFC 8446, 6.2), as
-// crypto/tls words them: it exports no type for an alert that was received.
-var clientAlerts = []string{
-	"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
-	"unknown certificate", "unknown certificate authority", "access denied", "certificate required",
-}
-
-func refusedClient(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	if !ok || op.Op != "remote error" || op.Err == nil {
-		return false
+	if keyPair := interface{ Credentials() bool }(nil); errors.As(err, &keyPair) && keyPair.Credentials() {
+		r.phase = phaseNoKeyPair
+		return r
 	}
-	return slices.Contains(clientAlerts, strings.TrimPrefix(op.Err.Error(), "tls: "))
+	// On a connection that was answered on before, an alert about the client proves nothing.
+	r.unproved = ctx.Err() == nil && t.conns.unproved(on)
+	if refusedClient(err) && (unsent || r.unproved) {
+		r.phase = phaseBadClient
+	}
+	return r
 }
 
 // request builds the HTTP request. No Idempotency-Key: net/http would take it as

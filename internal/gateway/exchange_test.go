@@ -167,11 +167,13 @@ func TestHowFarARequestWent(t *testing.T) {
 	broken := &net.OpError{Op: "write", Err: errors.New("broken pipe")}
 	gone := &net.OpError{Op: "read", Err: errors.New("connection reset by peer")}
 	alert := &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}
+	internal := &net.OpError{Op: "remote error", Err: errors.New("tls: internal error")}
 	type hooks = *httptrace.ClientTrace
 	get := func(h hooks) { h.GetConn("gateway:443") }
 	conn := func(protocol string, reused bool) func(hooks) {
 		return func(h hooks) { h.GotConn(httptrace.GotConnInfo{Conn: tlsConn{protocol: protocol}, Reused: reused}) }
 	}
+	answer := func(h hooks) { h.GotFirstResponseByte() }
 	header := func(h hooks) { h.WroteHeaderField("a", nil); h.WroteHeaders() }
 	body := func(err error) func(hooks) {
 		return func(h hooks) { h.WroteRequest(httptrace.WroteRequestInfo{Err: err}) }
@@ -197,7 +199,9 @@ func TestHowFarARequestWent(t *testing.T) {
 		{"all flushed", []func(hooks){get, conn("http/1.1", true), header, body(nil)}, gone, false, Unknown},
 		{"unknown kind of connection", []func(hooks){get, func(h hooks) { h.GotConn(httptrace.GotConnInfo{}) }, header, body(nil)}, broken, false, Unknown},
 		{"alert on a fresh connection", []func(hooks){get, conn("h2", false), header, body(nil)}, alert, false, Unauthorized},
-		{"alert on a used connection", []func(hooks){get, conn("h2", true), header, body(nil)}, alert, false, Unknown},
+		{"alert on a connection of calls before", []func(hooks){get, conn("h2", true), header, body(nil)}, alert, false, Unknown},
+		{"alert after an answer began", []func(hooks){get, conn("h2", false), header, body(nil), answer}, alert, false, Unknown},
+		{"other alert on a fresh connection", []func(hooks){get, conn("h2", false), header, body(nil)}, internal, false, Unknown},
 		{"alert in the handshake", []func(hooks){get}, alert, false, Unauthorized},
 		{"second attempt without a connection", []func(hooks){get, conn("h2", true), header, body(nil), get}, refused, false, NotAccepted},
 		{"second attempt lost", []func(hooks){get, conn("h2", true), header, body(broken), get, conn("h2", false), header, body(nil)}, gone, false, Unknown},
@@ -217,6 +221,69 @@ func TestHowFarARequestWent(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
 		cancel()
+	}
+}
+
+// TestCallsThatShareAConnection breaks an HTTP/2 connection under two calls with an alert
+// about the client's certificate. Only the first is told that the connection is new.
+func TestCallsThatShareAConnection(t *testing.T) {
+	t.Parallel()
+	alert := &net.OpError{Op: "remote error", Err: errors.New("tls: expired certificate")}
+	type isFirst struct{}
+	for _, tt := range []struct {
+		name     string
+		answered bool // the first has got the beginning of an answer
+		gone     bool // the first ends before the second begins
+		want     Fate // of the second
+	}{
+		{"nothing answered", false, false, Unauthorized},
+		{"answered before", true, false, Unknown}, // so the certificate was accepted
+		{"opened by an earlier call", true, true, Unknown},
+		{"opened by an earlier call that had no answer", false, true, Unknown},
+	} {
+		written := make(chan struct{})
+		breaks := map[bool]chan struct{}{true: make(chan struct{}), false: make(chan struct{})}
+		c := fakeTransport(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			first := r.Context().Value(isFirst{}) != nil
+			h := httptrace.ContextClientTrace(r.Context())
+			h.GetConn("gateway:443")
+			h.GotConn(httptrace.GotConnInfo{Conn: tlsConn{protocol: "h2"}, Reused: !first})
+			h.WroteHeaders()
+			h.WroteRequest(httptrace.WroteRequestInfo{})
+			if first && tt.answered {
+				h.GotFirstResponseByte()
+			}
+			written <- struct{}{}
+			<-breaks[first]
+			return nil, alert
+		}))
+		enroll := func(ctx context.Context) <-chan Fate {
+			fate := make(chan Fate, 1)
+			csr := newCSR(t)
+			go func() {
+				_, err := c.Enroll(ctx, Enrollment{CSR: csr})
+				fate <- FateOf(err)
+			}()
+			<-written
+			return fate
+		}
+		first := enroll(context.WithValue(t.Context(), isFirst{}, true))
+		if tt.gone {
+			close(breaks[true])
+			<-first
+		}
+		second := enroll(t.Context())
+		close(breaks[false])
+		if got := <-second; got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+		if !tt.gone {
+			close(breaks[true])
+			<-first
+		}
+		if n := len(c.conns.byConn); n != 0 {
+			t.Errorf("%s: %d connections are remembered after the calls", tt.name, n)
+		}
 	}
 }
 
@@ -287,10 +354,7 @@ func TestClientCertificateRefused(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					want := Unauthorized
-					if version == tls.VersionTLS12 && !with {
-						want = NotAccepted // all that TLS 1.2 says then is: handshake failure
-					}
+					want := Unauthorized // TLS 1.2 says no more of a missing one than: handshake failure
 					fate, err := enrollFate(t, t.Context(), c)
 					// The connection's end may outrun the alert. What must not be is Unknown.
 					if version == tls.VersionTLS13 && fate == NotAccepted && strings.Contains(err.Error(), "was the client certificate refused?") {

@@ -63,7 +63,7 @@ func (s *simulator) client(t *testing.T, way func(http.RoundTripper) http.RoundT
 		}
 		tr := hc.Transport.(*http.Transport)
 		tr.TLSClientConfig.Certificates = []tls.Certificate{pair}
-		tr.ForceAttemptHTTP2 = false // with HTTP/2, net/http sometimes keeps the alert to itself
+		tr.DialContext = gateway.HearAlerts(tr.DialContext)
 	}
 	if way != nil {
 		hc.Transport = way(hc.Transport)
