@@ -30,9 +30,20 @@ func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, 
 			return w.release(ctx, o, err)
 		}
 		begun := time.Now()
+		var stopped error
 		found, ok, err := w.gw.Find(ctx, gateway.Search{
 			CAID: e.CAID, CSR: e.CSR, SANs: e.SANs, Since: o.rec.SubmittedAt.Add(-searchMargin),
+			Wait: func(ctx context.Context, throttled error) error {
+				if throttled != nil {
+					w.observe(ctx, "find", begun, 0, throttled)
+				}
+				stopped = w.gate.pass(ctx, false)
+				return stopped
+			},
 		})
+		if stopped != nil {
+			return w.release(ctx, o, stopped)
+		}
 		w.observe(ctx, "find", begun, http.StatusOK, err)
 		switch {
 		case errors.Is(err, gateway.ErrNoLookup):

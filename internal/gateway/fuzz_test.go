@@ -124,15 +124,16 @@ func FuzzErrorBody(f *testing.F) {
 func FuzzEvents(f *testing.F) {
 	spki := addRecorded(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		page, err := readEvents(body, spki)
+		page, err := readEvents(body, keyBits(spki))
 		if err != nil {
 			sane(t, err.Error(), maxMessage)
 		}
+		sane(t, page.problem, maxMessage)
 		for _, ev := range page.events {
-			if ev.cert == nil || string(ev.cert.RawSubjectPublicKeyInfo) != string(spki) {
+			if ev.cert == nil || string(keyBits(ev.cert.RawSubjectPublicKeyInfo)) != string(keyBits(spki)) {
 				t.Errorf("an event for another key is kept")
 			}
-			ev.matches(Search{SANs: []SAN{{Type: SANDNS, Value: "shop.example.net"}}, Since: time.Unix(0, 0)})
+			ev.judge(Search{SANs: []SAN{{Type: SANDNS, Value: "shop.example.net"}}, Since: time.Unix(0, 0)})
 		}
 	})
 }

@@ -24,8 +24,8 @@ func TestHexSerials(t *testing.T) {
 	}{
 		{"1234abcd", 0, []string{"1234abcd", forty("1234abcd")}},
 		{"abc", 0, []string{"abc", "0abc", forty("abc")}},
-		{"abc", 40, []string{forty("abc")}},
-		{"abc", 4, []string{"0abc"}},
+		{"abc", 40, []string{forty("abc"), "abc", "0abc"}},
+		{"abc", 4, []string{"0abc", "abc", forty("abc")}},
 		{strings.Repeat("f", 40), 0, []string{strings.Repeat("f", 40)}},
 		{strings.Repeat("f", 39), 0, []string{strings.Repeat("f", 39), "0" + strings.Repeat("f", 39)}},
 	}
@@ -57,9 +57,14 @@ func TestRevokeUsesThePaddingOfTheGateway(t *testing.T) {
 	csr := newCSR(t)
 	leaf := ca.issue(csr, func(c *x509.Certificate) { c.SerialNumber = serialOf("abc") })
 	var revoked []string
+	plain := "" // the serial that is known only so
 	c := newClient(t, Config{Dialect: DialectCAGW}, func(w http.ResponseWriter, r *http.Request) {
 		if _, rest, ok := strings.Cut(r.URL.Path, "/certificates/"); ok {
 			revoked = append(revoked, rest)
+			if plain != "" && rest != plain+"/actions" {
+				always(404, `{"type":"ErrorResponse","error":{"code":"cagw-4041","message":"Certificate not found"}}`)(w, r)
+				return
+			}
 			always(200, `{"type":"ActionResponse","action":{"status":"COMPLETED"}}`)(w, r)
 			return
 		}
@@ -74,6 +79,14 @@ func TestRevokeUsesThePaddingOfTheGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := []string{"000000000000beef/actions"}; !slices.Equal(revoked, want) {
+		t.Errorf("revoked %v, want %v", revoked, want)
+	}
+	// One that an importer, or an earlier version, wrote without padding.
+	revoked, plain = nil, "cafe"
+	if err := c.Revoke(t.Context(), Revocation{Serial: serialOf("cafe")}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"000000000000cafe/actions", "cafe/actions"}; !slices.Equal(revoked, want) {
 		t.Errorf("revoked %v, want %v", revoked, want)
 	}
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"math/big"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -46,19 +47,17 @@ func (p *paddings) of(caID string) int {
 	return p.width[caID]
 }
 
-// hexSerials are the forms in which a serial may stand in a URL, best first. Nobody
-// has said whether the gateway compares them as numbers. So where no padding was seen
-// a serial that is not found is asked for again in whole bytes and at the hosted
-// gateway's width: a revocation must not fail for a zero.
+// hexSerials are the forms in which a serial may stand in a URL, best first: at the
+// width that the CA was seen to pad to, if any, then plain, in whole bytes, and at the
+// hosted gateway's width. Nobody has said whether the gateway compares them as numbers,
+// nor whether every serial of a CA is padded alike. So a serial that is not found is
+// asked for again in the next form: a revocation must not fail for a zero.
 func hexSerials(n *big.Int, width int) []string {
 	plain := hexSerial(n, 0)
-	if width > 0 {
-		return []string{hexSerial(n, width)}
-	}
-	forms := []string{plain}
-	for _, w := range []int{len(plain) + len(plain)%2, hostedWidth} {
-		if padded := hexSerial(n, w); padded != forms[len(forms)-1] {
-			forms = append(forms, padded)
+	var forms []string
+	for _, w := range []int{width, 0, len(plain) + len(plain)%2, hostedWidth} {
+		if form := hexSerial(n, w); !slices.Contains(forms, form) {
+			forms = append(forms, form)
 		}
 	}
 	return forms
