@@ -324,6 +324,9 @@ func expectationOf(r entrustbus.Request) (gateway.Expectation, error) {
 	case *entrustbus.Issue:
 		if csr, err = q.CertificateRequest(); err == nil {
 			want.SANs, err = sansOf(q)
+			if q.SubjectDN == "" {
+				want.CommonName = csr.Subject.CommonName
+			}
 		}
 	case *entrustbus.Track:
 		csr, err = q.CertificateRequest()

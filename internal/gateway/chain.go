@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -24,8 +25,9 @@ type chainCache struct {
 	fetching singleflight.Group
 	failures atomic.Uint64
 
-	mu   sync.Mutex
-	byCA map[string]chainEntry // guarded by mu
+	mu     sync.Mutex
+	byCA   map[string]chainEntry // guarded by mu
+	misfit map[string]bool       // by CA and issuer: logged before; guarded by mu
 }
 
 type chainEntry struct {
@@ -53,18 +55,35 @@ func (c *chainCache) put(caID string, certs []*x509.Certificate, err error) {
 	c.byCA[caID] = chainEntry{certs, time.Now(), err}
 }
 
+// unlike notes that certificates of the CA came with none that bears the name of the
+// leaf's issuer, and reports whether that is news.
+func (c *chainCache) unlike(caID string, leaf *x509.Certificate) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := caID + "\n" + string(leaf.RawIssuer)
+	if c.misfit[key] || len(c.misfit) >= maxLinks {
+		return false
+	}
+	if c.misfit == nil {
+		c.misfit = map[string]bool{}
+	}
+	c.misfit[key] = true
+	return true
+}
+
 // chainOf returns the chain above the certificate. It is fetched from the CA's
 // resource once and again only when a certificate does not hang under it, as after a
-// renewal of the CA. Where that fails, or ctx ends, there is no chain: an issued
-// certificate is worth more than its chain, so this is counted and logged, no error.
+// renewal of the CA. Where that fails, ctx ends, or the resource is about another
+// issuer, there is no chain: an issued certificate is worth more than its chain, so
+// this is counted and logged, no error.
 func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificate) []*x509.Certificate {
 	entry := c.chains.get(caID)
-	above := arrange(leaf, entry.certs)
+	above := arrange(leaf, entry.certs, time.Now())
 	if linked(leaf, above) {
 		return above
 	}
 	if time.Since(entry.triedAt) >= chainPause {
-		fetched := c.chains.fetching.DoChan(caID, func() (any, error) {
+		done := c.chains.fetching.DoChan(caID, func() (any, error) {
 			if c.chains.get(caID).triedAt.After(entry.triedAt) {
 				return nil, nil // the fetch before this one ended just now
 			}
@@ -74,19 +93,36 @@ func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificat
 		})
 		select {
 		case <-ctx.Done():
-		case <-fetched:
+		case <-done:
 		}
 		entry = c.chains.get(caID)
-		above = arrange(leaf, entry.certs)
+		above = arrange(leaf, entry.certs, time.Now())
 	}
-	// A chain that was just fetched and does not fit is handed on, for CheckIssued to
-	// judge. An old one may be merely old.
-	if linked(leaf, above) || entry.err == nil && !entry.triedAt.IsZero() && ctx.Err() == nil {
+	fetched := entry.err == nil && !entry.triedAt.IsZero() && ctx.Err() == nil
+	switch {
+	case linked(leaf, above):
 		return above
+	case fetched && len(above) > 0:
+		// Of the issuer's name, and just fetched: CheckIssued judges it. An old one may be
+		// merely old.
+		return above
+	case fetched:
+		c.unchained(caID, leaf)
+	default:
+		c.chains.failures.Add(1)
+		c.log.Warn("gateway: the chain of an issued certificate could not be fetched; it is handed out without", "ca_id", caID, "err", entry.err)
 	}
-	c.chains.failures.Add(1)
-	c.log.Warn("gateway: the chain of an issued certificate could not be fetched; it is handed out without", "ca_id", caID, "err", entry.err)
 	return nil
+}
+
+// unchained counts a certificate whose issuer is not among those that the gateway
+// gave, as where a CA was renewed or has several issuers. It says nothing against the
+// certificate.
+func (c *Client) unchained(caID string, leaf *x509.Certificate) {
+	c.chains.failures.Add(1)
+	if c.chains.unlike(caID, leaf) {
+		c.log.Warn("gateway: the issuer of certificates is not in the chain that the gateway gives; they are handed out without", "ca_id", caID)
+	}
 }
 
 // fetchChain reads the CA's own certificate and those above it.
@@ -144,24 +180,42 @@ func readChain(body []byte) ([]*x509.Certificate, error) {
 }
 
 // arrange orders the certificates above the leaf so that each issued the one before
-// it, and leaves out the leaf, repetitions and what does not belong to the path.
-// Where none issued the leaf, all but the leaf come back as they were.
-func arrange(leaf *x509.Certificate, pool []*x509.Certificate) []*x509.Certificate {
+// it, up to one that names itself as its issuer, and leaves out the leaf, repetitions
+// and what does not belong to the path. Of two that fit, as when a root is renewed, one
+// in force is taken. Where none issued the leaf, all but the leaf come back as they
+// were if one bears the issuer's name, and none otherwise.
+func arrange(leaf *x509.Certificate, pool []*x509.Certificate, now time.Time) []*x509.Certificate {
 	pool = slices.DeleteFunc(slices.Clone(pool), leaf.Equal)
 	var path []*x509.Certificate
-	for cert := leaf; ; {
-		i := slices.IndexFunc(pool, func(p *x509.Certificate) bool { return issued(p, cert) })
-		if i < 0 {
+	for cert := leaf; cert == leaf || !bytes.Equal(cert.RawSubject, cert.RawIssuer); {
+		parent := issuerOf(cert, pool, now)
+		if parent == nil {
 			break
 		}
-		cert = pool[i]
+		cert = parent
 		path = append(path, cert)
 		pool = slices.DeleteFunc(pool, cert.Equal)
 	}
-	if len(path) == 0 {
+	named := func(p *x509.Certificate) bool { return bytes.Equal(p.RawSubject, leaf.RawIssuer) }
+	if len(path) == 0 && slices.ContainsFunc(pool, named) {
 		return pool
 	}
 	return path
+}
+
+// issuerOf returns the certificate of the pool that issued the child, in force if there
+// is such a one; nil if there is none.
+func issuerOf(child *x509.Certificate, pool []*x509.Certificate, now time.Time) (parent *x509.Certificate) {
+	for _, p := range pool {
+		if !issued(p, child) {
+			continue
+		}
+		if wrongValidity(p, now) == "" {
+			return p
+		}
+		parent = cmp.Or(parent, p)
+	}
+	return parent
 }
 
 // issued reports whether the parent seems to have issued the child: by name and key
@@ -181,11 +235,13 @@ func linked(leaf *x509.Certificate, chain []*x509.Certificate) bool {
 	return len(chain) > 0 && issued(chain[0], leaf)
 }
 
-// signed verifies that the parent signed the child. A key of a kind that crypto/x509
-// does not know, as in post-quantum CAs, is judged by the names alone.
+// signed verifies that the parent signed the child. A signature of a kind that
+// crypto/x509 does not know, as in post-quantum CAs, or does not verify any more, as
+// SHA-1 in old ones, is judged by the names alone.
 func signed(parent, child *x509.Certificate) error {
 	err := child.CheckSignatureFrom(parent)
-	if errors.Is(err, x509.ErrUnsupportedAlgorithm) && bytes.Equal(parent.RawSubject, child.RawIssuer) {
+	_, insecure := errors.AsType[x509.InsecureAlgorithmError](err)
+	if (insecure || errors.Is(err, x509.ErrUnsupportedAlgorithm)) && bytes.Equal(parent.RawSubject, child.RawIssuer) {
 		return nil
 	}
 	return err

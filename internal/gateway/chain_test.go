@@ -1,8 +1,12 @@
 package gateway
 
 import (
+	"bytes"
+	"crypto/x509"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -121,6 +125,91 @@ func TestChainThatDoesNotFitIsHandedOn(t *testing.T) {
 	}
 	if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err == nil {
 		t.Error("a certificate that the CA's own did not sign is accepted")
+	}
+}
+
+// TestChainOfAnotherIssuer: a CA resource that says nothing of a certificate's issuer, as
+// where a CA was renewed under another name, says nothing against the certificate.
+func TestChainOfAnotherIssuer(t *testing.T) {
+	t.Parallel()
+	ca := newTestCA(t)
+	csr := newCSR(t)
+	leaf := ca.issue(csr, nil)
+	for _, tt := range []struct {
+		dialect Dialect
+		body    jsonMap
+	}{
+		{DialectCAGW, jsonMap{"enrollment": jsonMap{"body": b64(leaf)}, "ca": jsonMap{"certificate": jsonMap{"certificateData": b64(ca.root)}}}},
+		{DialectCAGW, jsonMap{"enrollment": jsonMap{"body": b64(leaf), "chain": []jsonMap{{"certificateData": b64(ca.root)}}},
+			"ca": jsonMap{"certificate": jsonMap{"certificateData": b64(ca.root)}}}},
+		{DialectCertctl, jsonMap{"status": "ISSUED", "certificate": pemOf(leaf), "chain": pemOf(ca.root)}},
+	} {
+		var log bytes.Buffer
+		c := newClientLogging(t, Config{Dialect: tt.dialect}, slog.New(slog.NewTextHandler(&log, nil)), always(200, asJSON(t, tt.body)))
+		for range 2 {
+			a, err := c.Enroll(t.Context(), Enrollment{CSR: csr})
+			if err != nil || len(a.Chain) != 0 {
+				t.Fatalf("%s: %d chain certificates, %v", tt.dialect, len(a.Chain), err)
+			}
+			if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err != nil {
+				t.Errorf("%s: %v", tt.dialect, err)
+			}
+		}
+		if failures, lines := c.Stats().ChainFailures, strings.Count(log.String(), "issuer"); failures != 2 || lines != 1 {
+			t.Errorf("%s: %d failures counted, %d lines logged; want 2, 1", tt.dialect, failures, lines)
+		}
+	}
+	// What the answer lacks, the CA's resource may have.
+	c := newClient(t, Config{Dialect: DialectCAGW}, always(200, asJSON(t, jsonMap{
+		"enrollment": jsonMap{"body": b64(leaf), "chain": []jsonMap{{"certificateData": b64(ca.root)}}},
+		"ca":         jsonMap{"certificate": jsonMap{"certificateData": b64(ca.issuing)}},
+	})))
+	if a, err := c.Enroll(t.Context(), Enrollment{CSR: csr}); err != nil || len(a.Chain) != 1 {
+		t.Errorf("%d chain certificates, %v", len(a.Chain), err)
+	}
+}
+
+func TestArrange(t *testing.T) {
+	t.Parallel()
+	ca := newTestCA(t)
+	now := time.Now()
+	leaf := ca.issue(newCSR(t), nil)
+	gone := ca.authority("Issuing", ca.issuingKey.Public(), ca.root, ca.rootKey, now.Add(-time.Hour))
+	renewed := ca.authority("Root", ca.rootKey.Public(), nil, ca.rootKey, now.AddDate(20, 0, 0))
+	goneRoot := ca.authority("Root", ca.rootKey.Public(), nil, ca.rootKey, now.Add(-time.Hour))
+	for _, tt := range []struct {
+		name       string
+		pool, want []*x509.Certificate
+	}{
+		{"one that ran out before its successor", []*x509.Certificate{gone, ca.issuing, ca.root}, []*x509.Certificate{ca.issuing, ca.root}},
+		{"only one that ran out", []*x509.Certificate{gone, ca.root}, []*x509.Certificate{gone, ca.root}}, // for CheckIssued to refuse
+		{"two versions of the root", []*x509.Certificate{ca.issuing, ca.root, renewed}, []*x509.Certificate{ca.issuing, ca.root}},
+		{"a root that ran out", []*x509.Certificate{ca.issuing, goneRoot, renewed}, []*x509.Certificate{ca.issuing, renewed}},
+		{"others", []*x509.Certificate{leaf, ca.root}, nil},
+		{"none", nil, nil},
+	} {
+		if got := arrange(leaf, tt.pool, now); !slices.EqualFunc(got, tt.want, (*x509.Certificate).Equal) {
+			t.Errorf("%s: %d certificates, want %d", tt.name, len(got), len(tt.want))
+		}
+	}
+}
+
+// TestSignaturesThatAreNotVerified has a chain signed with SHA-1, which Go refuses.
+func TestSignaturesThatAreNotVerified(t *testing.T) {
+	t.Parallel()
+	ca := newTestCA(t)
+	csr := newCSR(t)
+	leaf := ca.issue(csr, func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 })
+	if err := leaf.CheckSignatureFrom(ca.issuing); err == nil {
+		t.Fatal("Go verifies SHA-1")
+	}
+	a := Answer{State: Issued, Certificate: leaf.Raw, Chain: [][]byte{ca.issuing.Raw}}
+	if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err != nil {
+		t.Error(err)
+	}
+	a.Chain = [][]byte{ca.root.Raw}
+	if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err == nil {
+		t.Error("a chain of another name is accepted")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -22,6 +23,9 @@ type Expectation struct {
 	AnyKey bool
 	// SANs are the names that must be covered; the certificate may hold more.
 	SANs []SAN
+	// CommonName is looked at where SANs is empty: the subject must have it, without
+	// regard to case, or a name must cover it. Empty: any subject.
+	CommonName string
 	// Now is when; zero: the time of the call.
 	Now time.Time
 }
@@ -62,7 +66,7 @@ func CheckIssued(a Answer, want Expectation) (*x509.Certificate, error) {
 	}
 	problem := wrongKey(leaf, want)
 	if problem == "" {
-		problem = wrongNames(leaf, want.SANs)
+		problem = wrongNames(leaf, want)
 	}
 	if problem == "" {
 		problem = wrongValidity(leaf, now)
@@ -102,16 +106,24 @@ func sameKey(a, b crypto.PublicKey) bool {
 	return ok && b != nil && key.Equal(b)
 }
 
-func wrongNames(leaf *x509.Certificate, want []SAN) string {
+func wrongNames(leaf *x509.Certificate, want Expectation) string {
 	have, err := names(leaf.Extensions)
 	if err != nil {
 		return err.Error()
 	}
-	missing, any := uncovered(want, have)
-	if !any {
+	if missing, any := uncovered(want.SANs, have); any {
+		return clean(fmt.Sprintf("the requested %s %q is not in it", missing.Type, missing.Value))
+	}
+	cn := want.CommonName
+	if len(want.SANs) > 0 || cn == "" || strings.EqualFold(leaf.Subject.CommonName, cn) {
 		return ""
 	}
-	return clean(fmt.Sprintf("the requested %s %q is not in it", missing.Type, missing.Value))
+	for _, kind := range []string{SANDNS, SANIP, SANEmail} {
+		if _, missing := uncovered([]SAN{{Type: kind, Value: cn}}, have); !missing {
+			return ""
+		}
+	}
+	return clean(fmt.Sprintf("the requested common name %q is not in it", cn))
 }
 
 func wrongValidity(cert *x509.Certificate, now time.Time) string {

@@ -26,6 +26,9 @@ func TestCheckIssued(t *testing.T) {
 	now := time.Now()
 	good := ca.issue(csr, nil)
 	expired := ca.authority("Issuing", ca.issuingKey.Public(), ca.root, ca.rootKey, now.Add(-time.Hour))
+	commonName := func(cn string) func(*Answer, *Expectation) {
+		return func(_ *Answer, e *Expectation) { e.SANs, e.CommonName = nil, cn }
+	}
 	tests := []struct {
 		name   string
 		cert   *x509.Certificate
@@ -55,6 +58,17 @@ func TestCheckIssued(t *testing.T) {
 		{name: "more names", cert: ca.issue(csr, func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, "www.shop.example.net") })},
 		{name: "wildcard", cert: ca.issue(csr, func(c *x509.Certificate) { c.DNSNames = []string{"*.example.net"} })},
 		{name: "wildcard too high", cert: ca.issue(csr, func(c *x509.Certificate) { c.DNSNames = []string{"*.net"} }), want: "dNSName"},
+		{name: "common name", cert: good, change: commonName("SHOP.example.net")},
+		{name: "other common name", cert: ca.issue(csr, func(c *x509.Certificate) { c.Subject.CommonName, c.DNSNames = "other.example.net", nil }),
+			change: commonName("shop.example.net"), want: `common name "shop.example.net"`},
+		{name: "no common name", cert: ca.issue(csr, func(c *x509.Certificate) { c.Subject.CommonName, c.DNSNames = "", nil }),
+			change: commonName("shop.example.net"), want: `common name "shop.example.net"`},
+		{name: "common name as a name", cert: ca.issue(csr, func(c *x509.Certificate) { c.Subject.CommonName = "" }), change: commonName("shop.example.net")},
+		{name: "common name by a wildcard", cert: ca.issue(csr, func(c *x509.Certificate) { c.Subject.CommonName, c.DNSNames = "", []string{"*.example.net"} }),
+			change: commonName("shop.example.net")},
+		{name: "address as common name", cert: ca.issue(csr, func(c *x509.Certificate) { c.Subject.CommonName = "" }), change: commonName("192.0.2.7")},
+		{name: "common name beside names", cert: ca.issue(csr, func(c *x509.Certificate) { c.Subject.CommonName = "" }),
+			change: func(_ *Answer, e *Expectation) { e.CommonName = "other.example.net" }}, // the names say it
 		{name: "expired", cert: ca.issue(csr, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.AddDate(0, -2, 0), now.AddDate(0, -1, 0) }), want: "it ended"},
 		{name: "ends before it begins", cert: ca.issue(csr, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(2*time.Hour), now.Add(time.Hour) }), want: "ends before"},
 		{name: "begins next week", cert: ca.issue(csr, func(c *x509.Certificate) { c.NotBefore = now.AddDate(0, 0, 7) }), want: "only begins"},

@@ -80,7 +80,7 @@ func fuzzOrder(f *testing.F, d dialect) {
 		}
 		if len(o.certs) > 0 {
 			// The checks run on whatever a gateway sends.
-			above := arrange(o.certs[0], o.certs)
+			above := arrange(o.certs[0], o.certs, time.Now())
 			a := Answer{State: Issued, Certificate: o.certs[0].Raw}
 			for _, cert := range above {
 				a.Chain = append(a.Chain, cert.Raw)

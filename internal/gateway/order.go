@@ -258,9 +258,13 @@ func (c *Client) complete(ctx context.Context, d dialect, a *Answer, o order, p 
 	}
 	a.leaf, a.Certificate, a.chainProblem = o.certs[leaf], o.certs[leaf].Raw, o.chainProblem
 	c.paddings.learn(p.CAID, o.serial, a.leaf.SerialNumber)
-	above := arrange(a.leaf, o.certs)
-	if len(above) == 0 && o.chainProblem == "" && d.name() == DialectCAGW {
+	above := arrange(a.leaf, o.certs, time.Now())
+	switch {
+	case len(above) > 0 || o.chainProblem != "":
+	case d.name() == DialectCAGW:
 		above = c.chainOf(ctx, p.CAID, a.leaf)
+	case len(o.certs) > 1:
+		c.unchained(p.CAID, a.leaf)
 	}
 	a.above, a.links = above, &c.links
 	for _, cert := range above {
