@@ -3,10 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/singleflight"
@@ -110,7 +108,7 @@ func (c *Client) Probe(ctx context.Context) error {
 			problem = err.Error()
 		}
 	}
-	_, err = c.verdict(OpProbe, r, m, problem)
+	_, err = c.verdict(ctx, OpProbe, r, m, problem)
 	return err
 }
 
@@ -184,49 +182,4 @@ func (c *Client) dialect(ctx context.Context, op Op) (dialect, error) {
 		e.Class = classTimeout
 	}
 	return nil, e
-}
-
-// verdict asks the triage table about a reply. It returns the deciding row's end, or
-// an *Error if that is a fate. problem says what could not be understood.
-func (c *Client) verdict(op Op, r reply, m meaning, problem string) (end, error) {
-	var no refusal
-	if r.status != 0 && m == meansNothing || !r.success() {
-		if body := readRefusal(r.body); body.given {
-			no = body
-		}
-		if no.given && m != meansYoung {
-			m = no.meaning(op)
-		}
-	}
-	e := judge(op, r.phase, r.status, m).end
-	if e.fate == 0 {
-		return e, nil
-	}
-	out := &Error{
-		Op: op, Fate: e.fate, Class: e.class, HTTPStatus: r.status, RetryAfter: r.wait,
-		Code: no.code, Message: no.message, cause: r.err,
-	}
-	if out.Class == "" {
-		out.Class = classNetwork
-		if timedOut(r.err) {
-			out.Class = classTimeout
-		}
-	}
-	switch {
-	case out.Message != "":
-	case r.phase == phaseOversize:
-		out.Message = "the answer is over 4 MiB"
-	case r.err != nil:
-		out.Message = lost(r.err)
-		if r.unproved && r.phase != phaseBadClient {
-			out.Message = clean("the new connection broke; was the client certificate refused? " + out.Message)
-		}
-	case r.success():
-		out.Message = problem
-	case r.status >= 300 && r.status <= 399:
-		out.Message = "redirects are refused; is the URL right?"
-	default:
-		out.Message = strings.TrimSpace(fmt.Sprintf("HTTP %d %s", r.status, http.StatusText(r.status)))
-	}
-	return e, out
 }

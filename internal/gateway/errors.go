@@ -106,6 +106,7 @@ type Error struct {
 	RetryAfter time.Duration
 
 	cause error
+	own   bool // the gateway said so itself, in an error body
 }
 
 // Error returns the operation, the fate, the status and the bounded message.

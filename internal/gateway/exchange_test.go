@@ -412,7 +412,7 @@ func TestBodyLimit(t *testing.T) {
 			_, _ = io.WriteString(w, `"}}`)
 		}
 	}
-	for status, want := range map[int]Fate{200: Unreadable, 400: Refused, 503: NotAccepted} {
+	for status, want := range map[int]Fate{200: Unreadable, 400: NotAccepted, 503: NotAccepted} {
 		c := newClient(t, Config{Dialect: DialectCAGW}, huge(status))
 		fate, err := enrollFate(t, t.Context(), c)
 		if fate != want {

@@ -142,6 +142,6 @@ func (c *Client) events(ctx context.Context, s Search, next string) (eventsPage,
 			problem = err.Error()
 		}
 	}
-	_, err = c.verdict(OpFind, r, m, problem)
+	_, err = c.verdict(ctx, OpFind, r, m, problem)
 	return page, r.status, err
 }

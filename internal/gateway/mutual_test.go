@@ -39,7 +39,7 @@ func (s *simulator) mutual(t *testing.T, certPEM, keyPEM []byte, dial gateway.Di
 	var err error
 	m.cache, err = mtlscache.New(mtlscache.Config{
 		CertFile: m.cert, KeyFile: m.key, ServerCAFile: s.gw.ServerCA(), MaxConnsPerHost: callers,
-		DialContext: gateway.HearAlerts(dial),
+		DialContext: gateway.HearAlerts(dial), HalfRotationWait: -1,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -195,7 +195,7 @@ func (c *Client) order(ctx context.Context, d dialect, q call, p Poll) (Answer, 
 	case q.op == OpPoll && r.status == http.StatusNotFound && c.young(p.SubmittedAt):
 		m = meansYoung
 	}
-	e, err := c.verdict(q.op, r, m, problem)
+	e, err := c.verdict(ctx, q.op, r, m, problem)
 	if err != nil {
 		return Answer{}, err
 	}

@@ -12,7 +12,7 @@ import (
 func TestPollNotFoundGrace(t *testing.T) {
 	t.Parallel()
 	c := newClient(t, Config{Dialect: DialectCertctl, NotFoundGrace: time.Hour}, always(404, `{"error":"no such enrollment"}`))
-	none := newClient(t, Config{Dialect: DialectCertctl, NotFoundGrace: -1}, always(404, ``))
+	none := newClient(t, Config{Dialect: DialectCertctl, NotFoundGrace: -1}, always(404, `{"error":"no such enrollment"}`))
 	tests := []struct {
 		name      string
 		c         *Client

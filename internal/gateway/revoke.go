@@ -64,7 +64,7 @@ func (c *Client) Revoke(ctx context.Context, r Revocation) error {
 // isNotFound reports whether the gateway refused because it knows no such serial.
 func isNotFound(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.HTTPStatus == http.StatusNotFound
+	return ok && e.Fate == Refused && e.HTTPStatus == http.StatusNotFound
 }
 
 func (c *Client) revoke(ctx context.Context, d dialect, r Revocation, serial string) error {
@@ -88,6 +88,6 @@ func (c *Client) revoke(ctx context.Context, d dialect, r Revocation, serial str
 			m = meansDone
 		}
 	}
-	_, err = c.verdict(OpRevoke, got, m, problem)
+	_, err = c.verdict(ctx, OpRevoke, got, m, problem)
 	return err
 }

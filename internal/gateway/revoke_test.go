@@ -114,7 +114,13 @@ func TestRevokeAnswers(t *testing.T) {
 		{"proxy page", DialectCertctl, 404, `<html>already revoked</html>`, Refused}, // no error body
 	}
 	for _, tt := range tests {
-		c := newClient(t, Config{Dialect: tt.dialect}, always(tt.status, tt.body))
+		c := newClient(t, Config{Dialect: tt.dialect}, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet { // a probe
+				always(200, `{"caId":"ca-1","ca":{}}`)(w, r)
+				return
+			}
+			always(tt.status, tt.body)(w, r)
+		})
 		if got := FateOf(c.Revoke(t.Context(), Revocation{Serial: serialOf("1234abcd")})); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}

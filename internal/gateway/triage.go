@@ -17,6 +17,10 @@ const (
 	meansDone                     // what was asked for, where that is no certificate
 	meansLicence                  // an error body that speaks of the licence's limit
 	meansRevoked                  // an error body that says: is revoked already
+	meansForeign                  // a 4xx without an error body: of something in front of the gateway, or in its place
+	meansAway                     // the same, and the gateway does not answer a probe
+	meansStranger                 // the same, and a probe is not authorized
+	meansCertless                 // a page about the client's certificate
 	meansYoung                    // any error, to a poll within the grace after the submission
 )
 
@@ -61,6 +65,7 @@ var (
 	only2xx = statuses{{200, 299}}
 	all4xx  = statuses{{400, 499}}
 	orders  = []Op{OpEnroll, OpPoll}
+	probed  = []Op{OpEnroll, OpRevoke, OpFind}
 )
 
 // triage is the whole judgement about what the gateway answers, or does not: the
@@ -96,12 +101,19 @@ var triage = []row{
 	// status: it goes before 401 and 429.
 	{name: "4xx, licence limit", ops: orders, on: all4xx, body: meansLicence, end: end{fate: Refused, class: classPolicy}},
 	{name: "4xx, is revoked already", ops: []Op{OpRevoke}, on: all4xx, body: meansRevoked},
+	{name: "400 about the client's certificate, 495, 496", on: statuses{{400, 400}, {495, 496}}, body: meansCertless, end: end{fate: Unauthorized, class: classAuth}},
 	{name: "401, 403, 407", on: statuses{{401, 401}, {403, 403}, {407, 407}}, end: end{fate: Unauthorized, class: classAuth}},
 	{name: "404 within the grace", ops: []Op{OpPoll}, on: statuses{{404, 404}}, body: meansYoung, end: end{state: Pending}},
-	{name: "404, 410 of an order", ops: []Op{OpPoll}, on: statuses{{404, 404}, {410, 410}}, end: end{fate: NotFound, class: class4xx}},
 	{name: "408", on: statuses{{408, 408}}, end: end{fate: Unknown, class: classTimeout}},
 	{name: "421, 425", on: statuses{{421, 421}, {425, 425}}, end: end{fate: NotAccepted, class: class4xx}},
 	{name: "429", on: statuses{{429, 429}}, end: end{fate: Throttled, class: classRateLimited}},
+	// Any other 4xx ends the order, so it must be the gateway's own: a restarting servlet
+	// container and an ingress without a backend answer 404 for all. To poll again is
+	// harmless; for the rest a probe tells, see Client.verdict.
+	{name: "other 4xx without error body", ops: []Op{OpPoll}, on: all4xx, body: meansForeign, end: end{fate: Unreadable, class: class4xx}},
+	{name: "other 4xx without error body, client not accepted by a probe", ops: probed, on: all4xx, body: meansStranger, end: end{fate: Unauthorized, class: classAuth}},
+	{name: "other 4xx without error body, probe not answered", ops: probed, on: all4xx, body: meansAway, end: end{fate: NotAccepted, class: class4xx}},
+	{name: "404, 410 of an order", ops: []Op{OpPoll}, on: statuses{{404, 404}, {410, 410}}, end: end{fate: NotFound, class: class4xx}},
 	{name: "400, 422", on: statuses{{400, 400}, {422, 422}}, end: end{fate: Refused, class: classValidation}},
 	{name: "other 4xx", on: all4xx, end: end{fate: Refused, class: class4xx}},
 

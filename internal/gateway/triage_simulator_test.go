@@ -21,8 +21,10 @@ import (
 // of the triage table, and what must come of it.
 type stimulus struct {
 	fault  gatewaytest.Fault // Op is filled in
+	probe  gatewaytest.Fault // of a probe beside
 	down   bool
 	lapsed bool                                                   // with a client certificate that ran out
+	broken bool                                                   // with a key on disk that is not the certificate's
 	way    func(http.RoundTripper) http.RoundTripper              // changes the answer on its way
 	cn     string                                                 // begins the order's common name; default by the operation
 	change func(*gateway.Poll)                                    // of a poll
@@ -39,6 +41,18 @@ func answers(status int, message string) gatewaytest.Fault {
 	return gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: status, Message: message}
 }
 
+// answersIn is a status with the body in one form only.
+func answersIn(form string, status int) gatewaytest.Fault {
+	return gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: status, Form: form}
+}
+
+// page is what a server in front of the gateway says.
+func page(status int, message string) gatewaytest.Fault {
+	return gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: status, Form: "html", Message: message}
+}
+
+var notPoll = []gateway.Op{gateway.OpEnroll, gateway.OpRevoke, gateway.OpFind, gateway.OpProbe}
+
 func afterEffect(f gatewaytest.Fault) gatewaytest.Fault {
 	f.AfterEffect = true
 	return f
@@ -46,7 +60,7 @@ func afterEffect(f gatewaytest.Fault) gatewaytest.Fault {
 
 // stimuli has one entry or more for each row, by its name.
 var stimuli = map[string][]stimulus{
-	"key pair unreadable":               {{way: withoutKeyPair, fate: gateway.Unauthorized, class: "auth"}},
+	"key pair unreadable":               {{broken: true, fate: gateway.Unauthorized, class: "auth"}},
 	"client certificate refused in TLS": {{lapsed: true, fate: gateway.Unauthorized, class: "auth"}},
 	"not written to its end": {
 		{down: true, fate: gateway.NotAccepted, class: "network"},
@@ -88,23 +102,67 @@ var stimuli = map[string][]stimulus{
 	},
 
 	"301, 307, 308": {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultRedirect}, fate: gateway.NotAccepted, class: "other", status: 307}},
-	"other 3xx":     {{fault: answers(302, ""), fate: gateway.Unknown, class: "other", status: 302}},
+	"other 3xx": {
+		{fault: answers(302, ""), fate: gateway.Unknown, class: "other", status: 302},
+		{fault: afterEffect(answers(303, "")), fate: gateway.Unknown, class: "other", status: 303, orders: 1},
+		{fault: answers(304, ""), fate: gateway.Unknown, class: "other", status: 304},
+	},
 
 	"4xx, licence limit":      {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultLicence}, fate: gateway.Refused, class: "policy", status: 403}},
 	"4xx, is revoked already": {{fault: answers(409, "The certificate is already revoked"), status: 409}},
-	"401, 403, 407":           {{fault: answers(401, ""), fate: gateway.Unauthorized, class: "auth", status: 401}, {fault: answers(403, ""), fate: gateway.Unauthorized, class: "auth", status: 403}},
-	"404 within the grace":    {{change: unknownOrder(time.Now()), state: gateway.Pending, status: 404}},
-	"404, 410 of an order":    {{change: unknownOrder(time.Time{}), fate: gateway.NotFound, class: "upstream_4xx", status: 404}, {fault: answers(410, ""), fate: gateway.NotFound, class: "upstream_4xx", status: 410}},
-	"408":                     {{fault: answers(408, ""), fate: gateway.Unknown, class: "timeout", status: 408}},
-	"421, 425":                {{fault: answers(425, ""), fate: gateway.NotAccepted, class: "upstream_4xx", status: 425}},
+	"400 about the client's certificate, 495, 496": {
+		{fault: page(400, "The SSL certificate error"), fate: gateway.Unauthorized, class: "auth", status: 400, check: says("the client's certificate")},
+		{fault: page(400, "No required SSL certificate was sent"), fate: gateway.Unauthorized, class: "auth", status: 400},
+		{fault: page(495, ""), fate: gateway.Unauthorized, class: "auth", status: 495},
+		{fault: page(496, ""), fate: gateway.Unauthorized, class: "auth", status: 496},
+	},
+	"401, 403, 407": {
+		{fault: answers(401, ""), fate: gateway.Unauthorized, class: "auth", status: 401},
+		{fault: answers(403, ""), fate: gateway.Unauthorized, class: "auth", status: 403},
+		{fault: answers(407, ""), fate: gateway.Unauthorized, class: "auth", status: 407},
+	},
+	"404 within the grace": {{change: unknownOrder(time.Now()), state: gateway.Pending, status: 404}},
+	"other 4xx without error body": {
+		{fault: page(404, ""), fate: gateway.Unreadable, class: "upstream_4xx", status: 404, change: submittedLongAgo},
+		{fault: page(400, ""), fate: gateway.Unreadable, class: "upstream_4xx", status: 400},
+		{fault: page(410, ""), fate: gateway.Unreadable, class: "upstream_4xx", status: 410},
+		{fault: answersIn("text", 405), fate: gateway.Unreadable, class: "upstream_4xx", status: 405},
+		{fault: answersIn("empty", 422), fate: gateway.Unreadable, class: "upstream_4xx", status: 422},
+	},
+	"other 4xx without error body, client not accepted by a probe": {
+		{fault: page(404, ""), probe: answers(403, ""), fate: gateway.Unauthorized, class: "auth", status: 404, check: says("and a probe fails: Forbidden")},
+	},
+	"other 4xx without error body, probe not answered": {
+		{fault: page(404, ""), probe: page(404, ""), fate: gateway.NotAccepted, class: "upstream_4xx", status: 404, check: says("HTTP 404 Not Found without an error body, and a probe fails: HTTP 404")},
+		{fault: answersIn("text", 400), probe: answersIn("text", 503), fate: gateway.NotAccepted, class: "upstream_4xx", status: 400},
+		{fault: answersIn("empty", 405), probe: page(200, "log in"), fate: gateway.NotAccepted, class: "upstream_4xx", status: 405},
+	},
+	"404, 410 of an order": {
+		{change: unknownOrder(time.Time{}), fate: gateway.NotFound, class: "upstream_4xx", status: 404},
+		{fault: answersIn("json", 410), fate: gateway.NotFound, class: "upstream_4xx", status: 410},
+	},
+	"408": {{fault: answers(408, ""), fate: gateway.Unknown, class: "timeout", status: 408}},
+	"421, 425": {
+		{fault: answers(421, ""), fate: gateway.NotAccepted, class: "upstream_4xx", status: 421},
+		{fault: answers(425, ""), fate: gateway.NotAccepted, class: "upstream_4xx", status: 425},
+	},
 	"429": {
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultThrottle}, fate: gateway.Throttled, class: "rate_limited", status: 429, check: waits(10 * time.Second)},
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultThrottle, RetryAfter: 30 * time.Second}, fate: gateway.Throttled, class: "rate_limited", status: 429, check: waits(30 * time.Second)},
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultThrottle, RetryAfter: -1}, fate: gateway.Throttled, class: "rate_limited", status: 429, check: waits(10 * time.Second)},
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultThrottle, RetryAfter: 48 * time.Hour, RetryAfterDate: true}, fate: gateway.Throttled, class: "rate_limited", status: 429, check: waits(time.Hour)},
 	},
-	"400, 422":  {{fault: answers(400, "bad profile"), fate: gateway.Refused, class: "validation", status: 400, check: says("bad profile")}, {fault: answers(422, ""), fate: gateway.Refused, class: "validation", status: 422}},
-	"other 4xx": {{fault: answers(409, "conflict"), fate: gateway.Refused, class: "upstream_4xx", status: 409}},
+	// Without an error body a probe beside, which is answered, says that it is the gateway's.
+	"400, 422": {
+		{fault: answers(400, "bad profile"), fate: gateway.Refused, class: "validation", status: 400, check: says("bad profile")},
+		{fault: answersIn("json", 422), fate: gateway.Refused, class: "validation", status: 422},
+		{fault: answers(422, ""), ops: notPoll, fate: gateway.Refused, class: "validation", status: 422},
+	},
+	"other 4xx": {
+		{fault: answers(409, "conflict"), fate: gateway.Refused, class: "upstream_4xx", status: 409},
+		{fault: answers(404, ""), ops: notPoll, fate: gateway.Refused, class: "upstream_4xx", status: 404},
+		{fault: page(404, ""), probe: answers(404, "CA not found"), ops: notPoll[:3], fate: gateway.Refused, class: "upstream_4xx", status: 404},
+	},
 
 	"501": {{fault: answers(501, ""), fate: gateway.Refused, class: "upstream_5xx", status: 501}},
 	"503": {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 503, RetryAfter: 20 * time.Second}, fate: gateway.NotAccepted, class: "upstream_5xx", status: 503, check: waits(20 * time.Second)}},
@@ -113,7 +171,7 @@ var stimuli = map[string][]stimulus{
 		{fault: afterEffect(answers(502, "")), fate: gateway.Unknown, class: "upstream_5xx", status: 502, orders: 1},
 		{fault: answers(504, ""), fate: gateway.Unknown, class: "upstream_5xx", status: 504},
 	},
-	"any other status": {{way: withStatus(777), fate: gateway.Unknown, class: "other", status: 777, orders: 1}},
+	"any other status": {{fault: afterEffect(answers(777, "")), fate: gateway.Unknown, class: "other", status: 777, orders: 1}},
 }
 
 // TestTriageAgainstTheSimulator runs every row of the triage table over mutual TLS in
@@ -172,6 +230,8 @@ func TestTriageAgainstTheSimulator(t *testing.T) {
 // answer that is not understood as HTML.
 func forms(f gatewaytest.Fault, row string) []string {
 	switch {
+	case f.Form != "":
+		return []string{f.Form}
 	case row == "2xx, not understood" && f.Kind == gatewaytest.FaultStatus:
 		return []string{"html", "text"}
 	case f.Kind == gatewaytest.FaultStatus && f.Message == "" && f.Status >= 300:
@@ -189,22 +249,31 @@ var faultOps = map[gateway.Op]gatewaytest.Op{
 func (s *simulator) run(t *testing.T, op gateway.Op, st stimulus) {
 	perform, csr := s.prepare(t, op, st)
 	c := s.client(t, st.way, st.lapsed)
-	if st.fault.Kind == gatewaytest.FaultHang {
+	switch {
+	case st.fault.Kind == gatewaytest.FaultHang:
 		c = s.impatient(t)
+	case st.broken:
+		c = s.withBrokenPair(t)
 	}
 	if st.fault.Kind != "" {
 		if st.fault.Op = faultOps[op]; st.fault.Kind == gatewaytest.FaultResetTLS {
 			st.fault.Op = gatewaytest.OpConnect
 		}
-		if err := s.gw.SetFaults(st.fault); err != nil {
+		faults := []gatewaytest.Fault{st.fault}
+		if st.probe.Op = gatewaytest.OpCA; st.probe.Kind != "" {
+			faults = append(faults, st.probe)
+		}
+		if err := s.gw.SetFaults(faults...); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.gw.SetDown(st.down)
 	a, err := perform(c)
 	s.gw.SetDown(false)
-	if st.fault.Kind != "" && s.gw.Faults()[0].Fired == 0 {
-		t.Error("the fault never fired")
+	for _, f := range s.gw.Faults() {
+		if f.Fired == 0 {
+			t.Errorf("the fault %s never fired", f.Kind)
+		}
 	}
 	if err := s.gw.SetFaults(); err != nil {
 		t.Fatal(err)
@@ -332,6 +401,8 @@ func unknownOrder(submitted time.Time) func(*gateway.Poll) {
 	return func(p *gateway.Poll) { p.TrackingID, p.SubmittedAt = "none", submitted }
 }
 
+func submittedLongAgo(p *gateway.Poll) { p.SubmittedAt = time.Time{} }
+
 func hasChain(t *testing.T, a gateway.Answer, _ *gateway.Error) {
 	if len(a.Chain) == 0 {
 		t.Error("the certificate came without its chain")
@@ -376,25 +447,20 @@ type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-type unreadablePair struct{}
-
-func (unreadablePair) Error() string     { return "certificate and key do not match" }
-func (unreadablePair) Credentials() bool { return true }
-
-func withoutKeyPair(http.RoundTripper) http.RoundTripper {
-	return transport(func(*http.Request) (*http.Response, error) { return nil, unreadablePair{} })
-}
-
-func withStatus(status int) func(http.RoundTripper) http.RoundTripper {
-	return func(rt http.RoundTripper) http.RoundTripper {
-		return transport(func(r *http.Request) (*http.Response, error) {
-			resp, err := rt.RoundTrip(r)
-			if err == nil {
-				resp.StatusCode = status
-			}
-			return resp, err
-		})
+// withBrokenPair is a client whose key was replaced by another's after it had begun.
+func (s *simulator) withBrokenPair(t *testing.T) *gateway.Client {
+	t.Helper()
+	certPEM, keyPEM, err := s.gw.IssueClient(time.Hour)
+	if err != nil {
+		t.Fatal(err)
 	}
+	m := s.mutual(t, certPEM, keyPEM, nil)
+	_, other, err := s.gw.IssueClient(time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, m.key, other)
+	return m.Client
 }
 
 // rewriting replaces text in the body of an answer. The third text stands for the

@@ -177,7 +177,7 @@ func (f Fault) validate() error {
 	default:
 		return fmt.Errorf("unknown kind %q", f.Kind)
 	}
-	if f.Status != 0 && (f.Status < 200 || f.Status > 599) {
+	if f.Status != 0 && (f.Status < 200 || f.Status > 999) {
 		return fmt.Errorf("status %d is out of range", f.Status)
 	}
 	if !slices.Contains([]string{"", "json", "text", "html", "empty"}, f.Form) {
