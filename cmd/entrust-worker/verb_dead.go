@@ -68,6 +68,9 @@ func (f *letterFlags) addAll(flags *pflag.FlagSet) {
 func (f *letterFlags) filter(args []string) (deadletter.Filter, error) {
 	now := time.Now()
 	filter := deadletter.Filter{Producer: f.producer, Kind: entrustbus.Kind(f.kind), ID: f.id}
+	if err := noneEmpty(f.flags, choosing...); err != nil {
+		return filter, err
+	}
 	for _, r := range f.reasons {
 		if !slices.Contains(deadletter.Reasons(), deadletter.Reason(r)) {
 			return filter, withHint(usagef("--reason %q is none", r), "reasons are %s", strings.Join(reasons(), ", "))
@@ -101,16 +104,37 @@ func (f *letterFlags) filter(args []string) (deadletter.Filter, error) {
 	return filter, nil
 }
 
+// choosing are the flags that choose letters. It is read only.
+var choosing = []string{"reason", "producer", "kind", "id", "older-than", "newer-than"}
+
+// noneEmpty refuses flags that are given without a value, as by a variable that is not
+// set: they would choose everything.
+func noneEmpty(flags *pflag.FlagSet, names ...string) error {
+	for _, name := range names {
+		f := flags.Lookup(name)
+		if f == nil || !f.Changed {
+			continue
+		}
+		switch _, span := f.Value.(*spanFlag); {
+		case span && f.Value.String() == "":
+			return usagef("--%s must be more than 0", name)
+		case f.Value.String() == "" || f.Value.String() == "[]":
+			return usagef("--%s must not be empty", name)
+		}
+	}
+	return nil
+}
+
 // chosen refuses to take everything unless that was said.
 func (f *letterFlags) chosen(args []string) error {
-	choosing := len(args) > 0
-	for _, name := range []string{"reason", "producer", "kind", "id", "older-than", "newer-than"} {
-		choosing = choosing || f.flags.Changed(name)
+	some := len(args) > 0
+	for _, name := range choosing {
+		some = some || f.flags.Changed(name)
 	}
 	switch {
-	case f.all && choosing:
+	case f.all && some:
 		return usagef("--all and a choice of letters exclude each other")
-	case !f.all && !choosing:
+	case !f.all && !some:
 		return withHint(usagef("no letters chosen"), "name them by SEQ or by flags, or say --all")
 	}
 	return nil
@@ -130,33 +154,93 @@ type choice struct {
 	sequences []uint64
 	// doubtful counts those whose replay may create a second order.
 	doubtful int
+	// missed says that a number was given which names no letter, or none of use.
+	missed bool
 }
 
-// choose reads the letters of a filter once. It holds eight bytes for each. What is no
-// letter is passed over with a warning, unless any is wanted and it was named by number.
-func (a *app) choose(ctx context.Context, box *deadletter.Box, filter deadletter.Filter, limit int, any bool) (choice, error) {
-	var c choice
+// miss tells what is wrong with a number. The others are not held up by it.
+func (c *choice) miss(a *app, err error) {
+	fmt.Fprintf(a.err, "error: %v\n", err)
+	c.missed = true
+}
+
+// choose reads the letters of a filter once, and none that dies while it reads. It holds
+// eight bytes for each. Numbers of letters that are gone are told, and passed over; so is
+// what is no letter, unless any is wanted and it was named by number.
+func (a *app) choose(ctx context.Context, d *desk, filter deadletter.Filter, limit int, any bool) (choice, error) {
+	c := choice{sequences: []uint64{}} // not nil, which would be every letter
+	box := d.box()
+	step, cancel := d.step(ctx)
+	newest, err := box.Newest(step)
+	cancel()
+	if err != nil {
+		return c, err
+	}
 	for l, err := range box.List(ctx, filter) {
 		if odd, ok := errors.AsType[*deadletter.UnreadableError](err); ok {
-			if any && len(filter.Sequences) > 0 {
-				c.sequences = append(c.sequences, odd.Sequence)
-			} else {
+			switch {
+			case filter.Sequences == nil:
 				fmt.Fprintf(a.err, "warning: %v; passed over\n", err)
+			case any:
+				c.sequences = append(c.sequences, odd.Sequence)
+			default:
+				c.miss(a, err)
 			}
+			continue
+		}
+		if errors.Is(err, deadletter.ErrNoLetter) {
+			c.miss(a, err)
 			continue
 		}
 		if err != nil {
 			return c, err
 		}
+		if l.Sequence > newest && filter.Sequences == nil {
+			break
+		}
 		c.sequences = append(c.sequences, l.Sequence)
-		if l.TrackingID == "" && l.Kind == entrustbus.KindIssue && (l.Reason == deadletter.Unconfirmed || l.Reason == deadletter.Crashed) {
+		if mayDouble(l) {
 			c.doubtful++
 		}
 		if limit > 0 && len(c.sequences) == limit {
 			break
 		}
 	}
+	if len(c.sequences) == 0 && !c.missed {
+		fmt.Fprintln(a.err, "no dead letters")
+	}
 	return c, nil
+}
+
+// end is the exit code of a verb that did what it could.
+func (c choice) end() error {
+	if c.missed {
+		return codeError(exitFailure) // each was told
+	}
+	return nil
+}
+
+// mayDouble reports whether a replay of the letter may create a second order.
+func mayDouble(l *deadletter.Letter) bool {
+	if l.Kind != entrustbus.KindIssue {
+		return false
+	}
+	switch l.Reason {
+	case deadletter.WrongCertificate:
+		return true // the gateway has one, if not the right one
+	case deadletter.Unconfirmed, deadletter.Crashed:
+		return l.TrackingID == ""
+	}
+	return false
+}
+
+// stepOf is what a replay makes of the letter's order, in the words of an operator: one
+// for which the gateway issued a wrong certificate is submitted once more.
+func stepOf(plan *deadletter.Plan) deadletter.Step {
+	if plan.Step == deadletter.Submit && plan.Letter.Reason == deadletter.WrongCertificate && plan.Letter.Kind == entrustbus.KindIssue {
+		return deadletter.Resubmit
+	}
+	return plan.Step
 }
 
 // letters is a number of dead letters in words.

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 )
 
 func deadPurgeCommand(a *app) *cobra.Command {
@@ -27,14 +30,16 @@ results and the ledger are left alone.`,
 				return err
 			}
 			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
-				if dryRun {
-					return a.listLetters(ctx, d, filter, f.limit, false, asJSON)
-				}
-				c, err := a.choose(ctx, d.box(), filter, f.limit, true)
+				c, err := a.choose(ctx, d, filter, f.limit, true)
 				if err != nil {
 					return err
 				}
-				if !yes && len(c.sequences) > 0 {
+				switch {
+				case dryRun && len(c.sequences) > 0:
+					return cmp.Or(a.listLetters(ctx, d, deadletter.Filter{Sequences: c.sequences}, 0, false, asJSON), c.end())
+				case dryRun:
+					return c.end()
+				case !yes && len(c.sequences) > 0:
 					if err := confirm(a.in, a.err, fmt.Sprintf("Delete %s for good?", letters(len(c.sequences)))); err != nil {
 						return err
 					}
@@ -43,13 +48,15 @@ results and the ledger are left alone.`,
 				if err != nil {
 					return fmt.Errorf("%w (%s purged before)", err, letters(n))
 				}
-				if asJSON {
-					return printJSON(a.out, struct {
+				switch {
+				case asJSON:
+					err = printJSON(a.out, struct {
 						Purged int `json:"purged"`
 					}{n})
+				case len(c.sequences) > 0:
+					a.printf("purged %s\n", letters(n))
 				}
-				a.printf("purged %s\n", letters(n))
-				return nil
+				return cmp.Or(err, c.end())
 			})
 		},
 	}

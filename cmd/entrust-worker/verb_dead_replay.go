@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,14 +43,17 @@ The exit code is 1 when a letter was refused. --dry-run shows what would be done
 			}
 			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
 				r.app, r.desk = a, d
-				c, err := a.choose(ctx, d.box(), filter, f.limit, false)
+				c, err := a.choose(ctx, d, filter, f.limit, false)
 				if err != nil {
 					return err
+				}
+				if len(c.sequences) == 0 {
+					return c.end()
 				}
 				if err := r.ask(c); err != nil {
 					return err
 				}
-				return r.run(ctx, c)
+				return cmp.Or(r.run(ctx, c), c.end())
 			})
 		},
 	}
@@ -76,12 +80,12 @@ type replay struct {
 // ask has somebody decide about second orders: they are what cannot be taken back.
 func (r *replay) ask(c choice) error {
 	switch {
-	case r.dryRun || r.yes || len(c.sequences) == 0:
+	case r.dryRun || r.yes:
 		return nil
 	case r.force:
 		return confirm(r.app.in, r.app.err, fmt.Sprintf("Replay %s whatever became of them? There may be second orders.", letters(len(c.sequences))))
 	case c.doubtful > 0:
-		return confirm(r.app.in, r.app.err, fmt.Sprintf("Replay %s? For %d of them nobody knows whether the gateway has the order: there may be second ones.", letters(len(c.sequences)), c.doubtful))
+		return confirm(r.app.in, r.app.err, fmt.Sprintf("Replay %s? For %d of them the gateway has an order, or nobody knows: there may be second ones.", letters(len(c.sequences)), c.doubtful))
 	}
 	return nil
 }
@@ -89,7 +93,7 @@ func (r *replay) ask(c choice) error {
 // replayed is what is printed of one letter.
 type replayed struct {
 	letter
-	Action     string          `json:"action"` // "replayed", "would replay", "refused" or "gone"
+	Action     string          `json:"action"` // "replayed", "would replay" or "refused"
 	Step       deadletter.Step `json:"step,omitempty"`
 	Generation int             `json:"generation,omitempty"`
 	Word       string          `json:"word,omitempty"`
@@ -118,8 +122,9 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 	sent, refused := 0, 0
 	for l, err := range box.List(ctx, deadletter.Filter{Sequences: c.sequences}) {
 		if errors.Is(err, deadletter.ErrNoLetter) {
+			fmt.Fprintf(r.app.err, "warning: %v: somebody else was faster\n", err)
 			bar.add(1)
-			continue // somebody else was faster
+			continue
 		}
 		if err != nil {
 			return err
@@ -167,7 +172,7 @@ func (r *replay) one(ctx context.Context, replayer *deadletter.Replayer, limiter
 	defer cancel()
 	plan, err := replayer.Plan(step, l, r.force)
 	if err == nil {
-		row.Step, row.Generation = plan.Step, plan.Generation
+		row.Step, row.Generation = stepOf(plan), plan.Generation
 		if !r.dryRun {
 			if err := limiter.Wait(ctx); err != nil {
 				return nil, err

@@ -121,7 +121,7 @@ func view(ctx context.Context, d *desk, l *deadletter.Letter, body bool) *letter
 	case err != nil:
 		v.Refused = err.Error()
 	default:
-		v.Step, v.Generation = plan.Step, plan.Generation
+		v.Step, v.Generation = stepOf(plan), plan.Generation
 	}
 	if body {
 		v.Raw = l.Request.Body

@@ -34,7 +34,7 @@ func (e *UnreadableError) Error() string {
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
 // Filter chooses letters. A field's zero value chooses all; a letter must fit
-// every other one.
+// every other one. A list of sequences that is empty but not nil chooses none.
 type Filter struct {
 	Reasons  []Reason
 	Producer string
@@ -42,7 +42,7 @@ type Filter struct {
 	ID       string
 	// Before and After bound when the request died, exclusively.
 	Before, After time.Time
-	// Sequences are places in the stream.
+	// Sequences are places in the stream; nil is every place.
 	Sequences []uint64
 }
 
@@ -54,7 +54,7 @@ func (f *Filter) Match(l *Letter) bool {
 		(f.ID == "" || f.ID == l.Key.ID) &&
 		(f.Before.IsZero() || l.Time.Before(f.Before)) &&
 		(f.After.IsZero() || l.Time.After(f.After)) &&
-		(len(f.Sequences) == 0 || slices.Contains(f.Sequences, l.Sequence))
+		(f.Sequences == nil || slices.Contains(f.Sequences, l.Sequence))
 }
 
 // subject is the narrowest subject filter that misses nothing of f.
@@ -73,7 +73,7 @@ func (f *Filter) subject(subjects entrustbus.Subjects) string {
 // It asks whichever replica answers, so a letter of this very moment may be
 // missed. Nothing that matters depends on that: a letter never changes.
 func (b *Box) List(ctx context.Context, f Filter) iter.Seq2[*Letter, error] {
-	if len(f.Sequences) > 0 {
+	if f.Sequences != nil {
 		return b.pick(ctx, f)
 	}
 	return func(yield func(*Letter, error) bool) {
@@ -150,6 +150,16 @@ func (b *Box) parse(sequence uint64, at time.Time, subject string, header nats.H
 		l.Time = at.UTC()
 	}
 	return l, nil
+}
+
+// Newest returns the place of the newest message in the stream, 0 where there
+// never was one. Letters that die later have a higher one.
+func (b *Box) Newest(ctx context.Context) (uint64, error) {
+	st, err := b.stored(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return st.CachedInfo().State.LastSeq, nil
 }
 
 // stored opens the stream for reads and deletions by sequence.

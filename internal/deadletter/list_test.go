@@ -42,6 +42,7 @@ func TestListChooses(t *testing.T) {
 		"between":                             {deadletter.Filter{After: noon, Before: noon.Add(3 * time.Hour)}, []uint64{2, 3}},
 		"sequences":                           {deadletter.Filter{Sequences: []uint64{4, 2}}, []uint64{4, 2}}, // in the order they were named
 		"sequence that does not fit the rest": {deadletter.Filter{Sequences: []uint64{4, 2}, Kind: entrustbus.KindTrack}, []uint64{2}},
+		"no sequences at all":                 {deadletter.Filter{Sequences: []uint64{}}, nil},
 		"nothing":                             {deadletter.Filter{Producer: "nobody"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
