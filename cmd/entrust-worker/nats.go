@@ -23,8 +23,8 @@ type connection struct {
 
 // connect opens the connection a verb works with. It fails at once where NATS cannot be
 // reached. The caller closes the connection.
-func (s *settings) connect(name string) (*connection, error) {
-	return s.dial(nats.Name("entrust-worker " + name))
+func (s *settings) connect(name string, opts ...nats.Option) (*connection, error) {
+	return s.dial(append(opts, nats.Name("entrust-worker "+name))...)
 }
 
 // connectForever opens the connection of a worker: it is made as soon as NATS can be

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 	"github.com/spf13/cobra"
 
@@ -102,7 +103,16 @@ is not told.`,
 			if err != nil {
 				return err
 			}
-			how.wait = !noWait
+			if err := noneEmpty(cmd.Flags(), "give-up-after"); err != nil {
+				return err
+			}
+			if how.wait = !noWait; noWait && how.giveUp > 0 {
+				return usagef("--give-up-after and --no-wait exclude each other")
+			}
+			var stay []nats.Option
+			if how.wait {
+				stay = a.staying()
+			}
 			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
 				s := &sender{app: a, desk: d, how: how}
 				for _, key := range keys {
@@ -115,7 +125,7 @@ is not told.`,
 					s.add(key.Producer, key.String(), &entrustbus.Cancel{ID: nuid.Next(), Order: key.ID})
 				}
 				return s.send(ctx)
-			})
+			}, stay...)
 		},
 	}
 	cmd.Flags().StringVar(&producer, "producer", "", "`producer` of orders that are named by their id alone")

@@ -28,13 +28,28 @@ type desk struct {
 	patience time.Duration
 }
 
+// staying are the options of a connection for verbs that wait as long as it takes: it is
+// made again whenever it is lost, and people hear of it.
+func (a *app) staying() []nats.Option {
+	return []nats.Option{
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				fmt.Fprintf(a.err, "lost the connection to NATS (%v); reconnecting\n", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { fmt.Fprintln(a.err, "connected to NATS again") }),
+	}
+}
+
 // atDesk connects, does the work, and explains what went wrong.
-func (a *app) atDesk(cmd *cobra.Command, work func(context.Context, *desk) error) error {
+func (a *app) atDesk(cmd *cobra.Command, work func(context.Context, *desk) error, opts ...nats.Option) error {
 	s, err := a.bus(cmd)
 	if err != nil {
 		return err
 	}
-	nc, err := s.connect(cmd.Name())
+	nc, err := s.connect(cmd.Name(), opts...)
 	if err != nil {
 		return err
 	}

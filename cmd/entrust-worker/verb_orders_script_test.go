@@ -34,6 +34,7 @@ import (
 // after orders. Beside testscript's own commands they have
 //
 //	bus                     starts a server with all streams and sets NATS_URL to it
+//	bus-restart             stops it and starts it again
 //	gateway [pending]       starts a simulator that issues at once, or waits for approval
 //	approve                 approves all that waits
 //	refuse CN               has it refuse orders whose common name begins so; none: no more
@@ -43,6 +44,8 @@ import (
 //	to-der FROM TO          writes PEM as DER
 //	certificate FILE NAME   expects the name in it, and sets SERIAL to its number
 //	record KEY=VALUE...     writes a ledger record
+//	record-until PATTERN FILE KEY=VALUE...
+//	                        writes one again and again until the file matches
 //	slot KEY=VALUE...       parks an order
 //	letter KEY=VALUE...     publishes a dead letter
 //	odd-letter              publishes what is no dead letter where they are
@@ -62,8 +65,8 @@ func TestOperatorScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"bus": stageBus, "gateway": stageGateway, "approve": approve, "refuse": refuse, "enrollments": enrollments, "publish": publish, "csr": writeCSR, "to-der": toDER, "certificate": certificate,
-			"record": writeRecord, "slot": writeSlot, "letter": writeLetter, "odd-letter": oddLetter,
+			"bus": stageBus, "bus-restart": restartBus, "gateway": stageGateway, "approve": approve, "refuse": refuse, "enrollments": enrollments, "publish": publish, "csr": writeCSR, "to-der": toDER, "certificate": certificate,
+			"record": writeRecord, "record-until": recordUntil, "slot": writeSlot, "letter": writeLetter, "odd-letter": oddLetter,
 			"requests": countRequests, "last-request": lastRequest, "eventually": eventually, "exits": exits,
 		},
 	})
@@ -71,6 +74,7 @@ func TestOperatorScripts(t *testing.T) {
 
 // stage is what one script has started.
 type stage struct {
+	server  *natstest.Server
 	js      jetstream.JetStream
 	layout  streams.Layout
 	gateway *gatewaytest.Server
@@ -92,10 +96,32 @@ func stageBus(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 	ts.Defer(nc.Close)
 	s := stageOf(ts)
+	s.server = srv
 	s.js, err = jetstream.New(nc)
 	ts.Check(err)
 	_, err = streams.Provision(context.Background(), s.js, s.layout)
 	ts.Check(err)
+}
+
+func restartBus(ts *testscript.TestScript, _ bool, _ []string) {
+	s := stageOf(ts)
+	ts.Check(s.server.Restart())
+	for end := time.Now().Add(time.Minute); !s.js.Conn().IsConnected(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("no connection to the server that was started again")
+		}
+	}
+}
+
+func recordUntil(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile(args[0])
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		writeRecord(ts, false, args[2:])
+		if text, err := os.ReadFile(ts.MkAbs(args[1])); err == nil && want.Match(text) {
+			return
+		}
+	}
+	ts.Fatalf("%s never came into %s", args[0], args[1])
 }
 
 func stageGateway(ts *testscript.TestScript, _ bool, args []string) {

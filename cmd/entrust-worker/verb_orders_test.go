@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
@@ -230,5 +231,19 @@ func park(t *testing.T, ctx context.Context, js jetstream.JetStream, d *desk, n 
 		if err := <-failed; err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Somebody waits for an approval, for hours.
+func TestStayingOutlivesServers(t *testing.T) {
+	t.Parallel()
+	o := nats.GetDefaultOptions()
+	for _, opt := range (&app{}).staying() {
+		if err := opt(&o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o.MaxReconnect >= 0 || !o.IgnoreAuthErrorAbort {
+		t.Errorf("a verb that waits gives up after %d reconnects", o.MaxReconnect)
 	}
 }

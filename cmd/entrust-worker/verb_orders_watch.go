@@ -30,7 +30,7 @@ flags choose, until interrupted. What named orders are at the beginning is print
 				return err
 			}
 			out := newListing(a.out, asJSON, false, "TIME", "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "TRACKING ID", "SERIAL")
-			return a.atDesk(cmd, func(ctx context.Context, d *desk) error { return watchOrders(ctx, d, &filter, keys, out) })
+			return a.atDesk(cmd, func(ctx context.Context, d *desk) error { return a.watchOrders(ctx, d, &filter, keys, out) }, a.staying()...)
 		},
 	}
 	filter.add(cmd.Flags())
@@ -40,13 +40,13 @@ flags choose, until interrupted. What named orders are at the beginning is print
 }
 
 // watchOrders prints changes until the named orders are closed, or ctx ends.
-func watchOrders(ctx context.Context, d *desk, f *orderFilter, keys []ledger.Key, out *listing) error {
+func (a *app) watchOrders(ctx context.Context, d *desk, f *orderFilter, keys []ledger.Key, out *listing) error {
 	kv, err := d.js.KeyValue(ctx, d.layout.Orders)
 	if err != nil {
 		return fmt.Errorf("opening the ledger %s: %w", d.layout.Orders, err)
 	}
 	filters, opts := []string{}, []jetstream.WatchOpt{jetstream.IgnoreDeletes()}
-	open := map[ledger.Key]bool{}
+	open, known := map[ledger.Key]bool{}, map[ledger.Key]bool{}
 	for _, key := range keys {
 		filters, open[key] = append(filters, key.String()), true
 	}
@@ -73,8 +73,13 @@ func watchOrders(ctx context.Context, d *desk, f *orderFilter, keys []ledger.Key
 			if !ok {
 				return fmt.Errorf("watching the ledger %s: the watch ended", d.layout.Orders)
 			}
-			if e == nil {
-				continue // all that was there has been sent
+			if e == nil { // all that was there has been sent
+				for _, key := range keys {
+					if open[key] && !known[key] {
+						fmt.Fprintf(a.err, "order %s is not in the ledger yet; waiting\n", key)
+					}
+				}
+				continue
 			}
 			key, err := ledger.ParseKey(e.Key())
 			if err != nil {
@@ -84,6 +89,7 @@ func watchOrders(ctx context.Context, d *desk, f *orderFilter, keys []ledger.Key
 			if err != nil {
 				return err
 			}
+			known[key] = true
 			if f.match(rec) {
 				if err := printChange(rec, out); err != nil {
 					return err

@@ -31,28 +31,34 @@ type requestFlags struct {
 	producer, id, encoding string
 	labels                 []string
 	sending
+
+	flags *pflag.FlagSet
 }
 
 func (f *requestFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	f.flags = flags
 	flags.StringVar(&f.producer, "producer", "cli", "`name` to send the request as")
 	flags.StringVar(&f.id, "id", "", "`id` of the request; the same again is no second order. Default a new one")
 	flags.StringVar(&f.encoding, "encoding", "msgpack", "`msgpack` or json, on the bus")
 	flags.StringArrayVar(&f.labels, "label", nil, "`key=value` that the result carries again; may be repeated")
 	flags.BoolVar(&f.wait, "wait", false, "wait for the result")
-	flags.Var(&f.giveUp, "give-up-after", "with --wait, wait no longer than this; the order goes on")
+	flags.Var(&f.giveUp, "give-up-after", "wait no longer than this, while the order goes on; implies --wait")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object per line: the results with --wait, else what was published")
 	completeWith(cmd, "encoding", "msgpack", "json")
 }
 
 // addOut declares the flag for certificates.
 func (f *requestFlags) addOut(flags *pflag.FlagSet) {
-	flags.StringVar(&f.out, "out", "", "write <id>.pem and <id>.chain.pem into this `folder`; implies --wait")
+	flags.StringVar(&f.out, "out", "", "write certificate and chain, .pem and .chain.pem, into this `folder`; implies --wait")
 }
 
 // check reads what can be read without the bus, and returns the labels.
 func (f *requestFlags) check() (map[string]string, error) {
-	f.wait = f.wait || f.out != ""
+	if err := noneEmpty(f.flags, "give-up-after", "out"); err != nil {
+		return nil, err
+	}
+	f.wait = f.wait || f.out != "" || f.giveUp > 0
 	if !entrustbus.ValidToken(f.producer) {
 		return nil, usagef("--producer must be 1 to 64 letters, digits, _ and -, is %q", f.producer)
 	}

@@ -14,7 +14,10 @@ import (
 )
 
 // csr is one certificate request and where it was read.
-type csr struct{ source, pem string }
+type csr struct {
+	source, pem string
+	file        bool // source is the path of a file
+}
 
 // readCSRs reads the certificate requests of files, globs and "-", standard input.
 func readCSRs(args []string, stdin io.Reader) ([]csr, error) {
@@ -59,7 +62,7 @@ func readCSRFile(path string, stdin io.Reader) ([]csr, error) {
 		}
 		switch block.Type {
 		case "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":
-			found = append(found, csr{source, requestPEM(block.Bytes)})
+			found = append(found, csr{source, requestPEM(block.Bytes), path != "-"})
 		default:
 			other = block.Type
 		}
@@ -73,7 +76,7 @@ func readCSRFile(path string, stdin io.Reader) ([]csr, error) {
 	if _, err := x509.ParseCertificateRequest(data); err != nil {
 		return nil, withHint(fmt.Errorf("%s: not a certificate request in PEM or DER", source), "openssl req -noout -verify -in %s", source)
 	}
-	return []csr{{source, requestPEM(data)}}, nil
+	return []csr{{source, requestPEM(data), path != "-"}}, nil
 }
 
 func requestPEM(der []byte) string {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,7 +19,10 @@ func requestIssueCommand(a *app) *cobra.Command {
 		Use:   "issue FILE|GLOB|-...",
 		Short: "Ask for certificates",
 		Long: `Ask for a certificate for each certificate request (PKCS#10, PEM or DER) in the files, or on standard input.
-A file may hold several in PEM. Quote a glob to have it read here rather than by the shell.`,
+A file may hold several in PEM. Quote a glob to have it read here rather than by the shell.
+
+Certificates are called as the file of their certificate request, and by their id where --id names one, or the
+file holds several, or two files are called alike: web.csr makes web.pem and web.chain.pem.`,
 		Example: `  entrust-worker request issue --wait --out certs web.csr
   entrust-worker request issue --producer web --max-wait 24h 'csr/*.csr'
   openssl req -new -key web.key -subj /CN=web.example | entrust-worker request issue --wait --json -`,
@@ -43,11 +45,9 @@ A file may hold several in PEM. Quote a glob to have it read here rather than by
 			if len(csrs) > 1 && (f.id != "" || len(template.SANs) > 0) {
 				return usagef("--id and --san are for one certificate request, there are %d", len(csrs))
 			}
-			if err := f.prepareOut(); err != nil {
-				return err
-			}
+			names := fileNames(csrs)
 			s := &sender{app: a, how: f.sending}
-			for _, csr := range csrs {
+			for i, csr := range csrs {
 				r := template
 				r.ID, r.CSRPEM = f.id, csr.pem
 				if r.ID == "" {
@@ -56,9 +56,12 @@ A file may hold several in PEM. Quote a glob to have it read here rather than by
 				if err := r.Validate(); err != nil {
 					return explainRequest(csr.source, err)
 				}
-				s.add(f.producer, csr.source, &r)
+				p := s.add(f.producer, csr.source, &r)
+				if f.id == "" {
+					p.file = names[i]
+				}
 			}
-			return a.atDesk(cmd, func(ctx context.Context, d *desk) error { s.desk = d; return s.send(ctx) })
+			return s.run(cmd)
 		},
 	}
 	flags := cmd.Flags()

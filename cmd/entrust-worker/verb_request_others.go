@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"strings"
 
 	"github.com/nats-io/nuid"
@@ -38,7 +37,7 @@ func requestRevokeCommand(a *app) *cobra.Command {
 				}
 				source = cert
 			}
-			return a.sendOne(cmd, &f, source, func(id string, labels map[string]string) entrustbus.Request {
+			return a.sendOne(cmd, &f, source, "", func(id string, labels map[string]string) entrustbus.Request {
 				r.ID, r.Labels = id, labels
 				return &r
 			})
@@ -71,6 +70,7 @@ somebody else submitted. With the certificate request in FILE the certificate is
 			if len(args) > 2 {
 				return usagef("one tracking id and one file at most, got %d arguments", len(args))
 			}
+			file := ""
 			if r.PollMaxWaitSeconds, err = seconds("max-wait", maxWait); err != nil {
 				return err
 			}
@@ -82,9 +82,9 @@ somebody else submitted. With the certificate request in FILE the certificate is
 				if len(csrs) > 1 {
 					return usagef("one certificate request belongs to an order, %s holds %d", args[1], len(csrs))
 				}
-				r.CSRPEM = csrs[0].pem
+				r.CSRPEM, file = csrs[0].pem, fileNames(csrs)[0]
 			}
-			return a.sendOne(cmd, &f, args[0], func(id string, labels map[string]string) entrustbus.Request {
+			return a.sendOne(cmd, &f, args[0], file, func(id string, labels map[string]string) entrustbus.Request {
 				r.ID, r.TrackingID, r.Labels = id, args[0], labels
 				return &r
 			})
@@ -116,7 +116,7 @@ func requestCancelCommand(a *app) *cobra.Command {
 				}
 				f.producer, order = producer, id
 			}
-			return a.sendOne(cmd, &f, args[0], func(id string, labels map[string]string) entrustbus.Request {
+			return a.sendOne(cmd, &f, args[0], "", func(id string, labels map[string]string) entrustbus.Request {
 				return &entrustbus.Cancel{ID: id, Order: order, Labels: labels}
 			})
 		},
@@ -125,8 +125,9 @@ func requestCancelCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// sendOne sends the one request that make makes.
-func (a *app) sendOne(cmd *cobra.Command, f *requestFlags, source string, make func(id string, labels map[string]string) entrustbus.Request) error {
+// sendOne sends the one request that make makes. file is what its certificate is called,
+// unless the request was given an id.
+func (a *app) sendOne(cmd *cobra.Command, f *requestFlags, source, file string, make func(id string, labels map[string]string) entrustbus.Request) error {
 	labels, err := f.check()
 	if err != nil {
 		return err
@@ -139,10 +140,9 @@ func (a *app) sendOne(cmd *cobra.Command, f *requestFlags, source string, make f
 	if err := r.Validate(); err != nil {
 		return explainRequest(source, err)
 	}
-	if err := f.prepareOut(); err != nil {
-		return err
-	}
 	s := &sender{app: a, how: f.sending}
-	s.add(f.producer, source, r)
-	return a.atDesk(cmd, func(ctx context.Context, d *desk) error { s.desk = d; return s.send(ctx) })
+	if p := s.add(f.producer, source, r); f.id == "" {
+		p.file = file
+	}
+	return s.run(cmd)
 }

@@ -1,16 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
@@ -28,23 +29,14 @@ type sending struct {
 	out      string // folder for certificates, "" for none
 }
 
-// prepareOut makes the folder for certificates before anything is published.
-func (s *sending) prepareOut() error {
-	if s.out == "" {
-		return nil
-	}
-	if err := os.MkdirAll(s.out, 0o755); err != nil {
-		return fmt.Errorf("making the folder for certificates: %w", err)
-	}
-	return nil
-}
-
 // parcel is one request on its way.
 type parcel struct {
 	producer, source string
-	request          entrustbus.Request
-	receipt          *entrustbus.Receipt // nil: not known to be stored
-	result           *entrustbus.Result
+	// file is what its certificate is called in the folder, less the ending. "": its id.
+	file    string
+	request entrustbus.Request
+	receipt *entrustbus.Receipt // nil: not known to be stored
+	result  *entrustbus.Result
 }
 
 // sender publishes requests and waits for their results.
@@ -56,8 +48,22 @@ type sender struct {
 }
 
 // add takes a request that is valid. source is what people call it.
-func (s *sender) add(producer, source string, r entrustbus.Request) {
-	s.parcels = append(s.parcels, &parcel{producer: producer, source: source, request: r})
+func (s *sender) add(producer, source string, r entrustbus.Request) *parcel {
+	p := &parcel{producer: producer, source: source, request: r}
+	s.parcels = append(s.parcels, p)
+	return p
+}
+
+// run connects, sends, and waits if it is to: over any number of reconnects then.
+func (s *sender) run(cmd *cobra.Command) error {
+	if err := s.prepareOut(); err != nil {
+		return err
+	}
+	var stay []nats.Option
+	if s.how.wait {
+		stay = s.app.staying()
+	}
+	return s.app.atDesk(cmd, func(ctx context.Context, d *desk) error { s.desk = d; return s.send(ctx) }, stay...)
 }
 
 // client makes the client of a producer. One is cheap, and holds nothing.
@@ -191,17 +197,24 @@ func (s *sender) await(ctx context.Context) error {
 
 	out := newListing(s.app.out, s.how.json, isTerminal(s.app.out), "ORDER", "KIND", "OUTCOME", "SERIAL", "NOT AFTER", "ERROR", "SOURCE")
 	missing, wrong := len(s.parcels), 0
+	var others []error
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for p := range ticking(done, second.C, bar.still) {
 		missing--
+		if s.foreign(ctx, p) {
+			others = append(others, fmt.Errorf("id %q belongs to another request; its result is not this one's", p.request.OrderID()))
+			bar.add(1)
+			continue
+		}
 		if !p.succeeded() {
 			wrong++
 		}
-		if err := s.keep(p.result); err != nil {
+		file, err := s.keep(p)
+		if err != nil {
 			return err
 		}
-		if err := p.list(out); err != nil {
+		if err := p.list(out, file); err != nil {
 			return err
 		}
 		bar.add(1)
@@ -211,6 +224,8 @@ func (s *sender) await(ctx context.Context) error {
 		return err
 	}
 	switch {
+	case len(others) > 0:
+		return withHint(errors.Join(others...), "--id chooses another, or leave it out")
 	case missing > 0 && ctx.Err() != nil:
 		return withHint(fmt.Errorf("stopped waiting: %d of %d requests have no result yet", missing, len(s.parcels)), "they go on; %s", s.whereTo())
 	case missing > 0:
@@ -246,21 +261,19 @@ func (s *sender) whereTo() string {
 	return "entrust-worker orders ls --producer " + first.producer
 }
 
-// succeeded reports whether the result is what was asked for.
-func (p *parcel) succeeded() bool {
-	switch p.request.Kind() {
-	case entrustbus.KindRevoke:
-		return p.result.Outcome == entrustbus.OutcomeRevoked
-	case entrustbus.KindCancel:
-		return p.result.Outcome == entrustbus.OutcomeCancelled
-	}
-	return p.result.Outcome == entrustbus.OutcomeIssued
-}
-
-// list prints the result: as JSON just as the contract has it.
-func (p *parcel) list(out *listing) error {
+// list prints the result: as JSON just as the contract has it, with where the request was
+// read and what was written of the result.
+func (p *parcel) list(out *listing, file string) error {
 	r := p.result
 	body, err := entrustbus.EncodeResult(entrustbus.EncodingJSON, r)
+	if err == nil {
+		var more []byte
+		more, err = json.Marshal(struct {
+			Source string `json:"source"`
+			File   string `json:"file,omitempty"`
+		}{p.source, file})
+		body = append(append(bytes.TrimSuffix(body, []byte("}")), ','), more[1:]...)
+	}
 	if err != nil {
 		return fmt.Errorf("encoding the result of %s: %w", r.ID, err)
 	}
@@ -269,25 +282,4 @@ func (p *parcel) list(out *listing) error {
 		why = r.Error.Error()
 	}
 	return out.add(json.RawMessage(body), r.Producer+"."+r.ID, string(r.Kind), string(r.Outcome), r.Serial, out.date(r.NotAfter), why, p.source)
-}
-
-// keep writes the certificates of a result. A reader of the folder never sees half a
-// file.
-func (s *sender) keep(r *entrustbus.Result) error {
-	if s.how.out == "" {
-		return nil
-	}
-	for _, f := range []struct{ name, text string }{{r.ID + ".chain.pem", r.ChainPEM}, {r.ID + ".pem", r.CertificatePEM}} {
-		if f.text == "" {
-			continue
-		}
-		path := filepath.Join(s.how.out, f.name)
-		if err := os.WriteFile(path+".part", []byte(f.text), 0o644); err != nil {
-			return fmt.Errorf("writing a certificate: %w", err)
-		}
-		if err := os.Rename(path+".part", path); err != nil {
-			return fmt.Errorf("writing a certificate: %w", err)
-		}
-	}
-	return nil
 }

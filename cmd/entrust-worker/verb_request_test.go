@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -88,5 +89,25 @@ func TestReadCSRs(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestFileNames(t *testing.T) {
+	t.Parallel()
+	file := func(path string) csr { return csr{source: path, file: true} }
+	for name, tc := range map[string]struct {
+		csrs []csr
+		want []string
+	}{
+		"one each":              {[]csr{file("csr/g1.csr"), file("csr/g2.tar.csr")}, []string{"g1", "g2.tar"}},
+		"several in a file":     {[]csr{file("g1.csr"), file("two.csr"), file("two.csr")}, []string{"g1", "", ""}},
+		"two called alike":      {[]csr{file("a/g1.csr"), file("b/g1.pem"), file("b/g2.csr")}, []string{"", "", "g2"}},
+		"alike but for case":    {[]csr{file("g1.csr"), file("G1.csr")}, []string{"", ""}},
+		"standard input":        {[]csr{{source: "standard input"}}, []string{""}},
+		"nothing but an ending": {[]csr{file("x/.csr")}, []string{""}},
+	} {
+		if got := fileNames(tc.csrs); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: got %q, want %q", name, got, tc.want)
+		}
 	}
 }
