@@ -250,3 +250,25 @@ func TestLookUpRefused(t *testing.T) {
 	}
 	r.wantLetters(deadletter.Unconfirmed)
 }
+
+// Somebody tracks an order with the wrong CSR: the certificate is not handed out for it, and
+// nobody is told to revoke it, for it is good.
+func TestTrackWithAnotherCSR(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "mine", CSRPEM: csr(t, "mine"), PollMaxWaitSeconds: 1})
+	expired := r.result("mine")
+	if _, err := r.sim.ApproveAll(0); err != nil {
+		t.Fatal(err)
+	}
+	r.send(&entrustbus.Track{ID: "other", TrackingID: expired.TrackingID, CSRPEM: csr(t, "other")})
+	res := r.result("other")
+	if res.Outcome != entrustbus.OutcomeFailed || res.CertificatePEM != "" || res.Serial != "" || res.Error.Code != "wrong_csr" || res.Error.Class != entrustbus.ClassValidation {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	r.wantLetters(deadletter.Expired, deadletter.Invalid)
+	if strings.Contains(r.log.String(), "revoke it") {
+		t.Error("the log asks for a good certificate to be revoked")
+	}
+}

@@ -222,6 +222,9 @@ func (w *Worker) issued(ctx context.Context, o *order, a gateway.Answer) error {
 		return err
 	}
 	cert, err := gateway.CheckIssued(a, want)
+	if err != nil && otherCSR(o, a, want) {
+		return w.finish(ctx, o, o.failed(&w.cfg, entrustbus.ClassValidation, "wrong_csr", notForCSR), deadletter.Invalid, notForCSR)
+	}
 	if err != nil {
 		serial := ""
 		if m, ok := errors.AsType[*gateway.MismatchError](err); ok {
@@ -235,6 +238,18 @@ func (w *Worker) issued(ctx context.Context, o *order, a gateway.Answer) error {
 	r := o.result(entrustbus.OutcomeIssued, &w.cfg)
 	describe(r, cert, a.Chain)
 	return w.finish(ctx, o, r, "", "")
+}
+
+const notForCSR = "the certificate is not for this CSR"
+
+// otherCSR reports whether a certificate that is not as wanted is a good one all the same,
+// of an order that somebody asked for with the wrong CSR: no reason to revoke it.
+func otherCSR(o *order, a gateway.Answer, want gateway.Expectation) bool {
+	if o.kind != entrustbus.KindTrack || want.AnyKey {
+		return false
+	}
+	_, err := gateway.CheckIssued(a, gateway.Expectation{AnyKey: true, Now: want.Now})
+	return err == nil
 }
 
 // rejected ends an order that an approver, or the CA, declined.

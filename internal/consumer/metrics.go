@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 )
 
 const namespace = "entrust_worker"
@@ -22,7 +23,7 @@ type Metrics struct {
 	gateOpen                                                             *prometheus.GaugeVec
 	duration, calls                                                      *prometheus.HistogramVec
 	lateness                                                             prometheus.Histogram
-	letters, letterAge, pending, unacked, known                          *prometheus.GaugeVec
+	letters, letterAge, pending, unacked, age, known                     *prometheus.GaugeVec
 	waiting, oldestWaiting, heldUntil                                    prometheus.Gauge
 }
 
@@ -38,7 +39,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	single := func(name, help string) prometheus.Gauge {
 		return f.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
 	}
-	return &Metrics{
+	m := &Metrics{
 		requests:      counter("requests_total", "Deliveries of requests, by kind.", "kind"),
 		results:       counter("results_total", "Results published, by kind and outcome.", "kind", "outcome"),
 		errors:        counter("errors_total", "Calls to the gateway that gave no answer to use, by class.", "class"),
@@ -54,6 +55,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		letterAge:     gauge("dead_letters_oldest_age_seconds", "Age of the oldest dead letter, by reason; 0 without one. The same for every worker.", "reason"),
 		pending:       gauge("consumer_pending_messages", "Messages that no worker has been given yet, by lane. The same for every worker.", "lane"),
 		unacked:       gauge("consumer_unacknowledged_messages", "Messages in the hands of all workers, by lane. The same for every worker.", "lane"),
+		age:           gauge("consumer_oldest_age_seconds", "Age of the oldest message that is not done with, in hand or not, by lane; 0 without one. The same for every worker.", "lane"),
 		known:         gauge("observed_timestamp_seconds", "When the gauges of the bus were last read, in Unix time, by what they tell of.", "of"),
 		waiting:       single("parked_orders", "Orders that wait for approval. The same for every worker."),
 		oldestWaiting: single("parked_oldest_age_seconds", "Age of the oldest order that waits for approval, as of the watchdog's last look; 0 without one. The same for every worker."),
@@ -70,6 +72,53 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Namespace: namespace, Name: "poll_lateness_seconds", Help: "From the time that a poll was due to the poll.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300, 3600},
 		}),
+	}
+	m.begin()
+	return m
+}
+
+// begin makes every series whose labels are known, at 0: of one that comes into being with
+// its first event, increase() does not see that event.
+func (m *Metrics) begin() {
+	touch := func(v *prometheus.CounterVec, values ...string) {
+		for _, value := range values {
+			v.WithLabelValues(value)
+		}
+	}
+	of := map[entrustbus.Kind][]entrustbus.Outcome{
+		entrustbus.KindRevoke: {entrustbus.OutcomeRevoked, entrustbus.OutcomeFailed, entrustbus.OutcomeUnconfirmed},
+		entrustbus.KindCancel: {entrustbus.OutcomeCancelled, entrustbus.OutcomeFailed},
+	}
+	for _, kind := range []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindTrack} {
+		of[kind] = []entrustbus.Outcome{
+			entrustbus.OutcomeIssued, entrustbus.OutcomeRejected, entrustbus.OutcomeFailed,
+			entrustbus.OutcomeExpired, entrustbus.OutcomeUnconfirmed, entrustbus.OutcomeCancelled,
+		}
+	}
+	for kind, outcomes := range of {
+		touch(m.requests, string(kind))
+		for _, outcome := range outcomes {
+			m.results.WithLabelValues(string(kind), string(outcome))
+		}
+	}
+	for _, class := range []entrustbus.Class{
+		entrustbus.ClassTimeout, entrustbus.ClassAuth, entrustbus.ClassRateLimited, entrustbus.ClassValidation,
+		entrustbus.ClassUpstream5xx, entrustbus.ClassUpstream4xx, entrustbus.ClassNetwork, entrustbus.ClassPolicy, entrustbus.ClassOther,
+	} {
+		touch(m.errors, string(class))
+	}
+	for _, reason := range deadletter.Reasons() {
+		touch(m.deadLetters, string(reason))
+	}
+	for _, lane := range []string{"issue", "revoke", "poll", "order"} {
+		touch(m.redeliveries, lane)
+		m.inHand.WithLabelValues(lane)
+	}
+	touch(m.fates, "adopted", "resubmitted", "held")
+	touch(m.repairs, "stuck", "lost")
+	for _, what := range observed {
+		// From now on it grows old, unless it is read.
+		m.known.WithLabelValues(what).SetToCurrentTime()
 	}
 }
 

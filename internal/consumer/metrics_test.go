@@ -18,6 +18,7 @@ func TestMetrics(t *testing.T) {
 	r := setup(t, gatewaytest.Config{})
 	registry := prometheus.NewRegistry()
 	r.cfg.Metrics = consumer.NewMetrics(registry)
+	begun := value(t, registry, "entrust_worker_observed_timestamp_seconds", "of", "lanes")
 	r.run()
 	batch := func(from int) {
 		for i := from; i < from+5; i++ {
@@ -28,8 +29,8 @@ func TestMetrics(t *testing.T) {
 		}
 		r.quiet()
 		r.eventually("the gauges of the bus", func() bool {
-			for _, of := range []string{"lanes", "parked", "dead_letters"} {
-				if value(t, registry, "entrust_worker_observed_timestamp_seconds", "of", of) == 0 {
+			for _, of := range []string{"lanes", "ages", "parked", "dead_letters"} {
+				if value(t, registry, "entrust_worker_observed_timestamp_seconds", "of", of) <= begun {
 					return false
 				}
 			}
@@ -58,6 +59,37 @@ func TestMetrics(t *testing.T) {
 	batch(5)
 	if after := series(t, registry); after != before {
 		t.Errorf("%d series became %d with more of the same", before, after)
+	}
+}
+
+// A series that begins with its first event hides it from increase(), and so from alerts.
+func TestCountersBeginAtZero(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	consumer.NewMetrics(registry)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, f := range families {
+		got[f.GetName()] = len(f.GetMetric())
+	}
+	for name, want := range map[string]int{
+		"entrust_worker_requests_total":             4,
+		"entrust_worker_results_total":              6 + 3 + 6 + 2, // each outcome that its kind can have
+		"entrust_worker_errors_total":               9,
+		"entrust_worker_dead_letters_total":         8,
+		"entrust_worker_redeliveries_total":         4,
+		"entrust_worker_unknown_fates_total":        3,
+		"entrust_worker_slot_repairs_total":         2,
+		"entrust_worker_in_flight":                  4,
+		"entrust_worker_observed_timestamp_seconds": 4,
+		"entrust_worker_deadline_expirations_total": 1,
+	} {
+		if got[name] != want {
+			t.Errorf("%s has %d series, want %d", name, got[name], want)
+		}
 	}
 }
 
