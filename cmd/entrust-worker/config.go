@@ -66,9 +66,13 @@ type GatewayConfig struct {
 // NATSConfig follows the names of the nats command.
 type NATSConfig struct {
 	URL          string        `koanf:"url" env:"NATS_URL" flag:"server" short:"s" show:"true" doc:"NATS server URLs, separated by commas."`
-	Context      string        `koanf:"context" env:"NATS_CONTEXT" flag:"context" show:"true" doc:"Context of the nats command to connect with: its name, or the absolute path of its file. Other nats settings override it."`
+	Context      string        `koanf:"context" env:"NATS_CONTEXT" flag:"context" show:"true" doc:"Context of the nats command to connect with: its name, or the absolute path of its file. The selected one is used only if it is named here. Other nats settings override it, and credentials all of its credentials."`
 	Creds        string        `koanf:"creds" env:"NATS_CREDS" flag:"creds" show:"true" doc:"Path of a credentials file."`
 	NKey         string        `koanf:"nkey" env:"NATS_NKEY" flag:"nkey" show:"true" doc:"Path of an nkey seed file."`
+	JWT          string        `koanf:"jwt" env:"NATS_JWT" flag:"jwt" show:"true" secret:"true" doc:"User JWT: beside nats.seed, or alone where it is a bearer's."`
+	JWTFile      string        `koanf:"jwt_file" env:"NATS_JWT_FILE" flag:"jwt-file" doc:"Path of a file that holds the user JWT."`
+	Seed         string        `koanf:"seed" env:"NATS_SEED" flag:"seed" show:"true" secret:"true" doc:"Seed of the user that the JWT is for."`
+	SeedFile     string        `koanf:"seed_file" env:"NATS_SEED_FILE" flag:"seed-file" doc:"Path of a file that holds the seed."`
 	User         string        `koanf:"user" env:"NATS_USER" flag:"user" show:"true" doc:"User name, or, without a password, a token."`
 	Password     string        `koanf:"password" env:"NATS_PASSWORD" flag:"password" show:"true" secret:"true" doc:"Password."`
 	PasswordFile string        `koanf:"password_file" env:"NATS_PASSWORD_FILE" flag:"password-file" doc:"Path of a file that holds the password."`
@@ -77,9 +81,12 @@ type NATSConfig struct {
 	TLSCert      string        `koanf:"tls_cert" env:"NATS_CERT" flag:"tlscert" show:"true" doc:"Path of the client certificate for NATS, PEM."`
 	TLSKey       string        `koanf:"tls_key" env:"NATS_KEY" flag:"tlskey" show:"true" doc:"Path of the client certificate's key, PEM."`
 	TLSCA        string        `koanf:"tls_ca" env:"NATS_CA" flag:"tlsca" show:"true" doc:"Path of the certificates that may vouch for NATS servers, PEM."`
+	TLSFirst     bool          `koanf:"tls_first" flag:"tlsfirst" show:"true" doc:"Begin TLS before the server says anything, for servers with handshake_first."`
+	SOCKSProxy   string        `koanf:"socks_proxy" env:"NATS_SOCKS_PROXY" flag:"socks-proxy" show:"true" doc:"URL of a SOCKS5 proxy on the way to NATS, socks5://host:port."`
 	Timeout      time.Duration `koanf:"timeout" env:"NATS_TIMEOUT" flag:"timeout" show:"true" doc:"Limit of connecting and of each JetStream request, 100ms to 1m."`
-	JSDomain     string        `koanf:"js_domain" env:"NATS_JS_DOMAIN" flag:"js-domain" doc:"JetStream domain, for streams behind a leaf node."`
-	InboxPrefix  string        `koanf:"inbox_prefix" flag:"inbox-prefix" doc:"Prefix of reply subjects, where permissions ask for one."`
+	JSDomain     string        `koanf:"js_domain" env:"NATS_JS_DOMAIN" flag:"js-domain" show:"true" doc:"JetStream domain, for streams behind a leaf node."`
+	JSAPIPrefix  string        `koanf:"js_api_prefix" flag:"js-api-prefix" show:"true" doc:"Subject prefix of the JetStream API, where another account exports it. Not beside nats.js_domain."`
+	InboxPrefix  string        `koanf:"inbox_prefix" flag:"inbox-prefix" show:"true" doc:"Prefix of reply subjects, where permissions ask for one."`
 }
 
 // PollConfig says when a parked order is asked for.

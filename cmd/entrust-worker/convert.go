@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"net/url"
 	"strings"
 
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
@@ -113,16 +114,23 @@ func (c Config) consumerConfig(metrics *consumer.Metrics) consumer.Config {
 	}
 }
 
-// redactedURLs are NATS URLs without their passwords.
+// redactedURLs are URLs without their passwords.
 func redactedURLs(list string) string {
 	parts := strings.Split(list, ",")
 	for i, u := range parts {
-		if before, after, ok := strings.Cut(u, "@"); ok {
-			scheme, _, found := strings.Cut(before, "://")
-			if !found {
-				scheme = "nats"
-			}
-			parts[i] = scheme + "://" + redacted + "@" + after
+		u = strings.TrimSpace(u)
+		if parts[i] = u; u == "" {
+			continue
+		}
+		scheme, rest, found := strings.Cut(u, "://")
+		if !found {
+			scheme, rest = "nats", u
+		}
+		// A password may hold an @, and even what ends the authority.
+		if at := strings.LastIndex(rest, "@"); at >= 0 {
+			parts[i] = scheme + "://" + redacted + "@" + rest[at+1:]
+		} else if _, err := url.Parse(scheme + "://" + rest); err != nil {
+			parts[i] = redacted // such as the first half of a password with a comma in it
 		}
 	}
 	return strings.Join(parts, ",")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -27,6 +28,10 @@ const certctlPrefix = "CERTCTL_ENTRUST_"
 type settings struct {
 	Config
 	origin map[string]string // by key path: "default", "file PATH", "env NAME", "flag --NAME"
+	// credentials is the kind of credentials for NATS that counts, "" for none or those of
+	// a context; unused says of the others, by key path, why they do not.
+	credentials string
+	unused      map[string]string
 }
 
 // layer is one source of values.
@@ -42,7 +47,7 @@ type layer struct {
 // It checks no relations; see validate.go.
 func loadConfig(flags *pflag.FlagSet, environ []string) (*settings, error) {
 	all := keys()
-	s := &settings{Config: defaultConfig(), origin: map[string]string{}}
+	s := &settings{Config: defaultConfig(), origin: map[string]string{}, unused: map[string]string{}}
 	for _, k := range all {
 		s.origin[k.path] = "default"
 	}
@@ -70,6 +75,9 @@ func loadConfig(flags *pflag.FlagSet, environ []string) (*settings, error) {
 	}
 	if len(errs) > 0 {
 		return nil, withHint(&usageError{errors.Join(errs...)}, "entrust-worker config --keys lists every key")
+	}
+	if err := s.pickCredentials(all); err != nil {
+		return nil, err
 	}
 	if err := s.readSecrets(all); err != nil {
 		return nil, &usageError{err}
@@ -158,7 +166,7 @@ func envLayer(all []key, environ []string) (layer, error) {
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		ours := strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, certctlPrefix)
-		if ours && value != "" && paths[name] == "" && name != configEnv {
+		if ours && value != "" && paths[name] == "" && name != configEnv && !serviceLink(name, value) {
 			errs = append(errs, fmt.Errorf("env %s: unknown name%s", name, similarEnv(all, name)))
 		}
 	}
@@ -177,6 +185,22 @@ func envLayer(all []key, environ []string) (layer, error) {
 	}), nil)
 	return layer{k: k, fromEnv: true, origin: func(k key) string { return "env " + k.env }}, err
 }
+
+// serviceLinks are the names by which Kubernetes tells a pod of the services in its
+// namespace: a service called entrust-worker has ENTRUST_WORKER_SERVICE_HOST and so on.
+var serviceLinks = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// serviceLink tells a variable of Kubernetes from a mistyped one of ours.
+func serviceLink(name, value string) bool {
+	if !serviceLinks.MatchString(name) {
+		return false
+	}
+	// _PORT alone might be meant for us; theirs is a URL.
+	return !strings.HasSuffix(name, "_PORT") || strings.HasSuffix(name, "_SERVICE_PORT") ||
+		serviceLinks.MatchString(strings.TrimSuffix(name, "_PORT")) || serviceURL.MatchString(value)
+}
+
+var serviceURL = regexp.MustCompile(`^(tcp|udp|sctp)://`)
 
 // similarEnv is the name of a key that has another name in the environment, in words.
 func similarEnv(all []key, name string) string {
@@ -232,7 +256,7 @@ func (s *settings) readSecrets(all []key) error {
 	root := reflect.ValueOf(&s.Config).Elem()
 	for _, k := range all {
 		from, ok := byPath[k.path+"_file"]
-		if !k.secret || !ok {
+		if !k.secret || !ok || s.unused[from.path] != "" {
 			continue
 		}
 		path := root.FieldByIndex(from.index).String()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/natscontext"
+	"golang.org/x/net/proxy"
 )
 
 // connection is an open connection and its JetStream.
@@ -73,14 +76,14 @@ func (s *settings) dial(opts ...nats.Option) (*connection, error) {
 		return nil, err
 	}
 	opts = append(own, opts...)
-	domain, prefix := s.NATS.JSDomain, ""
+	domain, prefix := s.NATS.JSDomain, s.NATS.JSAPIPrefix
 	var nc *nats.Conn
 	if s.NATS.Context == "" {
-		nc, err = nats.Connect(s.NATS.URL, opts...)
+		nc, err = nats.Connect(strings.Join(s.servers(), ","), opts...)
 	} else {
 		var context natscontext.Settings
 		nc, context, err = natscontext.Connect(s.NATS.Context, opts...)
-		if domain == "" {
+		if domain == "" && prefix == "" {
 			domain, prefix = context.JSDomain, context.JSAPIPrefix
 		}
 	}
@@ -107,6 +110,26 @@ func newJetStream(nc *nats.Conn, domain, prefix string, timeout time.Duration) (
 	}
 }
 
+// servers are the configured URLs, without a user where other credentials count.
+func (s *settings) servers() []string {
+	var all []string
+	for u := range strings.SplitSeq(s.NATS.URL, ",") {
+		if u = strings.TrimSpace(u); s.unused["nats.url"] != "" {
+			u = withoutUser(u)
+		}
+		all = append(all, u)
+	}
+	return all
+}
+
+func withoutUser(u string) string {
+	scheme, rest, found := strings.Cut(u, "://")
+	if !found {
+		scheme, rest = "nats", u
+	}
+	return scheme + "://" + rest[strings.LastIndex(rest, "@")+1:]
+}
+
 // natsOptions are the options for what is configured. Files are opened here, so that an
 // unreadable one is told by its name instead of as a refused connection.
 func (s *settings) natsOptions() ([]nats.Option, error) {
@@ -114,7 +137,7 @@ func (s *settings) natsOptions() ([]nats.Option, error) {
 	for _, f := range []struct{ what, path string }{
 		{"nats.creds", n.Creds}, {"nats.nkey", n.NKey}, {"nats.tls_cert", n.TLSCert}, {"nats.tls_key", n.TLSKey}, {"nats.tls_ca", n.TLSCA},
 	} {
-		if f.path == "" {
+		if f.path == "" || s.unused[f.what] != "" {
 			continue
 		}
 		if _, err := os.ReadFile(f.path); err != nil {
@@ -126,36 +149,80 @@ func (s *settings) natsOptions() ([]nats.Option, error) {
 	// With a context, the configured URL counts only if somebody configured it.
 	if n.Context != "" && s.origin["nats.url"] != "default" {
 		opts = append(opts, func(o *nats.Options) error {
-			o.Url, o.Servers = "", strings.Split(n.URL, ",")
+			o.Url, o.Servers = "", s.servers()
 			return nil
 		})
 	}
-	switch {
-	case n.Creds != "":
-		opts = append(opts, nats.UserCredentials(n.Creds))
-	case n.NKey != "":
-		nkey, err := nats.NkeyOptionFromSeed(n.NKey)
-		if err != nil {
-			return nil, usagef("reading nats.nkey %q: %w", n.NKey, err)
-		}
-		opts = append(opts, nkey)
-	case n.Token != "":
-		opts = append(opts, nats.Token(n.Token))
-	case n.User != "" && n.Password == "":
-		opts = append(opts, nats.Token(n.User)) // as the nats command has it
-	case n.User != "":
-		opts = append(opts, nats.UserInfo(n.User, n.Password))
+	own, err := s.whoWeAre()
+	if err != nil {
+		return nil, err
 	}
+	opts = append(opts, own...)
 	if n.TLSCert != "" {
 		opts = append(opts, nats.ClientCert(n.TLSCert, n.TLSKey))
 	}
 	if n.TLSCA != "" {
 		opts = append(opts, nats.RootCAs(n.TLSCA))
 	}
+	if n.TLSFirst {
+		opts = append(opts, nats.TLSHandshakeFirst())
+	}
+	if n.SOCKSProxy != "" {
+		via, err := url.Parse(n.SOCKSProxy)
+		if err != nil {
+			return nil, usagef("nats.socks_proxy must be a URL such as socks5://proxy:1080")
+		}
+		dialer, err := proxy.FromURL(via, &net.Dialer{Timeout: n.Timeout})
+		if err != nil {
+			return nil, usagef("nats.socks_proxy: %w", err)
+		}
+		opts = append(opts, nats.SetCustomDialer(dialer))
+	}
 	if n.InboxPrefix != "" {
 		opts = append(opts, nats.CustomInboxPrefix(n.InboxPrefix))
 	}
 	return opts, nil
+}
+
+// whoWeAre are the options for the credentials that count. They replace a context's, of
+// whatever kind those are.
+func (s *settings) whoWeAre() ([]nats.Option, error) {
+	n := s.NATS
+	var own nats.Option
+	switch s.credentials {
+	case "":
+		return nil, nil
+	case "nats.creds":
+		own = nats.UserCredentials(n.Creds)
+	case "nats.nkey":
+		var err error
+		if own, err = nats.NkeyOptionFromSeed(n.NKey); err != nil {
+			return nil, usagef("reading nats.nkey %q: %w", n.NKey, err)
+		}
+	case "nats.jwt":
+		if own = nats.UserJWTAndSeed(n.JWT, n.Seed); n.Seed == "" { // a bearer's signs nothing
+			own = nats.UserJWT(func() (string, error) { return n.JWT, nil }, func([]byte) ([]byte, error) { return nil, nil })
+		}
+	case "nats.token":
+		own = nats.Token(n.Token)
+	case "nats.user":
+		if own = nats.UserInfo(n.User, n.Password); n.Password == "" {
+			own = nats.Token(n.User) // as the nats command has it
+		}
+	case "nats.url":
+		own = func(*nats.Options) error { return nil } // by the URL itself
+	}
+	forget := func(o *nats.Options) error {
+		o.User, o.Password, o.Token, o.TokenHandler = "", "", "", nil
+		o.Nkey, o.UserJWT, o.SignatureCB = "", nil, nil
+		if s.credentials != "nats.url" { // a user in a URL would count more
+			for i, u := range o.Servers {
+				o.Servers[i] = withoutUser(u)
+			}
+		}
+		return nil
+	}
+	return []nats.Option{forget, own}, nil
 }
 
 // explain says what a failed connection means for who configured it.
@@ -165,13 +232,16 @@ func (s *settings) explain(err error) error {
 		where = fmt.Sprintf("context %q", s.NATS.Context)
 	}
 	wrapped := fmt.Errorf("connecting to NATS at %s: %w", where, err)
+	file, missing := errors.AsType[*fs.PathError](err)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return withHint(wrapped, "check --creds, --nkey, --user or --context: the server refused them")
+		return withHint(wrapped, "check --creds, --nkey, --jwt, --user or --context: the server refused them")
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return withHint(wrapped, "is nats-server running there? --server or NATS_URL says where")
-	case s.NATS.Context != "" && (strings.Contains(err.Error(), "unknown context") || strings.Contains(err.Error(), "invalid context") || errors.Is(err, fs.ErrNotExist)):
+	case s.NATS.Context != "" && (strings.Contains(err.Error(), "unknown context") || strings.Contains(err.Error(), "invalid context") || missing && file.Path == s.NATS.Context):
 		return withHint(&usageError{wrapped}, "nats context ls shows the contexts there are")
+	case s.NATS.Context != "" && missing:
+		return withHint(&usageError{wrapped}, "the context names that file; nats context edit mends it")
 	}
 	return withHint(wrapped, "entrust-worker config shows the connection's settings and where each came from")
 }

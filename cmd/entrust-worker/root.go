@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -92,7 +93,7 @@ func (a *app) bus(cmd *cobra.Command) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.validateBus()
+	return s, errors.Join(s.validateBus(), s.half())
 }
 
 // worker loads the configuration for a verb that needs all of it.
@@ -101,7 +102,7 @@ func (a *app) worker(cmd *cobra.Command) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.validate(); err != nil {
+	if err := errors.Join(s.validate(), s.half()); err != nil {
 		if s.Gateway.URL == "" || s.Gateway.CAID == "" {
 			return nil, withHint(err, gatewayHint)
 		}

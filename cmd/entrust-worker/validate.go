@@ -56,6 +56,14 @@ func (c Config) validateBus() error {
 	if (c.NATS.TLSCert == "") != (c.NATS.TLSKey == "") {
 		p.add("nats.tls_cert and nats.tls_key must be set together: %q, %q", c.NATS.TLSCert, c.NATS.TLSKey)
 	}
+	if c.NATS.JSDomain != "" && c.NATS.JSAPIPrefix != "" {
+		p.add("nats.js_domain and nats.js_api_prefix must not both be set: %q, %q", c.NATS.JSDomain, c.NATS.JSAPIPrefix)
+	}
+	if c.NATS.SOCKSProxy != "" {
+		if u, err := url.Parse(c.NATS.SOCKSProxy); err != nil || u.Host == "" || u.Scheme != "socks5" && u.Scheme != "socks5h" {
+			p.add("nats.socks_proxy must be a URL such as socks5://proxy:1080")
+		}
+	}
 	between(&p, "nats.timeout", c.NATS.Timeout, 100*time.Millisecond, time.Minute)
 	if err := c.layout().Validate(); err != nil {
 		p.join(fmt.Errorf("streams: %w", err))

@@ -51,7 +51,7 @@ func (s *settings) shown(k key) string {
 	switch {
 	case k.secret && text != "":
 		return redacted
-	case k.path == "nats.url":
+	case k.path == "nats.url", k.path == "nats.socks_proxy":
 		return redactedURLs(text)
 	case k.path == "gateway.url" && strings.Contains(text, "@"):
 		return redactedURLs(text) // refused later, but printed before
@@ -68,7 +68,7 @@ func (a *app) printConfig(s *settings) error {
 		if value == "" {
 			value = "-"
 		}
-		if _, err := w.Write([]byte(k.path + "\t" + value + "\t" + s.origin[k.path] + "\n")); err != nil {
+		if _, err := w.Write([]byte(k.path + "\t" + value + "\t" + s.from(k) + "\n")); err != nil {
 			return err
 		}
 	}
@@ -83,7 +83,7 @@ func (a *app) printConfigJSON(s *settings) error {
 	}
 	var all []entry
 	for _, k := range keys() {
-		all = append(all, entry{k.path, s.shown(k), s.origin[k.path]})
+		all = append(all, entry{k.path, s.shown(k), s.from(k)})
 	}
 	enc := json.NewEncoder(a.out)
 	enc.SetIndent("", "  ")
