@@ -81,7 +81,7 @@ func (s *settings) half() error {
 	case s.credentials == "nats.user" && n.User == "":
 		return usagef("nats.password needs nats.user: %s", s.origin["nats.password"])
 	case s.credentials == "nats.jwt" && n.JWT == "":
-		return withHint(usagef("nats.seed needs nats.jwt: %s", s.origin["nats.seed"]), "an nkey without a JWT is nats.nkey, the path of its file")
+		return usagef("nats.seed needs nats.jwt: %s; an nkey without a JWT is nats.nkey, the path of its file", s.origin["nats.seed"])
 	}
 	return nil
 }

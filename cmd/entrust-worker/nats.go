@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 	"github.com/synadia-io/orbit.go/natscontext"
 	"golang.org/x/net/proxy"
 )
@@ -134,14 +137,28 @@ func withoutUser(u string) string {
 // unreadable one is told by its name instead of as a refused connection.
 func (s *settings) natsOptions() ([]nats.Option, error) {
 	n := s.NATS
-	for _, f := range []struct{ what, path string }{
-		{"nats.creds", n.Creds}, {"nats.nkey", n.NKey}, {"nats.tls_cert", n.TLSCert}, {"nats.tls_key", n.TLSKey}, {"nats.tls_ca", n.TLSCA},
+	anything := func([]byte) error { return nil } // is checked below
+	for _, f := range []struct {
+		what, path string
+		check      func([]byte) error
+	}{
+		{"nats.creds", n.Creds, checkCreds}, {"nats.nkey", n.NKey, anything},
+		{"nats.tls_cert", n.TLSCert, anything}, {"nats.tls_key", n.TLSKey, anything}, {"nats.tls_ca", n.TLSCA, checkCAs},
 	} {
 		if f.path == "" || s.unused[f.what] != "" {
 			continue
 		}
-		if _, err := os.ReadFile(f.path); err != nil {
+		text, err := os.ReadFile(f.path)
+		if err == nil {
+			err = f.check(text)
+		}
+		if err != nil {
 			return nil, withHint(&usageError{fmt.Errorf("reading %s: %w", f.what, err)}, "%s was given by %s", f.what, s.origin[f.what])
+		}
+	}
+	if n.TLSCert != "" {
+		if _, err := tls.LoadX509KeyPair(n.TLSCert, n.TLSKey); err != nil {
+			return nil, usagef("reading nats.tls_cert and nats.tls_key: %w", err)
 		}
 	}
 
@@ -182,6 +199,24 @@ func (s *settings) natsOptions() ([]nats.Option, error) {
 		opts = append(opts, nats.CustomInboxPrefix(n.InboxPrefix))
 	}
 	return opts, nil
+}
+
+// checkCreds refuses what holds no user's credentials. It quotes nothing of it.
+func checkCreds(text []byte) error {
+	if _, err := nkeys.ParseDecoratedJWT(text); err != nil {
+		return errors.New("it holds no user JWT")
+	}
+	if _, err := nkeys.ParseDecoratedUserNKey(text); err != nil {
+		return errors.New("it holds no user seed")
+	}
+	return nil
+}
+
+func checkCAs(text []byte) error {
+	if !x509.NewCertPool().AppendCertsFromPEM(text) {
+		return errors.New("it holds no certificate in PEM")
+	}
+	return nil
 }
 
 // whoWeAre are the options for the credentials that count. They replace a context's, of

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,19 +51,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 		if len(args) == 0 {
 			return withHint(usagef("no verb given"), "entrust-worker --help")
 		}
-		hint := "entrust-worker --help lists the verbs"
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			hint = "did you mean " + strings.Join(near, " or ") + "?"
-		}
-		return withHint(usagef("unknown verb %q", args[0]), "%s", hint)
+		return unknownVerb(cmd, args[0])
 	}
-	root.SuggestionsMinimumDistance = 2
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetVersionTemplate("entrust-worker {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return withHint(&usageError{err}, "%s --help", cmd.CommandPath())
+		return withHint(&usageError{plainFlagError(err)}, "%s --help", cmd.CommandPath())
 	})
 	addFlags(root.PersistentFlags())
 
@@ -76,7 +72,82 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 		configCommand(a),
 		versionCommand(a),
 	)
+	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, needsVerb
+		}
+	}
+	completeKeys(root)
 	return root
+}
+
+// helpCommand is cobra's, but for its exit code where there is no such verb.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [VERB...]",
+		Short: "Help about a verb",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil {
+				return &usageError{err}
+			}
+			if len(rest) > 0 {
+				return unknownVerb(cmd, rest[0])
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			if cmd, _, err := root.Find(args); err == nil {
+				for _, c := range cmd.Commands() {
+					names = append(names, c.Name())
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+}
+
+// unknownVerb says which verb may have been meant.
+func unknownVerb(cmd *cobra.Command, name string) error {
+	cmd.SuggestionsMinimumDistance = 2
+	hint := cmd.CommandPath() + " --help lists the verbs"
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	if !cmd.HasParent() {
+		return withHint(usagef("unknown verb %q", name), "%s", hint)
+	}
+	return withHint(usagef("%s: unknown verb %q", cmd.CommandPath(), name), "%s", hint)
+}
+
+// parserWords are what the flag library quotes of Go's parsers.
+var parserWords = regexp.MustCompile(`strconv\.Parse(\w+): parsing "[^"]*": .*`)
+
+// plainFlagError says what a flag's value must be, instead of which parser refused it.
+func plainFlagError(err error) error {
+	text := parserWords.ReplaceAllStringFunc(err.Error(), func(found string) string {
+		switch parserWords.FindStringSubmatch(found)[1] {
+		case "Bool":
+			return "must be true or false"
+		case "Int", "Uint":
+			return "must be a whole number"
+		}
+		return "must be a number"
+	})
+	return errors.New(text)
+}
+
+// completeKeys tells shells the words that keys of the configuration take.
+func completeKeys(root *cobra.Command) {
+	completeWith(root, "gateway-dialect", "auto", "certctl", "cagw")
+	completeWith(root, "gateway-approval", approvalUnknown, approvalNever)
+	completeWith(root, "on-lost-reply", onLostReplyHold, onLostReplyResubmit)
+	completeWith(root, "log-level", "debug", "info", "warn", "error")
+	completeWith(root, "log-format", "auto", "text", "json")
 }
 
 // noArgs is cobra.NoArgs as a usage error.
@@ -93,7 +164,7 @@ func (a *app) bus(cmd *cobra.Command) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, errors.Join(s.validateBus(), s.half())
+	return s, withHint(s.sourced(errors.Join(s.validateBus(), s.half())), "entrust-worker config shows every value and where it came from")
 }
 
 // worker loads the configuration for a verb that needs all of it.
@@ -102,7 +173,7 @@ func (a *app) worker(cmd *cobra.Command) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.validate(), s.half()); err != nil {
+	if err := s.sourced(errors.Join(s.validate(), s.half())); err != nil {
 		if s.Gateway.URL == "" || s.Gateway.CAID == "" {
 			return nil, withHint(err, gatewayHint)
 		}

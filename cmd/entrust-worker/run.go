@@ -69,6 +69,9 @@ func (s *settings) work(ctx context.Context, log *slog.Logger) error {
 	registry := prometheus.NewRegistry()
 	var prepared atomic.Bool
 	stop, err := s.serve(registry, func(ctx context.Context) error {
+		if !prepared.Load() && !nc.IsConnected() {
+			return errors.New("starting: not connected to NATS")
+		}
 		if !prepared.Load() {
 			return errors.New("starting: NATS and the streams are not verified yet")
 		}
@@ -112,7 +115,11 @@ func (s *settings) prepare(ctx context.Context, nc *connection, log *slog.Logger
 		if err == nil || !passing(err) {
 			return explainStreams(err)
 		}
-		log.Warn("JetStream does not answer; trying again", "wait", lookAgain, "err", err)
+		args := []any{"wait", lookAgain, "err", err}
+		if h, ok := errors.AsType[*hintError](explainStreams(err)); ok {
+			args = append(args, "hint", h.hint)
+		}
+		log.Warn("JetStream does not answer; trying again", args...)
 		if err := pause(ctx, lookAgain); err != nil {
 			return err
 		}

@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 //	free-addr NAME                sets NAME to an address nobody listens on
 //	rotate                        replaces the client's key pair
 //	until URL PATTERN             waits until the status and body of a GET match
+//	logged FILE PATTERN           waits until a file matches
 //	signal TERM|HUP FILE          signals the process whose id the file holds
 //	exits CODE PROGRAM ARGS...    as exec, with the exit code that must come out
 func TestScripts(t *testing.T) {
@@ -57,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"signal":       sendSignal,
 			"free-addr":    freeAddr,
 			"until":        until,
+			"logged":       logged,
 			"rotate":       func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(partsOf(ts).gateway.RotateClient()) },
 		},
 	})
@@ -129,6 +131,17 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s: no match for %s in\n%s", args[0], args[1], last)
+}
+
+func logged(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile(args[1])
+	var text []byte
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if text, _ = os.ReadFile(ts.MkAbs(args[0])); want.Match(text) {
+			return
+		}
+	}
+	ts.Fatalf("%s: no match for %s in\n%s", args[0], args[1], text)
 }
 
 // sendSignal does what testscript's own kill does for no signal but KILL and INT.

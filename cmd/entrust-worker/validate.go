@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
 )
 
 // Words that more than one place compares with.
@@ -65,9 +67,7 @@ func (c Config) validateBus() error {
 		}
 	}
 	between(&p, "nats.timeout", c.NATS.Timeout, 100*time.Millisecond, time.Minute)
-	if err := c.layout().Validate(); err != nil {
-		p.join(fmt.Errorf("streams: %w", err))
-	}
+	p.join(inKeys(c.layout().Validate(), streamWords))
 	oneOf(&p, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(&p, "log.format", c.Log.Format, "auto", "text", "json")
 	return p.err()
@@ -159,16 +159,16 @@ func (c Config) validateGateway(p *problems) {
 	if g.RetryAfterMax < g.ThrottleFloor {
 		p.add("gateway.retry_after_max must not be below gateway.throttle_floor: %v !>= %v", g.RetryAfterMax, g.ThrottleFloor)
 	}
-	// The client checks the same and more; its messages speak of its own fields.
+	// The client checks the same and more. What was told above is not told again.
 	if !missing {
-		p.join(c.gatewayConfig().Validate())
+		checked := c.gatewayConfig()
+		checked.Dialect, checked.RetryAfterMax = gateway.DialectAuto, max(checked.RetryAfterMax, checked.ThrottleFloor)
+		p.join(inKeys(checked.Validate(), gatewayWords))
 	}
 }
 
 func (c Config) validatePoll(p *problems) {
-	if err := c.schedule().Validate(); err != nil {
-		p.join(fmt.Errorf("poll: %w", err))
-	}
+	p.join(inKeys(c.schedule().Validate(), pollWords))
 	between(p, "poll.max_wait", c.Poll.MaxWait, time.Second, math.MaxInt64)
 	if c.Poll.MaxWait > c.Poll.MaxWaitLimit {
 		p.add("poll.max_wait must not exceed poll.max_wait_limit: %v !<= %v", c.Poll.MaxWait, c.Poll.MaxWaitLimit)

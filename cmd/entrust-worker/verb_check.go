@@ -47,8 +47,9 @@ func checkCommand(a *app) *cobra.Command {
 		Use:   "check",
 		Short: "Prove that NATS, the streams, the key pair and the gateway are as they must be",
 		Long: `Prove that NATS, the streams, the key pair and the gateway are as they must be,
-one line each. It changes nothing. Exit code 0 if all is well, 1 if not; with
---format nagios as Nagios has it, 0, 1 and 2.`,
+one line each. It changes nothing. Exit code 0 if all is well, 1 if not, 2 where the
+configuration is wrong; with --format nagios as Nagios has it, 0, 1, 2, and 3, UNKNOWN,
+where the configuration is wrong.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON {
@@ -59,14 +60,29 @@ one line each. It changes nothing. Exit code 0 if all is well, 1 if not; with
 			}
 			s, err := a.worker(cmd)
 			if err != nil {
-				return err
+				return a.unknown(form, err)
 			}
 			return a.printChecks(form, s.checkAll(cmd.Context()))
 		},
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return a.unknown(form, cmd.Root().FlagErrorFunc()(cmd, err))
+	})
 	cmd.Flags().StringVar(&form, "format", "text", "text, json or nagios")
+	completeWith(cmd, "format", "text", "json", "nagios")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as --format json")
 	return cmd
+}
+
+// unknown tells a monitor that nothing could be checked: Nagios reads standard output, and
+// takes 2 for a trouble of what is checked.
+func (a *app) unknown(form string, err error) error {
+	if form != "nagios" {
+		return err
+	}
+	text := strings.ReplaceAll(strings.ReplaceAll(err.Error(), "\n", "; "), "|", "/")
+	a.printf("ENTRUST-WORKER UNKNOWN - %s\n", text)
+	return codeError(stateUnknown)
 }
 
 // checkAll makes every check that can be made.
@@ -115,10 +131,18 @@ func (c *checked) is(state int, format string, args ...any) {
 	c.Detail = strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
 }
 
+// hinted is an error with its likely fix in one line.
+func hinted(err error) error {
+	if h, ok := errors.AsType[*hintError](err); ok {
+		return fmt.Errorf("%w (%s)", err, h.hint)
+	}
+	return err
+}
+
 func (s *settings) checkNATS(c *checked) *connection {
 	nc, err := s.connect("check")
 	if err != nil {
-		c.is(stateCritical, "%v", err)
+		c.is(stateCritical, "%v", hinted(err))
 		return nil
 	}
 	rtt, err := nc.RTT()
@@ -133,7 +157,7 @@ func (s *settings) checkNATS(c *checked) *connection {
 func (s *settings) checkStreams(ctx context.Context, nc *connection, c *checked) {
 	found, err := streams.Inspect(ctx, nc.js, s.layout())
 	if err != nil {
-		c.is(stateCritical, "%v", err)
+		c.is(stateCritical, "%v", hinted(explainStreams(err)))
 		return
 	}
 	c.Findings = found

@@ -22,7 +22,7 @@ redacted. What is wrong with it is told afterwards, and makes the exit code 2.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if list {
-				return a.printKeys()
+				return a.printKeys(asJSON)
 			}
 			s, err := loadConfig(cmd.Flags(), a.environ)
 			if err != nil {
@@ -90,7 +90,23 @@ func (a *app) printConfigJSON(s *settings) error {
 	return enc.Encode(all)
 }
 
-func (a *app) printKeys() error {
+func (a *app) printKeys(asJSON bool) error {
+	if asJSON {
+		type entry struct {
+			Key  string `json:"key"`
+			Env  string `json:"env"`
+			Flag string `json:"flag"`
+			Doc  string `json:"doc"`
+		}
+		var all []entry
+		for _, k := range keys() {
+			all = append(all, entry{k.path, k.env, "--" + k.flag, k.doc})
+		}
+		enc := json.NewEncoder(a.out)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(all)
+	}
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	for _, k := range keys() {
 		if _, err := w.Write([]byte(k.path + "\t" + k.env + "\t--" + k.flag + "\n")); err != nil {

@@ -24,10 +24,11 @@ func deadCommand(a *app) *cobra.Command {
 the original bytes, subject and headers, beside why it ended there. It is named by its number, SEQ.
 
 Reasons: undecodable, invalid, denied, rejected, unconfirmed, expired, wrong-certificate, crashed.`,
-		Args: noArgs,
+		Args: cobra.ArbitraryArgs,
 		RunE: needsVerb,
 	}
 	cmd.AddCommand(deadLsCommand(a), deadShowCommand(a), deadReplayCommand(a), deadPurgeCommand(a))
+	completeNothing(cmd)
 	return cmd
 }
 

@@ -60,7 +60,7 @@ func anyChanged(cmd *cobra.Command, names ...string) bool {
 // listLetters prints letters. One that cannot be read is passed over; the first such
 // error is returned after the rest was printed.
 func (a *app) listLetters(ctx context.Context, d *desk, filter deadletter.Filter, limit int, newest, asJSON bool) error {
-	out := newListing(a.out, asJSON, isTerminal(a.out), "SEQ", "DIED", "REASON", "ORDER", "KIND", "REPLAY", "DEATHS", "ERROR")
+	out := a.listing(asJSON, "SEQ", "DIED", "REASON", "ORDER", "KIND", "REPLAY", "DEATHS", "ERROR")
 	out.none = "no dead letters"
 	now := time.Now()
 	show := func(l *deadletter.Letter) error {
@@ -98,13 +98,11 @@ func (a *app) listLetters(ctx context.Context, d *desk, filter deadletter.Filter
 			return err
 		}
 	}
-	if err := out.end(); err != nil {
-		return err
-	}
+	err := out.finish(first)
 	if more && isTerminal(a.out) {
 		fmt.Fprintln(a.err, "there are more; --limit 0 lists all")
 	}
-	return first
+	return err
 }
 
 // depth is what the summary shows of one reason.
@@ -124,7 +122,7 @@ func (a *app) summarise(ctx context.Context, d *desk, asJSON bool) error {
 		return err
 	}
 	now := time.Now()
-	out := newListing(a.out, asJSON, isTerminal(a.out), "REASON", "LETTERS", "OLDEST")
+	out := a.listing(asJSON, "REASON", "LETTERS", "OLDEST")
 	for _, r := range depths {
 		v := depth{Reason: r.Reason, Count: r.Letters, Oldest: r.Oldest}
 		if !r.Oldest.IsZero() {

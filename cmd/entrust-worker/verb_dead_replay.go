@@ -106,7 +106,7 @@ const takeOut = 64
 // run replays the letters one after the other. It stops at the first that could not be
 // published: the next would not be either.
 func (r *replay) run(ctx context.Context, c choice) (err error) {
-	out := newListing(r.app.out, r.json, isTerminal(r.app.out), "SEQ", "ORDER", "REASON", "ACTION", "STEP", "GENERATION", "WHY")
+	out := r.app.listing(r.json, "SEQ", "ORDER", "REASON", "ACTION", "STEP", "GENERATION", "WHY")
 	bar := newProgress(r.app.err, len(c.sequences), "replaying")
 	limiter := rate.NewLimiter(rate.Inf, 1)
 	if r.rate > 0 && !r.dryRun {
@@ -117,7 +117,10 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 	defer func() {
 		bar.end()
 		// What was replayed is taken out even where the rest was interrupted.
-		err = errors.Join(err, r.takeOut(context.WithoutCancel(ctx), box, done), out.end())
+		err = errors.Join(err, r.takeOut(context.WithoutCancel(ctx), box, done))
+		if out.begun {
+			err = errors.Join(err, out.end())
+		}
 	}()
 	sent, refused := 0, 0
 	for l, err := range box.List(ctx, deadletter.Filter{Sequences: c.sequences}) {

@@ -53,6 +53,9 @@ asks for, and what a replay would do. The request itself is shown only with --bo
 // letter finds the letter of that number, or the newest of an order.
 func (d *desk) letter(ctx context.Context, name, producer string) (*deadletter.Letter, error) {
 	if sequence, err := strconv.ParseUint(name, 10, 64); err == nil && producer == "" {
+		if sequence == 0 {
+			return nil, withHint(usagef("letters are numbered from 1"), "entrust-worker dead ls shows the numbers; an id that is a number needs --producer")
+		}
 		ctx, cancel := d.step(ctx)
 		defer cancel()
 		l, err := d.box().Get(ctx, sequence)

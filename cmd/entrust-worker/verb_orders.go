@@ -19,15 +19,19 @@ func ordersCommand(a *app) *cobra.Command {
 
 An order is named <producer>.<id>, or by its id with --producer. States: open (a worker has it in hand),
 parked (it waits for approval), closed (its result is published).`,
-		Args: noArgs,
+		Args: cobra.ArbitraryArgs,
 		RunE: needsVerb,
 	}
 	cmd.AddCommand(ordersLsCommand(a), ordersShowCommand(a), ordersWatchCommand(a), ordersPollCommand(a), ordersCancelCommand(a))
+	completeNothing(cmd)
 	return cmd
 }
 
 // needsVerb is what a group of verbs does by itself.
-func needsVerb(cmd *cobra.Command, _ []string) error {
+func needsVerb(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownVerb(cmd, args[0])
+	}
 	return withHint(usagef("%s: no verb given", cmd.CommandPath()), "%s --help", cmd.CommandPath())
 }
 
@@ -95,10 +99,20 @@ func completeWith(cmd *cobra.Command, flag string, words ...string) {
 	}
 }
 
+// completeNothing keeps shells from offering files where the verbs of a group take names.
+func completeNothing(group *cobra.Command) {
+	for _, cmd := range group.Commands() {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
+}
+
 func kinds() []string { return []string{"issue", "revoke", "track", "cancel"} }
 
-// check refuses values that choose nothing.
+// check refuses values that choose nothing, or everything.
 func (f *orderFilter) check() error {
+	if err := noneEmpty(f.flags, "state", "producer", "kind", "outcome", "older-than", "newer-than"); err != nil {
+		return err
+	}
 	f.now = time.Now()
 	switch ledger.State(f.state) {
 	case "", ledger.Open, ledger.Parked, ledger.Closed:

@@ -30,17 +30,15 @@ shows what comes of it.`,
 				return err
 			}
 			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
-				out := newListing(a.out, asJSON, isTerminal(a.out), "ORDER", "TRACKING ID", "POLLS", "DEADLINE")
-				for _, key := range keys {
+				out := a.listing(asJSON, "ORDER", "TRACKING ID", "POLLS", "DEADLINE")
+				err := a.each(keys, func(key ledger.Key, _ bool) error {
 					o, err := d.pollNow(ctx, key)
 					if err != nil {
 						return err
 					}
-					if err := out.add(o, key.String(), o.TrackingID, fmt.Sprint(o.Polls), out.when(o.Deadline, time.Now())); err != nil {
-						return err
-					}
-				}
-				return out.end()
+					return out.add(o, key.String(), o.TrackingID, fmt.Sprint(o.Polls), out.when(o.Deadline, time.Now()))
+				})
+				return out.finish(err)
 			})
 		},
 	}

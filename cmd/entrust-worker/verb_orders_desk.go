@@ -80,6 +80,8 @@ func explainDesk(err error) error {
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrBucketNotFound),
 		errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamNotFound:
 		return withHint(err, "entrust-worker provision creates what is missing; --streams-prefix and its like name what there is")
+	case errors.Is(err, nats.ErrNoResponders):
+		return withHint(err, "entrust-worker provision creates what is missing; without JetStream, start nats-server with -js, or enable it for the account")
 	case errors.Is(err, context.DeadlineExceeded):
 		return withHint(fmt.Errorf("%w (%w)", err, errNoAnswer), "may this user use JetStream? --timeout extends the wait")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 )
 
 // tablePage is how many rows of a table are held before it is printed.
@@ -20,10 +22,21 @@ type listing struct {
 	w       io.Writer
 	json    bool
 	pretty  bool
+	colour  bool // with pretty
 	columns []string
 	none    string // told to people when there was nothing to list
 	rows    []table.Row
 	begun   bool
+}
+
+// listing lists to standard output: for people if it is a terminal, in colour unless
+// NO_COLOR is set.
+func (a *app) listing(asJSON bool, columns ...string) *listing {
+	l := newListing(a.out, asJSON, isTerminal(a.out), columns...)
+	plainly, _ := lookup(a.environ, "NO_COLOR")
+	dumb, _ := lookup(a.environ, "TERM")
+	l.colour = l.pretty && plainly == "" && dumb != "dumb"
+	return l
 }
 
 // newListing lists to w. pretty says that people look at it.
@@ -37,13 +50,8 @@ func (l *listing) add(v any, cells ...string) error {
 		return printJSON(l.w, v)
 	}
 	if !l.pretty {
-		if !l.begun {
-			cells = append(append([]string{}, l.columns...), cells...)
-			l.begun = true
-			if _, err := fmt.Fprintln(l.w, strings.Join(cells[:len(l.columns)], "\t")); err != nil {
-				return err
-			}
-			cells = cells[len(l.columns):]
+		if err := l.header(); err != nil {
+			return err
 		}
 		for i, c := range cells {
 			cells[i] = plain(c)
@@ -53,7 +61,7 @@ func (l *listing) add(v any, cells ...string) error {
 	}
 	row := make(table.Row, len(cells))
 	for i, c := range cells {
-		row[i] = shorten(plain(c), 60)
+		row[i] = l.painted(l.columns[i], shorten(plain(c), 60))
 	}
 	l.rows, l.begun = append(l.rows, row), true
 	if len(l.rows) == tablePage {
@@ -62,8 +70,37 @@ func (l *listing) add(v any, cells ...string) error {
 	return nil
 }
 
+// header prints the names of the columns, once. Programs get it without rows too.
+func (l *listing) header() error {
+	if l.begun {
+		return nil
+	}
+	l.begun = true
+	_, err := fmt.Fprintln(l.w, strings.Join(l.columns, "\t"))
+	return err
+}
+
+// colours are those of the words that people look for first. It is read only.
+var colours = map[string]text.Color{
+	"issued": text.FgGreen, "revoked": text.FgGreen, "replayed": text.FgGreen,
+	"open": text.FgYellow, "parked": text.FgYellow, "expired": text.FgYellow, "unconfirmed": text.FgYellow,
+	"failed": text.FgRed, "rejected": text.FgRed, "refused": text.FgRed,
+}
+
+// painted is a cell in the colour of its word, in the columns that have such words.
+func (l *listing) painted(column, cell string) string {
+	colour, ok := colours[cell]
+	if !l.colour || !ok || column != "OUTCOME" && column != "STATE" && column != "ACTION" {
+		return cell
+	}
+	return colour.EscapeSeq() + cell + text.Reset.EscapeSeq()
+}
+
 // end prints what is held back.
 func (l *listing) end() error {
+	if !l.pretty && !l.json {
+		return l.header()
+	}
 	if l.pretty && !l.begun && l.none != "" {
 		_, err := fmt.Fprintln(l.w, l.none)
 		return err
@@ -84,6 +121,15 @@ func (l *listing) end() error {
 	l.rows = nil
 	_, err := fmt.Fprintln(l.w, t.Render())
 	return err
+}
+
+// finish is end after err, which may be nil. Nothing is printed where that is all there is
+// to tell.
+func (l *listing) finish(err error) error {
+	if err != nil && !l.begun {
+		return err
+	}
+	return cmp.Or(l.end(), err)
 }
 
 // when is an instant as a listing shows it: the time until or since it to people, RFC

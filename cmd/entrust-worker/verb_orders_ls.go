@@ -46,7 +46,7 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 			if !cmd.Flags().Changed("limit") && !asJSON && isTerminal(a.out) {
 				limit = terminalLimit
 			}
-			out := newListing(a.out, asJSON, isTerminal(a.out), "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "AGE", "NEXT POLL", "POLLS", "DEADLINE", "TRACKING ID")
+			out := a.listing(asJSON, "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "AGE", "NEXT POLL", "POLLS", "DEADLINE", "TRACKING ID")
 			out.none = "no orders"
 			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
 				more, err := listOrders(ctx, d, &filter, sort, limit, out)
@@ -118,7 +118,7 @@ func listOrders(ctx context.Context, d *desk, f *orderFilter, sort string, limit
 			return false, err
 		}
 	}
-	return more, cmp.Or(out.end(), first)
+	return more, out.finish(first)
 }
 
 // firstOrders sorts orders and returns the first of them, all for a limit of 0.
@@ -171,5 +171,5 @@ func readOrders(ctx context.Context, d *desk, f *orderFilter, few bool) iter.Seq
 // list prints the order as one row.
 func (o *order) list(out *listing, now time.Time) error {
 	return out.add(o, o.Producer+"."+o.ID, string(o.Kind), string(o.State), string(o.Outcome), fmt.Sprint(o.Replay),
-		out.when(o.RequestedAt, now), out.when(o.NextPoll, now), fmt.Sprint(o.Polls), out.when(o.Deadline, now), o.TrackingID)
+		out.when(o.RequestedAt, now), out.when(o.NextPoll, now), o.pollsShown(), out.when(o.Deadline, now), o.TrackingID)
 }

@@ -26,30 +26,52 @@ func ordersShowCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
-				for i, key := range keys {
+				return a.each(keys, func(key ledger.Key, first bool) error {
 					o, err := d.order(ctx, key)
-					if err != nil {
+					switch {
+					case err != nil:
 						return err
+					case asJSON:
+						return printJSON(a.out, o)
+					case !first:
+						a.printf("\n")
 					}
-					if asJSON {
-						err = printJSON(a.out, o)
-					} else {
-						if i > 0 {
-							a.printf("\n")
-						}
-						err = printFields(a.out, o.fields(time.Now()))
-					}
-					if err != nil {
-						return err
-					}
-				}
-				return nil
+					return printFields(a.out, o.fields(time.Now()))
+				})
 			})
 		},
 	}
 	cmd.Flags().StringVar(&producer, "producer", "", "`producer` of orders that are named by their id alone")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
+}
+
+// each does something with orders, one after the other. One for which it cannot be done
+// holds up no other; the last such error is returned, the others are told.
+func (a *app) each(keys []ledger.Key, do func(key ledger.Key, first bool) error) error {
+	var last error
+	first := true
+	for _, key := range keys {
+		err := do(key, first)
+		if err == nil {
+			first = false
+			continue
+		}
+		if last != nil {
+			fmt.Fprintf(a.err, "error: %v\n", last)
+		}
+		last = err
+	}
+	return last
+}
+
+// pollsShown is how often an order was polled, "" where that is not known: the slot counts
+// it, and goes with the wait.
+func (o *order) pollsShown() string {
+	if o.State != ledger.Parked {
+		return ""
+	}
+	return fmt.Sprint(o.Polls)
 }
 
 // atLeastOne is cobra.MinimumNArgs as a usage error.
@@ -117,7 +139,7 @@ func (o *order) fields(now time.Time) []field {
 		{"updated", instant(o.UpdatedAt)},
 		{"deadline", instant(o.Deadline)},
 		{"next poll", instant(o.NextPoll)},
-		{"polls", fmt.Sprint(o.Polls)},
+		{"polls", o.pollsShown()},
 		{"tracking id", o.TrackingID},
 		{"ca", o.CAID},
 		{"serial", o.Serial},

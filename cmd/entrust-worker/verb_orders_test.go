@@ -131,6 +131,25 @@ func TestListingOnATerminal(t *testing.T) {
 	}
 }
 
+// Off a terminal, and where people say so, there is no colour: newListing has none.
+func TestListingInColour(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	l := newListing(&out, false, true, "ORDER", "OUTCOME", "ERROR")
+	l.colour = true
+	for _, outcome := range []string{"issued", "failed", "strange"} {
+		if err := l.add(nil, "issued", outcome, "failed"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.end(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out.String(), "\x1b["); n != 4 || !strings.Contains(out.String(), "\x1b[32missued\x1b[0m") || !strings.Contains(out.String(), "\x1b[31mfailed\x1b[0m") {
+		t.Errorf("%d colours in %q", n, out.String())
+	}
+}
+
 func TestFirstOrders(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

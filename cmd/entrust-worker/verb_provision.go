@@ -59,14 +59,29 @@ command that mends it.`,
 				return explainStreams(err)
 			}
 			if dryRun {
-				return nil
+				return explainStreams(verifyPresent(ctx, nc.js, s.layout()))
 			}
 			return explainStreams(streams.Verify(ctx, nc.js, s.layout()))
 		},
 	}
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "tell what would be created, and create nothing")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "tell what would be created, and what is there and wrong, and create nothing")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// verifyPresent is streams.Verify for what is there.
+func verifyPresent(ctx context.Context, js jetstream.JetStream, l streams.Layout) error {
+	found, err := streams.Inspect(ctx, js, l)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, f := range found {
+		if !f.Note && f.Got != "missing" {
+			errs = append(errs, &f)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // explainStreams adds the likely fix to what streams returns.
@@ -83,6 +98,8 @@ func explainStreams(err error) error {
 		return withHint(err, "start nats-server with -js, or enable JetStream for the account")
 	case errors.As(err, &api) && api.ErrorCode == 10047: // insufficient storage resources available
 		return withHint(err, "the server sets --streams-requests-max-bytes aside when the stream is made: ask for less, or raise its max_file_store")
+	case errors.As(err, &api) && api.ErrorCode == 10065: // subjects overlap with an existing stream
+		return withHint(err, "another stream takes these subjects: nats stream ls --subject=SUBJECT finds it; --streams-prefix or the names of streams make it another place")
 	case errors.As(err, &api) && api.ErrorCode == 10074: // replicas > 1 not supported in non-clustered mode
 		return withHint(err, "--replicas=1 on a server without a cluster")
 	case errors.Is(err, context.DeadlineExceeded):

@@ -19,10 +19,24 @@ func requestCommand(a *app) *cobra.Command {
 		Long: `Send requests as a producer, and wait for their results. Everything is checked before anything is published.
 
 The exit code is 1 when a result that was waited for is not what was asked for.`,
-		Args: noArgs,
+		Args: cobra.ArbitraryArgs,
 		RunE: needsVerb,
 	}
 	cmd.AddCommand(requestIssueCommand(a), requestRevokeCommand(a), requestTrackCommand(a), requestCancelCommand(a))
+	completeNothing(cmd)
+	for _, c := range cmd.Commands() {
+		switch c.Name() {
+		case "issue":
+			c.ValidArgsFunction = nil // files
+		case "track":
+			c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+				if len(args) == 1 {
+					return nil, cobra.ShellCompDirectiveDefault
+				}
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+		}
+	}
 	return cmd
 }
 

@@ -3,8 +3,10 @@ package main
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,7 +106,14 @@ func readInput(path string, stdin io.Reader) (data []byte, source string, err er
 	}
 	switch {
 	case err != nil:
-		return nil, "", fmt.Errorf("reading %s: %w", source, err)
+		if file, ok := errors.AsType[*fs.PathError](err); ok {
+			err = file.Err // the path is told already
+		}
+		err = fmt.Errorf("reading %s: %w", source, err)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = withHint(err, "names are relative to the working folder; - is standard input")
+		}
+		return nil, "", err
 	case len(data) > maxInput:
 		return nil, "", fmt.Errorf("reading %s: larger than %d MiB", source, maxInput>>20)
 	}

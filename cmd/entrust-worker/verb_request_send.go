@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -142,7 +143,10 @@ type published struct {
 }
 
 func (s *sender) listReceipts() error {
-	out := newListing(s.app.out, s.how.json, isTerminal(s.app.out), "ORDER", "KIND", "STATUS", "SOURCE")
+	out := s.app.listing(s.how.json, "ORDER", "KIND", "STATUS", "SOURCE")
+	if !slices.ContainsFunc(s.parcels, func(p *parcel) bool { return p.receipt != nil }) {
+		return nil // the error says it
+	}
 	for _, p := range s.parcels {
 		if p.receipt == nil {
 			continue
@@ -195,7 +199,7 @@ func (s *sender) await(ctx context.Context) error {
 	}
 	go func() { waiting.Wait(); close(done) }()
 
-	out := newListing(s.app.out, s.how.json, isTerminal(s.app.out), "ORDER", "KIND", "OUTCOME", "SERIAL", "NOT AFTER", "ERROR", "SOURCE")
+	out := s.app.listing(s.how.json, "ORDER", "KIND", "OUTCOME", "SERIAL", "NOT AFTER", "ERROR", "SOURCE")
 	missing, wrong := len(s.parcels), 0
 	var others []error
 	second := time.NewTicker(time.Second)
@@ -220,8 +224,10 @@ func (s *sender) await(ctx context.Context) error {
 		bar.add(1)
 	}
 	bar.end()
-	if err := out.end(); err != nil {
-		return err
+	if out.begun || missing == 0 && len(others) == 0 {
+		if err := out.end(); err != nil {
+			return err
+		}
 	}
 	switch {
 	case len(others) > 0:
