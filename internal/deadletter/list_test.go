@@ -1,6 +1,7 @@
 package deadletter_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
 func TestListChooses(t *testing.T) {
@@ -170,6 +173,29 @@ func TestPurge(t *testing.T) {
 		if err != nil || l.Sequence != 2 {
 			t.Errorf("left: %v, %v; want 2 alone", l, err)
 		}
+	}
+}
+
+// Whether a letter is gone only the leader of its stream knows: a replica that lags
+// still shows it. Here nobody answers for a replica.
+func TestPurgeAsksTheLeader(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t, `authorization { users: [
+		{ user: all, password: s }
+		{ user: leader, password: s, permissions: { publish: { deny: "$JS.API.DIRECT.GET.>" } } }
+	] }`)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	layout := streams.DefaultLayout()
+	if _, err := streams.Provision(ctx, server.JetStream(t, nats.UserInfo("all", "s")), layout); err != nil {
+		t.Fatal(err)
+	}
+	box := deadletter.New(server.JetStream(t, nats.UserInfo("leader", "s")), layout.Dead, layout.Subjects())
+	if err := box.Put(ctx, &deadletter.Letter{Reason: deadletter.Expired, Key: ledger.Key{Producer: "p", ID: "a"}}, "one"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := box.Purge(ctx, 1, 1, 99); n != 1 || err != nil {
+		t.Errorf("purged %d, %v; want 1", n, err)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
 // Purge deletes letters by their place in the stream and returns how many it
@@ -23,7 +25,7 @@ func (b *Box) Purge(ctx context.Context, sequences ...uint64) (int, error) {
 		switch err := st.DeleteMsg(ctx, sequence); {
 		case err == nil:
 			purged++
-		case errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && isGone(ctx, st, sequence):
+		case errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && b.isGone(ctx, sequence):
 		default:
 			return purged, fmt.Errorf("purging dead letter %d: %w", sequence, err)
 		}
@@ -32,8 +34,9 @@ func (b *Box) Purge(ctx context.Context, sequences ...uint64) (int, error) {
 }
 
 // isGone tells a letter that somebody else purged from one that may not be: the
-// client passes the server's code for neither on.
-func isGone(ctx context.Context, st jetstream.Stream, sequence uint64) bool {
-	_, err := st.GetMsg(ctx, sequence)
-	return errors.Is(err, jetstream.ErrMsgNotFound)
+// client passes the server's code for neither on. Only the leader knows: a
+// replica that lags still shows the letter.
+func (b *Box) isGone(ctx context.Context, sequence uint64) bool {
+	_, err := streams.At(ctx, b.js, b.stream, sequence)
+	return errors.Is(err, streams.ErrNoMessage)
 }

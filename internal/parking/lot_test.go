@@ -1,15 +1,18 @@
 package parking_test
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/parking"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
 // What is parked comes back whole: state, request, and the request's own
@@ -297,5 +300,31 @@ func TestDeadWakeUp(t *testing.T) {
 	}
 	if !woken["a"] || !woken["e"] {
 		t.Errorf("%v were woken, want a and e", woken)
+	}
+}
+
+// Whether a message is gone only the leader of its stream knows: a replica that
+// lags still shows it. Here nobody answers for a replica.
+func TestDiscardAsksTheLeader(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t, `authorization { users: [
+		{ user: all, password: s }
+		{ user: leader, password: s, permissions: { publish: { deny: "$JS.API.DIRECT.GET.>" } } }
+	] }`)
+	js := server.JetStream(t, nats.UserInfo("all", "s"))
+	layout := streams.DefaultLayout()
+	if _, err := streams.Provision(t.Context(), js, layout); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	lot := parking.New(server.JetStream(t, nats.UserInfo("leader", "s")), layout.Parked, layout.Subjects())
+	if err := lot.Arm(ctx, slot("x", time.Now().Add(time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	for _, sequence := range []uint64{1, 1, 99} { // there, gone, never was
+		if err := lot.Discard(ctx, sequence); err != nil {
+			t.Errorf("removing message %d: %v", sequence, err)
+		}
 	}
 }

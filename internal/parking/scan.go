@@ -83,10 +83,13 @@ func (l *Lot) Settled(ctx context.Context) (uint64, error) {
 func (l *Lot) Discard(ctx context.Context, sequence uint64) error {
 	st, err := l.js.Stream(ctx, l.stream)
 	if err == nil {
-		if err = st.DeleteMsg(ctx, sequence); err != nil {
-			if _, gone := st.GetMsg(ctx, sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
-				return nil // a replica showed it a moment longer
-			}
+		err = st.DeleteMsg(ctx, sequence)
+	}
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		// The client does not say whether there is none: a replica that lags may
+		// have shown the message, so only the leader can.
+		if _, gone := streams.At(ctx, l.js, l.stream, sequence); errors.Is(gone, streams.ErrNoMessage) {
+			return nil
 		}
 	}
 	if err != nil {

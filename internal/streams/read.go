@@ -33,20 +33,34 @@ type Message struct {
 // deadline in ctx the default timeout of js bounds the wait. Safe for concurrent
 // use.
 func Last(ctx context.Context, js jetstream.JetStream, stream, subject string) (*Message, error) {
-	query, err := json.Marshal(struct {
-		Last string `json:"last_by_subj"`
-	}{subject})
+	return fromLeader(ctx, js, stream, query{Last: subject}, "the last message on "+subject)
+}
+
+// At is Last for the message of a sequence.
+func At(ctx context.Context, js jetstream.JetStream, stream string, sequence uint64) (*Message, error) {
+	return fromLeader(ctx, js, stream, query{Sequence: sequence}, fmt.Sprintf("message %d of %s", sequence, stream))
+}
+
+// query chooses the message of an API request.
+type query struct {
+	Last     string `json:"last_by_subj,omitempty"`
+	Sequence uint64 `json:"seq,omitempty"`
+}
+
+// fromLeader reads one message; what names it in errors.
+func fromLeader(ctx context.Context, js jetstream.JetStream, stream string, q query, what string) (*Message, error) {
+	request, err := json.Marshal(q)
 	if err != nil {
-		return nil, fmt.Errorf("encoding a read of %s: %w", subject, err)
+		return nil, fmt.Errorf("encoding a read of %s: %w", what, err)
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, js.Options().DefaultTimeout)
 		defer cancel()
 	}
-	answer, err := js.Conn().RequestWithContext(ctx, APISubject(js, "STREAM.MSG.GET."+stream), query)
+	answer, err := js.Conn().RequestWithContext(ctx, APISubject(js, "STREAM.MSG.GET."+stream), request)
 	if err != nil {
-		return nil, fmt.Errorf("reading the last message on %s: %w", subject, err)
+		return nil, fmt.Errorf("reading %s: %w", what, err)
 	}
 	var body struct {
 		Error   *jetstream.APIError `json:"error"`
@@ -59,16 +73,16 @@ func Last(ctx context.Context, js jetstream.JetStream, stream, subject string) (
 		} `json:"message"`
 	}
 	if err := json.Unmarshal(answer.Data, &body); err != nil {
-		return nil, fmt.Errorf("decoding the last message on %s: %w", subject, err)
+		return nil, fmt.Errorf("decoding %s: %w", what, err)
 	}
 	if body.Error != nil {
 		if body.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
 			return nil, ErrNoMessage
 		}
-		return nil, fmt.Errorf("reading the last message on %s: %w", subject, body.Error)
+		return nil, fmt.Errorf("reading %s: %w", what, body.Error)
 	}
 	if body.Message == nil {
-		return nil, fmt.Errorf("reading the last message on %s: the answer holds neither message nor error", subject)
+		return nil, fmt.Errorf("reading %s: the answer holds neither message nor error", what)
 	}
 	m := &Message{
 		Sequence: body.Message.Sequence,
@@ -78,7 +92,7 @@ func Last(ctx context.Context, js jetstream.JetStream, stream, subject string) (
 	}
 	if len(body.Message.Header) > 0 {
 		if m.Header, err = nats.DecodeHeadersMsg(body.Message.Header); err != nil {
-			return nil, fmt.Errorf("decoding the headers of the last message on %s: %w", subject, err)
+			return nil, fmt.Errorf("decoding the headers of %s: %w", what, err)
 		}
 	}
 	return m, nil
