@@ -112,7 +112,7 @@ type StreamsConfig struct {
 	Control            string        `koanf:"control" doc:"Name of the key-value bucket in which workers tell each other of holds."`
 	RequestsMaxBytes   Size          `koanf:"requests_max_bytes" doc:"Size at which requests are refused to their publishers, at least 1MiB; bytes, or with KiB, MiB, GiB or TiB. Too small refuses during an outage of the gateway; too large lets the disk fill up."`
 	RequestsDuplicates time.Duration `koanf:"requests_duplicates" doc:"How long NATS itself recognises a request that is published twice, at least 100ms. After that the ledger does, at the price of a delivery."`
-	ResultsDuplicates  time.Duration `koanf:"results_duplicates" doc:"The same for results, at least three times poll.max and at most streams.results_max_age."`
+	ResultsDuplicates  time.Duration `koanf:"results_duplicates" doc:"The same for results and dead letters, at least three times poll.max and at most streams.results_max_age."`
 	ResultsMaxAge      time.Duration `koanf:"results_max_age" doc:"How long results can be read, at least 1s. A producer that is away longer misses them."`
 	DeadMaxAge         time.Duration `koanf:"dead_max_age" doc:"How long dead letters wait for an operator, at least 1s."`
 	OrdersMaxAge       time.Duration `koanf:"orders_max_age" doc:"How long the ledger remembers a finished order, not below streams.results_max_age: for so long the same id never enrolls again."`

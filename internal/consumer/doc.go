@@ -56,7 +56,8 @@
 //	GET answered                    parked                   asks again
 //	slot armed again, due not       parked                   asks again; the two wake-ups meet in one slot
 //	acked
-//	dead letter published           open, Answer; or parked  repeats the end; the letter's id makes it one
+//	dead letter published           open, Answer; or parked  repeats the end; the letter's id makes it one within the
+//	                                                         duplicate window, later there are two of one death
 //	result published                open or parked, result   closes, acks
 //	closed                          closed                   acks (a due: stale, acks)
 //	slot removed                    closed                   acks

@@ -86,9 +86,10 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 			MaxMsgsPerSubject: -1,
 			MaxMsgSize:        -1,
 			MaxConsumers:      -1,
-			Duplicates:        min(2*time.Minute, l.DeadMaxAge),
-			Replicas:          l.Replicas,
-			AllowDirect:       true,
+			// As for results: a worker that is away for so long knows its letter again.
+			Duplicates:  min(l.ResultsDuplicates, l.DeadMaxAge),
+			Replicas:    l.Replicas,
+			AllowDirect: true,
 		},
 	}
 }

@@ -44,8 +44,8 @@ type Layout struct {
 	// RequestsDuplicates is how long the server itself recognises a request that
 	// is published twice. Longer than that, the ledger does.
 	RequestsDuplicates time.Duration
-	// ResultsDuplicates is the same for results. It must cover the time between
-	// two attempts to publish one, and not exceed ResultsMaxAge.
+	// ResultsDuplicates is the same for results and dead letters. It must cover the
+	// time between two attempts to publish one, and not exceed ResultsMaxAge.
 	ResultsDuplicates time.Duration
 	// ResultsMaxAge is how long results can be read.
 	ResultsMaxAge time.Duration

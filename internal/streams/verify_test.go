@@ -186,6 +186,7 @@ func breakages() []breakage {
 		{name: "parked limited per subject", stream: onStream(parked, func(c *sc) { c.MaxMsgsPerSubject = 1 }), want: []string{"parked: max messages per subject"}},
 		{name: "parked limited in message size", stream: onStream(parked, func(c *sc) { c.MaxMsgSize = 65536 }), want: []string{"parked: max message size"}},
 		{name: "parked in memory", stream: onStream(parked, func(c *sc) { c.Storage = jetstream.MemoryStorage }), want: []string{"parked: storage"}},
+		{name: "parked not direct", stream: onStream(parked, func(c *sc) { c.AllowDirect = false }), want: []string{"parked: allow direct"}},
 		{name: "parked without slots", stream: onStream(parked, func(c *sc) { c.Subjects = c.Subjects[1:] }), want: []string{"parked: subjects"}},
 
 		// Results.
@@ -200,6 +201,8 @@ func breakages() []breakage {
 
 		// Dead letters.
 		{name: "dead letters for a day", stream: onStream(dead, func(c *sc) { c.MaxAge = 24 * time.Hour }), want: []string{"dead: max age"}},
+		{name: "dead letters with a short window", stream: onStream(dead, func(c *sc) { c.Duplicates = 2 * time.Minute }), want: []string{"dead: duplicate window"}},
+		{name: "dead letters not direct", stream: onStream(dead, func(c *sc) { c.AllowDirect = false }), want: []string{"dead: allow direct"}},
 		{name: "one dead letter a subject", stream: onStream(dead, func(c *sc) { c.MaxMsgsPerSubject = 1 }), want: []string{"dead: max messages per subject"}},
 		{name: "dead letters discard old", stream: onStream(dead, func(c *sc) { c.Discard = jetstream.DiscardOld }), want: []string{"dead: discard"}},
 
@@ -207,8 +210,10 @@ func breakages() []breakage {
 		{name: "ledger forgets early", stream: onStream(orders, func(c *sc) { c.MaxAge = time.Hour }), want: []string{"orders: ttl"}},
 		{name: "ledger with history", stream: onStream(orders, func(c *sc) { c.MaxMsgsPerSubject = 8 }), want: []string{"orders: history"}},
 		{name: "ledger in memory", stream: onStream(orders, func(c *sc) { c.Storage = jetstream.MemoryStorage }), want: []string{"orders: storage"}},
+		{name: "ledger not direct", stream: onStream(orders, func(c *sc) { c.AllowDirect = false }), want: []string{"orders: allow direct"}},
 		{name: "ledger discards old", stream: onStream(orders, func(c *sc) { c.Discard = jetstream.DiscardOld }), want: []string{"orders: discard"}},
 		{name: "control without key ttl", stream: onStream(control, func(c *sc) { c.AllowMsgTTL = false; c.SubjectDeleteMarkerTTL = 0 }), want: []string{"control: allow message ttl"}},
+		{name: "control not direct", stream: onStream(control, func(c *sc) { c.AllowDirect = false })}, // read key by key, through the leader then
 		{name: "control forgets", stream: onStream(control, func(c *sc) { c.MaxAge = time.Hour }), want: []string{"control: ttl"}},
 
 		// Consumers.

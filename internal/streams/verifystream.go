@@ -48,6 +48,8 @@ func (c *checker) stream(ctx context.Context, js jetstream.JetStream, want jetst
 			"a result that is published again must be recognised", "--dupe-window="+want.Duplicates.String())
 	case c.layout.Dead:
 		o.kept(want, got)
+		o.check(got.Duplicates >= want.Duplicates, "duplicate window", "at least "+want.Duplicates.String(), got.Duplicates.String(),
+			"a dead letter that is published again must be recognised", "--dupe-window="+want.Duplicates.String())
 	}
 
 	if got.Replicas != want.Replicas {
@@ -133,6 +135,12 @@ func (o *object) parked(got jetstream.StreamConfig) {
 	o.noSubjectLimits(got)
 	o.check(!got.DenyPurge, "deny purge", "false", "true",
 		"the slot of a finished order is purged", "")
+	o.direct(got, "the watchdog could not read the slots, and none that is lost would be found")
+}
+
+// direct holds for what is read in batches, which only a direct get can do.
+func (o *object) direct(got jetstream.StreamConfig, why string) {
+	o.check(got.AllowDirect, "allow direct", "true", "false", why, "--allow-direct")
 }
 
 // kept holds for results and dead letters.
@@ -142,8 +150,7 @@ func (o *object) kept(want, got jetstream.StreamConfig) {
 	o.noRollup(got)
 	o.check(got.MaxAge == want.MaxAge, "max age", want.MaxAge.String(), got.MaxAge.String(),
 		"how long the ledger remembers is set by it", "--max-age="+want.MaxAge.String())
-	o.check(got.AllowDirect, "allow direct", "true", "false",
-		"looking one up would go through the stream's leader each time", "--allow-direct")
+	o.direct(got, "what it holds could not be listed, and looking one up would go through the stream's leader each time")
 }
 
 // strangers finds consumers that take messages away from ours.
@@ -195,6 +202,9 @@ func (c *checker) bucket(ctx context.Context, js jetstream.JetStream, want jetst
 	}
 	o.check(got.MaxAge == want.TTL, "ttl", ttl, got.MaxAge.String(), why, "--max-age="+want.TTL.String())
 	o.check(got.AllowRollup, "allow rollup", "true", "false", "keys could not be purged", "--allow-rollup")
+	if want.Bucket == c.layout.Orders {
+		o.direct(got, "the watchdog could not read the ledger, and no lost slot would be found")
+	}
 	if want.LimitMarkerTTL > 0 {
 		o.check(got.AllowMsgTTL, "allow message ttl", "true", "false",
 			"a key could not be given a time to live", "--allow-msg-ttl")
