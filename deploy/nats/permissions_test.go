@@ -27,6 +27,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/integration/harness"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/parking"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
 // within bounds each wait.
@@ -314,12 +316,26 @@ func TestPermissionsSuffice(t *testing.T) {
 	s.run(t, "operator", "dead", "purge", "--reason", "undecodable", "--yes")
 	s.run(t, "operator", "request", "cancel", "--wait", "--json", "--producer", "shop", "--id", "cancel-2", "hold-2", "--give-up-after", "20s")
 
+	// What a worker does only after trouble: it tells how often a message killed workers,
+	// and removes wake-ups that the server forgot.
+	workerNC, workerRefused := s.connect(t, "worker")
+	workerJS, err := jetstream.New(workerNC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := streams.Last(ctx, workerJS, "KV_ENTRUST_CONTROL", "$KV.ENTRUST_CONTROL.suspect.ENTRUST_REQUESTS.1"); !errors.Is(err, streams.ErrNoMessage) {
+		t.Errorf("reading the tries of a message: %v", err)
+	}
+	if err := parking.New(workerJS, "ENTRUST_PARKED", entrustbus.Subjects{Prefix: "entrust"}).Discard(ctx, 1<<40); err != nil {
+		t.Error(err)
+	}
+
 	for line := range strings.Lines(stopWorker()) {
 		if strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, "ermissions") {
 			t.Errorf("the worker says: %s", line)
 		}
 	}
-	if text := refused.all() + opRefused.all(); text != "" {
+	if text := refused.all() + opRefused.all() + workerRefused.all(); text != "" {
 		t.Errorf("refused: %s", text)
 	}
 }
