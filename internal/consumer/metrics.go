@@ -46,7 +46,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		deadLetters:   counter("dead_letters_total", "Dead letters published, by reason.", "reason"),
 		redeliveries:  counter("redeliveries_total", "Messages delivered more than once, by lane.", "lane"),
 		fates:         counter("unknown_fates_total", "Submissions whose answer was lost, by how they ended: adopted, resubmitted, held.", "end"),
-		repairs:       counter("slot_repairs_total", "Slots that the watchdog armed again: stuck or lost.", "kind"),
+		repairs:       counter("slot_repairs_total", "What the watchdog put right: slots armed again, stuck or lost, and wake-ups removed that were dead.", "kind"),
 		expirations:   f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "deadline_expirations_total", Help: "Orders that nobody approved before their deadline."}),
 		parkings:      f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "parked_orders_total", Help: "Orders that were parked, counted once each."}),
 		inHand:        gauge("in_flight", "Messages in hand, by lane.", "lane"),
@@ -166,6 +166,7 @@ func (m *Metrics) repaired(r Repairs) {
 	if m != nil {
 		m.repairs.WithLabelValues("stuck").Add(float64(r.Stuck))
 		m.repairs.WithLabelValues("lost").Add(float64(r.Lost))
+		m.repairs.WithLabelValues("dead").Add(float64(r.Dead))
 	}
 }
 

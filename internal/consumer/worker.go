@@ -76,8 +76,9 @@ type Config struct {
 	Rate, FleetRate float64
 	// Drain is how long a stop waits for what is in hand. Default 25 s.
 	Drain time.Duration
-	// WatchdogEvery is the pause between two looks for lost slots. Default
-	// 5 min; negative turns it off.
+	// WatchdogEvery is the pause between two looks for lost slots; it is longer
+	// where a look takes longer than a ninth of it. Default 5 min; negative turns
+	// it off.
 	WatchdogEvery time.Duration
 	// Metrics may be nil.
 	Metrics *Metrics
@@ -139,6 +140,7 @@ type Worker struct {
 	gate     *gate
 	suspects *suspects
 	fleet    *fleet
+	duty     *duty
 }
 
 // New returns a worker that has not started. Streams and consumers must exist:
@@ -160,6 +162,7 @@ func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Wor
 	w.gate = newGate(gw.Probe, cfg.Rate, log, w.metrics.gate)
 	w.gate.onHold = w.metrics.held
 	w.fleet = newFleet(js, cfg.Layout.Control, w.id, cfg.Rate, cfg.FleetRate, w.gate, log)
+	w.duty = &duty{js: js, bucket: cfg.Layout.Control, id: w.id}
 	return w, nil
 }
 

@@ -25,6 +25,14 @@ func IsConflict(err error) bool {
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
+// IsTooLarge reports whether err says that a message is larger than its stream, or
+// the server, takes: its publisher alone is concerned.
+func IsTooLarge(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, nats.ErrMaxPayload) ||
+		(errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum)
+}
+
 // Trouble names what an operator has to mend before a publish or fetch that
 // failed with err can succeed, or "" when it is not known to be anybody's
 // setting. The words are fixed, so that they may label a log line.
