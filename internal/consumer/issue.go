@@ -193,12 +193,18 @@ func (w *Worker) await(ctx context.Context, o *order, trackingID string, waitSec
 
 // arm gives the order a slot for its next poll, after attempt polls.
 func (w *Worker) arm(ctx context.Context, o *order, attempt int, retryAfter time.Duration) error {
+	return w.armAt(ctx, o, attempt, w.wakeAt(o.rec, attempt, retryAfter))
+}
+
+// wakeAt is when a parked order is to be woken up. One that was set aside has no
+// deadline.
+func (w *Worker) wakeAt(rec *ledger.Record, attempt int, retryAfter time.Duration) time.Time {
 	now := time.Now().UTC()
-	if !o.rec.Awaits() {
-		return w.armAt(ctx, o, attempt, now.Add(w.cfg.Schedule.Wait(attempt)))
+	if !rec.Awaits() {
+		return now.Add(w.cfg.Schedule.Wait(attempt))
 	}
-	at, _ := w.cfg.Schedule.NextAt(attempt, now, o.rec.Deadline, retryAfter, rand.Float64())
-	return w.armAt(ctx, o, attempt, at)
+	at, _ := w.cfg.Schedule.NextAt(attempt, now, rec.Deadline, retryAfter, rand.Float64())
+	return at
 }
 
 // armAt gives the order a slot.

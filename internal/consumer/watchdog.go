@@ -227,9 +227,8 @@ func (w *Worker) reviveLost(ctx context.Context, key ledger.Key) (bool, error) {
 	if err != nil || armed {
 		return false, err
 	}
-	at, _ := w.cfg.Schedule.NextAt(0, time.Now().UTC(), rec.Deadline, 0, rand.Float64())
 	return true, w.lot.Arm(ctx, &parking.Slot{
-		Key: key, Kind: rec.Kind, Due: at, Deadline: rec.Deadline,
+		Key: key, Kind: rec.Kind, Due: w.wakeAt(rec, 0, 0), Deadline: rec.Deadline,
 		TrackingID: rec.TrackingID, Replay: rec.Replay, Request: rec.Request,
 	})
 }
