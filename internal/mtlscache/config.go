@@ -41,7 +41,9 @@ type Config struct {
 
 	// IdleConnTimeout closes a connection unused for so long. Keep it below the
 	// idle timeout of the gateway and of what stands before it, or calls meet
-	// connections that are being closed. Default 90 s.
+	// connections that are being closed, and a POST over HTTP/1.1 an unknown fate.
+	// Shorter costs a handshake for calls that far apart. Default 15 s: Tomcat
+	// closes after 20, nginx after 75.
 	IdleConnTimeout time.Duration
 
 	// DialTimeout and TLSTimeout bound the making of a connection. Defaults
@@ -69,7 +71,7 @@ type Config struct {
 
 const (
 	defaultIdleConns        = 64
-	defaultIdleConnTimeout  = 90 * time.Second
+	defaultIdleConnTimeout  = 15 * time.Second
 	defaultDialTimeout      = 10 * time.Second
 	defaultTLSTimeout       = 10 * time.Second
 	defaultHalfRotationWait = 2 * time.Second

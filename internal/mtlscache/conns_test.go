@@ -360,13 +360,13 @@ func TestIdleConnectionsClose(t *testing.T) {
 				g.serve(t, pipe, r.ca.serverTLS(t), http2)
 
 				r.mustCall(t, r.first)
-				time.Sleep(89 * time.Second)
+				time.Sleep(14 * time.Second)
 				if got := g.open.Load(); got != 1 {
-					t.Errorf("%d connections open after 89s, want 1", got)
+					t.Errorf("%d connections open after 14s, want 1", got)
 				}
 				time.Sleep(2 * time.Second)
 				if got := g.open.Load(); got != 0 {
-					t.Errorf("%d connections open after 91s, want 0", got)
+					t.Errorf("%d connections open after 16s, want 0", got)
 				}
 				time.Sleep(time.Hour)
 				r.mustCall(t, r.first)
