@@ -102,6 +102,8 @@ func explainSend(err error) error {
 		return withHint(err, "entrust-worker provision creates the streams; --streams-prefix must be the workers'")
 	case errors.Is(err, entrustbus.ErrStreamFull):
 		return withHint(err, "workers have to catch up first; try again later")
+	case errors.Is(err, entrustbus.ErrOtherContent):
+		return withHint(err, "choose another --id, or ask with the same flags as the first time")
 	}
 	return err
 }
