@@ -83,6 +83,10 @@ func (w *Worker) poll(ctx context.Context, o *order) error {
 		TrackingID: o.rec.TrackingID, CAID: o.rec.CAID, SubmittedAt: o.rec.SubmittedAt,
 		CSR: func() *x509.CertificateRequest { return w.csrOf(o) },
 	}
+	if !question.SubmittedAt.IsZero() {
+		// The ledger has the time before the call, and a slow one may have lasted so long.
+		question.SubmittedAt = question.SubmittedAt.Add(w.cfg.EnrollTimeout)
+	}
 	pause := backoff{first: 200 * time.Millisecond, max: 5 * time.Second}
 	for refusals := 0; ; {
 		begun := time.Now()

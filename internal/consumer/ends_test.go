@@ -2,9 +2,15 @@ package consumer_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -270,5 +276,90 @@ func TestTrackWithAnotherCSR(t *testing.T) {
 	r.wantLetters(deadletter.Expired, deadletter.Invalid)
 	if strings.Contains(r.log.String(), "revoke it") {
 		t.Error("the log asks for a good certificate to be revoked")
+	}
+}
+
+// A look-up that the gateway throttles waits as every call does, and goes on where
+// it was.
+func TestLookUpThrottled(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, EmptyEventPages: 3, Faults: []gatewaytest.Fault{
+		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultLostReply, Times: 1},
+		{Op: gatewaytest.OpEvents, Kind: gatewaytest.FaultThrottle, Skip: 2, Times: 1},
+	}})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "far", CSRPEM: csr(t, "far")})
+	if res := r.result("far"); res.Outcome != entrustbus.OutcomeIssued || res.Submissions != 1 {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	if n := r.sim.Stats().Requests[gatewaytest.OpEvents]; n != 5 {
+		t.Errorf("%d pages were asked for, want 5: three empty, the match, and one again", n)
+	}
+	if !strings.Contains(r.log.String(), "the gateway asked for a pause") {
+		t.Error("the fleet was not told of the pause")
+	}
+}
+
+// What the gateway says of one order, with a Retry-After, pauses nobody.
+func TestRetryAfterOfARefusal(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{Faults: []gatewaytest.Fault{
+		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 409, RetryAfter: time.Hour, Times: 1},
+	}})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "bad", CSRPEM: csr(t, "bad")})
+	if res := r.result("bad"); res.Outcome != entrustbus.OutcomeFailed {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	r.send(&entrustbus.Issue{ID: "good", CSRPEM: csr(t, "good")})
+	if res := r.result("good"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}
+
+// An enrollment that took longer than the grace leaves its order the whole grace to
+// become known.
+func TestGraceAfterASlowEnrollment(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Second, Faults: []gatewaytest.Fault{
+		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultLatency, Delay: 1500 * time.Millisecond},
+		{Op: gatewaytest.OpPoll, Kind: gatewaytest.FaultStatus, Status: 404, Times: 1},
+	}})
+	r.gwcfg.EnrollTimeout, r.gwcfg.NotFoundGrace = 20*time.Second, time.Second
+	r.cfg.EnrollTimeout = r.gwcfg.EnrollTimeout
+	r.run()
+	r.send(&entrustbus.Issue{ID: "slow", CSRPEM: csr(t, "slow")})
+	if res := r.result("slow"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}
+
+// A request whose only name is its common name is held to it.
+func TestWrongCommonName(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.runWith(&enroller{enroll: func(_ context.Context, e gateway.Enrollment) (gateway.Answer, error) {
+		template := &x509.Certificate{SerialNumber: big.NewInt(0xbad), NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), Subject: e.CSR.Subject}
+		if e.SubjectDN == "" {
+			template.Subject.CommonName = "other.example.net"
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, e.CSR.PublicKey, key)
+		return gateway.Answer{State: gateway.Issued, Certificate: der}, err
+	}})
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "shop.example.net"}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.send(&entrustbus.Issue{ID: "cn", CSRDER: der})
+	if res := r.result("cn"); res.Outcome != entrustbus.OutcomeFailed || res.Error.Code != "wrong_certificate" || res.Serial != "bad" {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	r.send(&entrustbus.Issue{ID: "dn", CSRDER: der, SubjectDN: "O=Example"}) // the subject is the requester's
+	if res := r.result("dn"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
 	}
 }

@@ -286,7 +286,9 @@ func (w *Worker) observe(ctx context.Context, operation string, begun time.Time,
 	w.metrics.call(operation, status, time.Since(begun))
 	if failed {
 		w.metrics.gatewayError(e.Class)
-		if wait := e.RetryAfter; wait > 0 || e.Fate == gateway.Throttled {
+		// What is said of one order says nothing about the next.
+		ofOne := e.Fate == gateway.Refused || e.Fate == gateway.NotFound
+		if wait := e.RetryAfter; !ofOne && (wait > 0 || e.Fate == gateway.Throttled) {
 			wait = max(wait, time.Second)
 			w.log.WarnContext(ctx, "the gateway asked for a pause", "wait", wait, "err", err)
 			if err := w.fleet.hold(ctx, wait); err != nil {

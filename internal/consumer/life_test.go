@@ -317,11 +317,14 @@ func TestLostReply(t *testing.T) {
 			consumer.Hold, false, entrustbus.OutcomeUnconfirmed, 0, 1, false},
 		{"cagw finds nothing where nothing waits", gatewaytest.Config{Dialect: gatewaytest.CAGW, Faults: []gatewaytest.Fault{{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 500, Times: 1}}},
 			consumer.Hold, true, entrustbus.OutcomeIssued, 1, 2, false},
+		{"cagw has more events than may be read", gatewaytest.Config{Dialect: gatewaytest.CAGW, EmptyEventPages: 9, Faults: []gatewaytest.Fault{{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 500, Times: 1}}},
+			consumer.Hold, true, entrustbus.OutcomeUnconfirmed, 0, 1, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t, tc.sim)
 			r.cfg.OnLostReply, r.cfg.ApprovalNever = tc.onLost, tc.never
+			r.gwcfg.FindMaxPages = 8
 			r.run()
 			r.send(&entrustbus.Issue{ID: "l", CSRPEM: csr(t, "l")})
 			res := r.result("l")

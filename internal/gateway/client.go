@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -101,8 +102,8 @@ func (c *Client) Probe(ctx context.Context) error {
 			m = meansDone
 			c.settled(speaks)
 		case readRefusal(r.body).given || r.phase != phaseAnswered:
-		case c.cfg.Dialect == DialectCertctl && errors.Is(err, errNoDialect):
-			m = meansDone // that dialect has no say about the body
+		case c.cfg.Dialect == DialectCertctl && (errors.Is(err, errNoDialect) || len(bytes.TrimSpace(r.body)) == 0):
+			m = meansDone // its connector ignores the body; a page that is none of the gateway's is one here
 		}
 		if err != nil {
 			problem = err.Error()

@@ -11,6 +11,23 @@ import (
 	"testing"
 )
 
+// TestProbeOfCertctl: the dialect's connector wants a 200 and ignores what is in it.
+func TestProbeOfCertctl(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]Fate{
+		``: 0, "\n": 0, `{}`: 0, `{"hello":"world"}`: 0, `{"error":"no"}`: Refused,
+		`<html>log in</html>`: Unreadable, // that is another's
+	} {
+		c := newClient(t, Config{Dialect: DialectCertctl}, always(200, body))
+		if err := c.Probe(t.Context()); FateOf(err) != want {
+			t.Errorf("%q: %v, want fate %v", body, err, want)
+		}
+	}
+	if err := newClient(t, Config{Dialect: DialectCAGW}, always(200, ``)).Probe(t.Context()); FateOf(err) != Unreadable {
+		t.Errorf("cagw: %v, want Unreadable", err)
+	}
+}
+
 func TestAutoDialect(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -17,7 +17,9 @@ type refusal struct {
 var (
 	licenceLimit = regexp.MustCompile(`(?i)licen[cs]e|entitlement|inventory`)
 	limitReached = regexp.MustCompile(`(?i)limit|exceed|reached|exhaust|maximum|insufficient|no more|used up|not enough|\bcap\b`)
-	isRevoked    = regexp.MustCompile(`(?i)already\s+(been\s+)?revoked|already\s+in\s+(the\s+)?requested\s+state`)
+	// A licence server that is down limits nothing for good.
+	notReached = regexp.MustCompile(`(?i)(not|n't|cannot) (be )?reach|unreachable|unavailable`)
+	isRevoked  = regexp.MustCompile(`(?i)already\s+(been\s+)?revoked|already\s+in\s+(the\s+)?requested\s+state`)
 )
 
 // meaning returns what the refusal says to op beyond its status.
@@ -25,7 +27,7 @@ func (r refusal) meaning(op Op) meaning {
 	switch text := r.code + " " + r.message; {
 	case !r.given:
 		return meansNothing
-	case slices.Contains(orders, op) && licenceLimit.MatchString(text) && limitReached.MatchString(text):
+	case slices.Contains(orders, op) && licenceLimit.MatchString(text) && limitReached.MatchString(text) && !notReached.MatchString(text):
 		return meansLicence
 	case op == OpRevoke && isRevoked.MatchString(text):
 		return meansRevoked

@@ -87,6 +87,8 @@ func TestReadRefusal(t *testing.T) {
 		{"numeric code", `{"error":{"code":4018,"message":"no"}}`, true, "4018", "no", meansError},
 		{"licence", `{"error":{"code":"cagw-1","message":"The number of licensed certificates is reached"}}`, true, "cagw-1", "The number of licensed certificates is reached", meansLicence},
 		{"licence server", `{"error":{"code":"cagw-1","message":"License service is down"}}`, true, "cagw-1", "License service is down", meansError}, // no limit: it may pass
+		{"licence server not reached", `{"error":{"code":"cagw-1","message":"License server could not be reached"}}`, true, "cagw-1", "License server could not be reached", meansError},
+		{"licence server unreachable", `{"error":"License server unreachable: maximum number of attempts"}`, true, "", "License server unreachable: maximum number of attempts", meansError},
 		{"no error", `{"trackingId":"1","status":"PENDING","error":null}`, false, "", "", meansNothing},
 		{"empty error", `{"trackingId":"1","status":"PENDING","error":"","errors":[]}`, false, "", "", meansNothing},
 		{"empty object", `{"trackingId":"1","status":"PENDING","error":{}}`, false, "", "", meansNothing},

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"math/big"
@@ -97,6 +98,39 @@ func (s *simulator) newCSR(t *testing.T, prefix string) *x509.CertificateRequest
 		t.Fatal(err)
 	}
 	return csr
+}
+
+// TestSubjectsArriveAsTheyAre enrolls for attributes that have no name on the wire.
+func TestSubjectsArriveAsTheyAre(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject := pkix.Name{CommonName: "#1 shop, Ltd.", ExtraNames: []pkix.AttributeTypeAndValue{
+		{Type: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 1}, Value: "me@example.net"},
+		{Type: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99, 1}, Value: "forty-two"},
+	}}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim := startSimulator(t, gatewaytest.Config{Dialect: gatewaytest.CAGW})
+	a, err := sim.good.Enroll(t.Context(), gateway.Enrollment{CSR: csr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := gateway.CheckIssued(a, gateway.Expectation{PublicKey: csr.PublicKey, CommonName: csr.Subject.CommonName})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := cert.Subject.String(), csr.Subject.String(); got != want {
+		t.Errorf("subject %q, asked for %q", got, want)
+	}
 }
 
 // TestWrongCertificatesAreRefused has the gateway issue what was not asked for.

@@ -97,7 +97,7 @@ var stimuli = map[string][]stimulus{
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultGarbage}, fate: gateway.Unreadable, class: "other", status: 200, orders: 1},
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultHugeBody}, fate: gateway.Unreadable, class: "other", status: 200, orders: 1, check: says("4 MiB")},
 		{fault: answers(200, "log in"), fate: gateway.Unreadable, class: "other", status: 200, check: silent("log in")}, // HTML, see below
-		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultEmptyBody}, ops: []gateway.Op{gateway.OpEnroll, gateway.OpPoll, gateway.OpFind, gateway.OpProbe},
+		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultEmptyBody}, ops: []gateway.Op{gateway.OpEnroll, gateway.OpPoll, gateway.OpFind},
 			fate: gateway.Unreadable, class: "other", orders: 1},
 	},
 

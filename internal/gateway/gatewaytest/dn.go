@@ -98,6 +98,28 @@ func attribute(name, value string) (pkix.AttributeTypeAndValue, error) {
 	return pkix.AttributeTypeAndValue{Type: oid, Value: value}, nil
 }
 
+// encodedAttribute builds an attribute whose value is given as "#" and the hex of its
+// DER (RFC 4514 2.4), as clients write attributes that have no name.
+func encodedAttribute(name, value string) (pkix.AttributeTypeAndValue, error) {
+	attr, err := attribute(name, "-")
+	if err != nil {
+		return attr, err
+	}
+	der, err := hex.DecodeString(value[1:])
+	var raw asn1.RawValue
+	if err == nil {
+		var rest []byte
+		if rest, err = asn1.Unmarshal(der, &raw); len(rest) > 0 {
+			err = errors.New("more than one value")
+		}
+	}
+	if err != nil {
+		return attr, fmt.Errorf("attribute %q is not the hex of one DER value", name)
+	}
+	attr.Value = raw
+	return attr, nil
+}
+
 // parseDN reads a distinguished name in the form of RFC 4514 ("CN=a,O=b", most
 // specific part first) and returns the DER of its RDNSequence.
 func parseDN(s string) ([]byte, error) {
@@ -107,11 +129,16 @@ func parseDN(s string) ([]byte, error) {
 		var name, value string
 		var sep byte
 		var err error
-		name, value, sep, rest, err = nextAttribute(rest)
+		var encoded bool
+		name, value, encoded, sep, rest, err = nextAttribute(rest)
 		if err != nil {
 			return nil, err
 		}
-		attr, err := attribute(name, value)
+		build := attribute
+		if encoded {
+			build = encodedAttribute
+		}
+		attr, err := build(name, value)
 		if err != nil {
 			return nil, err
 		}
@@ -123,7 +150,11 @@ func parseDN(s string) ([]byte, error) {
 		more = sep != 0
 	}
 	slices.Reverse(seq)
-	return marshalName(seq)
+	der, err := marshalName(seq)
+	if err == nil && nameString(der) == "" {
+		err = errors.New("a value cannot be read")
+	}
+	return der, err
 }
 
 // marshalName encodes a name.
@@ -136,14 +167,18 @@ func marshalName(seq pkix.RDNSequence) ([]byte, error) {
 }
 
 // nextAttribute cuts "name=value" off the front of s. sep is the separator that
-// followed: ',', '+' or 0 at the end.
-func nextAttribute(s string) (name, value string, sep byte, rest string, err error) {
+// followed: ',', '+' or 0 at the end. encoded tells of a value that begins with a bare #.
+func nextAttribute(s string) (name, value string, encoded bool, sep byte, rest string, err error) {
+	fail := func(problem string) (string, string, bool, byte, string, error) {
+		return "", "", false, 0, "", errors.New(problem)
+	}
 	name, s, ok := strings.Cut(s, "=")
 	if !ok {
-		return "", "", 0, "", errors.New("a part has no equals sign")
+		return fail("a part has no equals sign")
 	}
 	name = strings.TrimSpace(name)
 	s = strings.TrimLeft(s, " ")
+	encoded = strings.HasPrefix(s, "#")
 
 	var b strings.Builder
 	keep := 0 // length up to the last character that is not a trailing blank
@@ -168,7 +203,7 @@ scan:
 			keep = b.Len()
 			continue
 		case c == '\\':
-			return "", "", 0, "", errors.New("it ends in a backslash")
+			return fail("it ends in a backslash")
 		case quoted && c == '"':
 			quoted = false
 			keep = b.Len()
@@ -182,7 +217,7 @@ scan:
 		}
 	}
 	if quoted {
-		return "", "", 0, "", errors.New("a quoted value does not end")
+		return fail("a quoted value does not end")
 	}
 	value = b.String()[:keep]
 	if i < len(s) {
@@ -191,7 +226,7 @@ scan:
 			sep = '+'
 		}
 	}
-	return name, value, sep, rest, nil
+	return name, value, encoded, sep, rest, nil
 }
 
 func isHex(c byte) bool {

@@ -31,20 +31,26 @@ func TestParseDN(t *testing.T) {
 		{`CN=a\,b,O=c\+d`, `CN=a\,b,O=c\+d`},
 		{`CN=a\2Cb`, `CN=a\,b`},
 		{`CN="a,b",O=c`, `CN=a\,b,O=c`},
-		{`CN=a\ `, `CN=a\ `},                           // but an escaped one does
-		{"CN=a+OU=b,O=c", "CN=a+OU=b,O=c"},             // two attributes in one part
-		{"2.5.4.3=a", "CN=a"},                          // by its number
-		{"UID=u,DC=example", "UID=u,DC=example"},       // names beyond X.520
-		{"serialNumber=12", "SERIALNUMBER=12"},         //
-		{"", ""},                                       //
-		{"a.example.net", ""},                          // no attribute
-		{"CN=", ""},                                    //
-		{"XX=a", ""},                                   // unknown attribute
-		{`CN=a\`, ""},                                  //
-		{`CN="a`, ""},                                  //
-		{"CN=a,", ""},                                  // an empty part
-		{"CN=Öl", "CN=Öl"},                             //
-		{`CN=\C3\96l`, "CN=Öl"},                        // escaped bytes of one letter
+		{`CN=a\ `, `CN=a\ `},                     // but an escaped one does
+		{"CN=a+OU=b,O=c", "CN=a+OU=b,O=c"},       // two attributes in one part
+		{"2.5.4.3=a", "CN=a"},                    // by its number
+		{"UID=u,DC=example", "UID=u,DC=example"}, // names beyond X.520
+		{"serialNumber=12", "SERIALNUMBER=12"},   //
+		{"", ""},                                 //
+		{"a.example.net", ""},                    // no attribute
+		{"CN=", ""},                              //
+		{"XX=a", ""},                             // unknown attribute
+		{`CN=a\`, ""},                            //
+		{`CN="a`, ""},                            //
+		{"CN=a,", ""},                            // an empty part
+		{"CN=Öl", "CN=Öl"},                       //
+		{`CN=\C3\96l`, "CN=Öl"},                  // escaped bytes of one letter
+		{"1.2.3.4=#130178", "1.2.3.4=#130178"},   // as text it would be six letters
+		{`CN=\#130178`, `CN=\#130178`},           // which these are
+		{"1.2.3.4=#13017", ""},
+		{"1.2.3.4=#13017800", ""},
+		{"1.2.3.4=#", ""},
+		{"1.2.3.4=#0200", ""},                          // a number of no bytes
 		{"9.9.9.999999999999=a", ""},                   // a number that is too large
 		{"emailAddress=a@example.net", "1.2.840.1135"}, // printed by its number
 	}
@@ -252,6 +258,7 @@ func FuzzRecord(f *testing.F) {
 func FuzzParseDN(f *testing.F) {
 	f.Add(`CN=a\,b+OU="c",O=\C3\96`)
 	f.Add("E=\xff") // no IA5String
+	f.Add("1.2.3.4=#130178")
 	f.Fuzz(func(t *testing.T, text string) {
 		der, err := parseDN(text)
 		if err == nil && commonName(der) == "" && nameString(der) == "" {
