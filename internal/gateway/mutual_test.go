@@ -3,6 +3,8 @@ package gateway_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -25,23 +27,20 @@ type mutual struct {
 	cert, key string // paths
 }
 
-// mutual returns a client with the pair, which dials with the given function, or else
-// as the simulator's own client does.
-func (s *simulator) mutual(t *testing.T, certPEM, keyPEM []byte, dial gateway.DialFunc) *mutual {
+// mutual returns a client with the pair, after change had its say about the transport.
+func (s *simulator) mutual(t *testing.T, certPEM, keyPEM []byte, change func(*mtlscache.Config)) *mutual {
 	t.Helper()
 	dir := t.TempDir()
 	m := &mutual{cert: filepath.Join(dir, "client.crt"), key: filepath.Join(dir, "client.key")}
 	writeFile(t, m.cert, certPEM)
 	writeFile(t, m.key, keyPEM)
-	if dial == nil {
-		dial = s.gw.DialContext
+	cfg := mtlscache.Config{CertFile: m.cert, KeyFile: m.key, ServerCAFile: s.gw.ServerCA(), MaxConnsPerHost: callers, DialContext: s.gw.DialContext}
+	if change != nil {
+		change(&cfg)
 	}
+	cfg.DialContext = gateway.HearAlerts(cfg.DialContext)
 	var err error
-	m.cache, err = mtlscache.New(mtlscache.Config{
-		CertFile: m.cert, KeyFile: m.key, ServerCAFile: s.gw.ServerCA(), MaxConnsPerHost: callers,
-		DialContext: gateway.HearAlerts(dial), HalfRotationWait: -1,
-	})
-	if err != nil {
+	if m.cache, err = mtlscache.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.cache.CloseIdleConnections)
@@ -106,9 +105,11 @@ func TestRefusedPairUnderManyCalls(t *testing.T) {
 			var written atomic.Int64
 			released := make(chan struct{})
 			release := sync.OnceFunc(func() { close(released) })
-			c := sim.mutual(t, certPEM, keyPEM, func(ctx context.Context, network, addr string) (net.Conn, error) {
-				conn, err := sim.gw.DialContext(ctx, network, addr)
-				return heldConn{conn, &shaken, released, release}, err
+			c := sim.mutual(t, certPEM, keyPEM, func(cfg *mtlscache.Config) {
+				cfg.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conn, err := sim.gw.DialContext(ctx, network, addr)
+					return heldConn{conn, &shaken, released, release}, err
+				}
 			})
 			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
 				TLSHandshakeDone: func(tls.ConnectionState, error) { shaken.Store(true) },
@@ -143,6 +144,172 @@ func TestRefusedPairUnderManyCalls(t *testing.T) {
 			if n := sim.gw.Stats().Enrolled; n != 0 {
 				t.Errorf("%d orders were accepted", n)
 			}
+		})
+	}
+}
+
+// ways are the dialects over both protocols, with the most connections that a client
+// with so many callers opens.
+var ways = []struct {
+	dialect gatewaytest.Dialect
+	http1   bool
+	most    int
+}{
+	{gatewaytest.CertCtl, true, callers}, {gatewaytest.CAGW, true, callers},
+	{gatewaytest.CertCtl, false, 4}, {gatewaytest.CAGW, false, 4},
+}
+
+// TestThousandEnrollments enrolls from a cold start with all callers at once.
+func TestThousandEnrollments(t *testing.T) {
+	t.Parallel()
+	const enrollments = 1000
+	for _, way := range ways {
+		t.Run(fmt.Sprintf("%s/http1=%v", way.dialect, way.http1), func(t *testing.T) {
+			t.Parallel()
+			sim := startSimulator(t, gatewaytest.Config{Dialect: way.dialect, HTTP1Only: way.http1, Latency: time.Millisecond})
+			certPEM, keyPEM, err := sim.gw.IssueClient(time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := sim.mutual(t, certPEM, keyPEM, nil)
+			csrs := make(chan *x509.CertificateRequest, enrollments)
+			for range enrollments {
+				csrs <- sim.newCSR(t, "issue")
+			}
+			close(csrs)
+			var wg sync.WaitGroup
+			for range callers {
+				wg.Go(func() {
+					for csr := range csrs {
+						a, err := c.Enroll(t.Context(), gateway.Enrollment{CSR: csr})
+						if err != nil {
+							t.Error(err)
+							continue
+						}
+						if _, err := gateway.CheckIssued(a, gateway.Expectation{PublicKey: csr.PublicKey}); err != nil || len(a.Chain) == 0 {
+							t.Errorf("%d chain certificates, %v", len(a.Chain), err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if opened, _ := sim.gw.Connections(); opened > way.most {
+				t.Errorf("%d connections for %d calls at a time, want at most %d", opened, callers, way.most)
+			}
+			if got := sim.gw.Stats(); got.Issued != enrollments || got.Duplicates != 0 {
+				t.Errorf("%d issued, %d of them twice; want %d, none", got.Issued, got.Duplicates, enrollments)
+			}
+		})
+	}
+}
+
+// TestRotationUnderEnrollments replaces the pair on disk, in the ways that tools have,
+// while all callers enroll: no call fails, each rotation is one reload, and no
+// connection of an old pair stays. Over all ways there are a hundred rotations.
+func TestRotationUnderEnrollments(t *testing.T) {
+	t.Parallel()
+	rotations := 25
+	if testing.Short() {
+		rotations = 5
+	}
+	old := time.Date(2001, 9, 9, 1, 46, 40, 0, time.UTC)
+	rename := func(t *testing.T, path string, data []byte, stamp time.Time) {
+		t.Helper()
+		writeFile(t, path+".new", data)
+		if err := os.Chtimes(path+".new", stamp, stamp); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, way := range ways {
+		t.Run(fmt.Sprintf("%s/http1=%v", way.dialect, way.http1), func(t *testing.T) {
+			t.Parallel()
+			sim := startSimulator(t, gatewaytest.Config{Dialect: way.dialect, HTTP1Only: way.http1, SkipProof: true})
+			certPEM, keyPEM, err := sim.gw.IssueClient(time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := sim.mutual(t, certPEM, keyPEM, func(cfg *mtlscache.Config) {
+				cfg.HalfRotationWait = time.Minute // the machine may be slow, the callers must not notice
+			})
+			csr := sim.newCSR(t, "issue")
+			var done atomic.Int64
+			progress := make(chan struct{}, 1)
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			for range callers {
+				wg.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						if a, err := c.Enroll(t.Context(), gateway.Enrollment{CSR: csr}); err != nil || a.State != gateway.Issued {
+							t.Errorf("%v, %v", a.State, err)
+						}
+						done.Add(1)
+						select {
+						case progress <- struct{}{}:
+						default:
+						}
+					}
+				})
+			}
+			// seen lets the callers meet what is on disk.
+			seen := func() {
+				for from := done.Load(); done.Load() < from+callers; {
+					<-progress
+				}
+			}
+			seen()
+			for i := range rotations {
+				certPEM, keyPEM, err := sim.gw.IssueClient(time.Hour)
+				if err != nil {
+					t.Fatal(err)
+				}
+				switch i % 5 {
+				case 0: // at once
+					rename(t, c.cert, certPEM, time.Now())
+					rename(t, c.key, keyPEM, time.Now())
+				case 1: // certificate long before key
+					rename(t, c.cert, certPEM, time.Now())
+					seen()
+					rename(t, c.key, keyPEM, time.Now())
+				case 2: // key long before certificate
+					rename(t, c.key, keyPEM, time.Now())
+					seen()
+					rename(t, c.cert, certPEM, time.Now())
+				case 3: // written in place, and slowly
+					writeFile(t, c.cert, certPEM[:len(certPEM)/2])
+					seen()
+					writeFile(t, c.cert, certPEM)
+					writeFile(t, c.key, keyPEM)
+				case 4: // older modification time
+					rename(t, c.cert, certPEM, old)
+					rename(t, c.key, keyPEM, old)
+				}
+				seen()
+				if got := c.cache.Reloads(); got != uint64(i+1) {
+					t.Errorf("%d reloads after %d rotations", got, i+1)
+					break
+				}
+			}
+			close(stop)
+			wg.Wait()
+			c.cache.CloseIdleConnections() // those of the pair in use
+			for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+				_, open := sim.gw.Connections()
+				if open == 0 {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatalf("%d connections are still open", open)
+				}
+			}
+			t.Logf("%d enrollments", done.Load())
 		})
 	}
 }
