@@ -1,8 +1,10 @@
 // Package prometheus holds alerting rules. It has no code but this test, which compares
-// them with the metrics that a worker has and with the runbook.
+// them, and the dashboard in deploy/grafana, with the metrics that a worker has and with the
+// runbook.
 package prometheus
 
 import (
+	"encoding/json"
 	"os"
 	"regexp"
 	"strings"
@@ -23,8 +25,9 @@ var (
 	// httpName finds the metrics that cmd/entrust-worker registers itself.
 	httpName = regexp.MustCompile(`Namespace: namespace, Name: "([a-z_]+)"`)
 
-	use     = regexp.MustCompile(`(entrust_worker_[a-z_]+)(?:\{([^}]*)\})?`)
-	matcher = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*"`)
+	use      = regexp.MustCompile(`(entrust_worker_[a-z_]+)(?:\{([^}]*)\})?`)
+	grouping = regexp.MustCompile(`by \(([a-z_, ]+)\)`)
+	matcher  = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*"`)
 )
 
 // metrics are those that a worker registers.
@@ -117,6 +120,54 @@ func TestRulesUseMetricsThatExist(t *testing.T) {
 					t.Errorf("%s: %s has no label %s", r.alert, u[1], label[1])
 				}
 			}
+		}
+	}
+}
+
+// The dashboard shows each metric, and no others, by labels that they have.
+func TestDashboardUsesMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../grafana/dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var board struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr, LegendFormat string }
+		}
+	}
+	if err := json.Unmarshal(data, &board); err != nil {
+		t.Fatal(err)
+	}
+	all, shown := metrics(t), map[string]bool{}
+	for _, p := range board.Panels {
+		if len(p.Targets) == 0 {
+			t.Errorf("%s shows nothing", p.Title)
+		}
+		for _, target := range p.Targets {
+			for _, u := range use.FindAllStringSubmatch(target.Expr, -1) {
+				m, ok := family(all, u[1])
+				if !ok {
+					t.Errorf("%s: there is no metric %s", p.Title, u[1])
+					continue
+				}
+				for _, suffix := range []string{"", "_bucket", "_count", "_sum"} {
+					shown[strings.TrimSuffix(u[1], suffix)] = true
+				}
+				for _, by := range grouping.FindAllStringSubmatch(target.Expr, -1) {
+					for label := range strings.SplitSeq(by[1], ", ") {
+						if !m.labels[label] {
+							t.Errorf("%s: %s has no label %s", p.Title, u[1], label)
+						}
+					}
+				}
+			}
+		}
+	}
+	for name := range all {
+		if !shown[name] {
+			t.Errorf("the dashboard does not show %s", name)
 		}
 	}
 }
