@@ -22,10 +22,11 @@ func TestAll(t *testing.T) {
 	if _, err := kv.Put(t.Context(), "shop.broken", []byte("no record")); err != nil {
 		t.Fatal(err)
 	}
-	const n = 1100 // several batches
+	const n = 600 // several batches: each is bounded in bytes too
+	request := &ledger.Request{Body: make([]byte, 10<<10)}
 	for i := range n {
 		k := ledger.Key{Producer: "shop", ID: fmt.Sprint("o", i)}
-		if err := l.Create(t.Context(), k, &ledger.Record{State: ledger.Parked, TrackingID: k.ID}); err != nil {
+		if err := l.Create(t.Context(), k, &ledger.Record{State: ledger.Parked, TrackingID: k.ID, Request: request}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -202,9 +202,11 @@ func TestRescueStuckSlot(t *testing.T) {
 func TestAll(t *testing.T) {
 	t.Parallel()
 	r := setup(t, natstest.Start(t))
-	const n = 1200 // several batches
+	const n = 600 // several batches: each is bounded in bytes too
 	for i := range n {
-		r.arm(slot(fmt.Sprint("s", i), time.Now().Add(time.Hour)))
+		s := slot(fmt.Sprint("s", i), time.Now().Add(time.Hour))
+		s.Request.Body = make([]byte, 10<<10)
+		r.arm(s)
 	}
 	r.arm(slot("fired", time.Now()))
 	r.next(5 * time.Second)

@@ -12,10 +12,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// scanBatch is how many messages one request of Scan asks for; scanQuiet is how
-// long it waits for the next of them.
+// scanBatch and scanBytes bound one request of Scan; scanQuiet is how long it waits
+// for the next message. nats-server 2.15 counts what is left anew for each request,
+// and in a stream that keeps one message a subject it walks all subjects for that:
+// in batches of 512, reading a bucket takes time with the square of its size, and
+// a million records two minutes of the server's.
 const (
-	scanBatch = 512
+	scanBatch = 4096
+	scanBytes = 2 << 20
 	scanQuiet = 10 * time.Second
 )
 
@@ -47,7 +51,8 @@ func batch(ctx context.Context, js jetstream.JetStream, stream, filter string, f
 			Seq   uint64 `json:"seq"`
 			Next  string `json:"next_by_subj"`
 			Batch int    `json:"batch"`
-		}{from, filter, scanBatch})
+			Bytes int    `json:"max_bytes"`
+		}{from, filter, scanBatch, scanBytes})
 		if err != nil {
 			yield(nil, fmt.Errorf("encoding a read of %s: %w", stream, err))
 			return
