@@ -200,7 +200,7 @@ func (a *app) choose(ctx context.Context, d *desk, filter deadletter.Filter, lim
 			break
 		}
 		c.sequences = append(c.sequences, l.Sequence)
-		if mayDouble(l) {
+		if l.Kind == entrustbus.KindIssue && doubtful(l) {
 			c.doubtful++
 		}
 		if limit > 0 && len(c.sequences) == limit {
@@ -221,27 +221,17 @@ func (c choice) end() error {
 	return nil
 }
 
-// mayDouble reports whether a replay of the letter may create a second order.
-func mayDouble(l *deadletter.Letter) bool {
-	if l.Kind != entrustbus.KindIssue {
-		return false
-	}
+// doubtful reports whether the replay of an issue request may be a second order, as
+// far as its letter tells. With a tracking id the gateway is asked for an order of
+// unknown fate; for one that it took, and that failed, it is not.
+func doubtful(l *deadletter.Letter) bool {
 	switch l.Reason {
-	case deadletter.WrongCertificate:
-		return true // the gateway has one, if not the right one
 	case deadletter.Unconfirmed, deadletter.Crashed:
 		return l.TrackingID == ""
+	case deadletter.Invalid, deadletter.Undecodable:
+		return l.TrackingID != ""
 	}
-	return false
-}
-
-// stepOf is what a replay makes of the letter's order, in the words of an operator: one
-// for which the gateway issued a wrong certificate is submitted once more.
-func stepOf(plan *deadletter.Plan) deadletter.Step {
-	if plan.Step == deadletter.Submit && plan.Letter.Reason == deadletter.WrongCertificate && plan.Letter.Kind == entrustbus.KindIssue {
-		return deadletter.Resubmit
-	}
-	return plan.Step
+	return l.Reason == deadletter.WrongCertificate
 }
 
 // letters is a number of dead letters in words.

@@ -85,7 +85,7 @@ func (r *replay) ask(c choice) error {
 	case r.force:
 		return confirm(r.app.in, r.app.err, fmt.Sprintf("Replay %s whatever became of them? There may be second orders.", letters(len(c.sequences))))
 	case c.doubtful > 0:
-		return confirm(r.app.in, r.app.err, fmt.Sprintf("Replay %s? For %d of them the gateway has an order, or nobody knows: there may be second ones.", letters(len(c.sequences)), c.doubtful))
+		return confirm(r.app.in, r.app.err, fmt.Sprintf("Replay %s? For %d of them the gateway may have the order: there may be second ones.", letters(len(c.sequences)), c.doubtful))
 	}
 	return nil
 }
@@ -175,7 +175,7 @@ func (r *replay) one(ctx context.Context, replayer *deadletter.Replayer, limiter
 	defer cancel()
 	plan, err := replayer.Plan(step, l, r.force)
 	if err == nil {
-		row.Step, row.Generation = stepOf(plan), plan.Generation
+		row.Step, row.Generation, row.Why = plan.Step, plan.Generation, stands(plan)
 		if !r.dryRun {
 			if err := limiter.Wait(ctx); err != nil {
 				return nil, err

@@ -92,6 +92,8 @@ type letterView struct {
 	Step       deadletter.Step `json:"replay_step,omitempty"`
 	Generation int             `json:"replay_generation,omitempty"`
 	Refused    string          `json:"replay_refused,omitempty"`
+	// Stands says that the letter's end came too late.
+	Stands string `json:"stands,omitempty"`
 	// Only on demand.
 	Subject string          `json:"csr_subject,omitempty"`
 	Names   []string        `json:"names,omitempty"`
@@ -124,7 +126,7 @@ func view(ctx context.Context, d *desk, l *deadletter.Letter, body bool) *letter
 	case err != nil:
 		v.Refused = err.Error()
 	default:
-		v.Step, v.Generation = stepOf(plan), plan.Generation
+		v.Step, v.Generation, v.Stands = plan.Step, plan.Generation, stands(plan)
 	}
 	if body {
 		v.Raw = l.Request.Body
@@ -158,6 +160,14 @@ func view(ctx context.Context, d *desk, l *deadletter.Letter, body bool) *letter
 		v.Body, v.Raw = text, nil
 	}
 	return v
+}
+
+// stands says that another end of the order was faster than the letter's.
+func stands(p *deadletter.Plan) string {
+	if p.Stands == "" {
+		return ""
+	}
+	return fmt.Sprintf("the order had ended as %s before: that result stands", p.Stands)
 }
 
 // describe fills in what a request asks for, and returns its certificate request.
@@ -221,6 +231,7 @@ func (v *letterView) print(a *app, l *deadletter.Letter, now time.Time) error {
 		{"deliveries", fmt.Sprint(v.Deliveries)},
 		{"tracking id", v.TrackingID},
 		{"subject", l.Request.Subject},
+		{"came late", v.Stands},
 		{"a replay would", replay},
 		{"request", fmt.Sprintf("%d bytes", v.Bytes)},
 		{"not readable", v.Undecodable},

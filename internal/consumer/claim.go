@@ -104,11 +104,11 @@ func (w *Worker) reopen(ctx context.Context, o *order, first *ledger.Record) (ve
 		w.log.WarnContext(ctx, "ignoring a replay of an order that succeeded", o.logArgs("outcome", string(rec.Outcome))...)
 		return settled, nil
 	}
-	// Where the fate is unknown and nothing can be asked for, this submission
-	// may be the second: the operator who replayed it decided so.
-	duplicate := rec.Outcome == entrustbus.OutcomeUnconfirmed
-	follow := rec.TrackingID != "" && o.kind == entrustbus.KindIssue &&
-		(duplicate || rec.Outcome == entrustbus.OutcomeExpired || rec.Outcome == entrustbus.OutcomeCancelled)
+	// Where the gateway may have the order and nothing can be asked for, this
+	// submission may be the second: the operator who replayed it decided so.
+	duplicate := rec.Doubtful()
+	follow := rec.TrackingID != "" && o.kind == entrustbus.KindIssue && (rec.Outcome == entrustbus.OutcomeUnconfirmed ||
+		rec.Outcome == entrustbus.OutcomeExpired || rec.Outcome == entrustbus.OutcomeCancelled)
 	rec.Replay, rec.RequestedAt, rec.Outcome, rec.Serial, rec.Tries, rec.Answer = o.replay, o.requestedAt, "", "", 0, nil
 	if follow {
 		// The gateway has the order: it is asked for, never submitted again.

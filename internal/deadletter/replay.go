@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,7 +26,7 @@ type Step string
 // The steps.
 const (
 	Submit   Step = "submit"   // the gateway holds nothing of it: it is worked on as if it were new
-	Resubmit Step = "resubmit" // the gateway may hold it: there may be a second order, as the operator decides
+	Resubmit Step = "resubmit" // the gateway may hold it, or something else that it made of it: there may be a second order, as the operator decides
 	Resume   Step = "resume"   // the gateway holds it: it is asked for, never submitted again
 )
 
@@ -35,6 +36,9 @@ type Plan struct {
 	Step   Step
 	// Generation is the order's next one; 0 where the letter names no order.
 	Generation int
+	// Stands is the outcome in force where the letter's own came too late for it and
+	// was never published; "" where the letter tells how the order ended.
+	Stands entrustbus.Outcome
 
 	msg *nats.Msg
 }
@@ -118,7 +122,7 @@ func (r *Replayer) Plan(ctx context.Context, l *Letter, force bool) (*Plan, erro
 		if p.Step, err = stepOf(l, kind, rec); err != nil {
 			return nil, err
 		}
-		p.Generation = max(rec.Replay, l.Replay) + 1
+		p.Generation, p.Stands = max(rec.Replay, l.Replay)+1, overtaken(l, rec)
 	}
 	id := entrustbus.RequestMsgID(producer, key.ID, p.Generation)
 	if p.msg == nil {
@@ -166,10 +170,29 @@ func stepOf(l *Letter, kind entrustbus.Kind, rec *ledger.Record) (Step, error) {
 			return Resume, nil
 		}
 	}
-	if rec.Outcome == entrustbus.OutcomeUnconfirmed {
+	if rec.Doubtful() {
 		return Resubmit, nil
 	}
 	return Submit, nil
+}
+
+// overtaken returns the outcome that stands where the letter is of an end that came
+// after it: a letter is published before its result, which an earlier one may keep
+// out. It is "" where the letter tells how the order ended.
+func overtaken(l *Letter, rec *ledger.Record) entrustbus.Outcome {
+	own := map[Reason][]entrustbus.Outcome{
+		Rejected:    {entrustbus.OutcomeRejected, entrustbus.OutcomeFailed},
+		Unconfirmed: {entrustbus.OutcomeUnconfirmed},
+		Expired:     {entrustbus.OutcomeExpired},
+		Crashed:     {entrustbus.OutcomeFailed, entrustbus.OutcomeUnconfirmed},
+	}[l.Reason]
+	if own == nil {
+		own = []entrustbus.Outcome{entrustbus.OutcomeFailed}
+	}
+	if l.Replay != rec.Replay || rec.State != ledger.Closed || slices.Contains(own, rec.Outcome) {
+		return ""
+	}
+	return rec.Outcome
 }
 
 // sameRequest reports whether digest can be that of the letter's request. A

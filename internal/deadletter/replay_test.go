@@ -36,6 +36,7 @@ func TestPlan(t *testing.T) {
 	)
 	for name, tc := range map[string]struct {
 		kind       entrustbus.Kind
+		reason     deadletter.Reason
 		replay     int // the letter's
 		deaths     int
 		force      bool
@@ -43,14 +44,23 @@ func TestPlan(t *testing.T) {
 		foreign    bool // the record is of another request
 		step       deadletter.Step
 		generation int
+		stands     entrustbus.Outcome // told only where the row has a reason
 		refused    string
 	}{
 		"rejected":                          {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeRejected, TrackingID: "t"}, step: deadletter.Submit, generation: 1},
 		"failed":                            {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed}, step: deadletter.Submit, generation: 1},
+		"failed, a wrong certificate":       {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed, TrackingID: "t", Serial: "ab"}, step: deadletter.Resubmit, generation: 1},
+		"failed, the gateway has it":        {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed, TrackingID: "t"}, step: deadletter.Resubmit, generation: 1},
+		"failed, a certificate at once":     {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed, Serial: "ab"}, step: deadletter.Resubmit, generation: 1},
+		"failed revocation":                 {kind: revoke, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed, Serial: "ab"}, step: deadletter.Submit, generation: 1},
 		"second replay":                     {replay: 1, rec: ledger.Record{State: closed, Replay: 1, Outcome: entrustbus.OutcomeFailed}, step: deadletter.Submit, generation: 2},
 		"expired, the gateway has it":       {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeExpired, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
 		"unconfirmed, the gateway has it":   {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeUnconfirmed, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
-		"cancelled later":                   {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeCancelled, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
+		"cancelled before it expired":       {reason: deadletter.Expired, stands: entrustbus.OutcomeCancelled, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeCancelled, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
+		"rejected before it expired":        {reason: deadletter.Expired, stands: entrustbus.OutcomeRejected, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeRejected, TrackingID: "t"}, step: deadletter.Submit, generation: 1},
+		"expired, as the letter says":       {reason: deadletter.Expired, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeExpired, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
+		"crashed, nobody knows":             {reason: deadletter.Crashed, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: deadletter.Resubmit, generation: 1},
+		"cancelled later":                   {reason: deadletter.Expired, stands: entrustbus.OutcomeCancelled, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeCancelled, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
 		"unconfirmed, nobody knows":         {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: deadletter.Resubmit, generation: 1},
 		"unconfirmed revocation":            {kind: revoke, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: deadletter.Submit, generation: 1},
 		"expired track":                     {kind: track, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeExpired, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
@@ -93,7 +103,7 @@ func TestPlan(t *testing.T) {
 			if err := b.ledger.Create(b.ctx, key, &tc.rec); err != nil {
 				t.Fatal(err)
 			}
-			l := &deadletter.Letter{Key: key, Kind: kind, Replay: tc.replay, Deaths: tc.deaths,
+			l := &deadletter.Letter{Reason: tc.reason, Key: key, Kind: kind, Replay: tc.replay, Deaths: tc.deaths,
 				Request: ledger.Request{Subject: b.layout.Subjects().Request("web", kind), Body: body}}
 			plan, err := b.replayer.Plan(b.ctx, l, tc.force)
 			if tc.refused != "" {
@@ -107,6 +117,9 @@ func TestPlan(t *testing.T) {
 			}
 			if plan.Step != tc.step || plan.Generation != tc.generation {
 				t.Errorf("got %s as generation %d, want %s as %d", plan.Step, plan.Generation, tc.step, tc.generation)
+			}
+			if tc.reason != "" && plan.Stands != tc.stands {
+				t.Errorf("%q stands, want %q", plan.Stands, tc.stands)
 			}
 		})
 	}

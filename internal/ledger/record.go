@@ -121,6 +121,14 @@ func (r *Record) Slotted() bool {
 	return r.State == Parked || r.State == Open && r.Request != nil
 }
 
+// Doubtful reports whether another submission of a closed order may be a second one
+// at the gateway: nobody knows its fate, or it failed although the gateway took it,
+// as with a wrong certificate.
+func (r *Record) Doubtful() bool {
+	return r.Outcome == entrustbus.OutcomeUnconfirmed ||
+		(r.Outcome == entrustbus.OutcomeFailed && r.Kind == entrustbus.KindIssue && (r.TrackingID != "" || r.Serial != ""))
+}
+
 // Request is a request as it was published.
 type Request struct {
 	Subject string              `msgpack:"subject"`
