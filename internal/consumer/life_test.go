@@ -16,6 +16,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
@@ -430,16 +431,13 @@ func TestCancel(t *testing.T) {
 }
 
 // A replay makes a new generation; what the gateway already has is not
-// submitted again.
+// submitted again, and what it declined is.
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1, Faults: []gatewaytest.Fault{
 		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultReject, Times: 1, CNPrefix: "no"},
 	}})
 	r.run()
-	replay := func(req entrustbus.Request, n int) {
-		r.send(req, nats.MsgIdHdr, entrustbus.RequestMsgID(producer, req.OrderID(), n), entrustbus.HeaderReplay, fmt.Sprint(n))
-	}
 	slow := &entrustbus.Issue{ID: "slow", CSRPEM: csr(t, "slow"), PollMaxWaitSeconds: 1}
 	r.send(slow)
 	expired := r.result("slow")
@@ -449,17 +447,44 @@ func TestReplay(t *testing.T) {
 	if err := r.sim.Approve(expired.TrackingID); err != nil {
 		t.Fatal(err)
 	}
-	replay(slow, 1)
+	r.replay(slow, 1)
 	if res := r.result("slow", 1); res.Outcome != entrustbus.OutcomeIssued || res.Replay != 1 || res.TrackingID != expired.TrackingID {
 		t.Errorf("replayed: %+v (error %+v)", res, res.Error)
 	}
-	replay(slow, 2)
+	r.replay(slow, 2)
 	r.quiet()
 	if res := r.result("slow"); res.Replay != 1 {
 		t.Errorf("a replay of what was issued made generation %d", res.Replay)
 	}
 	if n := r.enrolled(); n != 1 {
 		t.Errorf("%d enrollments, want 1", n)
+	}
+
+	declined := &entrustbus.Issue{ID: "no", CSRPEM: csr(t, "no")}
+	r.send(declined)
+	rejected := r.result("no")
+	if rejected.Outcome != entrustbus.OutcomeRejected {
+		t.Fatalf("result is %+v", rejected)
+	}
+	r.replay(declined, 1)
+	l, key := ledger.New(r.js, r.layout.Orders), ledger.Key{Producer: producer, ID: "no"}
+	var rec *ledger.Record
+	r.eventually("the replay parked", func() bool {
+		var err error
+		rec, err = l.Get(t.Context(), key)
+		return err == nil && rec.State == ledger.Parked
+	})
+	if rec.TrackingID == rejected.TrackingID || rec.Submissions != 1 || rec.PossibleDuplicate {
+		t.Errorf("the replay has tracking id %s and %d submissions, the rejected order %s", rec.TrackingID, rec.Submissions, rejected.TrackingID)
+	}
+	if err := r.sim.Approve(rec.TrackingID); err != nil {
+		t.Fatal(err)
+	}
+	if res := r.result("no", 1); res.Outcome != entrustbus.OutcomeIssued || res.Replay != 1 {
+		t.Errorf("replayed: %+v (error %+v)", res, res.Error)
+	}
+	if n := r.enrolled(); n != 3 {
+		t.Errorf("%d enrollments, want 3", n)
 	}
 }
 
