@@ -117,6 +117,22 @@ func value(t *testing.T, g prometheus.Gatherer, name, label, is string) float64 
 	return sum
 }
 
+// gauge returns the value of a gauge without labels.
+func gauge(t *testing.T, g prometheus.Gatherer, name string) float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("there is no %s", name)
+	return 0
+}
+
 func series(t *testing.T, g prometheus.Gatherer) int {
 	t.Helper()
 	families, err := g.Gather()

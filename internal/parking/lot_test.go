@@ -137,22 +137,32 @@ func TestReplaceWhileFiring(t *testing.T) {
 func TestLostAck(t *testing.T) {
 	t.Parallel()
 	r := setup(t, natstest.Start(t))
+	r.patient()
 	r.arm(slot("x", time.Now()))
-	r.next(5 * time.Second) // not acked
-	r.arm(slot("x", time.Now().Add(2500*time.Millisecond)))
-	_, again := r.next(5 * time.Second)
+	_, first := r.next(10 * time.Second)
+	r.arm(slot("x", time.Now().Add(time.Hour))) // what its handler armed before its ack was lost
+	if err := first.Nak(); err != nil {         // as the end of the ack wait does
+		t.Fatal(err)
+	}
+	_, again := r.next(10 * time.Second)
 	if meta, err := again.Metadata(); err != nil || meta.NumDelivered != 2 {
 		t.Fatalf("delivered %+v, %v; want the same message again", meta, err)
 	}
-	r.arm(slot("x", time.Now().Add(500*time.Millisecond)))
+	r.arm(slot("x", time.Now())) // of the second handling
 	if err := again.DoubleAck(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	_, last := r.next(5 * time.Second)
+	_, last := r.next(10 * time.Second)
 	if err := last.DoubleAck(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.silent(3 * time.Second)
+	st, err := r.js.Stream(t.Context(), r.layout.Parked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := st.CachedInfo().State.Msgs; n != 0 {
+		t.Errorf("%d messages are left of one order that was woken and acknowledged, want none", n)
+	}
 }
 
 // A fire that the stream could not store stays stuck in the server, as after a
@@ -160,6 +170,7 @@ func TestLostAck(t *testing.T) {
 func TestRescueStuckSlot(t *testing.T) {
 	t.Parallel()
 	r := setup(t, natstest.Start(t))
+	r.patient()
 	ctx := t.Context()
 	st, err := r.js.Stream(ctx, r.layout.Parked)
 	if err != nil {
@@ -167,16 +178,33 @@ func TestRescueStuckSlot(t *testing.T) {
 	}
 	good := st.CachedInfo().Config
 	narrow := good
-	narrow.MaxMsgSize = 64
-	r.arm(slot("x", time.Now().Add(time.Second)))
-	if _, err := r.js.UpdateStream(ctx, narrow); err != nil {
-		t.Fatal(err)
+	narrow.MaxMsgSize = 16 << 10
+	// The stream must be narrow before the slot is due, however slow the machine.
+	var large *parking.Slot
+	for wait := time.Second; ; wait *= 2 {
+		large = slot("x", time.Now().Add(wait))
+		large.Request.Body = make([]byte, 32<<10)
+		r.arm(large)
+		if _, err := r.js.UpdateStream(ctx, narrow); err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().Before(large.Due) {
+			break
+		}
+		if _, err := r.js.UpdateStream(ctx, good); err != nil {
+			t.Fatal(err)
+		}
+		r.fired("x")
 	}
-	r.silent(2 * time.Second)
+	// The server fires in the order of sequences: when a later and smaller slot has
+	// come, it has tried this one.
+	r.arm(slot("small", large.Due))
+	r.fired("small")
 	if _, err := r.js.UpdateStream(ctx, good); err != nil {
 		t.Fatal(err)
 	}
-	r.silent(2 * time.Second) // the server does not try again by itself
+	r.arm(slot("smaller", time.Now()))
+	r.fired("smaller") // the server does not try again by itself
 	var found []parking.Found
 	for f, err := range r.lot.All(ctx) {
 		if err != nil {
@@ -184,7 +212,7 @@ func TestRescueStuckSlot(t *testing.T) {
 		}
 		found = append(found, f)
 	}
-	if len(found) != 1 || found[0].Fired {
+	if len(found) != 1 || found[0].Fired || found[0].Key.ID != "x" {
 		t.Fatalf("a scan found %+v, want one slot that has not fired", found)
 	}
 	stale := *found[0].Slot
@@ -195,7 +223,7 @@ func TestRescueStuckSlot(t *testing.T) {
 	if ok, err := r.lot.Rescue(ctx, &stale); err != nil || ok {
 		t.Errorf("a slot that changed since it was read was rescued again: %v, %v", ok, err)
 	}
-	r.next(5 * time.Second)
+	r.fired("x")
 }
 
 // A scan reads slots and wake-ups without taking any.
@@ -235,12 +263,7 @@ func TestDeadWakeUp(t *testing.T) {
 	t.Parallel()
 	r := setup(t, natstest.Start(t))
 	ctx := t.Context()
-	patient := r.due.CachedInfo().Config
-	patient.AckWait = time.Minute // nothing comes back by itself, however slow the machine
-	var err error
-	if r.due, err = r.js.UpdateConsumer(ctx, r.layout.Parked, patient); err != nil {
-		t.Fatal(err)
-	}
+	r.patient()
 	for _, id := range []string{"a", "b", "c"} {
 		r.arm(slot(id, time.Now()))
 		r.next(5 * time.Second) // in a worker's hands, not acked

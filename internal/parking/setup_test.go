@@ -69,6 +69,30 @@ func (r *rig) next(within time.Duration) (*parking.Slot, jetstream.Msg) {
 	return s, m
 }
 
+// patient makes the server wait for acks: nothing comes back by itself, however
+// slow the machine.
+func (r *rig) patient() {
+	r.t.Helper()
+	config := r.due.CachedInfo().Config
+	config.AckWait = time.Minute
+	var err error
+	if r.due, err = r.js.UpdateConsumer(r.t.Context(), r.layout.Parked, config); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// fired checks that the next wake-up is that of an order, and takes it.
+func (r *rig) fired(id string) {
+	r.t.Helper()
+	s, m := r.next(10 * time.Second)
+	if s.Key.ID != id {
+		r.t.Fatalf("%s was woken, want %s", s.Key.ID, id)
+	}
+	if err := m.DoubleAck(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // silent checks that no wake-up comes.
 func (r *rig) silent(within time.Duration) {
 	r.t.Helper()
