@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -63,7 +64,7 @@ func run(ctx context.Context, o options, worker string, w io.Writer) (tally, err
 	var t tally
 	var verdict *harness.Verdict
 	if err == nil {
-		t, verdict, err = s.judge(ctx)
+		t, verdict, err = s.judge(ctx, kills)
 	}
 	if whole.Err() != nil { // nobody waits for an account of what was broken off
 		_ = os.RemoveAll(dir)
@@ -73,7 +74,7 @@ func run(ctx context.Context, o options, worker string, w io.Writer) (tally, err
 		s.histories(ctx, w)
 		return tally{}, fmt.Errorf("%w; the workers' logs are in %s", err, dir)
 	}
-	t.kills, t.took = kills, time.Since(begun)
+	t.took = time.Since(begun)
 	fmt.Fprintf(w, "seed %d: %s\n", o.seed, t)
 	for _, f := range verdict.Findings {
 		fmt.Fprintln(w, "  BROKEN", f)
@@ -199,16 +200,18 @@ func (s *scene) approve(ctx context.Context) {
 	}
 }
 
-// judge asks the oracle, and counts what it does not.
-func (s *scene) judge(ctx context.Context) (tally, *harness.Verdict, error) {
+// judge asks the oracle, and counts what it does not. A run in which no leader was
+// killed, or an order was not polled as often as it was to be, shows nothing.
+func (s *scene) judge(ctx context.Context, kills int) (tally, *harness.Verdict, error) {
 	v, err := s.site.Judge(ctx, s.orders)
 	if err != nil {
 		return tally{}, nil, err
 	}
 	t := tally{
-		orders: len(s.orders), lost: v.Lost, doubles: v.DoubleEnrollments, seconds: v.SecondResults, early: v.EarlyPolls, held: v.HeldUnconfirmed,
+		orders: len(s.orders), kills: kills, lost: v.Lost, doubles: v.DoubleEnrollments, seconds: v.SecondResults, early: v.EarlyPolls, held: v.HeldUnconfirmed,
 	}
 	counts := map[string]int{}
+	var each []int // polls of one order
 	for p := range s.gateway.Polls() {
 		counts[p.CN] += p.Count
 		t.polls += p.Count
@@ -220,10 +223,9 @@ func (s *scene) judge(ctx context.Context) (tally, *harness.Verdict, error) {
 			return tally{}, nil, err
 		}
 		n := counts[csr.Subject.CommonName]
-		if t.fewest == 0 || n < t.fewest {
-			t.fewest = n
-		}
+		each = append(each, n)
 	}
+	t.fewest = slices.Min(each)
 	// The oracle may have used up the seed's time while it waited.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
@@ -235,6 +237,12 @@ func (s *scene) judge(ctx context.Context) (tally, *harness.Verdict, error) {
 	v.Findings = append(v.Findings, late...)
 	if t.repaired, err = s.repaired(); err != nil {
 		return tally{}, nil, err
+	}
+	if t.kills == 0 {
+		v.Findings = append(v.Findings, "no leader was killed while orders were due")
+	}
+	if t.fewest < s.polls {
+		v.Findings = append(v.Findings, fmt.Sprintf("an order was polled %d times, fewer than %d", t.fewest, s.polls))
 	}
 	t.good = v.Good()
 	return t, v, nil
