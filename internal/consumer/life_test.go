@@ -157,6 +157,33 @@ func TestExpireAndTrack(t *testing.T) {
 	r.quiet()
 }
 
+// No worker runs while an order's deadline passes: the next one asks a last time,
+// and only then the order has expired, once.
+func TestDownAcrossTheDeadline(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1})
+	r.patience()
+	r.cfg.MaxWait = 6 * time.Second
+	key := r.park("late")
+	rec, err := ledger.New(r.js, r.layout.Orders).Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the deadline", func() bool { return time.Now().After(rec.Deadline) })
+	r.run()
+	if res := r.result("late"); res.Outcome != entrustbus.OutcomeExpired || res.TrackingID != rec.TrackingID || res.Polls != 1 {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	if poll, err := r.sim.PollsOf(rec.TrackingID); err != nil || poll.Count != 1 || poll.Last.Before(rec.Deadline) {
+		t.Errorf("polled %d times, last %s, %v; want once after %s", poll.Count, poll.Last, err, rec.Deadline)
+	}
+	r.wantLetters(deadletter.Expired)
+	r.quiet()
+	if n := r.count(r.layout.Results); n != 1 {
+		t.Errorf("%d results, want 1", n)
+	}
+}
+
 // A track request without a CSR: what is issued cannot be held to a key, and is no
 // wrong certificate for that.
 func TestTrackWithoutCSR(t *testing.T) {
