@@ -28,7 +28,7 @@ type Config struct {
 	AckWait           time.Duration `koanf:"ack_wait" doc:"How long NATS waits for a sign of life from a worker before it hands the message to another one, 1s to 1h. Shorter recovers sooner from a dead worker; longer forgives a slow network. Longer calls extend it by themselves. The consumers must have the same value."`
 	Drain             time.Duration `koanf:"drain" doc:"How long a stop waits for calls in flight, 1ms to 24h. What is then unfinished is handed back at once. Keep it below the time your supervisor allows for a stop, and above the gateway's usual latency."`
 	OnLostReply       string        `koanf:"on_lost_reply" doc:"What becomes of an enrollment whose answer was lost, where looking it up decides nothing. hold: the result unconfirmed and a dead letter, for an operator to replay. resubmit: enroll again, and flag the result as a possible duplicate."`
-	WatchdogEvery     time.Duration `koanf:"watchdog_every" doc:"Pause between two searches for parked orders that were due and did not come, 10s to 24h. A search reads all slots."`
+	WatchdogEvery     time.Duration `koanf:"watchdog_every" doc:"Pause between two searches for parked orders that were due and did not come, 10s to 24h. A search reads all slots and the ledger; it takes at most a tenth of the time, so that many records make the pause longer."`
 	Provision         bool          `koanf:"provision" show:"true" doc:"Create missing streams, buckets and consumers at start. What is there is never changed. Leave it off where the worker's NATS user may not create streams."`
 	Replicas          int           `koanf:"replicas" doc:"Copies of each stream that provisioning creates, 1 to 5. Three survive the loss of a server and need a cluster of at least three."`
 }
