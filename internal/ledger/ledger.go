@@ -25,6 +25,8 @@ var (
 	ErrNotARecord = errors.New("not a ledger record")
 	// ErrNoRecord says that the ledger does not know the order.
 	ErrNoRecord = errors.New("the ledger does not know the order")
+
+	errInProcess = errors.New("another write of the record is in process")
 )
 
 // attempts bounds how often one write is sent while its fate is unknown; tryWait
@@ -63,6 +65,16 @@ func (l *Ledger) Open(ctx context.Context) error {
 
 func (l *Ledger) stream() string         { return "KV_" + l.bucket }
 func (l *Ledger) subject(key Key) string { return "$KV." + l.bucket + "." + key.String() }
+
+// Made returns when the bucket was made. Of what was written before, it holds
+// nothing: a bucket that is deleted and made again begins anew.
+func (l *Ledger) Made(ctx context.Context) (time.Time, error) {
+	st, err := l.js.Stream(ctx, l.stream())
+	if err != nil {
+		return time.Time{}, fmt.Errorf("asking for the age of the ledger %s: %w", l.bucket, err)
+	}
+	return st.CachedInfo().Created, nil
+}
 
 // Get reads a record from the leader of the bucket. It returns ErrNoRecord when
 // there is none.
@@ -127,7 +139,7 @@ func (l *Ledger) write(ctx context.Context, r *Record) error {
 	if err != nil {
 		return fmt.Errorf("encoding the ledger record of %s: %w", r.key, err)
 	}
-	msg := &nats.Msg{Subject: l.subject(r.key), Data: data, Header: nats.Header{
+	msg := &nats.Msg{Subject: streams.PublishSubject(l.js, l.subject(r.key)), Data: data, Header: nats.Header{
 		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(r.revision, 10)},
 	}}
 	for range attempts {
@@ -155,27 +167,34 @@ func (l *Ledger) write(ctx context.Context, r *Record) error {
 
 // conflict tells our own earlier write, whose acknowledgement was lost, from
 // another's. One that an earlier call sent may hold what the record said then,
-// so it is written over. A deleted record is no conflict with a create.
+// so it is written over. Where the record still is what r says, the server
+// refused the write since it has another one in process, which may be our own
+// and is stored a moment later: nothing is decided yet. A record that is gone,
+// with its bucket or by hand, is nobody's, and is written anew.
 func (l *Ledger) conflict(ctx context.Context, r *Record, earlier bool) error {
 	m, err := streams.Last(ctx, l.js, l.stream(), l.subject(r.key))
-	if err != nil {
-		if errors.Is(err, streams.ErrNoMessage) {
-			return ErrConflict
-		}
+	stored := uint64(0)
+	switch {
+	case err == nil:
+		stored = m.Sequence
+	case !errors.Is(err, streams.ErrNoMessage):
 		return fmt.Errorf("reading the ledger record of %s after a conflict: %w", r.key, err)
 	}
-	if m.Header.Get("KV-Operation") != "" && r.revision == 0 {
-		r.revision = m.Sequence
+	if stored == r.revision {
+		return fmt.Errorf("writing the ledger record of %s: %w", r.key, errInProcess)
+	}
+	if m == nil || m.Header.Get("KV-Operation") != "" {
+		r.revision = stored
 		return l.write(ctx, r)
 	}
 	if !r.unsettled {
 		return ErrConflict
 	}
-	stored, err := Decode(r.key, m.Sequence, m.Data)
+	now, err := Decode(r.key, m.Sequence, m.Data)
 	if err != nil {
 		return err
 	}
-	if stored.Nonce != r.Nonce {
+	if now.Nonce != r.Nonce {
 		return ErrConflict
 	}
 	r.revision, r.unsettled = m.Sequence, false

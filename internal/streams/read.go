@@ -109,3 +109,13 @@ func APISubject(js jetstream.JetStream, verb string) string {
 		return "$JS.API." + verb
 	}
 }
+
+// PublishSubject puts the API prefix or domain of js in front of the subject of a
+// key, as the KeyValue of nats.go does: where the bucket lies in another domain,
+// or another account, nobody listens to the bare one here.
+func PublishSubject(js jetstream.JetStream, subject string) string {
+	if o := js.Options(); o.APIPrefix == "" && o.Domain == "" {
+		return subject
+	}
+	return APISubject(js, subject)
+}
