@@ -27,7 +27,7 @@ func (w *Worker) due(ctx context.Context, d *delivery) error {
 	}
 	// The gate comes before the ledger: whoever waits at it for long may lose the
 	// message to another worker, which ends the order meanwhile.
-	if err := w.gate.pass(ctx, false); err != nil {
+	if err := w.gate.pass(ctx, forPoll); err != nil {
 		return err
 	}
 	rec, err := w.ledger.Get(ctx, o.key)
@@ -120,7 +120,7 @@ func (w *Worker) poll(ctx context.Context, o *order) error {
 			if err := sleep(ctx, pause.next()); err != nil {
 				return err
 			}
-			if err := w.gate.pass(ctx, false); err != nil {
+			if err := w.gate.pass(ctx, forPoll); err != nil {
 				return err
 			}
 			if waits, err := w.stillWaits(ctx, o); err != nil || !waits {

@@ -120,7 +120,7 @@ func (f *fleet) watch(ctx context.Context, pause *backoff) error {
 			if id, ok := strings.CutPrefix(e.Key(), workerPrefix); ok {
 				if e.Operation() == jetstream.KeyValuePut {
 					seen[id] = time.Now()
-				} else {
+				} else if id != f.id { // we live, whoever removes our key
 					delete(seen, id)
 				}
 				f.share(len(seen))
@@ -161,7 +161,7 @@ func (f *fleet) share(workers int) {
 	if f.fleetRate <= 0 {
 		return
 	}
-	part := f.fleetRate / float64(workers)
+	part := f.fleetRate / float64(max(1, workers))
 	if f.rate > 0 {
 		part = min(part, f.rate)
 	}

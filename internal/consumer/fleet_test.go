@@ -373,7 +373,9 @@ func TestFleetHold(t *testing.T) {
 	r.eventually("two workers at work", func() bool { return strings.Count(r.log.String(), "the gateway answers") == 2 })
 	r.send(&entrustbus.Issue{ID: "first", CSRPEM: csr(t, "first")})
 	r.eventually("the pause seen by both", func() bool {
-		return !slices.ContainsFunc(seen, func(g *prometheus.Registry) bool { return gauge(t, g, "entrust_worker_held_until_timestamp_seconds") == 0 })
+		return !slices.ContainsFunc(seen, func(g *prometheus.Registry) bool {
+			return gauge(t, g, "entrust_worker_held_until_timestamp_seconds") == 0
+		})
 	})
 	kv, err := r.js.KeyValue(t.Context(), r.layout.Control)
 	if err != nil {

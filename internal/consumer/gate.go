@@ -42,10 +42,30 @@ type gate struct {
 	hold    time.Time // asked for by the gateway, for the whole fleet
 	why     error     // the last reason for shutting
 	changed chan struct{}
+	// One call of each caller at a time queues for a token: so requests and polls
+	// take turns, however many of either there are, and use what is left over.
+	turns   [forRevocation]chan struct{}
 	wake    chan struct{} // tells the prober that the gate shut
 	onState func(open bool, why string)
 	onHold  func(time.Time)
+	// onPause is told of a pause that a probe's answer asks for.
+	onPause func(ctx context.Context, wait time.Duration, err error)
 }
+
+// caller is whom a call is made for.
+type caller int
+
+const (
+	forRequest caller = iota
+	forPoll
+	forRevocation // these never wait for the others
+)
+
+// alone marks the context of a message that is tried with nothing else in hand. It
+// must not wait at a gate that is shut, for then nothing else would be taken up.
+type alone struct{}
+
+var errShut = errors.New("the gateway must be left alone, and nothing else is in hand beside this")
 
 func newGate(probe func(context.Context) error, perSecond float64, log *slog.Logger, onState func(bool, string)) *gate {
 	g := &gate{
@@ -53,6 +73,10 @@ func newGate(probe func(context.Context) error, perSecond float64, log *slog.Log
 		why:     errors.New("the gateway has not answered yet"),
 		changed: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
+	for i := range g.turns {
+		g.turns[i] = make(chan struct{}, 1)
+	}
+	g.onPause = func(_ context.Context, wait time.Duration, _ error) { g.holdUntil(time.Now().Add(wait)) }
 	g.setRate(perSecond)
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: 1,
@@ -120,14 +144,17 @@ func (g *gate) waitOpen(ctx context.Context) error {
 }
 
 // pass waits until one call may be made: the gate open and a token of the rate
-// limit taken. urgent calls are those of revocations.
+// limit taken.
 //
 // A message that waits here goes back as soon as the worker stops.
-func (g *gate) pass(ctx context.Context, urgent bool) error {
+func (g *gate) pass(ctx context.Context, who caller) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(g.stop, func() { cancel(errStopping) })()
 	for {
+		if ctx.Value(alone{}) != nil && !g.open() {
+			return later(probeFirst, errShut)
+		}
 		if err := g.waitOpen(ctx); err != nil {
 			return err
 		}
@@ -137,8 +164,8 @@ func (g *gate) pass(ctx context.Context, urgent bool) error {
 		if limit == nil {
 			return nil
 		}
-		if !urgent {
-			if err := reserve.Wait(ctx); err != nil {
+		if who != forRevocation {
+			if err := g.inTurn(ctx, who, reserve); err != nil {
 				return cause(ctx, err)
 			}
 		}
@@ -146,13 +173,29 @@ func (g *gate) pass(ctx context.Context, urgent bool) error {
 			return cause(ctx, err)
 		}
 		// The gate may have shut while the token was awaited.
-		g.mu.Lock()
-		open, _, _ := g.state(time.Now())
-		g.mu.Unlock()
-		if open {
+		if g.open() {
 			return nil
 		}
 	}
+}
+
+// inTurn waits for a token of reserve when it is the caller's turn.
+func (g *gate) inTurn(ctx context.Context, who caller, reserve *rate.Limiter) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case g.turns[who] <- struct{}{}:
+	}
+	defer func() { <-g.turns[who] }()
+	return reserve.Wait(ctx)
+}
+
+// open reports whether calls may pass.
+func (g *gate) open() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	open, _, _ := g.state(time.Now())
+	return open
 }
 
 func cause(ctx context.Context, err error) error {
@@ -214,16 +257,34 @@ func (g *gate) holdUntil(t time.Time) {
 	g.announce()
 }
 
-// run probes whenever the gate is shut, until ctx is done.
+// pauseOf returns how long the gateway asks to be left alone, 0 where it does not.
+// What is said of one order says nothing about the next.
+func pauseOf(err error) time.Duration {
+	e, ok := errors.AsType[*gateway.Error](err)
+	if !ok || e.RetryAfter <= 0 && e.Fate != gateway.Throttled || e.Fate == gateway.Refused || e.Fate == gateway.NotFound {
+		return 0
+	}
+	return max(e.RetryAfter, time.Second)
+}
+
+// run probes whenever the gate is shut, until ctx is done. A pause that the gateway
+// asked for is meant for probes too.
 func (g *gate) run(ctx context.Context) {
 	for {
 		pause := backoff{first: probeFirst, max: probeMax}
 		for {
 			g.mu.Lock()
 			shut := !g.ready || g.breaker.State() != gobreaker.StateClosed
+			_, hold, _ := g.state(time.Now())
 			g.mu.Unlock()
 			if !shut {
 				break
+			}
+			if hold > 0 {
+				if sleep(ctx, hold) != nil {
+					return
+				}
+				continue
 			}
 			if g.try(ctx) {
 				break
@@ -246,9 +307,15 @@ func (g *gate) run(ctx context.Context) {
 
 // try makes one probe and opens the gate when the gateway answers it.
 func (g *gate) try(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	call, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	err := g.probe(ctx)
+	err := g.probe(call)
+	if ctx.Err() != nil {
+		return false // what a stop cuts off says nothing of the gateway
+	}
+	if wait := pauseOf(err); wait > 0 {
+		g.onPause(ctx, wait, err)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err != nil {

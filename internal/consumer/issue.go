@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
@@ -27,7 +29,7 @@ func (w *Worker) issue(ctx context.Context, d *delivery, o *order, q *entrustbus
 	}
 	// The gate comes before the ledger: what waits for the gateway has no
 	// record that says it may have been submitted.
-	if err := w.gate.pass(ctx, false); err != nil {
+	if err := w.gate.pass(ctx, forRequest); err != nil {
 		return err
 	}
 	if !d.held() {
@@ -80,8 +82,9 @@ func (w *Worker) submit(ctx context.Context, o *order, e gateway.Enrollment) err
 		case gateway.Refused, gateway.NotFound:
 			return w.refused(ctx, o, err)
 		case gateway.NotAccepted, gateway.Throttled, gateway.Unauthorized:
+			o.rec.Posting, o.rec.Request = false, o.raw // the request, for who may cancel it
 			if refusals++; refusals >= patience(err) {
-				return w.setAside(ctx, o, err)
+				return w.orRelease(ctx, o, w.setAside(ctx, o, err))
 			}
 			if err := w.wait(ctx, o, pause.next()); err != nil {
 				return err
@@ -98,36 +101,45 @@ func (w *Worker) submit(ctx context.Context, o *order, e gateway.Enrollment) err
 // wait records that the gateway did not take the order, waits at the gate, and
 // records that another call begins. A death in between finds no call under way.
 func (w *Worker) wait(ctx context.Context, o *order, pause time.Duration) error {
-	o.rec.Posting = false
-	if ctx.Err() != nil {
-		return w.release(ctx, o, context.Cause(ctx))
-	}
 	if err := w.update(ctx, o, "recording that the gateway did not take an order"); err != nil {
-		return err
+		return w.orRelease(ctx, o, err)
 	}
 	edge("not-taken")
 	err := sleep(ctx, pause)
 	if err == nil {
-		err = w.gate.pass(ctx, false)
+		err = w.gate.pass(ctx, forRequest)
 	}
 	if err != nil {
 		return w.release(ctx, o, err)
 	}
 	first := w.firstRecord(o, true)
-	o.rec.Posting, o.rec.Lease, o.rec.SubmittedAt = true, first.Lease, first.SubmittedAt
-	return w.update(ctx, o, "opening a ledger record again")
+	return w.begin(ctx, o, first)
 }
 
 // release ends the lease of an order that goes back to the stream, so that
 // nobody has to wait for it.
 func (w *Worker) release(ctx context.Context, o *order, why error) error {
 	o.rec.Worker, o.rec.Lease = "", time.Time{}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
-	defer cancel()
-	if err := w.ledger.Update(ctx, o.rec); err != nil {
+	if err := w.lastUpdate(ctx, o); err != nil {
 		w.log.DebugContext(ctx, "releasing an order; its lease ends by itself", o.logArgs("err", err)...)
 	}
 	return why
+}
+
+// orRelease releases an order that the gateway did not take, where a stop ended the
+// write that says so: left as it was, it would be one of unknown fate.
+func (w *Worker) orRelease(ctx context.Context, o *order, err error) error {
+	if err == nil || ctx.Err() == nil || errors.Is(err, ledger.ErrConflict) {
+		return err
+	}
+	return w.release(ctx, o, err)
+}
+
+// lastUpdate writes the order's record once more where a stop ended all other tries.
+func (w *Worker) lastUpdate(ctx context.Context, o *order) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+	defer cancel()
+	return w.ledger.Update(ctx, o.rec)
 }
 
 // setAside has an order wait that the gateway does not take although it takes
@@ -179,7 +191,14 @@ func (w *Worker) await(ctx context.Context, o *order, trackingID string, waitSec
 	r.Tries, r.FateCode, r.FateWhy = 0, "", ""
 	r.Worker, r.Lease, r.Posting = "", time.Time{}, false
 	r.Deadline = now.Add(cmp.Or(time.Duration(waitSeconds)*time.Second, w.cfg.MaxWait))
-	if err := w.update(ctx, o, "recording that an order is parked"); err != nil {
+	err := w.update(ctx, o, "recording that an order is parked")
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ledger.ErrConflict) {
+		// The gateway's name of the order must not be lost with this process.
+		if last := w.lastUpdate(ctx, o); last == nil {
+			return err // the next delivery arms its slot
+		}
+	}
+	if err != nil {
 		w.log.ErrorContext(ctx, "an accepted order could not be recorded", o.logArgs("err", err)...)
 		return err
 	}
@@ -217,7 +236,11 @@ func (w *Worker) armAt(ctx context.Context, o *order, attempt int, at time.Time)
 		return err
 	}
 	edge("armed")
-	w.log.InfoContext(ctx, "parked", o.logArgs("attempt", attempt, "wait", time.Until(at).Round(time.Millisecond))...)
+	level := slog.LevelInfo
+	if attempt > 0 {
+		level = slog.LevelDebug // each poll of each order that waits would be a line
+	}
+	w.log.Log(ctx, level, "parked", o.logArgs("attempt", attempt, "wait", time.Until(at).Round(time.Millisecond))...)
 	return nil
 }
 
@@ -276,25 +299,46 @@ func (w *Worker) refused(ctx context.Context, o *order, err error) error {
 }
 
 // observe tells the gate, the fleet and the metrics how a call ended. status is
-// the HTTP status of a call without an error.
-func (w *Worker) observe(ctx context.Context, operation string, begun time.Time, status int, err error) {
-	w.gate.report(err)
+// the HTTP status of a call without an error. It reports whether the gateway
+// refuses our credentials for this call alone.
+func (w *Worker) observe(ctx context.Context, operation string, begun time.Time, status int, err error) (only bool) {
 	e, failed := errors.AsType[*gateway.Error](err)
 	if failed {
 		status = e.HTTPStatus
 	}
 	w.metrics.call(operation, status, time.Since(begun))
+	if err != nil && errors.Is(context.Cause(ctx), errStopping) {
+		return false // cut off by our own stop: that says nothing of the gateway
+	}
+	if only = failed && w.refusedAlone(ctx, e); !only {
+		w.gate.report(err)
+	}
 	if failed {
 		w.metrics.gatewayError(e.Class)
-		// What is said of one order says nothing about the next.
-		ofOne := e.Fate == gateway.Refused || e.Fate == gateway.NotFound
-		if wait := e.RetryAfter; !ofOne && (wait > 0 || e.Fate == gateway.Throttled) {
-			wait = max(wait, time.Second)
-			w.log.WarnContext(ctx, "the gateway asked for a pause", "wait", wait, "err", err)
-			if err := w.fleet.hold(ctx, wait); err != nil {
-				w.log.WarnContext(ctx, "only this worker pauses", "err", err)
-			}
+		if wait := pauseOf(e); wait > 0 {
+			w.pause(ctx, wait, e)
 		}
+	}
+	return only
+}
+
+// refusedAlone reports whether a 403 is about what was asked for, a profile or a
+// right that the client does not have, and not about the client: then the gateway
+// answers the prober's question, which decides about the gate.
+func (w *Worker) refusedAlone(ctx context.Context, e *gateway.Error) bool {
+	if e.Fate != gateway.Unauthorized || e.HTTPStatus != http.StatusForbidden || !w.gate.open() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	return w.gw.Probe(ctx) == nil
+}
+
+// pause keeps the fleet from calling the gateway for a while, as it asked for.
+func (w *Worker) pause(ctx context.Context, wait time.Duration, why error) {
+	w.log.WarnContext(ctx, "the gateway asked for a pause", "wait", wait, "err", why)
+	if err := w.fleet.hold(ctx, wait); err != nil {
+		w.log.WarnContext(ctx, "only this worker pauses", "err", err)
 	}
 }
 

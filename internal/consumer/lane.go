@@ -157,30 +157,39 @@ func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
 // guard counts deliveries that may have killed a worker before it tries another
 // one, and turns a panic into an error that says where.
 func (w *Worker) guard(stop, ctx context.Context, l *lane, d *delivery) (err error) {
-	counted, crashed, err := w.suspects.begin(ctx, stop, d)
-	if err != nil {
-		return err
-	}
-	defer w.suspects.end(d)
-	if crashed {
-		if err := w.crashed(ctx, d); err != nil {
-			return err
-		}
-		w.suspects.clear(ctx, d)
-		return nil
-	}
 	defer func() {
 		if p := recover(); p != nil {
 			// Left counted: a request that panics each time ends as crashed.
 			w.log.ErrorContext(ctx, "a handler panicked", "lane", l.name, "subject", d.msg.Subject(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			err = fmt.Errorf("handling panicked")
-			return
-		}
-		if counted {
-			w.suspects.clear(ctx, d)
 		}
 	}()
-	return l.handle(ctx, d)
+	if l.gated && d.deliveries > trusted {
+		// A death while it only waits at the gate is none of its doing.
+		if err := w.gate.waitOpen(stop); err != nil {
+			return err
+		}
+	}
+	counted, crashed, err := w.suspects.begin(ctx, stop, d)
+	if err != nil {
+		return err
+	}
+	defer w.suspects.end(d)
+	switch {
+	case crashed:
+		if err = w.crashed(ctx, d); err == nil {
+			w.suspects.clear(ctx, d)
+		}
+		return err
+	case d.parts == everything:
+		err = l.handle(context.WithValue(ctx, alone{}, true), d)
+	default:
+		err = l.handle(ctx, d)
+	}
+	if counted {
+		w.suspects.clear(ctx, d)
+	}
+	return err
 }
 
 // heartbeat extends the ack wait of what has been in hand for a third of it.

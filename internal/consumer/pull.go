@@ -62,19 +62,26 @@ func (w *Worker) pull(ctx context.Context, l *lane, n int, take func(*nats.Msg) 
 	if err != nil {
 		return fmt.Errorf("pulling: %w", err)
 	}
-	// Nothing is left to be done about an error of the end.
-	defer func() { _ = sub.Unsubscribe() }()
 	if err := w.nc.PublishRequest(streams.APISubject(w.js, "CONSUMER.MSG.NEXT."+l.stream+"."+l.consumer), inbox, request); err != nil {
-		return fmt.Errorf("pulling: %w", err)
+		return errors.Join(fmt.Errorf("pulling: %w", err), sub.Unsubscribe())
 	}
 	// A server that is gone does not say that the time is over.
 	over := time.NewTimer(fetchWait + time.Second)
 	defer over.Stop()
-	for got := 0; got < n; got++ {
+	err = receive(ctx, come, over.C, n, take)
+	// Nothing is left to be done about an error of the end. What has come by then,
+	// as to a process that stood still, would rest until its ack wait is over.
+	_ = sub.Unsubscribe()
+	return errors.Join(err, rest(come, take))
+}
+
+// receive takes n messages, or fewer where the pull ends before.
+func receive(ctx context.Context, come <-chan *nats.Msg, over <-chan time.Time, n int, take func(*nats.Msg) error) error {
+	for range n {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-over.C:
+		case <-over:
 			return nil
 		case msg := <-come:
 			if msg.Reply == "" {
@@ -86,6 +93,21 @@ func (w *Worker) pull(ctx context.Context, l *lane, n int, take func(*nats.Msg) 
 		}
 	}
 	return nil
+}
+
+// rest takes what has come, and waits for nothing.
+func rest(come <-chan *nats.Msg, take func(*nats.Msg) error) error {
+	var all error
+	for {
+		select {
+		case msg := <-come:
+			if msg.Reply != "" {
+				all = errors.Join(all, take(msg))
+			}
+		default:
+			return all
+		}
+	}
 }
 
 // said turns the server's word about a pull into an error, nil where it only

@@ -26,7 +26,7 @@ func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, 
 			w.log.WarnContext(ctx, "an order's fate is unknown; looking it up later", o.logArgs("wait", wait, "err", why)...)
 			return w.lookUpLater(ctx, o, code, why, wait)
 		}
-		if err := w.gate.pass(ctx, false); err != nil {
+		if err := w.gate.pass(ctx, forRequest); err != nil {
 			return w.release(ctx, o, err)
 		}
 		begun := time.Now()
@@ -37,17 +37,17 @@ func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, 
 				if throttled != nil {
 					w.observe(ctx, "find", begun, 0, throttled)
 				}
-				stopped = w.gate.pass(ctx, false)
+				stopped = w.gate.pass(ctx, forRequest)
 				return stopped
 			},
 		})
 		if stopped != nil {
 			return w.release(ctx, o, stopped)
 		}
-		w.observe(ctx, "find", begun, http.StatusOK, err)
+		refused := w.observe(ctx, "find", begun, http.StatusOK, err)
 		switch {
 		case errors.Is(err, gateway.ErrNoLookup):
-		case gateway.FateOf(err) == gateway.Refused, gateway.FateOf(err) == gateway.NotFound, gateway.FateOf(err) == gateway.Unreadable:
+		case refused, gateway.FateOf(err) == gateway.Refused, gateway.FateOf(err) == gateway.NotFound, gateway.FateOf(err) == gateway.Unreadable:
 			// Asking again gets the same answer: it cannot be looked up.
 			w.log.WarnContext(ctx, "an order's fate cannot be looked up", o.logArgs("err", err)...)
 		case err != nil:
@@ -81,7 +81,7 @@ func (w *Worker) resubmit(ctx context.Context, o *order, e gateway.Enrollment, c
 	if o.rec.Submissions >= maxSubmissions {
 		return w.hold(ctx, o, code, why)
 	}
-	if err := w.gate.pass(ctx, false); err != nil {
+	if err := w.gate.pass(ctx, forRequest); err != nil {
 		return w.release(ctx, o, err)
 	}
 	first := w.firstRecord(o, true)

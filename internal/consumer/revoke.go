@@ -33,7 +33,7 @@ func (w *Worker) revoke(ctx context.Context, d *delivery, o *order, q *entrustbu
 	r := gateway.Revocation{CAID: q.CAID, Serial: serial, Reason: q.Reason, Comment: q.Comment}
 	pause := backoff{first: 200 * time.Millisecond, max: 5 * time.Second}
 	for refusals := 0; ; {
-		if err := w.gate.pass(ctx, true); err != nil {
+		if err := w.gate.pass(ctx, forRevocation); err != nil {
 			return err
 		}
 		begun := time.Now()
@@ -64,7 +64,10 @@ func (w *Worker) revoke(ctx context.Context, d *delivery, o *order, q *entrustbu
 // retryRevoke hands a revocation back for a while, or ends it as unconfirmed.
 func (w *Worker) retryRevoke(ctx context.Context, o *order, why error) error {
 	o.rec.Tries++
-	if f := gateway.FateOf(why); o.rec.Tries > revokeTries && (f == gateway.Unknown || f == gateway.Unreadable) {
+	if f := gateway.FateOf(why); f == gateway.Unknown || f == gateway.Unreadable {
+		o.rec.Unknowns++
+	}
+	if o.rec.Unknowns > revokeTries {
 		res := o.result(entrustbus.OutcomeUnconfirmed, &w.cfg)
 		res.Error = &entrustbus.ResultError{Class: entrustbus.ClassNetwork, Code: lostReply, Message: why.Error()}
 		if e, ok := errors.AsType[*gateway.Error](why); ok {

@@ -72,7 +72,9 @@ func (w *Worker) settle(ctx context.Context, d *delivery, err error) {
 }
 
 // extend asks the server for another ack wait, and moves the delivery's own
-// deadline only after the server took it.
+// deadline only after the server answered. The server answers for a message that it
+// gave to somebody else meanwhile too: the deadline tells that we were silent for
+// too long, never that nobody else has the message. The ledger tells that.
 func (w *Worker) extend(ctx context.Context, d *delivery) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()

@@ -158,9 +158,10 @@ func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Wor
 	w.ledger = ledger.New(js, cfg.Layout.Orders)
 	w.lot = parking.New(js, cfg.Layout.Parked, w.subjects)
 	w.dead = deadletter.New(js, cfg.Layout.Dead, w.subjects)
-	w.suspects = newSuspects(js, cfg.Layout.Control)
+	w.suspects = newSuspects(js, cfg.Layout.Control, cfg.lease())
 	w.gate = newGate(gw.Probe, cfg.Rate, log, w.metrics.gate)
 	w.gate.onHold = w.metrics.held
+	w.gate.onPause = w.pause
 	w.fleet = newFleet(js, cfg.Layout.Control, w.id, cfg.Rate, cfg.FleetRate, w.gate, log)
 	w.duty = &duty{js: js, bucket: cfg.Layout.Control, id: w.id}
 	return w, nil

@@ -69,21 +69,26 @@ type Record struct {
 	// Submissions counts the enrollment calls that may have reached the gateway.
 	Submissions       int  `msgpack:"submissions,omitempty"`
 	PossibleDuplicate bool `msgpack:"possible_duplicate,omitempty"`
-	// Tries counts answers that decided nothing: of revocations, of look-ups, of
-	// submissions that were not taken, and of last polls.
+	// Tries counts how often the order was set aside, and last polls that were not
+	// answered: each makes the next wait longer.
 	Tries int `msgpack:"tries,omitempty"`
+	// Unknowns counts those of a revocation whose answer told nothing.
+	Unknowns int `msgpack:"unknowns,omitempty"`
+	// Message is the sequence of the request that is worked on, in its stream: the
+	// same id may come on another message, with another content.
+	Message uint64 `msgpack:"message,omitempty"`
 
 	RequestedAt time.Time `msgpack:"requested_at"`
 	SubmittedAt time.Time `msgpack:"submitted_at,omitempty"`
 	UpdatedAt   time.Time `msgpack:"updated_at"`
 	Deadline    time.Time `msgpack:"deadline,omitempty"`
 	TrackingID  string    `msgpack:"tracking_id,omitempty"`
-	// CAID is the CA that the request names, kept while the order is parked so that
-	// a poll need not decode the request. Empty: the worker's configured one.
+	// CAID is the CA that the request names, kept so that a poll need not decode the
+	// request. Empty: the worker's configured one.
 	CAID string `msgpack:"ca_id,omitempty"`
 
-	// Request is the request as it came, kept from the first parking to the end:
-	// with it the ledger alone can park the order again.
+	// Request is the request as it came, kept from the first wait to the end: with
+	// it the ledger alone can park the order again, and a cancellation can end it.
 	Request *Request `msgpack:"request,omitempty"`
 	// FateCode and FateWhy say why the fate of a submission is unknown, while the
 	// order waits to be looked up. Both are empty where a worker died over it.
