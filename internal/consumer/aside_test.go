@@ -70,7 +70,7 @@ func TestWatchdogRevivesWhatWasSetAside(t *testing.T) {
 	l, lot := ledger.New(r.js, r.layout.Orders), parking.New(r.js, r.layout.Parked, r.layout.Subjects())
 	for _, id := range []string{"barred-waits", "barred-died"} {
 		key := r.park(id)
-		if err := lot.Disarm(t.Context(), key); err != nil {
+		if err := lot.Disarm(t.Context(), key, 0); err != nil {
 			t.Fatal(err)
 		}
 		if id == "barred-died" {

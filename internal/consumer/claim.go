@@ -29,6 +29,22 @@ var errLeased = errors.New("another worker holds the order")
 // read. When it returns fresh, unconfirmed or resume, o.rec is the record in
 // force.
 func (w *Worker) claim(ctx context.Context, d *delivery, o *order, first *ledger.Record) (verdict, error) {
+	if d.deliveries < 2 {
+		return w.open(ctx, d, o, first)
+	}
+	lost, err := w.remember(ctx, d, o)
+	if err != nil {
+		return settled, err
+	}
+	v, err := w.open(ctx, d, o, first)
+	if lost && first.Posting && v == fresh && err == nil {
+		return settled, w.doubt(ctx, d, o)
+	}
+	return v, err
+}
+
+// open creates the record of an order, or does what the one says that is there.
+func (w *Worker) open(ctx context.Context, d *delivery, o *order, first *ledger.Record) (verdict, error) {
 	err := w.persist(ctx, "opening a ledger record", func(ctx context.Context) error {
 		return w.ledger.Create(ctx, o.key, first)
 	})
@@ -38,7 +54,8 @@ func (w *Worker) claim(ctx context.Context, d *delivery, o *order, first *ledger
 		return fresh, nil
 	}
 	if !errors.Is(err, ledger.ErrConflict) {
-		return settled, err
+		o.rec, first.Posting = first, false
+		return settled, w.orRelease(ctx, o, err)
 	}
 	rec, err := w.ledger.Get(ctx, o.key)
 	if err != nil {
@@ -76,7 +93,7 @@ func (w *Worker) takeOver(ctx context.Context, o *order, first *ledger.Record) (
 	}
 	if o.rec.Posting {
 		// Nobody else may look into it at the same time.
-		o.rec.State, o.rec.Worker, o.rec.Lease = ledger.Open, w.id, first.Lease
+		o.rec.State, o.rec.Worker, o.rec.Lease, o.rec.Message = ledger.Open, w.id, first.Lease, first.Message
 		if err := w.update(ctx, o, "taking over an order"); err != nil {
 			return settled, err
 		}
@@ -90,7 +107,15 @@ func (w *Worker) begin(ctx context.Context, o *order, first *ledger.Record) erro
 	o.rec.State, o.rec.Worker, o.rec.Lease = ledger.Open, first.Worker, first.Lease
 	o.rec.Posting, o.rec.SubmittedAt, o.rec.Submissions = first.Posting, first.SubmittedAt, max(o.rec.Submissions, first.Submissions)
 	o.rec.FateCode, o.rec.FateWhy = "", ""
-	return w.update(ctx, o, "opening a ledger record again")
+	o.rec.Message = first.Message
+	if !o.slotted {
+		o.rec.Request = nil
+	}
+	err := w.update(ctx, o, "opening a ledger record again")
+	if err != nil {
+		o.rec.Posting = false // no call was made
+	}
+	return w.orRelease(ctx, o, err)
 }
 
 // reopen begins a new generation of a closed order.
@@ -109,7 +134,8 @@ func (w *Worker) reopen(ctx context.Context, o *order, first *ledger.Record) (ve
 	duplicate := rec.Doubtful()
 	follow := rec.TrackingID != "" && o.kind == entrustbus.KindIssue && (rec.Outcome == entrustbus.OutcomeUnconfirmed ||
 		rec.Outcome == entrustbus.OutcomeExpired || rec.Outcome == entrustbus.OutcomeCancelled)
-	rec.Replay, rec.RequestedAt, rec.Outcome, rec.Serial, rec.Tries, rec.Answer = o.replay, o.requestedAt, "", "", 0, nil
+	rec.Replay, rec.RequestedAt, rec.Outcome, rec.Serial, rec.Tries, rec.Unknowns, rec.Answer = o.replay, o.requestedAt, "", "", 0, 0, nil
+	rec.Message = first.Message
 	if follow {
 		// The gateway has the order: it is asked for, never submitted again.
 		return resume, nil
@@ -152,8 +178,9 @@ func (w *Worker) firstRecord(o *order, posting bool) *ledger.Record {
 	now := time.Now().UTC()
 	r := &ledger.Record{
 		State: ledger.Open, Kind: o.kind, Digest: o.digest, Replay: o.replay, RequestedAt: o.requestedAt,
-		Worker: w.id, Lease: now.Add(w.cfg.lease()), Posting: posting,
+		Message: o.message, Worker: w.id, Lease: now.Add(w.cfg.lease()), Posting: posting,
 	}
+	r.CAID = caOf(o.request)
 	if posting {
 		r.SubmittedAt, r.Submissions = now, 1
 	}

@@ -61,6 +61,10 @@
 //	result published                open or parked, result   closes, acks
 //	closed                          closed                   acks (a due: stale, acks)
 //	slot removed                    closed                   acks
+//	ledger deleted, made again      no record; result, slot  writes the record that they tell of, then the above
+//	                                no record, older than    waits for a lease's time, reconciles
+//	                                the ledger
+//	                                no record, younger       the first attempt
 //
 // The ledger is written before the slot. A record that says parked holds the
 // request itself, so that a lost slot costs a wait and never the order; a slot
@@ -70,7 +74,14 @@
 // A cancellation publishes the order's result `cancelled`, then closes its
 // record, then removes its slot, then publishes its own result. A poll that is
 // under way meets the first of these and reports the late certificate in the
-// log; a track request fetches it.
+// log; a track request fetches it. An order that the gateway provably did not take
+// is cancelled too: the answer is kept in its record first, by compare-and-set, and
+// the worker that has it in hand fails to write that it calls again. While a call
+// may be under way a cancellation waits.
+//
+// A write that the server is still replicating, and a record that went with its
+// bucket, are no conflict: the first is tried again until it shows, the second
+// written anew.
 //
 // # Messages and the server
 //
@@ -82,13 +93,17 @@
 // more than three times is counted in the control bucket before each try, and
 // ends as a dead letter `crashed` when three of them ended without a word. A
 // death counts for everything that the worker had in hand; what has a count is
-// tried with nothing else in hand, so that the next death tells that it was it.
+// tried with nothing else in hand, so that the next death tells that it was it. It
+// waits at the gate before it is counted, and for the rest in hand for a short time
+// only, which grows with its age; then it goes back for four times as long.
 //
 // # The gateway's trouble
 //
 // Calls pass a gate. It shuts after five calls in a row that the gateway did
 // not answer, at once when it refuses our credentials, and until an instant
 // that the gateway asked for, which the fleet shares through the control bucket.
-// While it is shut, lanes do not fetch, messages in hand stay in hand, and a
-// prober asks for the CA until it is answered.
+// A 403 is held against a probe first: where that is answered, it is about one order
+// or one right, and pauses nobody. While the gate is shut, lanes do not fetch,
+// messages in hand stay in hand, and a prober asks for the CA until it is answered.
+// Under a limited rate, requests and polls take turns.
 package consumer

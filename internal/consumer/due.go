@@ -69,7 +69,9 @@ func (w *Worker) again(ctx context.Context, o *order) error {
 	if err != nil {
 		return w.unreadable(ctx, o, err)
 	}
-	verdict, err := w.takeOver(ctx, o, w.firstRecord(o, true))
+	first := w.firstRecord(o, true)
+	first.Message, o.slotted = o.rec.Message, true
+	verdict, err := w.takeOver(ctx, o, first)
 	if err != nil {
 		return err
 	}

@@ -119,9 +119,18 @@ type enroller struct {
 	consumer.Gateway
 	enroll func(context.Context, gateway.Enrollment) (gateway.Answer, error)
 	find   func() error
+	probe  func() error
+	revoke func() error
 }
 
-func (g *enroller) Probe(context.Context) error { return nil }
+func (g *enroller) Probe(context.Context) error {
+	if g.probe != nil {
+		return g.probe()
+	}
+	return nil
+}
+
+func (g *enroller) Revoke(context.Context, gateway.Revocation) error { return g.revoke() }
 
 func (g *enroller) Enroll(ctx context.Context, e gateway.Enrollment) (gateway.Answer, error) {
 	return g.enroll(ctx, e)
@@ -136,8 +145,14 @@ func (g *enroller) Find(context.Context, gateway.Search) (gateway.Answer, bool, 
 // runWith starts a worker in front of gw and returns what stops it.
 func (r *rig) runWith(gw consumer.Gateway) (stop func()) {
 	r.t.Helper()
+	return r.runOn(r.server.JetStream(r.t), gw)
+}
+
+// runOn is runWith, on a given connection.
+func (r *rig) runOn(js jetstream.JetStream, gw consumer.Gateway) (stop func()) {
+	r.t.Helper()
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testWriter{r.t}), nil))
-	w, err := consumer.New(r.cfg, r.server.JetStream(r.t), gw, log)
+	w, err := consumer.New(r.cfg, js, gw, log)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -237,24 +252,33 @@ func TestFleetRateWithoutControlBucket(t *testing.T) {
 }
 
 // A gateway that refuses to tell what it issued is not asked for ever: the order
-// is one that cannot be looked up.
+// is one that cannot be looked up. So is one whose events the client has no right to.
 func TestLookUpRefused(t *testing.T) {
 	t.Parallel()
-	r := setup(t, gatewaytest.Config{})
-	r.cfg.ApprovalNever = true
-	r.runWith(&enroller{
-		enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
-			return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unknown, Class: "timeout", Message: "lost"}
-		},
-		find: func() error {
-			return &gateway.Error{Op: gateway.OpFind, Fate: gateway.Refused, Class: "upstream_4xx", HTTPStatus: 404, Message: "no such resource"}
-		},
-	})
-	r.send(&entrustbus.Issue{ID: "dark", CSRPEM: csr(t, "dark")})
-	if res := r.result("dark"); res.Outcome != entrustbus.OutcomeUnconfirmed || res.Submissions != 1 {
-		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	for _, refusal := range []*gateway.Error{
+		{Op: gateway.OpFind, Fate: gateway.Refused, Class: "upstream_4xx", HTTPStatus: 404, Message: "no such resource"},
+		{Op: gateway.OpFind, Fate: gateway.Unauthorized, Class: "auth", HTTPStatus: 403, Message: "not for you"},
+	} {
+		t.Run(fmt.Sprint(refusal.HTTPStatus), func(t *testing.T) {
+			t.Parallel()
+			r := setup(t, gatewaytest.Config{})
+			r.cfg.ApprovalNever = true
+			r.runWith(&enroller{
+				enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+					return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unknown, Class: "timeout", Message: "lost"}
+				},
+				find: func() error { return refusal },
+			})
+			r.send(&entrustbus.Issue{ID: "dark", CSRPEM: csr(t, "dark")})
+			if res := r.result("dark"); res.Outcome != entrustbus.OutcomeUnconfirmed || res.Submissions != 1 {
+				t.Errorf("result is %+v (error %+v)", res, res.Error)
+			}
+			r.wantLetters(deadletter.Unconfirmed)
+			if strings.Contains(r.log.String(), "cannot be used") {
+				t.Error("a look-up that the client has no right to shut the gate for everybody")
+			}
+		})
 	}
-	r.wantLetters(deadletter.Unconfirmed)
 }
 
 // Somebody tracks an order with the wrong CSR: the certificate is not handed out for it, and

@@ -53,7 +53,7 @@ func (w *Worker) finish(ctx context.Context, o *order, r *entrustbus.Result, rea
 	}
 	edge("closed")
 	if waited {
-		if err := w.persist(ctx, "removing a slot", func(ctx context.Context) error { return w.lot.Disarm(ctx, o.key) }); err != nil {
+		if err := w.persist(ctx, "removing a slot", func(ctx context.Context) error { return w.lot.Disarm(ctx, o.key, o.replay) }); err != nil {
 			return err
 		}
 		edge("disarmed")
@@ -214,10 +214,8 @@ func (w *Worker) keepAnswer(ctx context.Context, o *order, r *entrustbus.Result,
 	if o.rec.Answer, err = entrustbus.EncodeResult(entrustbus.EncodingMsgpack, r); err != nil {
 		return errors.Join(why, err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
-	defer cancel()
 	o.rec.Worker, o.rec.Lease = "", time.Time{}
-	if err := w.ledger.Update(ctx, o.rec); err != nil {
+	if err := w.lastUpdate(ctx, o); err != nil {
 		w.log.ErrorContext(ctx, "a known outcome could be neither published nor kept", o.logArgs("outcome", string(r.Outcome), "serial", r.Serial, "err", err)...)
 	}
 	return why

@@ -68,7 +68,7 @@ func TestWatchdogRevivesLostSlots(t *testing.T) {
 	r.cfg.Schedule.RetryAfterMax = 0
 	key := r.park("lost")
 	lot := parking.New(r.js, r.layout.Parked, r.layout.Subjects())
-	if err := lot.Disarm(t.Context(), key); err != nil {
+	if err := lot.Disarm(t.Context(), key, 0); err != nil {
 		t.Fatal(err)
 	}
 	w := r.worker()

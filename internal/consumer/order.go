@@ -23,8 +23,10 @@ type order struct {
 	requestedAt time.Time
 	deaths      int // of earlier generations
 	deliveries  uint64
+	message     uint64 // sequence of the request in its stream, 0 where a wake-up brought it
 	polls       int
 	last        bool // woken for the poll at its deadline, by the server's clock
+	slotted     bool // brought back by its slot: the message that asked for it is gone
 
 	rec *ledger.Record
 }

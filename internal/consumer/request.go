@@ -19,6 +19,11 @@ import (
 func (w *Worker) request(ctx context.Context, d *delivery) error {
 	o, err := w.decode(d)
 	w.metrics.request(string(o.kind))
+	if o.replay > 0 && o.key.ID != "" {
+		if refused, err := w.refuseLeap(ctx, d, o); refused || err != nil {
+			return err
+		}
+	}
 	if err != nil {
 		return w.refuse(ctx, d, o, err)
 	}
@@ -44,6 +49,7 @@ func (w *Worker) decode(d *delivery) (*order, error) {
 		raw:         &ledger.Request{Subject: d.msg.Subject(), Header: header, Body: d.msg.Data()},
 		requestedAt: d.published,
 		deliveries:  d.deliveries,
+		message:     d.sequence,
 	}
 	var err error
 	if o.key.Producer, o.kind, err = w.subjects.ParseRequest(d.msg.Subject()); err != nil {
@@ -123,6 +129,38 @@ func generationOf(raw *ledger.Request) (int, error) {
 	return n, nil
 }
 
+// maxLeap is how far ahead of its record a replay may be. A ledger that lost its
+// last writes explains a few generations; whoever sends any number would have
+// no later replay of the order count.
+const maxLeap = 100
+
+// refuseLeap ends a request whose generation no operator can have given. The order
+// that it names stands, with its result.
+func (w *Worker) refuseLeap(ctx context.Context, d *delivery, o *order) (refused bool, err error) {
+	rec, err := w.ledger.Get(ctx, o.key)
+	if err != nil && !errors.Is(err, ledger.ErrNoRecord) {
+		return false, err
+	}
+	last := 0
+	if rec != nil {
+		last = rec.Replay
+	}
+	if o.replay <= last+maxLeap {
+		return false, nil
+	}
+	why := &entrustbus.FieldError{
+		Field: entrustbus.HeaderReplay, Problem: fmt.Sprintf("is too far ahead: generation %d after %d", o.replay, last),
+		Fix: "leave the header out: only replays carry it",
+	}
+	o.replay = last
+	if rec == nil {
+		return true, w.refuse(ctx, d, o, why)
+	}
+	w.log.WarnContext(ctx, "refusing a request", o.logArgs("reason", string(deadletter.Invalid), "err", why)...)
+	d.unrecorded = true
+	return true, w.bury(ctx, d, o, deadletter.Invalid, why)
+}
+
 // deathsOf reads how often earlier generations of a request became dead letters.
 func deathsOf(raw *ledger.Request) int {
 	// Absent: none. Whoever publishes may send any number.
@@ -166,10 +204,14 @@ func (w *Worker) refuse(ctx context.Context, d *delivery, o *order, why error) e
 		d.unrecorded = true
 		return w.bury(ctx, d, o, reason, why)
 	}
-	rec := &ledger.Record{State: ledger.Open, Kind: o.kind, Digest: o.digest, Replay: o.replay, RequestedAt: o.requestedAt}
+	rec := &ledger.Record{State: ledger.Open, Kind: o.kind, Digest: o.digest, Replay: o.replay, RequestedAt: o.requestedAt, Message: o.message}
 	verdict, err := w.claim(ctx, d, o, rec)
 	if err != nil || verdict == settled {
 		return err
+	}
+	if verdict == unconfirmed {
+		// It was fine when it was submitted: a bound was lowered since.
+		return w.hold(ctx, o, lostReply, "a worker ended before it saw the gateway's answer, and now the request is refused: "+why.Error())
 	}
 	return w.finish(ctx, o, o.failed(&w.cfg, entrustbus.ClassValidation, "invalid_request", why.Error()), reason, why.Error())
 }

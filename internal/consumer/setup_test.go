@@ -26,6 +26,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
@@ -193,6 +194,45 @@ func (r *rig) wantLetters(want ...deadletter.Reason) []*deadletter.Letter {
 		r.t.Fatalf("dead letters are %v, want %v", got, want)
 	}
 	return all
+}
+
+// deliver has the first message of a consumer delivered and handed back n times.
+func (r *rig) deliver(consumer string, n int) {
+	r.t.Helper()
+	cons, err := r.js.Consumer(r.t.Context(), r.layout.Requests, consumer)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for range n {
+		m, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if err := m.Nak(); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// record reads an order's ledger record, nil where there is none.
+func (r *rig) record(id string) *ledger.Record {
+	r.t.Helper()
+	rec, err := ledger.New(r.js, r.layout.Orders).Get(r.t.Context(), ledger.Key{Producer: producer, ID: id})
+	if err != nil && !errors.Is(err, ledger.ErrNoRecord) {
+		r.t.Fatal(err)
+	}
+	return rec
+}
+
+// loseLedger deletes the ledger's bucket and makes it again.
+func (r *rig) loseLedger() {
+	r.t.Helper()
+	if err := r.js.DeleteKeyValue(r.t.Context(), r.layout.Orders); err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := streams.Provision(r.t.Context(), r.js, r.layout); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // quiet waits until no stream holds work any more.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
@@ -104,4 +105,79 @@ func TestCrashedIsTheOneThatKills(t *testing.T) {
 		}
 	}
 	r.wantLetters(deadletter.Crashed)
+}
+
+// A message that may have killed a worker, and cannot be tried alone for a long call,
+// keeps nothing else from being taken up.
+func TestSuspectLeavesTheOthersAlone(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.cfg.EnrollTimeout = time.Minute
+	kv, err := r.js.KeyValue(t.Context(), r.layout.Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first message of the stream has come often, and killed a worker once.
+	r.send(&entrustbus.Cancel{ID: "suspect", Order: "long"})
+	r.deliver(streams.ConsumerOrder, 4)
+	if _, err := kv.PutString(t.Context(), "suspect."+r.layout.Requests+".1", "1"); err != nil {
+		t.Fatal(err)
+	}
+	cons, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerOrder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	suspect, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	calling, answer := make(chan struct{}), make(chan struct{})
+	r.runWith(&enroller{
+		enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+			close(calling)
+			<-answer
+			return gateway.Answer{State: gateway.Pending, TrackingID: "T-1", HTTPStatus: 202}, nil
+		},
+		revoke: func() error { return nil },
+	})
+	r.send(&entrustbus.Issue{ID: "long", CSRPEM: csr(t, "long")})
+	<-calling
+	if err := suspect.Nak(); err != nil { // the worker's turn
+		t.Fatal(err)
+	}
+	r.eventually("the suspect in the worker's hand", func() bool {
+		info, err := cons.Info(t.Context())
+		return err == nil && info.Delivered.Consumer >= 6
+	})
+	r.send(&entrustbus.Revoke{ID: "r", SerialDecimal: "1"})
+	r.result("r")
+	// When nothing else is in hand it has its turn.
+	close(answer)
+	r.result("suspect")
+}
+
+// A message that workers died of, under the message id of an order that is parked,
+// ends as a dead letter and leaves that order alone.
+func TestCrashedUnderAnotherOrdersID(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: 2 * time.Second})
+	r.park("o")
+	r.publish(entrustbus.KindIssue, []byte("\xc1 lethal"), nats.MsgIdHdr, producer+".o.other")
+	r.deliver(streams.ConsumerIssue, 4)
+	kv, err := r.js.KeyValue(t.Context(), r.layout.Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.PutString(t.Context(), "suspect."+r.layout.Requests+".2", "3"); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	l := r.wantLetters(deadletter.Crashed)[0]
+	if string(l.Request.Body) != "\xc1 lethal" || l.Key.ID != "o" {
+		t.Errorf("the letter is %+v", l)
+	}
+	if res := r.result("o"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("the parked order ended as %+v (error %+v)", res, res.Error)
+	}
+	r.quiet()
 }

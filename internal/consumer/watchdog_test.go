@@ -70,7 +70,7 @@ func TestWatchdogClosesGaps(t *testing.T) {
 	r.eventually("the order parked", func() bool { return armed() && r.count(r.layout.Requests) == 0 })
 	for range 2 {
 		age(t, r, key, 2*time.Minute)
-		if err := lot.Disarm(t.Context(), key); err != nil {
+		if err := lot.Disarm(t.Context(), key, 0); err != nil {
 			t.Fatal(err)
 		}
 		r.eventually("the slot armed again", armed)

@@ -26,7 +26,7 @@ type Reason string
 const (
 	Undecodable      Reason = "undecodable"       // the bytes are no request
 	Invalid          Reason = "invalid"           // a request that breaks the contract, or an id used twice
-	Denied           Reason = "denied"            // a local policy forbids it
+	Denied           Reason = "denied"            // a local policy forbids it; reserved, no worker says so yet
 	Rejected         Reason = "rejected"          // the gateway, or an approver, said no
 	Unconfirmed      Reason = "unconfirmed"       // the gateway may have accepted it; nobody knows
 	Expired          Reason = "expired"           // no approval before the deadline

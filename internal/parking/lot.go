@@ -35,12 +35,23 @@ func (l *Lot) Arm(ctx context.Context, s *Slot) error {
 	return nil
 }
 
-// Disarm removes the slot of an order, if it has one. A due message that fired
-// already stays: its handler asks the ledger.
-func (l *Lot) Disarm(ctx context.Context, key ledger.Key) error {
-	st, err := l.js.Stream(ctx, l.stream)
+// Disarm removes the slot of an order, if it has one of generation replay or an
+// earlier one. A slot that a replay of the order parks meanwhile stays. So does a
+// due message that fired already: its handler asks the ledger.
+func (l *Lot) Disarm(ctx context.Context, key ledger.Key, replay int) error {
+	subject := l.subjects.Parked(key.Producer, key.ID)
+	m, err := streams.Last(ctx, l.js, l.stream, subject)
+	if errors.Is(err, streams.ErrNoMessage) {
+		return nil
+	}
 	if err == nil {
-		err = st.Purge(ctx, jetstream.WithPurgeSubject(l.subjects.Parked(key.Producer, key.ID)))
+		if s, err := parse(l.subjects, m.Subject, m.Header, m.Data); err == nil && s.Replay > replay {
+			return nil
+		}
+		var st jetstream.Stream
+		if st, err = l.js.Stream(ctx, l.stream); err == nil {
+			err = st.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(m.Sequence+1))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("removing the slot of %s: %w", key, err)

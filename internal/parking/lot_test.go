@@ -80,7 +80,7 @@ func TestArmAfterDisarm(t *testing.T) {
 	r := setup(t, natstest.Start(t))
 	s := slot("x", time.Now().Add(500*time.Millisecond))
 	r.arm(s)
-	if err := r.lot.Disarm(t.Context(), s.Key); err != nil {
+	if err := r.lot.Disarm(t.Context(), s.Key, s.Replay); err != nil {
 		t.Fatal(err)
 	}
 	if armed, err := r.lot.Armed(t.Context(), s.Key, s.Replay); err != nil || armed {
@@ -94,6 +94,26 @@ func TestArmAfterDisarm(t *testing.T) {
 	}
 	if armed, err := r.lot.Armed(t.Context(), s.Key, s.Replay+1); err != nil || armed {
 		t.Errorf("a due message of an earlier generation counts as armed: %v, %v", armed, err)
+	}
+}
+
+// The end of one generation leaves the slot alone that a replay of the order parked
+// meanwhile.
+func TestDisarmSparesLaterGenerations(t *testing.T) {
+	t.Parallel()
+	r := setup(t, natstest.Start(t))
+	s := slot("x", time.Now().Add(time.Hour))
+	r.arm(s)
+	for _, row := range []struct {
+		replay int
+		armed  bool
+	}{{s.Replay - 1, true}, {s.Replay, false}, {s.Replay, false}} {
+		if err := r.lot.Disarm(t.Context(), s.Key, row.replay); err != nil {
+			t.Fatal(err)
+		}
+		if armed, err := r.lot.Armed(t.Context(), s.Key, s.Replay); err != nil || armed != row.armed {
+			t.Errorf("after the end of generation %d the slot of %d is there: %v (%v), want %v", row.replay, s.Replay, armed, err, row.armed)
+		}
 	}
 }
 

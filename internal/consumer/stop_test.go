@@ -1,0 +1,112 @@
+package consumer_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+)
+
+// stubborn is a bus that does not take the first ledger record that match picks out,
+// until whoever wrote it gives up.
+type stubborn struct {
+	jetstream.JetStream
+	match   func(*ledger.Record) bool
+	writing chan struct{} // closed when that write is under way
+	once    sync.Once
+	over    atomic.Bool
+}
+
+func (s *stubborn) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	var rec ledger.Record
+	if strings.HasPrefix(m.Subject, "$KV.ENTRUST_ORDERS.") && !s.over.Load() && msgpack.Unmarshal(m.Data, &rec) == nil && s.match(&rec) {
+		s.once.Do(func() { close(s.writing) })
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return s.JetStream.PublishMsg(ctx, m, opts...)
+}
+
+// stopInWrite sends one order to a worker whose ledger does not take what match
+// picks out, and stops the worker. The ledger takes the very last write.
+func (r *rig) stopInWrite(gw *enroller, match func(*ledger.Record) bool) {
+	r.t.Helper()
+	r.cfg.Drain = time.Millisecond
+	bus := &stubborn{JetStream: r.server.JetStream(r.t), match: match, writing: make(chan struct{})}
+	stop := r.runOn(bus, gw)
+	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(r.t, "o")})
+	<-bus.writing
+	// A write that is tried anew is taken from now on, one that waits is not.
+	bus.over.Store(true)
+	stop()
+}
+
+// An order that the gateway named is parked, although a stop ended the write that
+// says so.
+func TestStopWhileParking(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.stopInWrite(&enroller{enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+		return gateway.Answer{State: gateway.Pending, TrackingID: "T-1", HTTPStatus: 202}, nil
+	}}, func(rec *ledger.Record) bool { return rec.State == ledger.Parked })
+	if rec := r.record("o"); rec.State != ledger.Parked || rec.TrackingID != "T-1" || rec.Posting {
+		t.Errorf("the ledger says %+v", rec)
+	}
+}
+
+// An order that the gateway provably did not take stays one, although a stop ended
+// the write that says so, or the one that says that it is sent again.
+func TestStopWhileNotTaken(t *testing.T) {
+	t.Parallel()
+	for name, match := range map[string]func(*ledger.Record) bool{
+		"not taken":  func(rec *ledger.Record) bool { return !rec.Posting && rec.Submissions > 0 && rec.Worker != "" },
+		"set aside":  func(rec *ledger.Record) bool { return !rec.Posting && rec.Tries > 0 },
+		"first call": func(rec *ledger.Record) bool { return rec.Posting },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t, gatewaytest.Config{})
+			r.stopInWrite(&enroller{enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+				return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unauthorized, Class: "auth", HTTPStatus: 403, Message: "profile"}
+			}}, match)
+			if rec := r.record("o"); rec == nil || rec.State != ledger.Open || rec.Posting || !rec.Lease.IsZero() {
+				t.Errorf("the ledger says %+v", rec)
+			}
+		})
+	}
+}
+
+// Calls that our own stop cuts off are no trouble of the gateway's.
+func TestStopIsNoOutage(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.cfg.Drain = time.Millisecond
+	const n = 6 // one more than what shuts the gate
+	calling := make(chan struct{}, n)
+	stop := r.runWith(&enroller{enroll: func(ctx context.Context, _ gateway.Enrollment) (gateway.Answer, error) {
+		calling <- struct{}{}
+		<-ctx.Done()
+		return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unknown, Class: "network", Message: "context canceled"}
+	}})
+	for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
+		r.send(&entrustbus.Issue{ID: id, CSRPEM: csr(t, id)})
+	}
+	for range n {
+		<-calling
+	}
+	stop()
+	if strings.Contains(r.log.String(), "cannot be used") {
+		t.Error("a stop shut the gate")
+	}
+}
