@@ -4,7 +4,9 @@ package entrustbus
 const Version = 1
 
 // Headers of messages on the bus. A producer sets Content-Type and, to continue its trace, the two W3C headers; the
-// Entrust-* ones are the worker's own, and those a producer sends are not believed.
+// Entrust-* ones are the worker's own. On a request it believes two of them, which an operator's replay carries:
+// HeaderReplay, as far as it may follow the generation in force, and the count of deaths. NATS permissions end at
+// subjects, so who may publish a producer's requests may replay them too; no producer has a use for it.
 const (
 	HeaderContentType = "Content-Type"
 	HeaderTraceParent = "traceparent"
@@ -23,6 +25,4 @@ const (
 	HeaderDeadSubject    = "Entrust-Dead-Subject"    // the subject that the message arrived on
 	HeaderDeadDeliveries = "Entrust-Dead-Deliveries" // how often it was delivered, decimal
 	HeaderDeadTime       = "Entrust-Dead-Time"       // when it was given up, RFC 3339, UTC
-	HeaderDeadProducer   = "Entrust-Dead-Producer"   // whose it was
-	HeaderDeadOrder      = "Entrust-Dead-Order"      // the id, where it could be read
 )

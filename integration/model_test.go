@@ -221,6 +221,7 @@ func TestModelNotices(t *testing.T) {
 		{"look-up before the settle time", func(r *mRules) { r.lookUpSettles = false }, "I3"},
 		{"slot of an earlier generation taken for this one's", func(r *mRules) { r.slotHasGeneration = false }, "I1"},
 		{"result without a comparison", func(r *mRules) { r.resultIsCompared = false }, "I2"},
+		{"cancellation of an order that is under way", func(r *mRules) { r.cancelSparesCalls = false }, "an order that was cancelled"},
 		{"wake-up that does not ask the ledger", func(r *mRules) { r.dueAsksLedger = false }, "an order that ended"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

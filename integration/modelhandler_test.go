@@ -330,7 +330,7 @@ func (h *mHandler) close() {
 	}
 }
 
-func (h *mHandler) disarm() { h.w.armed = false }
+func (h *mHandler) disarm() { h.w.armed = h.w.armed && h.w.armedReplay > h.result.replay }
 
 func (h *mHandler) park() {
 	h.rec.state, h.rec.posting, h.rec.leased = "parked", false, false
@@ -427,12 +427,18 @@ func (h *mHandler) cancel() {
 	switch {
 	case target == nil:
 		end()
-	case target.state == "open":
+	case target.state == "open" && (target.posting && h.w.rules.cancelSparesCalls || target.answer != nil):
 		h.nak()
-	case target.state == "parked":
+	case target.state == "open" || target.state == "parked":
 		h.key, h.rec = "o", target
 		h.then = func() { target = &mRecord{outcome: h.result.outcome}; end() }
-		h.finish(mResult{outcome: mCancelled, enrollment: target.enrollment})
+		r := mResult{replay: target.replay, outcome: mCancelled, enrollment: target.enrollment}
+		if target.state == "parked" {
+			h.finish(r)
+			return
+		}
+		h.rec.answer, h.rec.leased, h.rec.posting = &r, false, false
+		h.do(func() { h.update("take", func() { h.finish(r) }) })
 	default:
 		end()
 	}

@@ -76,6 +76,7 @@ type mRules struct {
 	replayFollows                bool
 	lookUpSettles                bool
 	slotHasGeneration            bool
+	cancelSparesCalls            bool
 }
 
 // workerRules are those of the worker: see finish, await, park, issue and due in
@@ -88,6 +89,7 @@ func workerRules() mRules {
 		repark: []string{"armed", "ack"},
 
 		dueAsksLedger: true, resultIsCompared: true, replayFollows: true, lookUpSettles: true, slotHasGeneration: true,
+		cancelSparesCalls: true,
 	}
 }
 
@@ -236,6 +238,9 @@ func (w *mWorld) post(h *mHandler) *mPost {
 		default:
 			w.violate("I3: a second submission of generation %d (the first: decided %v, accepted %v)", h.replay, p.decided, p.accepted)
 		}
+	}
+	if r := w.records["o"]; r != nil && r.replay >= h.replay && (r.outcome == mCancelled || r.answer != nil && r.answer.outcome == mCancelled) {
+		w.violate("an order that was cancelled is submitted")
 	}
 	p := &mPost{replay: h.replay, by: h}
 	w.posts = append(w.posts, p)
