@@ -9,12 +9,20 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// replay publishes a request as the next generation of its order.
+// replay publishes a request as the next generation of its order. A result is out
+// before the ledger is closed, and what comes in between is a replay of an order that
+// lives, which is ignored.
 func (r *rig) replay(req entrustbus.Request, generation int) {
 	r.t.Helper()
+	l := ledger.New(r.js, r.layout.Orders)
+	r.eventually("the ledger closed", func() bool {
+		rec, err := l.Get(r.t.Context(), ledger.Key{Producer: producer, ID: req.OrderID()})
+		return err == nil && rec.State == ledger.Closed
+	})
 	r.send(req, nats.MsgIdHdr, entrustbus.RequestMsgID(producer, req.OrderID(), generation), entrustbus.HeaderReplay, fmt.Sprint(generation))
 }
 
