@@ -54,13 +54,13 @@ type GatewayConfig struct {
 	FleetRate         float64       `koanf:"fleet_rate" doc:"Calls a second to the gateway from all workers together, at most, shared evenly. 0: no limit."`
 	RetryAfterMax     time.Duration `koanf:"retry_after_max" doc:"The longest pause that the gateway's Retry-After may order, not below gateway.throttle_floor. A larger one is cut to this, so that a mistake cannot stop the work for days."`
 	ThrottleFloor     time.Duration `koanf:"throttle_floor" doc:"The shortest pause after a 429, 1ms to 1h: the gateway counts its quota in windows of ten seconds."`
-	NotFoundGrace     time.Duration `koanf:"not_found_grace" doc:"How long after its submission an order that the gateway does not know is taken for pending, at least 1s. After that it has failed."`
+	NotFoundGrace     time.Duration `koanf:"not_found_grace" doc:"How long after its submission, and gateway.enroll_timeout, an order that the gateway does not know is taken for pending, at least 1s. After that it has failed."`
 	PollPath          string        `koanf:"poll_path" doc:"Path below /v1 at which a pending enrollment is asked for, with {caId} and {trackingId}. Published for the certctl dialect only."`
 	IssuedWords       []string      `koanf:"issued_words" doc:"Status words of an issued enrollment, separated by commas."`
 	PendingWords      []string      `koanf:"pending_words" doc:"Status words of an enrollment that waits, separated by commas. Words in no list are polled on, and logged once."`
 	RejectedWords     []string      `koanf:"rejected_words" doc:"Status words of an enrollment that was refused, separated by commas."`
 	ReconcileSkew     time.Duration `koanf:"reconcile_skew" doc:"How much earlier than its submission a certificate may claim to be issued when a lost answer is looked up, at least 1s."`
-	ReconcileMaxPages int           `koanf:"reconcile_max_pages" doc:"Pages of certificate events read in one look-up, 1 to 1000; each costs quota. A look-up that reaches it proves nothing."`
+	ReconcileMaxPages int           `koanf:"reconcile_max_pages" doc:"Pages of certificate events read in one look-up, 1 to 1000; each costs quota. An order that needs more cannot be looked up, and on_lost_reply decides."`
 }
 
 // NATSConfig follows the names of the nats command.

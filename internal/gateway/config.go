@@ -71,7 +71,7 @@ type Config struct {
 	// issued: clocks differ and CAs backdate. Default: 5 min.
 	FindSkew time.Duration
 	// FindMaxPages bounds the pages of certificate events read in one look-up; each
-	// costs quota. A look-up that reaches it is an error and proves nothing.
+	// costs quota. A listing that is longer is Unreadable and proves nothing.
 	// Default: 20.
 	FindMaxPages int
 }

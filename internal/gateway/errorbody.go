@@ -18,7 +18,7 @@ var (
 	licenceLimit = regexp.MustCompile(`(?i)licen[cs]e|entitlement|inventory`)
 	limitReached = regexp.MustCompile(`(?i)limit|exceed|reached|exhaust|maximum|insufficient|no more|used up|not enough|\bcap\b`)
 	// A licence server that is down limits nothing for good.
-	notReached = regexp.MustCompile(`(?i)(not|n't|cannot) (be )?reach|unreachable|unavailable`)
+	notReached = regexp.MustCompile(`(?i)(not|n't) (be )?reach|unreachable`)
 	isRevoked  = regexp.MustCompile(`(?i)already\s+(been\s+)?revoked|already\s+in\s+(the\s+)?requested\s+state`)
 )
 

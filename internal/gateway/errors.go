@@ -40,7 +40,8 @@ const (
 	// a revocation may simply be sent again.
 	Unknown
 	// Unreadable: the gateway accepted it, or says so, in words that cannot be
-	// understood.
+	// understood. Of a look-up: asking again will not tell either. Of a poll also: the
+	// answer may not be the gateway's own.
 	Unreadable
 	// NotFound: the gateway knows no such order, and it had time to learn of it.
 	NotFound

@@ -15,6 +15,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
 // stimulus is what makes the simulator, or the way to it, give an answer of one row
@@ -454,7 +455,7 @@ func (s *simulator) withBrokenPair(t *testing.T) *gateway.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := s.mutual(t, certPEM, keyPEM, nil)
+	m := s.mutual(t, certPEM, keyPEM, func(cfg *mtlscache.Config) { cfg.HalfRotationWait = -1 })
 	_, other, err := s.gw.IssueClient(time.Hour)
 	if err != nil {
 		t.Fatal(err)
