@@ -80,7 +80,7 @@ func TestStopWhileNotTaken(t *testing.T) {
 			r.stopInWrite(&enroller{enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
 				return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unauthorized, Class: "auth", HTTPStatus: 403, Message: "profile"}
 			}}, match)
-			if rec := r.record("o"); rec == nil || rec.State != ledger.Open || rec.Posting || !rec.Lease.IsZero() {
+			if rec := r.record("o"); rec == nil || rec.State == ledger.Closed || rec.Posting || !rec.Lease.IsZero() {
 				t.Errorf("the ledger says %+v", rec)
 			}
 		})
