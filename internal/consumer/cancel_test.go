@@ -98,6 +98,30 @@ func TestCancelTaken(t *testing.T) {
 	}
 }
 
+// What may have been submitted twice says so in later generations too: a cancellation
+// of the second submission settles nothing about the first.
+func TestReplayKeepsPossibleDuplicate(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	request := &entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o")}
+	digest, err := entrustbus.Digest(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := &ledger.Record{
+		State: ledger.Closed, Kind: entrustbus.KindIssue, Digest: digest[:], Submissions: 2, PossibleDuplicate: true,
+		Outcome: entrustbus.OutcomeCancelled,
+	}
+	if err := ledger.New(r.js, r.layout.Orders).Create(t.Context(), ledger.Key{Producer: producer, ID: "o"}, rec); err != nil {
+		t.Fatal(err)
+	}
+	r.send(request, entrustbus.HeaderReplay, "1")
+	r.run()
+	if res := r.result("o", 1); res.Outcome != entrustbus.OutcomeIssued || !res.PossibleDuplicate {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}
+
 // One order that the gateway does not allow is set aside, and pauses nobody; refused
 // credentials pause everybody at the first answer.
 func TestForbidden(t *testing.T) {

@@ -140,7 +140,8 @@ func (w *Worker) reopen(ctx context.Context, o *order, first *ledger.Record) (ve
 		// The gateway has the order: it is asked for, never submitted again.
 		return resume, nil
 	}
-	rec.TrackingID, rec.Submissions, rec.PossibleDuplicate = "", 0, duplicate
+	rec.TrackingID, rec.Submissions = "", 0
+	rec.PossibleDuplicate = rec.PossibleDuplicate || duplicate // an earlier one stays possible
 	return fresh, w.begin(ctx, o, first)
 }
 
