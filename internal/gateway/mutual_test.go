@@ -292,6 +292,10 @@ func TestRotationUnderEnrollments(t *testing.T) {
 					rename(t, c.key, keyPEM, old)
 				}
 				seen()
+				// A caller that met half of the rotation waits for the other half.
+				for end := time.Now().Add(10 * time.Second); c.cache.Reloads() <= uint64(i) && time.Now().Before(end); {
+					seen()
+				}
 				if got := c.cache.Reloads(); got != uint64(i+1) {
 					t.Errorf("%d reloads after %d rotations", got, i+1)
 					break
