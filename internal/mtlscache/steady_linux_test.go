@@ -91,8 +91,8 @@ func TestMarksSeeEachChange(t *testing.T) {
 // as cheap as a system call can be.
 //
 // Seen on a busy virtual machine of 2 cores, "Oxide Virtual Turin-like
-// Processor", Linux 6.18, in µs: getpid 0.96 to 1.05; a pair 1.4 to 1.6, with the
-// server's CA the same; by path 4.0 and 5.8.
+// Processor", Linux 6.18, in µs: getpid 0.94 to 1.05; a pair 1.3 to 1.6, with the
+// server's CA the same, the mean 1.6 to 1.7; by path 3.7 to 4.1 and 5.7 to 5.9.
 func BenchmarkSteady(b *testing.B) {
 	for _, files := range []struct {
 		name     string
