@@ -205,10 +205,10 @@ func TestThousandEnrollments(t *testing.T) {
 
 // TestRotationUnderEnrollments replaces the pair on disk, in the ways that tools have,
 // while all callers enroll: no call fails, each rotation is one reload, and no
-// connection of an old pair stays. Over all ways there are a hundred rotations.
+// connection of an old pair stays. The cache's own tests have a hundred rotations.
 func TestRotationUnderEnrollments(t *testing.T) {
 	t.Parallel()
-	rotations := 25
+	rotations := 10
 	if testing.Short() {
 		rotations = 5
 	}
