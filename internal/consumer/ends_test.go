@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/big"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -177,8 +178,9 @@ func TestStopBeforeTheGatewayTookIt(t *testing.T) {
 	r := setup(t, gatewaytest.Config{})
 	r.cfg.Drain = 100 * time.Millisecond
 	calling := make(chan struct{})
+	called := sync.OnceFunc(func() { close(calling) })
 	stop := r.runWith(&enroller{enroll: func(ctx context.Context, _ gateway.Enrollment) (gateway.Answer, error) {
-		close(calling)
+		called()
 		<-ctx.Done()
 		return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.NotAccepted, Class: "network", Message: "dial: cancelled"}
 	}})
