@@ -126,8 +126,9 @@ func (w *Worker) release(ctx context.Context, o *order, why error) error {
 	return why
 }
 
-// orRelease releases an order that the gateway did not take, where a stop ended the
-// write that says so: left as it was, it would be one of unknown fate.
+// orRelease releases an order where a stop ended a write: of one that the gateway did
+// not take the record would say that its fate is unknown, and of one whose fate is
+// unknown not how that came.
 func (w *Worker) orRelease(ctx context.Context, o *order, err error) error {
 	if err == nil || ctx.Err() == nil || errors.Is(err, ledger.ErrConflict) {
 		return err

@@ -19,12 +19,15 @@ const searchMargin = 2 * time.Minute
 // adopts it, submits again, or holds the order. The record says Posting and
 // this worker holds it.
 func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, code, why string) error {
+	// Kept with whatever is written from here on: whoever goes on after a wait or a
+	// stop must not take an answer that nobody could read for a worker's death.
+	o.rec.FateCode, o.rec.FateWhy = code, why
 	if w.gw.CanFind() {
 		// A call that its worker was slow to begin lasts until the lease ends.
 		settle := o.rec.SubmittedAt.Add(w.cfg.lease() + w.cfg.EventDelay)
 		if wait := time.Until(settle); wait > 0 {
 			w.log.WarnContext(ctx, "an order's fate is unknown; looking it up later", o.logArgs("wait", wait, "err", why)...)
-			return w.lookUpLater(ctx, o, code, why, wait)
+			return w.lookUpLater(ctx, o, wait)
 		}
 		if err := w.gate.pass(ctx, forRequest); err != nil {
 			return w.release(ctx, o, err)
@@ -54,7 +57,7 @@ func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, 
 			o.rec.Tries++
 			wait := w.cfg.Schedule.Wait(o.rec.Tries - 1)
 			w.log.WarnContext(ctx, "looking up an order; trying again", o.logArgs("attempt", o.rec.Tries, "wait", wait, "err", err)...)
-			return w.lookUpLater(ctx, o, code, why, wait)
+			return w.lookUpLater(ctx, o, wait)
 		case ok:
 			w.log.WarnContext(ctx, "adopted a certificate whose answer was lost", o.logArgs()...)
 			w.metrics.reconciled("adopted")
@@ -69,11 +72,9 @@ func (w *Worker) reconcile(ctx context.Context, o *order, e gateway.Enrollment, 
 	return w.hold(ctx, o, code, why)
 }
 
-// lookUpLater sets an order of unknown fate aside, with what is known of how that
-// came: whoever wakes up with it must not take it for a worker's death.
-func (w *Worker) lookUpLater(ctx context.Context, o *order, code, why string, wait time.Duration) error {
-	o.rec.FateCode, o.rec.FateWhy = code, why
-	return w.shelve(ctx, o, wait)
+// lookUpLater sets an order of unknown fate aside.
+func (w *Worker) lookUpLater(ctx context.Context, o *order, wait time.Duration) error {
+	return w.orRelease(ctx, o, w.shelve(ctx, o, wait))
 }
 
 // resubmit sends the order again, flagged where the first may have been taken.

@@ -69,21 +69,41 @@ func TestStopWhileParking(t *testing.T) {
 // the write that says so, or the one that says that it is sent again.
 func TestStopWhileNotTaken(t *testing.T) {
 	t.Parallel()
-	for name, match := range map[string]func(*ledger.Record) bool{
-		"not taken":  func(rec *ledger.Record) bool { return !rec.Posting && rec.Submissions > 0 && rec.Worker != "" },
-		"set aside":  func(rec *ledger.Record) bool { return !rec.Posting && rec.Tries > 0 },
-		"first call": func(rec *ledger.Record) bool { return rec.Posting },
+	for _, tc := range []struct {
+		name  string
+		match func(*ledger.Record) bool
+		want  ledger.State
+	}{
+		{"not taken", func(rec *ledger.Record) bool { return !rec.Posting && rec.Submissions > 0 && rec.Worker != "" }, ledger.Open},
+		{"set aside", func(rec *ledger.Record) bool { return !rec.Posting && rec.Tries > 0 }, ledger.Parked},
+		{"first call", func(rec *ledger.Record) bool { return rec.Posting }, ledger.Open},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t, gatewaytest.Config{})
 			r.stopInWrite(&enroller{enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
 				return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unauthorized, Class: "auth", HTTPStatus: 403, Message: "profile"}
-			}}, match)
-			if rec := r.record("o"); rec == nil || rec.State == ledger.Closed || rec.Posting || !rec.Lease.IsZero() {
+			}}, tc.match)
+			if rec := r.record("o"); rec == nil || rec.State != tc.want || rec.Posting || !rec.Lease.IsZero() {
 				t.Errorf("the ledger says %+v", rec)
 			}
 		})
+	}
+}
+
+// What is known of an answer that nobody could read outlives a stop: whoever looks the
+// order up must not take it for one whose worker died, and submit it again.
+func TestStopBeforeALookUp(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.stopInWrite(&enroller{
+		enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+			return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unreadable, Class: "other", HTTPStatus: 200, Message: "broken"}
+		},
+		find: func() error { return nil },
+	}, func(rec *ledger.Record) bool { return rec.State == ledger.Parked })
+	if rec := r.record("o"); rec == nil || !rec.Posting || rec.FateCode != "unreadable_answer" || !rec.Lease.IsZero() {
+		t.Errorf("the ledger says %+v", rec)
 	}
 }
 
