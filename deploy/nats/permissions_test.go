@@ -63,7 +63,7 @@ func newSite(t *testing.T) *site {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Setenv("ENTRUST_"+strings.ToUpper(user)+"_NKEY", public)
+		t.Setenv("NKEY_ENTRUST_"+strings.ToUpper(user), public)
 		s.seeds[user] = filepath.Join(t.TempDir(), user+".nk")
 		if err := os.WriteFile(s.seeds[user], seed, 0o600); err != nil {
 			t.Fatal(err)
