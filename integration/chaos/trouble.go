@@ -14,6 +14,9 @@ import (
 func usualFaults() []gatewaytest.Fault {
 	const enroll, poll, revoke = gatewaytest.OpEnroll, gatewaytest.OpPoll, gatewaytest.OpRevoke
 	return []gatewaytest.Fault{
+		// Before those that strike at random, some of which let an order take effect:
+		// what the gateway refuses, it never takes.
+		{Op: enroll, Kind: gatewaytest.FaultStatus, Status: 400, CNPrefix: "bad-", Message: "no such profile"},
 		{Op: enroll, Kind: gatewaytest.FaultLostReply, Fraction: 0.02},
 		{Op: enroll, Kind: gatewaytest.FaultLostReply, Fraction: 0.01, WholeConnection: true},
 		{Op: enroll, Kind: gatewaytest.FaultCut, Fraction: 0.02},
@@ -24,7 +27,6 @@ func usualFaults() []gatewaytest.Fault {
 		{Op: enroll, Kind: gatewaytest.FaultGarbage, Fraction: 0.01},
 		{Op: enroll, Kind: gatewaytest.FaultLatency, Delay: 3 * time.Second, Fraction: 0.02}, // beyond the enroll timeout
 		{Op: enroll, Kind: gatewaytest.FaultWrongKey, CNPrefix: "wrong-"},
-		{Op: enroll, Kind: gatewaytest.FaultStatus, Status: 400, CNPrefix: "bad-", Message: "no such profile"},
 		{Op: enroll, Kind: gatewaytest.FaultSlowApproval, CNPrefix: "slow-", Delay: 12 * time.Second},
 		{Op: poll, Kind: gatewaytest.FaultCut, Fraction: 0.03},
 		{Op: poll, Kind: gatewaytest.FaultHalfBody, Fraction: 0.02},
