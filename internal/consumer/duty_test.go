@@ -214,15 +214,15 @@ func TestRestAfter(t *testing.T) {
 		want    time.Duration
 	}{
 		{time.Second, Repairs{}, every},
-		{36 * time.Second, Repairs{}, 324 * time.Second},
-		{36 * time.Second, Repairs{Lost: 1}, every}, // nobody knows how long it only read
-		{20 * time.Minute, Repairs{}, time.Hour},
+		{4 * time.Minute, Repairs{}, 8 * time.Minute},
+		{4 * time.Minute, Repairs{Lost: 1}, every}, // nobody knows how long it only read
+		{40 * time.Minute, Repairs{}, time.Hour},
 	} {
 		if got := restAfter(every, tc.took, tc.repairs); got != tc.want {
 			t.Errorf("after %s and %+v: a pause of %s, want %s", tc.took, tc.repairs, got, tc.want)
 		}
 	}
-	if got := restAfter(2*time.Hour, 20*time.Minute, Repairs{}); got != 2*time.Hour {
+	if got := restAfter(2*time.Hour, 40*time.Minute, Repairs{}); got != 2*time.Hour {
 		t.Errorf("a pause of %s where two hours were asked for", got)
 	}
 }

@@ -99,14 +99,14 @@ func (w *Worker) turn(ctx context.Context) time.Duration {
 // ends.
 func lasting(pause time.Duration) time.Duration { return pause + pause/10 }
 
-// restAfter is the pause after a look: so long that the server reads for the
-// watchdog at most a tenth of the time. A look that repaired something took longer
-// for that.
+// restAfter is the pause after a look: twice as long as a long one took, so that the
+// server reads for the watchdog less than a tenth of the time. A look that repaired
+// something took longer for that.
 func restAfter(every, took time.Duration, repairs Repairs) time.Duration {
 	if repairs != (Repairs{}) {
 		return every
 	}
-	return max(every, min(9*took, mostRest))
+	return max(every, min(2*took, mostRest))
 }
 
 // Watch compares slots and ledger once, arms what is stuck or lost, and removes
@@ -139,7 +139,7 @@ func (w *Worker) look(m *mending) (oldest time.Time, err error) {
 		return oldest, err
 	}
 	slices.Sort(armed)
-	for rec, err := range w.ledger.All(m.ctx) {
+	for rec, err := range slowly(m.ctx, w.ledger.All(m.ctx)) {
 		if errors.Is(err, ledger.ErrNotARecord) {
 			w.log.WarnContext(m.ctx, "something that is no record lies in the ledger", "bucket", w.cfg.Layout.Orders, "err", err)
 			continue
@@ -172,7 +172,7 @@ func (w *Worker) lookAtSlots(m *mending, seed maphash.Seed) (armed []uint64, err
 		return nil, cause(m.ctx, err)
 	}
 	var dead []uint64 // sequences
-	for s, err := range w.lot.All(m.ctx) {
+	for s, err := range slowly(m.ctx, w.lot.All(m.ctx)) {
 		switch {
 		case errors.Is(err, parking.ErrNoSlot):
 			// Whoever put it there must not keep lost orders from being found.
