@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -16,7 +17,7 @@ const (
 
 // missed names every bar that the figures do not meet.
 func (r *report) missed() []string {
-	var all []string
+	all := slices.Clone(r.broken)
 	miss := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	for _, f := range r.sizes {
 		n := thousands(f.orders)

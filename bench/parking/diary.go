@@ -29,22 +29,22 @@ func newDiary(orders *requests, n int) *diary {
 }
 
 // wake sets when every order is due: up to a burst of them evenly at random
-// within the window, the others after it, at a pace that the second polls of
-// those in the window leave room for. It returns when the window is over and
-// the gateway has approved all orders.
+// within the window, the others after the second polls of those. It returns when
+// the window is over and the gateway has approved all orders.
 func (p plan) wake(ctx context.Context, s *site, d *diary, say func(string, ...any)) error {
 	draw := rand.New(rand.NewPCG(1, uint64(d.n)))
 	some := min(d.n, burst)
 	// Writing the slots takes a while.
-	d.begins = time.Now().Add(5*time.Second + time.Duration(d.n)*time.Second/5000)
-	after := time.Duration(float64(d.n-some) / burst * 1.3 * float64(p.window))
+	d.begins = time.Now().Add(5*time.Second + pacedBy(d.n, 4000))
+	others := d.begins.Add(p.window + time.Duration(float64(p.secondWait(d.n))*(1+jitter)))
+	spread := pacedBy(d.n-some, endings)
 	for place, i := range draw.Perm(d.n) {
 		if place < some {
 			d.inWindow[i] = true
 			d.first[i] = d.begins.Add(time.Duration(draw.Float64() * float64(p.window)))
 			continue
 		}
-		d.first[i] = d.begins.Add(p.window + gap/2 + time.Duration(draw.Float64()*float64(after)))
+		d.first[i] = others.Add(time.Duration(draw.Float64() * float64(spread)))
 	}
 	say("setting when each order is due: %d within %v", some, p.window)
 	if err := s.setDue(ctx, d); err != nil {
@@ -176,18 +176,28 @@ func killBoth(ctx context.Context, s *site, d *diary, sched schedule, say func(s
 }
 
 // waitResults returns when every order has its result and nothing is left on the
-// bus.
+// bus, or when nothing has come of it for a while.
 func waitResults(ctx context.Context, s *site, d *diary, f *figures) error {
 	if err := pause(ctx, time.Until(d.ends)); err != nil {
 		return err
 	}
 	want := f.issued + d.n
-	return s.until(ctx, time.Second, 4*time.Minute, "every order has its result", func() (bool, error) {
-		results, err := s.messages(ctx, s.layout.Results)
-		if err != nil || results < want {
-			return false, err
+	for last := -1; ; {
+		results, parked := 0, 0
+		err := s.until(ctx, time.Second, 4*time.Minute, "every order has its result", func() (bool, error) {
+			var err error
+			if results, err = s.messages(ctx, s.layout.Results); err != nil {
+				return false, err
+			}
+			parked, err = s.messages(ctx, s.layout.Parked)
+			return results > last || parked == 0, err
+		})
+		if err != nil || (results >= want && parked == 0) {
+			return err
 		}
-		parked, err := s.messages(ctx, s.layout.Parked)
-		return parked == 0, err
-	})
+		last = results
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
 }

@@ -69,7 +69,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f := flag.NewFlagSet("parking", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	sizes := f.String("sizes", "1000,10000,100000,500000", "numbers of parked orders, separated by commas")
-	f.IntVar(&o.rivalMost, "rivals", 500_000, "largest size at which the other ways are run beside it; 0: none")
+	f.IntVar(&o.rivalMost, "rivals", 100_000, "largest size at which the other ways are run beside it; 0: none")
 	f.IntVar(&o.kill, "kill", 10_000, "size at which worker and server are killed; 0: none")
 	f.IntVar(&o.surge, "surge", 0, "orders that are due in the same instant; 0: no such run")
 	f.Float64Var(&o.rate, "rate", 1000, "calls to the gateway a second in the surge, at most; 0: no limit")
@@ -162,24 +162,39 @@ func (o *options) measure(ctx context.Context, dir string, say func(string, ...a
 	if err != nil {
 		return nil, err
 	}
-	at := func(f func(s *site) error) (err error) {
-		s, err := openSite(ctx, bin, filepath.Join(dir, "site"))
-		if err != nil {
-			return err
+	// A measurement that fails does not take the others along: they took long.
+	try := func(what string, f func(dir string) error) error {
+		say("%s", what)
+		kept := filepath.Join(dir, strings.ReplaceAll(what, " ", "-"))
+		if err := f(kept); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			say("%v", err)
+			r.broken = append(r.broken, fmt.Sprintf("%s: %v", what, err))
 		}
-		if err := f(s); err != nil {
-			s.worker.Kill()
-			return err // the files stay
-		}
-		return s.close()
+		return nil
+	}
+	at := func(what string, f func(s *site) error) error {
+		return try(what, func(dir string) error {
+			s, err := openSite(ctx, bin, dir)
+			if err != nil {
+				return err
+			}
+			if err := f(s); err != nil {
+				return errors.Join(err, s.end()) // the files stay
+			}
+			return s.close()
+		})
 	}
 	for _, n := range o.sizes {
 		p := o.plan
 		p.kill = n == o.kill
-		say("%s orders", thousands(n))
-		err := at(func(s *site) error {
+		err := at(thousands(n)+" orders", func(s *site) error {
 			f, err := p.measure(ctx, s, hold, issue, n, say)
-			r.sizes = append(r.sizes, f)
+			if err == nil {
+				r.sizes = append(r.sizes, f)
+			}
 			return err
 		})
 		if err != nil {
@@ -196,16 +211,24 @@ func (o *options) measure(ctx context.Context, dir string, say func(string, ...a
 				continue
 			}
 			p.kill = v.kill
-			found, err := p.measureRival(ctx, filepath.Join(dir, "rival"), v.way, hold, n, say)
+			what := thousands(n) + " orders " + v.way
+			if v.kill {
+				what += " over a kill"
+			}
+			err := try(what, func(dir string) error {
+				found, err := p.measureRival(ctx, dir, v.way, hold, n, say)
+				if err == nil {
+					r.rivals = append(r.rivals, found)
+				}
+				return err
+			})
 			if err != nil {
 				return nil, err
 			}
-			r.rivals = append(r.rivals, found)
 		}
 	}
 	if o.surge > 0 {
-		say("%s orders due in the same instant", thousands(o.surge))
-		err := at(func(s *site) error {
+		err := at(thousands(o.surge)+" orders due in the same instant", func(s *site) error {
 			var err error
 			r.surge, err = measureSurge(ctx, s, hold, issue, o.surge, o.rate, say)
 			return err

@@ -28,6 +28,11 @@ const (
 	// gap is the least time between the last poll of one window and the first
 	// that follows from it: enough to read when those are due.
 	gap = 30 * time.Second
+	// endings is how many polls a second end an order once the gateway has approved
+	// all: about what two cores can do, simulator and nats-server included.
+	endings = 900
+	// jitter is that of the worker's waits.
+	jitter = 0.2
 )
 
 // reading is what worker and server take while nothing happens.
@@ -72,7 +77,7 @@ type plan struct {
 // are issued at once beside them.
 func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int, say func(string, ...any)) (*figures, error) {
 	f := &figures{orders: n, killed: p.kill}
-	if err := s.start(ctx, schedule{wait: farAway, jitter: 0.2}); err != nil {
+	if err := s.start(ctx, schedule{wait: farAway, jitter: jitter}); err != nil {
 		return nil, err
 	}
 	if err := p.park(ctx, s, hold, issue, f, say); err != nil {
@@ -80,16 +85,16 @@ func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int
 	}
 
 	// A worker started anew finds every order where it was.
-	wait := time.Duration(float64(p.window+gap) / 0.8)
-	if err := s.restart(ctx, schedule{wait: wait, jitter: 0.2}); err != nil {
+	d := newDiary(hold, n)
+	anew := schedule{wait: p.secondWait(n), jitter: jitter}
+	if err := s.restart(ctx, anew); err != nil {
 		return nil, err
 	}
-	d := newDiary(hold, n)
 	if err := p.wake(ctx, s, d, say); err != nil {
 		return nil, err
 	}
 	if p.kill {
-		if err := killBoth(ctx, s, d, schedule{wait: wait, jitter: 0.2}, say); err != nil {
+		if err := killBoth(ctx, s, d, anew, say); err != nil {
 			return nil, err
 		}
 	}
@@ -99,6 +104,20 @@ func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int
 		say("%v", err)
 	}
 	return f, d.judge(ctx, s, f, say)
+}
+
+// secondWait is the worker's wait between the poll in the window and the next one:
+// so long that the window is over first, and its jitter so wide that no more than
+// endings of them are due in a second.
+func (p plan) secondWait(n int) time.Duration {
+	after := float64(p.window+gap) / (1 - jitter)
+	wide := pacedBy(min(n, burst), endings).Seconds() / (2 * jitter) * float64(time.Second)
+	return time.Duration(max(after, wide))
+}
+
+// pacedBy is how long n of something take at so many a second.
+func pacedBy(n, rate int) time.Duration {
+	return time.Duration(n) * time.Second / time.Duration(rate)
 }
 
 // park has the worker issue and park by turns, and reads what it takes before

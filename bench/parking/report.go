@@ -16,6 +16,7 @@ type report struct {
 	sizes   []*figures
 	rivals  []*rival
 	surge   *surge
+	broken  []string // measurements that came to no end, and why
 }
 
 // section is one table and what it is about.
@@ -73,8 +74,8 @@ func (r *report) waking() section {
 		t.Add(append(cells, fmt.Sprint(f.early), fmt.Sprint(f.again), fmt.Sprint(f.lost), fmt.Sprint(f.twice), fmt.Sprint(f.afterClose), fmt.Sprint(f.left))...)
 	}
 	return section{
-		"Waking", fmt.Sprintf("Lateness: from the time in the slot to the poll as the gateway sees it. At most %s orders are due within the window of %v; the gateway says pending, and their second polls are when the worker chose. * worker and server killed while the second polls were due.",
-			thousands(burst), r.window), t,
+		"Waking", fmt.Sprintf("Lateness: from the time in the slot to the poll as the gateway sees it. At most %s orders are due within the window of %v; the gateway says pending, and their second polls are when the worker chose. It has approved all by then, so that these, and the others, end their orders: at most %d a second are due. * worker and server killed while the second polls were due.",
+			thousands(burst), r.window, endings), t,
 	}
 }
 

@@ -106,7 +106,10 @@ func (s *site) restart(ctx context.Context, sched schedule) error {
 }
 
 // close ends everything and removes the files.
-func (s *site) close() error {
+func (s *site) close() error { return errors.Join(s.end(), os.RemoveAll(s.dir)) }
+
+// end ends everything and leaves the files.
+func (s *site) end() error {
 	if s.worker != nil {
 		s.worker.Kill()
 	}
@@ -120,7 +123,7 @@ func (s *site) close() error {
 	if s.server != nil {
 		s.server.Stop()
 	}
-	return errors.Join(err, os.RemoveAll(s.dir))
+	return err
 }
 
 // publish publishes the requests from one index up to another, and returns when
