@@ -18,6 +18,9 @@ const (
 	farAway = time.Hour
 	// watchdogEvery is a fifth of the worker's default.
 	watchdogEvery = time.Minute
+	// longestLook is more than a look at half a million orders takes, and the pause
+	// before it.
+	longestLook = 20 * time.Minute
 	// warmUp is how many requests a worker has handled before its memory is read
 	// for the first time: it has all its connections and buffers by then.
 	warmUp = 5000
@@ -232,7 +235,7 @@ func (s *site) looked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.until(ctx, 200*time.Millisecond, 5*watchdogEvery, "the watchdog has looked", func() (bool, error) {
+	return s.until(ctx, 200*time.Millisecond, longestLook, "the watchdog has looked", func() (bool, error) {
 		now, err := revision()
 		return now > first, err
 	})
