@@ -25,7 +25,7 @@ func (r *report) missed() []string {
 		if ratio := f.parkRate() / f.issueRate(); f.orders >= leastOrders && ratio < leastRatio {
 			miss("%s orders: parked at %.2f of the rate of immediate issuance, below %.2f", n, ratio, leastRatio)
 		}
-		if growth := f.after.worker.RSS - f.before.worker.RSS; growth > mostGrowth {
+		if growth := f.growth(); growth > mostGrowth {
 			miss("%s orders: the worker grew by %s, more than %s", n, megabytes(growth), megabytes(mostGrowth))
 		}
 		if more := f.after.goroutines - f.before.goroutines; more > mostGoroutines {

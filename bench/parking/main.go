@@ -119,35 +119,33 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	say := func(format string, args ...any) {
 		fmt.Fprintf(stderr, "%6.0fs  %s\n", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
 	}
-	r, err := o.measure(ctx, dir, say)
-	if err != nil {
-		return err
-	}
+	r := &report{machine: lab.Machine(dir), window: o.plan.window}
+	// What was measured before a signal is told too.
+	err = o.measure(ctx, r, dir, say)
+	r.sort()
 	fmt.Fprint(stdout, r)
-	if o.table != "" {
+	if o.table != "" && len(r.sections()) > 0 {
 		err = errors.Join(err, r.write(o.table))
 	}
 	if o.svg != "" && len(r.sizes) > 0 {
 		err = errors.Join(err, os.WriteFile(o.svg, []byte(r.memory()), 0o644))
 	}
-	missed := r.missed()
-	for _, m := range missed {
+	for _, m := range r.missed() {
 		err = errors.Join(err, errors.New(m))
 	}
-	if len(missed) == 0 {
+	if err == nil {
 		fmt.Fprintln(stdout, "\nEvery bar is met.")
 	}
 	return err
 }
 
 // measure makes the requests and runs one measurement after another, each with
-// servers of its own.
-func (o *options) measure(ctx context.Context, dir string, say func(string, ...any)) (*report, error) {
-	r := &report{machine: lab.Machine(dir), window: o.plan.window}
+// servers of its own. The error is that of a run that cannot go on.
+func (o *options) measure(ctx context.Context, r *report, dir string, say func(string, ...any)) error {
 	say("building the worker")
 	bin, err := lab.BuildWorker(ctx, dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	most := o.surge
 	for _, n := range o.sizes {
@@ -156,11 +154,11 @@ func (o *options) measure(ctx context.Context, dir string, say func(string, ...a
 	say("making %s certificate requests, each with a key of its own", thousands(most))
 	hold, err := makeRequests(kindHold, most)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	issue, err := makeRequests(kindIssue, warmUp+20_000)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// A measurement that fails does not take the others along: they took long.
 	try := func(what string, f func(dir string) error) error {
@@ -194,11 +192,12 @@ func (o *options) measure(ctx context.Context, dir string, say func(string, ...a
 			f, err := p.measure(ctx, s, hold, issue, n, say)
 			if err == nil {
 				r.sizes = append(r.sizes, f)
+				say("worker %s, late p99 %s in the window, lost %d", signed(f.growth()), short(f.window.At(0.99)), f.lost)
 			}
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if n > o.rivalMost {
 			continue
@@ -223,7 +222,7 @@ func (o *options) measure(ctx context.Context, dir string, say func(string, ...a
 				return err
 			})
 			if err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
@@ -234,8 +233,8 @@ func (o *options) measure(ctx context.Context, dir string, say func(string, ...a
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return r, nil
+	return nil
 }

@@ -173,6 +173,9 @@ func (f *figures) issueRate() float64 {
 	return float64(f.issued-warmUp) / f.issuing.Seconds()
 }
 
+// growth is the worker's memory with all parked beyond that with none, in bytes.
+func (f *figures) growth() int64 { return f.after.worker.RSS - f.before.worker.RSS }
+
 func (f *figures) parkRate() float64 { return float64(f.orders) / f.parking.Seconds() }
 
 // read reads what worker and server take, after a rest.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +19,14 @@ type report struct {
 	rivals  []*rival
 	surge   *surge
 	broken  []string // measurements that came to no end, and why
+}
+
+// sort orders the rows by size, whatever the order of the runs was.
+func (r *report) sort() {
+	slices.SortStableFunc(r.sizes, func(a, b *figures) int { return cmp.Compare(a.orders, b.orders) })
+	slices.SortStableFunc(r.rivals, func(a, b *rival) int {
+		return cmp.Or(-cmp.Compare(a.way, b.way), cmp.Compare(a.orders, b.orders))
+	})
 }
 
 // section is one table and what it is about.
@@ -47,7 +57,7 @@ func (r *report) parking() section {
 	for _, f := range r.sizes {
 		t.Add(
 			thousands(f.orders), fmt.Sprintf("%.0f", f.parkRate()), fmt.Sprintf("%.0f", f.issueRate()), fmt.Sprintf("%.2f", f.parkRate()/f.issueRate()),
-			megabytes(f.before.worker.RSS), megabytes(f.after.worker.RSS), signed(f.after.worker.RSS-f.before.worker.RSS), megabytes(f.after.worker.Peak),
+			megabytes(f.before.worker.RSS), megabytes(f.after.worker.RSS), signed(f.growth()), megabytes(f.after.worker.Peak),
 			fmt.Sprintf("%d → %d", f.before.goroutines, f.after.goroutines),
 			megabytes(f.before.server.RSS), megabytes(f.after.server.RSS),
 			percent(f.before.workerCPU, f.after.workerCPU), percent(f.before.serverCPU, f.after.serverCPU),

@@ -203,26 +203,3 @@ func TestLookAgainAfterTrouble(t *testing.T) {
 		t.Errorf("a pause of %s after a lease that failed, want %s", pause, troubleRest)
 	}
 }
-
-// Reading takes at most a tenth of the time.
-func TestRestAfter(t *testing.T) {
-	t.Parallel()
-	const every = 5 * time.Minute
-	for _, tc := range []struct {
-		took    time.Duration
-		repairs Repairs
-		want    time.Duration
-	}{
-		{time.Second, Repairs{}, every},
-		{4 * time.Minute, Repairs{}, 8 * time.Minute},
-		{4 * time.Minute, Repairs{Lost: 1}, every}, // nobody knows how long it only read
-		{40 * time.Minute, Repairs{}, time.Hour},
-	} {
-		if got := restAfter(every, tc.took, tc.repairs); got != tc.want {
-			t.Errorf("after %s and %+v: a pause of %s, want %s", tc.took, tc.repairs, got, tc.want)
-		}
-	}
-	if got := restAfter(2*time.Hour, 40*time.Minute, Repairs{}); got != 2*time.Hour {
-		t.Errorf("a pause of %s where two hours were asked for", got)
-	}
-}

@@ -11,12 +11,13 @@ const (
 	// answer of the server holds.
 	paceEvery = 500
 	// paceRest is how many times as long it rests as it read.
-	paceRest = 3
+	paceRest = 9
 )
 
 // slowly yields what seq yields, and rests in between so that reading takes a
-// quarter of the time. A look at full speed takes a server and a worker a core
-// each for seconds, and whatever is due in them is late. What the caller does with
+// tenth of the time. A look at full speed takes a server and a worker a core each
+// for seconds, a quarter of it still more than a busy machine has left, and
+// whatever is due meanwhile is late. What the caller does with
 // a value does not count: repairs are not to wait. When ctx ends it yields the
 // cause, and stops.
 func slowly[V any](ctx context.Context, seq iter.Seq2[V, error]) iter.Seq2[V, error] {

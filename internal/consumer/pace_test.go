@@ -21,7 +21,7 @@ func ticking(n int) iter.Seq2[int, error] {
 	}
 }
 
-// Reading takes a quarter of the time, and what is done with a value is not slowed
+// Reading takes a tenth of the time, and what is done with a value is not slowed
 // down.
 func TestSlowly(t *testing.T) {
 	t.Parallel()
@@ -32,10 +32,10 @@ func TestSlowly(t *testing.T) {
 		want   time.Duration
 	}{
 		{"too few for a rest", paceEvery - 1, 0, (paceEvery - 1) * time.Millisecond},
-		{"one rest", paceEvery, 0, 4 * paceEvery * time.Millisecond},
-		{"a rest and a bit", paceEvery + 1, 0, (4*paceEvery + 1) * time.Millisecond},
-		{"many", 20 * paceEvery, 0, 20 * 4 * paceEvery * time.Millisecond},
-		{"a slow caller", 2 * paceEvery, time.Second, 2 * paceEvery * (4*time.Millisecond + time.Second)},
+		{"one rest", paceEvery, 0, 10 * paceEvery * time.Millisecond},
+		{"a rest and a bit", paceEvery + 1, 0, (10*paceEvery + 1) * time.Millisecond},
+		{"many", 20 * paceEvery, 0, 20 * 10 * paceEvery * time.Millisecond},
+		{"a slow caller", 2 * paceEvery, time.Second, 2 * paceEvery * (10*time.Millisecond + time.Second)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -26,8 +26,6 @@ const (
 	lookHold = time.Minute
 	// troubleRest is the pause after a look that failed, at most.
 	troubleRest = 30 * time.Second
-	// mostRest bounds the pause that a long look is followed by.
-	mostRest = time.Hour
 )
 
 // watchdog looks for stuck and lost slots until ctx is done. One worker of the
@@ -77,10 +75,10 @@ func (w *Worker) turn(ctx context.Context) time.Duration {
 	if ctx.Err() != nil {
 		return every // the worker stops
 	}
-	pause := restAfter(every, took, repairs)
+	pause := every
 	switch {
 	case err == nil:
-		w.log.DebugContext(ctx, "looked for lost slots", "took", took, "wait", pause)
+		w.log.DebugContext(ctx, "looked for lost slots", "took", took)
 	case errors.Is(err, errDutyLost):
 		w.log.WarnContext(ctx, "looking for lost slots; another worker goes on", "wait", every, "err", err)
 		return every
@@ -98,16 +96,6 @@ func (w *Worker) turn(ctx context.Context) time.Duration {
 // lasting is how long the duty holds over a pause: whoever has it is back before it
 // ends.
 func lasting(pause time.Duration) time.Duration { return pause + pause/10 }
-
-// restAfter is the pause after a look: twice as long as a long one took, so that the
-// server reads for the watchdog less than a tenth of the time. A look that repaired
-// something took longer for that.
-func restAfter(every, took time.Duration, repairs Repairs) time.Duration {
-	if repairs != (Repairs{}) {
-		return every
-	}
-	return max(every, min(2*took, mostRest))
-}
 
 // Watch compares slots and ledger once, arms what is stuck or lost, and removes
 // wake-ups that the server will never deliver: each would hide a lost slot of its
