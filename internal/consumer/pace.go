@@ -17,9 +17,8 @@ const (
 // slowly yields what seq yields, and rests in between so that reading takes a
 // tenth of the time. A look at full speed takes a server and a worker a core each
 // for seconds, a quarter of it still more than a busy machine has left, and
-// whatever is due meanwhile is late. What the caller does with
-// a value does not count: repairs are not to wait. When ctx ends it yields the
-// cause, and stops.
+// whatever is due meanwhile is late. What the caller does with a value does not
+// count: repairs are not to wait. When ctx ends it yields the cause, and stops.
 func slowly[V any](ctx context.Context, seq iter.Seq2[V, error]) iter.Seq2[V, error] {
 	return func(yield func(V, error) bool) {
 		var read time.Duration
