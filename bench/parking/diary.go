@@ -15,8 +15,9 @@ import (
 type diary struct {
 	orders *requests
 	n      int
-	// first and second are the times of the polls, by index. second is zero for
-	// an order that was not in the window.
+	some   int // orders that are due in the window; the others stay parked
+	// first and second are the times of the polls, by index, zero for an order that
+	// is not in the window.
 	first, second []time.Time
 	inWindow      []bool
 	begins        time.Time // of the window
@@ -25,28 +26,21 @@ type diary struct {
 }
 
 func newDiary(orders *requests, n int) *diary {
-	return &diary{orders: orders, n: n, first: make([]time.Time, n), second: make([]time.Time, n), inWindow: make([]bool, n)}
+	return &diary{orders: orders, n: n, some: min(n, burst), first: make([]time.Time, n), second: make([]time.Time, n), inWindow: make([]bool, n)}
 }
 
-// wake sets when every order is due: up to a burst of them evenly at random
-// within the window, the others after the second polls of those. It returns when
-// the window is over and the gateway has approved all orders.
+// wake sets when up to a burst of orders are due, evenly at random within the
+// window; the others stay where they are, far from due. It returns when the window
+// is over and the gateway has approved all orders.
 func (p plan) wake(ctx context.Context, s *site, d *diary, say func(string, ...any)) error {
 	draw := rand.New(rand.NewPCG(1, uint64(d.n)))
-	some := min(d.n, burst)
 	// Writing the slots takes a while.
-	d.begins = time.Now().Add(5*time.Second + pacedBy(d.n, 4000))
-	others := d.begins.Add(p.window + time.Duration(float64(p.secondWait(d.n))*(1+jitter)))
-	spread := pacedBy(d.n-some, endings)
-	for place, i := range draw.Perm(d.n) {
-		if place < some {
-			d.inWindow[i] = true
-			d.first[i] = d.begins.Add(time.Duration(draw.Float64() * float64(p.window)))
-			continue
-		}
-		d.first[i] = others.Add(time.Duration(draw.Float64() * float64(spread)))
+	d.begins = time.Now().Add(10*time.Second + pacedBy(d.some, 4000) + pacedBy(d.n, 20_000))
+	for _, i := range draw.Perm(d.n)[:d.some] {
+		d.inWindow[i] = true
+		d.first[i] = d.begins.Add(time.Duration(draw.Float64() * float64(p.window)))
 	}
-	say("setting when each order is due: %d within %v", some, p.window)
+	say("setting when orders are due: %d within %v", d.some, p.window)
 	if err := s.setDue(ctx, d); err != nil {
 		return err
 	}
@@ -67,12 +61,12 @@ func (p plan) wake(ctx context.Context, s *site, d *diary, say func(string, ...a
 	}
 	before := s.gw.Stats().Polls
 	if err := s.until(ctx, 100*time.Millisecond, gap, "the window's polls were made", func() (bool, error) {
-		return s.gw.Stats().Polls >= some, nil
+		return s.gw.Stats().Polls >= d.some, nil
 	}); err != nil {
 		return err
 	}
 	d.quiet = time.Now()
-	say("the window is over, %d polls came after its end; approving everything", some-before)
+	say("the window is over, %d polls came after its end; approving everything", d.some-before)
 	if err := d.readSecond(ctx, s); err != nil {
 		return err
 	}
@@ -88,19 +82,24 @@ func (p plan) wake(ctx context.Context, s *site, d *diary, say func(string, ...a
 	return err
 }
 
-// setDue writes every slot again, with the time from the diary, as `orders poll`
-// does.
+// setDue writes the slots again that are due in the window, with the time from the
+// diary, as `orders poll` does.
 func (s *site) setDue(ctx context.Context, d *diary) error {
 	g, arm := errgroup.WithContext(ctx)
 	g.SetLimit(64)
 	written := make([]bool, d.n)
-	left := d.n
+	left := 0
+	for i := range d.n {
+		if !d.first[i].IsZero() {
+			left++
+		}
+	}
 	for found, err := range s.lot.All(arm) {
 		if err != nil {
 			return errors.Join(err, g.Wait())
 		}
 		i, ok := d.orders.index(found.Key.ID)
-		if !ok || written[i] {
+		if !ok || d.first[i].IsZero() || written[i] {
 			continue // a slot that was written moves ahead of the scan
 		}
 		written[i] = true
@@ -124,12 +123,7 @@ func (s *site) setDue(ctx context.Context, d *diary) error {
 // readSecond reads when the orders of the window are due again: the worker has
 // parked them anew.
 func (d *diary) readSecond(ctx context.Context, s *site) error {
-	left := 0
-	for i := range d.n {
-		if d.inWindow[i] {
-			left++
-		}
-	}
+	left := d.some
 	// The last of them may still be on their way from the poll to the slot.
 	return s.until(ctx, 500*time.Millisecond, gap/2, "the orders of the window are parked again", func() (bool, error) {
 		for found, err := range s.lot.All(ctx) {
@@ -175,13 +169,13 @@ func killBoth(ctx context.Context, s *site, d *diary, sched schedule, say func(s
 	return s.server.KillFor(2 * time.Second)
 }
 
-// waitResults returns when every order has its result and nothing is left on the
-// bus, or when nothing has come of it for a while.
+// waitResults returns when every order that was due has its result and only the
+// others are parked, or when nothing has come of it for a while.
 func waitResults(ctx context.Context, s *site, d *diary, f *figures) error {
 	if err := pause(ctx, time.Until(d.ends)); err != nil {
 		return err
 	}
-	want := f.issued + d.n
+	want, stay := f.issued+d.some, d.n-d.some
 	for last := -1; ; {
 		results, parked := 0, 0
 		err := s.until(ctx, time.Second, 4*time.Minute, "every order has its result", func() (bool, error) {
@@ -190,9 +184,9 @@ func waitResults(ctx context.Context, s *site, d *diary, f *figures) error {
 				return false, err
 			}
 			parked, err = s.messages(ctx, s.layout.Parked)
-			return results > last || parked == 0, err
+			return results > last || parked == stay, err
 		})
-		if err != nil || (results >= want && parked == 0) {
+		if err != nil || (results >= want && parked == stay) {
 			return err
 		}
 		last = results

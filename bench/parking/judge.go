@@ -27,28 +27,39 @@ func (d *diary) judge(ctx context.Context, s *site, f *figures, say func(string,
 		}
 		d.judgePolls(i, record.Times, closed[i], f)
 	}
-	for i := range d.n {
-		if closed[i].IsZero() {
-			f.lost++
-		}
-	}
 	f.twice += s.gw.Stats().Duplicates
 	if f.dead, err = s.messages(ctx, s.layout.Dead); err != nil {
 		return err
 	}
-	return d.leftOver(ctx, s, f, say)
+	return d.parked(ctx, s, closed, f, say)
 }
 
-// leftOver counts what is still parked, and describes the first of it.
-func (d *diary) leftOver(ctx context.Context, s *site, f *figures, say func(string, ...any)) error {
+// parked looks at what is still parked. An order that was in the window has a
+// result and nothing there, any other has its slot and no result: what has not is
+// lost. What nobody will take is counted, and the first of it described.
+func (d *diary) parked(ctx context.Context, s *site, closed []time.Time, f *figures, say func(string, ...any)) error {
+	waits := make([]bool, d.n)
 	for found, err := range s.lot.All(ctx) {
 		if err != nil {
 			return err
+		}
+		if i, ok := d.orders.index(found.Key.ID); ok && i < d.n && !d.inWindow[i] && !waits[i] && !found.Fired && found.Attempt == 0 {
+			waits[i] = true
+			f.stayed++
+			continue
 		}
 		if f.left++; f.left > 5 {
 			continue
 		}
 		say("left over: %s, fired %v, after %d polls, due %s, sequence %d", found.Key, found.Fired, found.Attempt, found.Due.Format(time.TimeOnly), found.Sequence)
+	}
+	for i := range d.n {
+		switch {
+		case d.inWindow[i] && closed[i].IsZero(), !d.inWindow[i] && !waits[i]:
+			f.lost++
+		case !d.inWindow[i] && !closed[i].IsZero():
+			f.twice++
+		}
 	}
 	if f.left == 0 {
 		return nil
@@ -95,14 +106,15 @@ func (d *diary) results(ctx context.Context, s *site, f *figures) ([]time.Time, 
 	return closed, nil
 }
 
-// judgePolls compares the polls of one order with when they were due.
+// judgePolls compares the polls of one order with when they were due. One that was
+// not in the window is not due at all.
 func (d *diary) judgePolls(i int, polls []time.Time, closed time.Time, f *figures) {
 	f.polls += len(polls)
-	due := []time.Time{d.first[i]}
-	if d.inWindow[i] {
-		due = append(due, d.second[i])
+	if !d.inWindow[i] {
+		f.early += len(polls)
+		return
 	}
-	f.again += max(0, len(polls)-len(due))
+	f.again += max(0, len(polls)-2)
 	for _, at := range polls {
 		if !closed.IsZero() && at.After(closed) {
 			f.afterClose++
@@ -117,10 +129,6 @@ func (d *diary) judgePolls(i int, polls []time.Time, closed time.Time, f *figure
 			f.early++
 		}
 		to.Add(late)
-	}
-	if !d.inWindow[i] {
-		served(d.first[i], polls, &f.rest)
-		return
 	}
 	before := 0
 	for before < len(polls) && polls[before].Before(d.quiet) {

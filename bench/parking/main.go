@@ -73,7 +73,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&o.kill, "kill", 10_000, "size at which worker and server are killed; 0: none")
 	f.IntVar(&o.surge, "surge", 0, "orders that are due in the same instant; 0: no such run")
 	f.Float64Var(&o.rate, "rate", 1000, "calls to the gateway a second in the surge, at most; 0: no limit")
-	f.DurationVar(&o.plan.window, "window", time.Minute, "time in which up to 100,000 orders are due")
+	f.DurationVar(&o.plan.window, "window", time.Minute, "time in which up to 100,000 orders are due; more stay parked")
 	f.DurationVar(&o.plan.settle, "settle", 10*time.Second, "rest before memory is read")
 	f.DurationVar(&o.plan.idle, "idle", 20*time.Second, "time over which CPU is measured while nothing is due")
 	f.StringVar(&o.plan.profiles, "profiles", "", "folder for heap and CPU profiles of the worker (default: none)")

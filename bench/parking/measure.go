@@ -26,7 +26,7 @@ const (
 	warmUp = 5000
 	// rounds is how often issuing and parking take turns.
 	rounds = 4
-	// burst is the most orders that are due within one window.
+	// burst is the most orders that are due within one window; more stay parked.
 	burst = 100_000
 	// gap is the least time between the last poll of one window and the first
 	// that follows from it: enough to read when those are due.
@@ -53,13 +53,13 @@ type figures struct {
 	parking       time.Duration
 	before, after reading
 
-	// Lateness of polls: in the window, of those that followed from it, and of
-	// the orders that were not in the window.
-	window, second, rest lab.Spread
-	early                int // polls before their time
-	polls                int
-	again                int // polls beyond those that were due
-	killed               bool
+	// Lateness of polls: in the window, and of those that followed from it.
+	window, second lab.Spread
+	early          int // polls before their time
+	polls          int
+	again          int // polls beyond those that were due
+	stayed         int // orders that were not due and have their slot at the end
+	killed         bool
 
 	lost, twice, afterClose, dead int
 	left                          int // slots and wake-ups that nobody will take
