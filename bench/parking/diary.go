@@ -177,16 +177,17 @@ func waitResults(ctx context.Context, s *site, d *diary, f *figures) error {
 	}
 	want, stay := f.issued+d.some, d.n-d.some
 	for last := -1; ; {
-		results, parked := 0, 0
+		results, done := 0, false
 		err := s.until(ctx, time.Second, 4*time.Minute, "every order has its result", func() (bool, error) {
 			var err error
 			if results, err = s.messages(ctx, s.layout.Results); err != nil {
 				return false, err
 			}
-			parked, err = s.messages(ctx, s.layout.Parked)
-			return results > last || parked == stay, err
+			parked, err := s.messages(ctx, s.layout.Parked)
+			done = results >= want && parked == stay
+			return done || results > last, err
 		})
-		if err != nil || (results >= want && parked == stay) {
+		if err != nil || done {
 			return err
 		}
 		last = results

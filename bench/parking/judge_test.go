@@ -45,6 +45,36 @@ func TestJudgePolls(t *testing.T) {
 	}
 }
 
+// An order that is to stay parked is not polled at all.
+func TestJudgePollsOfWhatStays(t *testing.T) {
+	t.Parallel()
+	d := newDiary(&requests{kind: kindHold, csrs: make([][]byte, 1)}, 1)
+	var got figures
+	d.judgePolls(0, nil, time.Time{}, &got)
+	if got.early != 0 || got.polls != 0 {
+		t.Errorf("%d polls, %d early, of an order without one", got.polls, got.early)
+	}
+	d.judgePolls(0, []time.Time{time.Now(), time.Now()}, time.Time{}, &got)
+	if got.early != 2 || got.polls != 2 || got.window.Len()+got.second.Len() != 0 {
+		t.Errorf("%d polls, %d early, want 2 and 2", got.polls, got.early)
+	}
+}
+
+// The second polls begin after the window, and no more end in a second than are to.
+func TestSecondWait(t *testing.T) {
+	t.Parallel()
+	p := plan{window: time.Minute}
+	for _, n := range []int{1000, 10_000, burst, 5 * burst} {
+		wait := p.secondWait(n).Seconds()
+		if first := wait * (1 - jitter); first < (p.window + gap).Seconds()-0.001 {
+			t.Errorf("%d orders: the first second poll comes %.1f s after a first one, before the window is over", n, first)
+		}
+		if rate := float64(min(n, burst)) / (2 * jitter * wait); rate > endings+0.001 {
+			t.Errorf("%d orders: %.0f second polls a second, want %d at most", n, rate, endings)
+		}
+	}
+}
+
 // Each bar is named when it is missed, and only then.
 func TestBars(t *testing.T) {
 	t.Parallel()
@@ -75,5 +105,9 @@ func TestBars(t *testing.T) {
 		if got := r.missed(); len(got) != tc.want {
 			t.Errorf("%s: missed %q, want %d", tc.name, got, tc.want)
 		}
+	}
+	broken := report{broken: []string{"10 orders: the server is gone"}}
+	if got := broken.missed(); len(got) != 1 {
+		t.Errorf("a measurement without an end: missed %q", got)
 	}
 }

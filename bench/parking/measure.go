@@ -114,7 +114,7 @@ func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int
 // endings of them are due in a second.
 func (p plan) secondWait(n int) time.Duration {
 	after := float64(p.window+gap) / (1 - jitter)
-	wide := pacedBy(min(n, burst), endings).Seconds() / (2 * jitter) * float64(time.Second)
+	wide := float64(pacedBy(min(n, burst), endings)) / (2 * jitter)
 	return time.Duration(max(after, wide))
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A thousandth of a second goes into each value.
+// ticking takes a thousandth of a second of a bubble's clock for each value.
 func ticking(n int) iter.Seq2[int, error] {
 	return func(yield func(int, error) bool) {
 		for i := range n {
