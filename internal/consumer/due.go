@@ -48,6 +48,12 @@ func (w *Worker) due(ctx context.Context, d *delivery) error {
 	if !rec.Awaits() {
 		return w.again(ctx, o)
 	}
+	if d.deliveries > 1 {
+		// Whoever had it before may have died between the result and the ledger.
+		if done, err := w.published(ctx, o); err != nil || done {
+			return err
+		}
+	}
 	// The server fires by its own clock: with ours behind it, the order would be
 	// parked again at a deadline that has passed there, and woken at once.
 	o.last = !slot.Due.Before(rec.Deadline)

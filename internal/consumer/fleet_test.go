@@ -270,6 +270,59 @@ func TestStaleWakeUps(t *testing.T) {
 	}
 }
 
+// A worker that died between result and ledger left a wake-up and a record that
+// waits: whoever gets it closes the order, and does not ask the gateway again.
+func TestWakeUpAfterTheResult(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1})
+	r.patience()
+	key := r.park("o")
+	l, lot := ledger.New(r.js, r.layout.Orders), parking.New(r.js, r.layout.Parked, r.layout.Subjects())
+	rec, err := l.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := entrustbus.EncodeResult(entrustbus.EncodingMsgpack, &entrustbus.Result{
+		ID: "o", Producer: producer, Kind: entrustbus.KindIssue, Outcome: entrustbus.OutcomeRejected, TrackingID: rec.TrackingID,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.js.Publish(t.Context(), r.layout.Subjects().Result(producer, "o"), body); err != nil {
+		t.Fatal(err)
+	}
+	slot, err := lot.Slot(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot.Due = time.Now()
+	if err := lot.Arm(t.Context(), slot); err != nil {
+		t.Fatal(err)
+	}
+	cons, err := r.js.Consumer(t.Context(), r.layout.Parked, streams.ConsumerDue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Nak(); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	r.quiet()
+	if poll, err := r.sim.PollsOf(rec.TrackingID); err != nil || poll.Count != 0 {
+		t.Errorf("%d polls, %v; want none", poll.Count, err)
+	}
+	if rec, err := l.Get(t.Context(), key); err != nil || rec.State != ledger.Closed || rec.Outcome != entrustbus.OutcomeRejected {
+		t.Errorf("the record became %+v, %v", rec, err)
+	}
+	if n := r.count(r.layout.Results); n != 1 {
+		t.Errorf("%d results, want 1", n)
+	}
+}
+
 // Nor does a wake-up of an earlier generation, while the one in force waits.
 func TestWakeUpOfAnEarlierGeneration(t *testing.T) {
 	t.Parallel()
