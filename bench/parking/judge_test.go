@@ -66,7 +66,7 @@ func TestSecondWait(t *testing.T) {
 	p := plan{window: time.Minute}
 	for _, n := range []int{1000, 10_000, burst, 5 * burst} {
 		wait := p.secondWait(n).Seconds()
-		if first := wait * (1 - jitter); first < (p.window + gap).Seconds()-0.001 {
+		if first := wait * (1 - jitter); first < (p.window+gap).Seconds()-0.001 {
 			t.Errorf("%d orders: the first second poll comes %.1f s after a first one, before the window is over", n, first)
 		}
 		if rate := float64(min(n, burst)) / (2 * jitter * wait); rate > endings+0.001 {
