@@ -15,36 +15,45 @@ import (
 type diary struct {
 	orders *requests
 	n      int
-	some   int // orders that are due in the window; the others stay parked
+	ahead  int // orders that are due before the window
+	some   int // orders that are due, those included; the others stay parked
 	// first and second are the times of the polls, by index, zero for an order that
-	// is not in the window.
+	// stays parked.
 	first, second []time.Time
-	inWindow      []bool
+	isDue         []bool
 	begins        time.Time // of the window
 	quiet         time.Time // after every first poll of the window, before every second
 	ends          time.Time // the last poll that is due
 }
 
-func newDiary(orders *requests, n int) *diary {
-	return &diary{orders: orders, n: n, some: min(n, burst), first: make([]time.Time, n), second: make([]time.Time, n), inWindow: make([]bool, n)}
+func newDiary(orders *requests, n, ahead int) *diary {
+	return &diary{
+		orders: orders, n: n, ahead: ahead, some: ahead + min(n-ahead, burst),
+		first: make([]time.Time, n), second: make([]time.Time, n), isDue: make([]bool, n),
+	}
 }
 
 // wake sets when up to a burst of orders are due, evenly at random within the
-// window; the others stay where they are, far from due. It returns when the window
-// is over and the gateway has approved all orders.
+// window, and a few before it; the others stay where they are, far from due. It
+// returns when the window is over and the gateway has approved all orders.
 func (p plan) wake(ctx context.Context, s *site, d *diary, say func(string, ...any)) error {
 	draw := rand.New(rand.NewPCG(1, uint64(d.n)))
 	// Writing the slots takes a while.
-	d.begins = time.Now().Add(10*time.Second + pacedBy(d.some, 4000) + pacedBy(d.n, 20_000))
-	for _, i := range draw.Perm(d.n)[:d.some] {
-		d.inWindow[i] = true
-		d.first[i] = d.begins.Add(time.Duration(draw.Float64() * float64(p.window)))
+	ready := time.Now().Add(10*time.Second + pacedBy(d.some, 4000) + pacedBy(d.n, 20_000))
+	d.begins = ready.Add(p.lead)
+	for k, i := range draw.Perm(d.n)[:d.some] {
+		from, within := d.begins, p.window
+		if k < d.ahead {
+			from, within = ready, p.lead
+		}
+		d.isDue[i] = true
+		d.first[i] = from.Add(time.Duration(draw.Float64() * float64(within)))
 	}
-	say("setting when orders are due: %d within %v", d.some, p.window)
+	say("setting when orders are due: %d within %v, %d in the %v before", d.some-d.ahead, p.window, d.ahead, p.lead)
 	if err := s.setDue(ctx, d); err != nil {
 		return err
 	}
-	if late := time.Since(d.begins); late > 0 {
+	if late := time.Since(ready); late > 0 {
 		return fmt.Errorf("the slots were written %v too late: this machine is too slow for the run", late)
 	}
 	if p.profiles != "" {
@@ -82,7 +91,7 @@ func (p plan) wake(ctx context.Context, s *site, d *diary, say func(string, ...a
 	return err
 }
 
-// setDue writes the slots again that are due in the window, with the time from the
+// setDue writes the slots of the orders again that are due, with the time from the
 // diary, as `orders poll` does.
 func (s *site) setDue(ctx context.Context, d *diary) error {
 	g, arm := errgroup.WithContext(ctx)
@@ -120,18 +129,18 @@ func (s *site) setDue(ctx context.Context, d *diary) error {
 	return nil
 }
 
-// readSecond reads when the orders of the window are due again: the worker has
+// readSecond reads when the orders that were due are due again: the worker has
 // parked them anew.
 func (d *diary) readSecond(ctx context.Context, s *site) error {
 	left := d.some
 	// The last of them may still be on their way from the poll to the slot.
-	return s.until(ctx, 500*time.Millisecond, gap/2, "the orders of the window are parked again", func() (bool, error) {
+	return s.until(ctx, 500*time.Millisecond, gap/2, "the orders that were due are parked again", func() (bool, error) {
 		for found, err := range s.lot.All(ctx) {
 			if err != nil {
 				return false, err
 			}
 			i, ok := d.orders.index(found.Key.ID)
-			if !ok || !d.inWindow[i] || found.Fired || found.Slot.Attempt != 1 || !d.second[i].IsZero() {
+			if !ok || !d.isDue[i] || found.Fired || found.Slot.Attempt != 1 || !d.second[i].IsZero() {
 				continue
 			}
 			d.second[i] = found.Slot.Due
@@ -146,7 +155,7 @@ func (d *diary) readSecond(ctx context.Context, s *site) error {
 func killBoth(ctx context.Context, s *site, d *diary, sched schedule, say func(string, ...any)) error {
 	from := d.ends
 	for i := range d.n {
-		if d.inWindow[i] && d.second[i].Before(from) {
+		if d.isDue[i] && d.second[i].Before(from) {
 			from = d.second[i]
 		}
 	}

@@ -34,7 +34,7 @@ func (d *diary) judge(ctx context.Context, s *site, f *figures, say func(string,
 	return d.parked(ctx, s, closed, f, say)
 }
 
-// parked looks at what is still parked. An order that was in the window has a
+// parked looks at what is still parked. An order that was due has a
 // result and nothing there, any other has its slot and no result: what has not is
 // lost. What nobody will take is counted, and the first of it described.
 func (d *diary) parked(ctx context.Context, s *site, closed []time.Time, f *figures, say func(string, ...any)) error {
@@ -43,7 +43,7 @@ func (d *diary) parked(ctx context.Context, s *site, closed []time.Time, f *figu
 		if err != nil {
 			return err
 		}
-		if i, ok := d.orders.index(found.Key.ID); ok && i < d.n && !d.inWindow[i] && !waits[i] && !found.Fired && found.Attempt == 0 {
+		if i, ok := d.orders.index(found.Key.ID); ok && i < d.n && !d.isDue[i] && !waits[i] && !found.Fired && found.Attempt == 0 {
 			waits[i] = true
 			f.stayed++
 			continue
@@ -55,9 +55,9 @@ func (d *diary) parked(ctx context.Context, s *site, closed []time.Time, f *figu
 	}
 	for i := range d.n {
 		switch {
-		case d.inWindow[i] && closed[i].IsZero(), !d.inWindow[i] && !waits[i]:
+		case d.isDue[i] && closed[i].IsZero(), !d.isDue[i] && !waits[i]:
 			f.lost++
-		case !d.inWindow[i] && !closed[i].IsZero():
+		case !d.isDue[i] && !closed[i].IsZero():
 			f.twice++
 		}
 	}
@@ -106,11 +106,11 @@ func (d *diary) results(ctx context.Context, s *site, f *figures) ([]time.Time, 
 	return closed, nil
 }
 
-// judgePolls compares the polls of one order with when they were due. One that was
-// not in the window is not due at all.
+// judgePolls compares the polls of one order with when they were due. One that
+// stays parked is not due at all.
 func (d *diary) judgePolls(i int, polls []time.Time, closed time.Time, f *figures) {
 	f.polls += len(polls)
-	if !d.inWindow[i] {
+	if !d.isDue[i] {
 		f.early += len(polls)
 		return
 	}
@@ -134,6 +134,10 @@ func (d *diary) judgePolls(i int, polls []time.Time, closed time.Time, f *figure
 	for before < len(polls) && polls[before].Before(d.quiet) {
 		before++
 	}
-	served(d.first[i], polls[:before], &f.window)
+	first := &f.window
+	if d.first[i].Before(d.begins) {
+		first = &f.ahead
+	}
+	served(d.first[i], polls[:before], first)
 	served(d.second[i], polls[before:], &f.second)
 }

@@ -30,8 +30,8 @@ func TestJudgePolls(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			d := newDiary(&requests{kind: kindHold, csrs: make([][]byte, 1)}, 1)
-			d.first[0], d.second[0], d.inWindow[0], d.quiet = at(10)[0], at(100)[0], true, at(60)[0]
+			d := newDiary(&requests{kind: kindHold, csrs: make([][]byte, 1)}, 1, 0)
+			d.first[0], d.second[0], d.isDue[0], d.quiet = at(10)[0], at(100)[0], true, at(60)[0]
 			var got figures
 			d.judgePolls(0, tc.polls, tc.closed, &got)
 			if got.polls != tc.want.polls || got.early != tc.want.early || got.again != tc.want.again || got.afterClose != tc.want.afterClose {
@@ -45,17 +45,30 @@ func TestJudgePolls(t *testing.T) {
 	}
 }
 
+// What is due before the window does not count as of the window.
+func TestJudgePollsBeforeTheWindow(t *testing.T) {
+	t.Parallel()
+	due := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	d := newDiary(&requests{kind: kindHold, csrs: make([][]byte, 1)}, 1, 1)
+	d.first[0], d.begins, d.quiet, d.isDue[0] = due, due.Add(time.Second), due.Add(time.Minute), true
+	var got figures
+	d.judgePolls(0, []time.Time{due.Add(5 * time.Second)}, time.Time{}, &got)
+	if got.ahead.At(1) != 5*time.Second || got.window.Len() != 0 {
+		t.Errorf("%d polls before the window, %v late, and %d in it; want one, 5 s, none", got.ahead.Len(), got.ahead.At(1), got.window.Len())
+	}
+}
+
 // An order that is to stay parked is not polled at all.
 func TestJudgePollsOfWhatStays(t *testing.T) {
 	t.Parallel()
-	d := newDiary(&requests{kind: kindHold, csrs: make([][]byte, 1)}, 1)
+	d := newDiary(&requests{kind: kindHold, csrs: make([][]byte, 1)}, 1, 0)
 	var got figures
 	d.judgePolls(0, nil, time.Time{}, &got)
 	if got.early != 0 || got.polls != 0 {
 		t.Errorf("%d polls, %d early, of an order without one", got.polls, got.early)
 	}
 	d.judgePolls(0, []time.Time{time.Now(), time.Now()}, time.Time{}, &got)
-	if got.early != 2 || got.polls != 2 || got.window.Len()+got.second.Len() != 0 {
+	if got.early != 2 || got.polls != 2 || got.ahead.Len()+got.window.Len()+got.second.Len() != 0 {
 		t.Errorf("%d polls, %d early, want 2 and 2", got.polls, got.early)
 	}
 }
@@ -63,13 +76,13 @@ func TestJudgePollsOfWhatStays(t *testing.T) {
 // The second polls begin after the window, and no more end in a second than are to.
 func TestSecondWait(t *testing.T) {
 	t.Parallel()
-	p := plan{window: time.Minute}
+	p := plan{window: time.Minute, lead: 30 * time.Second}
 	for _, n := range []int{1000, 10_000, burst, 5 * burst} {
 		wait := p.secondWait(n).Seconds()
-		if first := wait * (1 - jitter); first < (p.window+gap).Seconds()-0.001 {
+		if first := wait * (1 - jitter); first < (p.lead+p.window+gap).Seconds()-0.001 {
 			t.Errorf("%d orders: the first second poll comes %.1f s after a first one, before the window is over", n, first)
 		}
-		if rate := float64(min(n, burst)) / (2 * jitter * wait); rate > endings+0.001 {
+		if rate := float64(min(n, burst)+p.ahead(n)) / (2 * jitter * wait); rate > endings+0.001 {
 			t.Errorf("%d orders: %.0f second polls a second, want %d at most", n, rate, endings)
 		}
 	}

@@ -5,11 +5,12 @@
 //	go run ./parking                              all sizes, as in docs/parking.md
 //	go run ./parking --sizes 1000 --window 10s    a quick look
 //	go run ./parking --sizes "" --surge 100000    orders due in the same instant
+//	go run ./parking --sizes 500000 --lead 0s     half a million, polled from rest
 //
 // For each size it prints the rate of parking beside that of immediate issuance
 // in the same run, memory and goroutines of the worker with none parked and
 // with all, memory of the server, CPU while nothing is due, and how late polls
-// are that are due within a window. At one size both worker and server are
+// are that are due within a window, after a lead in which few are. At one size both worker and server are
 // killed while orders are due. Beside it the same requests wait in a client
 // with a goroutine for each, and in one that hands them back with NakWithDelay.
 //
@@ -74,6 +75,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&o.surge, "surge", 0, "orders that are due in the same instant; 0: no such run")
 	f.Float64Var(&o.rate, "rate", 1000, "calls to the gateway a second in the surge, at most; 0: no limit")
 	f.DurationVar(&o.plan.window, "window", time.Minute, "time in which up to 100,000 orders are due; more stay parked")
+	f.DurationVar(&o.plan.lead, "lead", 30*time.Second, "time before the window, in which three orders in a hundred, at most 3,000, are due beyond those; 0s: none, and the window begins from rest")
 	f.DurationVar(&o.plan.settle, "settle", 10*time.Second, "rest before memory is read")
 	f.DurationVar(&o.plan.idle, "idle", 20*time.Second, "time over which CPU is measured while nothing is due")
 	f.StringVar(&o.plan.profiles, "profiles", "", "folder for heap and CPU profiles of the worker (default: none)")
@@ -92,6 +94,9 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 			return nil, fmt.Errorf("--sizes must be numbers of at least %d, not %q", rounds, word)
 		}
 		o.sizes = append(o.sizes, n)
+	}
+	if o.plan.lead < 0 {
+		return nil, fmt.Errorf("--lead must not be negative: %v", o.plan.lead)
 	}
 	if o.plan.window < time.Second {
 		return nil, fmt.Errorf("--window must be at least a second: %v", o.plan.window)
@@ -119,7 +124,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	say := func(format string, args ...any) {
 		fmt.Fprintf(stderr, "%6.0fs  %s\n", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
 	}
-	r := &report{machine: lab.Machine(dir), window: o.plan.window}
+	r := &report{machine: lab.Machine(dir), plan: o.plan}
 	// What was measured before a signal is told too.
 	err = o.measure(ctx, r, dir, say)
 	r.sort()
@@ -149,7 +154,7 @@ func (o *options) measure(ctx context.Context, r *report, dir string, say func(s
 	}
 	most := o.surge
 	for _, n := range o.sizes {
-		most = max(most, n)
+		most = max(most, n+o.plan.ahead(n))
 	}
 	say("making %s certificate requests, each with a key of its own", thousands(most))
 	hold, err := makeRequests(kindHold, most)

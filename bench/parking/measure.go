@@ -34,6 +34,9 @@ const (
 	// endings is how many polls a second end an order once the gateway has approved
 	// all: about what two cores can do, simulator and nats-server included.
 	endings = 900
+	// mostAhead is the most orders that are due before the window: enough that one
+	// lies in most blocks of the ledger's file.
+	mostAhead = 3000
 	// jitter is that of the worker's waits.
 	jitter = 0.2
 )
@@ -53,13 +56,13 @@ type figures struct {
 	parking       time.Duration
 	before, after reading
 
-	// Lateness of polls: in the window, and of those that followed from it.
-	window, second lab.Spread
-	early          int // polls before their time
-	polls          int
-	again          int // polls beyond those that were due
-	stayed         int // orders that were not due and have their slot at the end
-	killed         bool
+	// Lateness of polls: before the window, in it, and of those that followed.
+	ahead, window, second lab.Spread
+	early                 int // polls before their time
+	polls                 int
+	again                 int // polls beyond those that were due
+	stayed                int // orders that were not due and have their slot at the end
+	killed                bool
 
 	lost, twice, afterClose, dead int
 	left                          int // slots and wake-ups that nobody will take
@@ -68,6 +71,7 @@ type figures struct {
 // plan says how a size is measured.
 type plan struct {
 	window time.Duration // in which the orders of a burst are due
+	lead   time.Duration // before it, in which a few more are due; 0: none are
 	settle time.Duration // rest before memory is read
 	idle   time.Duration // over which CPU is measured while nothing is due
 	kill   bool          // worker and server, while the second polls are due
@@ -76,10 +80,19 @@ type plan struct {
 	profiles string
 }
 
-// measure runs one size: hold holds at least that many orders, issue those that
-// are issued at once beside them.
+// ahead is how many orders are parked beyond n, and due before the window: three
+// in a hundred.
+func (p plan) ahead(n int) int {
+	if p.lead == 0 {
+		return 0
+	}
+	return min(mostAhead, n*3/100)
+}
+
+// measure runs one size: hold holds at least that many orders and those ahead of
+// the window, issue those that are issued at once beside them.
 func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int, say func(string, ...any)) (*figures, error) {
-	f := &figures{orders: n, killed: p.kill}
+	f := &figures{orders: n + p.ahead(n), killed: p.kill}
 	if err := s.start(ctx, schedule{wait: farAway, jitter: jitter}); err != nil {
 		return nil, err
 	}
@@ -88,7 +101,7 @@ func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int
 	}
 
 	// A worker started anew finds every order where it was.
-	d := newDiary(hold, n)
+	d := newDiary(hold, f.orders, p.ahead(n))
 	anew := schedule{wait: p.secondWait(n), jitter: jitter}
 	if err := s.restart(ctx, anew); err != nil {
 		return nil, err
@@ -113,8 +126,8 @@ func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int
 // so long that the window is over first, and its jitter so wide that no more than
 // endings of them are due in a second.
 func (p plan) secondWait(n int) time.Duration {
-	after := float64(p.window+gap) / (1 - jitter)
-	wide := float64(pacedBy(min(n, burst), endings)) / (2 * jitter)
+	after := float64(p.lead+p.window+gap) / (1 - jitter)
+	wide := float64(pacedBy(min(n, burst)+p.ahead(n), endings)) / (2 * jitter)
 	return time.Duration(max(after, wide))
 }
 

@@ -14,7 +14,7 @@ import (
 // report is everything a run found.
 type report struct {
 	machine string
-	window  time.Duration
+	plan    plan
 	sizes   []*figures
 	rivals  []*rival
 	surge   *surge
@@ -70,7 +70,7 @@ func (r *report) parking() section {
 
 func (r *report) waking() section {
 	t := lab.Table{Header: []string{
-		"orders", "due in window", "p50", "p99", "max", "second polls", "p99", "max", "still parked", "early", "asked again", "lost", "twice", "polled after close", "left on the bus",
+		"orders", "due before", "p99", "max", "due in window", "p50", "p99", "max", "second polls", "p99", "max", "still parked", "early", "asked again", "lost", "twice", "polled after close", "left on the bus",
 	}}
 	for _, f := range r.sizes {
 		name := thousands(f.orders)
@@ -78,13 +78,14 @@ func (r *report) waking() section {
 			name += " *"
 		}
 		cells := []string{name}
+		cells = append(cells, spread(&f.ahead, false)...)
 		cells = append(cells, spread(&f.window, true)...)
 		cells = append(cells, spread(&f.second, false)...)
 		t.Add(append(cells, thousands(f.stayed), fmt.Sprint(f.early), fmt.Sprint(f.again), fmt.Sprint(f.lost), fmt.Sprint(f.twice), fmt.Sprint(f.afterClose), fmt.Sprint(f.left))...)
 	}
 	return section{
-		"Waking", fmt.Sprintf("Lateness: from the time in the slot to the poll as the gateway sees it. %s orders at most are due within the window of %v; any others stay parked. The gateway says pending, and the second polls are when the worker chose. It has approved all by then, so that these end their orders: at most %d a second are due. * worker and server killed while the second polls were due.",
-			thousands(burst), r.window, endings), t,
+		"Waking", fmt.Sprintf("Lateness: from the time in the slot to the poll as the gateway sees it. %s orders at most are due within the window of %v, and a few in the %v before it, as where a worker has run for a while; any others stay parked. The gateway says pending, and the second polls are when the worker chose. It has approved all by then, so that these end their orders: at most %d a second are due. * worker and server killed while the second polls were due.",
+			thousands(burst), r.plan.window, r.plan.lead, endings), t,
 	}
 }
 

@@ -55,7 +55,7 @@ func measureSurge(ctx context.Context, s *site, hold, issue *requests, n int, ra
 	if err := s.restart(ctx, schedule{wait: surgeWait, jitter: jitter, rate: rate}); err != nil {
 		return nil, err
 	}
-	d := newDiary(hold, n)
+	d := newDiary(hold, n, 0)
 	d.begins = time.Now().Add(freshBefore + 10*time.Second + time.Duration(n)*time.Second/5000).Truncate(time.Second)
 	for i := range d.first {
 		d.first[i] = d.begins
