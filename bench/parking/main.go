@@ -76,6 +76,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.Float64Var(&o.rate, "rate", 1000, "calls to the gateway a second in the surge, at most; 0: no limit")
 	f.DurationVar(&o.plan.window, "window", time.Minute, "time in which up to 100,000 orders are due; more stay parked")
 	f.DurationVar(&o.plan.lead, "lead", 30*time.Second, "time before the window, in which three orders in a hundred, at most 3,000, are due beyond those; 0s: none, and the window begins from rest")
+	f.IntVar(&o.plan.gogc, "server-gogc", 0, "GOGC of nats-server, in percent; 0: its own")
 	f.DurationVar(&o.plan.settle, "settle", 10*time.Second, "rest before memory is read")
 	f.DurationVar(&o.plan.idle, "idle", 20*time.Second, "time over which CPU is measured while nothing is due")
 	f.StringVar(&o.plan.profiles, "profiles", "", "folder for heap and CPU profiles of the worker (default: none)")
@@ -94,6 +95,9 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 			return nil, fmt.Errorf("--sizes must be numbers of at least %d, not %q", rounds, word)
 		}
 		o.sizes = append(o.sizes, n)
+	}
+	if o.plan.gogc < 0 {
+		return nil, fmt.Errorf("--server-gogc must not be negative: %d", o.plan.gogc)
 	}
 	if o.plan.lead < 0 {
 		return nil, fmt.Errorf("--lead must not be negative: %v", o.plan.lead)
@@ -125,6 +129,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		fmt.Fprintf(stderr, "%6.0fs  %s\n", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
 	}
 	r := &report{machine: lab.Machine(dir), plan: o.plan}
+	for _, v := range o.plan.serverEnv() {
+		r.machine += " with " + v
+	}
 	// What was measured before a signal is told too.
 	err = o.measure(ctx, r, dir, say)
 	r.sort()
@@ -180,7 +187,7 @@ func (o *options) measure(ctx context.Context, r *report, dir string, say func(s
 	}
 	at := func(what string, f func(s *site) error) error {
 		return try(what, func(dir string) error {
-			s, err := openSite(ctx, bin, dir)
+			s, err := openSite(ctx, bin, dir, o.plan)
 			if err != nil {
 				return err
 			}

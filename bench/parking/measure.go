@@ -75,9 +75,18 @@ type plan struct {
 	settle time.Duration // rest before memory is read
 	idle   time.Duration // over which CPU is measured while nothing is due
 	kill   bool          // worker and server, while the second polls are due
+	gogc   int           // GOGC of nats-server, in percent; 0: its own
 	// profiles is the folder that the worker's heap and CPU profiles go to;
 	// empty: none.
 	profiles string
+}
+
+// serverEnv is what nats-server finds in its environment beyond the program's.
+func (p plan) serverEnv() []string {
+	if p.gogc == 0 {
+		return nil
+	}
+	return []string{fmt.Sprint("GOGC=", p.gogc)}
 }
 
 // ahead is how many orders are parked beyond n, and due before the window: three

@@ -55,7 +55,7 @@ type status struct {
 // measureRival runs one other way with the same requests.
 func (p plan) measureRival(ctx context.Context, dir, way string, hold *requests, n int, say func(string, ...any)) (_ *rival, err error) {
 	r := &rival{way: way, orders: n, killed: p.kill}
-	server, err := lab.StartServer(filepath.Join(dir, "nats"))
+	server, err := lab.StartServer(filepath.Join(dir, "nats"), p.serverEnv()...)
 	if err != nil {
 		return nil, err
 	}

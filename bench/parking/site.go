@@ -45,7 +45,7 @@ type schedule struct {
 }
 
 // openSite starts everything but the worker.
-func openSite(ctx context.Context, bin, dir string) (*site, error) {
+func openSite(ctx context.Context, bin, dir string, p plan) (*site, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func openSite(ctx context.Context, bin, dir string) (*site, error) {
 	// Three times the longest wait between two polls, as the worker asks for.
 	s.layout.ResultsDuplicates = 3 * farAway
 	var err error
-	if s.server, err = lab.StartServer(filepath.Join(dir, "nats")); err != nil {
+	if s.server, err = lab.StartServer(filepath.Join(dir, "nats"), p.serverEnv()...); err != nil {
 		return nil, err
 	}
 	// The gateway is to cost little: signing must not hide the worker.

@@ -48,6 +48,7 @@ func (e *inProcess) log() string { return "" }
 // child runs the server as a process.
 type child struct {
 	dir string
+	env []string
 	cmd *exec.Cmd
 	out lockedBuffer
 }
@@ -58,6 +59,7 @@ func (e *child) start(confFile string) error {
 		return err
 	}
 	cmd := exec.Command(bin, "-c", confFile)
+	cmd.Env = append(os.Environ(), e.env...)
 	cmd.Stdout, cmd.Stderr = &e.out, &e.out
 	// A test process that is itself killed must not leave servers behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

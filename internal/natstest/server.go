@@ -35,6 +35,8 @@ type Config struct {
 	Extra string
 	// Process runs the server as a child process, so that Kill is a SIGKILL.
 	Process bool
+	// Env is added to the environment of the child process, as NAME=value.
+	Env []string
 
 	port int
 }
@@ -217,7 +219,7 @@ func prepare(cfg Config, cluster string) (*Server, error) {
 	}
 	var eng engine = &inProcess{}
 	if cfg.Process {
-		eng = &child{dir: cfg.Dir}
+		eng = &child{dir: cfg.Dir, env: cfg.Env}
 	}
 	return &Server{
 		Name: cfg.Name,

@@ -18,13 +18,14 @@ type Server struct {
 	pidFile string
 }
 
-// StartServer starts a server with its files in dir.
-func StartServer(dir string) (*Server, error) {
+// StartServer starts a server with its files in dir. env is added to its
+// environment, as NAME=value.
+func StartServer(dir string, env ...string) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	pidFile := filepath.Join(dir, "pid")
-	s, err := natstest.Run(natstest.Config{Dir: dir, Name: "bench", Process: true, Extra: fmt.Sprintf("pid_file: %q", pidFile)})
+	s, err := natstest.Run(natstest.Config{Dir: dir, Name: "bench", Process: true, Env: env, Extra: fmt.Sprintf("pid_file: %q", pidFile)})
 	if err != nil {
 		return nil, fmt.Errorf("starting nats-server: %w", err)
 	}
