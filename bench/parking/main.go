@@ -10,9 +10,10 @@
 // For each size it prints the rate of parking beside that of immediate issuance
 // in the same run, memory and goroutines of the worker with none parked and
 // with all, memory of the server, CPU while nothing is due, and how late polls
-// are that are due within a window, after a lead in which few are. At one size both worker and server are
-// killed while orders are due. Beside it the same requests wait in a client
-// with a goroutine for each, and in one that hands them back with NakWithDelay.
+// are that are due within a window, after a lead in which few are. At one size
+// both worker and server are killed while orders are due. Beside it the same
+// requests wait in a client with a goroutine for each, and in one that hands them
+// back with NakWithDelay.
 //
 // It exits 1 where a figure misses a bar of the design, and says which. It
 // needs Linux, the go command, and the folder bench as the working directory.

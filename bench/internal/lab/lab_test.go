@@ -73,3 +73,25 @@ func TestMachine(t *testing.T) {
 		}
 	}
 }
+
+// What a server is started with reaches it, beside what this process has.
+func TestServerEnvironment(t *testing.T) {
+	t.Parallel()
+	s, err := StartServer(t.TempDir(), "GOGC=321")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	pid, err := os.ReadFile(s.pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/environ")
+	if err != nil {
+		t.Skip("this test needs Linux: ", err)
+	}
+	has := func(v string) bool { return strings.Contains("\x00"+string(env), "\x00"+v+"\x00") }
+	if !has("GOGC=321") || !has("PATH="+os.Getenv("PATH")) {
+		t.Errorf("nats-server has GOGC=321: %v, and the PATH of this process: %v", has("GOGC=321"), has("PATH="+os.Getenv("PATH")))
+	}
+}
