@@ -69,12 +69,13 @@ func (c *Client) streamError(err error) error {
 	return err
 }
 
-// How often Wait looks again. A result is announced by its own publication; looking again without one is for an
-// announcement that a server lost, and so is rare. A follower that answers the look-up before it has the result is
-// asked again soon.
+// How often Wait looks again: soon after the first look and after an announcement, then ever more rarely. A result is
+// announced by its own publication, but what a server was about to store when Wait began is neither found by the first
+// look nor announced after it, and a follower may answer before it has the result.
 const (
-	lookAgainIdle = 30 * time.Second
-	lookAgainSoon = 10 * time.Millisecond
+	lookAgainSoon  = 10 * time.Millisecond
+	lookAgainIdle  = 30 * time.Second
+	lookAgainTimes = 4
 )
 
 // lookWithin bounds one look-up of Wait.
@@ -89,7 +90,7 @@ func (c *Client) Wait(ctx context.Context, id string) (*Result, error) {
 		return nil, errToken("id")
 	}
 	announced := make(chan struct{}, 1)
-	// Before the first look: what is published after it is announced, what was published before it is found.
+	// Before the first look: what is published after it is announced, what was stored before it is found.
 	sub, err := c.nc.Subscribe(c.cfg.Subjects.Result(c.cfg.Producer, id), func(*nats.Msg) {
 		select {
 		case announced <- struct{}{}:
@@ -104,7 +105,7 @@ func (c *Client) Wait(ctx context.Context, id string) (*Result, error) {
 	defer c.nc.RemoveStatusListener(connection)
 
 	served := false // whether the stream has answered before: then its silence is an outage, not a mistake
-	again := lookAgainIdle
+	again := lookAgainSoon
 	for {
 		// The announcement itself is not the result: the stream may refuse it, or drop it as a duplicate.
 		// A server that dies with the look-up in hand never answers it.
@@ -133,7 +134,7 @@ func (c *Client) Wait(ctx context.Context, id string) (*Result, error) {
 		case <-connection:
 			again = lookAgainSoon
 		case <-timer.C:
-			again = min(2*again, lookAgainIdle)
+			again = min(lookAgainTimes*again, lookAgainIdle)
 		}
 		timer.Stop()
 	}
