@@ -173,10 +173,11 @@ func clashing(ctx context.Context, s *stage, p part) ([]*harness.Order, error) {
 
 // cancelling stops waiting for an order that nobody approves. A cancellation may
 // overtake its order, and then knows no such order; it comes too late where the
-// order is held as unconfirmed.
+// order is held as unconfirmed. An order that stays ends by itself while a run of
+// any length settles.
 func cancelling(ctx context.Context, s *stage, p part) ([]*harness.Order, error) {
 	o := harness.NewIssue(p.id, "hold", cancelled, expired)
-	o.Request.(*entrustbus.Issue).PollMaxWaitSeconds = int64(s.opts.span / 3 / time.Second)
+	o.Request.(*entrustbus.Issue).PollMaxWaitSeconds = int64(min(s.opts.span/3, settling/2) / time.Second)
 	c := &harness.Order{
 		Request: &entrustbus.Cancel{ID: p.id + "-cancel", Order: p.id},
 		Want:    []entrustbus.Outcome{cancelled, failed},
