@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"strings"
 	"sync"
@@ -259,6 +258,18 @@ func (b bus) wait(ctx context.Context, id string) <-chan answer {
 	return out
 }
 
+// firstLooks is how often a wait looks before its pauses are of 30 s, and firstPauses the sum of those in between.
+const (
+	firstLooks  = 7
+	firstPauses = 13650 * time.Millisecond
+)
+
+// patient waits until so many waits have looked so often: whatever they look for then has another reason than the time.
+func patient(t *testing.T, lookups *atomic.Int64, waits int64) {
+	t.Helper()
+	until(t, "the waits have made their first looks", func() bool { return lookups.Load() >= firstLooks*waits })
+}
+
 func TestWait(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, entrustbus.ClientConfig{})
@@ -269,14 +280,14 @@ func TestWait(t *testing.T) {
 
 	lookups := b.lookups(t)
 	late := b.wait(t.Context(), "late")
-	until(t, "the first look-up", func() bool { return lookups.Load() >= 1 })
+	patient(t, lookups, 1)
 	// An announcement without a result: subscribers see a publication that the stream refuses.
 	refused := nats.NewMsg(entrustbus.Subjects{}.Result("shop", "late"))
 	refused.Header.Set(jetstream.ExpectedLastSeqHeader, "4711")
 	if _, err := b.js.PublishMsg(t.Context(), refused); err == nil {
 		t.Fatal("the stream took what it was to refuse")
 	}
-	until(t, "a look-up that still finds nothing", func() bool { return lookups.Load() >= 2 })
+	until(t, "a look-up for the announcement", func() bool { return lookups.Load() > firstLooks })
 	b.finish(t, "late", 1, entrustbus.EncodingJSON)
 	if a := <-late; a.err != nil || a.result.Replay != 1 {
 		t.Errorf("got %+v, %v", a.result, a.err)
@@ -322,7 +333,10 @@ func TestWaitDoesNotPoll(t *testing.T) {
 	for i := range waits {
 		answers = append(answers, b.wait(t.Context(), fmt.Sprintf("order-%d", i)))
 	}
-	time.Sleep(2 * time.Second) // in which one that polls would look two hundred times
+	patient(t, lookups, waits)
+	if took := time.Since(begun); took < firstPauses {
+		t.Errorf("%d look-ups each took %v, less than %v", firstLooks, took, firstPauses)
+	}
 	for i := range waits {
 		b.finish(t, fmt.Sprintf("order-%d", i), 0, entrustbus.EncodingMsgpack)
 	}
@@ -331,11 +345,9 @@ func TestWaitDoesNotPoll(t *testing.T) {
 			t.Errorf("wait %d: got %+v, %v", i, a.result, a.err)
 		}
 	}
-	// The first look and one after the announcement, now and then two that came before the message was stored, and those
-	// between them, each pause four times as long as the one before.
-	most := 4 + int64(math.Ceil(math.Log2(float64(time.Since(begun))/float64(10*time.Millisecond))/2))
-	if n := lookups.Load(); n > most*waits {
-		t.Errorf("%d waits made %d look-ups, more than %d each", waits, n, most)
+	// Beside the first ones, one after the announcement, and now and then two that came before the message was stored.
+	if n := lookups.Load(); n > (firstLooks+3)*waits {
+		t.Errorf("%d waits made %d look-ups", waits, n)
 	}
 }
 
@@ -417,10 +429,10 @@ func TestWaitLooksAgainWhenReconnected(t *testing.T) {
 	}
 	b.client = client
 	lookups := b.lookups(t)
-	ctx, end := context.WithTimeout(t.Context(), 20*time.Second) // less than the pause between two looks without a reason
+	ctx, end := context.WithTimeout(t.Context(), firstPauses+25*time.Second) // the next look without a reason comes later
 	defer end()
 	waiting := b.wait(ctx, "a")
-	until(t, "the first look-up", func() bool { return lookups.Load() >= 1 })
+	patient(t, lookups, 1)
 	line.set(true)
 	until(t, "the connection is gone", func() bool { return !nc.IsConnected() })
 	b.finish(t, "a", 0, entrustbus.EncodingMsgpack)
@@ -447,10 +459,11 @@ func TestWaitOutlivesTheStream(t *testing.T) {
 	if err := b.js.DeleteStream(t.Context(), "ENTRUST_RESULTS"); err != nil {
 		t.Fatal(err)
 	}
+	before := nc.Stats().InMsgs
 	if err := b.js.Conn().Publish(entrustbus.Subjects{}.Result("shop", "a"), nil); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the announcement, and a look-up that nobody serves", answers(4))
+	until(t, "an answer that was on its way, the announcement, and a look-up that nobody serves", answers(before+3))
 	if _, err := streams.Provision(t.Context(), b.js, streams.DefaultLayout()); err != nil {
 		t.Fatal(err)
 	}
