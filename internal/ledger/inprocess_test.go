@@ -84,6 +84,11 @@ func TestWriteInProcess(t *testing.T) {
 func TestWriteOfARecordThatIsGone(t *testing.T) {
 	t.Parallel()
 	l, js := setup(t)
+	// Behind the deletion of an account's only stream nats-server 2.15.2 removes the
+	// account's folders, and the creation of another may fail for it.
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "BESIDE"}); err != nil {
+		t.Fatal(err)
+	}
 	// Sequences of the new bucket must not happen to fit.
 	if _, err := js.Publish(t.Context(), "$KV.ORDERS.shop.filler", nil); err != nil {
 		t.Fatal(err)
