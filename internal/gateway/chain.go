@@ -82,9 +82,10 @@ func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificat
 	if linked(leaf, above) {
 		return above
 	}
-	if time.Since(entry.triedAt) >= chainPause {
+	if tried := entry.triedAt; time.Since(tried) >= chainPause {
+		// It goes on where ctx ends, so that it may share nothing that changes here.
 		done := c.chains.fetching.DoChan(caID, func() (any, error) {
-			if c.chains.get(caID).triedAt.After(entry.triedAt) {
+			if c.chains.get(caID).triedAt.After(tried) {
 				return nil, nil // the fetch before this one ended just now
 			}
 			certs, err := c.fetchChain(context.WithoutCancel(ctx), caID)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"log/slog"
 	"net/http"
@@ -109,6 +110,41 @@ func TestChainIsFetchedOnceByMany(t *testing.T) {
 	if fetches != 1 {
 		t.Errorf("%d fetches, want 1", fetches)
 	}
+}
+
+// Who issued must not wait for a chain for longer than it may, and the fetch goes on
+// for those that come after it. The race detector watches what both of them look at.
+func TestChainIsNotWaitedForAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	ca := newTestCA(t)
+	csr := newCSR(t)
+	synctest.Test(t, func(t *testing.T) {
+		fetches := 0
+		c := fakeClient(t, func(r *http.Request) (int, string) {
+			if r.Method == http.MethodPost {
+				return 200, asJSON(t, jsonMap{"enrollment": jsonMap{"body": b64(ca.issue(csr, nil))}})
+			}
+			fetches++
+			time.Sleep(5 * time.Second)
+			return 200, asJSON(t, jsonMap{"ca": jsonMap{"certificate": jsonMap{"certificateData": b64(ca.issuing)}}})
+		})
+		for _, want := range []struct {
+			patience time.Duration
+			chain    int
+			took     time.Duration
+		}{{time.Second, 0, time.Second}, {time.Minute, 1, 4 * time.Second}, {time.Minute, 1, 0}} {
+			begun := time.Now()
+			ctx, end := context.WithTimeout(t.Context(), want.patience)
+			a, err := c.Enroll(ctx, Enrollment{CSR: csr})
+			end()
+			if took := time.Since(begun); err != nil || len(a.Chain) != want.chain || took != want.took {
+				t.Errorf("%d chain certificates after %v, %v; want %d after %v", len(a.Chain), took, err, want.chain, want.took)
+			}
+		}
+		if fetches != 1 {
+			t.Errorf("%d fetches, want 1", fetches)
+		}
+	})
 }
 
 func TestChainThatDoesNotFitIsHandedOn(t *testing.T) {
