@@ -120,11 +120,10 @@ func (e *engine) builder(ctx context.Context, tag string) (*standIn, error) {
 }
 
 func (e *engine) fillBuilder(ctx context.Context, fs *rootfs) error {
-	cache, err := os.UserCacheDir()
+	cache, err := cacheFolder()
 	if err != nil {
 		return err
 	}
-	cache = filepath.Join(cache, "entrust-worker-compose")
 	modules, built := filepath.Join(cache, "mod"), filepath.Join(cache, "build")
 	where, err := output(ctx, e.root, nil, "go", "env", "GOROOT", "GOMODCACHE", "GOPROXY")
 	if err != nil {
@@ -199,7 +198,13 @@ func (e *engine) natsServer(ctx context.Context, tag string) (*standIn, error) {
 			}
 			defer os.RemoveAll(dir)
 			binary := filepath.Join(dir, "nats-server")
-			if _, err := output(ctx, e.root, []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, module); err != nil {
+			cache, err := cacheFolder()
+			if err != nil {
+				return err
+			}
+			// The builder's cache has its packages: the sandbox runs one too.
+			env := []string{"GOCACHE=" + filepath.Join(cache, "build"), "CGO_ENABLED=0"}
+			if _, err := output(ctx, e.root, env, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, module); err != nil {
 				return err
 			}
 			return firstError(
@@ -208,6 +213,12 @@ func (e *engine) natsServer(ctx context.Context, tag string) (*standIn, error) {
 			)
 		},
 	}, nil
+}
+
+// cacheFolder holds what stand-ins are made of, so that the next run has it.
+func cacheFolder() (string, error) {
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "entrust-worker-compose"), err
 }
 
 func majorMinor(version string) string {
