@@ -125,7 +125,7 @@ func TestChainIsNotWaitedForAfterTheEnd(t *testing.T) {
 				return 200, asJSON(t, jsonMap{"enrollment": jsonMap{"body": b64(ca.issue(csr, nil))}})
 			}
 			fetches++
-			time.Sleep(5 * time.Second)
+			time.Sleep(5 * time.Second) // of the bubble's time: the first caller has one, the second one the rest
 			return 200, asJSON(t, jsonMap{"ca": jsonMap{"certificate": jsonMap{"certificateData": b64(ca.issuing)}}})
 		})
 		for _, want := range []struct {
