@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
@@ -196,12 +195,12 @@ func TestRevocationSetAside(t *testing.T) {
 func TestParkingIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
-	r.runWith(consumer.Gateway(r.client()))
+	r.run()
 	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o"), PollMaxWaitSeconds: 2})
 	if res := r.result("o"); res.Polls < 3 {
 		t.Fatalf("polled %d times", res.Polls)
 	}
-	if n := strings.Count(r.log.String(), "msg=parked"); n != 1 {
+	if n := strings.Count(r.log.String(), "level=INFO msg=parked"); n != 1 {
 		t.Errorf("%d lines say that the order is parked, want 1", n)
 	}
 }

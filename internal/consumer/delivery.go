@@ -44,5 +44,14 @@ func newDelivery(nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (*delivery
 	return d, nil
 }
 
+// identity tells the messages of one consumer apart. The sequence alone does not: a
+// stream that was made again, or that lost its last messages, counts anew.
+type identity struct {
+	sequence  uint64
+	published time.Time
+}
+
+func (d *delivery) identity() identity { return identity{d.sequence, d.published} }
+
 // held reports whether the message is still ours to work on.
 func (d *delivery) held() bool { return time.Now().UnixNano() < d.heldUntil.Load() }

@@ -8,8 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
-	"io"
-	"log/slog"
 	"math/big"
 	"strings"
 	"sync"
@@ -141,34 +139,6 @@ func (g *enroller) CanFind() bool { return g.find != nil }
 
 func (g *enroller) Find(context.Context, gateway.Search) (gateway.Answer, bool, error) {
 	return gateway.Answer{}, false, g.find()
-}
-
-// runWith starts a worker in front of gw and returns what stops it.
-func (r *rig) runWith(gw consumer.Gateway) (stop func()) {
-	r.t.Helper()
-	return r.runOn(r.server.JetStream(r.t), gw)
-}
-
-// runOn is runWith, on a given connection.
-func (r *rig) runOn(js jetstream.JetStream, gw consumer.Gateway) (stop func()) {
-	r.t.Helper()
-	log := slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testWriter{r.t}), nil))
-	w, err := consumer.New(r.cfg, js, gw, log)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx) }()
-	stop = func() {
-		cancel()
-		if err := <-done; err != nil {
-			r.t.Errorf("running the worker: %v", err)
-		}
-		done <- nil
-	}
-	r.t.Cleanup(stop)
-	return stop
 }
 
 // A call that a stop ends before the gateway took the order leaves no order of

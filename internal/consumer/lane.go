@@ -33,7 +33,7 @@ type lane struct {
 	handle func(context.Context, *delivery) error
 
 	mu   sync.Mutex
-	hand map[*delivery]struct{}
+	hand map[identity]*delivery
 }
 
 // run fetches until stop is done, then waits for what is in hand. work outlives
@@ -43,7 +43,7 @@ func (w *Worker) run(stop, work context.Context, l *lane) {
 	for range l.slots {
 		free <- struct{}{}
 	}
-	l.hand = make(map[*delivery]struct{})
+	l.hand = make(map[identity]*delivery)
 	beat, cancel := context.WithCancel(work)
 	var beats sync.WaitGroup
 	beats.Go(func() { w.heartbeat(beat, l) })
@@ -129,15 +129,15 @@ func (w *Worker) missing(ctx context.Context, l *lane) error {
 
 // work handles one message from its delivery to its settling.
 func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
-	l.mu.Lock()
-	l.hand[d] = struct{}{}
-	l.mu.Unlock()
+	if !l.begin(d) {
+		// No answer: that of the delivery in hand is for this one too.
+		w.log.DebugContext(work, "delivered again while in hand", "lane", l.name, "subject", d.msg.Subject())
+		return
+	}
 	w.metrics.inFlight(l.name, +1)
 	defer func() {
 		w.metrics.inFlight(l.name, -1)
-		l.mu.Lock()
-		delete(l.hand, d)
-		l.mu.Unlock()
+		l.end(d)
 	}()
 	if stop.Err() != nil {
 		w.settle(work, d, errStopping)
@@ -152,6 +152,25 @@ func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
 		err = errStopping
 	}
 	w.settle(work, d, err)
+}
+
+// begin puts a message in hand, unless it is there. A server that was killed delivers
+// again what it had delivered, and what a process that stood still holds is delivered
+// again when its ack wait is over.
+func (l *lane) begin(d *delivery) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, twice := l.hand[d.identity()]; twice {
+		return false
+	}
+	l.hand[d.identity()] = d
+	return true
+}
+
+func (l *lane) end(d *delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.hand, d.identity())
 }
 
 // guard counts deliveries that may have killed a worker before it tries another
@@ -205,7 +224,7 @@ func (w *Worker) heartbeat(ctx context.Context, l *lane) {
 		}
 		l.mu.Lock()
 		held := make([]*delivery, 0, len(l.hand))
-		for d := range l.hand {
+		for _, d := range l.hand {
 			held = append(held, d)
 		}
 		l.mu.Unlock()

@@ -3,7 +3,6 @@ package consumer_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,21 +32,6 @@ func (g *slow) Enroll(ctx context.Context, e gateway.Enrollment) (gateway.Answer
 	g.called <- struct{}{}
 	<-g.answer
 	return a, err
-}
-
-// client is a client of the simulator.
-func (r *rig) client() *gateway.Client {
-	r.t.Helper()
-	hc, err := r.sim.Client()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(hc.CloseIdleConnections)
-	gw, err := gateway.New(r.gwcfg, &http.Client{Transport: hc.Transport}, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return gw
 }
 
 // A ledger that is lost while a call is under way: the order ends with its answer,

@@ -51,7 +51,13 @@ type rig struct {
 // proportions of the defaults.
 func setup(t *testing.T, sim gatewaytest.Config) *rig {
 	t.Helper()
-	r := &rig{t: t, server: natstest.Start(t), layout: streams.DefaultLayout(), log: new(logBuffer)}
+	return setupOn(t, natstest.Start(t), sim)
+}
+
+// setupOn is setup, on a given server.
+func setupOn(t *testing.T, server *natstest.Server, sim gatewaytest.Config) *rig {
+	t.Helper()
+	r := &rig{t: t, server: server, layout: streams.DefaultLayout(), log: new(logBuffer)}
 	r.layout.AckWait = 2 * time.Second
 	r.js = r.server.JetStream(t)
 	if _, err := streams.Provision(t.Context(), r.js, r.layout); err != nil {
@@ -76,19 +82,41 @@ func setup(t *testing.T, sim gatewaytest.Config) *rig {
 	return r
 }
 
-// run starts a worker and returns what stops it.
-func (r *rig) run() (stop func()) {
+// client returns a client of the simulator's, over real mutual TLS.
+func (r *rig) client() *gateway.Client {
 	r.t.Helper()
 	cache, err := mtlscache.New(mtlscache.Config{CertFile: r.sim.ClientCert(), KeyFile: r.sim.ClientKey(), ServerCAFile: r.sim.ServerCA()})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testWriter{r.t}), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	gw, err := gateway.New(r.gwcfg, &http.Client{Transport: cache}, log)
+	r.t.Cleanup(cache.CloseIdleConnections)
+	gw, err := gateway.New(r.gwcfg, &http.Client{Transport: cache}, r.logger())
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	w, err := consumer.New(r.cfg, r.server.JetStream(r.t), gw, log)
+	return gw
+}
+
+func (r *rig) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testWriter{r.t}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// run starts a worker in front of the simulator and returns what stops it.
+func (r *rig) run() (stop func()) {
+	r.t.Helper()
+	return r.runWith(r.client())
+}
+
+// runWith starts a worker in front of gw and returns what stops it.
+func (r *rig) runWith(gw consumer.Gateway) (stop func()) {
+	r.t.Helper()
+	return r.runOn(r.server.JetStream(r.t), gw)
+}
+
+// runOn is runWith, on a given connection.
+func (r *rig) runOn(js jetstream.JetStream, gw consumer.Gateway) (stop func()) {
+	r.t.Helper()
+	w, err := consumer.New(r.cfg, js, gw, r.logger())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -100,7 +128,7 @@ func (r *rig) run() (stop func()) {
 			r.t.Errorf("running the worker: %v", err)
 		}
 	}()
-	stop = sync.OnceFunc(func() { cancel(); <-done; cache.CloseIdleConnections() })
+	stop = func() { cancel(); <-done }
 	r.t.Cleanup(stop)
 	return stop
 }
