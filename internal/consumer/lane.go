@@ -129,6 +129,9 @@ func (w *Worker) missing(ctx context.Context, l *lane) error {
 
 // work handles one message from its delivery to its settling.
 func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
+	if d.deliveries > 1 {
+		w.metrics.redelivered(l.name)
+	}
 	if !l.begin(d) {
 		// No answer: that of the delivery in hand is for this one too.
 		w.log.DebugContext(work, "delivered again while in hand", "lane", l.name, "subject", d.msg.Subject())
@@ -142,9 +145,6 @@ func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
 	if stop.Err() != nil {
 		w.settle(work, d, errStopping)
 		return
-	}
-	if d.deliveries > 1 {
-		w.metrics.redelivered(l.name)
 	}
 	edge("fetched")
 	err := w.guard(stop, work, l, d)
