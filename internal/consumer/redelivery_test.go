@@ -30,19 +30,6 @@ func (r *rig) forgetDue() {
 	}
 }
 
-// delivered waits until the consumer of the wake-ups has delivered all there are.
-func (r *rig) delivered() {
-	r.t.Helper()
-	r.eventually("every wake-up delivered", func() bool {
-		cons, err := r.js.Consumer(r.t.Context(), r.layout.Parked, streams.ConsumerDue)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		info := cons.CachedInfo()
-		return info.NumPending == 0 && info.NumAckPending > 0
-	})
-}
-
 // polledOnce fails where the gateway was asked for the one order more often than once.
 func (r *rig) polledOnce() {
 	r.t.Helper()
@@ -65,7 +52,6 @@ func TestDeliveredAgainWhileInHand(t *testing.T) {
 	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o")})
 	<-bus.writing
 	r.forgetDue()
-	r.delivered()
 	r.eventually("the second delivery seen", func() bool { return strings.Contains(r.log.String(), "delivered again while in hand") })
 	bus.over.Store(true)
 	r.quiet()
