@@ -14,12 +14,6 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/parking"
 )
 
-// prompt is how soon after its time a wake-up comes that nobody can have had before. A
-// nats-server writes down only later what it delivered, so that one that was killed
-// delivers again as for the first time. By then its clients have waited longer to be
-// connected, or its followers to elect another one.
-const prompt = time.Second
-
 // due handles the wake-up of a parked order. Whether the order still waits, the
 // ledger says: a wake-up may come twice, or after the order's end.
 func (w *Worker) due(ctx context.Context, d *delivery) error {
@@ -54,9 +48,8 @@ func (w *Worker) due(ctx context.Context, d *delivery) error {
 	if !rec.Awaits() {
 		return w.again(ctx, o)
 	}
-	late := max(0, time.Since(slot.Due))
-	if d.deliveries > 1 || late >= prompt {
-		// Whoever had it before may have died between the result and the ledger, or be there.
+	if d.deliveries > 1 || !w.link.since(slot.Due) {
+		// Whoever had it before may be, or have died, between the result and the ledger.
 		if done, err := w.published(ctx, o); err != nil || done {
 			return err
 		}
@@ -64,7 +57,7 @@ func (w *Worker) due(ctx context.Context, d *delivery) error {
 	// The server fires by its own clock: with ours behind it, the order would be
 	// parked again at a deadline that has passed there, and woken at once.
 	o.last = !slot.Due.Before(rec.Deadline)
-	w.metrics.poll(late)
+	w.metrics.poll(max(0, time.Since(slot.Due)))
 	return w.poll(ctx, o)
 }
 

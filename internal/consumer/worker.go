@@ -129,6 +129,7 @@ type Worker struct {
 	id       string // of this process, fresh with each start
 	nc       *nats.Conn
 	js       jetstream.JetStream
+	link     *link
 	gw       Gateway
 	log      *slog.Logger
 	metrics  *Metrics
@@ -151,7 +152,7 @@ func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Wor
 	}
 	host, _ := os.Hostname()
 	w := &Worker{
-		cfg: cfg, id: cmp.Or(host, "worker") + "-" + nuid.Next()[12:], nc: js.Conn(), js: js, gw: gw, log: log,
+		cfg: cfg, id: cmp.Or(host, "worker") + "-" + nuid.Next()[12:], nc: js.Conn(), js: js, link: newLink(js.Conn()), gw: gw, log: log,
 		metrics:  cfg.Metrics,
 		subjects: entrustbus.Subjects{Prefix: cfg.Layout.Prefix},
 	}

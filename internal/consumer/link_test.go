@@ -1,0 +1,33 @@
+package consumer
+
+import (
+	"testing"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/natstest"
+)
+
+// What was due before the connection was made, or made again, may have been delivered
+// before; what is due well after that was not.
+func TestLinkSince(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t)
+	nc := server.Conn(t)
+	before := time.Now()
+	l := newLink(nc)
+	soon := time.Now().Add(skew + time.Millisecond)
+	if l.since(before) || l.since(before.Add(skew)) || !l.since(soon) {
+		t.Error("a new connection has not stood since it was made")
+	}
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); nc.Stats().Reconnects == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection is not made again")
+		}
+	}
+	if l.since(soon) || !l.since(time.Now().Add(skew+time.Second)) {
+		t.Error("a connection that was made again has not stood since then")
+	}
+}
