@@ -94,13 +94,14 @@
 // nats-server that was killed delivers again, and as for the first time, what it
 // had not written down as delivered: so a wake-up that was due before the
 // connection was made, like one that comes again, is looked up on the result
-// subject before it is a reason to poll. A message that is delivered more than
-// three times is counted in the control bucket before each try, and ends as a dead
-// letter `crashed` when three of them ended without a word. A death counts for
-// everything that the worker had in hand; what has a count is tried with nothing
-// else in hand, so that the next death tells that it was it. It waits at the gate
-// before it is counted, and for the rest in hand for a short time only, which grows
-// with its age; then it goes back for four times as long.
+// subject before it is a reason to poll. Two workers that meet in one all the same
+// cost one poll more, and nothing else. A message that is delivered more than three
+// times is counted in the control bucket before each try, and ends as a dead letter
+// `crashed` when three of them ended without a word. A death counts for everything
+// that the worker had in hand; what has a count is tried with nothing else in hand,
+// so that the next death tells that it was it. It waits at the gate before it is
+// counted, and for the rest in hand for a short time only, which grows with its
+// age; then it goes back for four times as long.
 //
 // # The gateway's trouble
 //

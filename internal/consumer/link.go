@@ -27,8 +27,8 @@ func newLink(nc *nats.Conn) *link {
 	return &link{nc: nc, count: nc.Stats().Reconnects, made: time.Now()}
 }
 
-// since reports whether the connection has stood since before an instant, so that what
-// was sent then and came over it was never sent over another one.
+// since reports whether the connection has stood since before an instant: what fell due
+// at that instant cannot have been delivered over an earlier one.
 func (l *link) since(t time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
