@@ -473,6 +473,32 @@ func TestWaitOutlivesTheStream(t *testing.T) {
 	}
 }
 
+// The end of the context is the last error, although it ends the watcher below too.
+func TestWatchEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, entrustbus.ClientConfig{})
+	bucket, err := b.js.KeyValue(t.Context(), "ENTRUST_ORDERS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bucket.Put(t.Context(), "shop.a", packOrder(t, "open")); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 { // which of the two ends is seen first is left to chance
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		var last error
+		for _, err := range b.client.Watch(ctx, "a") {
+			end()
+			time.Sleep(20 * time.Millisecond) // until the watcher has ended too
+			last = err
+		}
+		if !errors.Is(last, context.Canceled) {
+			t.Fatalf("the last error is %v", last)
+		}
+	}
+}
+
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, entrustbus.ClientConfig{})

@@ -26,21 +26,26 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Order, error] 
 		}
 		defer func() { _ = watcher.Stop() }() // nothing is left to do if it fails
 		for {
+			var entry jetstream.KeyValueEntry
+			var open bool
 			select {
 			case <-ctx.Done():
+			case entry, open = <-watcher.Updates():
+			}
+			// The end of the context ends the watcher too, which may be seen first.
+			if ctx.Err() != nil {
 				yield(nil, fmt.Errorf("watching %q: %w", id, context.Cause(ctx)))
 				return
-			case entry, ok := <-watcher.Updates():
-				if !ok {
-					yield(nil, fmt.Errorf("watching %q: %w", id, errors.New("the watch ended")))
-					return
-				}
-				if entry == nil || entry.Operation() != jetstream.KeyValuePut {
-					continue // nil says that what was there has been sent
-				}
-				if !yield(DecodeOrder(entry.Value())) {
-					return
-				}
+			}
+			if !open {
+				yield(nil, fmt.Errorf("watching %q: %w", id, errors.New("the watch ended")))
+				return
+			}
+			if entry == nil || entry.Operation() != jetstream.KeyValuePut {
+				continue // nil says that what was there has been sent
+			}
+			if !yield(DecodeOrder(entry.Value())) {
+				return
 			}
 		}
 	}

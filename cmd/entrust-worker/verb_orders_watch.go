@@ -63,42 +63,47 @@ func (a *app) watchOrders(ctx context.Context, d *desk, f *orderFilter, keys []l
 	}
 	defer w.Stop()
 	for {
+		var e jetstream.KeyValueEntry
+		var on bool
 		select {
 		case <-ctx.Done():
+		case e, on = <-w.Updates():
+		}
+		// The end of the context ends the watcher too, which may be seen first.
+		if ctx.Err() != nil {
 			if len(keys) == 0 {
 				return nil // there was no other end
 			}
 			return context.Cause(ctx)
-		case e, ok := <-w.Updates():
-			if !ok {
-				return fmt.Errorf("watching the ledger %s: the watch ended", d.layout.Orders)
-			}
-			if e == nil { // all that was there has been sent
-				for _, key := range keys {
-					if open[key] && !known[key] {
-						fmt.Fprintf(a.err, "order %s is not in the ledger yet; waiting\n", key)
-					}
+		}
+		if !on {
+			return fmt.Errorf("watching the ledger %s: the watch ended", d.layout.Orders)
+		}
+		if e == nil { // all that was there has been sent
+			for _, key := range keys {
+				if open[key] && !known[key] {
+					fmt.Fprintf(a.err, "order %s is not in the ledger yet; waiting\n", key)
 				}
-				continue
 			}
-			key, err := ledger.ParseKey(e.Key())
-			if err != nil {
-				continue // somebody else's
-			}
-			rec, err := ledger.Decode(key, e.Revision(), e.Value())
-			if err != nil {
+			continue
+		}
+		key, err := ledger.ParseKey(e.Key())
+		if err != nil {
+			continue // somebody else's
+		}
+		rec, err := ledger.Decode(key, e.Revision(), e.Value())
+		if err != nil {
+			return err
+		}
+		known[key] = true
+		if f.match(rec) {
+			if err := printChange(rec, out); err != nil {
 				return err
 			}
-			known[key] = true
-			if f.match(rec) {
-				if err := printChange(rec, out); err != nil {
-					return err
-				}
-			}
-			if open[key] && rec.State == ledger.Closed {
-				if delete(open, key); len(open) == 0 {
-					return nil
-				}
+		}
+		if open[key] && rec.State == ledger.Closed {
+			if delete(open, key); len(open) == 0 {
+				return nil
 			}
 		}
 	}
