@@ -44,24 +44,33 @@ func (s Subjects) Request(producer string, kind Kind) string {
 	return s.prefix() + ".request." + producer + "." + string(kind)
 }
 
+// Operator is the subject that operators publish requests of this kind to: replays, completions and resolutions. NATS
+// permissions keep producers out.
+func (s Subjects) Operator(producer string, kind Kind) string {
+	return s.prefix() + ".operator." + producer + "." + string(kind)
+}
+
+// OperatorFilter matches the operators' requests of one kind, for every producer.
+func (s Subjects) OperatorFilter(kind Kind) string { return s.Operator("*", kind) }
+
 // RequestFilter matches the requests of one kind, of every producer.
 func (s Subjects) RequestFilter(kind Kind) string { return s.Request("*", kind) }
 
-// Parked is the slot subject of a pending order.
+// Parked is the subject of the wake-up of a waiting order.
 func (s Subjects) Parked(producer, id string) string {
 	return s.prefix() + ".parked." + producer + "." + id
 }
 
-// ParkedFilter matches the slot of every order.
+// ParkedFilter matches the wake-up of every order.
 func (s Subjects) ParkedFilter() string { return s.Parked("*", "*") }
 
-// Due is the subject that the wake-up of a pending order arrives on.
-func (s Subjects) Due(producer, id string) string {
-	return s.prefix() + ".due." + producer + "." + id
+// Due is the subject that the due message of an order arrives on, in a lane of the worker.
+func (s Subjects) Due(lane, producer, id string) string {
+	return s.prefix() + ".due." + lane + "." + producer + "." + id
 }
 
-// DueFilter matches the wake-up of every order.
-func (s Subjects) DueFilter() string { return s.Due("*", "*") }
+// DueFilter matches every due message of a lane.
+func (s Subjects) DueFilter(lane string) string { return s.Due(lane, "*", "*") }
 
 // Result is the subject that the result of the request is published to.
 func (s Subjects) Result(producer, id string) string {
@@ -82,26 +91,49 @@ func (s Subjects) DeadFilter() string { return s.Dead("*", "*") }
 // ParseRequest takes the subject of a request apart. A *FieldError names what does not fit: "subject" when it is no
 // request of this prefix, "producer" or "kind" otherwise. With an unknown kind the producer is returned beside the
 // error, so that a dead letter can still be filed under it.
-func (s Subjects) ParseRequest(subject string) (producer string, kind Kind, err error) {
-	producer, last, err := s.parse(subject, "request")
+// operator reports whether it is an operator's: only those may name a replay generation.
+func (s Subjects) ParseRequest(subject string) (producer string, kind Kind, operator bool, err error) {
+	branch := "request"
+	if operator = strings.HasPrefix(subject, s.prefix()+".operator."); operator {
+		branch = "operator"
+	}
+	producer, last, err := s.parse(subject, branch)
 	if err != nil {
-		return "", "", err
+		return "", "", operator, err
 	}
 	if kind = Kind(last); !kind.Valid() {
-		return producer, "", &FieldError{
+		return producer, "", operator, &FieldError{
 			Field:       "kind",
 			Problem:     "the subject names no kind of request",
 			Fix:         "publish to …request.<producer>.issue, .revoke, .track or .cancel",
 			Undecodable: true,
 		}
 	}
-	return producer, kind, nil
+	return producer, kind, operator, nil
 }
 
-// ParseOrder takes the subject of a slot, of a wake-up or of a result apart. A *FieldError names what does not fit:
+// ParseDue takes the subject of a due message apart. A *FieldError names what does not fit: "subject", "producer" or
+// "id".
+func (s Subjects) ParseDue(subject string) (lane, producer, id string, err error) {
+	rest, ok := strings.CutPrefix(subject, s.prefix()+".due.")
+	lane, rest, more := strings.Cut(rest, ".")
+	if !ok || !more {
+		return "", "", "", errSubject("a due message")
+	}
+	producer, id, err = s.parse(s.prefix()+".due."+rest, "due")
+	if err == nil && !ValidToken(id) {
+		err = errToken("id")
+	}
+	if err != nil {
+		return "", "", "", err
+	}
+	return lane, producer, id, nil
+}
+
+// ParseOrder takes the subject of a wake-up or of a result apart. A *FieldError names what does not fit:
 // "subject", "producer" or "id".
 func (s Subjects) ParseOrder(subject string) (producer, id string, err error) {
-	for _, branch := range []string{"parked", "due", "result"} {
+	for _, branch := range []string{"parked", "result"} {
 		if strings.HasPrefix(subject, s.prefix()+"."+branch+".") {
 			if producer, id, err = s.parse(subject, branch); err != nil {
 				return "", "", err
@@ -112,7 +144,7 @@ func (s Subjects) ParseOrder(subject string) (producer, id string, err error) {
 			return producer, id, nil
 		}
 	}
-	return "", "", errSubject("a slot, wake-up or result")
+	return "", "", errSubject("a wake-up or result")
 }
 
 // ParseDead takes the subject of a dead letter apart. A *FieldError names what does not fit: "subject", "producer" or

@@ -1,0 +1,200 @@
+package order
+
+import (
+	"fmt"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+// conclude ends an order with words: the end is written into the record first, so that
+// a death between letter and result changes neither.
+func (d *decider) conclude(r Record, outcome entrustbus.Outcome, e *entrustbus.ResultError, reason Reason) Decision {
+	res := d.result(r, outcome)
+	res.Error = e
+	why := ""
+	if e != nil {
+		why = e.Message
+	}
+	c := d.conclusion(res)
+	c.Reason, c.Why = reason, why
+	waited := r.Request != nil
+	if reason != "" {
+		r = d.keepsRequest(r) // the letter holds it
+	}
+	r = r.to(Concluded)
+	r.Conclusion = c
+	out := d.publish(r)
+	out.Record, out.Unwake = &r, waited
+	return out
+}
+
+// succeed ends an order with its certificate, or its revocation. A death before the
+// result loses nothing: the next worker polls, looks up, or revokes again. Only where
+// another worker may submit meanwhile the end is written first, since the result must
+// admit that submission.
+func (d *decider) succeed(r Record, outcome entrustbus.Outcome, cert *Certificate) Decision {
+	res := d.result(r, outcome)
+	if cert != nil {
+		res.CertificatePEM, res.ChainPEM = cert.PEM, cert.ChainPEM
+		res.Serial, res.SerialDecimal = cert.Serial, cert.SerialDecimal
+		res.NotBefore, res.NotAfter = cert.NotBefore.UTC(), cert.NotAfter.UTC()
+	}
+	waited := r.Request != nil
+	first := r.Kind == entrustbus.KindIssue && r.Phase != Awaiting && (d.OnLostReply == Resubmit || d.ApprovalNever)
+	r = r.to(Concluded)
+	r.Conclusion = d.conclusion(res)
+	out := d.publish(r)
+	out.Unwake = waited
+	if first {
+		out.Record = &r
+	} else {
+		out.Keep = &r
+	}
+	return out
+}
+
+// publish carries a concluded order to its end.
+func (d *decider) publish(r Record) Decision {
+	c := r.Conclusion
+	out := Decision{Result: c, Close: true, Unwake: r.Request != nil, Settle: Settle{Verb: Ack}}
+	if c.Reason != "" {
+		q := *d.asked()
+		q.Key, q.Kind, q.Generation = d.key, r.Kind, r.Generation
+		l := letterOf(&q, c.Reason, c.Why)
+		if r.Request != nil {
+			l.Request = *r.Request
+		}
+		l.TrackingID = r.TrackingID
+		l.ID = entrustbus.ResultMsgID(d.key.Producer, d.key.ID, r.Generation) + "." + string(c.Reason)
+		out.Letter = l
+	}
+	return out
+}
+
+// result starts the result of a generation with what every outcome tells.
+func (d *decider) result(r Record, outcome entrustbus.Outcome) *entrustbus.Result {
+	res := &entrustbus.Result{
+		Version: entrustbus.Version, ID: d.key.ID, Producer: d.key.Producer, Kind: r.Kind, Outcome: outcome,
+		RequestedAt: r.RequestedAt, SubmittedAt: r.SubmittedAt, FinishedAt: d.now.UTC(), Replay: r.Generation,
+		CAID: r.CAID, ProfileID: r.ProfileID, TrackingID: r.TrackingID,
+		Submissions: r.Submissions, PossibleDuplicate: r.PossibleDuplicate,
+	}
+	if q := d.asked(); q.Body != nil {
+		res.Labels = q.Body.LabelMap()
+		if b, ok := q.Body.(*entrustbus.Track); ok && res.TrackingID == "" {
+			res.TrackingID = b.TrackingID
+		}
+	}
+	return res
+}
+
+func (d *decider) conclusion(res *entrustbus.Result) *Conclusion {
+	q := d.asked()
+	return &Conclusion{
+		Result: res, Encoding: q.Encoding,
+		TraceParent: q.Raw.Get(entrustbus.HeaderTraceParent), TraceState: q.Raw.Get(entrustbus.HeaderTraceState),
+	}
+}
+
+// polls puts the count of polls into the result.
+func (d *Decision) polls(n int) {
+	if d.Result != nil {
+		d.Result.Result.Polls = n
+	}
+}
+
+// letterOf starts the dead letter of a request.
+func letterOf(q *Request, reason Reason, why string) *Letter {
+	l := &Letter{
+		Reason: reason, Key: q.Key, Kind: q.Kind, Generation: q.Generation, Why: why,
+		Deliveries: q.Deliveries, Deaths: q.Deaths + 1,
+	}
+	if q.Raw != nil {
+		l.Request = *q.Raw
+	}
+	return l
+}
+
+// poisoned ends an order whose message crashed workers, without decoding its body:
+// that may be the cause.
+func (d *decider) poisoned(e Poisoned) Decision {
+	q := e.Request
+	d.request = func() *Request { return &q }
+	if q.Key.ID == "" || d.cur.Phase != "" && !q.of(d.cur.Record) {
+		return d.letterOnly(&q, Crashed, crashed)
+	}
+	r := d.cur.Record
+	switch {
+	case r.Phase == "":
+		r = Record{Kind: q.Kind, Generation: q.Generation, Digest: q.Digest, Origin: q.Ref, RequestedAt: q.Ref.Time}
+	case q.Generation < r.Generation:
+		return ack(Notice{})
+	case q.Generation > r.Generation:
+		step, refusal := ReplayOf(r)
+		if refusal != "" {
+			return ack(Notice{})
+		}
+		if step != ReplaySubmit {
+			// The gateway may have the order of the generation before.
+			r = d.next(&q, ReplayResume)
+			return d.crashedAs(r, entrustbus.OutcomeUnconfirmed)
+		}
+		r = d.next(&q, step)
+	case r.Phase == Closed:
+		return ack(Notice{})
+	case r.Phase == Concluded:
+		return d.publish(r)
+	}
+	outcome := entrustbus.OutcomeFailed
+	switch d.cur.Phase {
+	case Submitting, Indeterminate, Awaiting:
+		if r.Kind == entrustbus.KindIssue || r.Kind == entrustbus.KindTrack {
+			outcome = entrustbus.OutcomeUnconfirmed
+		}
+	}
+	if r.PossibleDuplicate {
+		outcome = entrustbus.OutcomeUnconfirmed
+	}
+	return d.crashedAs(r, outcome)
+}
+
+const crashed = "this message crashed the worker 3 times"
+
+func (d *decider) crashedAs(r Record, outcome entrustbus.Outcome) Decision {
+	e := &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: "crashed", Message: crashed}
+	out := d.conclude(r, outcome, e, Crashed)
+	out.Notice = Notice{Level: Error, Text: "giving up a message", Cause: crashed}
+	return out
+}
+
+// byHand completes or resolves a closed order in its next generation.
+func (d *decider) byHand(e ByHand) Decision {
+	q := e.Request
+	d.request = func() *Request { return &q }
+	_, refusal := ReplayOf(d.cur.Record)
+	switch {
+	case d.cur.Phase != "" && q.Generation <= d.cur.Generation:
+		return ack(Notice{}) // done before
+	case d.cur.Phase == "":
+		return d.letterOnly(&q, Invalid, "order: no order of this id is known")
+	case refusal != "":
+		return d.letterOnly(&q, Invalid, fmt.Sprintf("order: %s; only an order that ended without a certificate can be completed or resolved", refusal))
+	case q.Generation != d.cur.Generation+1:
+		return d.letterOnly(&q, Invalid, fmt.Sprintf("order: generation %d follows %d, not %d", d.cur.Generation+1, d.cur.Generation, q.Generation))
+	case e.Problem != "":
+		return d.letterOnly(&q, Invalid, "certificate_pem: "+e.Problem)
+	}
+	r := d.next(&q, ReplayResume)
+	if e.Certificate != nil {
+		out := d.succeed(r, entrustbus.OutcomeIssued, e.Certificate)
+		if out.Keep != nil {
+			// What an operator brings is nowhere else.
+			out.Record, out.Keep = out.Keep, nil
+		}
+		return out
+	}
+	r.TrackingID, r.PossibleDuplicate = "", false
+	return d.conclude(r, entrustbus.OutcomeFailed, &entrustbus.ResultError{
+		Class: entrustbus.ClassOther, Code: "resolved", Message: "an operator found that nothing was issued",
+	}, "")
+}

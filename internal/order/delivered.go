@@ -1,0 +1,243 @@
+package order
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+var (
+	errNoRequest = errors.New("neither record nor wake-up holds the request")
+	errForgotten = errors.New("the ledger lost its record of the order, which may have been submitted")
+)
+
+const workerDied = "a worker ended before it saw the gateway's answer"
+
+// delivered decides about a request message.
+func (d *decider) delivered(e Delivered) Decision {
+	q := e.Request
+	d.remains, d.request = e.Remains, func() *Request { return &q }
+	if q.Key.ID == "" || q.Key.Producer == "" {
+		return d.letterOnly(&q, q.reason(), q.Problem.Error())
+	}
+	restored := d.restore(&q)
+	switch {
+	case d.cur.Phase == "":
+		return d.fresh(&q)
+	case !q.of(d.cur.Record):
+		return d.rejectDuplicateID(&q)
+	case q.Generation < d.cur.Generation:
+		return ack(Notice{})
+	case q.Generation > d.cur.Generation:
+		return d.replayed(&q)
+	}
+	out := d.resume(false)
+	if restored && out.Record == nil && !out.Close {
+		r := d.cur.Record
+		out.Record = &r
+	}
+	return out
+}
+
+// restore takes what the bus holds of an order for the record that the ledger lost.
+func (d *decider) restore(q *Request) bool {
+	if d.cur.Phase != "" {
+		return false
+	}
+	revision := d.cur.Revision
+	switch r, w := d.remains.Result, d.remains.Wakeup; {
+	case r != nil:
+		d.cur = Stored{Record: recordOfResult(r, q), Revision: revision}
+	case w != nil && w.Generation >= q.Generation:
+		d.cur = Stored{Record: d.recordOfWakeup(w), Revision: revision}
+	default:
+		return false
+	}
+	return true
+}
+
+// recordOfResult is the record that a published result tells of.
+func recordOfResult(r *entrustbus.Result, q *Request) Record {
+	return Record{
+		Kind: r.Kind, Digest: q.Digest, RequestedAt: r.RequestedAt, SubmittedAt: r.SubmittedAt, Submissions: r.Submissions,
+		PossibleDuplicate: r.PossibleDuplicate, CAID: r.CAID, ProfileID: r.ProfileID,
+	}.Closed(r)
+}
+
+// recordOfWakeup is the record that a wake-up tells of. An order that had not been
+// accepted may have been submitted all the same: the record that knew is gone.
+func (d *decider) recordOfWakeup(w *Wakeup) Record {
+	r := Record{
+		Kind: w.Kind, Generation: w.Generation, RequestedAt: d.now, SubmittedAt: d.now, Submissions: 1,
+		TrackingID: w.TrackingID, CAID: d.CAID, ProfileID: d.ProfileID, Request: w.Request,
+	}
+	if q := d.asked(); q.Digest != nil {
+		r.Digest = q.Digest
+		r = d.resolved(r, q)
+	}
+	if w.TrackingID != "" {
+		r = r.to(Awaiting)
+		r.Deadline = w.Deadline
+		return r
+	}
+	r = r.to(Indeterminate)
+	r.Cause = lost(errForgotten.Error())
+	return r
+}
+
+func lost(why string) *entrustbus.ResultError {
+	return &entrustbus.ResultError{Class: entrustbus.ClassNetwork, Code: CodeLostReply, Message: why}
+}
+
+// fresh begins the life of an order that nothing is known of.
+func (d *decider) fresh(q *Request) Decision {
+	r := d.resolved(Record{
+		Kind: q.Kind, Generation: q.Generation, Digest: q.Digest, Origin: q.Ref, RequestedAt: q.Ref.Time,
+	}, q)
+	if q.Problem != nil {
+		return d.invalid(r, q)
+	}
+	if d.remains.Forgotten && q.Kind == entrustbus.KindIssue {
+		// The owner of the lost record may still be in its call, for as long as a lease.
+		r = d.keepsRequest(r.to(Indeterminate))
+		r.SubmittedAt, r.Cause = q.Ref.Time, lost(errForgotten.Error())
+		return d.wait(r, d.Lease+d.EventDelay, 0, Notice{Level: Warn, Text: "an order's fate is unknown", Cause: r.Cause.Message})
+	}
+	return d.begin(r)
+}
+
+// resolved returns r with the CA and profile that the order uses.
+func (d *decider) resolved(r Record, q *Request) Record {
+	if q.Kind == entrustbus.KindCancel {
+		return r
+	}
+	r.CAID, r.ProfileID = q.ca()
+	if r.CAID == "" {
+		r.CAID = d.CAID
+	}
+	if r.ProfileID == "" && q.Kind == entrustbus.KindIssue {
+		r.ProfileID = d.ProfileID
+	}
+	return r
+}
+
+// begin does the first thing of a generation.
+func (d *decider) begin(r Record) Decision {
+	switch r.Kind {
+	case entrustbus.KindTrack:
+		if b, ok := d.asked().Body.(*entrustbus.Track); ok {
+			r.TrackingID = b.TrackingID
+		}
+		return d.await(r, r.TrackingID, 0, Notice{Level: Info, Text: "waiting for approval"})
+	case entrustbus.KindCancel:
+		r = d.keepsRequest(r.to(Indeterminate))
+		return Decision{Record: d.changed(r), Call: &Call{Op: OpTarget, Generation: r.Generation}}
+	}
+	return d.submit(r)
+}
+
+// submit writes that a call is about to be made, and asks for it.
+func (d *decider) submit(r Record) Decision {
+	r = r.to(Submitting)
+	r.Owner, r.Lease = d.Worker, d.Lease
+	r.Submissions++
+	r.SubmittedAt = d.now.UTC()
+	op := OpEnroll
+	if r.Kind == entrustbus.KindRevoke {
+		op = OpRevoke
+	}
+	return Decision{Record: &r, Call: &Call{Op: op, Generation: r.Generation, Owner: r.Owner, Submission: r.Submissions}}
+}
+
+// resume goes on with the generation in force: a message or a wake-up of it came, or
+// an answer found that another worker had written. observed says that the revision was
+// in sight for a whole lease.
+func (d *decider) resume(observed bool) Decision {
+	if s := d.remains.Result; s != nil && s.Replay >= d.cur.Generation && d.cur.Phase != Closed {
+		return Decision{Close: true, Stands: s, Unwake: d.cur.Request != nil, Settle: Settle{Verb: Ack}}
+	}
+	switch d.cur.Phase {
+	case Closed:
+		return ack(Notice{})
+	case Concluded:
+		return d.publish(d.cur.Record)
+	case Awaiting:
+		// A death came between the record and its wake-up.
+		return d.nextPoll(d.cur.Record, 0, 0, Notice{})
+	case Submitting:
+		if !d.cur.leaseOver(d.now, observed) {
+			return d.waitForLease()
+		}
+	}
+	q := d.asked()
+	if q.Problem != nil {
+		return d.unreadable(q)
+	}
+	switch {
+	case d.cur.Phase == Unaccepted, d.cur.Kind == entrustbus.KindRevoke:
+		return d.submit(d.cur.Record)
+	case d.cur.Kind == entrustbus.KindCancel:
+		return d.begin(d.cur.Record)
+	case d.cur.Phase == Submitting:
+		r := d.keepsRequest(d.cur.Record.to(Indeterminate))
+		r.Cause = lost(workerDied)
+		return d.lookUp(r)
+	}
+	return d.lookUp(d.cur.Record)
+}
+
+// waitForLease wakes the order up when its owner's lease is over. The message is done
+// with: where the owner dies, the wake-up is there.
+func (d *decider) waitForLease() Decision {
+	left := d.cur.leaseLeft(d.now) + 100*time.Millisecond
+	w := d.wakeup(d.cur.Record, d.now.Add(left), 0)
+	if left >= d.cur.Lease {
+		w.Observed = d.cur.Revision
+	}
+	return Decision{Wakeup: w, Settle: Settle{Verb: Ack}, Notice: Notice{Level: Debug, Text: "waiting for another worker's lease", Wait: left}}
+}
+
+// unreadable ends an order whose request cannot be read any more: a newer worker reads
+// more strictly, or nothing holds the request.
+func (d *decider) unreadable(q *Request) Decision {
+	e := &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: CodeInvalid, Message: q.Problem.Error()}
+	if d.cur.Phase == Unaccepted && !d.cur.PossibleDuplicate {
+		return d.conclude(d.cur.Record, entrustbus.OutcomeFailed, e, q.reason())
+	}
+	e.Class = entrustbus.ClassOther
+	out := d.conclude(d.cur.Record, entrustbus.OutcomeUnconfirmed, e, Unconfirmed)
+	out.Reconciled = "held"
+	return out
+}
+
+// invalid ends a request that breaks the contract.
+func (d *decider) invalid(r Record, q *Request) Decision {
+	e := &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: CodeInvalid, Message: q.Problem.Error()}
+	return d.conclude(r, entrustbus.OutcomeFailed, e, q.reason())
+}
+
+func (q *Request) reason() Reason {
+	if q.undecodable() {
+		return Undecodable
+	}
+	return Invalid
+}
+
+// rejectDuplicateID ends a request whose id belongs to another one. The result of the
+// first stands, so that this one gets a dead letter only.
+func (d *decider) rejectDuplicateID(q *Request) Decision {
+	why := &entrustbus.FieldError{
+		Field: "id", Problem: fmt.Sprintf("was used before, by another %s request", d.cur.Kind),
+		Fix: "send every request under an id of its own",
+	}
+	return d.letterOnly(q, Invalid, why.Error())
+}
+
+// letterOnly ends a message that gets no result: none could be addressed.
+func (d *decider) letterOnly(q *Request, reason Reason, why string) Decision {
+	l := letterOf(q, reason, why)
+	l.ID = fmt.Sprintf("%s.%d.%d.%s", q.Kind, q.Ref.Sequence, q.Ref.Time.UnixNano(), reason)
+	return Decision{Letter: l, Settle: Settle{Verb: AckSure}, Notice: Notice{Level: Warn, Text: "refusing a request", Cause: why}}
+}

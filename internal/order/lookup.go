@@ -1,0 +1,70 @@
+package order
+
+import "github.com/entrust-worker/entrust-worker/entrustbus"
+
+// lookUp finds out what became of a submission of unknown fate, r being the
+// indeterminate record that says so.
+func (d *decider) lookUp(r Record) Decision {
+	n := Notice{Level: Warn, Text: "an order's fate is unknown; looking it up", Cause: r.Cause.Message}
+	if !d.remains.CanLookUp {
+		return d.unfound(r)
+	}
+	if wait := d.settled(r).Sub(d.now); wait > 0 {
+		return d.wait(r, wait, 0, n)
+	}
+	return Decision{Record: d.changed(r), Call: &Call{Op: OpLookUp, Generation: r.Generation}, Notice: n}
+}
+
+// lookedUp decides about the answer to a look-up.
+func (d *decider) lookedUp(a *Answer) Decision {
+	r := d.cur.Record
+	switch a.Word {
+	case NoMatch:
+		if d.ApprovalNever && r.Cause.Code == CodeLostReply && r.Resubmissions < maxResubmissions {
+			return d.resubmit(r, false)
+		}
+		return d.unfound(r)
+	case Refused, NotFound, Malformed, Unsearchable:
+		return d.unfound(r) // asking again gets the same answer
+	case NotAccepted, NoAnswer:
+		r.Tries++
+		wait := d.pause(r.Tries, a.RetryAfter)
+		if r.Waited >= d.SubmitMaxWait {
+			return d.unfound(r)
+		}
+		r.Waited += wait
+		return d.wait(r, wait, 0, Notice{Level: Warn, Text: "a look-up was not answered; trying again", Cause: message(a)})
+	}
+	out := d.taken(r, a, Notice{Level: Info, Text: "waiting for approval"})
+	if out.Notice.Level < Error {
+		out.Notice = Notice{Level: Warn, Text: "adopted an order whose answer was lost"}
+	}
+	out.Reconciled = "adopted"
+	return out
+}
+
+// unfound goes on where a look-up decides nothing.
+func (d *decider) unfound(r Record) Decision {
+	if d.OnLostReply == Resubmit && r.Cause.Code == CodeLostReply && r.Resubmissions < maxResubmissions {
+		return d.resubmit(r, true)
+	}
+	e := *r.Cause
+	if e.Code != CodeLostReply {
+		e.Class = entrustbus.ClassOther
+	}
+	out := d.conclude(r, entrustbus.OutcomeUnconfirmed, &e, Unconfirmed)
+	out.Reconciled = "held"
+	return out
+}
+
+// resubmit submits the order again, flagged where the first may have been accepted.
+func (d *decider) resubmit(r Record, flag bool) Decision {
+	why := r.Cause.Message
+	r = d.keepsRequest(r)
+	r.Resubmissions++
+	r.PossibleDuplicate = r.PossibleDuplicate || flag
+	out := d.submit(r)
+	out.Reconciled = "resubmitted"
+	out.Notice = Notice{Level: Warn, Text: "submitting an order again", Cause: why}
+	return out
+}

@@ -1,0 +1,173 @@
+package order
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+// MaxDeaths is how often a request may end in a dead letter before a replay of it needs
+// force.
+const MaxDeaths = 5
+
+// HeaderDeaths counts how often a request became a dead letter. A replay carries it on.
+const HeaderDeaths = "Entrust-Deaths"
+
+// Request is a request as it was read off the bus. What could not be read is zero, and
+// Problem says why.
+type Request struct {
+	Key        Key // ID is "" where no id could be read
+	Kind       entrustbus.Kind
+	Generation int  // 0 unless an operator gave it
+	Operator   bool // it came on an operator's subject
+	Body       entrustbus.Request
+	Encoding   entrustbus.Encoding
+	// Digest is entrustbus.Digest, or the SHA-256 of the bytes where those are not a
+	// request; Bytes is always the latter.
+	Digest, Bytes []byte
+	Deaths        int // earlier ends in a dead letter
+	Problem       error
+
+	Ref        Ref // of the stored message; zero where a wake-up brought the request
+	Deliveries int // this one included
+	Raw        *Message
+}
+
+// Limits bound what a request may ask for.
+type Limits struct {
+	MaxWait time.Duration // longest poll_max_wait_seconds
+	Size    int64         // most bytes that can be kept beside the headers, 0 for no limit
+}
+
+// Read reads a request. It never fails: Problem says what is wrong, a *FieldError
+// where the request breaks the contract.
+func Read(subjects entrustbus.Subjects, raw *Message, limits Limits) Request {
+	q := Request{Raw: raw, Deliveries: 1}
+	sum := sha256.Sum256(raw.Body)
+	q.Bytes, q.Digest = sum[:], sum[:]
+	// Absent: none. A publisher may send any number.
+	n, _ := strconv.Atoi(raw.Get(HeaderDeaths))
+	q.Deaths = min(max(n, 0), MaxDeaths)
+	q.Problem = q.read(subjects, limits)
+	return q
+}
+
+func (q *Request) read(subjects entrustbus.Subjects, limits Limits) error {
+	var err error
+	q.Key.Producer, q.Kind, q.Operator, err = subjects.ParseRequest(q.Raw.Subject)
+	if err != nil {
+		return err
+	}
+	if id := q.Raw.Get(entrustbus.HeaderOrderID); entrustbus.ValidToken(id) {
+		q.Key.ID = id
+	}
+	if q.Encoding, err = entrustbus.EncodingOf(q.Raw.Get(entrustbus.HeaderContentType), q.Raw.Body); err != nil {
+		return err
+	}
+	// The answer goes to the order that the body names, so a bad generation waits for it.
+	var noGeneration error
+	if q.Operator {
+		q.Generation, noGeneration = generation(q.Raw)
+	}
+	body, err := entrustbus.DecodeRequest(q.Kind, q.Encoding, q.Raw.Body)
+	if body != nil && entrustbus.ValidToken(body.OrderID()) {
+		q.Body, q.Key.ID = body, body.OrderID()
+	}
+	switch {
+	case err != nil:
+		return err
+	case noGeneration != nil:
+		return noGeneration
+	}
+	digest, err := entrustbus.Digest(body)
+	if err != nil {
+		return err
+	}
+	q.Digest = digest[:]
+	return q.bounds(limits)
+}
+
+// generation reads the replay generation of an operator's message, 0 where it names none.
+func generation(raw *Message) (int, error) {
+	text := raw.Get(entrustbus.HeaderReplay)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > 1<<20 {
+		return 0, &entrustbus.FieldError{Field: entrustbus.HeaderReplay, Problem: "is not a generation number"}
+	}
+	return n, nil
+}
+
+// bounds refuses what the configuration forbids, and what the bus could carry but not
+// keep: it would be submitted, and then have nowhere to wait.
+func (q *Request) bounds(limits Limits) error {
+	if wait, limit := q.maxWait(), limits.MaxWait; limit > 0 && wait > limit {
+		return &entrustbus.FieldError{
+			Field: "poll_max_wait_seconds", Problem: fmt.Sprintf("exceeds what this worker allows: %d > %d", wait/time.Second, limit/time.Second),
+			Fix: "ask for less, or have poll.max_wait_limit raised",
+		}
+	}
+	// A wake-up and a record add to the request, and a wake-up holds its headers twice.
+	const extra = 4 << 10
+	size := int64(len(q.Raw.Body) + extra)
+	for name, values := range q.Raw.Header {
+		for _, v := range values {
+			size += 2 * int64(len(name)+len(v)+32)
+		}
+	}
+	if limits.Size > 0 && size > limits.Size {
+		return &entrustbus.FieldError{
+			Field: "body", Problem: fmt.Sprintf("is too large to be kept beside its headers: %d > %d bytes", size, limits.Size),
+			Fix: "leave out keys that the contract does not know, or shorten headers and labels",
+		}
+	}
+	return nil
+}
+
+// maxWait is how long the request wants to wait for approval, 0 where it does not say.
+func (q *Request) maxWait() time.Duration {
+	switch b := q.Body.(type) {
+	case *entrustbus.Issue:
+		return time.Duration(b.PollMaxWaitSeconds) * time.Second
+	case *entrustbus.Track:
+		return time.Duration(b.PollMaxWaitSeconds) * time.Second
+	}
+	return 0
+}
+
+// ca returns the CA and profile that the request names, "" where it names none.
+func (q *Request) ca() (ca, profile string) {
+	switch b := q.Body.(type) {
+	case *entrustbus.Issue:
+		return b.CAID, b.ProfileID
+	case *entrustbus.Track:
+		return b.CAID, ""
+	case *entrustbus.Revoke:
+		return b.CAID, ""
+	}
+	return "", ""
+}
+
+// undecodable reports whether the bytes are not a request, as opposed to one that
+// breaks the contract.
+func (q *Request) undecodable() bool {
+	var field *entrustbus.FieldError
+	return errors.As(q.Problem, &field) && field.Undecodable
+}
+
+// of reports whether the request is that of the record. The message that a record
+// names is its own, whatever digest this worker computes; the bytes are what a record
+// knows of a request that could not be decoded when it was written.
+func (q *Request) of(r Record) bool {
+	if r.Kind != q.Kind {
+		return false
+	}
+	return r.Origin.names(q.Ref) || bytes.Equal(r.Digest, q.Digest) || bytes.Equal(r.Digest, q.Bytes)
+}
