@@ -8,24 +8,19 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ackTimeout bounds one exchange with the server about a message in hand.
+// ackTimeout bounds one exchange with the server about a message in flight.
 const ackTimeout = 5 * time.Second
 
-// delivery is one message in hand.
+// delivery is one message in flight.
 type delivery struct {
 	msg        message
 	deliveries uint64    // this one included
 	sequence   uint64    // in its stream
 	stream     string    // name
 	published  time.Time // when the stream took it
-	// heldUntil is when the server may give the message to somebody else, in
+	// heldUntil is when the server may give the message to another worker, in
 	// Unix nanoseconds. Only an extension that the server took moves it.
 	heldUntil atomic.Int64
-	// unrecorded says that no ledger record will tell a redelivery that this
-	// message is done with.
-	unrecorded bool
-	// parts is what the message has of suspects.hand.
-	parts int64
 }
 
 func newDelivery(nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (*delivery, error) {
@@ -52,6 +47,3 @@ type identity struct {
 }
 
 func (d *delivery) identity() identity { return identity{d.sequence, d.published} }
-
-// held reports whether the message is still ours to work on.
-func (d *delivery) held() bool { return time.Now().UnixNano() < d.heldUntil.Load() }

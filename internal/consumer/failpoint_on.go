@@ -9,17 +9,17 @@ import (
 	"syscall"
 )
 
-// dying counts how often the process came by the edge that it is to die at.
+// dying counts how often the process came by the failpoint that it is to die at.
 var dying = struct {
 	sync.Mutex
 	passes int
 }{}
 
-// edge kills the process, as SIGKILL does, when it comes by the edge that
+// failpoint kills the process, as SIGKILL does, when it comes by the failpoint that
 // FAILPOINT_DIE_AT names for the FAILPOINT_DIE_PASS-th time (default the first).
 // The names lie outside the worker's own prefix, under which an unknown one is an
 // error of the configuration.
-func edge(name string) {
+func failpoint(name string) {
 	if os.Getenv("FAILPOINT_DIE_AT") != name {
 		return
 	}

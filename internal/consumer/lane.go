@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
@@ -25,32 +26,35 @@ type lane struct {
 	name     string // label of metrics and logs
 	stream   string
 	consumer string
-	// slots bounds the messages in hand. A lane fetches no more than it can
+	// slots bounds the messages in flight. A lane fetches no more than it can
 	// start at once, so no message waits in a buffer while its ack wait runs.
 	slots int
-	// gated lanes stop fetching while the gateway must be left alone.
-	gated  bool
-	handle func(context.Context, *delivery) error
+	// op is the operation that every message of the lane needs: while no CA can be asked
+	// for it, requests wait in the stream. It is "" where messages need different ones.
+	op order.Op
+	// reserved lanes go on while a poison message runs alone.
+	reserved bool
+	handle   func(context.Context, *delivery) error
 
-	mu   sync.Mutex
-	hand map[identity]*delivery
+	mu       sync.Mutex
+	inFlight map[identity]*delivery
 }
 
-// run fetches until stop is done, then waits for what is in hand. work outlives
+// run fetches until stop is done, then waits for what is in flight. work outlives
 // stop by the drain time.
 func (w *Worker) run(stop, work context.Context, l *lane) {
 	free := make(chan struct{}, l.slots)
 	for range l.slots {
 		free <- struct{}{}
 	}
-	l.hand = make(map[identity]*delivery)
+	l.inFlight = make(map[identity]*delivery)
 	beat, cancel := context.WithCancel(work)
 	var beats sync.WaitGroup
 	beats.Go(func() { w.heartbeat(beat, l) })
 
 	trouble := backoff{first: time.Second, max: 30 * time.Second}
 	for stop.Err() == nil {
-		if l.gated && w.gate.waitOpen(stop) != nil {
+		if w.throttle.wait(stop, l.op) != nil {
 			break
 		}
 		n := take(stop, free)
@@ -127,54 +131,64 @@ func (w *Worker) missing(ctx context.Context, l *lane) error {
 	return nil
 }
 
+// missing says why nothing answers a pull: the consumer is gone, or its stream.
+func (w *Worker) missing(ctx context.Context, l *lane) error {
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	if _, err := w.js.Consumer(ctx, l.stream, l.consumer); err != nil {
+		return fmt.Errorf("opening the consumer: %w", err)
+	}
+	return nil
+}
+
 // work handles one message from its delivery to its settling.
 func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
 	if d.deliveries > 1 {
-		w.metrics.redelivered(l.name)
+		w.metrics.Redelivered(l.name)
 	}
 	if !l.begin(d) {
-		// No answer: that of the delivery in hand is for this one too.
-		w.log.DebugContext(work, "delivered again while in hand", "lane", l.name, "subject", d.msg.Subject())
+		// No answer: that of the delivery in flight is for this one too.
+		w.log.DebugContext(work, "delivered again while in flight", "lane", l.name, "subject", d.msg.Subject())
 		return
 	}
-	w.metrics.inFlight(l.name, +1)
+	w.metrics.InFlight(l.name, +1)
 	defer func() {
-		w.metrics.inFlight(l.name, -1)
+		w.metrics.InFlight(l.name, -1)
 		l.end(d)
 	}()
-	if stop.Err() != nil {
-		w.settle(work, d, errStopping)
-		return
+	err := errStopping
+	if stop.Err() == nil {
+		err = w.guard(stop, work, l, d)
 	}
-	edge("fetched")
-	err := w.guard(stop, work, l, d)
 	if err != nil && work.Err() != nil && errors.Is(context.Cause(work), errStopping) {
 		err = errStopping
 	}
-	w.settle(work, d, err)
+	if err != nil {
+		w.handBack(work, d, err)
+	}
 }
 
-// begin puts a message in hand, unless it is there. A server that was killed delivers
+// begin puts a message in flight, unless it is. A server that was killed delivers
 // again what it had delivered, and what a process that stood still holds is delivered
 // again when its ack wait is over.
 func (l *lane) begin(d *delivery) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, twice := l.hand[d.identity()]; twice {
+	if _, twice := l.inFlight[d.identity()]; twice {
 		return false
 	}
-	l.hand[d.identity()] = d
+	l.inFlight[d.identity()] = d
 	return true
 }
 
 func (l *lane) end(d *delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.hand, d.identity())
+	delete(l.inFlight, d.identity())
 }
 
-// guard counts deliveries that may have killed a worker before it tries another
-// one, and turns a panic into an error that says where.
+// guard handles a message. It counts deliveries that may have crashed a worker before it
+// tries another one, and turns a panic into an error that says where.
 func (w *Worker) guard(stop, ctx context.Context, l *lane, d *delivery) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -183,35 +197,29 @@ func (w *Worker) guard(stop, ctx context.Context, l *lane, d *delivery) (err err
 			err = fmt.Errorf("handling panicked")
 		}
 	}()
-	if l.gated && d.deliveries > trusted {
-		// A death while it only waits at the gate is none of its doing.
-		if err := w.gate.waitOpen(stop); err != nil {
+	if d.deliveries > ordinary {
+		// A death while it only waits for the gateway is none of its doing.
+		if err := w.throttle.wait(stop, l.op); err != nil {
 			return err
 		}
 	}
-	counted, crashed, err := w.suspects.begin(ctx, stop, d)
+	try, err := w.poison.begin(ctx, stop, l, d)
 	if err != nil {
 		return err
 	}
-	defer w.suspects.end(d)
-	switch {
-	case crashed:
-		if err = w.crashed(ctx, d); err == nil {
-			w.suspects.clear(ctx, d)
-		}
-		return err
-	case d.parts == everything:
-		err = l.handle(context.WithValue(ctx, alone{}, true), d)
-	default:
+	defer w.poison.end(try)
+	if try.fatal {
+		err = w.poisoned(ctx, d)
+	} else {
 		err = l.handle(ctx, d)
 	}
-	if counted {
-		w.suspects.clear(ctx, d)
+	if try.counted && (err == nil || !try.fatal) {
+		w.poison.clear(ctx, d)
 	}
 	return err
 }
 
-// heartbeat extends the ack wait of what has been in hand for a third of it.
+// heartbeat extends the ack wait of what has been in flight for a third of it.
 func (w *Worker) heartbeat(ctx context.Context, l *lane) {
 	third := w.cfg.Layout.AckWait / 3
 	tick := time.NewTicker(third)
@@ -223,8 +231,8 @@ func (w *Worker) heartbeat(ctx context.Context, l *lane) {
 		case <-tick.C:
 		}
 		l.mu.Lock()
-		held := make([]*delivery, 0, len(l.hand))
-		for _, d := range l.hand {
+		held := make([]*delivery, 0, len(l.inFlight))
+		for _, d := range l.inFlight {
 			held = append(held, d)
 		}
 		l.mu.Unlock()

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 // errStopping is the cause of every context that a stop cancels. Work that it
@@ -29,33 +31,45 @@ func later(after time.Duration, why error) error {
 }
 
 // retryWait is how long a message rests after its n-th delivery ended in an
-// error that nobody foresaw.
+// error that no rule covers.
 func retryWait(deliveries uint64) time.Duration {
 	return min(time.Second<<min(deliveries, 5), 30*time.Second)
 }
 
-// settle is the only place that answers the server for a message. What it does
-// is decided by what the handler returned:
+// settle tells the server what a decision makes of its message.
 //
-//	nil          ack; the order's state is durable elsewhere, so that a lost ack
-//	             repeats no effect. A message without a ledger record is acked
-//	             with confirmation, since nothing else remembers it.
+//	order.Ack      ack; the order's state is durable elsewhere, so that a lost ack
+//	               repeats no effect
+//	order.AckSure  ack with confirmation: no record shows that the message is done with
+//	order.Return   nak with a delay
+//
+// Only this file answers the server. Nak ignores AckWait and BackOff, and MaxDeliver is
+// off, so the server never drops a message by itself. A nak that is lost costs one
+// AckWait.
+func (w *Worker) settle(ctx context.Context, d *delivery, s order.Settle) {
+	var err error
+	switch s.Verb {
+	case order.AckSure:
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+		defer cancel()
+		err = d.msg.DoubleAck(ctx)
+	case order.Ack:
+		err = d.msg.Ack()
+	case order.Return:
+		err = d.msg.NakWithDelay(max(s.After, 100*time.Millisecond))
+	}
+	w.unsettled(ctx, d, err)
+}
+
+// handBack gives a message back that could not be handled:
+//
 //	errStopping  nak without delay: another worker goes on at once
 //	laterError   nak with its delay
 //	other        nak with a delay that grows with the deliveries, and a log line
-//
-// Nak ignores AckWait and BackOff, and MaxDeliver is off, so the server never
-// drops a message by itself. A nak that is lost costs one AckWait.
-func (w *Worker) settle(ctx context.Context, d *delivery, err error) {
+func (w *Worker) handBack(ctx context.Context, d *delivery, err error) {
 	var wait *laterError
 	var answer error
 	switch {
-	case err == nil && d.unrecorded:
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
-		defer cancel()
-		answer = d.msg.DoubleAck(ctx)
-	case err == nil:
-		answer = d.msg.Ack()
 	case errors.Is(err, errStopping):
 		answer = d.msg.Nak()
 	case errors.As(err, &wait):
@@ -66,15 +80,18 @@ func (w *Worker) settle(ctx context.Context, d *delivery, err error) {
 		w.log.WarnContext(ctx, "handling a message; it comes again", "subject", d.msg.Subject(), "wait", after, "err", err)
 		answer = d.msg.NakWithDelay(after)
 	}
-	if answer != nil {
-		w.log.WarnContext(ctx, "settling a message; it comes again after the ack wait", "subject", d.msg.Subject(), "err", answer)
+	w.unsettled(ctx, d, answer)
+}
+
+func (w *Worker) unsettled(ctx context.Context, d *delivery, err error) {
+	if err != nil {
+		w.log.WarnContext(ctx, "settling a message; it comes again after the ack wait", "subject", d.msg.Subject(), "err", err)
 	}
 }
 
 // extend asks the server for another ack wait, and moves the delivery's own
 // deadline only after the server answered. The server answers for a message that it
-// gave to somebody else meanwhile too: the deadline tells that we were silent for
-// too long, never that nobody else has the message. The ledger tells that.
+// gave to another worker meanwhile too: the ledger shows that, not the answer.
 func (w *Worker) extend(ctx context.Context, d *delivery) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()

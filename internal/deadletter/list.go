@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
@@ -36,7 +37,7 @@ func (e *UnreadableError) Unwrap() error { return e.Err }
 // Filter chooses letters. A field's zero value chooses all; a letter must fit
 // every other one. A list of sequences that is empty but not nil chooses none.
 type Filter struct {
-	Reasons  []Reason
+	Reasons  []order.Reason
 	Producer string
 	Kind     entrustbus.Kind
 	ID       string

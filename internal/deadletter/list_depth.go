@@ -8,14 +8,16 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 // Other counts letters of a reason that no worker of this version writes.
-const Other Reason = "other"
+const Other order.Reason = "other"
 
 // Depth is how many letters of one reason there are.
 type Depth struct {
-	Reason  Reason
+	Reason  order.Reason
 	Letters uint64
 	Oldest  time.Time // when the oldest was stored, UTC; zero where there is none
 }
@@ -33,7 +35,7 @@ func (b *Box) Depths(ctx context.Context) ([]Depth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("counting the dead letters in %s: %w", b.stream, err)
 	}
-	reasons := Reasons()
+	reasons := order.Reasons()
 	depths := make([]Depth, len(reasons)+1)
 	for i, reason := range append(reasons, Other) {
 		depths[i].Reason = reason
@@ -41,7 +43,7 @@ func (b *Box) Depths(ctx context.Context) ([]Depth, error) {
 	foreign := map[string]bool{}
 	for subject, n := range info.State.Subjects {
 		_, reason, err := b.subjects.ParseDead(subject)
-		i := slices.Index(reasons, Reason(reason))
+		i := slices.Index(reasons, order.Reason(reason))
 		if err != nil || i < 0 {
 			i = len(reasons)
 			foreign[subject] = true

@@ -36,6 +36,9 @@ type Request struct {
 	Ref        Ref // of the stored message; zero where a wake-up brought the request
 	Deliveries int // this one included
 	Raw        *Message
+
+	// noGeneration is reported after the id was read: the answer goes to that order.
+	noGeneration error
 }
 
 // Limits bound what a request may ask for.
@@ -47,33 +50,45 @@ type Limits struct {
 // Read reads a request. It never fails: Problem says what is wrong, a *FieldError
 // where the request breaks the contract.
 func Read(subjects entrustbus.Subjects, raw *Message, limits Limits) Request {
+	q := Unread(subjects, raw)
+	if q.Problem == nil {
+		q.Problem = q.readBody(limits)
+	}
+	return q
+}
+
+// Unread is Read without a look at the body: that may be what workers crash of. The
+// order's id comes from the header, where there is one.
+func Unread(subjects entrustbus.Subjects, raw *Message) Request {
+	if raw == nil {
+		raw = new(Message)
+	}
 	q := Request{Raw: raw, Deliveries: 1}
 	sum := sha256.Sum256(raw.Body)
 	q.Bytes, q.Digest = sum[:], sum[:]
 	// Absent: none. A publisher may send any number.
 	n, _ := strconv.Atoi(raw.Get(HeaderDeaths))
 	q.Deaths = min(max(n, 0), MaxDeaths)
-	q.Problem = q.read(subjects, limits)
+	q.Problem = q.address(subjects)
 	return q
 }
 
-func (q *Request) read(subjects entrustbus.Subjects, limits Limits) error {
-	var err error
-	q.Key.Producer, q.Kind, q.Operator, err = subjects.ParseRequest(q.Raw.Subject)
-	if err != nil {
+// address reads what subject and headers say.
+func (q *Request) address(subjects entrustbus.Subjects) (err error) {
+	if q.Key.Producer, q.Kind, q.Operator, err = subjects.ParseRequest(q.Raw.Subject); err != nil {
 		return err
 	}
 	if id := q.Raw.Get(entrustbus.HeaderOrderID); entrustbus.ValidToken(id) {
 		q.Key.ID = id
 	}
-	if q.Encoding, err = entrustbus.EncodingOf(q.Raw.Get(entrustbus.HeaderContentType), q.Raw.Body); err != nil {
-		return err
-	}
-	// The answer goes to the order that the body names, so a bad generation waits for it.
-	var noGeneration error
 	if q.Operator {
-		q.Generation, noGeneration = generation(q.Raw)
+		q.Generation, q.noGeneration = generation(q.Raw)
 	}
+	q.Encoding, err = entrustbus.EncodingOf(q.Raw.Get(entrustbus.HeaderContentType), q.Raw.Body)
+	return err
+}
+
+func (q *Request) readBody(limits Limits) error {
 	body, err := entrustbus.DecodeRequest(q.Kind, q.Encoding, q.Raw.Body)
 	if body != nil && entrustbus.ValidToken(body.OrderID()) {
 		q.Body, q.Key.ID = body, body.OrderID()
@@ -81,8 +96,8 @@ func (q *Request) read(subjects entrustbus.Subjects, limits Limits) error {
 	switch {
 	case err != nil:
 		return err
-	case noGeneration != nil:
-		return noGeneration
+	case q.noGeneration != nil:
+		return q.noGeneration
 	}
 	digest, err := entrustbus.Digest(body)
 	if err != nil {

@@ -16,12 +16,9 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 		{
 			Name:        l.Requests,
 			Description: "Requests to the Entrust CA Gateway; each stays until it has a result",
-			// Four subjects and no wildcard over the kind: a mistyped kind is to fail
-			// at its publisher, not to lie here for ever.
-			Subjects: []string{
-				s.RequestFilter(entrustbus.KindIssue), s.RequestFilter(entrustbus.KindRevoke),
-				s.RequestFilter(entrustbus.KindTrack), s.RequestFilter(entrustbus.KindCancel),
-			},
+			// No wildcard over the kind: a mistyped kind is to fail at its publisher, not to
+			// lie here for ever.
+			Subjects:  requestSubjects(s),
 			Retention: jetstream.WorkQueuePolicy,
 			Storage:   jetstream.FileStorage,
 			// Full means "no" to the publisher. Discarding old would drop requests.
@@ -37,7 +34,7 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 		{
 			Name:        l.Parked,
 			Description: "Orders that wait for the Entrust CA Gateway: one scheduled message each",
-			Subjects:    []string{s.ParkedFilter(), s.DueFilter()},
+			Subjects:    append([]string{s.ParkedFilter()}, dueSubjects(s)...),
 			Retention:   jetstream.WorkQueuePolicy,
 			Storage:     jetstream.FileStorage,
 			// The server refuses discard new beside schedules, so there must be no limit
@@ -51,7 +48,7 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 			Duplicates:        2 * time.Minute,
 			Replicas:          l.Replicas,
 			AllowMsgSchedules: true,
-			AllowRollup:       true, // the server insists: it rolls a slot up itself
+			AllowRollup:       true, // the server insists: it rolls a schedule up itself
 			AllowDirect:       true,
 		},
 		{
@@ -123,7 +120,7 @@ type lane struct {
 	config jetstream.ConsumerConfig
 }
 
-// lanes are the four consumers as Provision creates them.
+// lanes are the consumers as Provision creates them.
 func (l Layout) lanes() []lane {
 	s := l.Subjects()
 	consumer := func(name, what string, pending int, filters ...string) jetstream.ConsumerConfig {
@@ -145,11 +142,35 @@ func (l Layout) lanes() []lane {
 		}
 		return c
 	}
-	return []lane{
-		{l.Requests, consumer(ConsumerIssue, "Issue requests", l.IssuePending, s.RequestFilter(entrustbus.KindIssue))},
-		{l.Requests, consumer(ConsumerRevoke, "Revoke requests", l.RevokePending, s.RequestFilter(entrustbus.KindRevoke))},
-		{l.Requests, consumer(ConsumerOrder, "Track and cancel requests", l.OrderPending,
-			s.RequestFilter(entrustbus.KindTrack), s.RequestFilter(entrustbus.KindCancel))},
-		{l.Parked, consumer(ConsumerDue, "Parked orders that are due", l.DuePending, s.DueFilter())},
+	asks := func(kinds ...entrustbus.Kind) (filters []string) {
+		for _, kind := range kinds {
+			filters = append(filters, s.RequestFilter(kind), s.OperatorFilter(kind))
+		}
+		return filters
 	}
+	return []lane{
+		{l.Requests, consumer(ConsumerIssue, "Issue requests", l.IssuePending, asks(entrustbus.KindIssue)...)},
+		{l.Requests, consumer(ConsumerRevoke, "Revoke requests", l.RevokePending, asks(entrustbus.KindRevoke)...)},
+		{l.Requests, consumer(ConsumerManage, "Track and cancel requests", l.ManagePending, asks(entrustbus.KindTrack, entrustbus.KindCancel)...)},
+		{l.Parked, consumer(ConsumerPoll, "Orders to be polled", l.DuePending, s.DueFilter(DuePoll))},
+		{l.Parked, consumer(ConsumerResubmit, "Orders to be submitted again, or looked up", l.DuePending, s.DueFilter(DueResubmit))},
+		{l.Parked, consumer(ConsumerRevokeAgain, "Revocations to be repeated", l.RevokePending, s.DueFilter(DueRevoke))},
+		{l.Parked, consumer(ConsumerManageAgain, "Cancellations that wait for their order", l.ManagePending, s.DueFilter(DueManage))},
+	}
+}
+
+// requestSubjects are what producers and operators may publish.
+func requestSubjects(s entrustbus.Subjects) (subjects []string) {
+	for _, kind := range []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindRevoke, entrustbus.KindTrack, entrustbus.KindCancel} {
+		subjects = append(subjects, s.RequestFilter(kind), s.OperatorFilter(kind))
+	}
+	return subjects
+}
+
+// dueSubjects are where wake-ups go when their time has come.
+func dueSubjects(s entrustbus.Subjects) (subjects []string) {
+	for _, lane := range []string{DuePoll, DueResubmit, DueRevoke, DueManage} {
+		subjects = append(subjects, s.DueFilter(lane))
+	}
+	return subjects
 }

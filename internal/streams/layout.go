@@ -13,15 +13,39 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// The durable consumers. Issue, revoke and order requests come from the request
-// stream, wake-ups of parked orders from the parking stream; each lane has a
-// consumer of its own so that a backlog of one never delays another.
+// The durable consumers. Requests come from the request stream, due messages of waiting
+// orders from the parking stream; each lane has a consumer of its own so that a backlog
+// of one never delays another.
 const (
-	ConsumerIssue  = "worker-issue"
-	ConsumerRevoke = "worker-revoke"
-	ConsumerOrder  = "worker-order" // track and cancel
-	ConsumerDue    = "worker-due"
+	ConsumerIssue       = "worker-issue"
+	ConsumerRevoke      = "worker-revoke"
+	ConsumerManage      = "worker-manage" // track and cancel
+	ConsumerPoll        = "worker-poll"
+	ConsumerResubmit    = "worker-resubmit"
+	ConsumerRevokeAgain = "worker-revoke-again"
+	ConsumerManageAgain = "worker-manage-again"
 )
+
+// The lanes of due messages: a token of their subject.
+const (
+	DuePoll     = "poll"
+	DueResubmit = "resubmit"
+	DueRevoke   = "revoke"
+	DueManage   = "manage"
+)
+
+// DueConsumer is the consumer of a lane of due messages.
+func DueConsumer(lane string) string {
+	switch lane {
+	case DuePoll:
+		return ConsumerPoll
+	case DueRevoke:
+		return ConsumerRevokeAgain
+	case DueManage:
+		return ConsumerManageAgain
+	}
+	return ConsumerResubmit
+}
 
 // Layout names the streams and buckets and holds what is configurable about them.
 // The zero value is not usable; start from DefaultLayout. A Layout is a plain value.
@@ -58,8 +82,9 @@ type Layout struct {
 	// AckWait is how long the server waits for a sign of life before it hands a
 	// message to another worker. 1 s to 1 h.
 	AckWait time.Duration
-	// The most messages in hand over all workers, per lane. At least 1.
-	IssuePending, RevokePending, OrderPending, DuePending int
+	// The most messages in flight over all workers, per lane. At least 1. A due lane has
+	// that of its kind; DuePending is that of polls, and of submissions made again.
+	IssuePending, RevokePending, ManagePending, DuePending int
 }
 
 // DefaultLayout is the layout the documentation describes.
@@ -83,7 +108,7 @@ func DefaultLayout() Layout {
 		AckWait:            time.Minute,
 		IssuePending:       4096,
 		RevokePending:      1024,
-		OrderPending:       1024,
+		ManagePending:      1024,
 		DuePending:         4096,
 	}
 }
@@ -161,7 +186,7 @@ func (l Layout) Validate() error {
 		got  int
 	}{
 		{"issue pending", l.IssuePending}, {"revoke pending", l.RevokePending},
-		{"order pending", l.OrderPending}, {"due pending", l.DuePending},
+		{"manage pending", l.ManagePending}, {"due pending", l.DuePending},
 	} {
 		if p.got < 1 {
 			refuse("%s must be at least 1: %d", p.what, p.got)

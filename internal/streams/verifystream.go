@@ -155,7 +155,10 @@ func (o *object) kept(want, got jetstream.StreamConfig) {
 
 // strangers finds consumers that take messages away from ours.
 func (o *object) strangers(ctx context.Context, st jetstream.Stream) error {
-	ours := map[string]bool{ConsumerIssue: true, ConsumerRevoke: true, ConsumerOrder: true, ConsumerDue: true}
+	ours := map[string]bool{}
+	for _, lane := range o.layout.lanes() {
+		ours[lane.config.Durable] = true
+	}
 	names := st.ConsumerNames(ctx)
 	for name := range names.Name() {
 		o.check(ours[name], "consumers", "the worker's alone", name,

@@ -1,4 +1,4 @@
-package parking_test
+package wakeup_test
 
 import (
 	"context"

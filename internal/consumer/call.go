@@ -1,0 +1,345 @@
+package consumer
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/throttle"
+)
+
+// searchMargin is how much earlier than the submission a look-up begins, for
+// clocks that differ.
+const searchMargin = 2 * time.Minute
+
+// call makes the call of a decision and puts the answer in the machine's words. begun is
+// when the decision was made.
+func (h *handling) call(ctx context.Context, c *order.Call, permit *throttle.Permit, begun time.Time) order.Answer {
+	switch c.Op {
+	case order.OpEnroll:
+		return h.enroll(ctx, permit, begun)
+	case order.OpPoll:
+		return h.poll(ctx, permit)
+	case order.OpRevoke:
+		return h.revoke(ctx, permit)
+	}
+	return h.lookUp(ctx, permit)
+}
+
+// notCalled is the answer to a call that was not made.
+func notCalled(why error) order.Answer {
+	return order.Answer{Word: order.NotAccepted, Error: &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: "not_sent", Message: why.Error()}}
+}
+
+var errLeaseUsed = errors.New("writing that the order is submitted took as long as its lease; it was not sent")
+
+func (h *handling) enroll(ctx context.Context, permit *throttle.Permit, begun time.Time) order.Answer {
+	w := h.w
+	issue, ok := h.asked().Body.(*entrustbus.Issue)
+	if !ok {
+		permit.Done(throttle.None())
+		return notCalled(fmt.Errorf("a %s request cannot be submitted", h.cur.Kind))
+	}
+	e, err := enrollmentOf(issue, h.cur.Record)
+	if err != nil {
+		permit.Done(throttle.None())
+		return order.Answer{Word: order.Refused, Error: &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: order.CodeInvalid, Message: err.Error()}}
+	}
+	left := w.cfg.lease() - time.Since(begun)
+	if left < w.cfg.EnrollTimeout {
+		permit.Done(throttle.None())
+		return notCalled(errLeaseUsed)
+	}
+	call, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	sent := time.Now()
+	a, err := w.gw.Enroll(call, e)
+	w.throttle.seen(ctx, permit, order.OpEnroll, sent, a.HTTPStatus, err)
+	return h.answer(a, err)
+}
+
+func (h *handling) poll(ctx context.Context, permit *throttle.Permit) order.Answer {
+	w, r := h.w, h.cur.Record
+	q := gateway.Poll{
+		TrackingID: r.TrackingID, CAID: r.CAID, SubmittedAt: r.SubmittedAt,
+		CSR: func() *x509.CertificateRequest {
+			csr, _, err := csrOf(h.asked())
+			if err != nil {
+				return nil // reported where the order ends
+			}
+			return csr
+		},
+	}
+	if !q.SubmittedAt.IsZero() {
+		// The record has the time before the call, and a slow one may have lasted so long.
+		q.SubmittedAt = q.SubmittedAt.Add(w.cfg.EnrollTimeout)
+	}
+	begun := time.Now()
+	a, err := w.gw.Poll(ctx, q)
+	w.throttle.seen(ctx, permit, order.OpPoll, begun, a.HTTPStatus, err)
+	if err == nil {
+		w.polls.saw(r.CAID, w.now())
+	}
+	out := h.answer(a, err)
+	out.OthersAnswered = !r.NoSince.IsZero() && w.polls.since(r.CAID, r.NoSince)
+	return out
+}
+
+func (h *handling) revoke(ctx context.Context, permit *throttle.Permit) order.Answer {
+	q, ok := h.asked().Body.(*entrustbus.Revoke)
+	var serial *big.Int
+	err := fmt.Errorf("a %s request cannot be revoked", h.cur.Kind)
+	if ok {
+		serial, err = q.SerialNumber()
+	}
+	if err != nil {
+		permit.Done(throttle.None())
+		return order.Answer{Word: order.Refused, Error: &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: order.CodeInvalid, Message: err.Error()}}
+	}
+	begun := time.Now()
+	err = h.w.gw.Revoke(ctx, gateway.Revocation{CAID: h.cur.CAID, Serial: serial, Reason: q.Reason, Comment: q.Comment})
+	h.w.throttle.seen(ctx, permit, order.OpRevoke, begun, http.StatusOK, err)
+	if err != nil {
+		return failed(err)
+	}
+	return order.Answer{Word: order.Revoked, Certificate: &order.Certificate{Serial: fmt.Sprintf("%x", serial), SerialDecimal: serial.String()}}
+}
+
+func (h *handling) lookUp(ctx context.Context, permit *throttle.Permit) order.Answer {
+	w := h.w
+	csr, sans, err := csrOf(h.asked())
+	if err != nil {
+		permit.Done(throttle.None())
+		return order.Answer{Word: order.Unsearchable, Error: &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: order.CodeLostReply, Message: err.Error()}}
+	}
+	begun := time.Now()
+	a, found, err := w.gw.Find(ctx, gateway.Search{
+		CAID: h.cur.CAID, CSR: csr, SANs: sans, Since: h.cur.SubmittedAt.Add(-searchMargin),
+		Wait: func(ctx context.Context, throttled error) error {
+			if wait := pauseOf(throttled); wait > 0 {
+				w.throttle.askedToPause(ctx, wait, throttled)
+				if err := w.throttle.pause.Wait(ctx); err != nil {
+					return err
+				}
+			}
+			return w.throttle.rate.Wait(ctx, throttle.ForPoll)
+		},
+	})
+	if errors.Is(err, gateway.ErrNoLookup) {
+		permit.Done(throttle.None())
+		return order.Answer{Word: order.Unsearchable, Error: h.cur.Cause}
+	}
+	w.throttle.seen(ctx, permit, order.OpLookUp, begun, http.StatusOK, err)
+	if err == nil && !found {
+		return order.Answer{Word: order.NoMatch}
+	}
+	return h.answer(a, err)
+}
+
+// answer puts what the gateway said of an order in the machine's words.
+func (h *handling) answer(a gateway.Answer, err error) order.Answer {
+	if err != nil {
+		return failed(err)
+	}
+	out := order.Answer{TrackingID: a.TrackingID, Status: a.Status, RetryAfter: a.RetryAfter}
+	switch a.State {
+	case gateway.Issued:
+		return h.checked(a, out)
+	case gateway.Pending:
+		out.Word = order.Pending
+	default:
+		out.Word = order.Declined
+		out.Error = &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: a.Code, Message: a.Message, HTTPStatus: a.HTTPStatus}
+		if out.Error.Code == "" {
+			out.Error.Code = a.Status
+		}
+		if out.Error.Code == "" {
+			out.Error.Code = "rejected"
+		}
+		if out.Error.Message == "" {
+			out.Error.Message = "the gateway rejected the order"
+		}
+	}
+	return out
+}
+
+// failed puts a call that brought no answer to use in the machine's words.
+func failed(err error) order.Answer {
+	out := order.Answer{Error: errorOf(err)}
+	if e, ok := errors.AsType[*gateway.Error](err); ok {
+		out.RetryAfter, out.Written = e.RetryAfter, e.HTTPStatus != 0
+	}
+	switch gateway.FateOf(err) {
+	case gateway.Refused:
+		out.Word = order.Refused
+	case gateway.NotFound:
+		out.Word = order.NotFound
+	case gateway.NotAccepted, gateway.Throttled, gateway.Unauthorized:
+		out.Word = order.NotAccepted
+	case gateway.Unreadable:
+		out.Word = order.Malformed
+	default:
+		out.Word = order.NoAnswer
+	}
+	return out
+}
+
+// checked checks what the gateway issued.
+func (h *handling) checked(a gateway.Answer, out order.Answer) order.Answer {
+	want, err := expectationOf(h.asked())
+	if err != nil {
+		out.Word = order.Wrong
+		out.Error = &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: "wrong_certificate", Message: err.Error()}
+		return out
+	}
+	cert, err := gateway.CheckIssued(a, want)
+	if err == nil {
+		out.Word = order.Issued
+		out.Certificate = &order.Certificate{
+			PEM: armour(cert.Raw), ChainPEM: armour(a.Chain...),
+			Serial: fmt.Sprintf("%x", cert.SerialNumber), SerialDecimal: cert.SerialNumber.String(),
+			NotBefore: cert.NotBefore, NotAfter: cert.NotAfter,
+		}
+		return out
+	}
+	if h.cur.Kind == entrustbus.KindTrack && !want.AnyKey {
+		// A good certificate of another CSR is no reason to revoke it.
+		if _, other := gateway.CheckIssued(a, gateway.Expectation{AnyKey: true, Now: want.Now}); other == nil {
+			out.Word = order.WrongCSR
+			out.Error = &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: "wrong_csr", Message: "the certificate is not for this CSR"}
+			return out
+		}
+	}
+	out.Word = order.Wrong
+	out.Error = &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: "wrong_certificate", Message: err.Error()}
+	if m, ok := errors.AsType[*gateway.MismatchError](err); ok {
+		out.Serial = m.Serial
+	}
+	return out
+}
+
+// errorOf tells a producer how a call to the gateway ended: its status, its code and a
+// bounded message, never its details.
+func errorOf(err error) *entrustbus.ResultError {
+	if e, ok := errors.AsType[*gateway.Error](err); ok {
+		return &entrustbus.ResultError{Class: entrustbus.Class(e.Class), Code: e.Code, Message: e.Message, HTTPStatus: e.HTTPStatus}
+	}
+	return &entrustbus.ResultError{Class: entrustbus.ClassOther, Message: err.Error()}
+}
+
+// enrollmentOf makes the gateway's enrollment of a request.
+func enrollmentOf(q *entrustbus.Issue, r order.Record) (gateway.Enrollment, error) {
+	csr, err := q.CertificateRequest()
+	if err != nil {
+		return gateway.Enrollment{}, err
+	}
+	e := gateway.Enrollment{
+		CAID: r.CAID, ProfileID: r.ProfileID, CSR: csr, SubjectDN: q.SubjectDN,
+		Validity: time.Duration(q.ValiditySeconds) * time.Second,
+	}
+	e.SANs, err = sansOf(q)
+	return e, err
+}
+
+func sansOf(q *entrustbus.Issue) ([]gateway.SAN, error) {
+	names, err := q.Names()
+	if err != nil {
+		return nil, err
+	}
+	sans := make([]gateway.SAN, len(names))
+	for i, n := range names {
+		sans[i] = gateway.SAN{Type: string(n.Type), Value: n.Value, DER: n.DER}
+	}
+	return sans, nil
+}
+
+// csrOf returns the certificate request of an order, nil where a track request has none,
+// and the names that are asked for.
+func csrOf(q *order.Request) (csr *x509.CertificateRequest, sans []gateway.SAN, err error) {
+	if q == nil {
+		return nil, nil, errors.New("nothing holds the request any more")
+	}
+	switch b := q.Body.(type) {
+	case *entrustbus.Issue:
+		if csr, err = b.CertificateRequest(); err == nil {
+			sans, err = sansOf(b)
+		}
+	case *entrustbus.Track:
+		csr, err = b.CertificateRequest()
+	default:
+		err = q.Problem
+	}
+	return csr, sans, err
+}
+
+// expectationOf says what a certificate must be to be published as issued. A
+// track request without a CSR can only be held to form and validity.
+func expectationOf(q *order.Request) (gateway.Expectation, error) {
+	want := gateway.Expectation{Now: time.Now()}
+	csr, sans, err := csrOf(q)
+	if err != nil {
+		return want, fmt.Errorf("reading what was asked for: %w", err)
+	}
+	if want.AnyKey = csr == nil; csr != nil {
+		want.SPKI = csr.RawSubjectPublicKeyInfo
+	}
+	if issue, ok := q.Body.(*entrustbus.Issue); ok {
+		want.SANs = sans
+		if issue.SubjectDN == "" {
+			want.CommonName = csr.Subject.CommonName
+		}
+	}
+	return want, nil
+}
+
+// targetOf is the id of the order that a cancellation names.
+func targetOf(q *order.Request) string {
+	if c, ok := q.Body.(*entrustbus.Cancel); ok {
+		return c.Order
+	}
+	return ""
+}
+
+// armour writes DER certificates as PEM, one after the other.
+func armour(certificates ...[]byte) string {
+	var b bytes.Buffer
+	for _, der := range certificates {
+		// Writing to a bytes.Buffer does not fail.
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der})
+	}
+	return b.String()
+}
+
+// answeredPolls remembers when a poll was last answered well, by CA. It is bounded: a
+// request may name any CA. Safe for concurrent use.
+type answeredPolls struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+const maxPolledCAs = 256
+
+func (p *answeredPolls) saw(ca string, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil || len(p.last) > maxPolledCAs {
+		p.last = map[string]time.Time{}
+	}
+	p.last[ca] = at
+}
+
+func (p *answeredPolls) since(ca string, t time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last[ca].After(t)
+}

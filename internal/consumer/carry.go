@@ -1,0 +1,218 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// carry carries out the effects of a decision, in the order of order.Steps. It returns
+// ledger.ErrConflict where the record changed since it was read; nothing was done then.
+// A failpoint stands before and after each effect, and nowhere else in the worker.
+func (h *handling) carry(ctx context.Context, d *order.Decision) error {
+	h.notice(ctx, d)
+	stands := d.Stands
+	for _, step := range order.Steps() {
+		if !d.Has(step) {
+			continue
+		}
+		failpoint(string(step) + ".before")
+		var err error
+		switch step {
+		case order.StepRecord:
+			err = h.writeRecord(ctx, *d.Record)
+		case order.StepLetter:
+			err = h.publishLetter(ctx, d.Letter)
+		case order.StepResult:
+			stands, err = h.publishResult(ctx, d)
+		case order.StepClosed:
+			err = h.close(ctx, stands)
+		case order.StepWakeup:
+			err = h.wakeup(ctx, d)
+		case order.StepSettle:
+			h.w.settle(ctx, h.d, d.Settle)
+		}
+		if err != nil {
+			return err
+		}
+		failpoint(string(step) + ".after")
+	}
+	if d.Reconciled != "" {
+		h.w.metrics.Reconciled(d.Reconciled)
+	}
+	return nil
+}
+
+// writeRecord writes the next record over the one that was decided on.
+func (h *handling) writeRecord(ctx context.Context, next order.Record) error {
+	write := h.w.ledger.Write(h.key, h.cur, next, h.write)
+	h.write = write
+	was := h.cur.Phase
+	stored, err := persist(ctx, h, "writing a ledger record", write.Try)
+	if err == nil || errors.Is(err, ledger.ErrConflict) {
+		h.write = nil
+	}
+	if err != nil {
+		return err
+	}
+	h.cur = stored
+	h.cur.At = h.w.now()
+	if next.Phase == order.Awaiting && was != order.Awaiting {
+		h.w.metrics.Parked()
+	}
+	return nil
+}
+
+func (h *handling) publishLetter(ctx context.Context, l *order.Letter) error {
+	letter := &deadletter.Letter{Letter: *l, Time: h.w.now()}
+	_, err := persist(ctx, h, "publishing a dead letter", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, h.w.letters.Put(ctx, letter)
+	})
+	if err == nil {
+		h.w.metrics.DeadLetter(string(l.Reason))
+	}
+	return err
+}
+
+// publishResult publishes the result, and returns the one that stands: this one, or an
+// earlier one. Where a stop cuts it off, the end is kept in the record.
+func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entrustbus.Result, error) {
+	p, err := h.w.results.Publish(h.key, d.Result)
+	if err != nil {
+		return nil, err
+	}
+	stands, err := persist(ctx, h, "publishing a result", p.Try)
+	if err != nil {
+		if d.Keep != nil {
+			if kept := h.writeRecord(ctx, *d.Keep); kept != nil {
+				h.w.log.ErrorContext(ctx, "a known outcome could be neither published nor kept",
+					h.args("outcome", string(d.Result.Result.Outcome), "serial", d.Result.Result.Serial, "err", kept)...)
+			}
+		}
+		return nil, err
+	}
+	r := d.Result.Result
+	if stands.Outcome != r.Outcome {
+		h.w.log.WarnContext(ctx, "an order ended twice; its first result stands",
+			h.args("outcome", string(stands.Outcome), "late", string(r.Outcome), "serial", r.Serial)...)
+	}
+	h.w.metrics.Finished(string(r.Kind), string(stands.Outcome), r)
+	return stands, nil
+}
+
+// close writes that the result stands. Another writer's record is written over unless it
+// is of a later generation, or closed: the result decides.
+func (h *handling) close(ctx context.Context, stands *entrustbus.Result) error {
+	for {
+		err := h.writeRecord(ctx, h.cur.Closed(stands))
+		if err == nil {
+			args := h.args("outcome", string(stands.Outcome), "polls", stands.Polls)
+			if stands.Error != nil {
+				args = append(args, "err", stands.Error.Message)
+			}
+			h.w.log.InfoContext(ctx, "closed", args...)
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return err
+		}
+		if err := h.look(ctx); err != nil {
+			return err
+		}
+		if h.cur.Phase == order.Closed || h.cur.Generation > stands.Replay {
+			return nil
+		}
+	}
+}
+
+func (h *handling) wakeup(ctx context.Context, d *order.Decision) error {
+	_, err := persist(ctx, h, "scheduling a wake-up", func(ctx context.Context) (struct{}, error) {
+		if d.Wakeup != nil {
+			return struct{}{}, h.w.wakeups.Schedule(ctx, d.Wakeup)
+		}
+		return struct{}{}, h.w.wakeups.Cancel(ctx, h.key, h.cur.Generation)
+	})
+	return err
+}
+
+// persistTry bounds one try of persist.
+const persistTry = 5 * time.Second
+
+// persist repeats a write to the bus until it succeeds, with the message that it is for
+// in flight. The gateway may have answered by then: giving up would turn a known answer
+// into an unknown one. A lane whose writes fail fills up and fetches no more, so that a
+// full stream stops new work by itself. A stop ends it; what follows an answer of the
+// gateway gets a few seconds more.
+func persist[T any](ctx context.Context, h *handling, what string, write func(context.Context) (T, error)) (T, error) {
+	pause := backoff{first: 100 * time.Millisecond, max: 15 * time.Second}
+	for {
+		ctx := h.live(ctx)
+		try, cancel := context.WithTimeout(ctx, persistTry)
+		v, err := write(try)
+		cancel()
+		switch {
+		case err == nil || final(err):
+			return v, err
+		case ctx.Err() == nil:
+			wait := pause.next()
+			h.w.log.WarnContext(ctx, what+"; trying again", "trouble", streams.Trouble(err), "wait", wait, "err", err)
+			_ = sleep(ctx, wait)
+		case h.live(ctx) == ctx:
+			return v, fmt.Errorf("%s: %w (last: %v)", what, context.Cause(ctx), err)
+		}
+	}
+}
+
+// final reports whether repeating a write cannot change its answer.
+func final(err error) bool {
+	return errors.Is(err, ledger.ErrConflict) || errors.Is(err, nats.ErrMaxPayload)
+}
+
+// notice writes the line of a decision.
+func (h *handling) notice(ctx context.Context, d *order.Decision) {
+	n := d.Notice
+	if n.Text == "" {
+		return
+	}
+	level := map[order.Level]slog.Level{
+		order.Debug: slog.LevelDebug, order.Info: slog.LevelInfo, order.Warn: slog.LevelWarn, order.Error: slog.LevelError,
+	}[n.Level]
+	if !h.w.log.Enabled(ctx, level) {
+		return
+	}
+	args := h.args()
+	if d.Record != nil && d.Record.Phase != h.cur.Phase {
+		args = append(args, "next", string(d.Record.Phase))
+	}
+	if n.Wait > 0 {
+		args = append(args, "wait", n.Wait.Round(time.Millisecond))
+	}
+	if n.Cause != "" {
+		args = append(args, "cause", n.Cause)
+	}
+	h.w.log.Log(ctx, level, n.Text, args...)
+}
+
+// args are the keys that every line about the order carries.
+func (h *handling) args(more ...any) []any {
+	args := []any{"producer", h.key.Producer, "order", h.key.ID}
+	if h.cur.Phase != "" {
+		args = append(args, "kind", string(h.cur.Kind), "phase", string(h.cur.Phase))
+	}
+	if h.cur.Generation > 0 {
+		args = append(args, "generation", h.cur.Generation)
+	}
+	if h.cur.TrackingID != "" {
+		args = append(args, "tracking_id", h.cur.TrackingID)
+	}
+	return append(args, more...)
+}

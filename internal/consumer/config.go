@@ -1,0 +1,95 @@
+package consumer
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/metrics"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/pollsched"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// Config sets a worker up. Fields without a default are required.
+type Config struct {
+	Layout streams.Layout
+	// CAID and ProfileID are what requests that name none are submitted with.
+	CAID, ProfileID string
+	// Gateway names the gateway: workers with the same text share its pauses.
+	Gateway string
+	// Concurrency of the lanes: messages in flight at once. Defaults 64, 16, 64, 8. A
+	// lane of due messages has that of its kind; submissions made again have a quarter
+	// of Issue, at least 4.
+	Issue, Revoke, Poll, Manage int
+	// Schedule is when a waiting order is asked for. Default pollsched.Default.
+	Schedule pollsched.Schedule
+	// MaxWait is the deadline of an order that names none, default 10 min;
+	// MaxWaitLimit the longest that one may name, default 30 days.
+	MaxWait, MaxWaitLimit time.Duration
+	// SubmitMaxWait bounds the waits of an order that the gateway does not accept or
+	// answer. Default 24 h. Waits for an open breaker or a pause do not count.
+	SubmitMaxWait time.Duration
+	// EnrollTimeout is how long one enrollment call may take. The order lease covers
+	// it. Default 120 s.
+	EnrollTimeout time.Duration
+	// EventDelay is how long after an enrollment the gateway's events may still
+	// miss it. Default 30 s.
+	EventDelay time.Duration
+	// OnLostReply is order.Hold (default) or order.Resubmit.
+	OnLostReply string
+	// ApprovalNever says that the gateway issues at once or not at all, so that
+	// an order which its events do not show was not created.
+	ApprovalNever bool
+	// Rate limits the calls to the gateway a second, of this worker and of all
+	// workers together; 0 is no limit.
+	Rate, FleetRate float64
+	// Drain is how long a stop waits for what is in flight. Default 25 s.
+	Drain time.Duration
+	// Metrics may be nil.
+	Metrics *metrics.Worker
+}
+
+// lease is how long an order is owned for one call: longer than the call may take, by
+// an eighth and at least a second, for the writes around it.
+func (c *Config) lease() time.Duration {
+	return c.EnrollTimeout + max(c.EnrollTimeout/8, time.Second)
+}
+
+func (c *Config) setDefaults() error {
+	c.Issue = cmp.Or(c.Issue, 64)
+	c.Revoke = cmp.Or(c.Revoke, 16)
+	c.Poll = cmp.Or(c.Poll, 64)
+	c.Manage = cmp.Or(c.Manage, 8)
+	if c.Schedule == (pollsched.Schedule{}) {
+		c.Schedule = pollsched.Default()
+	}
+	c.MaxWait = cmp.Or(c.MaxWait, 10*time.Minute)
+	c.MaxWaitLimit = cmp.Or(c.MaxWaitLimit, 30*24*time.Hour)
+	c.SubmitMaxWait = cmp.Or(c.SubmitMaxWait, 24*time.Hour)
+	c.EnrollTimeout = cmp.Or(c.EnrollTimeout, 120*time.Second)
+	c.EventDelay = cmp.Or(c.EventDelay, 30*time.Second)
+	c.OnLostReply = cmp.Or(c.OnLostReply, order.Hold)
+	c.Drain = cmp.Or(c.Drain, 25*time.Second)
+	switch {
+	case c.CAID == "":
+		return errors.New("consumer: CAID must be set")
+	case min(c.Issue, c.Revoke, c.Poll, c.Manage) < 1:
+		return errors.New("consumer: concurrency must be at least 1 in every lane")
+	case c.OnLostReply != order.Hold && c.OnLostReply != order.Resubmit:
+		return fmt.Errorf("consumer: OnLostReply must be %s or %s, not %q", order.Hold, order.Resubmit, c.OnLostReply)
+	case c.MaxWait > c.MaxWaitLimit:
+		return fmt.Errorf("consumer: MaxWait must not exceed MaxWaitLimit: %s > %s", c.MaxWait, c.MaxWaitLimit)
+	}
+	return c.Schedule.Validate()
+}
+
+// settings are what the machine decides by.
+func (c *Config) settings(worker string) order.Settings {
+	return order.Settings{
+		Worker: worker, CAID: c.CAID, ProfileID: c.ProfileID, Lease: c.lease(), EventDelay: c.EventDelay, Schedule: c.Schedule,
+		MaxWait: c.MaxWait, MaxWaitLimit: c.MaxWaitLimit, SubmitMaxWait: c.SubmitMaxWait, KeepAfter: c.Layout.OrdersMaxAge / 4,
+		OnLostReply: c.OnLostReply, ApprovalNever: c.ApprovalNever,
+	}
+}

@@ -1,0 +1,271 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/throttle"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
+)
+
+// newerRest is how long a worker leaves alone what a newer one wrote.
+const newerRest = time.Minute
+
+// rounds bounds the decisions about one message: calls and their answers, and writes
+// that another worker overtook. A message that needs more comes again.
+const rounds = 20
+
+// handling is one message on its way through the machine.
+type handling struct {
+	w *Worker
+	d *delivery // nil for the target of a cancellation
+
+	key  order.Key
+	cur  order.Stored
+	wake *order.Wakeup // the due message, nil for a request
+	read *order.Request
+
+	// doubted says that the message may have been handled before, whatever the server's
+	// count says.
+	doubted bool
+	// write is the last write of the record whose acknowledgement did not come.
+	write *ledger.Write
+	// called says that the gateway answered: the effects that follow are worth a few
+	// seconds of a stop, which grace gives them.
+	called bool
+	grace  context.Context
+	end    context.CancelFunc
+}
+
+// live is ctx. Where a stop ended it after an answer of the gateway, it is a context of
+// a few seconds more.
+func (h *handling) live(ctx context.Context) context.Context {
+	if ctx.Err() == nil || !h.called {
+		return ctx
+	}
+	if h.grace == nil {
+		h.grace, h.end = context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+	}
+	return h.grace
+}
+
+// delivered handles a message of the request stream.
+func (w *Worker) delivered(ctx context.Context, d *delivery) error {
+	q := w.readRequest(d)
+	w.metrics.Request(string(q.Kind))
+	h := &handling{w: w, d: d, key: q.Key, read: q, doubted: d.deliveries > 1}
+	if h.doubted && q.Key.ID != "" {
+		// The common case, the first delivery of a new order, is one write and no read.
+		if err := h.look(ctx); err != nil {
+			return h.rest(err)
+		}
+	}
+	return h.run(ctx, func(r order.Remains) order.Event { return order.Delivered{Request: *q, Remains: r} })
+}
+
+// readRequest reads the message of a request lane.
+func (w *Worker) readRequest(d *delivery) *order.Request {
+	raw := &order.Message{Subject: d.msg.Subject(), Header: d.msg.Headers(), Body: d.msg.Data()}
+	q := order.Read(w.subjects, raw, order.Limits{MaxWait: w.cfg.MaxWaitLimit, Size: w.nc.MaxPayload()})
+	q.Ref = order.Ref{Sequence: d.sequence, Time: d.published}
+	q.Deliveries = int(d.deliveries)
+	return &q
+}
+
+// woken handles a due message.
+func (w *Worker) woken(ctx context.Context, d *delivery) error {
+	wake, err := w.wakeups.Read(d.msg.Subject(), d.msg.Headers(), d.msg.Data())
+	switch {
+	case errors.Is(err, wakeup.ErrNewerFormat):
+		return later(newerRest, err)
+	case err != nil:
+		return w.stray(ctx, d, err)
+	}
+	h := &handling{w: w, d: d, key: wake.Key, wake: wake, doubted: d.deliveries > 1 || !w.link.since(wake.Due)}
+	if err := h.look(ctx); err != nil {
+		return h.rest(err)
+	}
+	if h.cur.Phase == order.Awaiting {
+		w.metrics.Poll(max(0, w.now().Sub(wake.Due)))
+	}
+	return h.run(ctx, func(r order.Remains) order.Event {
+		return order.Woken{Wakeup: *wake, Remains: r, Request: h.asked}
+	})
+}
+
+// stray ends a message on a due subject that no worker put there.
+func (w *Worker) stray(ctx context.Context, d *delivery, why error) error {
+	q := w.readRequest(d)
+	q.Key, q.Problem = order.Key{}, why
+	q.Kind = ""
+	h := &handling{w: w, d: d, read: q}
+	return h.run(ctx, func(r order.Remains) order.Event { return order.Delivered{Request: *q, Remains: r} })
+}
+
+// rest turns an error of a read into what becomes of the message.
+func (h *handling) rest(err error) error {
+	if errors.Is(err, order.ErrNewerFormat) {
+		return later(newerRest, err)
+	}
+	return err
+}
+
+// look reads the record of the order.
+func (h *handling) look(ctx context.Context) error {
+	cur, err := h.w.ledger.Get(ctx, h.key)
+	if errors.Is(err, order.ErrNotARecord) {
+		// It may have been a record: the order is one that the ledger forgot.
+		h.w.log.WarnContext(ctx, "the ledger holds something else under an order's key", "producer", h.key.Producer, "order", h.key.ID, "err", err)
+		err = nil
+	}
+	h.cur = cur
+	return err
+}
+
+// remains reads what the bus holds of the order beside its record, where that matters.
+func (h *handling) remains(ctx context.Context) (order.Remains, error) {
+	r := order.Remains{CanLookUp: h.w.gw.CanFind()}
+	if h.key.ID == "" || !h.cur.NeedsRemains(h.doubted) {
+		return r, nil
+	}
+	var err error
+	if r.Result, _, err = h.w.results.Last(ctx, h.key); err != nil || r.Result != nil || h.cur.Phase != "" {
+		return r, err
+	}
+	if r.Wakeup, _, err = h.w.wakeups.Find(ctx, h.key); err != nil {
+		return r, fmt.Errorf("looking for what is left of %s: %w", h.key, err)
+	}
+	if h.cur.Revision != 0 {
+		r.Forgotten = true
+		return r, nil
+	}
+	made, err := h.w.ledger.Made(ctx)
+	r.Forgotten = h.d != nil && h.d.published.Before(made)
+	return r, err
+}
+
+// asked reads the request of the order, once: that of the message, or the one that the
+// record or the wake-up keeps. It is nil where nothing keeps it.
+func (h *handling) asked() *order.Request {
+	if h.read != nil {
+		return h.read
+	}
+	raw := h.cur.Request
+	if raw == nil && h.wake != nil {
+		raw = h.wake.Request
+	}
+	if raw == nil {
+		return nil
+	}
+	// It was within bounds when it came.
+	q := order.Read(h.w.subjects, raw, order.Limits{})
+	if h.d != nil {
+		q.Deliveries = int(h.d.deliveries)
+	}
+	h.read = &q
+	return h.read
+}
+
+// run decides about the event, carries the decision out, makes its call, and decides
+// about the answer, until a decision has no call. event makes the event of what is left
+// on the bus.
+func (h *handling) run(ctx context.Context, event func(order.Remains) order.Event) error {
+	defer func() {
+		if h.end != nil {
+			h.end()
+		}
+	}()
+	work := ctx
+	for range rounds {
+		ctx := h.live(work)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		left, err := h.remains(ctx)
+		if err != nil {
+			return err
+		}
+		ev := event(left)
+		d := h.decide(ev)
+		var permit *throttle.Permit
+		if d.Call != nil {
+			permit, err = h.w.throttle.admit(ctx, d.Call, h.ca(&d), h.key.Producer)
+			if open, ok := errors.AsType[*throttle.OpenError](err); ok {
+				d = h.decide(order.Deferred{By: ev, For: open.RetryIn, Request: h.asked})
+				d.Notice.Cause = open.Error()
+			} else if err != nil {
+				return err
+			}
+		}
+		begun := time.Now()
+		err = h.carry(ctx, &d)
+		if err != nil && permit != nil {
+			permit.Done(throttle.None())
+		}
+		switch {
+		case errors.Is(err, ledger.ErrConflict):
+			if err := h.look(ctx); err != nil {
+				return h.rest(err)
+			}
+			h.doubted = true
+			continue
+		case err != nil && d.Call != nil && h.write != nil:
+			// A stop cut the write off, and it may have been stored: the record would say
+			// that a call is under way.
+			h.called = true
+			h.cur.Record = *d.Record
+			event = h.answered(*d.Call, notCalled(err))
+			continue
+		case err != nil || d.Call == nil:
+			return err
+		}
+		if d.Call.Op == order.OpTarget {
+			target, err := h.target(ctx)
+			if err != nil {
+				return err
+			}
+			event = func(order.Remains) order.Event { return order.Targeted{Target: target, Request: h.asked} }
+			continue
+		}
+		event = h.answered(*d.Call, h.call(ctx, d.Call, permit, begun))
+		h.called = true
+	}
+	return later(time.Second, fmt.Errorf("deciding about %s: other workers were faster %d times", h.key, rounds))
+}
+
+func (h *handling) answered(c order.Call, a order.Answer) func(order.Remains) order.Event {
+	return func(r order.Remains) order.Event {
+		return order.Answered{Call: c, Answer: a, Remains: r, Request: h.asked}
+	}
+}
+
+func (h *handling) decide(ev order.Event) order.Decision {
+	return h.w.machine.Decide(h.w.now(), rand.Float64(), h.key, h.cur, ev)
+}
+
+// ca is the CA that the call of a decision is for.
+func (h *handling) ca(d *order.Decision) string {
+	if d.Record != nil {
+		return d.Record.CAID
+	}
+	return h.cur.CAID
+}
+
+// target gives the order that a cancellation names its Cancelled, and reads what became
+// of it.
+func (h *handling) target(ctx context.Context) (order.Stored, error) {
+	t := &handling{w: h.w, key: order.Key{Producer: h.key.Producer, ID: targetOf(h.asked())}}
+	if err := t.look(ctx); err != nil || t.cur.Phase == "" {
+		return t.cur, t.rest(err)
+	}
+	if err := t.run(ctx, func(order.Remains) order.Event { return order.Cancelled{Request: t.asked} }); err != nil {
+		return t.cur, err
+	}
+	err := t.look(ctx)
+	return t.cur, t.rest(err)
+}

@@ -1,0 +1,213 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/control"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/metrics"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/throttle"
+)
+
+// probeTime bounds one probe.
+const probeTime = 35 * time.Second
+
+// throttling decides when this worker may call the gateway: what the package throttle
+// knows, shared with the fleet through the control bucket.
+type throttling struct {
+	breakers *throttle.Breakers
+	prober   *throttle.Prober
+	pause    *throttle.Pause
+	rate     *throttle.Rate
+	control  *control.Bucket
+	probe    func(context.Context) error
+	metrics  *metrics.Worker
+	log      *slog.Logger
+	stop     context.Context // set by run
+}
+
+func newThrottling(cfg *Config, bucket *control.Bucket, gw Gateway, log *slog.Logger) *throttling {
+	t := &throttling{pause: new(throttle.Pause), control: bucket, metrics: cfg.Metrics, log: log, stop: context.Background()}
+	t.rate = throttle.NewRate(cfg.Rate, cfg.FleetRate)
+	t.probe = func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, probeTime)
+		defer cancel()
+		err := gw.Probe(ctx)
+		if wait := pauseOf(err); wait > 0 {
+			t.askedToPause(ctx, wait, err)
+		}
+		return err
+	}
+	t.prober = throttle.NewProber(t.probe, t.pause, t.probed)
+	t.breakers = throttle.NewBreakers(throttle.Config{
+		CAs: []string{cfg.CAID}, Shared: bucket, Prober: t.prober, Pause: t.pause, OnChange: t.changed,
+	})
+	return t
+}
+
+// run keeps the prober, the breakers and the control bucket going until stop is done.
+func (t *throttling) run(stop context.Context, aside *sync.WaitGroup) {
+	t.stop = stop
+	aside.Go(func() { t.prober.Run(stop) })
+	aside.Go(func() { t.breakers.Run(stop) })
+	aside.Go(func() {
+		t.control.Run(stop, control.Handlers{
+			Workers: t.rate.SetWorkers,
+			Paused: func(left time.Duration) {
+				if t.pause.Extend(left) {
+					t.metrics.Paused(t.pause.Until())
+				}
+			},
+			PauseEnded:    func() { t.pause.End(); t.metrics.Paused(time.Time{}) },
+			BreakerOpened: t.breakers.Opened,
+			BreakerClosed: t.breakers.ClosedBy,
+			Synced:        t.breakers.Synced,
+		})
+	})
+}
+
+// operation is the operation whose breaker a call passes, and for whom its rate counts.
+func operation(op order.Op) (throttle.Operation, throttle.Caller) {
+	switch op {
+	case order.OpPoll:
+		return throttle.Poll, throttle.ForPoll
+	case order.OpRevoke:
+		return throttle.Revoke, throttle.ForRevocation
+	case order.OpLookUp:
+		return throttle.Lookup, throttle.ForPoll
+	}
+	return throttle.Enroll, throttle.ForRequest
+}
+
+// wait returns when a lane of this operation may fetch, with the cause of ctx where that
+// ends first. A lane of mixed operations always may.
+func (t *throttling) wait(ctx context.Context, op order.Op) error {
+	if op == "" {
+		return nil
+	}
+	o, _ := operation(op)
+	return t.breakers.Wait(ctx, o)
+}
+
+// admit asks for the permit of one call; nil for one that does not go to the gateway. The
+// error is a *throttle.OpenError where the call must wait, or the cause of a stop.
+func (t *throttling) admit(ctx context.Context, c *order.Call, ca, producer string) (*throttle.Permit, error) {
+	if c.Op == order.OpTarget {
+		return nil, nil
+	}
+	op, caller := operation(c.Op)
+	permit, err := t.breakers.Admit(ctx, op, ca, producer)
+	if err != nil {
+		return nil, err
+	}
+	// A message that waits for its turn goes back as soon as the worker stops.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(t.stop, func() { cancel(errStopping) })()
+	if err := t.rate.Wait(ctx, caller); err != nil {
+		permit.Done(throttle.None())
+		return nil, err
+	}
+	return permit, nil
+}
+
+// seen tells breaker, fleet and metrics how a call ended. status is the HTTP status of a
+// call without an error.
+func (t *throttling) seen(ctx context.Context, permit *throttle.Permit, op order.Op, begun time.Time, status int, err error) {
+	e, failed := errors.AsType[*gateway.Error](err)
+	if failed {
+		status = e.HTTPStatus
+		t.metrics.GatewayError(e.Class)
+	}
+	t.metrics.Call(string(op), status, time.Since(begun))
+	if err != nil && errors.Is(context.Cause(ctx), errStopping) {
+		permit.Done(throttle.None()) // cut off by our own stop: that says nothing of the gateway
+		return
+	}
+	if wait := pauseOf(err); wait > 0 {
+		t.askedToPause(ctx, wait, err)
+	}
+	permit.Done(t.outcome(ctx, op, e, err))
+}
+
+// outcome is what an answer says of the gateway.
+func (t *throttling) outcome(ctx context.Context, op order.Op, e *gateway.Error, err error) throttle.Outcome {
+	switch gateway.FateOf(err) {
+	case gateway.NotAccepted, gateway.Unknown, gateway.Unreadable:
+		return throttle.Bad(err)
+	case gateway.Refused, gateway.NotFound:
+		if op == order.OpPoll {
+			// The gateway accepted the order before: a no to many polls is an outage.
+			return throttle.Bad(err)
+		}
+	case gateway.Throttled:
+		return throttle.None()
+	case gateway.Unauthorized:
+		// A 403 may be about what was asked for, a profile or a right that the client does
+		// not have, and not about the client: then the probe is answered.
+		if e != nil && e.HTTPStatus == http.StatusForbidden && t.probe(ctx) == nil {
+			return throttle.Good()
+		}
+		return throttle.Unauthorized(err)
+	}
+	return throttle.Good()
+}
+
+// askedToPause keeps the fleet from calling the gateway for a while, as it asked for.
+func (t *throttling) askedToPause(ctx context.Context, wait time.Duration, why error) {
+	if t.pause.Extend(wait) {
+		t.log.WarnContext(ctx, "the gateway asked for a pause", "wait", wait, "err", why)
+		t.metrics.Paused(t.pause.Until())
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+	defer cancel()
+	if err := t.control.Pause(ctx, wait); err != nil {
+		t.log.WarnContext(ctx, "only this worker pauses", "err", err)
+	}
+}
+
+// pauseOf returns how long the gateway asks to be left alone, 0 where it does not.
+// What it says of one order says nothing about the next.
+func pauseOf(err error) time.Duration {
+	e, ok := errors.AsType[*gateway.Error](err)
+	if !ok || e.RetryAfter <= 0 && e.Fate != gateway.Throttled || e.Fate == gateway.Refused || e.Fate == gateway.NotFound {
+		return 0
+	}
+	return max(e.RetryAfter, time.Second)
+}
+
+func (t *throttling) probed(c throttle.ProberChange) {
+	if c.Ready {
+		t.log.Info("the gateway answers; working", "outage", c.Lasted.Round(time.Millisecond))
+		t.metrics.Gateway(true, "")
+		return
+	}
+	t.log.Warn("the gateway does not answer; requests wait", "err", c.Cause)
+	reason := "outage"
+	if gateway.FateOf(c.Cause) == gateway.Unauthorized {
+		reason = "credentials"
+	}
+	t.metrics.Gateway(false, reason)
+}
+
+func (t *throttling) changed(c throttle.Change) {
+	if c.Producer != "" {
+		if c.To == throttle.Open {
+			t.log.Warn("holding one producer's calls: the gateway answers badly to them alone", "operation", string(c.Operation), "ca", c.CA, "producer", c.Producer, "err", c.Cause)
+		}
+		return
+	}
+	t.metrics.Breaker(string(c.Operation), c.CA, c.To.String())
+	switch c.To {
+	case throttle.Open:
+		t.log.Warn("breaker opened: calls wait", "operation", string(c.Operation), "ca", c.CA, "remote", c.Remote, "err", c.Cause)
+	case throttle.Closed:
+		t.log.Info("breaker closed", "operation", string(c.Operation), "ca", c.CA, "outage", c.Lasted.Round(time.Millisecond))
+	}
+}

@@ -1,0 +1,281 @@
+// Package replay brings dead letters back: it plans what a replay would do, refuses what
+// a worker would refuse or ignore, and publishes the request again on its operator's
+// subject.
+package replay
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/results"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// Plan is a replay that nothing speaks against.
+type Plan struct {
+	Letter *deadletter.Letter
+	Step   order.Replay
+	// Generation is the order's next one; 0 where the letter names no order.
+	Generation int
+	// Stands is the outcome in force where the letter's own came too late for it and
+	// was never published; "" where the letter tells how the order ended.
+	Stands entrustbus.Outcome
+
+	msg *nats.Msg
+}
+
+// Subject is where the request goes: the operator's subject of its kind. An order that
+// the ledger forgot and the gateway holds becomes a track request.
+func (p *Plan) Subject() string { return p.msg.Subject }
+
+// Refusal is why a letter is not replayed.
+type Refusal struct {
+	// Word is one of the Refused words.
+	Word string
+	// Why is one line for people.
+	Why string
+}
+
+// Error is the word and the reason.
+func (r *Refusal) Error() string { return r.Word + ": " + r.Why }
+
+// The words of a Refusal, beside those of order.Refusal. A worker would ignore or refuse
+// such a replay as well; a refusal tells the operator before anything is published.
+const (
+	RefusedSuperseded = "superseded"       // a later generation is in force
+	RefusedReplayed   = "already-replayed" // this very replay is on its way
+	RefusedOther      = "other-request"    // the id belongs to a request of other content
+	RefusedLoop       = "died-too-often"   // ended in a dead letter order.MaxDeaths times; force overrides
+	RefusedForgotten  = "forgotten"        // nothing shows what became of the order since; force overrides
+	RefusedSubject    = "unknown-subject"  // nothing shows where the request came from
+	RefusedCut        = "cut"              // too large for its letter to hold all of it
+)
+
+// Replayer brings dead letters back to life. It is safe for concurrent use.
+type Replayer struct {
+	js       jetstream.JetStream
+	layout   streams.Layout
+	subjects entrustbus.Subjects
+	ledger   *ledger.Ledger
+	results  *results.Store
+}
+
+// New returns a replayer for the streams of layout. It does not touch the server.
+func New(js jetstream.JetStream, layout streams.Layout) *Replayer {
+	return &Replayer{
+		js: js, layout: layout, subjects: layout.Subjects(),
+		ledger: ledger.New(js, layout.Orders), results: results.New(js, layout.Results, layout.Subjects()),
+	}
+}
+
+// Plan says what a replay of l would do. It changes nothing. The error is a
+// *Refusal where the replay must not be. With force, letters that died too often
+// and orders that the ledger forgot are replayed too; no order that has its
+// certificate, or that lives, ever is.
+func (r *Replayer) Plan(ctx context.Context, l *deadletter.Letter, force bool) (*Plan, error) {
+	producer, kind, _, err := r.subjects.ParseRequest(l.Request.Subject)
+	if err != nil {
+		return nil, &Refusal{RefusedSubject, fmt.Sprintf("%q is not the subject of a request", l.Request.Subject)}
+	}
+	if l.Length > 0 {
+		return nil, &Refusal{RefusedCut, fmt.Sprintf("the letter holds %d of its %d bytes", len(l.Request.Body), l.Length)}
+	}
+	if l.Deaths >= order.MaxDeaths && !force {
+		return nil, &Refusal{RefusedLoop, fmt.Sprintf("it ended in a dead letter %d times; fix the cause first", l.Deaths)}
+	}
+	p := &Plan{Letter: l, Step: order.ReplaySubmit}
+	if l.Key.ID == "" {
+		p.msg = r.message(l, producer, kind, 0)
+		return p, nil
+	}
+	key := order.Key{Producer: producer, ID: l.Key.ID}
+	rec, err := r.ledger.Get(ctx, key)
+	switch {
+	case err != nil:
+		return nil, err
+	case rec.Phase == "":
+		if err := r.forgotten(ctx, p, key, kind, force); err != nil {
+			return nil, err
+		}
+	default:
+		if p.Step, err = stepOf(l, kind, rec.Record); err != nil {
+			return nil, err
+		}
+		p.Generation, p.Stands = max(rec.Generation, l.Generation)+1, overtaken(l, rec.Record)
+	}
+	if p.msg == nil {
+		p.msg = r.message(l, producer, kind, p.Generation)
+	}
+	return p, nil
+}
+
+// Publish does what the plan says. It returns a *Refusal when the same replay
+// was published before.
+func (r *Replayer) Publish(ctx context.Context, p *Plan) error {
+	ack, err := r.js.PublishMsg(ctx, p.msg, jetstream.WithExpectStream(r.layout.Requests))
+	switch {
+	case err != nil:
+		return fmt.Errorf("publishing the replay of dead letter %d: %w", p.Letter.Sequence, err)
+	case ack.Duplicate:
+		return &Refusal{RefusedReplayed, fmt.Sprintf("message %s was published a short while ago", p.msg.Header.Get(nats.MsgIdHdr))}
+	}
+	return nil
+}
+
+// stepOf says what a worker will do with the next generation of an order, by the
+// replay policy, or why the letter's request has none.
+func stepOf(l *deadletter.Letter, kind entrustbus.Kind, rec order.Record) (order.Replay, error) {
+	switch {
+	case rec.Kind != kind || !sameRequest(l, kind, rec.Digest):
+		return "", &Refusal{RefusedOther, fmt.Sprintf("id %q belongs to another %s request; have it sent under an id of its own", l.Key.ID, rec.Kind)}
+	case l.Generation < rec.Generation:
+		return "", &Refusal{RefusedSuperseded, fmt.Sprintf("generation %d is in force, the letter is of %d", rec.Generation, l.Generation)}
+	}
+	step, refusal := order.ReplayOf(rec)
+	switch refusal {
+	case "":
+		return step, nil
+	case order.RefusedIssued:
+		return "", &Refusal{string(refusal), "the order has its certificate"}
+	case order.RefusedRevoked:
+		return "", &Refusal{string(refusal), "the certificate is revoked"}
+	}
+	return "", &Refusal{string(refusal), fmt.Sprintf("its phase is %s", rec.Phase)}
+}
+
+// overtaken returns the outcome that stands where the letter is of an end that came
+// after it: a letter is published before its result, which an earlier one may keep
+// out. It is "" where the letter tells how the order ended.
+func overtaken(l *deadletter.Letter, rec order.Record) entrustbus.Outcome {
+	own := map[order.Reason][]entrustbus.Outcome{
+		order.Rejected:    {entrustbus.OutcomeRejected, entrustbus.OutcomeFailed},
+		order.Unconfirmed: {entrustbus.OutcomeUnconfirmed},
+		order.Expired:     {entrustbus.OutcomeExpired},
+		order.Crashed:     {entrustbus.OutcomeFailed, entrustbus.OutcomeUnconfirmed},
+	}[l.Reason]
+	if own == nil {
+		own = []entrustbus.Outcome{entrustbus.OutcomeFailed}
+	}
+	if l.Generation != rec.Generation || rec.Phase != order.Closed || slices.Contains(own, rec.Outcome) {
+		return ""
+	}
+	return rec.Outcome
+}
+
+// sameRequest reports whether digest can be that of the letter's request. A
+// request that could not be decoded is known by its bytes; one that workers
+// died of was never looked at.
+func sameRequest(l *deadletter.Letter, kind entrustbus.Kind, digest []byte) bool {
+	sum := sha256.Sum256(l.Request.Body)
+	if bytes.Equal(digest, sum[:]) || len(digest) != len(sum) {
+		return true
+	}
+	enc, err := entrustbus.EncodingOf(l.Request.Get(entrustbus.HeaderContentType), l.Request.Body)
+	if err != nil {
+		return false
+	}
+	request, err := entrustbus.DecodeRequest(kind, enc, l.Request.Body)
+	if err != nil {
+		return false
+	}
+	content, err := entrustbus.Digest(request)
+	return err == nil && bytes.Equal(digest, content[:])
+}
+
+// forgotten plans the replay of an order that the ledger no longer knows: its
+// record was let go, or lost. Submitting it could enroll a second time what a
+// later generation was issued since. Where the gateway named the order, asking
+// for it is safe.
+func (r *Replayer) forgotten(ctx context.Context, p *Plan, key order.Key, kind entrustbus.Kind, force bool) error {
+	l := p.Letter
+	p.Generation = l.Generation + 1
+	result, _, err := r.results.Last(ctx, key)
+	if err != nil {
+		return err
+	}
+	if result != nil {
+		switch {
+		case result.Outcome == entrustbus.OutcomeIssued:
+			return &Refusal{string(order.RefusedIssued), "its result says so, though the ledger forgot it"}
+		case result.Replay > l.Generation:
+			return &Refusal{RefusedSuperseded, fmt.Sprintf("there is a result of generation %d, the letter is of %d", result.Replay, l.Generation)}
+		}
+		p.Generation = max(p.Generation, result.Replay+1)
+	}
+	if kind == entrustbus.KindTrack {
+		p.Step = order.ReplayResume
+	}
+	if kind != entrustbus.KindIssue {
+		return nil
+	}
+	if l.TrackingID != "" && (l.Reason == order.Expired || l.Reason == order.Unconfirmed || l.Reason == order.Crashed) {
+		p.Step = order.ReplayResume
+		p.msg, err = r.track(l, key, p.Generation)
+		return err
+	}
+	if !force {
+		return &Refusal{RefusedForgotten, "the ledger no longer knows the order, which may have been issued since"}
+	}
+	p.Step = order.ReplayResubmit
+	return nil
+}
+
+// track makes the track request that waits for the order of an issue request.
+func (r *Replayer) track(l *deadletter.Letter, key order.Key, generation int) (*nats.Msg, error) {
+	enc, err := entrustbus.EncodingOf(l.Request.Get(entrustbus.HeaderContentType), l.Request.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading dead letter %d: %w", l.Sequence, err)
+	}
+	request, err := entrustbus.DecodeRequest(entrustbus.KindIssue, enc, l.Request.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading dead letter %d: %w", l.Sequence, err)
+	}
+	issue := request.(*entrustbus.Issue) // the kind was given
+	body, err := entrustbus.EncodeRequest(enc, &entrustbus.Track{
+		ID: issue.ID, TrackingID: l.TrackingID, CSRPEM: issue.CSRPEM, CSRDER: issue.CSRDER,
+		CAID: issue.CAID, PollMaxWaitSeconds: issue.PollMaxWaitSeconds, Labels: issue.Labels,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making a track request of dead letter %d: %w", l.Sequence, err)
+	}
+	msg := r.message(l, key.Producer, entrustbus.KindTrack, generation)
+	msg.Data = body
+	return msg, nil
+}
+
+// message is the request on its operator's subject: only there a generation counts. Its
+// message id is its own: the same replay published twice is stored once.
+func (r *Replayer) message(l *deadletter.Letter, producer string, kind entrustbus.Kind, generation int) *nats.Msg {
+	msg := &nats.Msg{Subject: r.subjects.Operator(producer, kind), Header: nats.Header{}, Data: l.Request.Body}
+	for name, values := range l.Request.Header {
+		switch canonical := textproto.CanonicalMIMEHeaderKey(name); {
+		case canonical == entrustbus.HeaderReplay, canonical == order.HeaderDeaths:
+		case strings.HasPrefix(canonical, "Nats-"):
+			// Instructions to the server, for the first publish only.
+		default:
+			msg.Header[name] = values
+		}
+	}
+	msg.Header[order.HeaderDeaths] = []string{strconv.Itoa(cmp.Or(l.Deaths, 1))}
+	if generation > 0 {
+		msg.Header[nats.MsgIdHdr] = []string{entrustbus.ResultMsgID(producer, l.Key.ID, generation)}
+		msg.Header[entrustbus.HeaderReplay] = []string{strconv.Itoa(generation)}
+	} else {
+		msg.Header[nats.MsgIdHdr] = []string{fmt.Sprintf("dead/%d/%d", l.Sequence, l.Deaths)}
+	}
+	return msg
+}

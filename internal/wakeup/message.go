@@ -1,0 +1,158 @@
+// Package wakeup brings waiting orders back: one message schedule per order, which the
+// server turns into a due message when its time has come.
+//
+// A wake-up is only a reason to look. Whether the order still waits, the ledger says.
+// The recipe below survived servers and workers killed at random; the variants that
+// look safer lose orders, each for a reason in nats-server 2.15:
+//
+//   - The schedule is published unconditionally. An expected-sequence of 0 is
+//     answered from the state that the stream leader has applied; a due message
+//     can overtake the purge of its own schedule, and the next one is then refused.
+//   - There is no target rollup and no purge of a due subject. Both make a
+//     consumer with a wider filter forget other messages that it delivered.
+//   - There is no Nats-Msg-Id on a schedule. A repeated id is acknowledged as a
+//     duplicate and schedules nothing.
+//   - The time is written with nanoseconds. jetstream.WithScheduleAt cuts it to
+//     whole seconds, and the schedule fires up to a second early.
+package wakeup
+
+import (
+	"errors"
+	"fmt"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+)
+
+// ErrNewerFormat says that a newer worker scheduled the wake-up: leave it alone.
+var ErrNewerFormat = errors.New("the wake-up has a newer format than this worker reads")
+
+// Headers of a message schedule (ADR-51).
+const (
+	headerSchedule = "Nats-Schedule"
+	headerTarget   = "Nats-Schedule-Target"
+)
+
+// The worker's own headers on a wake-up.
+const (
+	headerFormat   = "Entrust-Format"
+	headerObserved = "Entrust-Observed-Revision"
+	headerSubject  = "Entrust-Request-Subject" // of the request that waits
+	// headerPrefix marks the request's own headers, so that neither the server nor this
+	// package mistakes one for its own.
+	headerPrefix = "Entrust-Original-"
+)
+
+// schedule returns the message that schedules w.
+func schedule(subjects entrustbus.Subjects, w *order.Wakeup) *nats.Msg {
+	due := w.Due.UTC().Format(time.RFC3339Nano)
+	msg := &nats.Msg{
+		Subject: subjects.Parked(w.Key.Producer, w.Key.ID),
+		Header: nats.Header{
+			headerSchedule:           {"@at " + due},
+			headerTarget:             {subjects.Due(string(w.Lane), w.Key.Producer, w.Key.ID)},
+			headerFormat:             {strconv.Itoa(order.Format)},
+			entrustbus.HeaderOrderID: {w.Key.ID},
+			entrustbus.HeaderKind:    {string(w.Kind)},
+			entrustbus.HeaderDue:     {due},
+			entrustbus.HeaderAttempt: {strconv.Itoa(w.Polls)},
+			entrustbus.HeaderReplay:  {strconv.Itoa(w.Generation)},
+		},
+	}
+	set := func(name, value string) {
+		if value != "" {
+			msg.Header[name] = []string{value}
+		}
+	}
+	set(entrustbus.HeaderTrackingID, w.TrackingID)
+	if !w.Deadline.IsZero() {
+		set(entrustbus.HeaderDeadline, w.Deadline.UTC().Format(time.RFC3339Nano))
+	}
+	if w.Observed != 0 {
+		set(headerObserved, strconv.FormatUint(w.Observed, 10))
+	}
+	if w.Request == nil {
+		return msg
+	}
+	msg.Data = w.Request.Body
+	set(headerSubject, w.Request.Subject)
+	for name, values := range w.Request.Header {
+		switch textproto.CanonicalMIMEHeaderKey(name) {
+		case "Content-Type", "Traceparent", "Tracestate":
+			// Carried in the open too: a reader of a waiting order finds its trace and can
+			// read its body.
+			msg.Header[name] = values
+		}
+		msg.Header[headerPrefix+name] = values
+	}
+	return msg
+}
+
+// parse reads a wake-up, or the due message that it became, off the bus. The server
+// strips only Nats headers when it fires. lane is "" where the subject is that of a
+// wake-up: its target header says it then.
+func parse(subjects entrustbus.Subjects, subject string, header nats.Header, body []byte) (*order.Wakeup, error) {
+	lane, producer, id, err := subjects.ParseDue(subject)
+	if err != nil {
+		if producer, id, err = subjects.ParseOrder(subject); err != nil {
+			return nil, err
+		}
+		lane, _, _, _ = subjects.ParseDue(header.Get(headerTarget)) // checked below
+	}
+	w := &order.Wakeup{
+		Key:        order.Key{Producer: producer, ID: id},
+		Kind:       entrustbus.Kind(header.Get(entrustbus.HeaderKind)),
+		Lane:       order.Lane(lane),
+		TrackingID: header.Get(entrustbus.HeaderTrackingID),
+	}
+	if format, err := strconv.Atoi(header.Get(headerFormat)); err != nil || format > order.Format {
+		if err == nil {
+			return w, fmt.Errorf("reading %s: %w: %d > %d", subject, ErrNewerFormat, format, order.Format)
+		}
+		return nil, fmt.Errorf("reading header %s of %s: not a format number", headerFormat, subject)
+	}
+	if !slices.Contains(order.Lanes(), w.Lane) || !w.Kind.Valid() {
+		return nil, fmt.Errorf("reading %s: unknown lane %q or kind %q", subject, lane, w.Kind)
+	}
+	if on := header.Get(headerSubject); on != "" {
+		w.Request = &order.Message{Subject: on, Header: map[string][]string{}, Body: body}
+		for name, values := range header {
+			if original, ok := strings.CutPrefix(name, headerPrefix); ok {
+				w.Request.Header[original] = values
+			}
+		}
+	}
+	for _, t := range []struct {
+		name string
+		to   *time.Time
+	}{{entrustbus.HeaderDue, &w.Due}, {entrustbus.HeaderDeadline, &w.Deadline}} {
+		text := header.Get(t.name)
+		if text == "" && t.name == entrustbus.HeaderDeadline {
+			continue
+		}
+		if *t.to, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return nil, fmt.Errorf("reading header %s of %s: not an RFC 3339 time", t.name, subject)
+		}
+	}
+	for _, n := range []struct {
+		name string
+		to   *int
+	}{{entrustbus.HeaderAttempt, &w.Polls}, {entrustbus.HeaderReplay, &w.Generation}} {
+		if *n.to, err = strconv.Atoi(header.Get(n.name)); err != nil || *n.to < 0 {
+			return nil, fmt.Errorf("reading header %s of %s: not a count", n.name, subject)
+		}
+	}
+	if text := header.Get(headerObserved); text != "" {
+		if w.Observed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return nil, fmt.Errorf("reading header %s of %s: not a revision", headerObserved, subject)
+		}
+	}
+	return w, nil
+}

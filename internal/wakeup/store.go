@@ -1,0 +1,114 @@
+package wakeup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// Store schedules, finds and cancels wake-ups. It holds nothing of its own: a waiting
+// order costs a worker no memory. It is safe for concurrent use.
+type Store struct {
+	js       jetstream.JetStream
+	stream   string
+	subjects entrustbus.Subjects
+}
+
+// New returns the wake-ups in stream. It does not touch the server.
+func New(js jetstream.JetStream, stream string, subjects entrustbus.Subjects) *Store {
+	return &Store{js: js, stream: stream, subjects: subjects}
+}
+
+// Schedule has the order woken at w.Due, replacing the wake-up that it has. Once it
+// returns nil the server wakes the order, whichever process dies. It may be repeated.
+func (s *Store) Schedule(ctx context.Context, w *order.Wakeup) error {
+	if _, err := s.js.PublishMsg(ctx, schedule(s.subjects, w), jetstream.WithExpectStream(s.stream)); err != nil {
+		return fmt.Errorf("scheduling a wake-up of %s: %w", w.Key, err)
+	}
+	return nil
+}
+
+// Cancel removes the wake-up of an order, if it has one of this generation or an
+// earlier one. One that a replay of the order schedules meanwhile stays. So does a due
+// message: its handler asks the ledger.
+func (s *Store) Cancel(ctx context.Context, key order.Key, generation int) error {
+	subject := s.subjects.Parked(key.Producer, key.ID)
+	m, err := streams.Last(ctx, s.js, s.stream, subject)
+	if errors.Is(err, streams.ErrNoMessage) {
+		return nil
+	}
+	if err == nil {
+		if w, err := parse(s.subjects, m.Subject, m.Header, m.Data); err == nil && w.Generation > generation {
+			return nil
+		}
+		var st jetstream.Stream
+		if st, err = s.js.Stream(ctx, s.stream); err == nil {
+			err = st.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(m.Sequence+1))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("cancelling the wake-up of %s: %w", key, err)
+	}
+	return nil
+}
+
+// Find returns the wake-up of an order and its sequence, or nil.
+func (s *Store) Find(ctx context.Context, key order.Key) (*order.Wakeup, uint64, error) {
+	m, err := streams.Last(ctx, s.js, s.stream, s.subjects.Parked(key.Producer, key.ID))
+	if errors.Is(err, streams.ErrNoMessage) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the wake-up of %s: %w", key, err)
+	}
+	w, err := parse(s.subjects, m.Subject, m.Header, m.Data)
+	if err != nil {
+		return nil, 0, err
+	}
+	return w, m.Sequence, nil
+}
+
+// Wakes reports whether something brings this generation of the order back: a wake-up,
+// or a due message that is not acknowledged yet, as the leader of the stream knows them.
+// What an earlier generation left behind, or another publisher put there, does not, nor
+// does a due message that the server takes for acknowledged.
+func (s *Store) Wakes(ctx context.Context, key order.Key, generation int) (bool, error) {
+	subjects := []string{s.subjects.Parked(key.Producer, key.ID)}
+	for _, lane := range order.Lanes() {
+		subjects = append(subjects, s.subjects.Due(string(lane), key.Producer, key.ID))
+	}
+	for i, subject := range subjects {
+		m, err := streams.Last(ctx, s.js, s.stream, subject)
+		if errors.Is(err, streams.ErrNoMessage) {
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("looking for a wake-up of %s: %w", key, err)
+		}
+		w, err := parse(s.subjects, m.Subject, m.Header, m.Data)
+		if err != nil || w.Generation < generation {
+			continue
+		}
+		if i == 0 {
+			return true, nil
+		}
+		settled, err := s.Settled(ctx, w.Lane)
+		if err != nil || m.Sequence > settled {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// Read reads the due message that a wake-up became. It returns ErrNewerFormat where a
+// newer worker scheduled it, with the key of the order.
+func (s *Store) Read(subject string, header nats.Header, body []byte) (*order.Wakeup, error) {
+	return parse(s.subjects, subject, header, body)
+}
