@@ -1,0 +1,145 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nuid"
+)
+
+const (
+	breakerPrefix = "breaker." // breaker.<operation>.<token of the CA>
+	// FirstInterval and MaxInterval bound the time between two canaries of the fleet.
+	FirstInterval = time.Second
+	MaxInterval   = 5 * time.Minute
+
+	open, closed = "open", "closed"
+)
+
+// breakerRecord is the value of a breaker's key. Its age counts from the opening, or
+// from the last canary.
+type breakerRecord struct {
+	State    string   `json:"state"`
+	CA       string   `json:"ca"`
+	Opening  string   `json:"opening"` // names one opening, until it is closed
+	Number   int      `json:"number"`  // canaries since the breaker opened first
+	Interval duration `json:"interval"`
+	Producer string   `json:"producer,omitempty"` // of the last canary
+	Worker   string   `json:"worker"`             // that wrote this
+}
+
+// breakerOf decodes the value of a breaker's key. It returns false for what no worker
+// wrote. The interval is within its bounds, whatever the value says.
+func breakerOf(key string, data []byte) (breakerRecord, bool) {
+	var r breakerRecord
+	if data == nil || json.Unmarshal(data, &r) != nil || r.Opening == "" || r.State != open && r.State != closed {
+		return breakerRecord{}, false
+	}
+	if _, ca, _ := strings.Cut(strings.TrimPrefix(key, breakerPrefix), "."); ca != token(r.CA) {
+		return breakerRecord{}, false
+	}
+	r.Number = max(0, r.Number)
+	r.Interval = duration(min(max(time.Duration(r.Interval), FirstInterval), MaxInterval))
+	return r, true
+}
+
+// intervalOf returns how long after the n-th canary the next one may follow; the
+// opening counts as canary 0.
+func intervalOf(n int) time.Duration {
+	if n >= 9 { // 512 s
+		return MaxInterval
+	}
+	return min(FirstInterval<<n, MaxInterval)
+}
+
+// breakerKey returns the key of a breaker, and remembers which CA it stands for.
+func (b *Bucket) breakerKey(operation, ca string) string {
+	t := token(ca)
+	b.remember(t, ca)
+	return breakerPrefix + token(operation) + "." + t
+}
+
+func (b *Bucket) remember(token, ca string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.cas) < maxSights {
+		b.cas[token] = ca
+	}
+}
+
+// OpenBreaker opens the breaker of an operation of a CA for the fleet, or finds it
+// open. It returns what names this opening, and how long the next canary has to wait.
+// again says that the breaker opened during the ramp-up after an earlier opening: the
+// interval goes on from there, and otherwise starts at FirstInterval.
+func (b *Bucket) OpenBreaker(ctx context.Context, operation, ca string, again bool) (opening string, wait time.Duration, err error) {
+	key := b.breakerKey(operation, ca)
+	_, err = b.update(ctx, "the breaker of "+operation, key, 0, func(last entry) any {
+		r, known := breakerOf(key, last.data)
+		if known && r.State == open {
+			opening, wait = r.Opening, max(0, time.Duration(r.Interval)-last.age)
+			return nil
+		}
+		number := 0
+		if again {
+			number = r.Number
+		}
+		next := b.opened(ca, number)
+		opening, wait = next.Opening, time.Duration(next.Interval)
+		return next
+	})
+	return opening, wait, err
+}
+
+func (b *Bucket) opened(ca string, number int) breakerRecord {
+	return breakerRecord{State: open, CA: ca, Opening: nuid.Next(), Number: number, Interval: duration(intervalOf(number)), Worker: b.worker}
+}
+
+// TakeCanary asks for the fleet's permit for one call on an open breaker. Where it is
+// taken, next is how long the following canary has to wait. Where it is not, next is
+// how long the permit has to wait, or 0: then the bucket says that the breaker, last
+// opened as opening, is closed. An open breaker that the bucket does not know, since
+// the bucket was made again, is written first, and no permit given.
+//
+// After an error the permit may have been taken: the caller makes no call, and the
+// next canary follows after one interval.
+func (b *Bucket) TakeCanary(ctx context.Context, operation, ca, producer string) (taken bool, opening string, next time.Duration, err error) {
+	key := b.breakerKey(operation, ca)
+	_, err = b.update(ctx, "the canary permit of "+operation, key, 0, func(last entry) any {
+		r, known := breakerOf(key, last.data)
+		taken = false
+		switch wait := time.Duration(r.Interval) - last.age; {
+		case !known:
+			r = b.opened(ca, 0)
+		case r.State == closed:
+			opening, next = r.Opening, 0
+			return nil
+		case wait > 0:
+			opening, next = r.Opening, wait
+			return nil
+		default:
+			taken = true
+			r.Number++
+			r.Interval, r.Producer, r.Worker = duration(intervalOf(r.Number)), producer, b.worker
+		}
+		opening, next = r.Opening, time.Duration(r.Interval)
+		return r
+	})
+	return taken && err == nil, opening, next, err
+}
+
+// CloseBreaker closes an opening for the fleet. It does nothing where the breaker has
+// been closed, or opened again, since.
+func (b *Bucket) CloseBreaker(ctx context.Context, operation, ca, opening string) error {
+	key := b.breakerKey(operation, ca)
+	_, err := b.update(ctx, "the breaker of "+operation, key, 0, func(last entry) any {
+		r, known := breakerOf(key, last.data)
+		if !known || r.State != open || r.Opening != opening {
+			return nil
+		}
+		r.State, r.Worker = closed, b.worker
+		return r
+	})
+	return err
+}

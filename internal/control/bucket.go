@@ -1,0 +1,281 @@
+// Package control owns the control bucket: what the workers of one fleet tell each
+// other. It holds who lives, the pause that the gateway asked for, the breakers, the
+// watchdog lease and what the watchdog scanned, and counts of poison messages.
+//
+// Every write is a compare-and-set. Values hold durations and no instants: the time
+// at which the server stored a value starts its duration, and Clock measures the
+// server's time. So a worker whose host has a wrong clock misleads no other worker.
+// A duration that another worker wrote is capped before it is believed.
+//
+// The bucket may be deleted and made again while workers run. Nothing in it is the
+// only copy of anything that an order needs.
+package control
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+const (
+	// callTime bounds one read or compare-and-set with all its tries; tryTime bounds
+	// the wait for one acknowledgement.
+	callTime = 5 * time.Second
+	tryTime  = 2 * time.Second
+	// inProcessWait is the pause before a write is sent again that the server refused
+	// because it has another write of the same key in process.
+	inProcessWait = 20 * time.Millisecond
+	// casRounds bounds how often a call reads again after it lost a compare-and-set.
+	casRounds = 16
+	// maxSights bounds the memory for revisions that were seen.
+	maxSights = 4096
+	// markerTTL is how long the server keeps the marker of a removed key.
+	markerTTL = time.Minute
+
+	nonceHeader     = "Entrust-Nonce"
+	operationHeader = "KV-Operation"
+)
+
+var (
+	// ErrConflict says that another worker wrote the key first. Nothing was written.
+	ErrConflict = errors.New("another worker wrote the key of the control bucket first")
+
+	tokenRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+)
+
+// Config says which bucket a worker shares and under which name. All fields but Log
+// are required.
+type Config struct {
+	JS jetstream.JetStream
+	// Bucket is the name of the key-value bucket, without "KV_".
+	Bucket string
+	// Worker names this process. No two live workers may share a name.
+	Worker string
+	// Gateway names the gateway that a pause is meant for, such as its URL. Workers
+	// with the same text share pauses. Only its hash is stored.
+	Gateway string
+	// Log receives failures of Run. Nil: they are dropped.
+	Log *slog.Logger
+}
+
+// Bucket is the control bucket as one worker uses it. Run must be running for the
+// presence of this worker, for its Clock and for what other workers write; every
+// other method works without it. Safe for concurrent use.
+type Bucket struct {
+	js     jetstream.JetStream
+	bucket string
+	worker string
+	pause  string // key
+	log    *slog.Logger
+	clock  Clock
+
+	mu      sync.Mutex
+	sights  map[string]sight
+	cas     map[string]string // CA by its token, to name what a removed key was about
+	scans   map[string]Scan   // last seen by the watch
+	scanned map[string]time.Time
+	live    int
+	own     uint64    // revision of the presence that this worker wrote last
+	timed   time.Time // of the last measurement of the clock
+}
+
+// sight is when this worker first saw a revision, on its own clock.
+type sight struct {
+	revision uint64
+	stored   time.Time
+	at       time.Time
+}
+
+// Open returns the bucket that cfg names. It does not touch the server.
+func Open(cfg Config) *Bucket {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Bucket{
+		js: cfg.JS, bucket: cfg.Bucket, worker: cfg.Worker, log: cfg.Log,
+		pause:  pausePrefix + token(cfg.Gateway),
+		sights: map[string]sight{}, cas: map[string]string{},
+		scans: map[string]Scan{}, scanned: map[string]time.Time{},
+		live: 1,
+	}
+}
+
+// Clock returns the server's time as this worker measures it.
+func (b *Bucket) Clock() *Clock { return &b.clock }
+
+// token makes any text one token of a key. What has other characters becomes a hash
+// behind "=", which no plain token contains.
+func token(text string) string {
+	if tokenRule.MatchString(text) {
+		return text
+	}
+	sum := sha256.Sum256([]byte(text))
+	return "=" + hex.EncodeToString(sum[:16])
+}
+
+// entry is the last value of a key. Its zero value is a key that was never written.
+type entry struct {
+	revision uint64
+	data     []byte // nil: never written, removed, or expired
+	nonce    string
+	age      time.Duration // see Bucket.age
+	stored   time.Time
+}
+
+func (b *Bucket) stream() string            { return "KV_" + b.bucket }
+func (b *Bucket) subject(key string) string { return "$KV." + b.bucket + "." + key }
+
+// read returns the last value of key from the leader.
+func (b *Bucket) read(ctx context.Context, key string) (entry, error) {
+	m, err := streams.Last(ctx, b.js, b.stream(), b.subject(key))
+	switch {
+	case errors.Is(err, streams.ErrNoMessage):
+		return entry{}, nil
+	case err != nil:
+		return entry{}, err
+	}
+	e := entry{revision: m.Sequence, nonce: m.Header.Get(nonceHeader), stored: m.Time, age: b.age(key, m.Sequence, m.Time)}
+	if m.Header.Get(operationHeader) == "" && m.Header.Get(jetstream.MarkerReasonHeader) == "" {
+		e.data = m.Data
+	}
+	return e, nil
+}
+
+// age returns how old a value is: by server time, or by how long this worker has
+// seen the same revision, whichever is longer. Before the clock is measured only the
+// second counts. So a worker whose view of the server's clock is wrong waits for as
+// long as the value says, and no longer. It is never negative.
+func (b *Bucket) age(key string, revision uint64, stored time.Time) time.Duration {
+	now := time.Now()
+	b.mu.Lock()
+	s := b.sights[key]
+	if s.revision != revision || !s.stored.Equal(stored) {
+		if len(b.sights) >= maxSights {
+			clear(b.sights)
+		}
+		s = sight{revision, stored, now}
+		b.sights[key] = s
+	}
+	b.mu.Unlock()
+	age := now.Sub(s.at)
+	if server, ok := b.clock.at(now); ok {
+		age = max(age, server.Sub(stored))
+	}
+	return age
+}
+
+// write stores data under key if the key's last revision is after, and returns the
+// new revision. It returns ErrConflict if it is not. A ttl above zero has the server
+// remove the key then. Nil data removes the key.
+func (b *Bucket) write(ctx context.Context, key string, after uint64, data []byte, ttl time.Duration) (uint64, error) {
+	nonce := nuid.Next()
+	msg := &nats.Msg{Subject: streams.PublishSubject(b.js, b.subject(key)), Data: data, Header: nats.Header{
+		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(after, 10)},
+		nonceHeader:                         {nonce},
+	}}
+	if data == nil {
+		msg.Header.Set(operationHeader, "PURGE")
+		msg.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+		ttl = markerTTL
+	}
+	if ttl > 0 {
+		msg.Header.Set(jetstream.MsgTTLHeader, ttl.String())
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	for {
+		try, stop := context.WithTimeout(ctx, tryTime)
+		ack, err := b.js.PublishMsg(try, msg)
+		stop()
+		switch {
+		case err == nil:
+			return ack.Sequence, nil
+		case streams.IsConflict(err):
+			// The acknowledgement of an earlier try may be what was lost.
+			last, err := b.read(ctx, key)
+			switch {
+			case err != nil:
+				return 0, err
+			case last.nonce == nonce:
+				return last.revision, nil
+			case last.revision != after:
+				return 0, ErrConflict
+			}
+		case ctx.Err() != nil:
+			return 0, fmt.Errorf("%w (last: %w)", context.Cause(ctx), err)
+		case streams.Trouble(err) != "":
+			return 0, err
+		}
+		if sleep(ctx, inProcessWait) != nil {
+			return 0, context.Cause(ctx)
+		}
+	}
+}
+
+// update reads key and writes what change makes of it, again from the start when
+// another worker was faster. Where change returns nil, nothing is written and the
+// revision is that of what it saw. what names the key in errors.
+func (b *Bucket) update(ctx context.Context, what, key string, ttl time.Duration, change func(entry) any) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	var err error
+	for range casRounds {
+		var last entry
+		if last, err = b.read(ctx, key); err != nil {
+			return 0, fmt.Errorf("reading %s: %w", what, err)
+		}
+		value := change(last)
+		if value == nil {
+			return last.revision, nil
+		}
+		var data []byte
+		if data, err = json.Marshal(value); err != nil {
+			return 0, fmt.Errorf("encoding %s: %w", what, err)
+		}
+		var revision uint64
+		if revision, err = b.write(ctx, key, last.revision, data, ttl); err == nil {
+			return revision, nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			break
+		}
+	}
+	return 0, fmt.Errorf("writing %s: %w", what, err)
+}
+
+// duration is a time.Duration that reads "30s" in the bucket.
+type duration time.Duration
+
+func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+func (d *duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = duration(v)
+	return err
+}
+
+// sleep waits for d, or until ctx is done, and then returns its cause.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}

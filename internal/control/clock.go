@@ -1,0 +1,83 @@
+package control
+
+import (
+	"sync"
+	"time"
+)
+
+// Clock is the time of the NATS server, as the time at which it stored a key of this
+// worker shows it. It runs on the host's monotonic clock between two measurements, so
+// that neither a wrong host clock nor a step of it moves it. Zero value: not measured
+// yet. Safe for concurrent use.
+type Clock struct {
+	mu   sync.Mutex
+	last bounds
+}
+
+// Now returns the server's time. It returns false before the first measurement.
+func (c *Clock) Now() (time.Time, bool) { return c.at(time.Now()) }
+
+// Skew returns how far the server's clock is ahead of the host's; it is negative
+// where it is behind. Uncertainty is half the shortest round trip that measured it.
+// It returns false before the first measurement.
+func (c *Clock) Skew() (skew, uncertainty time.Duration, ok bool) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last.at.IsZero() {
+		return 0, 0, false
+	}
+	low, high := c.last.on(now)
+	middle := low.Add(high.Sub(low) / 2)
+	return middle.Sub(now.Round(0)), high.Sub(low) / 2, true
+}
+
+// at returns the server's time at an instant of the host.
+func (c *Clock) at(now time.Time) (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last.at.IsZero() {
+		return time.Time{}, false
+	}
+	low, high := c.last.on(now)
+	return low.Add(high.Sub(low) / 2), true
+}
+
+// measured takes in that the server stored, at an instant of its own clock, what was
+// sent and acknowledged at two of the host's.
+func (c *Clock) measured(sent, acked, stored time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = c.last.narrowed(bounds{at: acked, low: stored, high: stored.Add(acked.Sub(sent))})
+}
+
+// bounds say between which instants the server's time was at one of the host's.
+type bounds struct {
+	at        time.Time
+	low, high time.Time
+}
+
+// on returns the bounds at another instant of the host.
+func (b bounds) on(now time.Time) (low, high time.Time) {
+	passed := now.Sub(b.at)
+	return b.low.Add(passed), b.high.Add(passed)
+}
+
+// narrowed returns what old and new bounds have in common. Where that is nothing, one
+// of the two clocks was set, or the host slept, and the new ones count.
+func (b bounds) narrowed(n bounds) bounds {
+	if b.at.IsZero() {
+		return n
+	}
+	low, high := b.on(n.at)
+	if low.After(n.high) || high.Before(n.low) {
+		return n
+	}
+	if low.After(n.low) {
+		n.low = low
+	}
+	if high.Before(n.high) {
+		n.high = high
+	}
+	return n
+}

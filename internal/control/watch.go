@@ -1,0 +1,296 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	workerPrefix = "worker." // one key for each live worker
+	beat         = 5 * time.Second
+	// liveFor is how long a worker counts as live without a new revision of its key.
+	liveFor = 3 * beat
+	// presenceTTL has the server remove the key of a worker that died.
+	presenceTTL = time.Minute
+	// clockEvery is how often the server's time is measured.
+	clockEvery = time.Minute
+
+	firstRetry = time.Second
+	lastRetry  = 30 * time.Second
+	leaveTime  = time.Second
+)
+
+// Handlers are told what other workers, and this one, wrote. Each may be nil. Run calls
+// them one at a time, from its own goroutine; they must not block. The same news may
+// come again, and after the bucket was away all of it does.
+type Handlers struct {
+	// Workers is told how many workers live, this one included, when that changes.
+	Workers func(live int)
+	// Paused is told of a pause that lasts for left from now on.
+	Paused func(left time.Duration)
+	// PauseEnded is told that an operator, or the server, removed the pause.
+	PauseEnded func()
+	// BreakerOpened is told that a breaker is open: which opening that is, whose call
+	// the last canary was, if there was one, and how long the next has to wait.
+	BreakerOpened func(operation, ca, opening, producer string, next time.Duration)
+	// BreakerClosed is told that an opening was closed. opening is empty where an
+	// operator removed the key.
+	BreakerClosed func(operation, ca, opening string)
+	// Synced is told that everything in the bucket has been told. A breaker that was
+	// not is unknown there.
+	Synced func()
+}
+
+// Workers returns how many workers live, this one included; 1 before Run has seen
+// others. While the bucket cannot be watched it is the last number seen.
+func (b *Bucket) Workers() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.live
+}
+
+// Run says that this worker lives, measures the clock and tells h what is written,
+// until ctx is done. It then removes this worker's presence. While the bucket is
+// missing, or no server answers, it tries again at up to 30 s. Call it once.
+func (b *Bucket) Run(ctx context.Context, h Handlers) {
+	seen := presence{}
+	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		synced := false
+		err := b.watch(ctx, h, seen, &synced)
+		if ctx.Err() != nil {
+			break
+		}
+		if synced {
+			wait = firstRetry
+		}
+		b.log.Warn("watching the control bucket failed; other workers' pauses and breakers are not seen until it succeeds",
+			"bucket", b.bucket, "wait", wait, "err", err)
+		_ = sleep(ctx, wait)
+	}
+	b.leave(context.WithoutCancel(ctx))
+}
+
+// watch follows the bucket until something fails.
+func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // the watch's consumer goes with it
+	lookup, done := context.WithTimeout(ctx, callTime)
+	kv, err := b.js.KeyValue(lookup, b.bucket)
+	done()
+	if err != nil {
+		return fmt.Errorf("opening the bucket: %w", err)
+	}
+	// Counts of poison messages are read by the worker that has the message.
+	w, err := kv.WatchFiltered(ctx, []string{workerPrefix + "*", b.pause, breakerPrefix + ">", scanPrefix + "*"})
+	if err != nil {
+		return fmt.Errorf("watching the bucket: %w", err)
+	}
+	defer w.Stop()
+	seen.refresh(time.Now())
+	ticks := time.NewTicker(beat)
+	defer ticks.Stop()
+	if err := b.appear(ctx); err != nil {
+		return err
+	}
+	var shown uint64 // revision of our own presence that the watch showed last
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticks.C:
+			// A watch whose consumer or bucket is gone is silent for ever. Our own
+			// writes must come through it.
+			if shown != b.ownRevision() {
+				return errors.New("watching the bucket: the watch did not show this worker's own presence")
+			}
+			if err := b.appear(ctx); err != nil {
+				return err
+			}
+			b.count(seen, h)
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return errors.New("watching the bucket: the watch ended")
+			case e == nil:
+				*synced = true
+				b.count(seen, h)
+				if h.Synced != nil {
+					h.Synced()
+				}
+				continue
+			case e.Key() == workerPrefix+token(b.worker):
+				shown = e.Revision()
+			}
+			if id, ok := strings.CutPrefix(e.Key(), workerPrefix); ok {
+				seen.saw(id, e.Revision(), e.Operation() == jetstream.KeyValuePut, time.Now())
+				if *synced {
+					b.count(seen, h)
+				}
+				continue
+			}
+			b.tell(e, h)
+		}
+	}
+}
+
+// tell passes on what was written under a key.
+func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
+	key := kve.Key()
+	e := entry{revision: kve.Revision(), age: b.age(key, kve.Revision(), kve.Created())}
+	if kve.Operation() == jetstream.KeyValuePut {
+		e.data = kve.Value()
+	}
+	if name, ok := strings.CutPrefix(key, scanPrefix); ok {
+		b.sawScan(name, e)
+		return
+	}
+	if key == b.pause {
+		if left := pauseLeft(e.data, e.age); left > 0 && h.Paused != nil {
+			h.Paused(left)
+		} else if e.data == nil && h.PauseEnded != nil {
+			h.PauseEnded()
+		}
+		return
+	}
+	operation, ca, _ := strings.Cut(strings.TrimPrefix(key, breakerPrefix), ".")
+	r, ok := breakerOf(key, e.data)
+	switch {
+	case ok && r.State == open:
+		b.remember(ca, r.CA)
+		if h.BreakerOpened != nil {
+			h.BreakerOpened(operation, r.CA, r.Opening, r.Producer, max(0, time.Duration(r.Interval)-e.age))
+		}
+	case ok:
+		if h.BreakerClosed != nil {
+			h.BreakerClosed(operation, r.CA, r.Opening)
+		}
+	case e.data == nil:
+		b.mu.Lock()
+		name, known := b.cas[ca]
+		b.mu.Unlock()
+		if known && h.BreakerClosed != nil {
+			h.BreakerClosed(operation, name, "")
+		}
+	default:
+		b.log.Debug("a breaker's key in the control bucket holds what no worker wrote", "key", key)
+	}
+}
+
+// appear writes this worker's presence, and measures the clock by it when it is time.
+func (b *Bucket) appear(ctx context.Context) error {
+	const what = "this worker's presence"
+	key := workerPrefix + token(b.worker)
+	data, err := json.Marshal(struct {
+		Worker string `json:"worker"`
+	}{b.worker})
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", what, err)
+	}
+	after, sent := b.ownRevision(), time.Now()
+	revision, err := b.write(ctx, key, after, data, presenceTTL)
+	if errors.Is(err, ErrConflict) { // removed, expired, or the bucket was made again
+		revision, err = b.update(ctx, what, key, presenceTTL, func(entry) any {
+			sent = time.Now()
+			return json.RawMessage(data)
+		})
+	}
+	acked := time.Now()
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", what, err)
+	}
+	b.mu.Lock()
+	b.own = revision
+	measure := b.timed.IsZero() || acked.Sub(b.timed) >= clockEvery
+	b.mu.Unlock()
+	if !measure {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	e, err := b.read(ctx, key)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", what, err)
+	}
+	if e.revision == revision {
+		b.clock.measured(sent, acked, e.stored)
+		b.mu.Lock()
+		b.timed = acked
+		b.mu.Unlock()
+	}
+	return nil
+}
+
+// leave removes this worker's presence, so that the others share the rate at once. A
+// presence that stays expires.
+func (b *Bucket) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leaveTime)
+	defer cancel()
+	own := b.ownRevision()
+	if own == 0 {
+		return
+	}
+	if _, err := b.write(ctx, workerPrefix+token(b.worker), own, nil, 0); err != nil {
+		b.log.DebugContext(ctx, "removing this worker's presence failed; it expires by itself", "err", err)
+	}
+}
+
+func (b *Bucket) ownRevision() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.own
+}
+
+// count tells how many workers live, if that changed.
+func (b *Bucket) count(seen presence, h Handlers) {
+	seen.saw(token(b.worker), b.ownRevision(), true, time.Now()) // we live, whatever the bucket says
+	live := seen.live(time.Now())
+	b.mu.Lock()
+	changed := live != b.live
+	b.live = live
+	b.mu.Unlock()
+	if changed && h.Workers != nil {
+		h.Workers(live)
+	}
+}
+
+// presence is when the key of each worker last changed, on this worker's clock.
+type presence map[string]beatSeen
+
+type beatSeen struct {
+	revision uint64
+	at       time.Time
+}
+
+// saw takes in what the bucket says of a worker.
+func (p presence) saw(id string, revision uint64, there bool, now time.Time) {
+	switch {
+	case !there:
+		delete(p, id)
+	case p[id].revision != revision:
+		p[id] = beatSeen{revision, now}
+	}
+}
+
+// refresh grants every worker its time again: while the bucket was away, none could
+// write, and each would take the whole rate.
+func (p presence) refresh(now time.Time) {
+	for id, b := range p {
+		p[id] = beatSeen{b.revision, now}
+	}
+}
+
+// live drops the workers that were silent for too long, and returns how many are left.
+func (p presence) live(now time.Time) int {
+	for id, b := range p {
+		if now.Sub(b.at) >= liveFor {
+			delete(p, id)
+		}
+	}
+	return max(1, len(p))
+}
