@@ -1,0 +1,314 @@
+package throttle
+
+import (
+	"errors"
+	"time"
+)
+
+// Operation is a kind of call to the gateway that has breakers of its own.
+type Operation string
+
+// The operations.
+const (
+	Enroll Operation = "enroll"
+	Poll   Operation = "poll"
+	Revoke Operation = "revoke"
+	Lookup Operation = "lookup"
+)
+
+// State is what a breaker does with calls.
+type State int
+
+const (
+	// Closed lets every call through.
+	Closed State = iota
+	// Open lets one canary through per interval of the fleet.
+	Open
+	// HalfOpen lets 1, 2, 4, … calls through at a time.
+	HalfOpen
+)
+
+// String returns the state in lower case, fit for a metric's label.
+func (s State) String() string {
+	switch s {
+	case Open:
+		return "open"
+	case HalfOpen:
+		return "half-open"
+	}
+	return "closed"
+}
+
+const (
+	// tripRun is how many bad answers in a row open a breaker; of the last tripWindow
+	// answers, tripBad bad ones do (30 %).
+	tripRun    = 5
+	tripWindow = 20
+	tripBad    = tripWindow * 30 / 100
+	// activeFor is how long a producer counts as active after a call.
+	activeFor = time.Minute
+	// maxProducers bounds the producers that a breaker remembers.
+	maxProducers = 64
+	// firstHold and maxHold bound the time between two calls of a held producer.
+	firstHold = time.Second
+	maxHold   = 5 * time.Minute
+	// A canary that is due passes over the producer of the last one, while other
+	// producers are active, for maxPassed calls or passFor.
+	maxPassed = 8
+	passFor   = 5 * time.Second
+	// rampLast is the last step of a ramp-up. One that ends earlier, at rampSoon or
+	// above, refused no call in its last step.
+	rampLast = 256
+	rampSoon = 8
+	// retryIn is the wait that a refused call is told where no better one is known.
+	retryIn = time.Second
+)
+
+var (
+	errElsewhere = errors.New("another worker opened the breaker")
+	errHeld      = errors.New("the gateway answers this producer's calls badly and other producers' well")
+)
+
+// breaker is the breaker of one operation of one CA. It reads no clock and has no lock:
+// Breakers passes instants and holds the lock.
+type breaker struct {
+	state State
+	// epoch changes whenever the breaker opens, or an opening ends. A result of an
+	// earlier epoch changes nothing.
+	epoch     uint64
+	cause     error
+	since     time.Time // of the first opening of this outage
+	producers map[string]*producer
+
+	// While closed.
+	recent  [tripWindow]answer
+	answers int
+	run     int    // bad answers in a row
+	runOf   string // the first producer among them
+	several bool   // they are of two producers at least
+
+	// While open.
+	opening string    // names it for the fleet; empty: not written yet
+	again   bool      // opened during a ramp-up
+	check   bool      // the bucket may not know of it any more
+	asking  bool      // a permit is being asked for
+	due     time.Time // of the next canary
+	last    string    // producer of the last canary
+	passed  int       // calls of that producer that were passed over
+
+	// While half-open.
+	step, inFlight, good int
+	refused              bool
+
+	ended string // the opening that ended last
+	close string // the opening whose end the bucket has to be told
+}
+
+// answer is one of the last answers.
+type answer struct {
+	bad      bool
+	producer string
+}
+
+// producer is what a breaker knows of a producer.
+type producer struct {
+	seen time.Time
+	run  int           // its own bad answers in a row
+	hold time.Duration // not 0: its calls are held, this long after each
+	next time.Time
+}
+
+// saw notes a call of a producer and returns what is known of it.
+func (b *breaker) saw(name string, now time.Time) *producer {
+	p := b.producers[name]
+	if p == nil {
+		if len(b.producers) >= maxProducers {
+			oldest := ""
+			for n, o := range b.producers {
+				if oldest == "" || o.seen.Before(b.producers[oldest].seen) {
+					oldest = n
+				}
+			}
+			delete(b.producers, oldest)
+		}
+		p = new(producer)
+		b.producers[name] = p
+	}
+	p.seen = now
+	return p
+}
+
+// others reports whether a producer other than name is active.
+func (b *breaker) others(name string, now time.Time) bool {
+	for n, p := range b.producers {
+		if n != name && now.Sub(p.seen) < activeFor {
+			return true
+		}
+	}
+	return false
+}
+
+// decision is what admit makes of a call.
+type decision int
+
+const (
+	pass decision = iota
+	passAsCanary
+	refuse
+)
+
+// admit decides about a call of a producer. wait is for a refused one. A canary
+// still needs the fleet's permit.
+func (b *breaker) admit(name string, now time.Time) (d decision, wait time.Duration) {
+	p := b.saw(name, now)
+	switch b.state {
+	case Open:
+		switch {
+		case b.room(now) == 0:
+			return refuse, max(retryIn, b.due.Sub(now))
+		case name == b.last && b.passed < maxPassed && now.Before(b.due.Add(passFor)) && b.others(name, now):
+			b.passed++
+			return refuse, retryIn
+		}
+		return passAsCanary, 0
+	case HalfOpen:
+		if b.inFlight >= b.step {
+			b.refused = true
+			return refuse, retryIn
+		}
+	}
+	if p.hold > 0 {
+		if now.Before(p.next) {
+			return refuse, p.next.Sub(now)
+		}
+		p.hold = min(2*p.hold, maxHold)
+		p.next = now.Add(p.hold)
+	}
+	if b.state == HalfOpen {
+		b.inFlight++
+	}
+	return pass, 0
+}
+
+// room returns how many calls may be admitted.
+func (b *breaker) room(now time.Time) int {
+	switch b.state {
+	case Open:
+		if b.opening == "" || b.asking || now.Before(b.due) {
+			return 0
+		}
+		return 1
+	case HalfOpen:
+		return max(0, b.step-b.inFlight)
+	}
+	return unlimited
+}
+
+// goodAnswer takes in a good answer of this epoch. held says that it ends the hold of
+// its producer.
+func (b *breaker) goodAnswer(name string, now time.Time) (held bool) {
+	p := b.saw(name, now)
+	held = p.hold > 0
+	p.run, p.hold = 0, 0
+	switch b.state {
+	case Closed:
+		b.run = 0
+		b.keep(answer{producer: name})
+	case HalfOpen:
+		b.inFlight--
+		if b.good++; b.good < b.step {
+			break
+		}
+		if b.step >= rampLast || b.step >= rampSoon && !b.refused {
+			b.state = Closed
+			break
+		}
+		b.step, b.good, b.refused = 2*b.step, 0, false
+	}
+	return held
+}
+
+// badAnswer takes in a bad answer of this epoch. trip says that the breaker has to open,
+// held that the calls of this producer alone are held from now on. wasHeld says that
+// the call was one of a held producer: its answer is held against that producer alone.
+func (b *breaker) badAnswer(name string, wasHeld bool, now time.Time) (trip, held bool) {
+	p := b.saw(name, now)
+	others := b.others(name, now)
+	if b.state == HalfOpen {
+		b.inFlight--
+	}
+	if wasHeld && others {
+		return false, false
+	}
+	p.run++
+	if b.state == Closed {
+		if b.run == 0 {
+			b.runOf, b.several = name, false
+		}
+		b.run++
+		b.several = b.several || name != b.runOf
+		b.keep(answer{true, name})
+		trip = b.run >= tripRun && (b.several || !others) || b.tooMany(others)
+	} else {
+		trip = true
+	}
+	// A producer whose calls alone are bad may not open the breaker for the others, and
+	// may not be let through either: each of its calls could end an order. In a
+	// ramp-up it would open the breaker again and again.
+	if p.run >= tripRun && others && p.hold == 0 && (!trip || b.state == HalfOpen) {
+		p.hold, p.next = firstHold, now.Add(firstHold)
+		held = true
+	}
+	return trip, held
+}
+
+func (b *breaker) keep(a answer) {
+	b.recent[b.answers%tripWindow] = a
+	b.answers++
+}
+
+// tooMany reports whether too many of the last answers are bad, and where other
+// producers are active, to two producers.
+func (b *breaker) tooMany(others bool) bool {
+	if b.answers < tripWindow {
+		return false
+	}
+	bad, first, several := 0, "", false
+	for _, a := range b.recent {
+		if !a.bad {
+			continue
+		}
+		if bad++; bad == 1 {
+			first = a.producer
+		}
+		several = several || a.producer != first
+	}
+	return bad >= tripBad && (several || !others)
+}
+
+// open opens the breaker. opening is empty where the fleet has to be told.
+func (b *breaker) open(opening, last string, cause error, wait time.Duration, now time.Time) {
+	if b.state == Closed {
+		b.since = now
+	}
+	b.again = b.state == HalfOpen
+	b.state, b.cause = Open, cause
+	b.epoch++
+	b.opening, b.check, b.asking = opening, false, false
+	b.due, b.last, b.passed = now.Add(wait), last, 0
+}
+
+// adopt takes over what the bucket says of an open breaker.
+func (b *breaker) adopt(opening string, wait time.Duration, now time.Time) {
+	b.opening, b.check = opening, false
+	b.due, b.passed = now.Add(wait), 0
+}
+
+// end ends the opening and begins the ramp-up.
+func (b *breaker) end() {
+	b.ended = b.opening
+	b.state, b.opening = HalfOpen, ""
+	b.epoch++
+	b.step, b.inFlight, b.good, b.refused = 1, 0, 0, false
+	b.run, b.answers = 0, 0
+}

@@ -1,0 +1,225 @@
+package throttle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// gateway is one that answers, or not, and notes when it was probed.
+type gateway struct {
+	begun  time.Time
+	err    error
+	probes []time.Duration
+}
+
+func (g *gateway) probe(context.Context) error {
+	g.probes = append(g.probes, time.Since(g.begun))
+	return g.err
+}
+
+// probing runs a test in a bubble, with a prober that runs.
+func probing(t *testing.T, test func(t *testing.T, g *gateway, p *Prober, pause *Pause, changes *[]ProberChange)) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, pause, changes := &gateway{begun: time.Now(), err: errDown}, new(Pause), new([]ProberChange)
+		p := NewProber(g.probe, pause, func(c ProberChange) { *changes = append(*changes, c) })
+		go p.Run(t.Context())
+		test(t, g, p, pause, changes)
+	})
+}
+
+func seconds(n ...int) (all []time.Duration) {
+	for _, s := range n {
+		all = append(all, time.Duration(s)*time.Second)
+	}
+	return all
+}
+
+func TestProbesUntilAnswered(t *testing.T) {
+	probing(t, func(t *testing.T, g *gateway, p *Prober, _ *Pause, changes *[]ProberChange) {
+		if ready, cause := p.Ready(); ready || cause == nil {
+			t.Error("ready before the first answer")
+		}
+		time.Sleep(100 * time.Second)
+		if want := seconds(0, 1, 3, 7, 15, 31, 61, 91); !slices.Equal(g.probes, want) {
+			t.Errorf("probes at %v, want %v", g.probes, want)
+		}
+		if ready, cause := p.Ready(); ready || cause != errDown {
+			t.Errorf("ready is %v: %v", ready, cause)
+		}
+		g.err = nil
+		p.Wake()
+		synctest.Wait()
+		if ready, _ := p.Ready(); !ready || len(g.probes) != 9 {
+			t.Errorf("%d probes; waking it made none", len(g.probes))
+		}
+		time.Sleep(time.Hour)
+		if len(g.probes) != 9 {
+			t.Error("a gateway that answers is probed")
+		}
+		// Once for each change, and not for each probe.
+		if want := []ProberChange{{Cause: errDown}, {Ready: true, Lasted: 100 * time.Second}}; !slices.Equal(*changes, want) {
+			t.Errorf("changes are %+v", *changes)
+		}
+	})
+}
+
+func TestProbesAfterRefusedCredentials(t *testing.T) {
+	probing(t, func(t *testing.T, g *gateway, p *Prober, pause *Pause, changes *[]ProberChange) {
+		g.err = nil
+		p.Wake()
+		time.Sleep(10 * time.Second)
+		p.Wake() // a SIGHUP of earlier must not count later
+		g.begun, g.probes = time.Now(), nil
+		refused := errors.New("401")
+		_, _, epoch := p.state()
+		g.err = refused
+		p.shut(epoch, refused)
+		p.shut(epoch, errDown) // of a call at the same time
+		time.Sleep(10 * time.Second)
+		if want := seconds(1, 2, 4, 8); !slices.Equal(g.probes, want) {
+			t.Errorf("probes at %v, want %v", g.probes, want)
+		}
+		pause.Extend(time.Minute) // it is meant for probes too
+		g.err = nil
+		p.Wake()
+		time.Sleep(time.Minute - time.Nanosecond)
+		if len(g.probes) != 4 {
+			t.Errorf("probes at %v, in a pause", g.probes)
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if ready, _ := p.Ready(); !ready {
+			t.Error("not ready after the pause")
+		}
+		if last := (*changes)[len(*changes)-1]; last.Lasted != 70*time.Second || (*changes)[len(*changes)-2].Cause != refused {
+			t.Errorf("changes are %+v", *changes)
+		}
+	})
+}
+
+func TestPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var p Pause
+		if p.Left() != 0 || !p.Until().IsZero() || p.Wait(t.Context()) != nil {
+			t.Error("a new pause is one")
+		}
+		begun := time.Now()
+		for _, step := range []struct {
+			d       time.Duration
+			changes bool
+			left    time.Duration
+		}{
+			{-time.Hour, false, 0},
+			{0, false, 0},
+			{time.Minute, true, time.Minute},
+			{30 * time.Second, false, time.Minute},
+			{876000 * time.Hour, true, MaxPause},
+		} {
+			if got := p.Extend(step.d); got != step.changes || p.Left() != step.left {
+				t.Errorf("extending by %s: %v, %s left; want %v, %s", step.d, got, p.Left(), step.changes, step.left)
+			}
+		}
+		short, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errLost)
+		defer cancel()
+		if err := p.Wait(short); err != errLost || time.Since(begun) != time.Minute {
+			t.Errorf("waiting ended as %v after %s", err, time.Since(begun))
+		}
+		if err := p.Wait(t.Context()); err != nil || time.Since(begun) != MaxPause || !p.Until().IsZero() {
+			t.Errorf("waiting ended as %v after %s", err, time.Since(begun))
+		}
+		// One that is extended while it is waited for.
+		p.Extend(time.Second)
+		time.AfterFunc(time.Second/2, func() { p.Extend(time.Minute) })
+		begun = time.Now()
+		if err := p.Wait(t.Context()); err != nil || time.Since(begun) != time.Minute+time.Second/2 {
+			t.Errorf("waiting ended as %v after %s", err, time.Since(begun))
+		}
+	})
+}
+
+func TestRate(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		own, fleet float64
+		workers    int
+		want       float64
+	}{
+		{0, 0, 3, 0},
+		{10, 0, 3, 10},
+		{0, 30, 3, 10},
+		{5, 30, 3, 5},
+		{20, 30, 3, 10},
+		{0, 30, 0, 30},
+	} {
+		r := NewRate(tc.own, tc.fleet)
+		r.SetWorkers(tc.workers)
+		if got := r.PerSecond(); got != tc.want {
+			t.Errorf("%+v: %v calls a second", tc, got)
+		}
+	}
+	// took returns how long n calls of each caller take, side by side.
+	took := func(t *testing.T, perSecond float64, n int, callers ...Caller) map[Caller]time.Duration {
+		r, done := NewRate(perSecond, 0), make(chan Caller)
+		begun := time.Now()
+		for _, c := range callers {
+			go func() {
+				for range n {
+					if err := r.Wait(t.Context(), c); err != nil {
+						t.Error(err)
+					}
+				}
+				done <- c
+			}()
+		}
+		all := map[Caller]time.Duration{}
+		for range callers {
+			all[<-done] = time.Since(begun)
+		}
+		return all
+	}
+	about := func(t *testing.T, what string, got, want time.Duration) {
+		t.Helper()
+		if (got - want).Abs() > want/10 {
+			t.Errorf("%s took %s, want about %s", what, got, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		about(t, "revocations alone", took(t, 10, 100, ForRevocation)[ForRevocation], 10*time.Second)
+		about(t, "requests alone", took(t, 10, 100, ForRequest)[ForRequest], 12500*time.Millisecond)
+		both := took(t, 10, 100, ForRequest, ForPoll)
+		about(t, "requests beside polls", both[ForRequest], 25*time.Second)
+		about(t, "polls beside requests", both[ForPoll], 25*time.Second)
+		if got := took(t, 0, 1000, ForRequest, ForPoll, ForRevocation); got[ForRequest] != 0 {
+			t.Errorf("without a limit: %v", got)
+		}
+		// Many requests take no more turns than one poll.
+		crowd := []Caller{ForPoll}
+		for range 50 {
+			crowd = append(crowd, ForRequest)
+		}
+		about(t, "polls beside a crowd", took(t, 10, 50, crowd...)[ForPoll], 12500*time.Millisecond)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRate(0.1, 0)
+		gone, cancel := context.WithCancelCause(t.Context())
+		if err := r.Wait(gone, ForPoll); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, func() { cancel(errLost) })
+		for _, c := range []Caller{ForPoll, ForRequest, ForRevocation} {
+			if err := r.Wait(gone, c); err != errLost {
+				t.Errorf("caller %d: %v", c, err)
+			}
+		}
+		if err := r.Wait(t.Context(), ForPoll); err != nil { // its turn was given back
+			t.Error(fmt.Errorf("after one that was cancelled: %w", err))
+		}
+	})
+}
