@@ -121,16 +121,6 @@ func (w *Worker) fetch(stop, work context.Context, l *lane, n int, free chan<- s
 	return started, err
 }
 
-// missing says why nobody answers a pull: the consumer is gone, or its stream.
-func (w *Worker) missing(ctx context.Context, l *lane) error {
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	if _, err := w.js.Consumer(ctx, l.stream, l.consumer); err != nil {
-		return fmt.Errorf("opening the consumer: %w", err)
-	}
-	return nil
-}
-
 // missing says why nothing answers a pull: the consumer is gone, or its stream.
 func (w *Worker) missing(ctx context.Context, l *lane) error {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)

@@ -12,11 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/internal/consumer"
-	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
@@ -107,7 +105,7 @@ func TestPending(t *testing.T) {
 			if res := r.result("no"); res.Outcome != entrustbus.OutcomeRejected || res.Error == nil {
 				t.Errorf("rejected: %+v", res)
 			}
-			r.wantLetters(deadletter.Rejected)
+			r.wantLetters(order.Rejected)
 			r.quiet()
 			for p := range r.sim.Polls() {
 				if p.AfterEnd > 0 {
@@ -136,7 +134,7 @@ func TestExpireAndTrack(t *testing.T) {
 	if res.Outcome != entrustbus.OutcomeExpired || res.TrackingID == "" || res.Error == nil || res.Error.Class != entrustbus.ClassTimeout {
 		t.Fatalf("result is %+v", res)
 	}
-	r.wantLetters(deadletter.Expired)
+	r.wantLetters(order.Expired)
 	poll, err := r.sim.PollsOf(res.TrackingID)
 	if err != nil {
 		t.Fatal(err)
@@ -165,10 +163,7 @@ func TestDownAcrossTheDeadline(t *testing.T) {
 	r.patience()
 	r.cfg.MaxWait = 6 * time.Second
 	key := r.park("late")
-	rec, err := ledger.New(r.js, r.layout.Orders).Get(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := r.record(key.ID)
 	r.eventually("the deadline", func() bool { return time.Now().After(rec.Deadline) })
 	r.run()
 	if res := r.result("late"); res.Outcome != entrustbus.OutcomeExpired || res.TrackingID != rec.TrackingID || res.Polls != 1 {
@@ -177,7 +172,7 @@ func TestDownAcrossTheDeadline(t *testing.T) {
 	if poll, err := r.sim.PollsOf(rec.TrackingID); err != nil || poll.Count != 1 || poll.Last.Before(rec.Deadline) {
 		t.Errorf("polled %d times, last %s, %v; want once after %s", poll.Count, poll.Last, err, rec.Deadline)
 	}
-	r.wantLetters(deadletter.Expired)
+	r.wantLetters(order.Expired)
 	r.quiet()
 	if n := r.count(r.layout.Results); n != 1 {
 		t.Errorf("%d results, want 1", n)
@@ -222,7 +217,7 @@ func TestRevoke(t *testing.T) {
 			if res := r.result("none"); res.Outcome != entrustbus.OutcomeFailed || res.Error == nil || res.Error.HTTPStatus != 404 {
 				t.Errorf("an unknown serial: %+v (error %+v)", res, res.Error)
 			}
-			r.wantLetters(deadletter.Rejected)
+			r.wantLetters(order.Rejected)
 			r.quiet()
 		})
 	}
@@ -246,10 +241,10 @@ func TestSameIDAgain(t *testing.T) {
 	}
 	r.send(&entrustbus.Issue{ID: "once", CSRPEM: csr(t, "other")}, nats.MsgIdHdr, "another content")
 	r.send(&entrustbus.Revoke{ID: "once", Serial: "1"}, nats.MsgIdHdr, "another kind")
-	letters := r.wantLetters(deadletter.Invalid, deadletter.Invalid)
+	letters := r.wantLetters(order.Invalid, order.Invalid)
 	for _, l := range letters {
-		if !strings.Contains(l.Error, "id: ") || l.Key.ID != "once" {
-			t.Errorf("the letter says %q of %s", l.Error, l.Key)
+		if !strings.Contains(l.Why, "id: ") || l.Key.ID != "once" {
+			t.Errorf("the letter says %q of %s", l.Why, l.Key)
 		}
 	}
 	r.quiet()
@@ -267,7 +262,7 @@ func TestBadRequests(t *testing.T) {
 	r := setup(t, gatewaytest.Config{})
 	r.run()
 	r.publish(entrustbus.KindIssue, []byte("\xc1 rubbish"))
-	r.publish(entrustbus.KindIssue, []byte("{"), nats.MsgIdHdr, producer+".half")
+	r.publish(entrustbus.KindIssue, []byte("{"), entrustbus.HeaderOrderID, "half")
 	r.publish(entrustbus.KindIssue, []byte(`{"id":"v9","v":9,"csr_pem":"x"}`))
 	r.publish(entrustbus.KindIssue, []byte(`{"id":"csr","csr_pem":"-----BEGIN NOTHING-----"}`))
 	r.send(&entrustbus.Issue{ID: "good", CSRPEM: csr(t, "good")})
@@ -279,8 +274,8 @@ func TestBadRequests(t *testing.T) {
 			t.Errorf("%s: %+v (error %+v)", id, res, res.Error)
 		}
 	}
-	for _, l := range r.wantLetters(deadletter.Undecodable, deadletter.Undecodable, deadletter.Undecodable, deadletter.Invalid) {
-		if l.Error == "" || len(l.Request.Body) == 0 || l.Request.Subject != "entrust.request.shop.issue" {
+	for _, l := range r.wantLetters(order.Undecodable, order.Undecodable, order.Undecodable, order.Invalid) {
+		if l.Why == "" || len(l.Request.Body) == 0 || l.Request.Subject != "entrust.request.shop.issue" {
 			t.Errorf("a letter lacks its error, body or subject: %+v", l)
 		}
 	}
@@ -297,7 +292,7 @@ func TestRefused(t *testing.T) {
 	if res.Outcome != entrustbus.OutcomeFailed || res.Error == nil || res.Error.Code == "" || res.Error.HTTPStatus < 400 {
 		t.Fatalf("result is %+v (error %+v)", res, res.Error)
 	}
-	r.wantLetters(deadletter.Rejected)
+	r.wantLetters(order.Rejected)
 	r.quiet()
 }
 
@@ -315,8 +310,8 @@ func TestWrongCertificate(t *testing.T) {
 			if res.Outcome != entrustbus.OutcomeFailed || res.CertificatePEM != "" || res.Error.Code != "wrong_certificate" || res.Serial == "" {
 				t.Fatalf("result is %+v (error %+v)", res, res.Error)
 			}
-			r.wantLetters(deadletter.WrongCertificate)
-			if !strings.Contains(r.log.String(), "serial="+res.Serial) {
+			r.wantLetters(order.WrongCertificate)
+			if !strings.Contains(r.log.String(), "serial "+res.Serial) {
 				t.Error("the log does not name the serial to revoke")
 			}
 		})
@@ -338,15 +333,15 @@ func TestLostReply(t *testing.T) {
 		submitted int
 		duplicate bool
 	}{
-		{"certctl holds", gatewaytest.Config{Faults: lost}, consumer.Hold, false, entrustbus.OutcomeUnconfirmed, 1, 1, false},
-		{"certctl resubmits", gatewaytest.Config{Faults: lost}, consumer.Resubmit, false, entrustbus.OutcomeIssued, 2, 2, true},
-		{"cagw adopts", gatewaytest.Config{Dialect: gatewaytest.CAGW, Faults: lost}, consumer.Hold, false, entrustbus.OutcomeIssued, 1, 1, false},
+		{"certctl holds", gatewaytest.Config{Faults: lost}, order.Hold, false, entrustbus.OutcomeUnconfirmed, 1, 1, false},
+		{"certctl resubmits", gatewaytest.Config{Faults: lost}, order.Resubmit, false, entrustbus.OutcomeIssued, 2, 2, true},
+		{"cagw adopts", gatewaytest.Config{Dialect: gatewaytest.CAGW, Faults: lost}, order.Hold, false, entrustbus.OutcomeIssued, 1, 1, false},
 		{"cagw finds nothing and holds", gatewaytest.Config{Dialect: gatewaytest.CAGW, Faults: []gatewaytest.Fault{{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 500, Times: 1}}},
-			consumer.Hold, false, entrustbus.OutcomeUnconfirmed, 0, 1, false},
+			order.Hold, false, entrustbus.OutcomeUnconfirmed, 0, 1, false},
 		{"cagw finds nothing where nothing waits", gatewaytest.Config{Dialect: gatewaytest.CAGW, Faults: []gatewaytest.Fault{{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 500, Times: 1}}},
-			consumer.Hold, true, entrustbus.OutcomeIssued, 1, 2, false},
+			order.Hold, true, entrustbus.OutcomeIssued, 1, 2, false},
 		{"cagw has more events than may be read", gatewaytest.Config{Dialect: gatewaytest.CAGW, EmptyEventPages: 9, Faults: []gatewaytest.Fault{{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 500, Times: 1}}},
-			consumer.Hold, true, entrustbus.OutcomeUnconfirmed, 0, 1, false},
+			order.Hold, true, entrustbus.OutcomeUnconfirmed, 0, 1, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -363,7 +358,7 @@ func TestLostReply(t *testing.T) {
 				t.Errorf("%d enrollments, want %d", n, tc.enrolled)
 			}
 			if tc.outcome == entrustbus.OutcomeUnconfirmed {
-				r.wantLetters(deadletter.Unconfirmed)
+				r.wantLetters(order.Unconfirmed)
 			}
 			r.quiet()
 		})
@@ -377,7 +372,7 @@ func TestGatewayTrouble(t *testing.T) {
 		name  string
 		fault gatewaytest.Fault
 	}{
-		{"503", gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 503, Form: "html", Times: 15}},
+		{"503", gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 503, Form: "html", Times: 7}},
 		{"down", gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 503, Form: "text", Times: 3}},
 		{"429", gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultThrottle, RetryAfter: time.Second, Times: 2}},
 		{"401", gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 401, Times: 2}},
@@ -393,7 +388,7 @@ func TestGatewayTrouble(t *testing.T) {
 				r.send(&entrustbus.Issue{ID: fmt.Sprint("o", i), CSRPEM: csr(t, fmt.Sprint("o", i))})
 			}
 			for i := range n {
-				if res := r.result(fmt.Sprint("o", i)); res.Outcome != entrustbus.OutcomeIssued || res.Submissions != 1 {
+				if res := r.result(fmt.Sprint("o", i)); res.Outcome != entrustbus.OutcomeIssued || res.Submissions < 1 || res.PossibleDuplicate {
 					t.Errorf("order %d: %+v (error %+v)", i, res, res.Error)
 				}
 			}
@@ -494,12 +489,10 @@ func TestReplay(t *testing.T) {
 		t.Fatalf("result is %+v", rejected)
 	}
 	r.replay(declined, 1)
-	l, key := ledger.New(r.js, r.layout.Orders), ledger.Key{Producer: producer, ID: "no"}
-	var rec *ledger.Record
-	r.eventually("the replay parked", func() bool {
-		var err error
-		rec, err = l.Get(t.Context(), key)
-		return err == nil && rec.State == ledger.Parked
+	var rec order.Stored
+	r.eventually("the replay awaiting", func() bool {
+		rec = r.record("no")
+		return rec.Phase == order.Awaiting
 	})
 	if rec.TrackingID == rejected.TrackingID || rec.Submissions != 1 || rec.PossibleDuplicate {
 		t.Errorf("the replay has tracking id %s and %d submissions, the rejected order %s", rec.TrackingID, rec.Submissions, rejected.TrackingID)
@@ -547,7 +540,7 @@ func TestTooLargeToPark(t *testing.T) {
 	if res.Outcome != entrustbus.OutcomeFailed || res.Error == nil || !strings.HasPrefix(res.Error.Message, "body: ") {
 		t.Errorf("result is %+v (error %+v)", res, res.Error)
 	}
-	l := r.wantLetters(deadletter.Invalid)[0]
+	l := r.wantLetters(order.Invalid)[0]
 	if n := len(l.Request.Body); n < 1<<20-8<<10 || n > len(request) {
 		t.Errorf("the letter holds %d bytes of %d", n, len(request))
 	}

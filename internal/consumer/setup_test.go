@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,12 +24,14 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
@@ -77,7 +80,7 @@ func setupOn(t *testing.T, server *natstest.Server, sim gatewaytest.Config) *rig
 		Layout: r.layout, CAID: r.sim.CAID(), ProfileID: r.sim.Profile(),
 		Schedule: pollsched.Schedule{First: 200 * time.Millisecond, Factor: 2, Max: time.Second, Jitter: 0.1, RetryAfterMax: time.Minute},
 		MaxWait:  20 * time.Second, EnrollTimeout: r.gwcfg.EnrollTimeout, EventDelay: 500 * time.Millisecond,
-		Drain: 5 * time.Second, WatchdogEvery: -1,
+		Drain: 5 * time.Second,
 	}
 	return r
 }
@@ -116,7 +119,8 @@ func (r *rig) runWith(gw consumer.Gateway) (stop func()) {
 // runOn is runWith, on a given connection.
 func (r *rig) runOn(js jetstream.JetStream, gw consumer.Gateway) (stop func()) {
 	r.t.Helper()
-	w, err := consumer.New(r.cfg, js, gw, r.logger())
+	bucket := control.Open(control.Config{JS: js, Bucket: r.layout.Control, Worker: consumer.Name(), Gateway: r.sim.URL(), Log: r.logger()})
+	w, err := consumer.New(r.cfg, js, bucket, gw, r.logger())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -147,7 +151,6 @@ func (r *rig) sendAs(enc entrustbus.Encoding, req entrustbus.Request, header ...
 	}
 	r.publish(req.Kind(), body, append([]string{
 		entrustbus.HeaderContentType, enc.ContentType(),
-		nats.MsgIdHdr, entrustbus.RequestMsgID(producer, req.OrderID(), 0),
 	}, header...)...)
 }
 
@@ -155,6 +158,9 @@ func (r *rig) sendAs(enc entrustbus.Encoding, req entrustbus.Request, header ...
 func (r *rig) publish(kind entrustbus.Kind, body []byte, header ...string) {
 	r.t.Helper()
 	msg := nats.NewMsg(r.layout.Subjects().Request(producer, kind))
+	if slices.Contains(header, entrustbus.HeaderReplay) {
+		msg.Subject = r.layout.Subjects().Operator(producer, kind) // a generation counts there only
+	}
 	msg.Data = body
 	for i := 0; i < len(header); i += 2 {
 		msg.Header.Set(header[i], header[i+1])
@@ -207,14 +213,14 @@ func (r *rig) letters() []*deadletter.Letter {
 }
 
 // wantLetters waits for exactly these reasons, in any order.
-func (r *rig) wantLetters(want ...deadletter.Reason) []*deadletter.Letter {
+func (r *rig) wantLetters(want ...order.Reason) []*deadletter.Letter {
 	r.t.Helper()
 	var all []*deadletter.Letter
 	r.eventually(fmt.Sprintf("dead letters %v", want), func() bool {
 		all = r.letters()
 		return len(all) >= len(want)
 	})
-	var got []deadletter.Reason
+	var got []order.Reason
 	for _, l := range all {
 		got = append(got, l.Reason)
 	}
@@ -242,11 +248,11 @@ func (r *rig) deliver(consumer string, n int) {
 	}
 }
 
-// record reads an order's ledger record, nil where there is none.
-func (r *rig) record(id string) *ledger.Record {
+// record reads an order's ledger record; its phase is "" where there is none.
+func (r *rig) record(id string) order.Stored {
 	r.t.Helper()
-	rec, err := ledger.New(r.js, r.layout.Orders).Get(r.t.Context(), ledger.Key{Producer: producer, ID: id})
-	if err != nil && !errors.Is(err, ledger.ErrNoRecord) {
+	rec, err := ledger.New(r.js, r.layout.Orders).Get(r.t.Context(), order.Key{Producer: producer, ID: id})
+	if err != nil {
 		r.t.Fatal(err)
 	}
 	return rec
@@ -349,4 +355,39 @@ func (w testWriter) Write(p []byte) (int, error) {
 	defer func() { _ = recover() }() // a line after the test's end
 	w.t.Logf("%s", strings.TrimRight(string(p), "\n"))
 	return len(p), nil
+}
+
+// patience has orders wait for far longer than a test, so that only what the test does
+// wakes them.
+func (r *rig) patience() {
+	r.cfg.Schedule.First, r.cfg.Schedule.Max, r.cfg.MaxWait = time.Hour, 2*time.Hour, 24*time.Hour
+	r.cfg.Schedule.RetryAfterMax = 0
+}
+
+// park has a worker park an order, and stops it.
+func (r *rig) park(id string) order.Key {
+	r.t.Helper()
+	stop := r.run()
+	r.send(&entrustbus.Issue{ID: id, CSRPEM: csr(r.t, id)})
+	r.eventually("the order awaiting", func() bool {
+		return r.record(id).Phase == order.Awaiting && r.count(r.layout.Requests) == 0
+	})
+	stop()
+	return order.Key{Producer: producer, ID: id}
+}
+
+// replay publishes the next generation of a closed order, as an operator does.
+func (r *rig) replay(req entrustbus.Request, generation int) {
+	r.t.Helper()
+	r.eventually("the record closed", func() bool { return r.record(req.OrderID()).Phase == order.Closed })
+	r.send(req, nats.MsgIdHdr, entrustbus.ResultMsgID(producer, req.OrderID(), generation), entrustbus.HeaderReplay, fmt.Sprint(generation))
+}
+
+// write puts a record into the ledger, as a worker that died left it.
+func (r *rig) write(id string, rec order.Record) {
+	r.t.Helper()
+	key := order.Key{Producer: producer, ID: id}
+	if _, err := ledger.New(r.js, r.layout.Orders).Write(key, r.record(id), rec, nil).Try(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
 }

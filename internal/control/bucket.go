@@ -114,6 +114,9 @@ func Open(cfg Config) *Bucket {
 	}
 }
 
+// Worker returns the name of this worker.
+func (b *Bucket) Worker() string { return b.worker }
+
 // Clock returns the server's time as this worker measures it.
 func (b *Bucket) Clock() *Clock { return &b.clock }
 

@@ -49,3 +49,12 @@ func laneOf(r Record) Lane {
 	}
 	return LaneResubmit
 }
+
+// WakeupOf is a wake-up for an order that has none: the watchdog's. The worker that gets
+// it decides by the record.
+func WakeupOf(key Key, r Record, now time.Time) *Wakeup {
+	return &Wakeup{
+		Key: key, Kind: r.Kind, Lane: laneOf(r), Generation: r.Generation, Due: now.UTC(), Deadline: r.Deadline,
+		TrackingID: r.TrackingID, Request: r.Request,
+	}
+}

@@ -1,4 +1,4 @@
-package deadletter_test
+package replay_test
 
 import (
 	"bytes"

@@ -1,0 +1,253 @@
+// Package metrics counts what a worker does, and reads the bus for its gauges.
+package metrics
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+)
+
+const namespace = "entrust_worker"
+
+// Worker counts what one worker does. Labels are bounded by the contract: no
+// producer, id or name is one. Its nil value counts nothing, so that a worker
+// needs none. It is safe for concurrent use.
+type Worker struct {
+	requests, results, errors, deadLetters, redeliveries, fates, repairs *prometheus.CounterVec
+	expirations, parkings                                                prometheus.Counter
+	inFlight, breakers                                                   *prometheus.GaugeVec
+	gateOpen                                                             *prometheus.GaugeVec
+	duration, calls                                                      *prometheus.HistogramVec
+	lateness                                                             prometheus.Histogram
+	letters, letterAge, pending, unacked, age, known                     *prometheus.GaugeVec
+	waiting, oldestWaiting, lastScan, pausedUntil                        prometheus.Gauge
+}
+
+// New registers a worker's metrics.
+func New(reg prometheus.Registerer) *Worker {
+	f := promauto.With(reg)
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return f.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	}
+	single := func(name, help string) prometheus.Gauge {
+		return f.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+	}
+	m := &Worker{
+		requests:      counter("requests_total", "Deliveries of requests, by kind.", "kind"),
+		results:       counter("results_total", "Results published, by kind and outcome.", "kind", "outcome"),
+		errors:        counter("errors_total", "Calls to the gateway that gave no answer to use, by class.", "class"),
+		deadLetters:   counter("dead_letters_total", "Dead letters published, by reason.", "reason"),
+		redeliveries:  counter("redeliveries_total", "Messages delivered more than once, by lane.", "lane"),
+		fates:         counter("unknown_fates_total", "Submissions whose answer was lost, by how they ended: adopted, resubmitted, held.", "end"),
+		repairs:       counter("wakeup_repairs_total", "What the watchdog repaired: stuck wake-ups and orders without one, both scheduled again, and dead due messages, removed.", "kind"),
+		expirations:   f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "deadline_expirations_total", Help: "Orders that nobody approved before their deadline."}),
+		parkings:      f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "parked_orders_total", Help: "Orders that were parked, counted once each."}),
+		inFlight:      gauge("in_flight", "Messages in flight, by lane.", "lane"),
+		gateOpen:      gauge("breaker_state", "1 for the state the breaker is in: closed (calls pass), outage or credentials.", "state"),
+		breakers:      gauge("operation_breaker_state", "1 for the state that the breaker of an operation of a CA is in: closed, open or half-open.", "operation", "ca", "state"),
+		letters:       gauge("dead_letters", "Dead letters there are, by reason. The same for every worker of a fleet.", "reason"),
+		letterAge:     gauge("dead_letters_oldest_age_seconds", "Age of the oldest dead letter, by reason; 0 without one. The same for every worker.", "reason"),
+		pending:       gauge("consumer_pending_messages", "Messages that no worker has been given yet, by lane. The same for every worker.", "lane"),
+		unacked:       gauge("consumer_unacknowledged_messages", "Messages in flight over all workers, by lane. The same for every worker.", "lane"),
+		age:           gauge("consumer_oldest_age_seconds", "Age of the oldest message that is not done with, by lane; 0 without one. The same for every worker.", "lane"),
+		known:         gauge("observed_timestamp_seconds", "When the gauges of the bus were last read, in Unix time, by what they tell of.", "of"),
+		waiting:       single("parked_orders", "Orders that wait for approval. The same for every worker."),
+		oldestWaiting: single("parked_oldest_age_seconds", "Age of the oldest order that waits for approval, as of the watchdog's last look; 0 without one. The same for every worker."),
+		lastScan:      single("watchdog_last_scan_timestamp_seconds", "When the watchdog's last whole scan ended, in Unix time; 0 for never. The same for every worker."),
+		pausedUntil:   single("paused_until_timestamp_seconds", "Until when the gateway asked the fleet to wait, in Unix time; 0 for never."),
+		calls: f.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "gateway_request_duration_seconds", Help: "Calls to the gateway, by operation and HTTP status; status 0 is no answer.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
+		}, []string{"operation", "status"}),
+		duration: f.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "order_duration_seconds", Help: "From request to result, by kind and outcome.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400},
+		}, []string{"kind", "outcome"}),
+		lateness: f.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "poll_lateness_seconds", Help: "From the time that a poll was due to the poll.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300, 3600},
+		}),
+	}
+	m.begin()
+	return m
+}
+
+// begin makes every series whose labels are known, at 0: of one that comes into being with
+// its first event, increase() does not see that event.
+func (m *Worker) begin() {
+	touch := func(v *prometheus.CounterVec, values ...string) {
+		for _, value := range values {
+			v.WithLabelValues(value)
+		}
+	}
+	of := map[entrustbus.Kind][]entrustbus.Outcome{
+		entrustbus.KindRevoke: {entrustbus.OutcomeRevoked, entrustbus.OutcomeFailed, entrustbus.OutcomeUnconfirmed},
+		entrustbus.KindCancel: {entrustbus.OutcomeCancelled, entrustbus.OutcomeFailed},
+	}
+	for _, kind := range []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindTrack} {
+		of[kind] = []entrustbus.Outcome{
+			entrustbus.OutcomeIssued, entrustbus.OutcomeRejected, entrustbus.OutcomeFailed,
+			entrustbus.OutcomeExpired, entrustbus.OutcomeUnconfirmed, entrustbus.OutcomeCancelled,
+		}
+	}
+	for kind, outcomes := range of {
+		touch(m.requests, string(kind))
+		for _, outcome := range outcomes {
+			m.results.WithLabelValues(string(kind), string(outcome))
+		}
+	}
+	for _, class := range []entrustbus.Class{
+		entrustbus.ClassTimeout, entrustbus.ClassAuth, entrustbus.ClassRateLimited, entrustbus.ClassValidation,
+		entrustbus.ClassUpstream5xx, entrustbus.ClassUpstream4xx, entrustbus.ClassNetwork, entrustbus.ClassPolicy, entrustbus.ClassOther,
+	} {
+		touch(m.errors, string(class))
+	}
+	for _, reason := range order.Reasons() {
+		touch(m.deadLetters, string(reason))
+	}
+	for _, lane := range Lanes() {
+		touch(m.redeliveries, lane)
+		m.inFlight.WithLabelValues(lane)
+	}
+	touch(m.fates, "adopted", "resubmitted", "held")
+	touch(m.repairs, "stuck", "lost", "dead")
+	for _, what := range observed {
+		// From now on it grows old, unless it is read.
+		m.known.WithLabelValues(what).SetToCurrentTime()
+	}
+}
+
+// Request counts a delivery of a request.
+func (m *Worker) Request(kind string) {
+	if m != nil {
+		m.requests.WithLabelValues(kind).Inc()
+	}
+}
+
+// Finished counts a result that was published, with the outcome that stands.
+func (m *Worker) Finished(kind, outcome string, r *entrustbus.Result) {
+	if m == nil {
+		return
+	}
+	m.results.WithLabelValues(kind, outcome).Inc()
+	if outcome == string(entrustbus.OutcomeExpired) {
+		m.expirations.Inc()
+	}
+	if !r.RequestedAt.IsZero() {
+		m.duration.WithLabelValues(kind, outcome).Observe(r.FinishedAt.Sub(r.RequestedAt).Seconds())
+	}
+}
+
+// GatewayError counts a call that brought no answer to use.
+func (m *Worker) GatewayError(class string) {
+	if m != nil {
+		m.errors.WithLabelValues(class).Inc()
+	}
+}
+
+// DeadLetter counts a dead letter.
+func (m *Worker) DeadLetter(reason string) {
+	if m != nil {
+		m.deadLetters.WithLabelValues(reason).Inc()
+	}
+}
+
+// Redelivered counts a message that was delivered before.
+func (m *Worker) Redelivered(lane string) {
+	if m != nil {
+		m.redeliveries.WithLabelValues(lane).Inc()
+	}
+}
+
+// Reconciled counts how an order of unknown fate went on.
+func (m *Worker) Reconciled(end string) {
+	if m != nil {
+		m.fates.WithLabelValues(end).Inc()
+	}
+}
+
+// Repaired counts what the watchdog put right: stuck, lost or dead.
+func (m *Worker) Repaired(kind string, n int) {
+	if m != nil {
+		m.repairs.WithLabelValues(kind).Add(float64(n))
+	}
+}
+
+// Parked counts an order that begins to wait for approval.
+func (m *Worker) Parked() {
+	if m != nil {
+		m.parkings.Inc()
+	}
+}
+
+// InFlight adds to the messages in flight of a lane.
+func (m *Worker) InFlight(lane string, by float64) {
+	if m != nil {
+		m.inFlight.WithLabelValues(lane).Add(by)
+	}
+}
+
+// Poll observes how late a poll is.
+func (m *Worker) Poll(late time.Duration) {
+	if m != nil {
+		m.lateness.Observe(late.Seconds())
+	}
+}
+
+// Gateway says whether the gateway as a whole may be called, and why not: outage or
+// credentials.
+func (m *Worker) Gateway(ready bool, why string) {
+	if m == nil {
+		return
+	}
+	if ready {
+		why = "closed" // the breaker's word for letting calls pass
+	}
+	for _, state := range []string{"closed", "outage", "credentials"} {
+		v := 0.0
+		if state == why {
+			v = 1
+		}
+		m.gateOpen.WithLabelValues(state).Set(v)
+	}
+}
+
+// Breaker says in which state the breaker of an operation of a CA is.
+func (m *Worker) Breaker(operation, ca, state string) {
+	if m == nil {
+		return
+	}
+	for _, s := range []string{"closed", "open", "half-open"} {
+		v := 0.0
+		if s == state {
+			v = 1
+		}
+		m.breakers.WithLabelValues(operation, ca, s).Set(v)
+	}
+}
+
+// Call counts one call to the gateway.
+func (m *Worker) Call(operation string, status int, took time.Duration) {
+	if m != nil {
+		m.calls.WithLabelValues(operation, strconv.Itoa(status)).Observe(took.Seconds())
+	}
+}
+
+// Paused says until when the gateway asked the fleet to wait; the zero time is never.
+func (m *Worker) Paused(until time.Time) {
+	switch {
+	case m == nil:
+	case until.IsZero():
+		m.pausedUntil.Set(0)
+	default:
+		m.pausedUntil.Set(float64(until.Unix()))
+	}
+}
