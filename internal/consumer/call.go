@@ -139,7 +139,9 @@ func (h *handling) lookUp(ctx context.Context, permit *throttle.Permit) order.An
 		permit.Done(throttle.None())
 		return order.Answer{Word: order.Unsearchable, Error: h.cur.Cause}
 	}
-	w.throttle.seen(ctx, permit, order.OpLookUp, begun, http.StatusOK, err)
+	if forbidden := w.throttle.seen(ctx, permit, order.OpLookUp, begun, http.StatusOK, err); forbidden {
+		return order.Answer{Word: order.Unsearchable, Error: errorOf(err)}
+	}
 	if err == nil && !found {
 		return order.Answer{Word: order.NoMatch}
 	}
@@ -198,8 +200,7 @@ func failed(err error) order.Answer {
 func (h *handling) checked(a gateway.Answer, out order.Answer) order.Answer {
 	want, err := expectationOf(h.asked())
 	if err != nil {
-		out.Word = order.Wrong
-		out.Error = &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: "wrong_certificate", Message: err.Error()}
+		out.Word = order.Issued // the machine sees that the request cannot be read
 		return out
 	}
 	cert, err := gateway.CheckIssued(a, want)

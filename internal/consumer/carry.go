@@ -91,7 +91,11 @@ func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entru
 	if err != nil {
 		return nil, err
 	}
-	stands, err := persist(ctx, h, "publishing a result", p.Try)
+	repeat := persist[*entrustbus.Result]
+	if d.Keep != nil {
+		repeat = untilStop[*entrustbus.Result] // what is left of the stop is for the record
+	}
+	stands, err := repeat(ctx, h, "publishing a result", p.Try)
 	if err != nil {
 		if d.Keep != nil {
 			if kept := h.writeRecord(ctx, *d.Keep); kept != nil {
@@ -153,22 +157,29 @@ const persistTry = 5 * time.Second
 // full stream stops new work by itself. A stop ends it; what follows an answer of the
 // gateway gets a few seconds more.
 func persist[T any](ctx context.Context, h *handling, what string, write func(context.Context) (T, error)) (T, error) {
+	v, err := untilStop(ctx, h, what, write)
+	if live := h.live(ctx); err != nil && ctx.Err() != nil && live != ctx && !final(err) {
+		return untilStop(live, h, what, write)
+	}
+	return v, err
+}
+
+// untilStop repeats a write until it succeeds, cannot succeed, or ctx is done.
+func untilStop[T any](ctx context.Context, h *handling, what string, write func(context.Context) (T, error)) (T, error) {
 	pause := backoff{first: 100 * time.Millisecond, max: 15 * time.Second}
 	for {
-		ctx := h.live(ctx)
 		try, cancel := context.WithTimeout(ctx, persistTry)
 		v, err := write(try)
 		cancel()
-		switch {
-		case err == nil || final(err):
+		if err == nil || final(err) {
 			return v, err
-		case ctx.Err() == nil:
-			wait := pause.next()
-			h.w.log.WarnContext(ctx, what+"; trying again", "trouble", streams.Trouble(err), "wait", wait, "err", err)
-			_ = sleep(ctx, wait)
-		case h.live(ctx) == ctx:
+		}
+		if ctx.Err() != nil {
 			return v, fmt.Errorf("%s: %w (last: %v)", what, context.Cause(ctx), err)
 		}
+		wait := pause.next()
+		h.w.log.WarnContext(ctx, what+"; trying again", "trouble", streams.Trouble(err), "wait", wait, "err", err)
+		_ = sleep(ctx, wait)
 	}
 }
 

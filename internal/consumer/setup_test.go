@@ -34,6 +34,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
 const producer = "shop"
@@ -390,4 +391,39 @@ func (r *rig) write(id string, rec order.Record) {
 	if _, err := ledger.New(r.js, r.layout.Orders).Write(key, r.record(id), rec, nil).Try(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// crashed counts n tries of a message of the request stream that ended without a word.
+func (r *rig) crashed(sequence uint64, n int) {
+	r.t.Helper()
+	m, err := streams.At(r.t.Context(), r.js, r.layout.Requests, sequence)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	bucket := control.Open(control.Config{JS: r.js, Bucket: r.layout.Control, Worker: "gone"})
+	for range n {
+		if _, err := bucket.CountTry(r.t.Context(), control.Message{Stream: r.layout.Requests, Sequence: sequence, Stored: m.Time}); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// wake has the order's wake-up fire now.
+func (r *rig) wake(w *order.Wakeup) {
+	r.t.Helper()
+	again := *w
+	again.Due = time.Now()
+	if err := wakeup.New(r.js, r.layout.Parked, r.layout.Subjects()).Schedule(r.t.Context(), &again); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// wakeupOf returns the wake-up of an order.
+func (r *rig) wakeupOf(key order.Key) *order.Wakeup {
+	r.t.Helper()
+	w, _, err := wakeup.New(r.js, r.layout.Parked, r.layout.Subjects()).Find(r.t.Context(), key)
+	if err != nil || w == nil {
+		r.t.Fatalf("the wake-up of %s: %v, %v", key, w, err)
+	}
+	return w
 }

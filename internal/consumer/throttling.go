@@ -118,8 +118,9 @@ func (t *throttling) admit(ctx context.Context, c *order.Call, ca, producer stri
 }
 
 // seen tells breaker, fleet and metrics how a call ended. status is the HTTP status of a
-// call without an error.
-func (t *throttling) seen(ctx context.Context, permit *throttle.Permit, op order.Op, begun time.Time, status int, err error) {
+// call without an error. It reports whether the gateway forbids this call alone: a 403
+// while it answers the probe.
+func (t *throttling) seen(ctx context.Context, permit *throttle.Permit, op order.Op, begun time.Time, status int, err error) (forbidden bool) {
 	e, failed := errors.AsType[*gateway.Error](err)
 	if failed {
 		status = e.HTTPStatus
@@ -128,16 +129,23 @@ func (t *throttling) seen(ctx context.Context, permit *throttle.Permit, op order
 	t.metrics.Call(string(op), status, time.Since(begun))
 	if err != nil && errors.Is(context.Cause(ctx), errStopping) {
 		permit.Done(throttle.None()) // cut off by our own stop: that says nothing of the gateway
-		return
+		return false
 	}
 	if wait := pauseOf(err); wait > 0 {
 		t.askedToPause(ctx, wait, err)
 	}
-	permit.Done(t.outcome(ctx, op, e, err))
+	forbidden = failed && e.Fate == gateway.Unauthorized && e.HTTPStatus == http.StatusForbidden && t.probe(ctx) == nil
+	if forbidden {
+		// It is about what was asked for, a profile or a right that the client does not have.
+		permit.Done(throttle.Good())
+	} else {
+		permit.Done(outcome(op, err))
+	}
+	return forbidden
 }
 
 // outcome is what an answer says of the gateway.
-func (t *throttling) outcome(ctx context.Context, op order.Op, e *gateway.Error, err error) throttle.Outcome {
+func outcome(op order.Op, err error) throttle.Outcome {
 	switch gateway.FateOf(err) {
 	case gateway.NotAccepted, gateway.Unknown, gateway.Unreadable:
 		return throttle.Bad(err)
@@ -149,11 +157,6 @@ func (t *throttling) outcome(ctx context.Context, op order.Op, e *gateway.Error,
 	case gateway.Throttled:
 		return throttle.None()
 	case gateway.Unauthorized:
-		// A 403 may be about what was asked for, a profile or a right that the client does
-		// not have, and not about the client: then the probe is answered.
-		if e != nil && e.HTTPStatus == http.StatusForbidden && t.probe(ctx) == nil {
-			return throttle.Good()
-		}
 		return throttle.Unauthorized(err)
 	}
 	return throttle.Good()

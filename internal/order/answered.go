@@ -96,6 +96,10 @@ func (d *decider) enrolled(c Call, a *Answer) Decision {
 
 // taken decides about an answer that says what became of an order at the gateway.
 func (d *decider) taken(r Record, a *Answer, n Notice) Decision {
+	if q := d.asked(); q.Problem != nil {
+		d.cur.Record = r
+		return d.unreadable(q)
+	}
 	if a.TrackingID != "" {
 		r.TrackingID = a.TrackingID
 	}

@@ -167,7 +167,9 @@ func (d *decider) resume(observed bool) Decision {
 		// A death came between the record and its wake-up.
 		return d.nextPoll(d.cur.Record, 0, 0, Notice{})
 	case Submitting:
-		if !d.cur.leaseOver(d.now, observed) {
+		// A revocation may be repeated, whatever its owner does: its message stays, so that
+		// one that crashes workers is known by its deliveries.
+		if d.cur.Kind != entrustbus.KindRevoke && !d.cur.leaseOver(d.now, observed) {
 			return d.waitForLease()
 		}
 	}

@@ -18,7 +18,7 @@
 //
 //	phase          issue                       revoke                     track                cancel
 //	submitting     an enrollment may be        a revocation may be        -                    -
-//	               under way, under a lease    under way, under a lease
+//	               under way, under a lease    under way; repeated
 //	unaccepted     no submission was           no call was accepted;      -                    -
 //	               accepted; submitted again   repeated
 //	indeterminate  a submission may have been  a call may have been       -                    waits for its

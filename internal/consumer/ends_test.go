@@ -1,0 +1,335 @@
+package consumer_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// Two cancellations that name each other both end, although each finds the other
+// begun.
+func TestCancelACancellation(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	requests := []*entrustbus.Cancel{{ID: "one", Order: "two"}, {ID: "two", Order: "one"}}
+	for _, c := range requests {
+		// As a worker left it that died at once.
+		digest, err := entrustbus.Digest(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.write(c.ID, order.Record{Phase: order.Indeterminate, Kind: entrustbus.KindCancel, Digest: digest[:], RequestedAt: time.Now()})
+		r.send(c)
+	}
+	r.run()
+	for _, c := range requests {
+		if res := r.result(c.ID); res.Outcome != entrustbus.OutcomeFailed || res.Error.Code != "not_cancellable" {
+			t.Errorf("%s: %+v (error %+v)", c.ID, res, res.Error)
+		}
+	}
+	r.quiet()
+}
+
+// A replay that kills the workers again ends as a death of its own generation,
+// one more than the letter counted that it came from.
+func TestReplayCrashesAgain(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	body := []byte{0xc1} // no MessagePack at all
+	id := []string{entrustbus.HeaderOrderID, "again"}
+	stop := r.run()
+	r.publish(entrustbus.KindIssue, body, id...)
+	if res := r.result("again"); res.Outcome != entrustbus.OutcomeFailed {
+		t.Fatalf("result is %+v", res)
+	}
+	r.quiet()
+	stop()
+	r.publish(entrustbus.KindIssue, body, append(id, entrustbus.HeaderReplay, "1", order.HeaderDeaths, "1")...)
+	r.deliver(streams.ConsumerIssue, 4)
+	r.crashed(2, 3)
+	r.run()
+	if res := r.result("again", 1); res.Outcome != entrustbus.OutcomeFailed || res.Error.Code != "crashed" {
+		t.Errorf("replayed: %+v (error %+v)", res, res.Error)
+	}
+	for _, l := range r.wantLetters(order.Undecodable, order.Crashed) {
+		if l.Reason == order.Crashed && (l.Deaths != 2 || l.Generation != 1) {
+			t.Errorf("the letter counts %d deaths of generation %d, want 2 of 1", l.Deaths, l.Generation)
+		}
+	}
+}
+
+// The deaths of earlier generations are known while an order is parked too, or
+// the loop guard would never stop one that expires again and again.
+func TestDeathsOfAParkedOrder(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "slow", CSRPEM: csr(t, "slow"), PollMaxWaitSeconds: 1}, order.HeaderDeaths, "3")
+	r.result("slow")
+	if l := r.wantLetters(order.Expired)[0]; l.Deaths != 4 {
+		t.Errorf("the letter counts %d deaths, want 4", l.Deaths)
+	}
+}
+
+// enroller is a gateway that answers enrollments as told.
+type enroller struct {
+	consumer.Gateway
+	enroll func(context.Context, gateway.Enrollment) (gateway.Answer, error)
+	find   func() error
+	probe  func() error
+	revoke func() error
+}
+
+func (g *enroller) Probe(context.Context) error {
+	if g.probe != nil {
+		return g.probe()
+	}
+	return nil
+}
+
+func (g *enroller) Revoke(context.Context, gateway.Revocation) error { return g.revoke() }
+
+func (g *enroller) Enroll(ctx context.Context, e gateway.Enrollment) (gateway.Answer, error) {
+	return g.enroll(ctx, e)
+}
+
+func (g *enroller) CanFind() bool { return g.find != nil }
+
+func (g *enroller) Find(context.Context, gateway.Search) (gateway.Answer, bool, error) {
+	return gateway.Answer{}, false, g.find()
+}
+
+// A call that a stop ends before the gateway took the order leaves no order of
+// unknown fate: the next worker goes on at once, with the same submission.
+func TestStopBeforeTheGatewayTookIt(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.cfg.Drain = 100 * time.Millisecond
+	calling := make(chan struct{})
+	called := sync.OnceFunc(func() { close(calling) })
+	stop := r.runWith(&enroller{enroll: func(ctx context.Context, _ gateway.Enrollment) (gateway.Answer, error) {
+		called()
+		<-ctx.Done()
+		return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.NotAccepted, Class: "network", Message: "dial: cancelled"}
+	}})
+	r.send(&entrustbus.Issue{ID: "early", CSRPEM: csr(t, "early")})
+	<-calling
+	stop()
+	r.run()
+	if res := r.result("early"); res.Outcome != entrustbus.OutcomeIssued || res.Submissions != 1 {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}
+
+// A ledger that was away while an order was opened moves the submission, and with
+// it the time at which the gateway's events can be trusted to show it.
+func TestSettleTimeCountsFromTheCall(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.cfg.ApprovalNever = true
+	bucket := "KV_" + r.layout.Orders
+	orders, err := r.js.Stream(t.Context(), bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.js.DeleteStream(t.Context(), bucket); err != nil {
+		t.Fatal(err)
+	}
+	called, asked := make(chan time.Time, 9), make(chan time.Time, 9)
+	r.runWith(&enroller{
+		enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+			called <- time.Now()
+			return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unknown, Class: "timeout", Message: "lost"}
+		},
+		find: func() error {
+			asked <- time.Now()
+			return fmt.Errorf("no answer")
+		},
+	})
+	r.send(&entrustbus.Issue{ID: "late", CSRPEM: csr(t, "late")})
+	r.eventually("a write that the ledger did not take", func() bool { return strings.Contains(r.log.String(), "writing a ledger record; trying again") })
+	over := time.Now().Add(r.cfg.EnrollTimeout + r.cfg.EventDelay)
+	r.eventually("the end of the first try's lease", func() bool { return time.Now().After(over) })
+	if _, err := r.js.CreateStream(t.Context(), orders.CachedInfo().Config); err != nil {
+		t.Fatal(err)
+	}
+	call, look := <-called, <-asked
+	if gap := look.Sub(call); gap < r.cfg.EnrollTimeout+r.cfg.EventDelay {
+		t.Errorf("events were asked for %s after the call, before they could be trusted", gap)
+	}
+}
+
+// The fleet's rate holds for a worker that never sees the others.
+func TestFleetRateWithoutControlBucket(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.cfg.FleetRate = 10
+	if err := r.js.DeleteKeyValue(t.Context(), r.layout.Control); err != nil {
+		t.Fatal(err)
+	}
+	const n = 10
+	for i := range n {
+		r.send(&entrustbus.Issue{ID: fmt.Sprint("o", i), CSRPEM: csr(t, fmt.Sprint("o", i))})
+	}
+	begun := time.Now()
+	r.run()
+	for i := range n {
+		r.result(fmt.Sprint("o", i))
+	}
+	if took := time.Since(begun); took < (n-4)*time.Second/10 {
+		t.Errorf("%d orders took %s, faster than 10 a second", n, took)
+	}
+}
+
+// A gateway that refuses to tell what it issued is not asked for ever: the order
+// is one that cannot be looked up. So is one whose events the client has no right to.
+func TestLookUpRefused(t *testing.T) {
+	t.Parallel()
+	for _, refusal := range []*gateway.Error{
+		{Op: gateway.OpFind, Fate: gateway.Refused, Class: "upstream_4xx", HTTPStatus: 404, Message: "no such resource"},
+		{Op: gateway.OpFind, Fate: gateway.Unauthorized, Class: "auth", HTTPStatus: 403, Message: "not for you"},
+	} {
+		t.Run(fmt.Sprint(refusal.HTTPStatus), func(t *testing.T) {
+			t.Parallel()
+			r := setup(t, gatewaytest.Config{})
+			r.cfg.ApprovalNever = true
+			r.runWith(&enroller{
+				enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+					return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unknown, Class: "timeout", Message: "lost"}
+				},
+				find: func() error { return refusal },
+			})
+			r.send(&entrustbus.Issue{ID: "dark", CSRPEM: csr(t, "dark")})
+			if res := r.result("dark"); res.Outcome != entrustbus.OutcomeUnconfirmed || res.Submissions != 1 {
+				t.Errorf("result is %+v (error %+v)", res, res.Error)
+			}
+			r.wantLetters(order.Unconfirmed)
+			if strings.Contains(r.log.String(), "the gateway does not answer") {
+				t.Error("a look-up that the client has no right to shut the gate for everybody")
+			}
+		})
+	}
+}
+
+// Somebody tracks an order with the wrong CSR: the certificate is not handed out for it, and
+// nobody is told to revoke it, for it is good.
+func TestTrackWithAnotherCSR(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "mine", CSRPEM: csr(t, "mine"), PollMaxWaitSeconds: 1})
+	expired := r.result("mine")
+	if _, err := r.sim.ApproveAll(0); err != nil {
+		t.Fatal(err)
+	}
+	r.send(&entrustbus.Track{ID: "other", TrackingID: expired.TrackingID, CSRPEM: csr(t, "other")})
+	res := r.result("other")
+	if res.Outcome != entrustbus.OutcomeFailed || res.CertificatePEM != "" || res.Serial != "" || res.Error.Code != "wrong_csr" || res.Error.Class != entrustbus.ClassValidation {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	r.wantLetters(order.Expired, order.Invalid)
+	if strings.Contains(r.log.String(), "revoke it") {
+		t.Error("the log asks for a good certificate to be revoked")
+	}
+}
+
+// A look-up that the gateway throttles waits as every call does, and goes on where
+// it was.
+func TestLookUpThrottled(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, EmptyEventPages: 3, Faults: []gatewaytest.Fault{
+		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultLostReply, Times: 1},
+		{Op: gatewaytest.OpEvents, Kind: gatewaytest.FaultThrottle, Skip: 2, Times: 1},
+	}})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "far", CSRPEM: csr(t, "far")})
+	if res := r.result("far"); res.Outcome != entrustbus.OutcomeIssued || res.Submissions != 1 {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	if n := r.sim.Stats().Requests[gatewaytest.OpEvents]; n != 5 {
+		t.Errorf("%d pages were asked for, want 5: three empty, the match, and one again", n)
+	}
+	if !strings.Contains(r.log.String(), "the gateway asked for a pause") {
+		t.Error("the fleet was not told of the pause")
+	}
+}
+
+// What the gateway says of one order, with a Retry-After, pauses nobody.
+func TestRetryAfterOfARefusal(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{Faults: []gatewaytest.Fault{
+		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 409, RetryAfter: time.Hour, Times: 1},
+	}})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "bad", CSRPEM: csr(t, "bad")})
+	if res := r.result("bad"); res.Outcome != entrustbus.OutcomeFailed {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	r.send(&entrustbus.Issue{ID: "good", CSRPEM: csr(t, "good")})
+	if res := r.result("good"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}
+
+// An enrollment that took longer than the grace leaves its order the whole grace to
+// become known.
+func TestGraceAfterASlowEnrollment(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Second, Faults: []gatewaytest.Fault{
+		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultLatency, Delay: 1500 * time.Millisecond},
+		{Op: gatewaytest.OpPoll, Kind: gatewaytest.FaultStatus, Status: 404, Times: 1},
+	}})
+	r.gwcfg.EnrollTimeout, r.gwcfg.NotFoundGrace = 20*time.Second, time.Second
+	r.cfg.EnrollTimeout = r.gwcfg.EnrollTimeout
+	r.run()
+	r.send(&entrustbus.Issue{ID: "slow", CSRPEM: csr(t, "slow")})
+	if res := r.result("slow"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}
+
+// A request whose only name is its common name is held to it.
+func TestWrongCommonName(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.runWith(&enroller{enroll: func(_ context.Context, e gateway.Enrollment) (gateway.Answer, error) {
+		template := &x509.Certificate{SerialNumber: big.NewInt(0xbad), NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), Subject: e.CSR.Subject}
+		if e.SubjectDN == "" {
+			template.Subject.CommonName = "other.example.net"
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, e.CSR.PublicKey, key)
+		return gateway.Answer{State: gateway.Issued, Certificate: der}, err
+	}})
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "shop.example.net"}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.send(&entrustbus.Issue{ID: "cn", CSRDER: der})
+	if res := r.result("cn"); res.Outcome != entrustbus.OutcomeFailed || res.Error.Code != "wrong_certificate" || res.Serial != "bad" {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	r.send(&entrustbus.Issue{ID: "dn", CSRDER: der, SubjectDN: "O=Example"}) // the subject is the requester's
+	if res := r.result("dn"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}

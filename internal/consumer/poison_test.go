@@ -1,0 +1,215 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/control"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// deadly is a gateway whose answer to one revocation is the death of the worker
+// that sent it; the others take a moment.
+type deadly struct {
+	consumer.Gateway
+	serial int64
+	die    func()
+}
+
+func (g *deadly) Probe(context.Context) error { return nil }
+
+func (g *deadly) CanFind() bool { return false }
+
+func (g *deadly) Revoke(ctx context.Context, r gateway.Revocation) error {
+	if r.Serial.Cmp(big.NewInt(g.serial)) == 0 {
+		g.die()
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(100 * time.Millisecond):
+		return nil
+	}
+}
+
+// Of the messages that a worker holds when it dies, again and again, only the one
+// that it dies of ends as crashed. A death is played by cutting the worker's
+// connection for good: nothing that it does from then on is heard.
+func TestCrashedIsTheOneThatKills(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	const poison, innocents = 9999, 6
+	ids := map[string]int64{"poison": poison}
+	for i := range int64(innocents) {
+		ids[fmt.Sprint("innocent", i)] = 1000 + i
+	}
+	for id, serial := range ids {
+		r.send(&entrustbus.Revoke{ID: id, SerialDecimal: fmt.Sprint(serial)}, entrustbus.HeaderOrderID, id)
+	}
+	// Deliveries that are not counted yet, without a wait for each.
+	cons, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerRevoke)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 * len(ids) {
+		m, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Nak(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var workers sync.WaitGroup
+	t.Cleanup(func() { stop(); workers.Wait() })
+	r.cfg.Drain = 100 * time.Millisecond
+	var start func()
+	start = func() {
+		js := r.server.JetStream(t)
+		gw := &deadly{serial: poison, die: sync.OnceFunc(func() {
+			js.Conn().Close()
+			workers.Go(func() {
+				if ctx.Err() == nil {
+					start()
+				}
+			})
+		})}
+		bucket := control.Open(control.Config{JS: js, Bucket: r.layout.Control, Worker: consumer.Name(), Gateway: r.sim.URL()})
+		w, err := consumer.New(r.cfg, js, bucket, gw, slog.New(slog.NewTextHandler(testWriter{t}, nil)))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		workers.Go(func() { _ = w.Run(ctx) })
+	}
+	start()
+	for id := range ids {
+		want := entrustbus.OutcomeRevoked
+		if id == "poison" {
+			want = entrustbus.OutcomeFailed
+		}
+		if res := r.result(id); res.Outcome != want {
+			t.Errorf("%s ended as %s (error %+v), want %s", id, res.Outcome, res.Error, want)
+		}
+	}
+	r.wantLetters(order.Crashed)
+}
+
+// A message that may have crashed a worker, and cannot run alone for a long call, keeps
+// nothing else from being handled, revocations least of all.
+func TestPoisonLeavesTheOthersAlone(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.cfg.EnrollTimeout = time.Minute
+	// The first message of the stream has come often, and killed a worker once.
+	r.send(&entrustbus.Cancel{ID: "suspect", Order: "long"})
+	r.deliver(streams.ConsumerManage, 4)
+	r.crashed(1, 1)
+	cons, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerManage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	suspect, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	calling, answer := make(chan struct{}), make(chan struct{})
+	r.runWith(&enroller{
+		enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+			close(calling)
+			<-answer
+			return gateway.Answer{State: gateway.Pending, TrackingID: "T-1", HTTPStatus: 202}, nil
+		},
+		revoke: func() error { return nil },
+	})
+	r.send(&entrustbus.Issue{ID: "long", CSRPEM: csr(t, "long")})
+	<-calling
+	if err := suspect.Nak(); err != nil { // the worker's turn
+		t.Fatal(err)
+	}
+	r.eventually("the suspect in the worker's hand", func() bool {
+		info, err := cons.Info(t.Context())
+		return err == nil && info.Delivered.Consumer >= 6
+	})
+	r.send(&entrustbus.Revoke{ID: "r", SerialDecimal: "1"})
+	r.result("r")
+	// When nothing else is in flight it has its turn.
+	close(answer)
+	r.result("suspect")
+}
+
+// A message that workers died of, under the message id of an order that is parked,
+// ends as a dead letter and leaves that order alone.
+func TestCrashedUnderAnotherOrdersID(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: 2 * time.Second})
+	r.park("o")
+	r.publish(entrustbus.KindIssue, []byte("\xc1 lethal"), entrustbus.HeaderOrderID, "o")
+	r.deliver(streams.ConsumerIssue, 4)
+	r.crashed(2, 3)
+	r.run()
+	l := r.wantLetters(order.Crashed)[0]
+	if string(l.Request.Body) != "\xc1 lethal" || l.Key.ID != "o" {
+		t.Errorf("the letter is %+v", l)
+	}
+	if res := r.result("o"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("the parked order ended as %+v (error %+v)", res, res.Error)
+	}
+	r.quiet()
+}
+
+// A request that kills every worker that tries it ends as a dead letter, told
+// by its deliveries before anything is tried. The deaths are played by naks
+// that leave the count behind.
+func TestCrashed(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.send(&entrustbus.Issue{ID: "poison", CSRPEM: csr(t, "poison")}, entrustbus.HeaderOrderID, "poison")
+	r.deliver(streams.ConsumerIssue, 4)
+	r.crashed(1, 3)
+	r.run()
+	if res := r.result("poison"); res.Outcome != entrustbus.OutcomeFailed || res.Error.Code != "crashed" {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	r.wantLetters(order.Crashed)
+	r.quiet()
+	if n := r.enrolled(); n != 0 {
+		t.Errorf("%d enrollments of a request that must not be tried", n)
+	}
+	// A worker that does not die of it takes the operator's replay.
+	letter := r.letters()[0]
+	r.publish(entrustbus.KindIssue, letter.Request.Body, entrustbus.HeaderContentType, "application/msgpack",
+		nats.MsgIdHdr, entrustbus.ResultMsgID(producer, "poison", 1), entrustbus.HeaderReplay, "1")
+	if res := r.result("poison", 1); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("replayed: %+v (error %+v)", res, res.Error)
+	}
+}
+
+// Deliveries alone make no suspect: a message that came back often, each time
+// in order, is worked on.
+func TestManyDeliveriesAreNoCrash(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.send(&entrustbus.Issue{ID: "often", CSRPEM: csr(t, "often")})
+	r.deliver(streams.ConsumerIssue, 20)
+	r.run()
+	if res := r.result("often"); res.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+}
