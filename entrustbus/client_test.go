@@ -506,29 +506,32 @@ func TestWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put := func(state string) {
+	put := func(phase string) {
 		t.Helper()
-		if _, err := bucket.Put(t.Context(), "shop.a", packOrder(t, state)); err != nil {
+		if _, err := bucket.Put(t.Context(), "shop.a", packOrder(t, phase)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	put("open")
-	next := map[string]func(){
-		"open":   func() { put("parked") },
-		"parked": func() { _ = bucket.Purge(t.Context(), "shop.a"); put("closed") }, // a purge is no state
+	put("submitting")
+	next := map[entrustbus.Phase]func(){
+		"submitting": func() { put("awaiting") },
+		"awaiting":   func() { _ = bucket.Purge(t.Context(), "shop.a"); put("closed") }, // a purge is not a phase
 	}
 	var got []string
 	for o, err := range b.client.Watch(t.Context(), "a") {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, o.State)
-		if o.State == entrustbus.StateClosed {
+		got = append(got, string(o.Phase))
+		if o.UpdatedAt.IsZero() {
+			t.Error("the record has no time")
+		}
+		if o.Phase == entrustbus.PhaseClosed {
 			break
 		}
-		next[o.State]()
+		next[o.Phase]()
 	}
-	if g, want := strings.Join(got, " "), "open parked closed"; g != want {
+	if g, want := strings.Join(got, " "), "submitting awaiting closed"; g != want {
 		t.Errorf("got %q, want %q", g, want)
 	}
 

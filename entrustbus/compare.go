@@ -87,7 +87,7 @@ func (c *Client) queuedAs(ctx context.Context, r Request, kept Receipt) (bool, e
 		return false, err
 	}
 	// Whatever cannot be read is not what was just written.
-	producer, kind, _, err := c.cfg.Subjects.ParseRequest(msg.Subject)
+	producer, kind, err := c.cfg.Subjects.ParseRequest(msg.Subject)
 	if err != nil || producer != c.cfg.Producer || kind != r.Kind() {
 		return false, nil
 	}

@@ -36,7 +36,7 @@ func (b bus) take(t *testing.T, r entrustbus.Request, receipt entrustbus.Receipt
 
 func (b bus) record(t *testing.T, id string, kind entrustbus.Kind, digest []byte) {
 	t.Helper()
-	record, err := msgpack.Marshal(map[string]any{"state": "open", "kind": kind, "digest": digest})
+	record, err := msgpack.Marshal(map[string]any{"phase": "submitting", "kind": kind, "digest": digest})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -241,8 +241,8 @@ func ExampleClient_Watch() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		if order.State == entrustbus.StateClosed {
-			fmt.Println(order.Kind, order.State, order.Outcome)
+		if order.Phase == entrustbus.PhaseClosed {
+			fmt.Println(order.Kind, order.Phase, order.Outcome)
 			break
 		}
 	}
@@ -389,7 +389,7 @@ func connect() (*nats.Conn, func()) {
 			log.Fatal(err)
 		}
 		_ = nc.Publish(entrustbus.Subjects{}.Result(producer, result.ID), body) // fails if the example is over
-		record, err := msgpack.Marshal(map[string]any{"state": "closed", "kind": kind, "digest": digest[:], "outcome": result.Outcome})
+		record, err := msgpack.Marshal(map[string]any{"phase": "closed", "kind": kind, "digest": digest[:], "outcome": result.Outcome})
 		if err != nil {
 			log.Fatal(err)
 		}

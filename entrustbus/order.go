@@ -4,31 +4,37 @@ import "time"
 
 // Order is what a producer may read of the ledger's record of one of its orders.
 type Order struct {
-	// State is "open" while a worker has the order in hand, "parked" while it waits for approval, "closed" when its
-	// result is out. There may be others later.
-	State string `json:"state"`
+	// Phase is where the order is in its life. There may be others later.
+	Phase Phase `json:"phase"`
 	// Kind is the kind of the request.
 	Kind Kind `json:"kind"`
 	// TrackingID is the gateway's name of the order, once it gave one.
 	TrackingID string `json:"tracking_id,omitempty"`
-	// Deadline is when a parked order expires; zero before it is parked.
+	// Deadline is when an awaiting order expires; zero in other phases.
 	Deadline time.Time `json:"deadline,omitzero"`
 	// Outcome is how a closed order ended; empty before.
 	Outcome Outcome `json:"outcome,omitempty"`
 	// Replay is the generation, as in Result.
 	Replay int `json:"replay"`
-	// UpdatedAt is when the record was written.
+	// UpdatedAt is when the record was stored, by the server's clock. A Client sets it; it is zero in what DecodeOrder
+	// returns.
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
 	// Digest is Digest of the request, or the SHA-256 of its body where workers could not read it: it tells whether the
 	// id was used for another request. Zero in a record without one.
 	Digest [32]byte `json:"-"`
 }
 
-// States of an Order.
+// Phase is where an order is in its life.
+type Phase string
+
+// Phases of an Order.
 const (
-	StateOpen   = "open"
-	StateParked = "parked"
-	StateClosed = "closed"
+	PhaseSubmitting    Phase = "submitting"    // a call to the gateway may be under way
+	PhaseUnaccepted    Phase = "unaccepted"    // the gateway did not accept it; it is tried again
+	PhaseIndeterminate Phase = "indeterminate" // the gateway may have accepted it; the worker finds out
+	PhaseAwaiting      Phase = "awaiting"      // the gateway has it, and it waits for approval
+	PhaseConcluded     Phase = "concluded"     // the outcome is known, and its result is about to be published
+	PhaseClosed        Phase = "closed"        // its result is out
 )
 
 // DecodeOrder reads a record of the ledger, a MessagePack map of which it takes the keys of Order and ignores the rest.
@@ -39,13 +45,12 @@ func DecodeOrder(data []byte) (*Order, error) {
 		return nil, err
 	}
 	o := &Order{
-		State:      f.text("state"),
+		Phase:      Phase(f.text("phase")),
 		Kind:       Kind(f.text("kind")),
 		TrackingID: f.text("tracking_id"),
 		Deadline:   f.time("deadline"),
 		Outcome:    Outcome(f.text("outcome")),
-		Replay:     f.count("replay"),
-		UpdatedAt:  f.time("updated_at"),
+		Replay:     f.count("generation"),
 	}
 	// Not f.bytes: a record of another length, or of none, is one to compare with nothing.
 	if v := f.fields["digest"]; v.kind == kindBytes && len(v.text) == len(o.Digest) {
@@ -54,8 +59,8 @@ func DecodeOrder(data []byte) (*Order, error) {
 	if err := f.failure(); err != nil {
 		return nil, err
 	}
-	if o.State == "" {
-		return nil, errMissing("state")
+	if o.Phase == "" {
+		return nil, errMissing("phase")
 	}
 	return o, nil
 }

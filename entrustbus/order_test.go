@@ -13,12 +13,12 @@ import (
 var orderDeadline = time.Date(2026, 3, 1, 12, 0, 0, 5e6, time.UTC)
 
 // packOrder is a record as the ledger writes it, with keys that are none of a producer's business.
-func packOrder(t testing.TB, state string) []byte {
+func packOrder(t testing.TB, phase string) []byte {
 	t.Helper()
 	b, err := msgpack.Marshal(map[string]any{
-		"state": state, "kind": entrustbus.KindIssue, "tracking_id": "t-1", "deadline": orderDeadline, "replay": 2,
-		"updated_at": orderDeadline.Add(time.Second), "digest": []byte{1, 2}, "nonce": "n", "lease": time.Time{}, "submissions": 1,
-		"worker": map[string]any{"name": "w"},
+		"format": 1, "phase": phase, "kind": entrustbus.KindIssue, "tracking_id": "t-1", "deadline": orderDeadline, "generation": 2,
+		"digest": []byte{1, 2}, "lease": 5, "submissions": 1,
+		"owner": map[string]any{"name": "w"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -37,21 +37,20 @@ func wantField(t testing.TB, name string, err error, field string) {
 
 func TestDecodeOrder(t *testing.T) {
 	t.Parallel()
-	got, err := entrustbus.DecodeOrder(packOrder(t, "parked"))
+	got, err := entrustbus.DecodeOrder(packOrder(t, "awaiting"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := entrustbus.Order{
-		State: entrustbus.StateParked, Kind: entrustbus.KindIssue, TrackingID: "t-1", Deadline: orderDeadline, Replay: 2,
-		UpdatedAt: orderDeadline.Add(time.Second),
+		Phase: entrustbus.PhaseAwaiting, Kind: entrustbus.KindIssue, TrackingID: "t-1", Deadline: orderDeadline, Replay: 2,
 	}
 	if *got != want {
 		t.Errorf("got %+v, want %+v", *got, want)
 	}
 	_, err = entrustbus.DecodeOrder([]byte{0x80})
-	wantField(t, "an empty record", err, "state")
-	_, err = entrustbus.DecodeOrder([]byte{0x81, 0xa5, 's', 't', 'a', 't', 'e', 1})
-	wantField(t, "a number as state", err, "state")
+	wantField(t, "an empty record", err, "phase")
+	_, err = entrustbus.DecodeOrder([]byte{0x81, 0xa5, 'p', 'h', 'a', 's', 'e', 1})
+	wantField(t, "a number as phase", err, "phase")
 	_, err = entrustbus.DecodeOrder(nil)
 	wantField(t, "nothing", err, "body")
 }

@@ -88,28 +88,55 @@ func (s Subjects) Dead(producer, reason string) string {
 // DeadFilter matches every dead letter.
 func (s Subjects) DeadFilter() string { return s.Dead("*", "*") }
 
-// ParseRequest takes the subject of a request apart. A *FieldError names what does not fit: "subject" when it is no
-// request of this prefix, "producer" or "kind" otherwise. With an unknown kind the producer is returned beside the
-// error, so that a dead letter can still be filed under it.
-// operator reports whether it is an operator's: only those may name a replay generation.
-func (s Subjects) ParseRequest(subject string) (producer string, kind Kind, operator bool, err error) {
-	branch := "request"
-	if operator = strings.HasPrefix(subject, s.prefix()+".operator."); operator {
-		branch = "operator"
-	}
-	producer, last, err := s.parse(subject, branch)
+// ParseRequest takes the subject of a producer's request apart. A *FieldError names what does not fit: "subject" when it
+// is no request of this prefix, "producer" or "kind" otherwise. With an unknown kind, or one that only operators may use,
+// the producer is returned beside the error, so that a dead letter can still be filed under it.
+func (s Subjects) ParseRequest(subject string) (producer string, kind Kind, err error) {
+	producer, last, err := s.parse(subject, "request")
 	if err != nil {
-		return "", "", operator, err
+		return "", "", err
 	}
 	if kind = Kind(last); !kind.Valid() {
-		return producer, "", operator, &FieldError{
+		return producer, "", &FieldError{
 			Field:       "kind",
-			Problem:     "the subject names no kind of request",
+			Problem:     "is not a request kind for producers",
 			Fix:         "publish to …request.<producer>.issue, .revoke, .track or .cancel",
 			Undecodable: true,
 		}
 	}
-	return producer, kind, operator, nil
+	return producer, kind, nil
+}
+
+// Incoming is who asks for what, by the subject of a request.
+type Incoming struct {
+	Producer string
+	Kind     Kind
+	// Operator is true for a request of an operator in the producer's name.
+	Operator bool
+}
+
+// ParseIncoming takes the subject of a request apart, of a producer or of an operator. Errors and what is returned beside
+// them are those of ParseRequest.
+func (s Subjects) ParseIncoming(subject string) (Incoming, error) {
+	if !strings.HasPrefix(subject, s.prefix()+".operator.") {
+		producer, kind, err := s.ParseRequest(subject)
+		return Incoming{Producer: producer, Kind: kind}, err
+	}
+	producer, last, err := s.parse(subject, "operator")
+	in := Incoming{Producer: producer, Kind: Kind(last), Operator: true}
+	switch {
+	case err != nil:
+		return Incoming{}, err
+	case !in.Kind.Valid():
+		in.Kind = ""
+		return in, &FieldError{
+			Field:       "kind",
+			Problem:     "is an unknown request kind",
+			Fix:         "publish to …operator.<producer>.issue, .revoke, .track or .cancel",
+			Undecodable: true,
+		}
+	}
+	return in, nil
 }
 
 // ParseDue takes the subject of a due message apart. A *FieldError names what does not fit: "subject", "producer" or

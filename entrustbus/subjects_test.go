@@ -16,8 +16,8 @@ func TestSubjects(t *testing.T) {
 		s.RequestFilter(entrustbus.KindRevoke):     "entrust.request.*.revoke",
 		s.Parked("shop", "a"):                      "entrust.parked.shop.a",
 		s.ParkedFilter():                           "entrust.parked.*.*",
-		s.Due("shop", "a"):                         "entrust.due.shop.a",
-		s.DueFilter():                              "entrust.due.*.*",
+		s.Due("poll", "shop", "a"):                 "entrust.due.poll.shop.a",
+		s.DueFilter("poll"):                        "entrust.due.poll.*.*",
 		s.Result("shop", "a"):                      "entrust.result.shop.a",
 		s.ResultFilter():                           "entrust.result.*.*",
 		s.Dead("shop", "invalid"):                  "entrust.dead.shop.invalid",
@@ -41,7 +41,8 @@ func TestParseSubjects(t *testing.T) {
 		{"", "entrust.request.shop.issue", "shop", "issue", ""},
 		{"acme.pki", "acme.pki.request.shop.track", "shop", "track", ""},
 		{"", "entrust.parked.shop.a-1", "shop", "a-1", ""},
-		{"", "entrust.due.shop.a-1", "shop", "a-1", ""},
+		{"", "entrust.due.poll.shop.a-1", "shop", "a-1", ""},
+		{"", "entrust.due.shop.a-1", "", "", "subject"},
 		{"", "entrust.result.shop.a-1", "shop", "a-1", ""},
 		{"", "entrust.dead.shop.wrong-certificate", "shop", "wrong-certificate", ""},
 		{"", "entrust.request.shop.renew", "", "", "kind"},
@@ -65,6 +66,8 @@ func TestParseSubjects(t *testing.T) {
 			var kind entrustbus.Kind
 			producer, kind, err = s.ParseRequest(row.subject)
 			last = string(kind)
+		case strings.Contains(row.subject, ".due."):
+			_, producer, last, err = s.ParseDue(row.subject)
 		case strings.Contains(row.subject, ".dead."):
 			producer, last, err = s.ParseDead(row.subject)
 		default:

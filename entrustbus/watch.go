@@ -44,7 +44,11 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Order, error] 
 			if entry == nil || entry.Operation() != jetstream.KeyValuePut {
 				continue // nil says that what was there has been sent
 			}
-			if !yield(DecodeOrder(entry.Value())) {
+			o, err := DecodeOrder(entry.Value())
+			if o != nil {
+				o.UpdatedAt = entry.Created().UTC()
+			}
+			if !yield(o, err) {
 				return
 			}
 		}

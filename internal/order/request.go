@@ -74,8 +74,10 @@ func Unread(subjects entrustbus.Subjects, raw *Message) Request {
 }
 
 // address reads what subject and headers say.
-func (q *Request) address(subjects entrustbus.Subjects) (err error) {
-	if q.Key.Producer, q.Kind, q.Operator, err = subjects.ParseRequest(q.Raw.Subject); err != nil {
+func (q *Request) address(subjects entrustbus.Subjects) error {
+	in, err := subjects.ParseIncoming(q.Raw.Subject)
+	q.Key.Producer, q.Kind, q.Operator = in.Producer, in.Kind, in.Operator
+	if err != nil {
 		return err
 	}
 	if id := q.Raw.Get(entrustbus.HeaderOrderID); entrustbus.ValidToken(id) {

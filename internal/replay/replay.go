@@ -87,7 +87,8 @@ func New(js jetstream.JetStream, layout streams.Layout) *Replayer {
 // and orders that the ledger forgot are replayed too; no order that has its
 // certificate, or that lives, ever is.
 func (r *Replayer) Plan(ctx context.Context, l *deadletter.Letter, force bool) (*Plan, error) {
-	producer, kind, _, err := r.subjects.ParseRequest(l.Request.Subject)
+	in, err := r.subjects.ParseIncoming(l.Request.Subject)
+	producer, kind := in.Producer, in.Kind
 	if err != nil {
 		return nil, &Refusal{RefusedSubject, fmt.Sprintf("%q is not the subject of a request", l.Request.Subject)}
 	}
