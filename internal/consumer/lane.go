@@ -187,12 +187,6 @@ func (w *Worker) guard(stop, ctx context.Context, l *lane, d *delivery) (err err
 			err = fmt.Errorf("handling panicked")
 		}
 	}()
-	if d.deliveries > ordinary {
-		// A death while it only waits for the gateway is none of its doing.
-		if err := w.throttle.wait(stop, l.op); err != nil {
-			return err
-		}
-	}
 	try, err := w.poison.begin(ctx, stop, l, d)
 	if err != nil {
 		return err
