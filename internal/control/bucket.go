@@ -1,5 +1,5 @@
 // Package control owns the control bucket: what the workers of one fleet tell each
-// other. It holds who lives, the pause that the gateway asked for, the breakers, the
+// other. It has the live workers, the pause that the gateway asked for, the breakers, the
 // watchdog lease and what the watchdog scanned, and counts of poison messages.
 //
 // Every write is a compare-and-set. Values hold durations and no instants: the time

@@ -21,12 +21,12 @@ var ErrLeaseLost = errors.New("the lease was lost")
 // leaseRecord is the value of a lease's key.
 type leaseRecord struct {
 	Worker string   `json:"worker"`
-	Hold   duration `json:"hold"`
+	TTL    duration `json:"ttl"`
 }
 
-// Lease is held by one worker of the fleet at a time. It counts from when the server
+// Lease is what one worker of the fleet has at a time. It counts from when the server
 // stored it, and is over for another worker when its age exceeds it, by server time
-// or since that worker saw it first. Two workers may hold it for a moment where the
+// or since that worker saw it first. Two workers may have it for a moment where the
 // server's clock is set: what it guards must bear that. Safe for concurrent use.
 type Lease struct {
 	b    *Bucket
@@ -46,33 +46,33 @@ func (l *Lease) left(last entry) (worker string, left time.Duration) {
 	if last.data == nil || json.Unmarshal(last.data, &r) != nil {
 		return "", 0
 	}
-	return r.Worker, max(0, min(time.Duration(r.Hold), MaxLease)-last.age)
+	return r.Worker, max(0, min(time.Duration(r.TTL), MaxLease)-last.age)
 }
 
-// Acquire makes the lease this worker's for hold, or returns for how long it is
+// Acquire makes the lease this worker's for ttl, or returns for how long it is
 // another worker's. A lease that this worker has is acquired again.
-func (l *Lease) Acquire(ctx context.Context, hold time.Duration) (acquired bool, wait time.Duration, err error) {
+func (l *Lease) Acquire(ctx context.Context, ttl time.Duration) (acquired bool, wait time.Duration, err error) {
 	_, err = l.b.update(ctx, l.what, l.key, 0, func(last entry) any {
 		worker, left := l.left(last)
 		if acquired, wait = worker == l.b.worker || left == 0, 0; !acquired {
 			wait = left
 			return nil
 		}
-		return leaseRecord{l.b.worker, duration(hold)}
+		return leaseRecord{l.b.worker, duration(ttl)}
 	})
 	return acquired && err == nil, wait, err
 }
 
-// Renew holds a lease that this worker acquired for hold from now on. It returns
+// Renew makes a lease that this worker acquired last for ttl from now on. It returns
 // ErrLeaseLost where another worker has acquired it since, even if that one's is over.
-func (l *Lease) Renew(ctx context.Context, hold time.Duration) error {
+func (l *Lease) Renew(ctx context.Context, ttl time.Duration) error {
 	lost := false
 	_, err := l.b.update(ctx, l.what, l.key, 0, func(last entry) any {
 		worker, _ := l.left(last)
 		if lost = worker != "" && worker != l.b.worker; lost {
 			return nil
 		}
-		return leaseRecord{l.b.worker, duration(hold)}
+		return leaseRecord{l.b.worker, duration(ttl)}
 	})
 	if err == nil && lost {
 		return fmt.Errorf("renewing %s: %w", l.what, ErrLeaseLost)
@@ -80,18 +80,18 @@ func (l *Lease) Renew(ctx context.Context, hold time.Duration) error {
 	return err
 }
 
-// Keep renews the lease each quarter of hold until ctx ends. Where the lease is lost it
+// Keep renews the lease each quarter of ttl until ctx ends. Where the lease is lost it
 // calls lost with ErrLeaseLost as the cause, and returns. Time counts on this worker's
 // own clock, from before each write.
-func (l *Lease) Keep(ctx context.Context, hold time.Duration, lost context.CancelCauseFunc) {
-	for end := time.Now().Add(hold); sleep(ctx, hold/4) == nil; {
+func (l *Lease) Keep(ctx context.Context, ttl time.Duration, lost context.CancelCauseFunc) {
+	for end := time.Now().Add(ttl); sleep(ctx, ttl/4) == nil; {
 		asked := time.Now()
 		try, cancel := context.WithDeadline(ctx, end)
-		err := l.Renew(try, hold)
+		err := l.Renew(try, ttl)
 		cancel()
 		switch {
 		case err == nil:
-			end = asked.Add(hold)
+			end = asked.Add(ttl)
 		case errors.Is(err, ErrLeaseLost):
 			lost(err)
 			return

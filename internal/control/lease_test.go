@@ -8,10 +8,10 @@ import (
 )
 
 // wantLease acquires the lease and checks whether it was given.
-func wantLease(t *testing.T, l *Lease, hold time.Duration, want bool) {
+func wantLease(t *testing.T, l *Lease, ttl time.Duration, want bool) {
 	t.Helper()
-	got, wait, err := l.Acquire(t.Context(), hold)
-	if err != nil || got != want || got == (wait > 0) || wait > hold {
+	got, wait, err := l.Acquire(t.Context(), ttl)
+	if err != nil || got != want || got == (wait > 0) || wait > ttl {
 		t.Errorf("acquiring the lease: %v, to wait for %s, %v; want %v", got, wait, err, want)
 	}
 }
@@ -52,11 +52,11 @@ func TestLeaseOfAnotherWorkerIsCapped(t *testing.T) {
 		name, value string
 		age, want   time.Duration
 	}{
-		{"just stored", `{"worker":"o","hold":"5m"}`, 0, 5 * time.Minute},
-		{"half over", `{"worker":"o","hold":"5m"}`, 2 * time.Minute, 3 * time.Minute},
-		{"over", `{"worker":"o","hold":"5m"}`, time.Hour, 0},
-		{"released", `{"worker":"o","hold":"0s"}`, 0, 0},
-		{"without end", `{"worker":"o","hold":"999999h"}`, 0, MaxLease},
+		{"just stored", `{"worker":"o","ttl":"5m"}`, 0, 5 * time.Minute},
+		{"half over", `{"worker":"o","ttl":"5m"}`, 2 * time.Minute, 3 * time.Minute},
+		{"over", `{"worker":"o","ttl":"5m"}`, time.Hour, 0},
+		{"released", `{"worker":"o","ttl":"0s"}`, 0, 0},
+		{"without end", `{"worker":"o","ttl":"999999h"}`, 0, MaxLease},
 		{"rubbish", `rubbish`, 0, 0},
 	} {
 		if _, got := l.left(entry{data: []byte(tc.value), age: tc.age}); got != tc.want {
@@ -73,7 +73,7 @@ func TestLeaseLost(t *testing.T) {
 		"acquired": func(t *testing.T, b *Bucket) {
 			kv, err := b.js.KeyValue(t.Context(), bucket)
 			must(t, err)
-			put(t, kv, b.WatchdogLease().key, `{"worker":"other","hold":"1h"}`)
+			put(t, kv, b.WatchdogLease().key, `{"worker":"other","ttl":"1h"}`)
 		},
 		"no answer": func(_ *testing.T, b *Bucket) { b.js.Conn().Close() },
 	} {

@@ -49,9 +49,9 @@ const (
 	activeFor = time.Minute
 	// maxProducers bounds the producers that a breaker remembers.
 	maxProducers = 64
-	// firstHold and maxHold bound the time between two calls of a held producer.
-	firstHold = time.Second
-	maxHold   = 5 * time.Minute
+	// firstSlow and maxSlow bound the time between two calls of a slowed producer.
+	firstSlow = time.Second
+	maxSlow   = 5 * time.Minute
 	// A canary that is due passes over the producer of the last one, while other
 	// producers are active, for maxPassed calls or passFor.
 	maxPassed = 8
@@ -66,7 +66,7 @@ const (
 
 var (
 	errElsewhere = errors.New("another worker opened the breaker")
-	errHeld      = errors.New("the gateway answers this producer's calls badly and other producers' well")
+	errSlowed    = errors.New("the gateway answers this producer's calls badly and other producers' well")
 )
 
 // breaker is the breaker of one operation of one CA. It reads no clock and has no lock:
@@ -114,7 +114,7 @@ type answer struct {
 type producer struct {
 	seen time.Time
 	run  int           // its own bad answers in a row
-	hold time.Duration // not 0: its calls are held, this long after each
+	slow time.Duration // not 0: its calls are slowed down: the time from one to the next
 	next time.Time
 }
 
@@ -177,12 +177,12 @@ func (b *breaker) admit(name string, now time.Time) (d decision, wait time.Durat
 			return refuse, retryIn
 		}
 	}
-	if p.hold > 0 {
+	if p.slow > 0 {
 		if now.Before(p.next) {
 			return refuse, p.next.Sub(now)
 		}
-		p.hold = min(2*p.hold, maxHold)
-		p.next = now.Add(p.hold)
+		p.slow = min(2*p.slow, maxSlow)
+		p.next = now.Add(p.slow)
 	}
 	if b.state == HalfOpen {
 		b.inFlight++
@@ -204,12 +204,12 @@ func (b *breaker) room(now time.Time) int {
 	return unlimited
 }
 
-// goodAnswer takes in a good answer of this epoch. held says that it ends the hold of
+// goodAnswer takes in a good answer of this epoch. slowed says that it ends the slowing of
 // its producer.
-func (b *breaker) goodAnswer(name string, now time.Time) (held bool) {
+func (b *breaker) goodAnswer(name string, now time.Time) (slowed bool) {
 	p := b.saw(name, now)
-	held = p.hold > 0
-	p.run, p.hold = 0, 0
+	slowed = p.slow > 0
+	p.run, p.slow = 0, 0
 	switch b.state {
 	case Closed:
 		b.run = 0
@@ -225,19 +225,19 @@ func (b *breaker) goodAnswer(name string, now time.Time) (held bool) {
 		}
 		b.step, b.good, b.refused = 2*b.step, 0, false
 	}
-	return held
+	return slowed
 }
 
 // badAnswer takes in a bad answer of this epoch. trip says that the breaker has to open,
-// held that the calls of this producer alone are held from now on. wasHeld says that
-// the call was one of a held producer: its answer is held against that producer alone.
-func (b *breaker) badAnswer(name string, wasHeld bool, now time.Time) (trip, held bool) {
+// slowed that the calls of this producer alone are slowed from now on. wasSlowed says that
+// the call was one of a slowed producer: its answer counts against that producer alone.
+func (b *breaker) badAnswer(name string, wasSlowed bool, now time.Time) (trip, slowed bool) {
 	p := b.saw(name, now)
 	others := b.others(name, now)
 	if b.state == HalfOpen {
 		b.inFlight--
 	}
-	if wasHeld && others {
+	if wasSlowed && others {
 		return false, false
 	}
 	p.run++
@@ -252,14 +252,14 @@ func (b *breaker) badAnswer(name string, wasHeld bool, now time.Time) (trip, hel
 	} else {
 		trip = true
 	}
-	// A producer whose calls alone are bad may not open the breaker for the others, and
-	// may not be let through either: each of its calls could end an order. In a
-	// ramp-up it would open the breaker again and again.
-	if p.run >= tripRun && others && p.hold == 0 && (!trip || b.state == HalfOpen) {
-		p.hold, p.next = firstHold, now.Add(firstHold)
-		held = true
+	// A producer whose calls alone are bad must not open the breaker for the others. Its
+	// backlog must not go through either: each call could end an order. In a ramp-up it
+	// would open the breaker again and again.
+	if p.run >= tripRun && others && p.slow == 0 && (!trip || b.state == HalfOpen) {
+		p.slow, p.next = firstSlow, now.Add(firstSlow)
+		slowed = true
 	}
-	return trip, held
+	return trip, slowed
 }
 
 func (b *breaker) keep(a answer) {

@@ -102,12 +102,12 @@ func mustCause(cause error) error {
 // None says nothing of the gateway: the call was cut off by this worker, or never made.
 func None() Outcome { return Outcome{} }
 
-// Change is a breaker that changed its state, or a producer that is held or no longer.
+// Change is a breaker that changed its state, or a producer that is slowed or no longer.
 type Change struct {
 	Operation Operation
 	CA        string
 	// Producer is empty for the breaker itself. Otherwise only this producer's calls
-	// are held (To is Open) or no longer (To is Closed).
+	// are slowed (To is Open) or no longer (To is Closed).
 	Producer string
 	From, To State
 	Cause    error         // of an opening
@@ -115,7 +115,7 @@ type Change struct {
 	Lasted   time.Duration // of the outage, where To is Closed or HalfOpen
 }
 
-// Status is one breaker that is not closed, or holds producers.
+// Status is one breaker that is not closed, or slows producers down.
 type Status struct {
 	Operation Operation
 	CA        string
@@ -128,8 +128,8 @@ type Status struct {
 	NextCanary time.Duration
 	// Step is how many calls at a time the ramp-up allows, while half-open.
 	Step int
-	// Held is how many producers are held on their own.
-	Held int
+	// Slowed is how many producers are slowed on their own.
+	Slowed int
 }
 
 // Config says what breakers are made of. All fields but CAs and OnChange are required.
@@ -218,7 +218,7 @@ type Permit struct {
 	gateway  uint64 // epoch of the prober
 	producer string
 	canary   bool
-	held     bool
+	slowed   bool
 	once     sync.Once
 }
 
@@ -245,7 +245,7 @@ func (b *Breakers) Admit(ctx context.Context, op Operation, ca, producer string)
 	switch d {
 	case pass:
 		known := br.producers[producer]
-		p.held = known.hold > 0
+		p.slowed = known.slow > 0
 		return p, nil
 	case passAsCanary:
 		p.canary = true
@@ -257,7 +257,7 @@ func (b *Breakers) Admit(ctx context.Context, op Operation, ca, producer string)
 	}
 	cause = br.cause
 	if br.state == Closed {
-		cause = errHeld
+		cause = errSlowed
 	}
 	return nil, &OpenError{op, ca, cause, wait}
 }
@@ -335,8 +335,8 @@ func (b *Breakers) done(p *Permit, o Outcome) {
 			b.news.push(Change{Operation: p.key.operation, CA: p.key.ca, From: was, To: br.state, Lasted: now.Sub(br.since)})
 		}
 	case o.kind == bad:
-		trip, held := br.badAnswer(p.producer, p.held, now)
-		if held {
+		trip, slowed := br.badAnswer(p.producer, p.slowed, now)
+		if slowed {
 			b.news.push(Change{Operation: p.key.operation, CA: p.key.ca, Producer: p.producer, From: Closed, To: Open, Cause: o.cause})
 		}
 		if trip {
@@ -551,7 +551,7 @@ func (b *Breakers) Wait(ctx context.Context, op Operation) error {
 	return context.Cause(ctx)
 }
 
-// Snapshot returns every breaker that is not closed or holds a producer, in order of
+// Snapshot returns every breaker that is not closed or slows a producer down, in order of
 // operation and CA.
 func (b *Breakers) Snapshot() []Status {
 	b.mu.Lock()
@@ -561,13 +561,13 @@ func (b *Breakers) Snapshot() []Status {
 	for key, br := range b.all {
 		s := Status{Operation: key.operation, CA: key.ca, State: br.state}
 		for _, p := range br.producers {
-			if p.hold > 0 {
-				s.Held++
+			if p.slow > 0 {
+				s.Slowed++
 			}
 		}
 		switch br.state {
 		case Closed:
-			if s.Held == 0 {
+			if s.Slowed == 0 {
 				continue
 			}
 		case Open:

@@ -32,10 +32,10 @@ func TestWhatOpensABreaker(t *testing.T) {
 		outcome  Outcome
 	}
 	for _, tc := range []struct {
-		name string
-		runs []run
-		want State
-		held int
+		name   string
+		runs   []run
+		want   State
+		slowed int
 	}{
 		{"four in a row", []run{{"a", 4, Bad(errDown)}}, Closed, 0},
 		{"five in a row", []run{{"a", 5, Bad(errDown)}}, Open, 0},
@@ -46,7 +46,7 @@ func TestWhatOpensABreaker(t *testing.T) {
 		{"25 % of 20", []run{{"a", 15, Good()}, {"a", 3, Bad(errDown)}, {"a", 10, Good()}, {"a", 2, Bad(errDown)}, {"a", 20, Good()}}, Closed, 0},
 		{"bad only to one of two", []run{{"b", 1, Good()}, {"a", 500, Bad(errDown)}}, Closed, 1},
 		{"bad to both", []run{{"b", 1, Good()}, {"a", 4, Bad(errDown)}, {"b", 1, Bad(errDown)}}, Open, 0},
-		{"bad to the one that is held, and then to the other", []run{{"b", 1, Good()}, {"a", 500, Bad(errDown)}, {"b", 1, Bad(errDown)}}, Open, 1},
+		{"bad to the one that is slowed, and then to the other", []run{{"b", 1, Good()}, {"a", 500, Bad(errDown)}, {"b", 1, Bad(errDown)}}, Open, 1},
 		{"bad to one of two, mixed", []run{{"b", 14, Good()}, {"a", 3, Bad(errDown)}, {"b", 1, Good()}, {"a", 1, Bad(errDown)}, {"b", 1, Good()}}, Closed, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -54,8 +54,8 @@ func TestWhatOpensABreaker(t *testing.T) {
 				for _, r := range tc.runs {
 					w[0].calls(t, r.n, Enroll, ca, r.producer, r.outcome)
 				}
-				if got := w[0].state(Enroll, ca); got.State != tc.want || got.Held != tc.held {
-					t.Errorf("the breaker is %v with %d held, want %v with %d", got.State, got.Held, tc.want, tc.held)
+				if got := w[0].state(Enroll, ca); got.State != tc.want || got.Slowed != tc.slowed {
+					t.Errorf("the breaker is %v with %d slowed, want %v with %d", got.State, got.Slowed, tc.want, tc.slowed)
 				}
 				// Of its own kind: no other breaker opens or closes by it.
 				for _, other := range []Status{w[0].state(Poll, ca), w[0].state(Enroll, "ca-2")} {
@@ -83,7 +83,7 @@ func TestSuccessOfAnotherKindResetsNothing(t *testing.T) {
 }
 
 // One producer whose calls alone fail costs the others nothing, and has few calls.
-func TestAProducerAloneIsHeldAlone(t *testing.T) {
+func TestAProducerAloneIsSlowedAlone(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, _ *fleet, w []*worker) {
 		bad := 0
 		for range 60 * 10 { // a minute
@@ -97,12 +97,12 @@ func TestAProducerAloneIsHeldAlone(t *testing.T) {
 			t.Errorf("%d calls failed", bad)
 		}
 		_, err := w[0].Admit(t.Context(), Enroll, ca, "a")
-		if e, ok := errors.AsType[*OpenError](err); !ok || !errors.Is(err, errHeld) || e.RetryIn <= 0 || e.RetryIn > maxHold {
-			t.Errorf("the held producer was told %v", err)
+		if e, ok := errors.AsType[*OpenError](err); !ok || !errors.Is(err, errSlowed) || e.RetryIn <= 0 || e.RetryIn > maxSlow {
+			t.Errorf("the slowed producer was told %v", err)
 		}
-		time.Sleep(maxHold)
+		time.Sleep(maxSlow)
 		if !w[0].call(t, Enroll, ca, "a", Good()) || w[0].calls(t, 10, Enroll, ca, "a", Good()) != 10 {
-			t.Error("a producer whose call went well is still held")
+			t.Error("a producer whose call went well is still slowed")
 		}
 		want := []Change{
 			{Operation: Enroll, CA: ca, Producer: "a", From: Closed, To: Open, Cause: errDown},
@@ -157,7 +157,7 @@ func TestOutageOfAFleet(t *testing.T) {
 		}
 		for step := 1; step <= rampLast; step *= 2 {
 			var permits []*Permit
-			for {
+			for range 2 * rampLast {
 				p, err := a.Admit(t.Context(), Enroll, ca, "p")
 				if err != nil {
 					break
@@ -290,10 +290,67 @@ func TestCanariesTakeTurns(t *testing.T) {
 	})
 }
 
+// However many calls come at once, a worker asks for one permit at a time, and what
+// another worker has taken is refused even before this one is told.
+func TestOnePermitAtATime(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, f *fleet, w []*worker) {
+		w[0].calls(t, 5, Enroll, ca, "p", Bad(errDown))
+		synctest.Wait()
+		time.Sleep(time.Second)
+		f.set(func() { f.deaf, f.slow = true, time.Second })
+		admitted := make(chan bool)
+		for i := range 20 {
+			go func() { admitted <- w[i%2].call(t, Enroll, ca, "p", Bad(errDown)) }()
+		}
+		n := 0
+		for range 20 {
+			if <-admitted {
+				n++
+			}
+		}
+		if n != 1 || f.permits != 1 || f.asked != 2 {
+			t.Errorf("%d calls admitted with %d permits, asked for %d times", n, f.permits, f.asked)
+		}
+		for _, x := range w { // both know when the next one is due, less what asking took
+			if got := x.state(Enroll, ca).NextCanary; got <= 0 || got > 2*time.Second {
+				t.Errorf("the next canary is due in %s", got)
+			}
+		}
+	})
+}
+
+// A slowed producer's bad calls do not end the ramp-up of the others.
+func TestRampUpBesideASlowedProducer(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, f *fleet, w []*worker) {
+		w[0].call(t, Enroll, ca, "well", Good())
+		w[0].calls(t, 6, Enroll, ca, "ill", Bad(errDown))  // slowed
+		w[0].calls(t, 1, Enroll, ca, "well", Bad(errDown)) // and this opens
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		if !w[0].call(t, Enroll, ca, "well", Good()) && !w[0].call(t, Enroll, ca, "well", Good()) {
+			for range maxPassed {
+				w[0].call(t, Enroll, ca, "well", Good())
+			}
+		}
+		if got := w[0].state(Enroll, ca); got.State != HalfOpen || got.Slowed != 1 {
+			t.Fatalf("the breaker is %+v", got)
+		}
+		ill := 0
+		for range 30 {
+			ill += w[0].calls(t, 1, Enroll, ca, "ill", Bad(errDown))
+			w[0].call(t, Enroll, ca, "well", Good())
+			time.Sleep(time.Second)
+		}
+		if got := w[0].state(Enroll, ca); got.State != Closed || ill == 0 || ill > 5 {
+			t.Errorf("after %d bad calls of the slowed producer the breaker is %+v", ill, got)
+		}
+	})
+}
+
 // Without the bus there is no canary; what the fleet does not know is told when it can be.
 func TestNoCanaryWithoutTheFleet(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, f *fleet, w []*worker) {
-		f.lost = true
+		f.set(func() { f.lost = true })
 		w[0].calls(t, 5, Enroll, ca, "p", Bad(errDown))
 		for range 600 {
 			if w[0].call(t, Enroll, ca, "p", Bad(errDown)) {
@@ -301,22 +358,22 @@ func TestNoCanaryWithoutTheFleet(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		f.lost = false
+		f.set(func() { f.lost = false })
 		time.Sleep(lastRetry + time.Second)
 		if !w[0].call(t, Enroll, ca, "p", Bad(errDown)) {
 			t.Fatal("no canary with the bus back")
 		}
-		f.lost = true // while it is open
+		f.set(func() { f.lost = true }) // while it is open
 		time.Sleep(10 * time.Second)
 		_, err := w[0].Admit(t.Context(), Enroll, ca, "p")
 		if e, ok := errors.AsType[*OpenError](err); !ok || !errors.Is(err, errLost) || !errors.Is(err, errDown) || e.RetryIn < time.Second {
 			t.Errorf("refused with %v", err)
 		}
 		// The bucket was made again, and with the bus the opening is told again.
-		f.lost, f.records = false, nil
+		f.set(func() { f.lost, f.records = false, nil })
 		w[0].Synced()
 		synctest.Wait()
-		if r := f.records["enroll ca-1"]; r == nil || !r.open {
+		if r := f.record("enroll ca-1"); !r.open {
 			t.Fatalf("the new bucket holds %+v", r)
 		}
 		time.Sleep(time.Second)
@@ -324,7 +381,7 @@ func TestNoCanaryWithoutTheFleet(t *testing.T) {
 			t.Error("no canary in the new bucket")
 		}
 		synctest.Wait()
-		if r := f.records["enroll ca-1"]; r.open {
+		if r := f.record("enroll ca-1"); r.open {
 			t.Errorf("the new bucket holds %+v", r)
 		}
 	})
@@ -341,7 +398,7 @@ func TestClosingIsToldLater(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.lost = true
+		f.set(func() { f.lost = true })
 		p.Done(Good())
 		synctest.Wait()
 		if a, b := w[0].state(Enroll, ca).State, w[1].state(Enroll, ca).State; a != HalfOpen || b != Open {
@@ -349,7 +406,10 @@ func TestClosingIsToldLater(t *testing.T) {
 		}
 		// Late news of the opening do not open it again.
 		w[0].Opened("enroll", ca, "opening-1", "p", time.Second)
-		f.lost = false
+		if got := w[0].state(Enroll, ca).State; got != HalfOpen {
+			t.Errorf("late news made the breaker %v", got)
+		}
+		f.set(func() { f.lost = false })
 		time.Sleep(lastRetry)
 		if a, b := w[0].state(Enroll, ca).State, w[1].state(Enroll, ca).State; a != HalfOpen || b != HalfOpen {
 			t.Errorf("the breakers are %v and %v", a, b)
@@ -415,7 +475,7 @@ func TestWait(t *testing.T) {
 		{"an unknown CA is not", false, func(t *testing.T, f *fleet, w *worker) { w.calls(t, 5, Enroll, "else", "p", Bad(errDown)) }, 0},
 		{"another operation is not well", false, func(t *testing.T, f *fleet, w *worker) { w.calls(t, 5, Poll, ca, "p", Bad(errDown)) }, 0},
 		{"the fleet cannot be told", false, func(t *testing.T, f *fleet, w *worker) {
-			f.lost = true
+			f.set(func() { f.lost = true })
 			w.calls(t, 5, Enroll, ca, "p", Bad(errDown))
 		}, time.Hour},
 		{"a full ramp-up", false, func(t *testing.T, f *fleet, w *worker) {
@@ -494,6 +554,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			w[0].call(t, Enroll, fmt.Sprint("random-", i), "p", Good())
 			w[0].call(t, Enroll, ca, fmt.Sprint("producer-", i), Good())
 		}
+		w[0].mu.Lock()
 		if n := len(w[0].all); n > maxCAs+1 {
 			t.Errorf("%d breakers", n)
 		}
@@ -501,6 +562,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		if n := len(br.producers); n != maxProducers || br.producers["producer-1999"] == nil {
 			t.Errorf("%d producers, the last one among them: %v", n, br.producers["producer-1999"] != nil)
 		}
+		w[0].mu.Unlock()
 		if w[0].Room(Enroll) != math.MaxInt {
 			t.Error("the known CA has no room")
 		}

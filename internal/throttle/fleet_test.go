@@ -18,7 +18,10 @@ type fleet struct {
 	records map[string]*record
 	workers []*Breakers
 	lost    bool // every call fails
-	permits int  // that were taken
+	deaf    bool // the workers are not told
+	slow    time.Duration
+	asked   int // for a permit
+	permits int // that were taken
 	named   int
 }
 
@@ -28,6 +31,23 @@ type record struct {
 	number   int
 	at       time.Time
 	producer string
+}
+
+// set changes what the fleet does.
+func (f *fleet) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+// record returns what is known of a breaker.
+func (f *fleet) record(key string) record {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r := f.records[key]; r != nil {
+		return *r
+	}
+	return record{}
 }
 
 var errLost = errors.New("no stream answers")
@@ -52,6 +72,9 @@ func (f *fleet) change(operation, ca string, do func(r *record) bool) error {
 	}
 	wrote := do(r)
 	now := *r
+	if f.deaf {
+		wrote = false
+	}
 	f.mu.Unlock()
 	if wrote {
 		for _, w := range f.workers {
@@ -93,6 +116,8 @@ func (f *fleet) OpenBreaker(_ context.Context, operation, ca string, again bool)
 }
 
 func (f *fleet) TakeCanary(_ context.Context, operation, ca, producer string) (taken bool, opening string, next time.Duration, err error) {
+	f.set(func() { f.asked++ })
+	time.Sleep(f.slow)
 	err = f.change(operation, ca, func(r *record) bool {
 		switch {
 		case r.opening == "":

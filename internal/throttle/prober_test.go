@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,14 +13,38 @@ import (
 
 // gateway is one that answers, or not, and notes when it was probed.
 type gateway struct {
+	mu     sync.Mutex
 	begun  time.Time
 	err    error
 	probes []time.Duration
 }
 
 func (g *gateway) probe(context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.probes = append(g.probes, time.Since(g.begun))
 	return g.err
+}
+
+// answers sets what the next probes get.
+func (g *gateway) answers(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.err = err
+}
+
+// restart forgets the probes so far.
+func (g *gateway) restart() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.begun, g.probes = time.Now(), nil
+}
+
+// probed returns when it was probed.
+func (g *gateway) probed() []time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.probes)
 }
 
 // probing runs a test in a bubble, with a prober that runs.
@@ -46,20 +71,22 @@ func TestProbesUntilAnswered(t *testing.T) {
 			t.Error("ready before the first answer")
 		}
 		time.Sleep(100 * time.Second)
-		if want := seconds(0, 1, 3, 7, 15, 31, 61, 91); !slices.Equal(g.probes, want) {
-			t.Errorf("probes at %v, want %v", g.probes, want)
+		synctest.Wait()
+		if want := seconds(0, 1, 3, 7, 15, 31, 61, 91); !slices.Equal(g.probed(), want) {
+			t.Errorf("probes at %v, want %v", g.probed(), want)
 		}
 		if ready, cause := p.Ready(); ready || cause != errDown {
 			t.Errorf("ready is %v: %v", ready, cause)
 		}
-		g.err = nil
+		g.answers(nil)
 		p.Wake()
 		synctest.Wait()
-		if ready, _ := p.Ready(); !ready || len(g.probes) != 9 {
-			t.Errorf("%d probes; waking it made none", len(g.probes))
+		if ready, _ := p.Ready(); !ready || len(g.probed()) != 9 {
+			t.Errorf("%d probes; waking it made none", len(g.probed()))
 		}
 		time.Sleep(time.Hour)
-		if len(g.probes) != 9 {
+		synctest.Wait()
+		if len(g.probed()) != 9 {
 			t.Error("a gateway that answers is probed")
 		}
 		// Once for each change, and not for each probe.
@@ -71,26 +98,29 @@ func TestProbesUntilAnswered(t *testing.T) {
 
 func TestProbesAfterRefusedCredentials(t *testing.T) {
 	probing(t, func(t *testing.T, g *gateway, p *Prober, pause *Pause, changes *[]ProberChange) {
-		g.err = nil
+		g.answers(nil)
 		p.Wake()
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		p.Wake() // a SIGHUP of earlier must not count later
-		g.begun, g.probes = time.Now(), nil
+		g.restart()
 		refused := errors.New("401")
 		_, _, epoch := p.state()
-		g.err = refused
+		g.answers(refused)
 		p.shut(epoch, refused)
 		p.shut(epoch, errDown) // of a call at the same time
 		time.Sleep(10 * time.Second)
-		if want := seconds(1, 2, 4, 8); !slices.Equal(g.probes, want) {
-			t.Errorf("probes at %v, want %v", g.probes, want)
+		synctest.Wait()
+		if want := seconds(1, 2, 4, 8); !slices.Equal(g.probed(), want) {
+			t.Errorf("probes at %v, want %v", g.probed(), want)
 		}
 		pause.Extend(time.Minute) // it is meant for probes too
-		g.err = nil
+		g.answers(nil)
 		p.Wake()
 		time.Sleep(time.Minute - time.Nanosecond)
-		if len(g.probes) != 4 {
-			t.Errorf("probes at %v, in a pause", g.probes)
+		synctest.Wait()
+		if len(g.probed()) != 4 {
+			t.Errorf("probes at %v, in a pause", g.probed())
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()

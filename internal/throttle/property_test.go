@@ -138,7 +138,7 @@ func TestAnOutageEndsFewCalls(t *testing.T) {
 					bad += x.calls(t, 1, Enroll, ca, fmt.Sprint("p", p), Bad(errDown))
 				}
 			}
-			// 1, 2, 4, 8 and 16 s of a held producer, and of canaries.
+			// 1, 2, 4, 8 and 16 s of a slowed producer, and of canaries.
 			if limit := workers*producers*(tripRun+5) + 5; bad > limit {
 				failed = fmt.Sprintf("%d calls failed, at most %d may", bad, limit)
 			}
