@@ -5,6 +5,7 @@ package deadletter
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -57,7 +58,12 @@ func New(js jetstream.JetStream, stream string, subjects entrustbus.Subjects) *B
 // new ones.
 func (b *Box) Put(ctx context.Context, l *Letter) error {
 	msg := l.message(b.subjects)
-	if limit := int(b.js.Conn().MaxPayload()); limit > 0 && msg.Size()+roomForIDs > limit {
+	limit := int(b.js.Conn().MaxPayload())
+	if limit <= 0 {
+		limit = math.MaxInt
+	}
+	size := msg.Size()
+	if headers := size - len(msg.Subject) - len(msg.Data); size > limit-roomForIDs || headers > order.MaxHeaders-roomForIDs {
 		msg = l.cut(msg, limit)
 	}
 	if _, err := b.js.PublishMsg(ctx, msg,
@@ -117,9 +123,9 @@ const HeaderCut = "Entrust-Dead-Length"
 // roomForIDs is what the publish itself adds to a letter's headers.
 const roomForIDs = 512
 
-// cut makes a letter fit that is larger than the server takes: a request may
-// leave no room for what a letter adds to it. The request's own headers go
-// first, then the end of its body.
+// cut makes a letter fit that is larger than the server takes, as a whole or by its
+// headers: a request may leave no room for what a letter adds to it. The request's own
+// headers go first, then the end of its body.
 func (l *Letter) cut(msg *nats.Msg, limit int) *nats.Msg {
 	bare := *l
 	bare.Request = order.Message{Subject: l.Request.Subject}
@@ -131,7 +137,7 @@ func (l *Letter) cut(msg *nats.Msg, limit int) *nats.Msg {
 	}
 	header.Set(HeaderCut, strconv.Itoa(len(msg.Data)))
 	short := &nats.Msg{Subject: msg.Subject, Header: header, Data: msg.Data}
-	if over := short.Size() + roomForIDs - limit; over > 0 {
+	if over := short.Size() - (limit - roomForIDs); over > 0 {
 		short.Data = msg.Data[:max(0, len(msg.Data)-over)]
 	}
 	return short

@@ -11,8 +11,8 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
@@ -21,10 +21,10 @@ func TestListChooses(t *testing.T) {
 	b := setup(t)
 	noon := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 	for _, l := range []*deadletter.Letter{
-		{Reason: deadletter.Expired, Key: ledger.Key{Producer: "web", ID: "a"}, Kind: entrustbus.KindIssue, Time: noon},
-		{Reason: deadletter.Expired, Key: ledger.Key{Producer: "mail", ID: "a"}, Kind: entrustbus.KindTrack, Time: noon.Add(time.Hour)},
-		{Reason: deadletter.Rejected, Key: ledger.Key{Producer: "web", ID: "b"}, Kind: entrustbus.KindIssue, Time: noon.Add(2 * time.Hour)},
-		{Reason: deadletter.Undecodable, Key: ledger.Key{Producer: "web"}, Time: noon.Add(3 * time.Hour)},
+		{Letter: order.Letter{Reason: order.Expired, Key: order.Key{Producer: "web", ID: "a"}, Kind: entrustbus.KindIssue}, Time: noon},
+		{Letter: order.Letter{Reason: order.Expired, Key: order.Key{Producer: "mail", ID: "a"}, Kind: entrustbus.KindTrack}, Time: noon.Add(time.Hour)},
+		{Letter: order.Letter{Reason: order.Rejected, Key: order.Key{Producer: "web", ID: "b"}, Kind: entrustbus.KindIssue}, Time: noon.Add(2 * time.Hour)},
+		{Letter: order.Letter{Reason: order.Undecodable, Key: order.Key{Producer: "web"}}, Time: noon.Add(3 * time.Hour)},
 	} {
 		l.Request.Subject = "entrust.request.x.issue"
 		b.put(t, l)
@@ -34,8 +34,8 @@ func TestListChooses(t *testing.T) {
 		want   []uint64
 	}{
 		"all":                                 {deadletter.Filter{}, []uint64{1, 2, 3, 4}},
-		"one reason":                          {deadletter.Filter{Reasons: []deadletter.Reason{deadletter.Expired}}, []uint64{1, 2}},
-		"two reasons":                         {deadletter.Filter{Reasons: []deadletter.Reason{deadletter.Rejected, deadletter.Undecodable}}, []uint64{3, 4}},
+		"one reason":                          {deadletter.Filter{Reasons: []order.Reason{order.Expired}}, []uint64{1, 2}},
+		"two reasons":                         {deadletter.Filter{Reasons: []order.Reason{order.Rejected, order.Undecodable}}, []uint64{3, 4}},
 		"producer":                            {deadletter.Filter{Producer: "web"}, []uint64{1, 3, 4}},
 		"kind":                                {deadletter.Filter{Kind: entrustbus.KindTrack}, []uint64{2}},
 		"id":                                  {deadletter.Filter{ID: "a"}, []uint64{1, 2}},
@@ -68,7 +68,7 @@ func TestListStopsWhenAsked(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for range 3 {
-		b.put(t, &deadletter.Letter{Reason: deadletter.Expired, Key: ledger.Key{Producer: "p", ID: "a"}})
+		b.put(t, letter(order.Expired, order.Key{Producer: "p", ID: "a"}))
 	}
 	n := 0
 	for _, err := range b.box.List(b.ctx, deadletter.Filter{}) {
@@ -88,7 +88,7 @@ func TestListStopsWhenAsked(t *testing.T) {
 func TestListGoesOnAfterWhatIsNoLetter(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.put(t, &deadletter.Letter{Reason: deadletter.Expired, Key: ledger.Key{Producer: "p", ID: "a"}})
+	b.put(t, letter(order.Expired, order.Key{Producer: "p", ID: "a"}))
 	if _, err := b.js.Publish(b.ctx, "entrust.dead.p.what%ever", []byte("?")); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestListGoesOnAfterWhatIsNoLetter(t *testing.T) {
 	if faults != 1 || len(letters) != 2 {
 		t.Fatalf("got %d letters and %d errors, want 2 and 1", len(letters), faults)
 	}
-	if bare := letters[1]; bare.Time.IsZero() || bare.Reason != deadletter.Expired {
+	if bare := letters[1]; bare.Time.IsZero() || bare.Reason != order.Expired {
 		t.Errorf("a letter without headers is %+v, want its reason and the time it came", bare)
 	}
 }
@@ -133,7 +133,7 @@ func TestDepths(t *testing.T) {
 	b := setup(t)
 	before := time.Now().Add(-time.Second)
 	for _, producer := range []string{"web", "web", "mail"} {
-		b.put(t, &deadletter.Letter{Reason: deadletter.Expired, Key: ledger.Key{Producer: producer, ID: "a"}})
+		b.put(t, letter(order.Expired, order.Key{Producer: producer, ID: "a"}))
 	}
 	if _, err := b.js.Publish(b.ctx, "entrust.dead.web.of-old-age", nil); err != nil {
 		t.Fatal(err)
@@ -142,11 +142,11 @@ func TestDepths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := len(deadletter.Reasons()) + 1; len(got) != want {
+	if want := len(order.Reasons()) + 1; len(got) != want {
 		t.Fatalf("got %d reasons, want %d", len(got), want)
 	}
 	for _, d := range got {
-		want := map[deadletter.Reason]uint64{deadletter.Expired: 3, deadletter.Other: 1}[d.Reason]
+		want := map[order.Reason]uint64{order.Expired: 3, deadletter.Other: 1}[d.Reason]
 		if d.Letters != want {
 			t.Errorf("%s: %d letters, want %d", d.Reason, d.Letters, want)
 		}
@@ -160,7 +160,7 @@ func TestPurge(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for range 4 {
-		b.put(t, &deadletter.Letter{Reason: deadletter.Expired, Key: ledger.Key{Producer: "p", ID: "a"}})
+		b.put(t, letter(order.Expired, order.Key{Producer: "p", ID: "a"}))
 	}
 	if n, err := b.box.Purge(b.ctx, 1, 3); n != 2 || err != nil {
 		t.Fatalf("purged %d, %v; want 2", n, err)
@@ -191,7 +191,7 @@ func TestPurgeAsksTheLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	box := deadletter.New(server.JetStream(t, nats.UserInfo("leader", "s")), layout.Dead, layout.Subjects())
-	if err := box.Put(ctx, &deadletter.Letter{Reason: deadletter.Expired, Key: ledger.Key{Producer: "p", ID: "a"}}, "one"); err != nil {
+	if err := box.Put(ctx, letter(order.Expired, order.Key{Producer: "p", ID: "a"})); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := box.Purge(ctx, 1, 1, 99); n != 1 || err != nil {
@@ -202,7 +202,7 @@ func TestPurgeAsksTheLeader(t *testing.T) {
 func TestPurgeThatMayNot(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.put(t, &deadletter.Letter{Reason: deadletter.Expired, Key: ledger.Key{Producer: "p", ID: "a"}})
+	b.put(t, letter(order.Expired, order.Key{Producer: "p", ID: "a"}))
 	st, err := b.js.Stream(b.ctx, b.layout.Dead)
 	if err != nil {
 		t.Fatal(err)

@@ -2,32 +2,24 @@ package deadletter_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
 // bench is a server with the real streams, and what works on them.
 type bench struct {
-	ctx      context.Context
-	js       jetstream.JetStream
-	layout   streams.Layout
-	box      *deadletter.Box
-	ledger   *ledger.Ledger
-	replayer *deadletter.Replayer
+	ctx    context.Context
+	js     jetstream.JetStream
+	layout streams.Layout
+	box    *deadletter.Box
 }
 
 func setup(t *testing.T) *bench {
@@ -41,9 +33,7 @@ func setup(t *testing.T) *bench {
 	}
 	return &bench{
 		ctx: ctx, js: js, layout: layout,
-		box:      deadletter.New(js, layout.Dead, layout.Subjects()),
-		ledger:   ledger.New(js, layout.Orders),
-		replayer: deadletter.NewReplayer(js, layout),
+		box: deadletter.New(js, layout.Dead, layout.Subjects()),
 	}
 }
 
@@ -55,7 +45,8 @@ func (b *bench) put(t *testing.T, l *deadletter.Letter) *deadletter.Letter {
 		t.Fatal(err)
 	}
 	sequence := st.CachedInfo().State.LastSeq + 1
-	if err := b.box.Put(b.ctx, l, fmt.Sprint("letter-", sequence)); err != nil {
+	l.ID = fmt.Sprint("letter-", sequence)
+	if err := b.box.Put(b.ctx, l); err != nil {
 		t.Fatal(err)
 	}
 	read, err := b.box.Get(b.ctx, sequence)
@@ -65,37 +56,7 @@ func (b *bench) put(t *testing.T, l *deadletter.Letter) *deadletter.Letter {
 	return read
 }
 
-// issueRequest is the body of a request that decodes.
-func issueRequest(t *testing.T, id string) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{"a.example"}}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	csr := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
-	body, err := entrustbus.EncodeRequest(entrustbus.EncodingJSON, &entrustbus.Issue{
-		ID: id, CSRPEM: string(csr), CAID: "ca-1", PollMaxWaitSeconds: 7200, Labels: map[string]string{"team": "web"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
-}
-
-// digest is what the ledger keeps of an issue request.
-func digest(t *testing.T, body []byte) []byte {
-	t.Helper()
-	r, err := entrustbus.DecodeRequest(entrustbus.KindIssue, entrustbus.EncodingJSON, body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum, err := entrustbus.Digest(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sum[:]
+// letter is a letter with as little in it as may be.
+func letter(reason order.Reason, key order.Key) *deadletter.Letter {
+	return &deadletter.Letter{Letter: order.Letter{Reason: reason, Key: key, ID: "one"}}
 }

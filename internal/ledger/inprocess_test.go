@@ -13,6 +13,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 // replicating is a bucket whose leader proposed the first write, and refuses others
@@ -22,7 +23,7 @@ type replicating struct {
 	proposed *nats.Msg
 }
 
-func (r *replicating) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+func (r *replicating) PublishMsg(_ context.Context, m *nats.Msg, _ ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	if r.proposed != nil {
 		return nil, &jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequenceConstant, Description: "wrong last sequence"}
 	}
@@ -44,43 +45,47 @@ func (r *replicating) apply(t *testing.T) jetstream.JetStream {
 type swapped struct{ jetstream.JetStream }
 
 // A write of our own that the leader is still replicating is no other writer's: the
-// caller tries again, and knows it when it is stored.
+// caller tries again, and recognises it when it is stored.
 func TestWriteInProcess(t *testing.T) {
 	t.Parallel()
 	_, js := setup(t)
 	for _, existing := range []bool{false, true} {
-		t.Run(fmt.Sprintf("existing %v", existing), func(t *testing.T) {
-			k := ledger.Key{Producer: "shop", ID: fmt.Sprint("in-process-", existing)}
-			through := &swapped{js}
-			l := ledger.New(through, "ORDERS")
-			rec := &ledger.Record{State: ledger.Open}
-			write := func() error { return l.Create(t.Context(), k, rec) }
-			if existing {
-				if err := write(); err != nil {
-					t.Fatal(err)
+		for _, follows := range []bool{false, true} {
+			t.Run(fmt.Sprintf("existing %v, another write follows %v", existing, follows), func(t *testing.T) {
+				k := order.Key{Producer: "shop", ID: fmt.Sprintf("in-process-%v-%v", existing, follows)}
+				through := &swapped{js}
+				l := ledger.New(through, bucket)
+				var cur order.Stored
+				if existing {
+					cur = write(t, l, k, cur, record(order.Unaccepted, "w1"))
 				}
-				rec.State = ledger.Closed
-				write = func() error { return l.Update(t.Context(), rec) }
-			}
-			slow := &replicating{JetStream: js}
-			through.JetStream = slow
-			if err := write(); err == nil || errors.Is(err, ledger.ErrConflict) {
-				t.Fatalf("a write that is in process ended as %v", err)
-			}
-			through.JetStream = slow.apply(t)
-			if err := write(); err != nil {
-				t.Fatalf("writing again: %v", err)
-			}
-			got, err := l.Get(t.Context(), k)
-			if err != nil || got.State != rec.State || got.Revision() != rec.Revision() {
-				t.Fatalf("the ledger holds %+v (%v), want %s at %d", got, err, rec.State, rec.Revision())
-			}
-		})
+				slow := &replicating{JetStream: js}
+				through.JetStream = slow
+				w := l.Write(k, cur, record(order.Submitting, "w1"), nil)
+				refused := func() {
+					t.Helper()
+					if _, err := w.Try(t.Context()); err == nil || errors.Is(err, ledger.ErrConflict) {
+						t.Fatalf("a write that is in process ended as %v", err)
+					}
+				}
+				refused()
+				if follows {
+					w = l.Write(k, cur, record(order.Awaiting, "T-1"), w)
+				}
+				refused()
+				through.JetStream = slow.apply(t)
+				s, err := w.Try(t.Context())
+				if err != nil {
+					t.Fatalf("trying again: %v", err)
+				}
+				wantStored(t, l, k, s)
+			})
+		}
 	}
 }
 
-// A record that went with its bucket, or by hand, is written anew by whoever has
-// the order in hand; another one that came to be meanwhile is a conflict as ever.
+// A record that went with its bucket, or by hand, is written again by the worker that
+// has the order in flight; another one that came to be meanwhile is a conflict as ever.
 func TestWriteOfARecordThatIsGone(t *testing.T) {
 	t.Parallel()
 	l, js := setup(t)
@@ -93,44 +98,52 @@ func TestWriteOfARecordThatIsGone(t *testing.T) {
 	if _, err := js.Publish(t.Context(), "$KV.ORDERS.shop.filler", nil); err != nil {
 		t.Fatal(err)
 	}
-	mine, late := &ledger.Record{State: ledger.Open}, &ledger.Record{State: ledger.Open}
-	other := ledger.Key{Producer: "shop", ID: "other"}
-	if err := errors.Join(l.Create(t.Context(), key, mine), l.Create(t.Context(), other, late)); err != nil {
-		t.Fatal(err)
-	}
+	other := order.Key{Producer: "shop", ID: "other"}
+	mine := write(t, l, key, order.Stored{}, record(order.Submitting, "w1"))
+	late := write(t, l, other, order.Stored{}, record(order.Submitting, "w1"))
 	before, err := l.Made(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := js.DeleteKeyValue(t.Context(), "ORDERS"); err != nil {
+	if err := js.DeleteKeyValue(t.Context(), bucket); err != nil {
 		t.Fatal(err)
 	}
-	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "ORDERS"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kv := makeBucket(t, js)
 	if made, err := l.Made(t.Context()); err != nil || !made.After(before) {
 		t.Errorf("the bucket was made %s (%v), and the one before it %s", made, err, before)
 	}
-	if err := l.Create(t.Context(), other, &ledger.Record{State: ledger.Open}); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Update(t.Context(), late); !errors.Is(err, ledger.ErrConflict) {
+	write(t, l, other, order.Stored{}, record(order.Submitting, "w2"))
+	if _, err := l.Write(other, late, record(order.Awaiting, "T-1"), nil).Try(t.Context()); !errors.Is(err, ledger.ErrConflict) {
 		t.Errorf("writing over another's record: %v, want a conflict", err)
 	}
-	mine.State = ledger.Closed
-	if err := l.Update(t.Context(), mine); err != nil {
-		t.Fatalf("writing a record that is gone: %v", err)
-	}
+	mine = write(t, l, key, mine, record(order.Awaiting, "T-1"))
+	wantStored(t, l, key, mine)
 	if err := kv.Delete(t.Context(), key.String()); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Update(t.Context(), mine); err != nil {
+	mine = write(t, l, key, mine, record(order.Closed, ""))
+	wantStored(t, l, key, mine)
+
+	// Also where the record was deleted between a write and its acknowledgement.
+	w := l.Write(key, mine, record(order.Submitting, "w1"), nil)
+	js.try(t, w)
+	if err := kv.Delete(t.Context(), key.String()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := w.Try(t.Context())
+	if err != nil {
 		t.Fatalf("writing a record that was deleted: %v", err)
 	}
-	if got, err := l.Get(t.Context(), key); err != nil || got.State != ledger.Closed {
-		t.Errorf("the ledger holds %+v (%v)", got, err)
+	wantStored(t, l, key, s)
+	// A deleted record is written over by its revision, as Get returns it.
+	if err := kv.Delete(t.Context(), key.String()); err != nil {
+		t.Fatal(err)
 	}
+	gone, err := l.Get(t.Context(), key)
+	if err != nil || gone.Phase != "" {
+		t.Fatalf("a deleted record: %+v, %v", gone, err)
+	}
+	wantStored(t, l, key, write(t, l, key, gone, record(order.Submitting, "w1")))
 }
 
 // A ledger in another domain is written there, and not into the void: the worker is
@@ -148,9 +161,7 @@ func TestLedgerInAnotherDomain(t *testing.T) {
 	}
 	hub := natstest.Start(t, domain("hub"), fmt.Sprintf("leafnodes { listen: %q }", leaves))
 	leaf := natstest.Start(t, domain("leaf"), fmt.Sprintf("leafnodes { remotes: [ { url: \"nats://%s\" } ] }", leaves))
-	if _, err := hub.JetStream(t).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "ORDERS"}); err != nil {
-		t.Fatal(err)
-	}
+	makeBucket(t, hub.JetStream(t))
 	js, err := jetstream.NewWithDomain(leaf.Conn(t), "hub")
 	if err != nil {
 		t.Fatal(err)
@@ -158,20 +169,15 @@ func TestLedgerInAnotherDomain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for err = errors.New("not joined"); err != nil && ctx.Err() == nil; {
-		_, err = js.KeyValue(ctx, "ORDERS") // until the leaf has joined
+		_, err = js.KeyValue(ctx, bucket) // until the leaf has joined
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, rec := ledger.New(js, "ORDERS"), &ledger.Record{State: ledger.Open}
-	if err := l.Create(ctx, key, rec); err != nil {
+	l := ledger.New(js, bucket)
+	if err := l.Open(ctx); err != nil {
 		t.Fatal(err)
 	}
-	rec.State = ledger.Closed
-	if err := l.Update(ctx, rec); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := l.Get(ctx, key); err != nil || got.State != ledger.Closed {
-		t.Errorf("the ledger holds %+v (%v)", got, err)
-	}
+	s := write(t, l, key, order.Stored{}, record(order.Submitting, "w1"))
+	wantStored(t, l, key, write(t, l, key, s, record(order.Closed, "")))
 }

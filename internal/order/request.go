@@ -41,6 +41,11 @@ type Request struct {
 	noGeneration error
 }
 
+// MaxHeaders is how many bytes of headers JetStream takes with one message, the status
+// line and the empty line at the end included. It refuses more for ever (nats-server
+// 2.15, error 10097).
+const MaxHeaders = 1<<16 - 1
+
 // Limits bound what a request may ask for.
 type Limits struct {
 	MaxWait time.Duration // longest poll_max_wait_seconds
@@ -133,12 +138,19 @@ func (q *Request) bounds(limits Limits) error {
 	}
 	// A wake-up and a record add to the request, and a wake-up holds its headers twice.
 	const extra = 4 << 10
-	size := int64(len(q.Raw.Body) + extra)
+	headers := int64(extra)
 	for name, values := range q.Raw.Header {
 		for _, v := range values {
-			size += 2 * int64(len(name)+len(v)+32)
+			headers += 2 * int64(len(name)+len(v)+32)
 		}
 	}
+	if limits.Size > 0 && headers > MaxHeaders {
+		return &entrustbus.FieldError{
+			Field: "headers", Problem: fmt.Sprintf("are too large to be kept with a wake-up: about %d > %d bytes", headers, MaxHeaders),
+			Fix: "send fewer or shorter headers",
+		}
+	}
+	size := int64(len(q.Raw.Body)) + headers
 	if limits.Size > 0 && size > limits.Size {
 		return &entrustbus.FieldError{
 			Field: "body", Problem: fmt.Sprintf("is too large to be kept beside its headers: %d > %d bytes", size, limits.Size),

@@ -2,22 +2,25 @@ package replay_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/replay"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
 // word is the word of a refusal, "" for none.
 func word(err error) string {
-	if r, ok := errors.AsType[*deadletter.Refusal](err); ok {
+	if r, ok := errors.AsType[*replay.Refusal](err); ok {
 		return r.Word
 	}
 	return ""
@@ -32,49 +35,57 @@ func TestPlan(t *testing.T) {
 		issue  = entrustbus.KindIssue
 		revoke = entrustbus.KindRevoke
 		track  = entrustbus.KindTrack
-		closed = ledger.Closed
+		closed = order.Closed
 	)
 	for name, tc := range map[string]struct {
 		kind       entrustbus.Kind
-		reason     deadletter.Reason
+		reason     order.Reason
 		replay     int // the letter's
 		deaths     int
 		force      bool
-		rec        ledger.Record
-		foreign    bool // the record is of another request
-		step       deadletter.Step
+		rec        order.Record
+		foreign    bool            // the record is of another request
+		recKind    entrustbus.Kind // of the record, where it is not the letter's
+		step       order.Replay
 		generation int
 		stands     entrustbus.Outcome // told only where the row has a reason
 		refused    string
 	}{
-		"rejected":                          {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeRejected, TrackingID: "t"}, step: deadletter.Submit, generation: 1},
-		"failed":                            {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed}, step: deadletter.Submit, generation: 1},
-		"failed, a wrong certificate":       {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed, TrackingID: "t", Serial: "ab"}, step: deadletter.Resubmit, generation: 1},
-		"failed, the gateway has it":        {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed, TrackingID: "t"}, step: deadletter.Resubmit, generation: 1},
-		"failed, a certificate at once":     {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed, Serial: "ab"}, step: deadletter.Resubmit, generation: 1},
-		"failed revocation":                 {kind: revoke, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed, Serial: "ab"}, step: deadletter.Submit, generation: 1},
-		"second replay":                     {replay: 1, rec: ledger.Record{State: closed, Replay: 1, Outcome: entrustbus.OutcomeFailed}, step: deadletter.Submit, generation: 2},
-		"expired, the gateway has it":       {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeExpired, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
-		"unconfirmed, the gateway has it":   {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeUnconfirmed, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
-		"cancelled before it expired":       {reason: deadletter.Expired, stands: entrustbus.OutcomeCancelled, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeCancelled, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
-		"rejected before it expired":        {reason: deadletter.Expired, stands: entrustbus.OutcomeRejected, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeRejected, TrackingID: "t"}, step: deadletter.Submit, generation: 1},
-		"expired, as the letter says":       {reason: deadletter.Expired, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeExpired, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
-		"crashed, nobody knows":             {reason: deadletter.Crashed, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: deadletter.Resubmit, generation: 1},
-		"cancelled later":                   {reason: deadletter.Expired, stands: entrustbus.OutcomeCancelled, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeCancelled, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
-		"unconfirmed, nobody knows":         {rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: deadletter.Resubmit, generation: 1},
-		"unconfirmed revocation":            {kind: revoke, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: deadletter.Submit, generation: 1},
-		"expired track":                     {kind: track, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeExpired, TrackingID: "t"}, step: deadletter.Resume, generation: 1},
-		"died often, not too often":         {deaths: deadletter.MaxDeaths - 1, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed}, step: deadletter.Submit, generation: 1},
-		"died too often":                    {deaths: deadletter.MaxDeaths, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed}, refused: deadletter.RefusedLoop},
-		"died too often, forced":            {deaths: deadletter.MaxDeaths, force: true, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed}, step: deadletter.Submit, generation: 1},
-		"issued":                            {force: true, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeIssued}, refused: deadletter.RefusedIssued},
-		"revoked":                           {kind: revoke, force: true, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeRevoked}, refused: deadletter.RefusedRevoked},
-		"open":                              {force: true, rec: ledger.Record{State: ledger.Open}, refused: deadletter.RefusedAlive},
-		"parked":                            {force: true, rec: ledger.Record{State: ledger.Parked}, refused: deadletter.RefusedAlive},
-		"a later generation lives":          {force: true, rec: ledger.Record{State: ledger.Parked, Replay: 1}, refused: deadletter.RefusedSuperseded},
-		"a later generation died":           {force: true, rec: ledger.Record{State: closed, Replay: 2, Outcome: entrustbus.OutcomeFailed}, replay: 1, refused: deadletter.RefusedSuperseded},
-		"the id is another request's":       {force: true, foreign: true, rec: ledger.Record{State: closed, Outcome: entrustbus.OutcomeFailed}, refused: deadletter.RefusedOther},
-		"the ledger was restored to before": {replay: 3, rec: ledger.Record{State: closed, Replay: 1, Outcome: entrustbus.OutcomeFailed}, step: deadletter.Submit, generation: 4},
+		"rejected":                          {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeRejected, TrackingID: "t"}, step: order.ReplaySubmit, generation: 1},
+		"failed":                            {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed}, step: order.ReplaySubmit, generation: 1},
+		"failed, a wrong certificate":       {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed, TrackingID: "t", Serial: "ab"}, step: order.ReplayResubmit, generation: 1},
+		"failed, the gateway has it":        {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed, TrackingID: "t"}, step: order.ReplayResubmit, generation: 1},
+		"failed, a certificate at once":     {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed, Serial: "ab"}, step: order.ReplayResubmit, generation: 1},
+		"failed revocation":                 {kind: revoke, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed, Serial: "ab"}, step: order.ReplaySubmit, generation: 1},
+		"second replay":                     {replay: 1, rec: order.Record{Phase: closed, Generation: 1, Outcome: entrustbus.OutcomeFailed}, step: order.ReplaySubmit, generation: 2},
+		"expired, the gateway has it":       {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeExpired, TrackingID: "t"}, step: order.ReplayResume, generation: 1},
+		"unconfirmed, the gateway has it":   {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeUnconfirmed, TrackingID: "t"}, step: order.ReplayResume, generation: 1},
+		"cancelled before it expired":       {reason: order.Expired, stands: entrustbus.OutcomeCancelled, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeCancelled, TrackingID: "t"}, step: order.ReplayResume, generation: 1},
+		"rejected before it expired":        {reason: order.Expired, stands: entrustbus.OutcomeRejected, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeRejected, TrackingID: "t"}, step: order.ReplaySubmit, generation: 1},
+		"expired, as the letter says":       {reason: order.Expired, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeExpired, TrackingID: "t"}, step: order.ReplayResume, generation: 1},
+		"crashed, nobody knows":             {reason: order.Crashed, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: order.ReplayResubmit, generation: 1},
+		"cancelled later":                   {reason: order.Expired, stands: entrustbus.OutcomeCancelled, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeCancelled, TrackingID: "t"}, step: order.ReplayResume, generation: 1},
+		"unconfirmed, nobody knows":         {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: order.ReplayResubmit, generation: 1},
+		"unconfirmed revocation":            {kind: revoke, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: order.ReplaySubmit, generation: 1},
+		"expired track":                     {kind: track, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeExpired, TrackingID: "t"}, step: order.ReplayResume, generation: 1},
+		"died often, not too often":         {deaths: order.MaxDeaths - 1, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed}, step: order.ReplaySubmit, generation: 1},
+		"died too often":                    {deaths: order.MaxDeaths, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed}, refused: replay.RefusedLoop},
+		"died too often, forced":            {deaths: order.MaxDeaths, force: true, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed}, step: order.ReplaySubmit, generation: 1},
+		"issued":                            {force: true, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeIssued}, refused: string(order.RefusedIssued)},
+		"revoked":                           {kind: revoke, force: true, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeRevoked}, refused: string(order.RefusedRevoked)},
+		"submitting":                        {force: true, rec: order.Record{Phase: order.Submitting}, refused: string(order.RefusedAlive)},
+		"unaccepted":                        {force: true, rec: order.Record{Phase: order.Unaccepted}, refused: string(order.RefusedAlive)},
+		"indeterminate":                     {force: true, rec: order.Record{Phase: order.Indeterminate}, refused: string(order.RefusedAlive)},
+		"awaiting":                          {force: true, rec: order.Record{Phase: order.Awaiting}, refused: string(order.RefusedAlive)},
+		"concluded, not published":          {force: true, rec: order.Record{Phase: order.Concluded, Conclusion: &order.Conclusion{Encoding: entrustbus.EncodingJSON, Result: &entrustbus.Result{ID: "a", Producer: "web", Kind: issue, Outcome: entrustbus.OutcomeFailed}}}, refused: string(order.RefusedAlive)},
+		"cancelled before it was accepted":  {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeCancelled}, step: order.ReplaySubmit, generation: 1},
+		"failed cancellation":               {kind: entrustbus.KindCancel, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed}, step: order.ReplaySubmit, generation: 1},
+		"of another kind":                   {kind: revoke, force: true, recKind: issue, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed}, refused: replay.RefusedOther},
+		"rejected, a wrong certificate":     {reason: order.WrongCertificate, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed, Serial: "ab"}, step: order.ReplayResubmit, generation: 1},
+		"a later generation lives":          {force: true, rec: order.Record{Phase: order.Awaiting, Generation: 1}, refused: replay.RefusedSuperseded},
+		"a later generation died":           {force: true, rec: order.Record{Phase: closed, Generation: 2, Outcome: entrustbus.OutcomeFailed}, replay: 1, refused: replay.RefusedSuperseded},
+		"the id is another request's":       {force: true, foreign: true, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed}, refused: replay.RefusedOther},
+		"the ledger was restored to before": {replay: 3, rec: order.Record{Phase: closed, Generation: 1, Outcome: entrustbus.OutcomeFailed}, step: order.ReplaySubmit, generation: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -98,13 +109,11 @@ func TestPlan(t *testing.T) {
 			if tc.foreign {
 				sum = sha256.Sum256([]byte("something else"))
 			}
-			tc.rec.Kind, tc.rec.Digest = kind, sum[:]
-			key := ledger.Key{Producer: "web", ID: id}
-			if err := b.ledger.Create(b.ctx, key, &tc.rec); err != nil {
-				t.Fatal(err)
-			}
-			l := &deadletter.Letter{Reason: tc.reason, Key: key, Kind: kind, Replay: tc.replay, Deaths: tc.deaths,
-				Request: ledger.Request{Subject: b.layout.Subjects().Request("web", kind), Body: body}}
+			tc.rec.Kind, tc.rec.Digest = cmp.Or(tc.recKind, kind), sum[:]
+			key := order.Key{Producer: "web", ID: id}
+			b.record(t, key, tc.rec)
+			l := letter(order.Letter{Reason: tc.reason, Key: key, Kind: kind, Generation: tc.replay, Deaths: tc.deaths,
+				Request: order.Message{Subject: b.layout.Subjects().Request("web", kind), Body: body}})
 			plan, err := b.replayer.Plan(b.ctx, l, tc.force)
 			if tc.refused != "" {
 				if word(err) != tc.refused {
@@ -114,6 +123,13 @@ func TestPlan(t *testing.T) {
 			}
 			if err != nil {
 				t.Fatal(err)
+			}
+			// What a worker will make of it, the same policy says.
+			if step, refusal := order.ReplayOf(tc.rec); plan.Step != step || refusal != "" {
+				t.Errorf("got %s, the policy says %s (%s)", plan.Step, step, refusal)
+			}
+			if want := b.layout.Subjects().Operator("web", kind); plan.Subject() != want {
+				t.Errorf("goes to %s, want %s", plan.Subject(), want)
 			}
 			if plan.Step != tc.step || plan.Generation != tc.generation {
 				t.Errorf("got %s as generation %d, want %s as %d", plan.Step, plan.Generation, tc.step, tc.generation)
@@ -129,17 +145,17 @@ func TestPlanRefusesWhatCameFromNowhere(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for _, subject := range []string{"", "entrust.due.web.a", "entrust.request.web.renew", "other.request.web.issue"} {
-		l := &deadletter.Letter{Key: ledger.Key{Producer: "web", ID: "a"}, Request: ledger.Request{Subject: subject}}
-		if _, err := b.replayer.Plan(b.ctx, l, true); word(err) != deadletter.RefusedSubject {
-			t.Errorf("%q: got %v, want %s", subject, err, deadletter.RefusedSubject)
+		l := letter(order.Letter{Key: order.Key{Producer: "web", ID: "a"}, Request: order.Message{Subject: subject}})
+		if _, err := b.replayer.Plan(b.ctx, l, true); word(err) != replay.RefusedSubject {
+			t.Errorf("%q: got %v, want %s", subject, err, replay.RefusedSubject)
 		}
 	}
 }
 
-// last is the newest request of the stream.
+// last is the newest message of an operator.
 func (b *bench) last(t *testing.T) *streams.Message {
 	t.Helper()
-	m, err := streams.Last(b.ctx, b.js, b.layout.Requests, "entrust.request.>")
+	m, err := streams.Last(b.ctx, b.js, b.layout.Requests, "entrust.operator.>")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,15 +168,15 @@ func TestPlanRefusesWhatWasCut(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	body := bytes.Repeat([]byte("x"), 1<<20)
-	l := b.put(t, &deadletter.Letter{
-		Reason: deadletter.Undecodable, Key: ledger.Key{Producer: "shop"},
-		Request: ledger.Request{Subject: "entrust.request.shop.issue", Body: body},
+	l := b.put(t, order.Letter{
+		Reason: order.Undecodable, Key: order.Key{Producer: "shop"},
+		Request: order.Message{Subject: "entrust.request.shop.issue", Body: body},
 	})
 	if l.Length != len(body) || len(l.Request.Body) >= len(body) || len(l.Request.Header) != 0 {
 		t.Fatalf("the letter holds %d of %d bytes and the headers %v", len(l.Request.Body), l.Length, l.Request.Header)
 	}
-	if _, err := b.replayer.Plan(b.ctx, l, true); word(err) != deadletter.RefusedCut {
-		t.Errorf("planning its replay: %v, want %s", err, deadletter.RefusedCut)
+	if _, err := b.replayer.Plan(b.ctx, l, true); word(err) != replay.RefusedCut {
+		t.Errorf("planning its replay: %v, want %s", err, replay.RefusedCut)
 	}
 }
 
@@ -168,19 +184,17 @@ func TestReplayIsTheRequestAsItCame(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	body := issueRequest(t, "a")
-	key := ledger.Key{Producer: "web", ID: "a"}
+	key := order.Key{Producer: "web", ID: "a"}
 	// The first publish is still in the stream's duplicate window.
 	if _, err := b.js.PublishMsg(b.ctx, &nats.Msg{Subject: "entrust.request.web.issue", Data: body, Header: nats.Header{nats.MsgIdHdr: {"web.a"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.ledger.Create(b.ctx, key, &ledger.Record{
-		State: ledger.Closed, Kind: entrustbus.KindIssue, Digest: digest(t, body), Replay: 1, Outcome: entrustbus.OutcomeRejected,
-	}); err != nil {
-		t.Fatal(err)
-	}
-	l := b.put(t, &deadletter.Letter{
-		Reason: deadletter.Rejected, Key: key, Kind: entrustbus.KindIssue, Replay: 1, Deaths: 2, Error: "no",
-		Request: ledger.Request{Subject: "entrust.request.web.issue", Body: body, Header: map[string][]string{
+	b.record(t, key, order.Record{
+		Phase: order.Closed, Kind: entrustbus.KindIssue, Digest: digest(t, body), Generation: 1, Outcome: entrustbus.OutcomeRejected,
+	})
+	l := b.put(t, order.Letter{
+		Reason: order.Rejected, Key: key, Kind: entrustbus.KindIssue, Generation: 1, Deaths: 2, Why: "no",
+		Request: order.Message{Subject: "entrust.request.web.issue", Body: body, Header: map[string][]string{
 			"Nats-Msg-Id":                         {"web.a.1"},
 			"Nats-Expected-Last-Subject-Sequence": {"0"}, // would refuse the replay
 			"Nats-TTL":                            {"1s"},
@@ -199,7 +213,7 @@ func TestReplayIsTheRequestAsItCame(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := b.last(t)
-	if m.Sequence != 2 || m.Subject != "entrust.request.web.issue" || !bytes.Equal(m.Data, body) {
+	if m.Sequence != 2 || m.Subject != "entrust.operator.web.issue" || plan.Subject() != m.Subject || !bytes.Equal(m.Data, body) {
 		t.Errorf("got message %d on %s with %d bytes", m.Sequence, m.Subject, len(m.Data))
 	}
 	want := nats.Header{
@@ -226,8 +240,8 @@ func TestReplayIsTheRequestAsItCame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.replayer.Publish(b.ctx, plan); word(err) != deadletter.RefusedReplayed {
-		t.Errorf("got %v, want %s", err, deadletter.RefusedReplayed)
+	if err := b.replayer.Publish(b.ctx, plan); word(err) != replay.RefusedReplayed {
+		t.Errorf("got %v, want %s", err, replay.RefusedReplayed)
 	}
 	if n := b.last(t).Sequence; n != 2 {
 		t.Errorf("the stream has %d messages, want 2", n)
@@ -239,13 +253,13 @@ func TestReplayIsTheRequestAsItCame(t *testing.T) {
 func TestReplayOfWhatHasNoID(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	l := b.put(t, &deadletter.Letter{Reason: deadletter.Undecodable, Key: ledger.Key{Producer: "web"}, Deaths: 1,
-		Request: ledger.Request{Subject: "entrust.request.web.issue", Body: []byte("{"), Header: map[string][]string{"Entrust-Replay": {"x"}}}})
+	l := b.put(t, order.Letter{Reason: order.Undecodable, Key: order.Key{Producer: "web"}, Deaths: 1,
+		Request: order.Message{Subject: "entrust.request.web.issue", Body: []byte("{"), Header: map[string][]string{"Entrust-Replay": {"x"}}}})
 	plan, err := b.replayer.Plan(b.ctx, l, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plan.Step != deadletter.Submit || plan.Generation != 0 {
+	if plan.Step != order.ReplaySubmit || plan.Generation != 0 {
 		t.Errorf("got %s as generation %d, want submit as 0", plan.Step, plan.Generation)
 	}
 	if err := b.replayer.Publish(b.ctx, plan); err != nil {
@@ -258,8 +272,8 @@ func TestReplayOfWhatHasNoID(t *testing.T) {
 	if _, ok := m.Header[entrustbus.HeaderReplay]; ok || string(m.Data) != "{" {
 		t.Errorf("got %v %q", m.Header, m.Data)
 	}
-	if err := b.replayer.Publish(b.ctx, plan); word(err) != deadletter.RefusedReplayed {
-		t.Errorf("again: got %v, want %s", err, deadletter.RefusedReplayed)
+	if err := b.replayer.Publish(b.ctx, plan); word(err) != replay.RefusedReplayed {
+		t.Errorf("again: got %v, want %s", err, replay.RefusedReplayed)
 	}
 }
 
@@ -277,52 +291,52 @@ func TestReplayOfWhatTheLedgerForgot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	letter := func(t *testing.T, id string, reason deadletter.Reason, tracking string) *deadletter.Letter {
+	dead := func(t *testing.T, id string, reason order.Reason, tracking string) *deadletter.Letter {
 		t.Helper()
-		return &deadletter.Letter{Reason: reason, Key: ledger.Key{Producer: "web", ID: id}, TrackingID: tracking, Request: ledger.Request{
+		return letter(order.Letter{Reason: reason, Key: order.Key{Producer: "web", ID: id}, TrackingID: tracking, Request: order.Message{
 			Subject: "entrust.request.web.issue", Body: issueRequest(t, id), Header: map[string][]string{"traceparent": {"00-1"}},
-		}}
+		}})
 	}
 
 	t.Run("refused", func(t *testing.T) {
 		t.Parallel()
-		l := letter(t, "a", deadletter.Rejected, "")
-		if _, err := b.replayer.Plan(b.ctx, l, false); word(err) != deadletter.RefusedForgotten {
-			t.Errorf("got %v, want %s", err, deadletter.RefusedForgotten)
+		l := dead(t, "a", order.Rejected, "")
+		if _, err := b.replayer.Plan(b.ctx, l, false); word(err) != replay.RefusedForgotten {
+			t.Errorf("got %v, want %s", err, replay.RefusedForgotten)
 		}
 		plan, err := b.replayer.Plan(b.ctx, l, true)
-		if err != nil || plan.Step != deadletter.Resubmit || plan.Generation != 1 {
+		if err != nil || plan.Step != order.ReplayResubmit || plan.Generation != 1 {
 			t.Errorf("forced: got %+v, %v; want a resubmission", plan, err)
 		}
 	})
 	t.Run("issued all the same", func(t *testing.T) {
 		t.Parallel()
 		result(t, "b", entrustbus.OutcomeIssued, 1)
-		if _, err := b.replayer.Plan(b.ctx, letter(t, "b", deadletter.Rejected, ""), true); word(err) != deadletter.RefusedIssued {
-			t.Errorf("got %v, want %s", err, deadletter.RefusedIssued)
+		if _, err := b.replayer.Plan(b.ctx, dead(t, "b", order.Rejected, ""), true); word(err) != string(order.RefusedIssued) {
+			t.Errorf("got %v, want %s", err, string(order.RefusedIssued))
 		}
 	})
 	t.Run("a later result", func(t *testing.T) {
 		t.Parallel()
 		result(t, "c", entrustbus.OutcomeExpired, 2)
-		if _, err := b.replayer.Plan(b.ctx, letter(t, "c", deadletter.Expired, "t"), true); word(err) != deadletter.RefusedSuperseded {
-			t.Errorf("got %v, want %s", err, deadletter.RefusedSuperseded)
+		if _, err := b.replayer.Plan(b.ctx, dead(t, "c", order.Expired, "t"), true); word(err) != replay.RefusedSuperseded {
+			t.Errorf("got %v, want %s", err, replay.RefusedSuperseded)
 		}
 	})
 	t.Run("the gateway has it", func(t *testing.T) {
 		t.Parallel()
-		l := letter(t, "d", deadletter.Expired, "track-1")
+		l := dead(t, "d", order.Expired, "track-1")
 		plan, err := b.replayer.Plan(b.ctx, l, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if plan.Step != deadletter.Resume || plan.Subject() != "entrust.request.web.track" {
+		if plan.Step != order.ReplayResume || plan.Subject() != "entrust.operator.web.track" {
 			t.Fatalf("got %s on %s, want a track request", plan.Step, plan.Subject())
 		}
 		if err := b.replayer.Publish(b.ctx, plan); err != nil {
 			t.Fatal(err)
 		}
-		m, err := streams.Last(b.ctx, b.js, b.layout.Requests, "entrust.request.web.track")
+		m, err := streams.Last(b.ctx, b.js, b.layout.Requests, "entrust.operator.web.track")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -340,10 +354,10 @@ func TestReplayOfWhatTheLedgerForgot(t *testing.T) {
 	})
 	t.Run("a revocation may be repeated", func(t *testing.T) {
 		t.Parallel()
-		l := letter(t, "e", deadletter.Unconfirmed, "")
+		l := dead(t, "e", order.Unconfirmed, "")
 		l.Request.Subject = "entrust.request.web.revoke"
 		plan, err := b.replayer.Plan(b.ctx, l, false)
-		if err != nil || plan.Step != deadletter.Submit {
+		if err != nil || plan.Step != order.ReplaySubmit {
 			t.Errorf("got %+v, %v; want it submitted", plan, err)
 		}
 	})
@@ -364,12 +378,50 @@ func TestReplayIntoAFullStream(t *testing.T) {
 	if _, err := b.js.Publish(b.ctx, "entrust.request.web.issue", nil); err != nil {
 		t.Fatal(err)
 	}
-	l := b.put(t, &deadletter.Letter{Reason: deadletter.Undecodable, Key: ledger.Key{Producer: "web"}, Request: ledger.Request{Subject: "entrust.request.web.issue"}})
+	l := b.put(t, order.Letter{Reason: order.Undecodable, Key: order.Key{Producer: "web"}, Request: order.Message{Subject: "entrust.request.web.issue"}})
 	plan, err := b.replayer.Plan(b.ctx, l, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := b.replayer.Publish(b.ctx, plan); err == nil || word(err) != "" {
 		t.Errorf("got %v, want the stream's error and no refusal", err)
+	}
+}
+
+// A letter of a replay is replayed like the first: an operator's subject is one of a
+// request, too.
+func TestReplayOfAReplay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	body := issueRequest(t, "a")
+	key := order.Key{Producer: "web", ID: "a"}
+	b.record(t, key, order.Record{Phase: order.Closed, Kind: entrustbus.KindIssue, Digest: digest(t, body), Generation: 1, Outcome: entrustbus.OutcomeFailed})
+	plan, err := b.replayer.Plan(b.ctx, letter(order.Letter{
+		Reason: order.Rejected, Key: key, Kind: entrustbus.KindIssue, Generation: 1,
+		Request: order.Message{Subject: "entrust.operator.web.issue", Body: body},
+	}), false)
+	if err != nil || plan.Generation != 2 || plan.Subject() != "entrust.operator.web.issue" {
+		t.Errorf("got %+v, %v; want generation 2 on the operator's subject", plan, err)
+	}
+}
+
+// An order whose record a newer worker wrote is left to newer workers.
+func TestPlanOfANewerFormat(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	body := issueRequest(t, "a")
+	data, err := msgpack.Marshal(map[string]any{"format": order.Format + 1, "phase": "closed", "kind": "issue", "outcome": "failed", "digest": digest(t, body)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.js.Publish(b.ctx, "$KV."+b.layout.Orders+".web.a", data); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := b.replayer.Plan(b.ctx, letter(order.Letter{
+		Reason: order.Rejected, Key: order.Key{Producer: "web", ID: "a"}, Kind: entrustbus.KindIssue,
+		Request: order.Message{Subject: "entrust.request.web.issue", Body: body},
+	}), true)
+	if !errors.Is(err, order.ErrNewerFormat) {
+		t.Errorf("got %+v, %v; want ErrNewerFormat", plan, err)
 	}
 }

@@ -60,6 +60,10 @@ type Publication struct {
 	lookBefore bool // a result may stand on the subject
 }
 
+// maxTrace is the longest trace header that a result carries. W3C asks for 512
+// characters; a producer may send more than the headers of a message can hold.
+const maxTrace = 4 << 10
+
 // Publish prepares the result of a conclusion.
 func (s *Store) Publish(key order.Key, c *order.Conclusion) (*Publication, error) {
 	r := c.Result
@@ -74,10 +78,10 @@ func (s *Store) Publish(key order.Key, c *order.Conclusion) (*Publication, error
 		entrustbus.HeaderKind:        {string(r.Kind)},
 		entrustbus.HeaderReplay:      {strconv.Itoa(r.Replay)},
 	}
-	if c.TraceParent != "" {
+	if n := len(c.TraceParent); n > 0 && n <= maxTrace {
 		header[entrustbus.HeaderTraceParent] = []string{c.TraceParent}
 	}
-	if c.TraceState != "" {
+	if n := len(c.TraceState); n > 0 && n <= maxTrace {
 		header[entrustbus.HeaderTraceState] = []string{c.TraceState}
 	}
 	msg := &nats.Msg{Subject: s.subjects.Result(key.Producer, key.ID), Header: header, Data: body}

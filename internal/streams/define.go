@@ -104,7 +104,7 @@ func (l Layout) bucketConfigs() []jetstream.KeyValueConfig {
 		},
 		{
 			Bucket:      l.Control,
-			Description: "What the workers tell each other: holds, suspects",
+			Description: "What the workers tell each other: pauses, breakers, leases, presence",
 			History:     1,
 			Storage:     jetstream.FileStorage,
 			Replicas:    l.Replicas,

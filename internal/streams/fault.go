@@ -33,7 +33,7 @@ func IsTooLarge(err error) bool {
 		(errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum)
 }
 
-// Trouble names what an operator has to mend before a publish or fetch that
+// Trouble names what an operator has to fix before a publish or fetch that
 // failed with err can succeed, or "" when it is not known to be anybody's
 // setting. The words are fixed, so that they may label a log line.
 func Trouble(err error) string {

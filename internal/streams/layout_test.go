@@ -1,10 +1,80 @@
 package streams
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
+
+// Every subject that a request or a due message can come on goes to one consumer, whose
+// name is that of its lane; a wake-up goes to none.
+func TestEachSubjectHasOneConsumer(t *testing.T) {
+	t.Parallel()
+	l := DefaultLayout()
+	s := l.Subjects()
+	want := map[string]string{s.Parked("shop", "a"): ""}
+	for kind, consumer := range map[entrustbus.Kind]string{
+		entrustbus.KindIssue: ConsumerIssue, entrustbus.KindRevoke: ConsumerRevoke, entrustbus.KindTrack: ConsumerManage, entrustbus.KindCancel: ConsumerManage,
+	} {
+		want[s.Request("shop", kind)], want[s.Operator("shop", kind)] = consumer, consumer
+	}
+	for _, lane := range []string{DuePoll, DueResubmit, DueRevoke, DueManage} {
+		want[s.Due(lane, "shop", "a")] = DueConsumer(lane)
+	}
+	matches := func(filter, subject string) bool {
+		return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(filter), `\*`, "[^.]+") + "$").MatchString(subject)
+	}
+	consumers := map[string]bool{}
+	for subject, consumer := range want {
+		var got []string
+		for _, lane := range l.lanes() {
+			consumers[lane.config.Durable] = true
+			for _, filter := range filters(lane.config) {
+				if matches(filter, subject) {
+					got = append(got, lane.config.Durable)
+				}
+			}
+		}
+		if strings.Join(got, " ") != consumer {
+			t.Errorf("%s goes to %q, want %q", subject, got, consumer)
+		}
+		stored := 0
+		for _, st := range l.streamConfigs() {
+			for _, filter := range st.Subjects {
+				if matches(filter, subject) {
+					stored++
+				}
+			}
+		}
+		if stored != 1 {
+			t.Errorf("%s is stored %d times", subject, stored)
+		}
+	}
+	if len(consumers) != 7 {
+		t.Errorf("%d consumers, want 7", len(consumers))
+	}
+}
+
+// A lane of due messages takes as many as the lane of the requests that it comes from.
+func TestPendingOfLanes(t *testing.T) {
+	t.Parallel()
+	l := DefaultLayout()
+	l.IssuePending, l.RevokePending, l.ManagePending, l.DuePending = 1, 2, 3, 4
+	want := map[string]int{
+		ConsumerIssue: 1, ConsumerRevoke: 2, ConsumerManage: 3, ConsumerPoll: 4, ConsumerResubmit: 4, ConsumerRevokeAgain: 2, ConsumerManageAgain: 3,
+	}
+	for _, lane := range l.lanes() {
+		c := lane.config
+		if c.MaxAckPending != want[c.Durable] || c.MaxDeliver != -1 || c.AckWait != l.AckWait || c.AckPolicy != jetstream.AckExplicitPolicy {
+			t.Errorf("%s has %d pending, %d deliveries, ack wait %s and policy %s", c.Durable, c.MaxAckPending, c.MaxDeliver, c.AckWait, c.AckPolicy)
+		}
+	}
+}
 
 func TestDefaultLayoutIsValid(t *testing.T) {
 	t.Parallel()
@@ -36,6 +106,7 @@ func TestValidateNamesBothValues(t *testing.T) {
 		{"window longer than age", func(l *Layout) { l.ResultsMaxAge = time.Minute }, "results duplicates must not exceed results max age: 15m0s !<= 1m0s"},
 		{"ledger shorter than results", func(l *Layout) { l.OrdersMaxAge = time.Hour }, "orders max age must not be below results max age: 1h0m0s !>= 720h0m0s"},
 		{"ledger shorter than the request window", func(l *Layout) { l.RequestsDuplicates = 1000 * time.Hour }, "orders max age must not be below requests duplicates: 720h0m0s !>= 1000h0m0s"},
+		{"manage lane without room", func(l *Layout) { l.ManagePending = -1 }, "manage pending must be at least 1: -1"},
 		{"lane without room", func(l *Layout) { l.DuePending = 0 }, "due pending must be at least 1: 0"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -53,7 +53,8 @@ func TestProvisionThenVerify(t *testing.T) {
 		"stream ENTRUST_REQUESTS", "stream ENTRUST_PARKED", "stream ENTRUST_RESULTS", "stream ENTRUST_DEAD",
 		"bucket ENTRUST_ORDERS", "bucket ENTRUST_CONTROL",
 		"consumer ENTRUST_REQUESTS/worker-issue", "consumer ENTRUST_REQUESTS/worker-revoke",
-		"consumer ENTRUST_REQUESTS/worker-order", "consumer ENTRUST_PARKED/worker-due",
+		"consumer ENTRUST_REQUESTS/worker-manage", "consumer ENTRUST_PARKED/worker-poll", "consumer ENTRUST_PARKED/worker-resubmit",
+		"consumer ENTRUST_PARKED/worker-revoke-again", "consumer ENTRUST_PARKED/worker-manage-again",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("plan is\n%q, want\n%q", names, want)
@@ -132,6 +133,8 @@ type breakage struct {
 	// One of these changes what is then created before the rest is provisioned.
 	stream   func(Layout) (string, func(*jetstream.StreamConfig))
 	consumer func(Layout) (string, func(*jetstream.ConsumerConfig))
+	// alone says that the server takes no other consumer beside the changed one.
+	alone bool
 	// want is "object: setting" of each finding.
 	want []string
 }
@@ -176,6 +179,11 @@ func breakages() []breakage {
 			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: c.Subjects[0], Destination: "elsewhere.{{wildcard(1)}}"}
 		}), want: []string{"requests: subject transform"}},
 
+		{name: "requests without operators", stream: onStream(requests, func(c *sc) {
+			c.Subjects = slices.DeleteFunc(c.Subjects, func(s string) bool { return strings.Contains(s, ".operator.") })
+		}), want: []string{"requests: subjects"}},
+		{name: "requests without one kind of an operator's", stream: onStream(requests, func(c *sc) { c.Subjects = c.Subjects[:len(c.Subjects)-1] }), want: []string{"requests: subjects"}},
+
 		// Parked.
 		{name: "parked without schedules", stream: onStream(parked, func(c *sc) { c.AllowMsgSchedules = false }), want: []string{"parked: allow message schedules"}},
 		{name: "parked kept by limits", stream: onStream(parked, func(c *sc) { c.Retention = jetstream.LimitsPolicy }), want: []string{"parked: retention"}},
@@ -187,7 +195,7 @@ func breakages() []breakage {
 		{name: "parked limited in message size", stream: onStream(parked, func(c *sc) { c.MaxMsgSize = 65536 }), want: []string{"parked: max message size"}},
 		{name: "parked in memory", stream: onStream(parked, func(c *sc) { c.Storage = jetstream.MemoryStorage }), want: []string{"parked: storage"}},
 		{name: "parked not direct", stream: onStream(parked, func(c *sc) { c.AllowDirect = false }), want: []string{"parked: allow direct"}},
-		{name: "parked without slots", stream: onStream(parked, func(c *sc) { c.Subjects = c.Subjects[1:] }), want: []string{"parked: subjects"}},
+		{name: "parked without wake-ups", stream: onStream(parked, func(c *sc) { c.Subjects = c.Subjects[1:] }), want: []string{"parked: subjects"}},
 
 		// Results.
 		{name: "results in a work queue", stream: onStream(results, func(c *sc) { c.Retention = jetstream.WorkQueuePolicy }), want: []string{"results: retention"}},
@@ -218,17 +226,25 @@ func breakages() []breakage {
 
 		// Consumers.
 		{name: "max deliver", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.MaxDeliver = 5 }), want: []string{"worker-issue: max deliver"}},
-		{name: "backoff", consumer: onConsumer(ConsumerDue, func(c *cc) {
+		{name: "backoff", consumer: onConsumer(ConsumerPoll, func(c *cc) {
 			c.MaxDeliver, c.BackOff = 3, []time.Duration{time.Minute, 2 * time.Minute}
-		}), want: []string{"worker-due: max deliver", "worker-due: backoff"}},
+		}), want: []string{"worker-poll: max deliver", "worker-poll: backoff"}},
 		{name: "ack wait", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.AckWait = 30 * time.Second }), want: []string{"worker-issue: ack wait"}},
 		{name: "ack pending", consumer: onConsumer(ConsumerRevoke, func(c *cc) { c.MaxAckPending = 1 }), want: []string{"worker-revoke: max ack pending"}},
-		{name: "filter of another lane", consumer: onConsumer(ConsumerOrder, func(c *cc) { c.FilterSubjects = c.FilterSubjects[:1] }), want: []string{"worker-order: filter"}},
-		{name: "slots delivered as due", consumer: onConsumer(ConsumerDue, func(c *cc) { c.FilterSubject = "" }), want: []string{"worker-due: filter"}},
+		{name: "filter of another lane", consumer: onConsumer(ConsumerManage, func(c *cc) { c.FilterSubjects = c.FilterSubjects[:1] }), want: []string{"worker-manage: filter"}},
+		{name: "wake-ups delivered as due", consumer: onConsumer(ConsumerPoll, func(c *cc) { c.FilterSubject = "" }), alone: true,
+			want: []string{"worker-poll: filter", "worker-resubmit: existence", "worker-revoke-again: existence", "worker-manage-again: existence"}},
+		{name: "operators unheard", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.FilterSubjects = c.FilterSubjects[:1] }), want: []string{"worker-issue: filter"}},
+		{name: "due of another lane", consumer: onConsumer(ConsumerResubmit, func(c *cc) { c.FilterSubject = strings.Replace(c.FilterSubject, ".resubmit.", ".revoke.", 1) }), alone: true,
+			want: []string{"worker-resubmit: filter", "worker-revoke-again: existence", "worker-manage-again: existence"}},
+		{name: "due of every lane", consumer: onConsumer(ConsumerManageAgain, func(c *cc) { c.FilterSubject = strings.Replace(c.FilterSubject, ".manage.", ".*.", 1) }), alone: true,
+			want: []string{"worker-poll: existence", "worker-resubmit: existence", "worker-revoke-again: existence", "worker-manage-again: filter"}},
+		{name: "max deliver of a due lane", consumer: onConsumer(ConsumerRevokeAgain, func(c *cc) { c.MaxDeliver = 5 }), want: []string{"worker-revoke-again: max deliver"}},
+		{name: "ack pending of a due lane", consumer: onConsumer(ConsumerManageAgain, func(c *cc) { c.MaxAckPending = 1 }), want: []string{"worker-manage-again: max ack pending"}},
 		{name: "headers only", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.HeadersOnly = true }), want: []string{"worker-issue: headers only"}},
 		{name: "original pace", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy }), want: []string{"worker-issue: replay policy"}},
 		{name: "deleted when idle", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.InactiveThreshold = time.Hour }), want: []string{"worker-issue: inactive threshold"}},
-		{name: "state in memory", consumer: onConsumer(ConsumerDue, func(c *cc) { c.MemoryStorage = true }), want: []string{"worker-due: memory storage"}},
+		{name: "state in memory", consumer: onConsumer(ConsumerPoll, func(c *cc) { c.MemoryStorage = true }), want: []string{"worker-poll: memory storage"}},
 		{name: "small pulls", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.MaxRequestBatch = 1 }), want: []string{"worker-issue: max pull batch"}},
 		{name: "short pulls", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.MaxRequestExpires = time.Second }), want: []string{"worker-issue: max pull expire"}},
 		{name: "narrow pulls", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.MaxRequestMaxBytes = 100 }), want: []string{"worker-issue: max pull bytes"}},
@@ -256,8 +272,8 @@ func TestVerifyNamesEveryBrokenSetting(t *testing.T) {
 			if b.consumer != nil {
 				makeConsumer(t, ctx, js, l, b)
 			}
-			if _, err := Provision(ctx, js, l); err != nil {
-				t.Fatal(err)
+			if _, err := Provision(ctx, js, l); (err != nil) != b.alone {
+				t.Fatalf("provisioning the rest: %v", err)
 			}
 
 			found, err := Inspect(ctx, js, l)

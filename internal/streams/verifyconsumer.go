@@ -68,7 +68,7 @@ func (o *object) takesWhatItShould(want, got jetstream.ConsumerConfig) {
 		"pushed messages go to a worker whether it has room or not", "")
 	w, g := slices.Sorted(slices.Values(filters(want))), slices.Sorted(slices.Values(filters(got)))
 	o.check(slices.Equal(w, g), "filter", strings.Join(w, " "), cmpWord(strings.Join(g, " ")),
-		"a lane must get its own messages and no others, slots of parked orders least of all",
+		"a lane must get its own messages and no others, wake-ups of waiting orders least of all",
 		"--filter="+strings.Join(w, " --filter="))
 	o.check(got.DeliverPolicy == jetstream.DeliverAllPolicy, "deliver policy", "all", got.DeliverPolicy.String(),
 		"requests that came before the consumer would be passed over", "")

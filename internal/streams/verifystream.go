@@ -134,8 +134,8 @@ func (o *object) parked(got jetstream.StreamConfig) {
 	o.check(got.MaxAge == 0, "max age", "unlimited", got.MaxAge.String(), why, "--max-age=0")
 	o.noSubjectLimits(got)
 	o.check(!got.DenyPurge, "deny purge", "false", "true",
-		"the slot of a finished order is purged", "")
-	o.direct(got, "the watchdog could not read the slots, and none that is lost would be found")
+		"the wake-up of a finished order is purged", "")
+	o.direct(got, "the watchdog could not read the wake-ups, and none that is lost would be found")
 }
 
 // direct holds for what is read in batches, which only a direct get can do.
@@ -206,7 +206,7 @@ func (c *checker) bucket(ctx context.Context, js jetstream.JetStream, want jetst
 	o.check(got.MaxAge == want.TTL, "ttl", ttl, got.MaxAge.String(), why, "--max-age="+want.TTL.String())
 	o.check(got.AllowRollup, "allow rollup", "true", "false", "keys could not be purged", "--allow-rollup")
 	if want.Bucket == c.layout.Orders {
-		o.direct(got, "the watchdog could not read the ledger, and no lost slot would be found")
+		o.direct(got, "the watchdog could not read the ledger, and no lost wake-up would be found")
 	}
 	if want.LimitMarkerTTL > 0 {
 		o.check(got.AllowMsgTTL, "allow message ttl", "true", "false",

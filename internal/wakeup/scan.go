@@ -27,7 +27,8 @@ type Found struct {
 // All yields every wake-up and due message, once over. It reads the stream forward
 // without a consumer: one that fires, or is scheduled again, meanwhile moves ahead of
 // the scan and is met there. It holds one batch at a time. A message that is neither is
-// yielded as ErrNotAWakeup, and the scan goes on; an error of the server ends it.
+// yielded as ErrNotAWakeup, and one of a newer format as ErrNewerFormat with its key and
+// place alone; the scan goes on. An error of the server ends it.
 func (s *Store) All(ctx context.Context) iter.Seq2[Found, error] {
 	parked, _, _ := strings.Cut(s.subjects.ParkedFilter(), "*")
 	return func(yield func(Found, error) bool) {
@@ -37,13 +38,11 @@ func (s *Store) All(ctx context.Context) iter.Seq2[Found, error] {
 				return
 			}
 			w, err := parse(s.subjects, m.Subject, m.Header, m.Data)
+			f := Found{Wakeup: w, Sequence: m.Sequence, Fired: !strings.HasPrefix(m.Subject, parked)}
 			if err != nil && !errors.Is(err, ErrNewerFormat) {
-				if !yield(Found{}, fmt.Errorf("%w: %w", ErrNotAWakeup, err)) {
-					return
-				}
-				continue
+				f, err = Found{}, fmt.Errorf("%w: %w", ErrNotAWakeup, err)
 			}
-			if !yield(Found{Wakeup: w, Sequence: m.Sequence, Fired: !strings.HasPrefix(m.Subject, parked)}, nil) {
+			if !yield(f, err) {
 				return
 			}
 		}

@@ -7,19 +7,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
-	"github.com/entrust-worker/entrust-worker/internal/parking"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// rig is a parking lot on a real server.
+// rig is the wake-ups on a real server.
 type rig struct {
 	t      *testing.T
 	js     jetstream.JetStream
 	layout streams.Layout
-	lot    *parking.Lot
-	due    jetstream.Consumer
+	store  *wakeup.Store
+	due    jetstream.Consumer // of the lane of polls
 }
 
 func setup(t *testing.T, server *natstest.Server) *rig {
@@ -29,44 +29,60 @@ func setup(t *testing.T, server *natstest.Server) *rig {
 	if _, err := streams.Provision(t.Context(), r.js, r.layout); err != nil {
 		t.Fatal(err)
 	}
-	r.lot = parking.New(r.js, r.layout.Parked, r.layout.Subjects())
-	var err error
-	if r.due, err = r.js.Consumer(t.Context(), r.layout.Parked, streams.ConsumerDue); err != nil {
-		t.Fatal(err)
-	}
+	r.store = wakeup.New(r.js, r.layout.Parked, r.layout.Subjects())
+	r.due = r.lane(order.LanePoll)
 	return r
 }
 
-func slot(id string, due time.Time) *parking.Slot {
-	return &parking.Slot{
-		Key: ledger.Key{Producer: "shop", ID: id}, Kind: entrustbus.KindIssue, Due: due, Deadline: due.Add(time.Hour),
-		Attempt: 3, TrackingID: "T-1", Replay: 2,
-		Request: &ledger.Request{
+// lane is the consumer of a lane.
+func (r *rig) lane(lane order.Lane) jetstream.Consumer {
+	r.t.Helper()
+	c, err := r.js.Consumer(r.t.Context(), r.layout.Parked, streams.DueConsumer(string(lane)))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// wake is a wake-up with every field but Observed set.
+func wake(id string, due time.Time) *order.Wakeup {
+	return &order.Wakeup{
+		Key: order.Key{Producer: "shop", ID: id}, Kind: entrustbus.KindIssue, Lane: order.LanePoll, Generation: 2,
+		Due: due.UTC(), Deadline: due.Add(time.Hour).UTC(), Polls: 3, TrackingID: "T-1",
+		Request: &order.Message{
 			Subject: "entrust.request.shop.issue", Body: []byte(`{"id":"x"}`),
 			Header: map[string][]string{"Content-Type": {"application/json"}, "Nats-Msg-Id": {"shop.x"}, "traceparent": {"00-1-2-3"}, "Entrust-Replay": {"2"}},
 		},
 	}
 }
 
-func (r *rig) arm(s *parking.Slot) {
+func (r *rig) schedule(w *order.Wakeup) {
 	r.t.Helper()
-	if err := r.lot.Arm(r.t.Context(), s); err != nil {
+	if err := r.store.Schedule(r.t.Context(), w); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// next waits for a wake-up.
-func (r *rig) next(within time.Duration) (*parking.Slot, jetstream.Msg) {
+// wakes checks whether something wakes a generation of an order.
+func (r *rig) wakes(key order.Key, generation int, want bool, when string) {
 	r.t.Helper()
-	m, err := r.due.Next(jetstream.FetchMaxWait(within))
-	if err != nil {
-		r.t.Fatalf("waiting for a wake-up: %v", err)
+	if got, err := r.store.Wakes(r.t.Context(), key, generation); err != nil || got != want {
+		r.t.Errorf("%s: generation %d of %s is woken: %v (%v), want %v", when, generation, key, got, err, want)
 	}
-	s, err := r.lot.Due(m.Subject(), m.Headers(), m.Data())
+}
+
+// next waits for a due message.
+func (r *rig) next(from jetstream.Consumer) (*order.Wakeup, jetstream.Msg) {
+	r.t.Helper()
+	m, err := from.Next(jetstream.FetchMaxWait(10 * time.Second))
+	if err != nil {
+		r.t.Fatalf("waiting for a due message: %v", err)
+	}
+	w, err := r.store.Read(m.Subject(), m.Headers(), m.Data())
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return s, m
+	return w, m
 }
 
 // patient makes the server wait for acks: nothing comes back by itself, however
@@ -81,22 +97,39 @@ func (r *rig) patient() {
 	}
 }
 
-// fired checks that the next wake-up is that of an order, and takes it.
+// fired checks that the next due message is that of an order, and acknowledges it.
 func (r *rig) fired(id string) {
 	r.t.Helper()
-	s, m := r.next(10 * time.Second)
-	if s.Key.ID != id {
-		r.t.Fatalf("%s was woken, want %s", s.Key.ID, id)
+	w, m := r.next(r.due)
+	if w.Key.ID != id {
+		r.t.Fatalf("%s was woken, want %s", w.Key.ID, id)
 	}
+	r.ack(m)
+}
+
+func (r *rig) ack(m jetstream.Msg) {
+	r.t.Helper()
 	if err := m.DoubleAck(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// silent checks that no wake-up comes.
-func (r *rig) silent(within time.Duration) {
+// silent checks that a lane has nothing to give.
+func (r *rig) silent(from jetstream.Consumer) {
 	r.t.Helper()
-	if m, err := r.due.Next(jetstream.FetchMaxWait(within)); err == nil {
-		r.t.Fatalf("a wake-up came on %s", m.Subject())
+	if m, err := from.Next(jetstream.FetchMaxWait(500 * time.Millisecond)); err == nil {
+		r.t.Fatalf("a due message came on %s", m.Subject())
 	}
+}
+
+// all scans once.
+func (r *rig) all() (found []wakeup.Found) {
+	r.t.Helper()
+	for f, err := range r.store.All(r.t.Context()) {
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		found = append(found, f)
+	}
+	return found
 }

@@ -36,8 +36,8 @@ func (s *Store) Schedule(ctx context.Context, w *order.Wakeup) error {
 }
 
 // Cancel removes the wake-up of an order, if it has one of this generation or an
-// earlier one. One that a replay of the order schedules meanwhile stays. So does a due
-// message: its handler asks the ledger.
+// earlier one. One that a replay of the order schedules meanwhile stays, and one of a
+// newer format. So does a due message: its handler asks the ledger.
 func (s *Store) Cancel(ctx context.Context, key order.Key, generation int) error {
 	subject := s.subjects.Parked(key.Producer, key.ID)
 	m, err := streams.Last(ctx, s.js, s.stream, subject)
@@ -45,7 +45,8 @@ func (s *Store) Cancel(ctx context.Context, key order.Key, generation int) error
 		return nil
 	}
 	if err == nil {
-		if w, err := parse(s.subjects, m.Subject, m.Header, m.Data); err == nil && w.Generation > generation {
+		w, unread := parse(s.subjects, m.Subject, m.Header, m.Data)
+		if errors.Is(unread, ErrNewerFormat) || unread == nil && w.Generation > generation {
 			return nil
 		}
 		var st jetstream.Stream
@@ -59,7 +60,9 @@ func (s *Store) Cancel(ctx context.Context, key order.Key, generation int) error
 	return nil
 }
 
-// Find returns the wake-up of an order and its sequence, or nil.
+// Find returns the wake-up of an order and its sequence, or nil. A message that is not a
+// wake-up, in the place of one, wakes nothing and counts as none. Find returns
+// ErrNewerFormat where a newer worker scheduled the wake-up.
 func (s *Store) Find(ctx context.Context, key order.Key) (*order.Wakeup, uint64, error) {
 	m, err := streams.Last(ctx, s.js, s.stream, s.subjects.Parked(key.Producer, key.ID))
 	if errors.Is(err, streams.ErrNoMessage) {
@@ -69,8 +72,11 @@ func (s *Store) Find(ctx context.Context, key order.Key) (*order.Wakeup, uint64,
 		return nil, 0, fmt.Errorf("reading the wake-up of %s: %w", key, err)
 	}
 	w, err := parse(s.subjects, m.Subject, m.Header, m.Data)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNewerFormat):
 		return nil, 0, err
+	case err != nil:
+		return nil, 0, nil
 	}
 	return w, m.Sequence, nil
 }
@@ -78,7 +84,8 @@ func (s *Store) Find(ctx context.Context, key order.Key) (*order.Wakeup, uint64,
 // Wakes reports whether something brings this generation of the order back: a wake-up,
 // or a due message that is not acknowledged yet, as the leader of the stream knows them.
 // What an earlier generation left behind, or another publisher put there, does not, nor
-// does a due message that the server takes for acknowledged.
+// does a due message that the server takes for acknowledged. One of a newer format does,
+// whatever its generation.
 func (s *Store) Wakes(ctx context.Context, key order.Key, generation int) (bool, error) {
 	subjects := []string{s.subjects.Parked(key.Producer, key.ID)}
 	for _, lane := range order.Lanes() {
@@ -93,7 +100,7 @@ func (s *Store) Wakes(ctx context.Context, key order.Key, generation int) (bool,
 			return false, fmt.Errorf("looking for a wake-up of %s: %w", key, err)
 		}
 		w, err := parse(s.subjects, m.Subject, m.Header, m.Data)
-		if err != nil || w.Generation < generation {
+		if newer := errors.Is(err, ErrNewerFormat); !newer && (err != nil || w.Generation < generation) {
 			continue
 		}
 		if i == 0 {

@@ -12,13 +12,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
 )
 
-// Two ways to park look safer than the one this package uses, and lose orders
-// on nats-server 2.15. Both are kept as programs, so that nobody brings them
+// Two ways to schedule look safer than the one this package uses, and lose orders
+// on nats-server 2.15. Both are kept as programs, so that no change brings them
 // back: this test, and the command expectzero for the one that takes a race to
 // show. The day that this test fails, the server has changed.
 
-// A target rollup keeps one wake-up for each order, which looks tidy. Where the
-// wake-up that it removes is in a worker's hands, the consumer forgets others
+// A target rollup keeps one due message for each order, which looks tidy. Where the
+// one that it removes is in flight, the consumer forgets others
 // that are, too: handed back, they never come again. Without the rollup they do.
 func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 	t.Parallel()
@@ -27,7 +27,7 @@ func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 		rollup string
 		want   []string // what comes back of a and b
 	}{
-		{"as this package parks", "", []string{"a", "b"}},
+		{"as this package schedules", "", []string{"a", "b"}},
 		{"with a target rollup", "sub", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 				t.Helper()
 				msg := nats.NewMsg(r.layout.Subjects().Parked("shop", id))
 				msg.Header.Set("Nats-Schedule", "@at "+time.Now().UTC().Format(time.RFC3339Nano))
-				msg.Header.Set("Nats-Schedule-Target", r.layout.Subjects().Due("shop", id))
+				msg.Header.Set("Nats-Schedule-Target", r.layout.Subjects().Due("poll", "shop", id))
 				if tc.rollup != "" {
 					msg.Header.Set("Nats-Schedule-Rollup", tc.rollup)
 				}
@@ -60,7 +60,7 @@ func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 				}
 				return m
 			}
-			var hand []jetstream.Msg // in a worker's hands, not acked
+			var hand []jetstream.Msg // in flight, not acked
 			for _, id := range []string{"a", "b", "c"} {
 				fire(id)
 				hand = append(hand, take())
@@ -69,7 +69,7 @@ func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Another slot of c fires meanwhile. The server takes what a rollup removes
+			// Another wake-up of c fires meanwhile. The server takes what a rollup removes
 			// off the consumer's list in two ways at once, and forgets the others only
 			// where the one wins: mostly the first time.
 			for range 20 {
@@ -98,7 +98,7 @@ func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 				if err != nil {
 					break
 				}
-				_, id, err := r.layout.Subjects().ParseOrder(m.Subject())
+				_, _, id, err := r.layout.Subjects().ParseDue(m.Subject())
 				if err != nil {
 					t.Fatal(err)
 				}

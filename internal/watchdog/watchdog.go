@@ -55,6 +55,10 @@ type Watchdog struct {
 	// Lease is the longest that a worker owns an order: no submitting record that is
 	// younger is looked at.
 	Lease time.Duration
+
+	// ahead moves the clock. Only tests set it: the server's time is all that makes a
+	// record old.
+	ahead time.Duration
 }
 
 // Repairs counts what one scan put right.
@@ -171,9 +175,9 @@ func (w *Watchdog) Scan(ctx context.Context) (Repairs, error) {
 
 func (w *Watchdog) now() time.Time {
 	if t, ok := w.Control.Clock().Now(); ok {
-		return t
+		return t.Add(w.ahead)
 	}
-	return time.Now()
+	return time.Now().Add(w.ahead)
 }
 
 // scan reads wake-ups and ledger, and has r repair what it finds. It returns when the
@@ -225,6 +229,8 @@ func (w *Watchdog) scanWakeups(r *repairing, seed maphash.Seed) (awake []uint64,
 	var dead []uint64 // sequences
 	for f, err := range slowly(r.ctx, w.Wakeups.All(r.ctx)) {
 		switch {
+		case errors.Is(err, wakeup.ErrNewerFormat):
+			continue // its workers look after it, and Wakes knows it
 		case errors.Is(err, wakeup.ErrNotAWakeup):
 			// The publisher of it must not keep lost orders from being found.
 			w.Log.WarnContext(r.ctx, "the parked stream holds a message that is not a wake-up", "stream", w.Layout.Parked, "err", err)
