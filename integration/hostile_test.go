@@ -176,7 +176,7 @@ func (s *inside) answered(messages []hostile) {
 		s.t.Errorf("the log holds %q", line)
 	}
 	if strings.Contains(s.log.String(), "panic") {
-		s.t.Errorf("a handler panicked; the log ends with\n%s", s.log.tail())
+		s.t.Errorf("a handler panicked; the log ends with\n%s", s.log.Tail(4<<10))
 	}
 }
 

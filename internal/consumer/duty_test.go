@@ -9,8 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // idle is a gateway that nobody asks.
@@ -21,7 +21,7 @@ func (idle) Probe(context.Context) error { return nil }
 // fleetOf makes workers that are not run, on one bus.
 func fleetOf(t *testing.T, n int) ([]*Worker, jetstream.KeyValue) {
 	t.Helper()
-	js := natstest.Start(t).JetStream(t)
+	js := testbed.Start(t).JetStream(t)
 	layout := streams.DefaultLayout()
 	layout.RequestsMaxBytes = 1 << 20
 	if _, err := streams.Provision(t.Context(), js, layout); err != nil {

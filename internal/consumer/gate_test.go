@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // openGate is a gate that calls pass, at so many calls a second.
@@ -185,7 +185,7 @@ func TestAloneAtTheGate(t *testing.T) {
 func TestOwnPresencePurged(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
-	js := natstest.Start(t).JetStream(t)
+	js := testbed.Start(t).JetStream(t)
 	kv, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "CONTROL", LimitMarkerTTL: time.Second})
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 func suspicious() *delivery {
@@ -22,7 +22,7 @@ func suspicious() *delivery {
 // die of something else meanwhile.
 func TestSuspectWaitsAtTheGateFirst(t *testing.T) {
 	t.Parallel()
-	js := natstest.Start(t).JetStream(t)
+	js := testbed.Start(t).JetStream(t)
 	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "CONTROL", LimitMarkerTTL: time.Second})
 	if err != nil {
 		t.Fatal(err)

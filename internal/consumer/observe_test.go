@@ -13,8 +13,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // observer is a worker that does nothing but read the bus for its metrics.
@@ -22,7 +22,7 @@ func observer(t *testing.T) (context.Context, *Worker, *prometheus.Registry) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
-	js, registry := natstest.Start(t).JetStream(t), prometheus.NewRegistry()
+	js, registry := testbed.Start(t).JetStream(t), prometheus.NewRegistry()
 	layout := streams.DefaultLayout()
 	if _, err := streams.Provision(ctx, js, layout); err != nil {
 		t.Fatal(err)

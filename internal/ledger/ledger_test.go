@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // lossy stores what is published and loses the acknowledgements while lose is set,
@@ -31,7 +31,7 @@ func (l *lossy) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.P
 
 func setup(t *testing.T) (*ledger.Ledger, *lossy) {
 	t.Helper()
-	js := &lossy{JetStream: natstest.Start(t).JetStream(t)}
+	js := &lossy{JetStream: testbed.Start(t).JetStream(t)}
 	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "ORDERS"}); err != nil {
 		t.Fatal(err)
 	}

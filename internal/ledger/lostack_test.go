@@ -10,14 +10,14 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // A write whose acknowledgement was lost is the writer's own in the next call too,
 // as long as nobody else wrote in between.
 func TestLostAcknowledgement(t *testing.T) {
 	t.Parallel()
-	server := natstest.StartProcess(t) // one that can be frozen
+	server := testbed.StartProcess(t) // one that can be frozen
 	js := server.JetStream(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()

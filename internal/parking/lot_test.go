@@ -10,16 +10,16 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/parking"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // What is parked comes back whole: state, request, and the request's own
 // headers, those included that the server would strip or obey.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	want := slot("x", time.Now().Add(300*time.Millisecond).UTC())
 	r.arm(want)
 	got, m := r.next(5 * time.Second)
@@ -39,7 +39,7 @@ func TestRoundTrip(t *testing.T) {
 // Times are not cut to seconds: what is due between two seconds fires after it.
 func TestNeverEarly(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	base := time.Now().Truncate(time.Second).Add(2 * time.Second)
 	for i := range 10 {
 		r.arm(slot(fmt.Sprint("s", i), base.Add(time.Duration(i)*99*time.Millisecond)))
@@ -58,7 +58,7 @@ func TestNeverEarly(t *testing.T) {
 // One order has one slot: parking it again replaces the time.
 func TestArmReplaces(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	r.arm(slot("x", time.Now().Add(time.Hour)))
 	second := slot("x", time.Now().Add(200*time.Millisecond))
 	second.Attempt = 9
@@ -77,7 +77,7 @@ func TestArmReplaces(t *testing.T) {
 // the server could take for a duplicate.
 func TestArmAfterDisarm(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	s := slot("x", time.Now().Add(500*time.Millisecond))
 	r.arm(s)
 	if err := r.lot.Disarm(t.Context(), s.Key, s.Replay); err != nil {
@@ -101,7 +101,7 @@ func TestArmAfterDisarm(t *testing.T) {
 // meanwhile.
 func TestDisarmSparesLaterGenerations(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	s := slot("x", time.Now().Add(time.Hour))
 	r.arm(s)
 	for _, row := range []struct {
@@ -121,7 +121,7 @@ func TestDisarmSparesLaterGenerations(t *testing.T) {
 // wake-up always comes.
 func TestReplaceWhileFiring(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	const n = 300
 	due := time.Now().Add(1500 * time.Millisecond)
 	for i := range n {
@@ -156,7 +156,7 @@ func TestReplaceWhileFiring(t *testing.T) {
 // A wake-up whose ack was lost comes again, and merges in the one slot.
 func TestLostAck(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	r.patient()
 	r.arm(slot("x", time.Now()))
 	_, first := r.next(10 * time.Second)
@@ -189,7 +189,7 @@ func TestLostAck(t *testing.T) {
 // full disk; a rescue frees it once the stream takes messages again.
 func TestRescueStuckSlot(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	r.patient()
 	ctx := t.Context()
 	st, err := r.js.Stream(ctx, r.layout.Parked)
@@ -249,7 +249,7 @@ func TestRescueStuckSlot(t *testing.T) {
 // A scan reads slots and wake-ups without taking any.
 func TestAll(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	const n = 600 // several batches: each is bounded in bytes too
 	for i := range n {
 		s := slot(fmt.Sprint("s", i), time.Now().Add(time.Hour))
@@ -281,7 +281,7 @@ func TestAll(t *testing.T) {
 // such ones here; a server that is killed leaves some too.
 func TestDeadWakeUp(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	ctx := t.Context()
 	r.patient()
 	var handed *jetstream.MsgMetadata // of b
@@ -363,7 +363,7 @@ func TestDeadWakeUp(t *testing.T) {
 // lags still shows it. Here nobody answers for a replica.
 func TestDiscardAsksTheLeader(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t, `authorization { users: [
+	server := testbed.Start(t, `authorization { users: [
 		{ user: all, password: s }
 		{ user: leader, password: s, permissions: { publish: { deny: "$JS.API.DIRECT.GET.>" } } }
 	] }`)

@@ -8,9 +8,9 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/parking"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // rig is a parking lot on a real server.
@@ -22,7 +22,7 @@ type rig struct {
 	due    jetstream.Consumer
 }
 
-func setup(t *testing.T, server *natstest.Server) *rig {
+func setup(t *testing.T, server *testbed.Server) *rig {
 	t.Helper()
 	r := &rig{t: t, js: server.JetStream(t), layout: streams.DefaultLayout()}
 	r.layout.AckWait, r.layout.RequestsMaxBytes = time.Second, 1<<20

@@ -9,13 +9,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // Two ways to park look safer than the one this package uses, and lose orders
-// on nats-server 2.15. Both are kept as programs, so that nobody brings them
-// back: this test, and the command expectzero for the one that takes a race to
-// show. The day that this test fails, the server has changed.
+// on nats-server 2.15. This test keeps one of them, so that it is not brought
+// back; the other takes a race to show, and docs/parking.md describes it. The
+// day that this test fails, the server has changed.
 
 // A target rollup keeps one wake-up for each order, which looks tidy. Where the
 // wake-up that it removes is in a worker's hands, the consumer forgets others
@@ -32,7 +32,7 @@ func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := setup(t, natstest.Start(t))
+			r := setup(t, testbed.Start(t))
 			ctx := t.Context()
 			patient := r.due.CachedInfo().Config
 			patient.AckWait = time.Minute // nothing comes back by itself, however slow the machine
