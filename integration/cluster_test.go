@@ -45,7 +45,7 @@ var upsets = []struct {
 }
 
 // Orders flow through three servers while those lose leaders, servers and
-// networks, one trouble after the other. After each, everything comes to rest and
+// networks, one fault after the other. After each, everything comes to rest and
 // is checked: nothing lost, nothing enrolled or told twice, nothing polled early or
 // after its end. No worker dies here, so nothing has an unknown fate either.
 func TestCluster(t *testing.T) {
@@ -60,7 +60,7 @@ func TestCluster(t *testing.T) {
 			r.crashRun = &c
 
 			begun, before := time.Now(), len(r.orders)
-			r.round() // parked, or about to be, when the trouble begins
+			r.round() // parked, or about to be, when the fault begins
 			over := make(chan error, 1)
 			go func() { over <- upset.do(ctx, r) }()
 			r.flow(over)
@@ -121,7 +121,7 @@ func startCluster(t *testing.T) *clusterRun {
 	return r
 }
 
-// flow publishes orders of every kind, round after round, until the trouble is
+// flow publishes orders of every kind, round after round, until the fault is
 // over, and fails the test if that could not be made.
 func (r *clusterRun) flow(over <-chan error) {
 	r.Helper()
@@ -272,7 +272,7 @@ func partitionServer(ctx context.Context, r *clusterRun) error {
 }
 
 // partitionWorker takes the network from the second worker for longer than an ack
-// wait: what it has in hand is given to the first one too. What it sent and
+// wait: what it has in flight is given to the first one too. What it sent and
 // was sent meanwhile is lost.
 func partitionWorker(ctx context.Context, r *clusterRun) error {
 	for _, l := range r.links {

@@ -91,7 +91,7 @@ func (r *crashRun) request(q entrustbus.Request) *oracle.Order {
 	return o
 }
 
-// enrolled is what somebody else enrolled at the gateway before.
+// enrolled is what was enrolled elsewhere at the gateway before.
 func (r *crashRun) enrolled(fate string) (gateway.Answer, *x509.CertificateRequest) {
 	hc, err := r.gw.Client()
 	if err != nil {
@@ -227,7 +227,7 @@ func lives() []life {
 		{"set aside", flat, hold, issueAs("barred"), join(
 			at(issuedOnce, "shelved", "armed", "published", "closed", "disarmed"),
 			[]death{
-				{"fetched", 2, issuedOnce}, // with the wake-up in hand
+				{"fetched", 2, issuedOnce}, // with the due message in flight
 				{"answered", 3, heldEnrolled},
 			},
 		)},

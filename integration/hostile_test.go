@@ -169,7 +169,7 @@ func (s *inside) answered(messages []hostile) {
 	}
 	for address := range results {
 		if !slices.ContainsFunc(messages, func(m hostile) bool { return m.address == address }) && !strings.HasPrefix(address, "good.") {
-			s.t.Errorf("a result for %s, which nobody asked for", address)
+			s.t.Errorf("a result for %s, which is no request", address)
 		}
 	}
 	if line := secret.FindString(s.log.String()); line != "" {

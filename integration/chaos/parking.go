@@ -43,21 +43,17 @@ func parkingSetup() setup {
 
 // playParking publishes orders, approves them and kills leaders until all have a
 // result, or the time is over; the oracle reports what is missing then.
-func (r *run) playParking(ctx context.Context) (found *tally, err error) {
-	whole := ctx
+func (r *run) playParking(ctx context.Context) (*tally, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, parkingWithin, fmt.Errorf("the seed took longer than %v", parkingWithin))
 	defer cancel()
 	for i := range r.options.orders {
 		r.orders = append(r.orders, oracle.NewIssue(fmt.Sprintf("order-%d", i), "hold", entrustbus.OutcomeIssued))
 	}
 	kills, err := r.park(ctx)
-	if err == nil {
-		found, err = r.checkParking(ctx, kills)
+	if err != nil {
+		return nil, err
 	}
-	if whole.Err() == nil && (err != nil || !found.Good()) {
-		r.histories(ctx, os.Stdout)
-	}
-	return found, err
+	return r.checkParking(ctx, kills)
 }
 
 func (r *run) park(ctx context.Context) (kills int, err error) {

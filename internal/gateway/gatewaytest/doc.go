@@ -60,9 +60,7 @@
 //	DELETE /_sim/faults                  removes ?id=N, or all
 //	POST   /_sim/approve?id=TRACKING     or ?all=true&over=1m
 //	POST   /_sim/reject?id=TRACKING
-//	POST   /_sim/approve-after?d=2s
 //	POST   /_sim/down?on=true            or false
-//	POST   /_sim/cut                     resets every open connection
 //	POST   /_sim/rotate-client           writes a new client pair
 //
 // # Limits

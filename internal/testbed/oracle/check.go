@@ -27,7 +27,8 @@ func (c *Oracle) check(ctx context.Context, r *Report, ev *evidence, o *Order) (
 	}
 	if len(results) == 0 {
 		r.Lost++
-		r.find("%s has no result; the gateway enrolled it %d times %v, the ledger says %s", id, there.Count, there.Statuses, c.ledgerWord(ctx, key))
+		r.find("%s has no result; the gateway enrolled it %d times %v, the ledger says %s, its schedule is %s, it was woken %d times %v",
+			id, there.Count, there.Statuses, c.ledgerWord(ctx, key), c.schedule(ctx, o), len(ev.wakes[key]), ev.wakes[key])
 		r.countEnrollments(o, there, 1)
 		return held{}, false
 	}
@@ -200,6 +201,20 @@ func (c *Oracle) ledgerWord(ctx context.Context, key string) string {
 		return err.Error()
 	}
 	return rec.State
+}
+
+// schedule describes the schedule of an order that waits.
+func (c *Oracle) schedule(ctx context.Context, o *Order) string {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	m, err := streams.Last(ctx, c.JS, c.Layout.Parked, c.Layout.Subjects().Parked(o.producer(), o.ID()))
+	switch {
+	case errors.Is(err, streams.ErrNoMessage):
+		return "missing"
+	case err != nil:
+		return err.Error()
+	}
+	return fmt.Sprintf("message %d of %s, due %s", m.Sequence, m.Time.Format(time.StampMilli), m.Header.Get(entrustbus.HeaderDue))
 }
 
 // checkPolls wants no poll before the shortest wait of the schedule, nor before the

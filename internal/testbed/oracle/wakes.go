@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -17,6 +18,10 @@ import (
 type Wake struct {
 	Due    time.Time // what the schedule asked for
 	Stored time.Time // when the server stored the due message
+}
+
+func (w Wake) String() string {
+	return fmt.Sprintf("%s (due %s)", w.Stored.Format(time.StampMilli), w.Due.Format(time.StampMilli))
 }
 
 // WakeLog notes every wake-up. The server publishes each once more as it stores it;
