@@ -16,7 +16,7 @@ const (
 	OpEnroll  Op = "enroll"  // POST …/enrollments
 	OpPoll    Op = "poll"    // GET …/enrollments/{id}
 	OpRevoke  Op = "revoke"  // POST …/actions, PUT …/revoke
-	OpCA      Op = "ca"      // the list of CAs, a CA, its profiles and properties
+	OpCA      Op = "ca"      // the list of CAs, a CA
 	OpEvents  Op = "events"  // GET …/certificate-events
 	OpCert    Op = "cert"    // GET …/certificates/{serial}
 	OpConnect Op = "connect" // a new TLS connection; for FaultResetTLS alone

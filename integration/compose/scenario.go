@@ -6,49 +6,46 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // away is how long a worker is cut off: longer than its ack wait, so that others take
-// over what it has in hand while it goes on with it.
+// over what it has in flight while it goes on with it.
 const away = 14 * time.Second
 
-// trial sends requests while things go wrong, and judges what became of them.
-func (s *system) trial(ctx context.Context, began time.Time) error {
-	nc, err := nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", s.natsPort),
-		nats.Name("compose trial"), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond))
+// play sends requests while things go wrong, and has what is left checked.
+func (s *system) play(ctx context.Context, began time.Time) (err error) {
+	s.nc, err = nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", s.natsPort),
+		nats.Name("compose"), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond))
 	if err != nil {
 		return fmt.Errorf("connecting from the host: %w", err)
 	}
-	defer nc.Close()
-	t, err := newTraffic(nc)
+	defer s.nc.Close()
+	t, err := newTraffic(s.nc)
 	if err != nil {
 		return err
 	}
 	stop := t.flow(ctx, 100*time.Millisecond)
-	faultErr := s.faults(ctx, t, began)
-	if err := stop(); err != nil {
+	err = s.faults(ctx, t, began)
+	stop()
+	if err != nil {
 		return err
-	}
-	if faultErr != nil {
-		return faultErr
 	}
 	orders, err := t.settle()
 	if err != nil {
 		return err
 	}
-	v, err := s.look(ctx, nc)
+	r, err := s.check(ctx, orders)
 	if err != nil {
 		return err
 	}
-	if err := v.judge(orders); err != nil {
-		return err
-	}
-	say(began, "%v", v)
+	say(began, "%d requests: %v", r.Orders, r)
 	return s.tryRealProfile(ctx, t, began)
 }
 
 // faults are the things that go wrong. A burst of orders goes before each, so that there
-// is something in hand.
+// is something in flight.
 func (s *system) faults(ctx context.Context, t *traffic, began time.Time) error {
 	const burst = 60
 	first, second := s.workers[0], s.workers[1]
@@ -77,7 +74,7 @@ func (s *system) faults(ctx context.Context, t *traffic, began time.Time) error 
 			if err := s.quiet(ctx, "network", "disconnect", s.network(), second); err != nil {
 				return err
 			}
-			return sleep(ctx, away)
+			return testbed.Sleep(ctx, away)
 		}},
 		{"and joined to it again", func() error {
 			if err := s.quiet(ctx, "network", "connect", s.network(), second); err != nil {
@@ -87,11 +84,12 @@ func (s *system) faults(ctx context.Context, t *traffic, began time.Time) error 
 		}},
 	}
 	for _, step := range steps {
-		if err := t.burst(ctx, burst); err != nil {
-			return err
-		}
+		t.burst(ctx, burst)
 		say(began, "%s", step.say)
-		if err := step.do(); err != nil {
+		end := s.happened.Begin()
+		err := step.do()
+		end()
+		if err != nil {
 			return fmt.Errorf("while %s: %w", step.say, err)
 		}
 	}
@@ -104,13 +102,4 @@ func (s *system) network() string { return s.project + "_default" }
 func (s *system) quiet(ctx context.Context, args ...string) error {
 	_, err := s.docker(ctx, args...)
 	return err
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
 
-// tryRealProfile stops the workers, which must go in peace, and starts those of the
+// tryRealProfile stops the workers, which must end with exit code 0, and starts those of the
 // profile real, configured from the environment as for a gateway elsewhere. The
 // simulator plays that one; the folder of its key pair is given as on a host.
 func (s *system) tryRealProfile(ctx context.Context, t *traffic, began time.Time) (err error) {
@@ -51,23 +50,20 @@ func (s *system) tryRealProfile(ctx context.Context, t *traffic, began time.Time
 		return err
 	}
 	before := len(t.orders)
-	if err := t.burst(ctx, 14); err != nil {
-		return err
-	}
+	t.burst(ctx, 14)
 	orders, err := t.settle()
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, o := range orders[before:] {
-		errs = append(errs, o.judge())
-		if o.result != nil && o.result.ProfileID != "tls-client" {
-			errs = append(errs, fmt.Errorf("%s: got profile %q, not the one in the environment", o.request.ID, o.result.ProfileID))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	r, err := s.check(ctx, orders)
+	if err != nil {
 		return err
 	}
-	say(began, "the workers stopped in peace; those of the profile real did %d orders", len(orders)-before)
+	for _, o := range orders[before:] {
+		if res := r.Results[o.Key()]; o.KeyHash != "" && res.ProfileID != "tls-client" {
+			return fmt.Errorf("%s: got profile %q, not the one in the environment", o.ID(), res.ProfileID)
+		}
+	}
+	say(began, "the workers stopped with exit code 0; those of the profile real did %d requests", len(orders)-before)
 	return nil
 }
