@@ -61,5 +61,5 @@ func startWorker(ctx context.Context, b *bus, gw *gatewaytest.Server, o *options
 		Layout: b.layout, CAID: gw.CAID(), ProfileID: gw.Profile(),
 		Issue: t.issue, Revoke: t.revoke, Poll: t.poll, Schedule: t.schedule, MaxWait: t.maxWait,
 		EnrollTimeout: t.enrollTimeout, EventDelay: t.eventDelay, Drain: t.drain,
-	}, client, func() { transport.Close() }, log)
+	}, client, transport.Close, log)
 }

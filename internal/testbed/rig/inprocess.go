@@ -23,11 +23,15 @@ type InProcess struct {
 }
 
 // RunWorker starts a worker on a connection of its own, as a process would have it,
-// and returns when the streams are verified. The worker runs until Stop; then it closes
-// its connection, and calls after, which may be nil.
+// and returns when the streams are verified. The worker runs until Stop. In the end, and
+// where it cannot start, the connection is closed and after is called, which may be nil.
 func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw consumer.Gateway, after func(), log *slog.Logger) (*InProcess, error) {
+	if after == nil {
+		after = func() {}
+	}
 	nc, err := nats.Connect(natsURL, nats.Name("entrust-worker"), nats.MaxReconnects(-1))
 	if err != nil {
+		after()
 		return nil, err
 	}
 	js, err := jetstream.New(nc)
@@ -40,17 +44,16 @@ func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw cons
 	}
 	if err != nil {
 		nc.Close()
+		after()
 		return nil, err
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p := &InProcess{stop: cancel, done: make(chan struct{})}
 	go func() {
+		defer close(p.done)
 		p.err = w.Run(run)
 		nc.Close()
-		if after != nil {
-			after()
-		}
-		close(p.done)
+		after()
 	}()
 	return p, nil
 }
