@@ -15,20 +15,20 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // bus is a server with the worker's streams, and a client of the producer "shop".
 type bus struct {
-	server *natstest.Server
+	server *testbed.Server
 	js     jetstream.JetStream // of a connection that the client does not use
 	client *entrustbus.Client
 }
 
 func newBus(t *testing.T, cfg entrustbus.ClientConfig) bus {
 	t.Helper()
-	b := bus{server: natstest.Start(t)}
+	b := bus{server: testbed.Start(t)}
 	b.js = b.server.JetStream(t)
 	if _, err := streams.Provision(t.Context(), b.js, streams.DefaultLayout()); err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func newBus(t *testing.T, cfg entrustbus.ClientConfig) bus {
 	return b
 }
 
-func newClient(t *testing.T, server *natstest.Server, cfg entrustbus.ClientConfig) *entrustbus.Client {
+func newClient(t *testing.T, server *testbed.Server, cfg entrustbus.ClientConfig) *entrustbus.Client {
 	t.Helper()
 	cfg.Producer = "shop"
 	client, err := entrustbus.New(server.Conn(t), cfg)
@@ -163,7 +163,7 @@ func TestSubmit(t *testing.T) {
 
 func TestSubmitRefusals(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t)
+	server := testbed.Start(t)
 	js := server.JetStream(t)
 	client := newClient(t, server, entrustbus.ClientConfig{})
 	cancel := func(id string) entrustbus.Request { return &entrustbus.Cancel{ID: id, Order: "other"} }

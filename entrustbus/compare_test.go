@@ -13,8 +13,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // take does to the request of a receipt what a worker does first: a ledger record, and then the request leaves the stream.
@@ -170,7 +170,7 @@ func TestSubmitOtherMessage(t *testing.T) {
 // the server is asked for each of them once.
 func TestSubmitDuplicateUnseen(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t, `authorization { users: [
+	server := testbed.Start(t, `authorization { users: [
 		{ user: operator, password: x }
 		{ user: shop, password: x, permissions: { publish: { allow: "entrust.request.shop.*" }, subscribe: { allow: "_INBOX.>" } } }
 	] }`)

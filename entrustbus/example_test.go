@@ -18,8 +18,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // certificateRequest makes a key and a certificate request for it.
@@ -348,7 +348,7 @@ func connect() (*nats.Conn, func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server, err := natstest.Run(natstest.Config{Dir: dir})
+	server, err := testbed.Run(testbed.Config{Dir: dir})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // far is an API of JetStream that goes through the test.
@@ -22,7 +22,7 @@ type far struct {
 }
 
 // newFar makes it, and a client that uses it. Requests themselves do not go through it.
-func newFar(t *testing.T, server *natstest.Server) (*far, *entrustbus.Client) {
+func newFar(t *testing.T, server *testbed.Server) (*far, *entrustbus.Client) {
 	t.Helper()
 	f := &far{}
 	relay := server.Conn(t)
@@ -54,7 +54,7 @@ func newFar(t *testing.T, server *natstest.Server) (*far, *entrustbus.Client) {
 // A look-up that is never answered keeps no other one: each ends with its own context.
 func TestLookupsDoNotQueue(t *testing.T) {
 	t.Parallel()
-	f, client := newFar(t, natstest.Start(t))
+	f, client := newFar(t, testbed.Start(t))
 	f.silent.Store(true)
 	patient, end := context.WithCancel(t.Context())
 	first := make(chan error, 1)
@@ -110,7 +110,7 @@ func TestWaitOutlivesALook(t *testing.T) {
 // While a stream has no leader nobody answers for it.
 func TestSubmitOutlivesAnElection(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t)
+	server := testbed.Start(t)
 	nc := server.Conn(t)
 	client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"})
 	if err != nil {

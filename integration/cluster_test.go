@@ -14,18 +14,19 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/integration/harness"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
 // clusterRun is three servers, each a process of its own, streams with three
 // replicas, and two workers; the second reaches the servers over links.
 type clusterRun struct {
 	*crashRun
-	cluster *natstest.Cluster
-	links   []*harness.Link
+	cluster *testbed.Cluster
+	links   []*testbed.Link
 	holds   []string // orders to cancel in the next round
 	n       int      // orders so far
 }
@@ -44,8 +45,8 @@ var upsets = []struct {
 }
 
 // Orders flow through three servers while those lose leaders, servers and
-// networks, one trouble after the other. After each, everything comes to rest and
-// is judged: nothing lost, nothing enrolled or told twice, nothing polled early or
+// networks, one fault after the other. After each, everything comes to rest and
+// is checked: nothing lost, nothing enrolled or told twice, nothing polled early or
 // after its end. No worker dies here, so nothing has an unknown fate either.
 func TestCluster(t *testing.T) {
 	t.Parallel()
@@ -59,14 +60,14 @@ func TestCluster(t *testing.T) {
 			r.crashRun = &c
 
 			begun, before := time.Now(), len(r.orders)
-			r.round() // parked, or about to be, when the trouble begins
+			r.round() // parked, or about to be, when the fault begins
 			over := make(chan error, 1)
 			go func() { over <- upset.do(ctx, r) }()
 			r.flow(over)
 			if err := r.site.CaughtUp(ctx); err != nil {
 				t.Fatal(err)
 			}
-			v := judge(ctx, t, r.site, r.orders)
+			v := check(ctx, t, r.site, r.orders)
 			if v.HeldUnconfirmed > 0 {
 				t.Errorf("%d orders are held although no worker died: %v", v.HeldUnconfirmed, v.Notes)
 			}
@@ -82,21 +83,21 @@ func TestCluster(t *testing.T) {
 			t.Logf("%d requests in %v; of all so far: %s", len(r.orders)-before, time.Since(begun).Round(100*time.Millisecond), v)
 		})
 		if !ok {
-			return // what follows would be judged for what is broken already
+			return // what follows would be found for what is broken already
 		}
 	}
 }
 
 // startCluster starts servers, gateway and workers until the test ends.
 func startCluster(t *testing.T) *clusterRun {
-	r := &clusterRun{cluster: natstest.StartProcessCluster(t, 3)}
+	r := &clusterRun{cluster: testbed.StartProcessCluster(t, 3)}
 	var urls []string
 	for _, s := range r.cluster.Servers {
 		u, err := url.Parse(s.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := harness.NewLink(u.Host)
+		l, err := testbed.NewLink(u.Host)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,11 +107,12 @@ func startCluster(t *testing.T) *clusterRun {
 	gw := startGateway(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl, ApproveAfter: time.Second})
 	// The producer leaves a server that hangs within some seconds.
 	nc := r.cluster.Conn(t, nats.PingInterval(time.Second))
-	site := openSite(t, nil, harness.Config{
+	site := openSite(t, nil, rig.Config{
 		Name: "cluster", NATS: nc, WorkerNATS: r.cluster.URL(), Replicas: 3, Gateway: gw, Binary: workerBinary,
 		// An election takes up to 9 s. With a lease that outlasts it, and the
 		// partition, no living worker is taken for a dead one.
-		Settings: harness.Settings{Dialect: "certctl", EnrollTimeout: 15 * time.Second},
+		Settings: rig.Settings{Dialect: "certctl", EnrollTimeout: 15 * time.Second},
+		Faults:   new(oracle.Faults), // none that explains an order that is held
 	})
 	startWorker(t, site, nil)
 	site.WorkerNATS = strings.Join(urls, ",")
@@ -119,7 +121,7 @@ func startCluster(t *testing.T) *clusterRun {
 	return r
 }
 
-// flow publishes orders of every kind, round after round, until the trouble is
+// flow publishes orders of every kind, round after round, until the fault is
 // over, and fails the test if that could not be made.
 func (r *clusterRun) flow(over <-chan error) {
 	r.Helper()
@@ -145,10 +147,10 @@ func (r *clusterRun) flow(over <-chan error) {
 
 // round publishes one order of each kind, and cancels that of the round before.
 func (r *clusterRun) round() {
-	next := func(wants ...entrustbus.Outcome) func(*harness.Order) {
+	next := func(wants ...entrustbus.Outcome) func(*oracle.Order) {
 		r.n++
 		r.id = fmt.Sprintf("order-%d", r.n)
-		return func(o *harness.Order) { o.Want = wants }
+		return func(o *oracle.Order) { o.Want = wants }
 	}
 	seconds := func(n int64) func(*entrustbus.Issue) {
 		return func(q *entrustbus.Issue) { q.PollMaxWaitSeconds = n }
@@ -203,7 +205,7 @@ func stepDown(ctx context.Context, r *clusterRun) error {
 	}
 	for range 2 {
 		for _, group := range groups {
-			err := harness.Until(ctx, "the server takes "+group, func() (bool, error) {
+			err := testbed.Until(ctx, "the server takes "+group, func() (bool, error) {
 				try, cancel := context.WithTimeout(ctx, 2*time.Second)
 				defer cancel()
 				msg, err := r.site.NATS.RequestWithContext(try, "$JS.API."+group, nil)
@@ -226,7 +228,7 @@ func stepDown(ctx context.Context, r *clusterRun) error {
 				return err
 			}
 			// In between, orders meet the leader that was elected last.
-			if err := pause(ctx, 100*time.Millisecond); err != nil {
+			if err := testbed.Sleep(ctx, 100*time.Millisecond); err != nil {
 				return err
 			}
 		}
@@ -270,14 +272,14 @@ func partitionServer(ctx context.Context, r *clusterRun) error {
 }
 
 // partitionWorker takes the network from the second worker for longer than an ack
-// wait: what it has in hand is given to the first one too. What it sent and
+// wait: what it has in flight is given to the first one too. What it sent and
 // was sent meanwhile is lost.
 func partitionWorker(ctx context.Context, r *clusterRun) error {
 	for _, l := range r.links {
 		l.Refuse(true)
 		l.Stall(true)
 	}
-	err := pause(ctx, r.site.AckWait+2*time.Second)
+	err := testbed.Sleep(ctx, r.site.AckWait+2*time.Second)
 	for _, l := range r.links {
 		l.Cut()
 		l.Heal()
@@ -285,19 +287,9 @@ func partitionWorker(ctx context.Context, r *clusterRun) error {
 	return err
 }
 
-// pause waits for d, or until ctx ends, and then returns its cause.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
-	}
-}
-
 // otherLeader waits until a server other than old leads the stream.
-func (r *clusterRun) otherLeader(ctx context.Context, stream string, old *natstest.Server) error {
-	return harness.Until(ctx, stream+" has another leader", func() (bool, error) {
+func (r *clusterRun) otherLeader(ctx context.Context, stream string, old *testbed.Server) error {
+	return testbed.Until(ctx, stream+" has another leader", func() (bool, error) {
 		now, err := r.cluster.Leader(ctx, r.site.JS, stream, "")
 		return err == nil && now != old, err
 	})

@@ -14,10 +14,11 @@ import (
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/integration/harness"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
 // end is what an order has to come to after its worker died.
@@ -53,10 +54,10 @@ type death struct {
 type life struct {
 	name    string
 	dialect gatewaytest.Dialect
-	change  func(*harness.Settings)
+	change  func(*rig.Settings)
 	// begin does what comes before the worker that dies, and returns the order that
 	// it dies of; others may be on the bus too.
-	begin  func(*crashRun) *harness.Order
+	begin  func(*crashRun) *oracle.Order
 	deaths []death
 }
 
@@ -64,16 +65,16 @@ type life struct {
 type crashRun struct {
 	*testing.T
 	ctx  context.Context
-	site *harness.Site
+	site *rig.Site
 	gw   *gatewaytest.Server
 	id   string
 
-	orders []*harness.Order
+	orders []*oracle.Order
 }
 
 // order publishes an issue order of the given fate.
-func (r *crashRun) order(fate string, change func(*entrustbus.Issue)) *harness.Order {
-	o := harness.NewIssue(r.id, fate)
+func (r *crashRun) order(fate string, change func(*entrustbus.Issue)) *oracle.Order {
+	o := oracle.NewIssue(r.id, fate)
 	if change != nil {
 		change(o.Request.(*entrustbus.Issue))
 	}
@@ -83,14 +84,14 @@ func (r *crashRun) order(fate string, change func(*entrustbus.Issue)) *harness.O
 }
 
 // request publishes a request of another kind.
-func (r *crashRun) request(q entrustbus.Request) *harness.Order {
-	o := &harness.Order{Request: q}
+func (r *crashRun) request(q entrustbus.Request) *oracle.Order {
+	o := &oracle.Order{Request: q}
 	submit(r.ctx, r, r.site, o)
 	r.orders = append(r.orders, o)
 	return o
 }
 
-// enrolled is what somebody else enrolled at the gateway before.
+// enrolled is what was enrolled elsewhere at the gateway before.
 func (r *crashRun) enrolled(fate string) (gateway.Answer, *x509.CertificateRequest) {
 	hc, err := r.gw.Client()
 	if err != nil {
@@ -101,7 +102,7 @@ func (r *crashRun) enrolled(fate string) (gateway.Answer, *x509.CertificateReque
 	if err != nil {
 		r.Fatal(err)
 	}
-	csr, err := x509.ParseCertificateRequest(harness.NewIssue(r.id+"-elsewhere", fate).Request.(*entrustbus.Issue).CSRDER)
+	csr, err := x509.ParseCertificateRequest(oracle.NewIssue(r.id+"-elsewhere", fate).Request.(*entrustbus.Issue).CSRDER)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -112,20 +113,20 @@ func (r *crashRun) enrolled(fate string) (gateway.Answer, *x509.CertificateReque
 	return a, csr
 }
 
-func issueAs(fate string) func(*crashRun) *harness.Order {
-	return func(r *crashRun) *harness.Order { return r.order(fate, nil) }
+func issueAs(fate string) func(*crashRun) *oracle.Order {
+	return func(r *crashRun) *oracle.Order { return r.order(fate, nil) }
 }
 
-func shortLived(r *crashRun) *harness.Order {
+func shortLived(r *crashRun) *oracle.Order {
 	return r.order("hold", func(q *entrustbus.Issue) { q.PollMaxWaitSeconds = 2 })
 }
 
 // tooPatient asks for a longer deadline than the worker allows.
-func tooPatient(r *crashRun) *harness.Order {
-	return r.order("issue", func(q *entrustbus.Issue) { q.PollMaxWaitSeconds = int64(2 * harness.MaxWaitLimit / time.Second) })
+func tooPatient(r *crashRun) *oracle.Order {
+	return r.order("issue", func(q *entrustbus.Issue) { q.PollMaxWaitSeconds = int64(2 * rig.MaxWaitLimit / time.Second) })
 }
 
-func revocation(r *crashRun) *harness.Order {
+func revocation(r *crashRun) *oracle.Order {
 	a, _ := r.enrolled("issue")
 	cert, err := x509.ParseCertificate(a.Certificate)
 	if err != nil {
@@ -134,14 +135,14 @@ func revocation(r *crashRun) *harness.Order {
 	return r.request(&entrustbus.Revoke{ID: r.id, Serial: hex.EncodeToString(cert.SerialNumber.Bytes()), Reason: "superseded"})
 }
 
-func tracked(r *crashRun) *harness.Order {
+func tracked(r *crashRun) *oracle.Order {
 	a, csr := r.enrolled("pending")
 	return r.request(&entrustbus.Track{ID: r.id, TrackingID: a.TrackingID, CSRDER: csr.Raw})
 }
 
 // cancelled parks an order first, with a worker that lives. The order is the one
-// that is judged.
-func cancelled(r *crashRun) *harness.Order {
+// that the table is about.
+func cancelled(r *crashRun) *oracle.Order {
 	o := r.order("hold", nil)
 	w := startWorker(r, r.site, nil)
 	client, err := r.site.Client()
@@ -176,9 +177,9 @@ func at(want end, edges ...string) []death {
 // lives are the crash table of package consumer, once for each kind of order whose
 // way leads over the edge.
 func lives() []life {
-	hold := func(*harness.Settings) {}
-	resubmit := func(s *harness.Settings) { s.OnLostReply = "resubmit" }
-	never := func(s *harness.Settings) { s.ApprovalNever = true }
+	hold := func(*rig.Settings) {}
+	resubmit := func(s *rig.Settings) { s.OnLostReply = "resubmit" }
+	never := func(s *rig.Settings) { s.ApprovalNever = true }
 	const flat, nested = gatewaytest.CertCtl, gatewaytest.CAGW
 	join := func(lists ...[]death) (all []death) {
 		for _, l := range lists {
@@ -226,7 +227,7 @@ func lives() []life {
 		{"set aside", flat, hold, issueAs("barred"), join(
 			at(issuedOnce, "shelved", "armed", "published", "closed", "disarmed"),
 			[]death{
-				{"fetched", 2, issuedOnce}, // with the wake-up in hand
+				{"fetched", 2, issuedOnce}, // with the due message in flight
 				{"answered", 3, heldEnrolled},
 			},
 		)},
@@ -253,7 +254,7 @@ var crashFaults = []gatewaytest.Fault{
 // the end that the table names, with the enrollments that it names.
 func TestDeathAtEveryEdge(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t)
+	server := testbed.Start(t)
 	gateways := map[gatewaytest.Dialect]*gatewaytest.Server{}
 	for _, d := range []gatewaytest.Dialect{gatewaytest.CertCtl, gatewaytest.CAGW} {
 		gateways[d] = startGateway(t, gatewaytest.Config{Dialect: d, ApproveAfter: time.Second, Faults: crashFaults})
@@ -267,15 +268,15 @@ func TestDeathAtEveryEdge(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
-				settings := harness.Settings{Dialect: string(l.dialect)}
+				settings := rig.Settings{Dialect: string(l.dialect)}
 				l.change(&settings)
 				r := &crashRun{T: t, ctx: ctx, gw: gateways[l.dialect], id: name}
-				r.site = openSite(t, server, harness.Config{Name: name, Gateway: r.gw, Binary: mortalBinary, Settings: settings})
+				r.site = openSite(t, server, rig.Config{Name: name, Gateway: r.gw, Binary: mortalBinary, Settings: settings})
 				o := l.begin(r)
 				o.Want = []entrustbus.Outcome{d.want.outcome}
 				r.die(d)
 				startWorker(t, r.site, nil)
-				v := judge(ctx, t, r.site, r.orders)
+				v := check(ctx, t, r.site, r.orders)
 				r.compare(o, d.want)
 				t.Log(v)
 			})
@@ -286,7 +287,7 @@ func TestDeathAtEveryEdge(t *testing.T) {
 // die starts a worker and returns when it died where it should.
 func (r *crashRun) die(d death) {
 	r.Helper()
-	w := startWorker(r, r.site, func(s *harness.Settings) { s.DieAt, s.DiePass = d.edge, d.pass })
+	w := startWorker(r, r.site, func(s *rig.Settings) { s.DieAt, s.DiePass = d.edge, d.pass })
 	select {
 	case <-w.Done():
 	case <-time.After(40 * time.Second):
@@ -298,7 +299,7 @@ func (r *crashRun) die(d death) {
 }
 
 // compare holds the order's one result against what the table says.
-func (r *crashRun) compare(o *harness.Order, want end) {
+func (r *crashRun) compare(o *oracle.Order, want end) {
 	r.Helper()
 	client, err := r.site.Client()
 	if err != nil {
@@ -333,11 +334,11 @@ func (r *crashRun) compare(o *harness.Order, want end) {
 // before anything is tried. Where the gateway may have the order, the result says so.
 func TestDeathOfEveryWorker(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t)
+	server := testbed.Start(t)
 	gw := startGateway(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl, ApproveAfter: time.Hour})
 	for _, row := range []struct {
 		name, edge string
-		order      func(*crashRun) *harness.Order
+		order      func(*crashRun) *oracle.Order
 		want       end
 	}{
 		{"request", "revoked", revocation, failedNothing},
@@ -348,12 +349,12 @@ func TestDeathOfEveryWorker(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			r := &crashRun{T: t, ctx: ctx, gw: gw, id: "lethal" + row.edge}
-			r.site = openSite(t, server, harness.Config{Name: r.id, Gateway: gw, Binary: mortalBinary, AckWait: 2500 * time.Millisecond})
+			r.site = openSite(t, server, rig.Config{Name: r.id, Gateway: gw, Binary: mortalBinary, AckWait: 2500 * time.Millisecond})
 			o := row.order(r)
 			o.Want = []entrustbus.Outcome{row.want.outcome}
 			// A worker that outlives this is one that did not try.
 			for deaths := 0; ; deaths++ {
-				w := startWorker(t, r.site, func(s *harness.Settings) { s.DieAt = row.edge })
+				w := startWorker(t, r.site, func(s *rig.Settings) { s.DieAt = row.edge })
 				if missing, _ := r.site.Results(timeout(t, 20*time.Second, w.Done()), o); missing == 0 {
 					t.Logf("ended after %d deaths", deaths)
 					break
@@ -363,7 +364,7 @@ func TestDeathOfEveryWorker(t *testing.T) {
 				}
 				w.Kill()
 			}
-			judge(ctx, t, r.site, r.orders)
+			check(ctx, t, r.site, r.orders)
 			r.compare(o, row.want)
 		})
 	}
@@ -386,7 +387,7 @@ func timeout(t *testing.T, d time.Duration, done <-chan struct{}) context.Contex
 // Workers die at random while orders of every kind flow.
 func TestDeathAtRandom(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t)
+	server := testbed.Start(t)
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
@@ -396,18 +397,18 @@ func TestDeathAtRandom(t *testing.T) {
 			gw := startGateway(t, gatewaytest.Config{
 				Dialect: gatewaytest.CertCtl, ApproveAfter: 3 * time.Second, Latency: 20 * time.Millisecond, LatencyJitter: 200 * time.Millisecond,
 			})
-			site := openSite(t, server, harness.Config{Name: fmt.Sprintf("random%d", seed), Gateway: gw, Binary: workerBinary,
-				Settings: harness.Settings{Concurrency: 4}})
-			var orders []*harness.Order
+			site := openSite(t, server, rig.Config{Name: fmt.Sprintf("random%d", seed), Gateway: gw, Binary: workerBinary,
+				Settings: rig.Settings{Concurrency: 4}, Faults: new(oracle.Faults)})
+			var orders []*oracle.Order
 			for i := range 60 {
 				fate := [...]string{"issue", "pending", "decline", "reject"}[i%4]
 				want := entrustbus.OutcomeIssued
 				if i%4 > 1 {
 					want = entrustbus.OutcomeRejected
 				}
-				orders = append(orders, harness.NewIssue(fmt.Sprintf("order-%d", i), fate, want))
+				orders = append(orders, oracle.NewIssue(fmt.Sprintf("order-%d", i), fate, want))
 			}
-			fleet := []*harness.Worker{startWorker(t, site, nil), startWorker(t, site, nil)}
+			fleet := []*testbed.Worker{startWorker(t, site, nil), startWorker(t, site, nil)}
 			submit(ctx, t, site, orders...)
 			for range 12 {
 				time.Sleep(time.Duration(100+rnd.IntN(900)) * time.Millisecond)
@@ -415,7 +416,7 @@ func TestDeathAtRandom(t *testing.T) {
 				fleet[i].Kill()
 				fleet[i] = startWorker(t, site, nil)
 			}
-			t.Log(judge(ctx, t, site, orders))
+			t.Log(check(ctx, t, site, orders))
 		})
 	}
 }

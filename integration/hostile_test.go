@@ -169,14 +169,14 @@ func (s *inside) answered(messages []hostile) {
 	}
 	for address := range results {
 		if !slices.ContainsFunc(messages, func(m hostile) bool { return m.address == address }) && !strings.HasPrefix(address, "good.") {
-			s.t.Errorf("a result for %s, which nobody asked for", address)
+			s.t.Errorf("a result for %s, which is no request", address)
 		}
 	}
 	if line := secret.FindString(s.log.String()); line != "" {
 		s.t.Errorf("the log holds %q", line)
 	}
 	if strings.Contains(s.log.String(), "panic") {
-		s.t.Errorf("a handler panicked; the log ends with\n%s", s.log.tail())
+		s.t.Errorf("a handler panicked; the log ends with\n%s", s.log.Tail(4<<10))
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -18,9 +17,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
 // inside is an installation whose workers run in this process, where their
@@ -29,11 +30,11 @@ import (
 type inside struct {
 	t      testing.TB
 	ctx    context.Context
-	server *natstest.Server
+	server *testbed.Server
 	js     jetstream.JetStream
 	layout streams.Layout
 	cfg    consumer.Config
-	log    *lines
+	log    *testbed.Buffer
 }
 
 // openInside starts the server. Waits are short, in the proportions of the
@@ -42,7 +43,7 @@ func openInside(t testing.TB, within time.Duration) *inside {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	t.Cleanup(cancel)
-	s := &inside{t: t, ctx: ctx, server: natstest.Start(t), layout: streams.DefaultLayout(), log: new(lines)}
+	s := &inside{t: t, ctx: ctx, server: testbed.Start(t), layout: streams.DefaultLayout(), log: new(testbed.Buffer)}
 	s.layout.AckWait = 2 * time.Second
 	s.js = s.server.JetStream(t)
 	if _, err := streams.Provision(ctx, s.js, s.layout); err != nil {
@@ -61,14 +62,10 @@ func openInside(t testing.TB, within time.Duration) *inside {
 // closes its connections.
 func (s *inside) gatewayAt(url, certFile, keyFile, caFile string) (*gateway.Client, func()) {
 	s.t.Helper()
-	cache, err := mtlscache.New(mtlscache.Config{CertFile: certFile, KeyFile: keyFile, ServerCAFile: caFile})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	gw, err := gateway.New(gateway.Config{
+	gw, cache, err := rig.NewGateway(gateway.Config{
 		URL: url, CAID: s.cfg.CAID, ProfileID: s.cfg.ProfileID,
 		EnrollTimeout: s.cfg.EnrollTimeout, Timeout: 2 * time.Second,
-	}, &http.Client{Transport: cache}, s.logger())
+	}, mtlscache.Config{CertFile: certFile, KeyFile: keyFile, ServerCAFile: caFile}, s.logger())
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -83,27 +80,14 @@ func (s *inside) logger() *slog.Logger {
 // closes that.
 func (s *inside) work(gw consumer.Gateway) (stop func()) {
 	s.t.Helper()
-	nc, err := s.server.Connect()
+	w, err := rig.RunWorker(s.ctx, s.server.URL, s.cfg, gw, nil, s.logger())
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	w, err := consumer.New(s.cfg, js, gw, s.logger())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
-	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
+		if err := w.Stop(); err != nil {
 			s.t.Errorf("running the worker: %v", err)
 		}
-		nc.Close()
 	})
 	s.t.Cleanup(stop)
 	return stop
@@ -112,23 +96,20 @@ func (s *inside) work(gw consumer.Gateway) (stop func()) {
 // until waits for what must become true before the installation's time is over.
 func (s *inside) until(what string, done func() bool) {
 	s.t.Helper()
-	for !done() {
-		select {
-		case <-s.ctx.Done():
-			s.t.Fatalf("waited in vain for %s; the log ends with\n%s", what, s.log.tail())
-		case <-time.After(20 * time.Millisecond):
-		}
+	err := testbed.UntilEvery(s.ctx, 20*time.Millisecond, what, func() (bool, error) { return done(), nil })
+	if err != nil {
+		s.t.Fatalf("%v; the log ends with\n%s", err, s.log.Tail(4<<10))
 	}
 }
 
 // left counts the messages of a stream.
 func (s *inside) left(stream string) uint64 {
 	s.t.Helper()
-	st, err := s.js.Stream(s.ctx, stream)
+	n, err := oracle.Messages(s.ctx, s.js, stream)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return st.CachedInfo().State.Msgs
+	return uint64(n)
 }
 
 // letters are the dead letters there are.
@@ -160,13 +141,9 @@ func (s *inside) results() map[string][]*entrustbus.Result {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		enc, err := entrustbus.EncodingOf(m.Header.Get(entrustbus.HeaderContentType), m.Data)
+		r, err := oracle.Decode(m.Header, m.Data)
 		if err != nil {
-			s.t.Fatal(err)
-		}
-		r, err := entrustbus.DecodeResult(enc, m.Data)
-		if err != nil {
-			s.t.Fatalf("reading the result on %s: %v", m.Subject, err)
+			s.t.Fatalf("%s: %v", m.Subject, err)
 		}
 		if r.Producer != producer || r.ID != id {
 			s.t.Errorf("the result on %s is of %s.%s", m.Subject, r.Producer, r.ID)
@@ -181,27 +158,4 @@ func (s *inside) results() map[string][]*entrustbus.Result {
 func refused(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) || strings.Contains(fmt.Sprint(err), "nats: ")
-}
-
-// lines keeps what workers log. It is safe for concurrent use.
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *lines) tail() string {
-	s := l.String()
-	return s[max(0, len(s)-4<<10):]
 }

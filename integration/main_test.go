@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/entrust-worker/entrust-worker/integration/harness"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
 // The worker's binaries, built once: the one that is shipped, and one that dies
@@ -38,8 +39,8 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	if workerBinary, err = harness.Build(ctx, dir, false); err == nil {
-		mortalBinary, err = harness.Build(ctx, dir, true)
+	if workerBinary, err = testbed.Build(ctx, dir, false); err == nil {
+		mortalBinary, err = testbed.Build(ctx, dir, true)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -61,7 +62,7 @@ func startGateway(t testing.TB, cfg gatewaytest.Config) *gatewaytest.Server {
 
 // openSite makes a site that is closed when the test ends. A test that fails shows
 // the last lines of its workers.
-func openSite(t testing.TB, server *natstest.Server, cfg harness.Config) *harness.Site {
+func openSite(t testing.TB, server *testbed.Server, cfg rig.Config) *rig.Site {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -69,7 +70,7 @@ func openSite(t testing.TB, server *natstest.Server, cfg harness.Config) *harnes
 		cfg.NATS = server.Conn(t)
 	}
 	cfg.Dir = t.TempDir()
-	site, err := harness.Open(ctx, cfg)
+	site, err := rig.Open(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func openSite(t testing.TB, server *natstest.Server, cfg harness.Config) *harnes
 }
 
 // startWorker starts a worker of the site.
-func startWorker(t testing.TB, site *harness.Site, change func(*harness.Settings)) *harness.Worker {
+func startWorker(t testing.TB, site *rig.Site, change func(*rig.Settings)) *testbed.Worker {
 	t.Helper()
 	w, err := site.StartWorker(change)
 	if err != nil {
@@ -97,17 +98,17 @@ func startWorker(t testing.TB, site *harness.Site, change func(*harness.Settings
 }
 
 // submit publishes orders.
-func submit(ctx context.Context, t testing.TB, site *harness.Site, orders ...*harness.Order) {
+func submit(ctx context.Context, t testing.TB, site *rig.Site, orders ...*oracle.Order) {
 	t.Helper()
 	if err := site.Submit(ctx, orders...); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// judge waits for the site to come to rest and reports every broken promise.
-func judge(ctx context.Context, t testing.TB, site *harness.Site, orders []*harness.Order) *harness.Verdict {
+// check waits for the site to come to rest and reports every broken promise.
+func check(ctx context.Context, t testing.TB, site *rig.Site, orders []*oracle.Order) *oracle.Report {
 	t.Helper()
-	v, err := site.Judge(ctx, orders)
+	v, err := site.Check(ctx, orders)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,7 +92,7 @@ func tell(t *testing.T, plot story) {
 	g := newScripted(t, plot)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the story: %+v\nthe gateway: %+v\nthe log ends with\n%s", plot, g.orders, s.log.tail())
+			t.Logf("the story: %+v\nthe gateway: %+v\nthe log ends with\n%s", plot, g.orders, s.log.Tail(4<<10))
 		}
 	})
 	publish := func(q entrustbus.Request) {

@@ -13,26 +13,27 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/bench/internal/lab"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
 )
 
-// headerDue says when a rival's order is due.
+// headerDue says when a baseline's order is due.
 const headerDue = "Entrust-Due"
 
-// waiter is the client of a rival: it holds what it is delivered until each
+// waiter is the client of a baseline: it holds what it is delivered until each
 // order is due, and keeps count. It is as small as such a client can be: what it
 // would do with an order that is due is left out.
 type waiter struct {
 	mu    sync.Mutex
 	held  map[string]bool
 	done  map[string]bool
-	late  lab.Spread
+	late  stats.Spread
 	early int
 	worst time.Duration // of those that were early
 }
 
-// hold is the process of a rival: it answers each line on standard input with
+// hold is the process of a baseline: it answers each line on standard input with
 // its status.
 func hold(way, url string) error {
 	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
@@ -44,7 +45,7 @@ func hold(way, url string) error {
 	if err != nil {
 		return err
 	}
-	cons, err := js.Consumer(context.Background(), rivalStream, rivalConsumer)
+	cons, err := js.Consumer(context.Background(), baselineStream, baselineConsumer)
 	if err != nil {
 		return err
 	}
@@ -92,7 +93,7 @@ func (w *waiter) sleep(m jetstream.Msg) {
 	go func() {
 		ctx, cancel := context.WithDeadline(context.Background(), due.Add(24*time.Hour))
 		defer cancel()
-		if pause(ctx, time.Until(due)) != nil {
+		if testbed.Sleep(ctx, time.Until(due)) != nil {
 			return
 		}
 		w.wake(m, due)
@@ -151,4 +152,4 @@ func (w *waiter) wake(m jetstream.Msg, due time.Time) {
 	}
 }
 
-func complain(err error) { fmt.Fprintln(os.Stderr, "rival:", err) }
+func complain(err error) { fmt.Fprintln(os.Stderr, "baseline:", err) }

@@ -33,7 +33,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/entrust-worker/entrust-worker/bench/internal/lab"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
 )
 
 func main() {
@@ -56,14 +57,14 @@ func main() {
 
 // options are the flags.
 type options struct {
-	sizes      []int
-	rivalMost  int
-	kill       int
-	surge      int
-	rate       float64
-	plan       plan
-	svg, table string
-	dir        string
+	sizes        []int
+	baselineMost int
+	kill         int
+	surge        int
+	rate         float64
+	plan         plan
+	svg, table   string
+	dir          string
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
@@ -71,7 +72,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f := flag.NewFlagSet("parking", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	sizes := f.String("sizes", "1000,10000,100000,500000", "numbers of parked orders, separated by commas")
-	f.IntVar(&o.rivalMost, "rivals", 100_000, "largest size at which the other ways are run beside it; 0: none")
+	f.IntVar(&o.baselineMost, "baselines", 100_000, "largest size at which the other ways are run beside it; 0: none")
 	f.IntVar(&o.kill, "kill", 10_000, "size at which worker and server are killed; 0: none")
 	f.IntVar(&o.surge, "surge", 0, "orders that are due in the same instant; 0: no such run")
 	f.Float64Var(&o.rate, "rate", 1000, "calls to the gateway a second in the surge, at most; 0: no limit")
@@ -129,7 +130,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	say := func(format string, args ...any) {
 		fmt.Fprintf(stderr, "%6.0fs  %s\n", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
 	}
-	r := &report{machine: lab.Machine(dir), plan: o.plan}
+	r := &report{machine: stats.Machine(dir), plan: o.plan}
 	for _, v := range o.plan.serverEnv() {
 		r.machine += " with " + v
 	}
@@ -156,7 +157,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 // servers of its own. The error is that of a run that cannot go on.
 func (o *options) measure(ctx context.Context, r *report, dir string, say func(string, ...any)) error {
 	say("building the worker")
-	bin, err := lab.BuildWorker(ctx, dir)
+	bin, err := testbed.Build(ctx, dir, false)
 	if err != nil {
 		return err
 	}
@@ -212,7 +213,7 @@ func (o *options) measure(ctx context.Context, r *report, dir string, say func(s
 		if err != nil {
 			return err
 		}
-		if n > o.rivalMost {
+		if n > o.baselineMost {
 			continue
 		}
 		for _, v := range []struct {
@@ -228,9 +229,9 @@ func (o *options) measure(ctx context.Context, r *report, dir string, say func(s
 				what += " over a kill"
 			}
 			err := try(what, func(dir string) error {
-				found, err := p.measureRival(ctx, dir, v.way, hold, n, say)
+				found, err := p.measureBaseline(ctx, dir, v.way, hold, n, say)
 				if err == nil {
-					r.rivals = append(r.rivals, found)
+					r.baselines = append(r.baselines, found)
 				}
 				return err
 			})

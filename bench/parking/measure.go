@@ -9,7 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/bench/internal/lab"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
 )
 
 const (
@@ -43,7 +44,7 @@ const (
 
 // reading is what worker and server take while nothing happens.
 type reading struct {
-	worker, server       lab.Usage
+	worker, server       testbed.Usage
 	workerCPU, serverCPU float64 // share of one core
 	goroutines           int
 }
@@ -57,7 +58,7 @@ type figures struct {
 	before, after reading
 
 	// Lateness of polls: before the window, in it, and of those that followed.
-	ahead, window, second lab.Spread
+	ahead, window, second stats.Spread
 	early                 int // polls before their time
 	polls                 int
 	again                 int // polls beyond those that were due
@@ -65,7 +66,7 @@ type figures struct {
 	killed                bool
 
 	lost, twice, afterClose, dead int
-	left                          int // slots and wake-ups that nobody will take
+	left                          int // slots and due messages without a taker
 }
 
 // plan says how a size is measured.
@@ -110,7 +111,7 @@ func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int
 	}
 
 	// A worker started anew finds every order where it was.
-	d := newDiary(hold, f.orders, p.ahead(n))
+	d := newTimetable(hold, f.orders, p.ahead(n))
 	anew := schedule{wait: p.secondWait(n), jitter: jitter}
 	if err := s.restart(ctx, anew); err != nil {
 		return nil, err
@@ -128,7 +129,7 @@ func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int
 		// What is missing is counted below, and told as lost.
 		say("%v", err)
 	}
-	return f, d.judge(ctx, s, f, say)
+	return f, d.check(ctx, s, f, say)
 }
 
 // secondWait is the worker's wait between the poll in the window and the next one:
@@ -203,7 +204,7 @@ func (f *figures) parkRate() float64 { return float64(f.orders) / f.parking.Seco
 // read reads what worker and server take, after a rest.
 func (p plan) read(ctx context.Context, s *site) (reading, error) {
 	var r reading
-	if err := pause(ctx, p.settle); err != nil {
+	if err := testbed.Sleep(ctx, p.settle); err != nil {
 		return r, err
 	}
 	begun := time.Now()
@@ -215,7 +216,7 @@ func (p plan) read(ctx context.Context, s *site) (reading, error) {
 	if err != nil {
 		return r, err
 	}
-	if err := pause(ctx, p.idle); err != nil {
+	if err := testbed.Sleep(ctx, p.idle); err != nil {
 		return r, err
 	}
 	if r.worker, err = s.worker.Usage(); err != nil {
@@ -236,7 +237,7 @@ func (p plan) profile(ctx context.Context, s *site, n int, when string) error {
 	if p.profiles == "" {
 		return nil
 	}
-	return s.worker.HeapProfile(ctx, filepath.Join(p.profiles, fmt.Sprintf("heap-%d-%s.pprof", n, when)))
+	return s.worker.Profile(ctx, "heap?gc=1", filepath.Join(p.profiles, fmt.Sprintf("heap-%d-%s.pprof", n, when)))
 }
 
 // looked returns when the watchdog has ended a look: it then writes the age of

@@ -8,23 +8,23 @@ import (
 	"strings"
 	"time"
 
-	"github.com/entrust-worker/entrust-worker/bench/internal/lab"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
 )
 
 // report is everything a run found.
 type report struct {
-	machine string
-	plan    plan
-	sizes   []*figures
-	rivals  []*rival
-	surge   *surge
-	broken  []string // measurements that came to no end, and why
+	machine   string
+	plan      plan
+	sizes     []*figures
+	baselines []*baseline
+	surge     *surge
+	broken    []string // measurements that came to no end, and why
 }
 
 // sort orders the rows by size, whatever the order of the runs was.
 func (r *report) sort() {
 	slices.SortStableFunc(r.sizes, func(a, b *figures) int { return cmp.Compare(a.orders, b.orders) })
-	slices.SortStableFunc(r.rivals, func(a, b *rival) int {
+	slices.SortStableFunc(r.baselines, func(a, b *baseline) int {
 		return cmp.Or(-cmp.Compare(a.way, b.way), cmp.Compare(a.orders, b.orders))
 	})
 }
@@ -32,7 +32,7 @@ func (r *report) sort() {
 // section is one table and what it is about.
 type section struct {
 	title, note string
-	table       lab.Table
+	table       stats.Table
 }
 
 // sections are the tables of the report.
@@ -41,7 +41,7 @@ func (r *report) sections() []section {
 	if len(r.sizes) > 0 {
 		all = append(all, r.parking(), r.waking())
 	}
-	if len(r.rivals) > 0 {
+	if len(r.baselines) > 0 {
 		all = append(all, r.others())
 	}
 	if r.surge != nil {
@@ -51,7 +51,7 @@ func (r *report) sections() []section {
 }
 
 func (r *report) parking() section {
-	t := lab.Table{Header: []string{
+	t := stats.Table{Header: []string{
 		"orders", "parked/s", "issued/s", "ratio", "worker before", "after", "growth", "peak", "goroutines", "server before", "after", "idle CPU worker", "server",
 	}}
 	for _, f := range r.sizes {
@@ -69,7 +69,7 @@ func (r *report) parking() section {
 }
 
 func (r *report) waking() section {
-	t := lab.Table{Header: []string{
+	t := stats.Table{Header: []string{
 		"orders", "due before", "p99", "max", "due in window", "p50", "p99", "max", "second polls", "p99", "max", "still parked", "early", "asked again", "lost", "twice", "polled after close", "left on the bus",
 	}}
 	for _, f := range r.sizes {
@@ -90,11 +90,11 @@ func (r *report) waking() section {
 }
 
 func (r *report) others() section {
-	t := lab.Table{Header: []string{
+	t := stats.Table{Header: []string{
 		"way", "orders", "held/s", "client before", "after", "growth", "goroutines", "server", "idle CPU server", "p50", "p99", "max", "early", "lost",
 	}}
 	names := map[string]string{sleeping: "goroutine asleep", naking: "NakWithDelay"}
-	for _, v := range r.rivals {
+	for _, v := range r.baselines {
 		name := names[v.way]
 		if v.killed {
 			name += ", server killed"
@@ -164,7 +164,7 @@ func (r *report) memory() string {
 		worker.points = append(worker.points, point{f.orders, f.after.worker.RSS})
 		server.points = append(server.points, point{f.orders, f.after.server.RSS})
 	}
-	for _, v := range r.rivals {
+	for _, v := range r.baselines {
 		switch {
 		case v.killed:
 		case v.way == sleeping:
@@ -178,7 +178,7 @@ func (r *report) memory() string {
 		[]line{worker, server, sleep, nak, nakServer})
 }
 
-func spread(s *lab.Spread, median bool) []string {
+func spread(s *stats.Spread, median bool) []string {
 	if s.Len() == 0 {
 		if median {
 			return []string{"–", "–", "–", "–"}

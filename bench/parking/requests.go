@@ -1,11 +1,6 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
 	"runtime"
 	"strconv"
@@ -14,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
 // The two kinds of orders. The first part of a common name tells the simulator
@@ -38,15 +34,8 @@ func makeRequests(kind string, n int) (*requests, error) {
 	for core := range cores {
 		g.Go(func() error {
 			for i := core; i < n; i += cores {
-				key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-				if err != nil {
-					return err
-				}
-				name := r.name(i)
-				r.csrs[i], err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-					Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-				}, key)
-				if err != nil {
+				var err error
+				if r.csrs[i], err = oracle.NewCSR(r.name(i)); err != nil {
 					return err
 				}
 			}
@@ -54,7 +43,7 @@ func makeRequests(kind string, n int) (*requests, error) {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, fmt.Errorf("making certificate requests: %w", err)
+		return nil, err
 	}
 	return r, nil
 }

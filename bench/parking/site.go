@@ -12,11 +12,12 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/bench/internal/lab"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/parking"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
 // producer is the producer of all requests but the fresh ones of a surge.
@@ -27,9 +28,9 @@ const producer = "bench"
 type site struct {
 	dir    string
 	bin    string // the worker
-	server *lab.Server
+	server *testbed.Server
 	gw     *gatewaytest.Server
-	worker *lab.Worker
+	worker *testbed.Worker
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	layout streams.Layout
@@ -53,7 +54,7 @@ func openSite(ctx context.Context, bin, dir string, p plan) (*site, error) {
 	// Three times the longest wait between two polls, as the worker asks for.
 	s.layout.ResultsDuplicates = 3 * farAway
 	var err error
-	if s.server, err = lab.StartServer(filepath.Join(dir, "nats"), p.serverEnv()...); err != nil {
+	if s.server, err = p.startServer(filepath.Join(dir, "nats")); err != nil {
 		return nil, err
 	}
 	// The gateway is to cost little: signing must not hide the worker.
@@ -75,8 +76,8 @@ func openSite(ctx context.Context, bin, dir string, p plan) (*site, error) {
 
 // start starts the worker.
 func (s *site) start(ctx context.Context, sched schedule) error {
-	var err error
-	s.worker, err = lab.StartWorker(ctx, s.bin, map[string]string{
+	var env []string
+	for name, value := range map[string]string{
 		"NATS_URL":                                  s.server.URL,
 		"CERTCTL_ENTRUST_API_URL":                   s.gw.URL(),
 		"CERTCTL_ENTRUST_CA_ID":                     s.gw.CAID(),
@@ -93,13 +94,19 @@ func (s *site) start(ctx context.Context, sched schedule) error {
 		"ENTRUST_WORKER_STREAMS_RESULTS_DUPLICATES": s.layout.ResultsDuplicates.String(),
 		// Five minutes by default: one look is to fall into each measurement.
 		"ENTRUST_WORKER_WATCHDOG_EVERY": watchdogEvery.String(),
-	}, filepath.Join(s.dir, "worker.log"))
-	return err
+	} {
+		env = append(env, name+"="+value)
+	}
+	var err error
+	if s.worker, err = testbed.StartWorker(s.bin, env, filepath.Join(s.dir, "worker.log")); err != nil {
+		return err
+	}
+	return s.worker.Ready(ctx)
 }
 
 // restart starts the worker again with another schedule, after a drain.
 func (s *site) restart(ctx context.Context, sched schedule) error {
-	if err := s.worker.Stop(); err != nil {
+	if err := s.worker.Stop(time.Minute); err != nil {
 		return err
 	}
 	return s.start(ctx, sched)
@@ -152,7 +159,7 @@ func (s *site) publish(ctx context.Context, r *requests, from, to int) error {
 }
 
 // through lets the worker take the requests from one index up to another, and
-// returns how long it had them in hand, from the first delivery to the last
+// returns how long they were in flight, from the first delivery to the last
 // acknowledgement. Nothing is delivered while they are published, so that the
 // publisher takes no CPU from the worker.
 func (s *site) through(ctx context.Context, r *requests, from, to int) (time.Duration, error) {
@@ -189,38 +196,27 @@ func (s *site) through(ctx context.Context, r *requests, from, to int) (time.Dur
 
 // messages is how many messages a stream holds.
 func (s *site) messages(ctx context.Context, stream string) (int, error) {
-	st, err := s.js.Stream(ctx, stream)
-	if err != nil {
-		return 0, fmt.Errorf("reading the stream %s: %w", stream, err)
-	}
-	return int(st.CachedInfo().State.Msgs), nil
+	return oracle.Messages(ctx, s.js, stream)
 }
 
-// until asks every so often until done says yes. Errors are asked over: a server
-// may be down on purpose.
+// startServer starts nats-server as a process of its own, with its own defaults.
+func (p plan) startServer(dir string) (*testbed.Server, error) {
+	return testbed.Run(testbed.Config{Dir: dir, Name: "bench", Process: true, Env: p.serverEnv()})
+}
+
+// killFor kills a server and starts it again after the pause.
+func killFor(ctx context.Context, s *testbed.Server, pause time.Duration) error {
+	s.Kill()
+	if err := testbed.Sleep(ctx, pause); err != nil {
+		return err
+	}
+	return s.Restart()
+}
+
+// until calls done every so often until it returns true, for a time at most. Errors are
+// passed over: a server may be down on purpose.
 func (s *site) until(ctx context.Context, every, within time.Duration, what string, done func() (bool, error)) error {
-	for end := time.Now().Add(within); ; {
-		yes, err := done()
-		if yes && err == nil {
-			return nil
-		}
-		if time.Now().After(end) {
-			return errors.Join(fmt.Errorf("waiting until %s: not within %v", what, within), err)
-		}
-		if err := pause(ctx, every); err != nil {
-			return err
-		}
-	}
-}
-
-// pause waits, and returns early with the context's cause.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("not within %v", within))
+	defer cancel()
+	return testbed.UntilEvery(ctx, every, what, done)
 }

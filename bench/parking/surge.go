@@ -10,8 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/bench/internal/lab"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
 )
 
 const (
@@ -37,7 +38,7 @@ type surge struct {
 	early, missed int
 	again         int // in the busiest second of the polls that follow
 	span          time.Duration
-	before, amid  lab.Spread // latency of new requests
+	before, amid  stats.Spread // latency of new requests
 	unanswered    int
 }
 
@@ -55,7 +56,7 @@ func measureSurge(ctx context.Context, s *site, hold, issue *requests, n int, ra
 	if err := s.restart(ctx, schedule{wait: surgeWait, jitter: jitter, rate: rate}); err != nil {
 		return nil, err
 	}
-	d := newDiary(hold, n, 0)
+	d := newTimetable(hold, n, 0)
 	d.begins = time.Now().Add(freshBefore + 10*time.Second + time.Duration(n)*time.Second/5000).Truncate(time.Second)
 	for i := range d.first {
 		d.first[i] = d.begins
@@ -67,7 +68,7 @@ func measureSurge(ctx context.Context, s *site, hold, issue *requests, n int, ra
 	if time.Until(d.begins) < freshBefore {
 		return nil, errors.New("the slots were written too late: this machine is too slow for the run")
 	}
-	if err := pause(ctx, time.Until(d.begins.Add(-freshBefore))); err != nil {
+	if err := testbed.Sleep(ctx, time.Until(d.begins.Add(-freshBefore))); err != nil {
 		return nil, err
 	}
 	f, err := s.newcomers(issue)
@@ -79,7 +80,7 @@ func measureSurge(ctx context.Context, s *site, hold, issue *requests, n int, ra
 	defer stop()
 	sent := make(chan error, 1)
 	go func() { sent <- f.send(send) }()
-	if err := pause(ctx, time.Until(d.begins)); err != nil {
+	if err := testbed.Sleep(ctx, time.Until(d.begins)); err != nil {
 		return nil, err
 	}
 	say("all are due")
@@ -88,16 +89,16 @@ func measureSurge(ctx context.Context, s *site, hold, issue *requests, n int, ra
 	})
 	ended := time.Now()
 	stop()
-	if err := errors.Join(err, <-sent, pause(ctx, 2*time.Second)); err != nil {
+	if err := errors.Join(err, <-sent, testbed.Sleep(ctx, 2*time.Second)); err != nil {
 		return nil, err
 	}
-	f.judge(d.begins, ended, r)
-	r.judgePolls(s, d)
-	return r, r.judgeNext(ctx, s, d)
+	f.check(d.begins, ended, r)
+	r.checkPolls(s, d)
+	return r, r.checkNext(ctx, s, d)
 }
 
-// judgePolls reads how the polls lay.
-func (r *surge) judgePolls(s *site, d *diary) {
+// checkPolls reads how the polls lay.
+func (r *surge) checkPolls(s *site, d *timetable) {
 	perSecond := map[int64]int{}
 	polled := 0
 	for record := range s.gw.Polls() {
@@ -113,8 +114,8 @@ func (r *surge) judgePolls(s *site, d *diary) {
 	r.missed = r.orders - polled
 }
 
-// judgeNext reads how the polls that follow lie: spread, not in one second again.
-func (r *surge) judgeNext(ctx context.Context, s *site, d *diary) error {
+// checkNext reads how the polls that follow lie: spread, not in one second again.
+func (r *surge) checkNext(ctx context.Context, s *site, d *timetable) error {
 	perSecond := map[int64]int{}
 	var first, last time.Time
 	for found, err := range s.lot.All(ctx) {
@@ -195,8 +196,8 @@ func (f *fresh) send(ctx context.Context) error {
 	return nil
 }
 
-// judge sorts the latencies into those before the surge and those amid it.
-func (f *fresh) judge(begins, ends time.Time, r *surge) {
+// check sorts the latencies into those before the surge and those amid it.
+func (f *fresh) check(begins, ends time.Time, r *surge) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, sent := range f.sent {
@@ -212,7 +213,7 @@ func (f *fresh) judge(begins, ends time.Time, r *surge) {
 }
 
 func (r *surge) section() section {
-	t := lab.Table{Header: []string{
+	t := stats.Table{Header: []string{
 		"due at once", "calls/s at most", "worked off in", "busiest second", "next polls spread over", "busiest second",
 		"new requests", "p50 before", "p99 before", "p50 amid", "p99 amid", "max amid",
 	}}

@@ -1,12 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
 // producerName is the producer that the batch is published as.
@@ -73,7 +68,7 @@ func (o *order) revocationID() string { return "revoke-" + o.ID }
 func (o *order) revocation(turn int, r *entrustbus.Result) *entrustbus.Revoke {
 	q := &entrustbus.Revoke{
 		ID: o.revocationID(), Reason: o.Revoke, Comment: "sandbox",
-		Labels: map[string]string{"planned": string(entrustbus.OutcomeRevoked)},
+		Labels: revocationLabels(),
 	}
 	switch turn % 3 {
 	case 0:
@@ -84,6 +79,10 @@ func (o *order) revocation(turn int, r *entrustbus.Result) *entrustbus.Revoke {
 		q.CertificatePEM = r.CertificatePEM
 	}
 	return q
+}
+
+func revocationLabels() map[string]string {
+	return map[string]string{"planned": string(entrustbus.OutcomeRevoked)}
 }
 
 // openBatch reads the batch in dir, or makes one by p and keeps it there. A batch
@@ -159,7 +158,8 @@ func newBatch(p plan) (*batch, error) {
 		o := &b.Orders[i]
 		o.ID = fmt.Sprintf("order-%04d", i+1)
 		var err error
-		if o.CSR, err = newCSR(o.commonName()); err != nil {
+		name := o.commonName()
+		if o.CSR, err = oracle.NewCSR(name, "www."+name); err != nil {
 			return nil, err
 		}
 	}
@@ -178,46 +178,4 @@ func (o *order) commonName() string {
 		word = "reject"
 	}
 	return word + "-" + o.ID + ".sandbox.example"
-}
-
-// newCSR makes a certificate request for the name, with a key of its own that
-// nobody keeps.
-func newCSR(name string) ([]byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
-	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-		Subject:  pkix.Name{CommonName: name},
-		DNSNames: []string{name, "www." + name},
-	}, key)
-	if err != nil {
-		return nil, fmt.Errorf("making a certificate request: %w", err)
-	}
-	return csr, nil
-}
-
-// checkIssued reports what is wrong with the certificate of a result, nil for nothing.
-func (o *order) checkIssued(r *entrustbus.Result) error {
-	want, err := x509.ParseCertificateRequest(o.CSR)
-	if err != nil {
-		return err
-	}
-	got, err := parseCertificate(r.CertificatePEM)
-	if err != nil {
-		return err
-	}
-	issuer, err := parseCertificate(r.ChainPEM)
-	if err != nil {
-		return fmt.Errorf("chain: %w", err)
-	}
-	switch {
-	case !bytes.Equal(got.RawSubjectPublicKeyInfo, want.RawSubjectPublicKeyInfo):
-		return errors.New("the certificate's key is not that of the request")
-	case got.VerifyHostname(want.DNSNames[0]) != nil || got.VerifyHostname(want.DNSNames[1]) != nil:
-		return errors.New("the certificate lacks a name of the request")
-	case r.Serial != fmt.Sprintf("%x", got.SerialNumber):
-		return errors.New("the result's serial is not that of its certificate")
-	}
-	return got.CheckSignatureFrom(issuer)
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // The commands that the sandbox prints work, and a worker started by them, killed
@@ -21,7 +23,7 @@ func TestWorkerByHand(t *testing.T) {
 	dir := t.TempDir()
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	var stdout, stderr lockedBuffer
+	var stdout, stderr testbed.Buffer
 	code := make(chan int, 1)
 	go func() {
 		code <- execute(ctx, []string{
@@ -29,7 +31,7 @@ func TestWorkerByHand(t *testing.T) {
 			"--orders", "200", "--latency", "100ms", "--approve-after", "500ms",
 		}, &stdout, &stderr)
 	}()
-	stderr.await(t, "0 of 220 results")
+	await(t, &stderr, "0 of 220 results")
 
 	if out, err := byHand(t, dir, bin, "check").CombinedOutput(); err != nil {
 		t.Errorf("check: %v: %s", err, out)
@@ -57,7 +59,7 @@ func TestWorkerByHand(t *testing.T) {
 		t.Error("the worker ended before it was killed")
 	}
 	second := worker()
-	text := stderr.await(t, "dead ls")
+	text := await(t, &stderr, "dead ls")
 	s := summaryOf(t, stdout.String())
 	if s.Lost != 0 || s.DuplicateEnrollments != 0 || s.DuplicateResults != 0 || s.Failed != 0 || s.Expired != 0 {
 		t.Errorf("lost or doubled: %+v", s)

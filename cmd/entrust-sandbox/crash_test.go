@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // A sandbox that is killed in the middle of its batch, with worker, nats-server
@@ -18,7 +20,7 @@ func TestKilledSandboxFinishesItsBatch(t *testing.T) {
 		"--once", "--json", "--data", t.TempDir(), "--addr", "127.0.0.1:0",
 		"--orders", "300", "--latency", "100ms", "--approve-after", "1s",
 	}
-	var stderr lockedBuffer
+	var stderr testbed.Buffer
 	killed := command(t, &bytes.Buffer{}, &stderr, args...)
 	if err := killed.Start(); err != nil {
 		t.Fatal(err)
@@ -63,7 +65,7 @@ var progressLine = regexp.MustCompile(`(?m)^(\d+) of (\d+) results`)
 
 // awaitResults returns the number of results as soon as there are some, and not
 // yet all.
-func awaitResults(t *testing.T, stderr *lockedBuffer) int {
+func awaitResults(t *testing.T, stderr *testbed.Buffer) int {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
@@ -80,7 +82,7 @@ func awaitResults(t *testing.T, stderr *lockedBuffer) int {
 		if time.Now().After(deadline) {
 			t.Fatalf("no results came:\n%s", stderr.String())
 		}
-		if err := wait(t.Context(), 5*time.Millisecond); err != nil {
+		if err := testbed.Sleep(t.Context(), 5*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 func TestGatewayKeysAreMadeOnce(t *testing.T) {
@@ -42,7 +44,7 @@ func TestGatewayKeysAreMadeOnce(t *testing.T) {
 func TestGatewayAlone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	var keys, stdout, stderr lockedBuffer
+	var keys, stdout, stderr testbed.Buffer
 	if code := execute(t.Context(), []string{"gateway", "keys", "--dir", dir}, &keys, &stderr); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr.String())
 	}
@@ -54,7 +56,7 @@ func TestGatewayAlone(t *testing.T) {
 			"gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", dir, "--base-path", "/cagw", "--latency", "0s",
 		}, &stdout, &stderr)
 	}()
-	text := stderr.await(t, "Trust")
+	text := await(t, &stderr, "Trust")
 	url, _, _ := strings.Cut(line(t, text, "Gateway"), " ")
 
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key"))

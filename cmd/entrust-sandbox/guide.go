@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
 // guide tells people where everything is and what to try, and keeps the files
@@ -79,7 +80,7 @@ func writeRequest(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	csr, err := newCSR("issue-hello.sandbox.example")
+	csr, err := oracle.NewCSR("issue-hello.sandbox.example")
 	if err != nil {
 		return err
 	}

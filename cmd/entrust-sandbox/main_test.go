@@ -6,9 +6,10 @@ import (
 	"encoding/json"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // runMain in the environment makes the test binary a sandbox, for tests that
@@ -85,7 +86,7 @@ func TestBatchEndsAsPlanned(t *testing.T) {
 func TestSummaryKeys(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	if err := (&verdict{summary: summary{Seconds: 1.23456}}).print(&out, &out, true); err != nil {
+	if err := (&report{summary: summary{Seconds: 1.23456}}).print(&out, &out, true); err != nil {
 		t.Fatal(err)
 	}
 	want := `{"requests":0,"issued":0,"revoked":0,"rejected":0,"failed":0,"expired":0,"unconfirmed":0,"lost":0,` +
@@ -171,33 +172,15 @@ func TestFolderIsForOneSandbox(t *testing.T) {
 	}
 }
 
-// lockedBuffer may be read while a command writes to it.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// await returns what the command wrote once it holds want.
-func (b *lockedBuffer) await(t *testing.T, want string) string {
+// await returns what a command wrote to b once that holds want.
+func await(t *testing.T, b *testbed.Buffer, want string) string {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for !strings.Contains(b.String(), want) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%q was not written; got:\n%s", want, b.String())
 		}
-		if err := wait(t.Context(), 10*time.Millisecond); err != nil {
+		if err := testbed.Sleep(t.Context(), 10*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -222,14 +205,14 @@ func TestStaysUpUntilInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	var stdout, stderr lockedBuffer
+	var stdout, stderr testbed.Buffer
 	code := make(chan int, 1)
 	go func() {
 		code <- execute(ctx, []string{
 			"--addr", "127.0.0.1:0", "--data", dir, "--orders", "6", "--approve-after", "100ms", "--latency", "1ms",
 		}, &stdout, &stderr)
 	}()
-	text := stderr.await(t, "dead ls")
+	text := await(t, &stderr, "dead ls")
 	for _, want := range []string{"nats://127.0.0.1:", "client.crt", "client.key", ". " + dir + "/env", "7 of 7 results"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("stderr lacks %q:\n%s", want, text)
@@ -255,12 +238,12 @@ func TestInterruptedBatchIsExitCodeOne(t *testing.T) {
 	t.Parallel()
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	var stdout, stderr lockedBuffer
+	var stdout, stderr testbed.Buffer
 	code := make(chan int, 1)
 	go func() {
 		code <- execute(ctx, []string{"--addr", "127.0.0.1:0", "--data", t.TempDir(), "--workers", "0", "--orders", "3", "--once"}, &stdout, &stderr)
 	}()
-	stderr.await(t, "0 of 3 results")
+	await(t, &stderr, "0 of 3 results")
 	interrupt()
 	if got := <-code; got != 1 {
 		t.Errorf("exit code %d, want 1", got)

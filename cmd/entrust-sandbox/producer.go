@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
 // inFlight is how many requests the producer publishes at a time.
@@ -85,7 +88,7 @@ func (p *producer) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r, err := decodeResult(m.Header.Get(entrustbus.HeaderContentType), m.Data)
+		r, err := oracle.Decode(m.Header, m.Data)
 		if err != nil {
 			return err
 		}
@@ -130,6 +133,13 @@ func (p *producer) hasEnded(id string) bool {
 	return ok
 }
 
+// outcomes are the outcomes that came back, by request id.
+func (p *producer) outcomes() map[string]entrustbus.Outcome {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.ended)
+}
+
 // follow reads all results from the beginning, and asks for each revocation as
 // soon as there is a certificate to revoke.
 func (p *producer) follow(ctx context.Context) error {
@@ -152,7 +162,7 @@ func (p *producer) follow(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("following results: %w", err)
 		}
-		r, err := decodeResult(m.Headers().Get(entrustbus.HeaderContentType), m.Data())
+		r, err := oracle.Decode(m.Headers(), m.Data())
 		if err != nil {
 			return err
 		}
@@ -202,27 +212,15 @@ func (p *producer) watch(ctx context.Context, patience time.Duration) error {
 		}
 		over := p.sent && (done >= all || !p.last.IsZero() && time.Since(p.last) > patience)
 		p.mu.Unlock()
-		_, parked, err := p.bus.unsettled(ctx)
+		parked, err := p.bus.parked(ctx)
 		if err == nil {
-			p.show.set(done, all, counts, int(parked))
+			p.show.set(done, all, counts, parked)
 		}
 		if over {
 			return errEnded
 		}
-		if err := wait(ctx, 100*time.Millisecond); err != nil {
+		if err := testbed.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
-}
-
-func decodeResult(contentType string, data []byte) (*entrustbus.Result, error) {
-	enc, err := entrustbus.EncodingOf(contentType, data)
-	if err != nil {
-		return nil, fmt.Errorf("reading a result: %w", err)
-	}
-	r, err := entrustbus.DecodeResult(enc, data)
-	if err != nil {
-		return nil, fmt.Errorf("reading a result: %w", err)
-	}
-	return r, nil
 }

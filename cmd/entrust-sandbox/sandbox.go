@@ -11,18 +11,15 @@ import (
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
-
-// settleWithin is how long the check of a batch waits for workers to finish what
-// comes after the last result.
-const settleWithin = 5 * time.Second
 
 // sandbox is everything that runs.
 type sandbox struct {
 	folder  *folder
 	bus     *bus
 	gw      *gatewaytest.Server
-	workers []*worker
+	workers []*rig.InProcess
 }
 
 // run is the whole of a sandbox: up, batch, summary, and up until ctx is done.
@@ -63,18 +60,18 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) (err error)
 		return err
 	}
 	took := time.Since(begun)
-	verdict, err := s.judge(ctx, o, batch, took)
+	report, err := s.check(ctx, o, batch, producer.outcomes(), took)
 	if err != nil {
 		return err
 	}
-	if err := verdict.print(stdout, stderr, o.json); err != nil {
+	if err := report.print(stdout, stderr, o.json); err != nil {
 		return err
 	}
 	if !o.once {
 		guide.departure(say)
 		<-ctx.Done()
 	}
-	if n := len(verdict.findings); n > 0 {
+	if n := len(report.Findings); n > 0 {
 		return fmt.Errorf("the batch did not end as planned: %d findings", n)
 	}
 	return nil
@@ -98,7 +95,7 @@ func (s *sandbox) start(ctx context.Context, o *options, stderr io.Writer) error
 		log = slog.New(slog.NewTextHandler(out, nil))
 	}
 	for range o.workers {
-		w, err := startWorker(s.bus.url(), s.bus.layout, s.gw, o, log)
+		w, err := startWorker(ctx, s.bus, s.gw, o, log)
 		if err != nil {
 			return fmt.Errorf("starting a worker: %w", err)
 		}
@@ -131,16 +128,9 @@ func startGateway(dir string, o *options) (*gatewaytest.Server, error) {
 	return gw, err
 }
 
-// judge checks the batch once the bus is quiet.
-func (s *sandbox) judge(ctx context.Context, o *options, b *batch, took time.Duration) (*verdict, error) {
-	s.bus.settle(ctx, settleWithin)
-	judge := &oracle{batch: b, gw: s.gw, forgiving: b.resumed || o.workers == 0}
-	return judge.judge(ctx, s.bus, took.Seconds())
-}
-
 // close ends everything that was started, the worker first.
 func (s *sandbox) close() error {
-	errs := []error{closeAll(s.workers)}
+	errs := []error{rig.StopAll(s.workers)}
 	if s.bus != nil {
 		s.bus.close()
 	}

@@ -32,20 +32,21 @@ type summary struct {
 	Seconds float64 `json:"seconds"`
 }
 
-func (s *summary) count(outcome entrustbus.Outcome) {
+// count adds n results of an outcome.
+func (s *summary) count(outcome entrustbus.Outcome, n int) {
 	switch outcome {
 	case entrustbus.OutcomeIssued:
-		s.Issued++
+		s.Issued += n
 	case entrustbus.OutcomeRevoked:
-		s.Revoked++
+		s.Revoked += n
 	case entrustbus.OutcomeRejected:
-		s.Rejected++
+		s.Rejected += n
 	case entrustbus.OutcomeExpired:
-		s.Expired++
+		s.Expired += n
 	case entrustbus.OutcomeUnconfirmed:
-		s.Unconfirmed++
+		s.Unconfirmed += n
 	default:
-		s.Failed++
+		s.Failed += n
 	}
 }
 
@@ -53,8 +54,8 @@ func (s *summary) count(outcome entrustbus.Outcome) {
 const maxLines = 20
 
 // print writes the summary to stdout, and what is not as planned to stderr.
-func (v *verdict) print(stdout, stderr io.Writer, asJSON bool) error {
-	for _, lines := range [][]string{v.notes, v.findings} {
+func (r *report) print(stdout, stderr io.Writer, asJSON bool) error {
+	for _, lines := range [][]string{r.Notes, r.Findings} {
 		for i, line := range lines {
 			if i == maxLines {
 				fmt.Fprintf(stderr, "… and %d more\n", len(lines)-maxLines)
@@ -64,20 +65,20 @@ func (v *verdict) print(stdout, stderr io.Writer, asJSON bool) error {
 		}
 	}
 	if asJSON {
-		s := v.summary
+		s := r.summary
 		s.Seconds = math.Round(s.Seconds*1000) / 1000
 		return json.NewEncoder(stdout).Encode(s)
 	}
 	if width(stdout) > 0 {
-		v.table(stdout)
+		r.table(stdout)
 	} else {
-		v.lines(stdout)
+		r.lines(stdout)
 	}
 	return nil
 }
 
 // rows are the figures of a summary, with the word that people know them by.
-func (v *verdict) rows() []struct {
+func (r *report) rows() []struct {
 	name string
 	n    int
 	bad  bool
@@ -87,7 +88,7 @@ func (v *verdict) rows() []struct {
 		n    int
 		bad  bool
 	}
-	s := v.summary
+	s := r.summary
 	return []row{
 		{"requests", s.Requests, false},
 		{"issued", s.Issued, false},
@@ -102,46 +103,46 @@ func (v *verdict) rows() []struct {
 	}
 }
 
-func (v *verdict) table(out io.Writer) {
+func (r *report) table(out io.Writer) {
 	t := table.NewWriter()
 	t.SetOutputMirror(out)
 	t.SetStyle(table.StyleRounded)
 	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}})
-	for i, r := range v.rows() {
+	for i, row := range r.rows() {
 		if i == 1 || i == 7 {
 			t.AppendSeparator()
 		}
-		n := fmt.Sprint(r.n)
-		if r.bad {
+		n := fmt.Sprint(row.n)
+		if row.bad {
 			n = text.FgRed.Sprint(n)
 		}
-		t.AppendRow(table.Row{r.name, n})
+		t.AppendRow(table.Row{row.name, n})
 	}
 	t.Render()
-	fmt.Fprintln(out, v.closing())
+	fmt.Fprintln(out, r.closing())
 }
 
-func (v *verdict) lines(out io.Writer) {
-	for _, r := range v.rows() {
-		fmt.Fprintf(out, "%-22s %6d\n", r.name, r.n)
+func (r *report) lines(out io.Writer) {
+	for _, row := range r.rows() {
+		fmt.Fprintf(out, "%-22s %6d\n", row.name, row.n)
 	}
-	fmt.Fprintln(out, v.closing())
+	fmt.Fprintln(out, r.closing())
 }
 
 // closing is the last line of a summary for people.
-func (v *verdict) closing() string {
-	line := fmt.Sprintf("%.1f s", v.summary.Seconds)
-	if len(v.atOnce) > 0 {
-		line += fmt.Sprintf("; issued at once: median %v, slowest %v", median(v.atOnce), v.atOnce[len(v.atOnce)-1].Round(time.Millisecond))
+func (r *report) closing() string {
+	line := fmt.Sprintf("%.1f s", r.summary.Seconds)
+	if len(r.atOnce) > 0 {
+		line += fmt.Sprintf("; issued at once: median %v, slowest %v", median(r.atOnce), r.atOnce[len(r.atOnce)-1].Round(time.Millisecond))
 	}
-	if len(v.waited) > 0 {
-		line += fmt.Sprintf("; after approval: median %v", median(v.waited))
+	if len(r.waited) > 0 {
+		line += fmt.Sprintf("; after approval: median %v", median(r.waited))
 	}
 	switch {
-	case len(v.findings) > 0:
-		return line + fmt.Sprintf(". Not as planned: %d findings.", len(v.findings))
-	case len(v.notes) > 0:
-		return line + fmt.Sprintf(". Everything ended once, as planned; %d orders are held for an operator.", len(v.notes))
+	case !r.Good():
+		return line + fmt.Sprintf(". Not as planned: %d findings.", len(r.Findings))
+	case r.HeldUnconfirmed > 0:
+		return line + fmt.Sprintf(". Everything ended once, as planned; %d orders are held for an operator.", r.HeldUnconfirmed)
 	}
 	return line + ". Everything ended once, as planned."
 }

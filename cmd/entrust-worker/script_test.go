@@ -18,7 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 func TestMain(m *testing.M) {
@@ -74,7 +74,7 @@ func partsOf(ts *testscript.TestScript) *parts { return ts.Value(partsKey{}).(*p
 func startNATS(ts *testscript.TestScript, _ bool, args []string) {
 	dir, err := os.MkdirTemp(ts.Getenv("WORK"), "nats-")
 	ts.Check(err)
-	srv, err := natstest.Run(natstest.Config{Dir: dir, Extra: strings.Join(args, "\n")})
+	srv, err := testbed.Run(testbed.Config{Dir: dir, Extra: strings.Join(args, "\n")})
 	ts.Check(err)
 	ts.Defer(srv.Stop)
 	ts.Setenv("NATS_URL", srv.URL)

@@ -25,9 +25,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/parking"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // TestOperatorScripts runs the scripts in testdata/operator, for the verbs that look
@@ -74,7 +74,7 @@ func TestOperatorScripts(t *testing.T) {
 
 // stage is what one script has started.
 type stage struct {
-	server  *natstest.Server
+	server  *testbed.Server
 	js      jetstream.JetStream
 	layout  streams.Layout
 	gateway *gatewaytest.Server
@@ -88,7 +88,7 @@ func stageOf(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*s
 func stageBus(ts *testscript.TestScript, _ bool, _ []string) {
 	dir, err := os.MkdirTemp(ts.Getenv("WORK"), "nats-")
 	ts.Check(err)
-	srv, err := natstest.Run(natstest.Config{Dir: dir})
+	srv, err := testbed.Run(testbed.Config{Dir: dir})
 	ts.Check(err)
 	ts.Defer(srv.Stop)
 	ts.Setenv("NATS_URL", srv.URL)

@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/parking"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 func TestOrderKeys(t *testing.T) {
@@ -177,7 +177,7 @@ func TestListManyOrders(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	js := natstest.Start(t).JetStream(t)
+	js := testbed.Start(t).JetStream(t)
 	layout := streams.DefaultLayout()
 	if _, err := streams.Provision(ctx, js, layout); err != nil {
 		t.Fatal(err)

@@ -24,11 +24,10 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/integration/harness"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/parking"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // within bounds each wait.
@@ -36,7 +35,7 @@ const within = time.Minute
 
 // site is a server with the permissions, a gateway, and a seed file for each user.
 type site struct {
-	server *natstest.Server
+	server *testbed.Server
 	gw     *gatewaytest.Server
 	seeds  map[string]string // paths by user
 	worker string            // the binary
@@ -69,12 +68,12 @@ func newSite(t *testing.T) *site {
 			t.Fatal(err)
 		}
 	}
-	s.server = natstest.Start(t, string(permissions))
+	s.server = testbed.Start(t, string(permissions))
 	if s.gw, err = gatewaytest.Start(gatewaytest.Config{Dialect: gatewaytest.Both, ApproveAfter: time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.gw.Close() })
-	if s.worker, err = harness.Build(t.Context(), t.TempDir(), false); err != nil {
+	if s.worker, err = testbed.Build(t.Context(), t.TempDir(), false); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -24,7 +23,7 @@ type engine struct {
 }
 
 // answerWithin bounds the wait for an engine that may not be there.
-const answerWithin = 10 * time.Second
+const answerWithin = 30 * time.Second
 
 func findEngine(ctx context.Context, root string) (*engine, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
@@ -51,12 +50,8 @@ func (e *engine) docker(ctx context.Context, args ...string) (string, error) {
 // output runs a command with further environment variables, and returns its standard
 // output without the white space around it. The error has the end of what it said.
 func output(ctx context.Context, dir string, env []string, command ...string) (string, error) {
-	return outputOf(ctx, dir, env, nil, command...)
-}
-
-func outputOf(ctx context.Context, dir string, env []string, stdin io.Reader, command ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Dir, cmd.Stdin = dir, stdin
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

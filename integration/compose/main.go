@@ -6,9 +6,8 @@
 //	go run ./integration/compose [--keep]
 //
 // It needs a Docker engine and either form of the compose command; without them it says
-// so and is done. It needs no registry: base images that the engine does not have are
-// made from what this machine has, under the names that the Dockerfile pins (see
-// standin.go). They stay, for the next run; all else is removed.
+// so and is done. It needs no registry: images.sh makes the base images that the engine
+// does not have. They stay, for the next run; all else is removed.
 package main
 
 import (
@@ -19,12 +18,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
 
-// within bounds a run that builds everything anew.
-const within = 10 * time.Minute
+// within bounds a run that builds everything again, base images too.
+const within = 25 * time.Minute
 
 func main() {
 	keep := flag.Bool("keep", false, "leave the system up, and say how to remove it")
@@ -57,10 +57,13 @@ func run(ctx context.Context, keep bool) (err error) {
 		return err
 	}
 	say(began, "engine %s, %s", eng.version, eng.composeVersion)
-	if err := eng.standIns(ctx, began); err != nil {
+	made, err := output(ctx, root, nil, "integration/compose/images.sh")
+	if err != nil {
 		return err
 	}
-
+	for line := range strings.Lines(made) {
+		say(began, "%s", strings.TrimSpace(line))
+	}
 	sys, err := newSystem(eng)
 	if err != nil {
 		return err
@@ -83,7 +86,7 @@ func run(ctx context.Context, keep bool) (err error) {
 	if err := sys.checkConfinement(ctx); err != nil {
 		return err
 	}
-	return sys.trial(ctx, began)
+	return sys.play(ctx, began)
 }
 
 // say prints one line of progress.

@@ -10,10 +10,15 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
 // system is what compose.yaml starts, under a name of its own and on free ports, so that
-// it gets in nobody's way.
+// it disturbs no other system.
 type system struct {
 	*engine
 	project               string
@@ -21,6 +26,8 @@ type system struct {
 	env                   []string // for compose
 	workers               []string // container ids
 	nats                  string
+	nc                    *nats.Conn    // from the host
+	happened              oracle.Faults // what was done to the containers
 }
 
 func newSystem(e *engine) (*system, error) {
@@ -88,19 +95,15 @@ func (s *system) healthy(ctx context.Context, ids ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, healthyWithin)
 	defer cancel()
 	for _, id := range ids {
-		for {
+		err := testbed.UntilEvery(ctx, 200*time.Millisecond, fmt.Sprintf("container %.12s is healthy", id), func() (bool, error) {
 			state, err := s.docker(ctx, "inspect", "--format", "{{.State.Health.Status}}", id)
-			if err != nil {
-				return err
+			if err == nil {
+				err = fmt.Errorf("it is %s", state)
 			}
-			if state == "healthy" {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("waiting for container %.12s to be healthy: it is %s: %w", id, state, context.Cause(ctx))
-			case <-time.After(200 * time.Millisecond):
-			}
+			return state == "healthy", err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

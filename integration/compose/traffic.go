@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
 // producers are the names that orders are made under, one for each encoding.
@@ -25,7 +27,8 @@ type traffic struct {
 	wg      sync.WaitGroup
 
 	mu     sync.Mutex
-	orders []*order
+	made   int
+	orders []*oracle.Order // revocations too
 	errs   []error
 }
 
@@ -42,58 +45,52 @@ func newTraffic(nc *nats.Conn) (*traffic, error) {
 }
 
 // burst starts so many orders at once.
-func (t *traffic) burst(ctx context.Context, count int) error {
+func (t *traffic) burst(ctx context.Context, count int) {
+	// The first word of an order's name tells the simulator what to do with it.
+	fates := []struct {
+		word   string
+		want   entrustbus.Outcome
+		revoke bool
+	}{
+		{word: "issue", want: entrustbus.OutcomeIssued},
+		{word: "pending", want: entrustbus.OutcomeIssued},
+		{word: "issue", want: entrustbus.OutcomeIssued, revoke: true},
+		{word: "reject", want: entrustbus.OutcomeRejected},
+		{word: "issue", want: entrustbus.OutcomeIssued},
+		{word: "pending", want: entrustbus.OutcomeIssued, revoke: true},
+		{word: "decline", want: entrustbus.OutcomeRejected},
+	}
 	for range count {
-		o, err := t.add()
-		if err != nil {
-			return err
-		}
+		t.mu.Lock()
+		n := t.made
+		t.made++
+		t.mu.Unlock()
+		fate := fates[n%len(fates)]
+		o := oracle.NewIssue(fmt.Sprintf("order-%d", n), fate.word, fate.want)
+		o.Producer = producers[n%2].name
 		t.wg.Go(func() {
-			if err := t.follow(ctx, o); err != nil {
+			if err := t.follow(ctx, t.clients[n%2], o, fate.revoke); err != nil {
 				t.mu.Lock()
 				t.errs = append(t.errs, err)
 				t.mu.Unlock()
 			}
 		})
 	}
-	return nil
-}
-
-// add makes the next order.
-func (t *traffic) add() (*order, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	o, err := newOrder(len(t.orders))
-	if err != nil {
-		return nil, fmt.Errorf("making order %d: %w", len(t.orders), err)
-	}
-	t.orders = append(t.orders, o)
-	return o, nil
 }
 
 // flow sends an order every interval until the function it returns is called.
-func (t *traffic) flow(ctx context.Context, every time.Duration) (stop func() error) {
+func (t *traffic) flow(ctx context.Context, every time.Duration) (stop func()) {
+	whole := ctx
 	ctx, cancel := context.WithCancel(ctx)
-	parent, done := context.WithoutCancel(ctx), make(chan error, 1)
-	go func() {
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				done <- nil
-				return
-			case <-tick.C:
-				if err := t.burst(parent, 1); err != nil {
-					done <- err
-					return
-				}
-			}
+	var flowing sync.WaitGroup
+	flowing.Go(func() {
+		for testbed.Sleep(ctx, every) == nil {
+			t.burst(whole, 1)
 		}
-	}()
-	return func() error {
+	})
+	return func() {
 		cancel()
-		return <-done
+		flowing.Wait()
 	}
 }
 
@@ -102,46 +99,45 @@ func (t *traffic) flow(ctx context.Context, every time.Duration) (stop func() er
 const settledWithin = 2 * time.Minute
 
 // follow is the life of an order at its producer.
-func (t *traffic) follow(ctx context.Context, o *order) error {
+func (t *traffic) follow(ctx context.Context, client *entrustbus.Client, o *oracle.Order, revoke bool) error {
 	ctx, cancel := context.WithTimeout(ctx, settledWithin)
 	defer cancel()
-	client := t.clients[o.producer]
-	var err error
-	if o.result, err = ask(ctx, client, o.request); err != nil {
+	result, err := t.ask(ctx, client, o)
+	if err != nil || !revoke || result.Outcome != entrustbus.OutcomeIssued {
 		return err
 	}
-	if !o.revoke || o.result.Outcome != entrustbus.OutcomeIssued {
-		return nil
-	}
-	o.revoked, err = ask(ctx, client, o.revocation())
+	_, err = t.ask(ctx, client, &oracle.Order{
+		Request:  &entrustbus.Revoke{ID: "revoke-" + o.ID(), SerialDecimal: result.SerialDecimal, Reason: "superseded"},
+		Producer: o.Producer, Want: []entrustbus.Outcome{entrustbus.OutcomeRevoked},
+	})
 	return err
 }
 
 // ask submits a request, again and again under the same id while NATS is away, and waits
 // for its result.
-func ask(ctx context.Context, client *entrustbus.Client, r entrustbus.Request) (*entrustbus.Result, error) {
-	for {
+func (t *traffic) ask(ctx context.Context, client *entrustbus.Client, o *oracle.Order) (*entrustbus.Result, error) {
+	t.mu.Lock()
+	t.orders = append(t.orders, o)
+	t.mu.Unlock()
+	var refused *entrustbus.FieldError
+	err := testbed.UntilEvery(ctx, 200*time.Millisecond, "NATS takes "+o.ID(), func() (bool, error) {
 		once, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_, err := client.Submit(once, r)
-		cancel()
-		if err == nil {
-			break
-		}
-		if wrong, ok := errors.AsType[*entrustbus.FieldError](err); ok {
-			return nil, wrong
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("submitting %s: %w", r.OrderID(), errors.Join(err, context.Cause(ctx)))
-		case <-time.After(200 * time.Millisecond):
-		}
+		defer cancel()
+		_, err := client.Submit(once, o.Request)
+		return err == nil || errors.As(err, &refused), err
+	})
+	if refused != nil {
+		return nil, refused
 	}
-	return client.Wait(ctx, r.OrderID())
+	if err != nil {
+		return nil, err
+	}
+	return client.Wait(ctx, o.ID())
 }
 
 // settle waits until every order has its result, and returns the orders and what went
 // wrong.
-func (t *traffic) settle() ([]*order, error) {
+func (t *traffic) settle() ([]*oracle.Order, error) {
 	t.wg.Wait()
 	return t.orders, errors.Join(t.errs...)
 }

@@ -12,9 +12,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/integration/harness"
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
 // story is what happens to a few orders.
@@ -94,7 +94,7 @@ func (s story) tell(t *testing.T) (findings []string) {
 		b := blowBubble(t, gatewayConfig(s.Dialect), func(c *consumer.Config) {
 			c.OnLostReply, c.ApprovalNever = s.Lost, s.Never
 		})
-		var orders []*harness.Order
+		var orders []*oracle.Order
 		for i, l := range s.Lives {
 			made, err := l.begin(b, fmt.Sprintf("order-%d", i))
 			if err != nil {
@@ -130,11 +130,11 @@ func (s story) tell(t *testing.T) (findings []string) {
 			})
 		}
 		told.Wait()
-		v, err := b.site.Judge(ctx, orders)
+		v, err := b.site.Check(ctx, orders)
 		if late := s.longestStall(); err == nil && late > 0 {
 			// What stands still yet may still do harm.
 			time.Sleep(late)
-			v, err = b.site.Judge(ctx, orders)
+			v, err = b.site.Check(ctx, orders)
 		}
 		close(over)
 		all.Wait()
@@ -165,7 +165,7 @@ type event struct {
 	do func(context.Context) error
 }
 
-func (s story) resends(b *bubble, o *harness.Order) (all []event) {
+func (s story) resends(b *bubble, o *oracle.Order) (all []event) {
 	for _, at := range s.Resent {
 		all = append(all, event{at, func(ctx context.Context) error { return b.site.Resend(ctx, o.Request) }})
 	}
@@ -173,13 +173,13 @@ func (s story) resends(b *bubble, o *harness.Order) (all []event) {
 }
 
 // cancel has the first order cancelled, which may come too soon or too late.
-func (s story) cancel(b *bubble, orders *[]*harness.Order) []event {
+func (s story) cancel(b *bubble, orders *[]*oracle.Order) []event {
 	first := (*orders)[0]
 	if k := first.Request.Kind(); s.Cancel == 0 || k != entrustbus.KindIssue && k != entrustbus.KindTrack {
 		return nil
 	}
 	first.Want = append(first.Want, entrustbus.OutcomeCancelled)
-	c := &harness.Order{
+	c := &oracle.Order{
 		Request: &entrustbus.Cancel{ID: "stop", Order: first.ID()},
 		Want:    []entrustbus.Outcome{entrustbus.OutcomeCancelled, entrustbus.OutcomeFailed},
 	}

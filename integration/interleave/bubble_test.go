@@ -16,11 +16,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/integration/harness"
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
 func TestMain(m *testing.M) {
@@ -39,7 +39,7 @@ type bubble struct {
 	t      testing.TB
 	srv    *server.Server
 	gw     *gatewaytest.Server
-	site   *harness.Site
+	site   *rig.Site
 	change func(*consumer.Config)
 	log    io.Writer
 }
@@ -64,7 +64,7 @@ func blowBubble(t testing.TB, cfg gatewaytest.Config, change func(*consumer.Conf
 	if err != nil {
 		t.Fatal(err)
 	}
-	site, err := harness.Open(t.Context(), harness.Config{NATS: nc, Gateway: gw})
+	site, err := rig.Open(t.Context(), rig.Config{NATS: nc, Gateway: gw})
 	if err != nil {
 		t.Fatal(err)
 	}

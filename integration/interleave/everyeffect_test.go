@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/integration/harness"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
 // run is one life with one blow, and what came of it.
 type run struct {
 	effects     []string // of the worker that was struck
-	verdict     *harness.Verdict
+	report      *oracle.Report
 	result      *entrustbus.Result
 	enrollments int
 }
@@ -37,7 +37,7 @@ func play(t *testing.T, l life, dialect gatewaytest.Dialect, b blow) *run {
 		rest := make(chan struct{})
 		go func() {
 			defer close(rest)
-			if r.verdict, err = bub.site.Judge(ctx, orders); err != nil {
+			if r.report, err = bub.site.Check(ctx, orders); err != nil {
 				t.Errorf("judging: %v", err)
 			}
 		}()
@@ -102,11 +102,11 @@ func TestDeathAroundEveryEffect(t *testing.T) {
 
 func check(t *testing.T, l life, r *run, want entrustbus.Outcome) {
 	t.Helper()
-	for _, f := range r.verdict.Findings {
+	for _, f := range r.report.Findings {
 		t.Error(f)
 	}
-	if r.verdict.StaleLetters > 0 {
-		t.Error(r.verdict.Notes)
+	if r.report.StaleLetters > 0 {
+		t.Error(r.report.Notes)
 	}
 	if r.result.Outcome != want {
 		t.Errorf("ended as %s, want %s: %v", r.result.Outcome, want, r.result.Error)

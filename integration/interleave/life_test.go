@@ -6,16 +6,16 @@ import (
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/integration/harness"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
 // life is one kind of order.
 type life struct {
 	name string
 	// begin publishes the order, and returns it first of all that it published.
-	begin func(*bubble, string) ([]*harness.Order, error)
+	begin func(*bubble, string) ([]*oracle.Order, error)
 	want  entrustbus.Outcome
 	// enrolls says that the gateway enrolls it, where it is asked once.
 	enrolls bool
@@ -50,22 +50,22 @@ func lives() []life {
 	}
 }
 
-func ordered(fate string, wait time.Duration) func(*bubble, string) ([]*harness.Order, error) {
-	return func(b *bubble, id string) ([]*harness.Order, error) {
-		o := harness.NewIssue(id, fate)
+func ordered(fate string, wait time.Duration) func(*bubble, string) ([]*oracle.Order, error) {
+	return func(b *bubble, id string) ([]*oracle.Order, error) {
+		o := oracle.NewIssue(id, fate)
 		q := o.Request.(*entrustbus.Issue)
 		q.PollMaxWaitSeconds = int64(wait / time.Second)
 		if wait > entrustbus.MaxPollMaxWaitSeconds*time.Second {
 			// The client refuses to send it.
-			return []*harness.Order{o}, b.site.Resend(b.t.Context(), q)
+			return []*oracle.Order{o}, b.site.Resend(b.t.Context(), q)
 		}
-		return []*harness.Order{o}, b.site.Submit(b.t.Context(), o)
+		return []*oracle.Order{o}, b.site.Submit(b.t.Context(), o)
 	}
 }
 
 // enrolled is what somebody else enrolled at the gateway.
 func (b *bubble) enrolled(id, fate string) (gateway.Answer, []byte, error) {
-	der := harness.NewIssue(id+"-elsewhere", fate).Request.(*entrustbus.Issue).CSRDER
+	der := oracle.NewIssue(id+"-elsewhere", fate).Request.(*entrustbus.Issue).CSRDER
 	hc, err := b.gw.Client()
 	if err != nil {
 		return gateway.Answer{}, nil, err
@@ -83,7 +83,7 @@ func (b *bubble) enrolled(id, fate string) (gateway.Answer, []byte, error) {
 	return a, der, err
 }
 
-func revocation(b *bubble, id string) ([]*harness.Order, error) {
+func revocation(b *bubble, id string) ([]*oracle.Order, error) {
 	a, _, err := b.enrolled(id, "issue")
 	if err != nil {
 		return nil, err
@@ -92,22 +92,22 @@ func revocation(b *bubble, id string) ([]*harness.Order, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &harness.Order{Request: &entrustbus.Revoke{ID: id, SerialDecimal: cert.SerialNumber.String(), Reason: "superseded"}}
-	return []*harness.Order{o}, b.site.Submit(b.t.Context(), o)
+	o := &oracle.Order{Request: &entrustbus.Revoke{ID: id, SerialDecimal: cert.SerialNumber.String(), Reason: "superseded"}}
+	return []*oracle.Order{o}, b.site.Submit(b.t.Context(), o)
 }
 
-func tracked(b *bubble, id string) ([]*harness.Order, error) {
+func tracked(b *bubble, id string) ([]*oracle.Order, error) {
 	a, der, err := b.enrolled(id, "pending")
 	if err != nil {
 		return nil, err
 	}
-	o := &harness.Order{Request: &entrustbus.Track{ID: id, TrackingID: a.TrackingID, CSRDER: der}}
-	return []*harness.Order{o}, b.site.Submit(b.t.Context(), o)
+	o := &oracle.Order{Request: &entrustbus.Track{ID: id, TrackingID: a.TrackingID, CSRDER: der}}
+	return []*oracle.Order{o}, b.site.Submit(b.t.Context(), o)
 }
 
 // cancelled has a worker that lives park the order before it is cancelled.
-func cancelled(b *bubble, id string) ([]*harness.Order, error) {
-	o := harness.NewIssue(id, "hold")
+func cancelled(b *bubble, id string) ([]*oracle.Order, error) {
+	o := oracle.NewIssue(id, "hold")
 	if err := b.site.Submit(b.t.Context(), o); err != nil {
 		return nil, err
 	}
@@ -118,11 +118,11 @@ func cancelled(b *bubble, id string) ([]*harness.Order, error) {
 	if err := b.untilParked(client, id); err != nil {
 		return nil, err
 	}
-	c := &harness.Order{
+	c := &oracle.Order{
 		Request: &entrustbus.Cancel{ID: id + "-cancel", Order: id},
 		Want:    []entrustbus.Outcome{entrustbus.OutcomeCancelled},
 	}
-	return []*harness.Order{o, c}, b.site.Submit(b.t.Context(), c)
+	return []*oracle.Order{o, c}, b.site.Submit(b.t.Context(), c)
 }
 
 // untilParked has a worker work until the order is parked.

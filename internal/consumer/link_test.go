@@ -4,14 +4,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // What was due before the connection was made, or made again, may have been delivered
 // before; what is due well after that was not.
 func TestLinkSince(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t)
+	server := testbed.Start(t)
 	nc := server.Conn(t)
 	before := time.Now()
 	l := newLink(nc)

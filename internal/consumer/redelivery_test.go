@@ -10,9 +10,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 func closing(rec *order.Record) bool { return rec.Phase == order.Closed }
@@ -82,7 +82,7 @@ func TestDeliveredAgainAsForTheFirstTime(t *testing.T) {
 // hand: it goes on where it was, and no order is asked for again.
 func TestServerKilledWhileOrdersEnd(t *testing.T) {
 	t.Parallel()
-	r := setupOn(t, natstest.StartProcess(t), gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Second, Faults: []gatewaytest.Fault{
+	r := setupOn(t, testbed.StartProcess(t), gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Second, Faults: []gatewaytest.Fault{
 		{Op: gatewaytest.OpPoll, Kind: gatewaytest.FaultLatency, Delay: 10 * time.Millisecond},
 	}})
 	r.cfg.Layout.AckWait = streams.DefaultLayout().AckWait // that of setup would be over meanwhile

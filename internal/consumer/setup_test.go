@@ -30,10 +30,10 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
@@ -42,7 +42,7 @@ const producer = "shop"
 // rig is one bus, one gateway and the workers between them, all of them real.
 type rig struct {
 	t      *testing.T
-	server *natstest.Server
+	server *testbed.Server
 	js     jetstream.JetStream
 	layout streams.Layout
 	sim    *gatewaytest.Server
@@ -55,11 +55,11 @@ type rig struct {
 // proportions of the defaults.
 func setup(t *testing.T, sim gatewaytest.Config) *rig {
 	t.Helper()
-	return setupOn(t, natstest.Start(t), sim)
+	return setupOn(t, testbed.Start(t), sim)
 }
 
 // setupOn is setup, on a given server.
-func setupOn(t *testing.T, server *natstest.Server, sim gatewaytest.Config) *rig {
+func setupOn(t *testing.T, server *testbed.Server, sim gatewaytest.Config) *rig {
 	t.Helper()
 	r := &rig{t: t, server: server, layout: streams.DefaultLayout(), log: new(logBuffer)}
 	r.layout.AckWait = 2 * time.Second

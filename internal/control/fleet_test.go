@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/control"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/throttle"
 )
 
@@ -66,7 +66,7 @@ func (m *member) state() throttle.State {
 // pause of one holds the other. The bucket is lost and made again meanwhile.
 func TestWorkersShareBreakersAndPauses(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t)
+	server := testbed.Start(t)
 	js := server.JetStream(t)
 	layout := streams.DefaultLayout()
 	layout.RequestsMaxBytes = 1 << 20

@@ -9,8 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 const bucket = "ENTRUST_CONTROL"
@@ -31,9 +31,9 @@ func provision(t *testing.T, js jetstream.JetStream) jetstream.KeyValue {
 }
 
 // newBus starts a server with a control bucket.
-func newBus(t *testing.T) (*natstest.Server, jetstream.KeyValue) {
+func newBus(t *testing.T) (*testbed.Server, jetstream.KeyValue) {
 	t.Helper()
-	s := natstest.Start(t)
+	s := testbed.Start(t)
 	return s, provision(t, s.JetStream(t))
 }
 

@@ -10,13 +10,13 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // newFreezable starts a server that can be frozen, with a control bucket.
-func newFreezable(t *testing.T) (*natstest.Server, jetstream.JetStream) {
+func newFreezable(t *testing.T) (*testbed.Server, jetstream.JetStream) {
 	t.Helper()
-	s := natstest.StartProcess(t)
+	s := testbed.StartProcess(t)
 	js := s.JetStream(t)
 	provision(t, js)
 	return s, js
@@ -113,8 +113,8 @@ func TestBucketInAnotherDomain(t *testing.T) {
 	domain := func(name string) string {
 		return fmt.Sprintf("jetstream { store_dir: %q, domain: %s }", t.TempDir(), name)
 	}
-	hub := natstest.Start(t, domain("hub"), fmt.Sprintf("leafnodes { listen: %q }", leaves))
-	leaf := natstest.Start(t, domain("leaf"), fmt.Sprintf("leafnodes { remotes: [ { url: \"nats://%s\", deny_exports: [\"$KV.>\"] } ] }", leaves))
+	hub := testbed.Start(t, domain("hub"), fmt.Sprintf("leafnodes { listen: %q }", leaves))
+	leaf := testbed.Start(t, domain("leaf"), fmt.Sprintf("leafnodes { remotes: [ { url: \"nats://%s\", deny_exports: [\"$KV.>\"] } ] }", leaves))
 	provision(t, hub.JetStream(t))
 	js, err := jetstream.NewWithDomain(leaf.Conn(t), "hub")
 	must(t, err)

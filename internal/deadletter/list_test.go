@@ -11,9 +11,9 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 func TestListChooses(t *testing.T) {
@@ -180,7 +180,7 @@ func TestPurge(t *testing.T) {
 // still shows it. Here nobody answers for a replica.
 func TestPurgeAsksTheLeader(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t, `authorization { users: [
+	server := testbed.Start(t, `authorization { users: [
 		{ user: all, password: s }
 		{ user: leader, password: s, permissions: { publish: { deny: "$JS.API.DIRECT.GET.>" } } }
 	] }`)

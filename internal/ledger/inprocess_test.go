@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // replicating is a bucket whose leader proposed the first write, and refuses others
@@ -159,8 +159,8 @@ func TestLedgerInAnotherDomain(t *testing.T) {
 	domain := func(name string) string {
 		return fmt.Sprintf("jetstream { store_dir: %q, domain: %s }", t.TempDir(), name)
 	}
-	hub := natstest.Start(t, domain("hub"), fmt.Sprintf("leafnodes { listen: %q }", leaves))
-	leaf := natstest.Start(t, domain("leaf"), fmt.Sprintf("leafnodes { remotes: [ { url: \"nats://%s\" } ] }", leaves))
+	hub := testbed.Start(t, domain("hub"), fmt.Sprintf("leafnodes { listen: %q }", leaves))
+	leaf := testbed.Start(t, domain("leaf"), fmt.Sprintf("leafnodes { remotes: [ { url: \"nats://%s\" } ] }", leaves))
 	makeBucket(t, hub.JetStream(t))
 	js, err := jetstream.NewWithDomain(leaf.Conn(t), "hub")
 	if err != nil {

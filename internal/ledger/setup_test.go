@@ -11,8 +11,8 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 const bucket = "ORDERS"
@@ -42,7 +42,7 @@ func (l *lossy) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.P
 
 func setup(t *testing.T) (*ledger.Ledger, *lossy) {
 	t.Helper()
-	js := &lossy{JetStream: natstest.Start(t).JetStream(t)}
+	js := &lossy{JetStream: testbed.Start(t).JetStream(t)}
 	makeBucket(t, js)
 	return ledger.New(js, bucket), js
 }

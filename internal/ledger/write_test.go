@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // try makes one write whose acknowledgement is lost.
@@ -137,7 +137,7 @@ func TestAnotherWritersRecordIsAConflict(t *testing.T) {
 // the writer has given up.
 func TestLostAcknowledgement(t *testing.T) {
 	t.Parallel()
-	server := natstest.StartProcess(t) // one that can be frozen
+	server := testbed.StartProcess(t) // one that can be frozen
 	js := server.JetStream(t)
 	makeBucket(t, js)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)

@@ -15,10 +15,10 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/replay"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // bench is a server with the real streams, and what works on them.
@@ -35,7 +35,7 @@ func setup(t *testing.T) *bench {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	js := natstest.Start(t).JetStream(t)
+	js := testbed.Start(t).JetStream(t)
 	layout := streams.DefaultLayout()
 	if _, err := streams.Provision(ctx, js, layout); err != nil {
 		t.Fatal(err)

@@ -12,10 +12,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/results"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 var key = order.Key{Producer: "shop", ID: "one"}
@@ -44,7 +44,7 @@ type rig struct {
 
 func setup(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, js: &lossy{JetStream: natstest.Start(t).JetStream(t)}, layout: streams.DefaultLayout()}
+	r := &rig{t: t, js: &lossy{JetStream: testbed.Start(t).JetStream(t)}, layout: streams.DefaultLayout()}
 	if _, err := streams.Provision(t.Context(), r.js, r.layout); err != nil {
 		t.Fatal(err)
 	}

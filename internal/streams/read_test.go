@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // A stream without a leader is asked in vain: every server hears the question,
@@ -18,7 +18,7 @@ import (
 // same, for nothing else would ever wake it up.
 func TestLastEndsWithoutAnswer(t *testing.T) {
 	t.Parallel()
-	nc := natstest.Start(t).Conn(t)
+	nc := testbed.Start(t).Conn(t)
 	if _, err := nc.Subscribe("$JS.leaderless.API.>", func(*nats.Msg) {}); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // layoutFor is a layout whose names and subjects are its own, so that many fit on
@@ -34,7 +34,7 @@ func testContext(t *testing.T) context.Context {
 
 func TestProvisionThenVerify(t *testing.T) {
 	t.Parallel()
-	js := natstest.Start(t).JetStream(t)
+	js := testbed.Start(t).JetStream(t)
 	ctx := testContext(t)
 	l := DefaultLayout()
 
@@ -86,7 +86,7 @@ func TestProvisionThenVerify(t *testing.T) {
 
 func TestProvisionByManyAtOnce(t *testing.T) {
 	t.Parallel()
-	srv := natstest.Start(t)
+	srv := testbed.Start(t)
 	ctx := testContext(t)
 	l := DefaultLayout()
 	errs := make(chan error)
@@ -106,7 +106,7 @@ func TestProvisionByManyAtOnce(t *testing.T) {
 
 func TestProvisionNeverAlters(t *testing.T) {
 	t.Parallel()
-	js := natstest.Start(t).JetStream(t)
+	js := testbed.Start(t).JetStream(t)
 	ctx := testContext(t)
 	l := DefaultLayout()
 	cfg := l.streamConfigs()[0]
@@ -256,7 +256,7 @@ func breakages() []breakage {
 
 func TestVerifyNamesEveryBrokenSetting(t *testing.T) {
 	t.Parallel()
-	srv := natstest.Start(t)
+	srv := testbed.Start(t)
 	js := srv.JetStream(t)
 	for n, b := range breakages() {
 		t.Run(b.name, func(t *testing.T) {
@@ -366,7 +366,7 @@ func short(l Layout, object string) string {
 
 func TestVerifyRefusesPushConsumersAndStrangers(t *testing.T) {
 	t.Parallel()
-	js := natstest.Start(t).JetStream(t)
+	js := testbed.Start(t).JetStream(t)
 	ctx := testContext(t)
 	l := DefaultLayout()
 	for _, cfg := range l.streamConfigs() {
@@ -405,7 +405,7 @@ func TestVerifyRefusesPushConsumersAndStrangers(t *testing.T) {
 
 func TestReplicasAreANote(t *testing.T) {
 	t.Parallel()
-	js := natstest.Start(t).JetStream(t)
+	js := testbed.Start(t).JetStream(t)
 	ctx := testContext(t)
 	l := DefaultLayout()
 	if _, err := Provision(ctx, js, l); err != nil {
@@ -431,7 +431,7 @@ func TestReplicasAreANote(t *testing.T) {
 
 func TestInspectSaysWhyItCannotLook(t *testing.T) {
 	t.Parallel()
-	srv := natstest.Start(t)
+	srv := testbed.Start(t)
 	js := srv.JetStream(t)
 	srv.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -447,7 +447,7 @@ func TestInspectSaysWhyItCannotLook(t *testing.T) {
 
 func TestProvisionOnACluster(t *testing.T) {
 	t.Parallel()
-	js := natstest.StartCluster(t, 3).JetStream(t)
+	js := testbed.StartCluster(t, 3).JetStream(t)
 	ctx := testContext(t)
 	l := DefaultLayout()
 	l.Replicas = 3

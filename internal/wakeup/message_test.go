@@ -12,9 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
@@ -22,7 +22,7 @@ import (
 // those headers of the request that the server would strip or obey.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	due := time.Now().Add(300 * time.Millisecond)
 	rows := []*order.Wakeup{wake("whole", due)}
 	for field := range reflect.TypeFor[order.Wakeup]().NumField() {
@@ -92,7 +92,7 @@ func TestRoundTrip(t *testing.T) {
 // A due message reaches the consumer of its lane, and no other.
 func TestLanes(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	for _, lane := range order.Lanes() {
 		w := wake("x", time.Now()) // one order: its lanes do not replace each other's due messages
 		w.Lane = lane
@@ -140,7 +140,7 @@ func (r *rig) published(subject string, w *order.Wakeup, change func(nats.Header
 // the order counts as woken.
 func TestNewerFormat(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	w := wake("x", time.Now().Add(time.Hour))
 	subject := r.layout.Subjects().Parked("shop", "x")
 	msg := r.published(subject, w, func(h nats.Header) {
@@ -175,7 +175,7 @@ func TestNewerFormat(t *testing.T) {
 // read as a wake-up.
 func TestNotAWakeup(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	subjects := r.layout.Subjects()
 	for name, change := range map[string]func(nats.Header){
 		"no-headers":    func(h nats.Header) { clear(h) },

@@ -7,15 +7,15 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // A fire that the stream could not store stays stuck in the server, as after a
 // full disk; scheduling it again frees it once the stream takes messages again.
 func TestRescheduleStuckWakeup(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	r.patient()
 	ctx := t.Context()
 	st, err := r.js.Stream(ctx, r.layout.Parked)
@@ -69,7 +69,7 @@ func TestRescheduleStuckWakeup(t *testing.T) {
 // A scan reads wake-ups and due messages without taking any.
 func TestAll(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	const n = 600 // several batches: each is bounded in bytes too
 	for i := range n {
 		w := wake(fmt.Sprint("s", i), time.Now().Add(time.Hour))
@@ -105,7 +105,7 @@ func TestAll(t *testing.T) {
 // such ones here; a server that is killed leaves some too.
 func TestDeadDueMessage(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	ctx := t.Context()
 	r.patient()
 	var handed *jetstream.MsgMetadata // of b

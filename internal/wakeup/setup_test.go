@@ -7,9 +7,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
@@ -22,7 +22,7 @@ type rig struct {
 	due    jetstream.Consumer // of the lane of polls
 }
 
-func setup(t *testing.T, server *natstest.Server) *rig {
+func setup(t *testing.T, server *testbed.Server) *rig {
 	t.Helper()
 	r := &rig{t: t, js: server.JetStream(t), layout: streams.DefaultLayout()}
 	r.layout.AckWait, r.layout.RequestsMaxBytes = time.Second, 1<<20

@@ -9,16 +9,16 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
 // Times are not cut to seconds: what is due between two seconds fires after it.
 func TestNeverEarly(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	base := time.Now().Truncate(time.Second).Add(2 * time.Second)
 	for i := range 10 {
 		r.schedule(wake(fmt.Sprint("s", i), base.Add(time.Duration(i)*99*time.Millisecond)))
@@ -37,7 +37,7 @@ func TestNeverEarly(t *testing.T) {
 // One order has one wake-up: scheduling it again replaces the time, and the lane.
 func TestScheduleReplaces(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	first := wake("x", time.Now().Add(time.Hour))
 	first.Lane = order.LaneResubmit
 	r.schedule(first)
@@ -59,7 +59,7 @@ func TestScheduleReplaces(t *testing.T) {
 // the server could take for a duplicate.
 func TestScheduleAfterCancel(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	w := wake("x", time.Now().Add(500*time.Millisecond))
 	r.schedule(w)
 	if err := r.store.Cancel(t.Context(), w.Key, w.Generation); err != nil {
@@ -88,7 +88,7 @@ func TestScheduleAfterCancel(t *testing.T) {
 // scheduled meanwhile.
 func TestCancelSparesLaterGenerations(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	w := wake("x", time.Now().Add(time.Hour))
 	r.schedule(w)
 	neighbour := wake("xy", time.Now().Add(time.Hour))
@@ -114,7 +114,7 @@ func TestCancelSparesLaterGenerations(t *testing.T) {
 // message always comes.
 func TestReplaceWhileFiring(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	const n = 300
 	due := time.Now().Add(1500 * time.Millisecond)
 	for i := range n {
@@ -149,7 +149,7 @@ func TestReplaceWhileFiring(t *testing.T) {
 // A due message whose ack was lost comes again, and merges in the one wake-up.
 func TestLostAck(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	r.patient()
 	r.schedule(wake("x", time.Now()))
 	_, first := r.next(r.due)
@@ -173,7 +173,7 @@ func TestLostAck(t *testing.T) {
 // Nothing is scheduled where the stream is not the one that holds wake-ups.
 func TestScheduleExpectsItsStream(t *testing.T) {
 	t.Parallel()
-	r := setup(t, natstest.Start(t))
+	r := setup(t, testbed.Start(t))
 	other := wakeup.New(r.js, r.layout.Results, r.layout.Subjects())
 	if err := other.Schedule(t.Context(), wake("x", time.Now())); err == nil {
 		t.Error("a wake-up was stored in another stream than the one named")
@@ -184,7 +184,7 @@ func TestScheduleExpectsItsStream(t *testing.T) {
 // lags still shows it. Here no server answers for a replica.
 func TestDiscardAsksTheLeader(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t, `authorization { users: [
+	server := testbed.Start(t, `authorization { users: [
 		{ user: all, password: s }
 		{ user: leader, password: s, permissions: { publish: { deny: "$JS.API.DIRECT.GET.>" } } }
 	] }`)

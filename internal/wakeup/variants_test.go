@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // Two ways to schedule look safer than the one this package uses, and lose orders
@@ -32,7 +32,7 @@ func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := setup(t, natstest.Start(t))
+			r := setup(t, testbed.Start(t))
 			ctx := t.Context()
 			patient := r.due.CachedInfo().Config
 			patient.AckWait = time.Minute // nothing comes back by itself, however slow the machine

@@ -18,8 +18,8 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/control"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // An order that nothing will wake gets a wake-up in the lane of its phase; every other
@@ -354,7 +354,7 @@ func TestScanIsKept(t *testing.T) {
 
 // A scan holds one batch of messages and eight bytes an order, whatever waits.
 func TestScanHoldsLittle(t *testing.T) {
-	server := natstest.StartProcess(t) // its memory is not this process's
+	server := testbed.StartProcess(t) // its memory is not this process's
 	r := setupOn(t, server)
 	const n, size = 1000, 32 << 10
 	rec := record(order.Awaiting, entrustbus.KindIssue)

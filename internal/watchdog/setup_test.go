@@ -16,9 +16,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
@@ -30,7 +30,7 @@ const later = settling + time.Minute + 10*time.Second
 // rig is a fleet's streams on a real server.
 type rig struct {
 	t       *testing.T
-	server  *natstest.Server
+	server  *testbed.Server
 	js      jetstream.JetStream
 	layout  streams.Layout
 	ledger  *ledger.Ledger
@@ -38,9 +38,9 @@ type rig struct {
 	log     *lockedBuffer
 }
 
-func setup(t *testing.T) *rig { return setupOn(t, natstest.Start(t)) }
+func setup(t *testing.T) *rig { return setupOn(t, testbed.Start(t)) }
 
-func setupOn(t *testing.T, server *natstest.Server) *rig {
+func setupOn(t *testing.T, server *testbed.Server) *rig {
 	t.Helper()
 	r := &rig{t: t, server: server, js: server.JetStream(t), layout: streams.DefaultLayout(), log: new(lockedBuffer)}
 	r.layout.RequestsMaxBytes = 1 << 20

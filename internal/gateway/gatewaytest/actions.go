@@ -1,7 +1,6 @@
 package gatewaytest
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -165,41 +164,4 @@ func (s *Server) actionDone(num uint32, body *actionBody, now time.Time) *answer
 		view.CompromiseDate = now.UTC().Format(time.RFC3339Nano)
 	}
 	return jsonAnswer(http.StatusOK, actionAnswer{Type: "ActionResponse", Action: view})
-}
-
-// actOnSubject serves POST …/subjects/{DN}/actions: the action on every
-// certificate of the subject. On-premises gateways alone have it.
-func (s *Server) actOnSubject(c *call) *answer {
-	body, to, no := parseAction(c.body)
-	if no != nil {
-		return s.refusalAnswer(c, no)
-	}
-	dn, err := parseDN(c.id)
-	if err != nil {
-		return s.refusalAnswer(c, refuse("subjectDn", "The subject DN is wrong"))
-	}
-	if err := s.settleDue(c.now); err != nil {
-		return s.internalError(c)
-	}
-	found := uint32(0)
-	for num := uint32(1); ; num++ {
-		o, ok := s.store.get(num)
-		if !ok {
-			if s.store.beyond(num) {
-				break
-			}
-			continue
-		}
-		if o.state != issued || o.ca != c.ca || !bytes.Equal(unpack(o.packed).subject, dn) || o.standing == revoked {
-			continue
-		}
-		found = num
-		if no := s.change(num, o, s.store.nonce.serial(num), body, to, c.now); no != nil {
-			return s.refusalAnswer(c, no)
-		}
-	}
-	if found == 0 {
-		return s.refusalAnswer(c, &refusal{http.StatusNotFound, "cagw-4042", "Subject not found", "subjectDn"})
-	}
-	return s.actionDone(found, body, c.now)
 }

@@ -70,22 +70,6 @@ func TestNestedActions(t *testing.T) {
 	}
 }
 
-func TestNestedActionOnSubject(t *testing.T) {
-	t.Parallel()
-	e := setupNested(t)
-	for range 3 {
-		e.enrollNested(request(csrOf(t, "same.example.net")), 200)
-	}
-	e.enrollNested(request(csrOf(t, "another.example.net")), 200)
-	path := e.ca("/subjects/" + url.PathEscape("cn=same.example.net") + "/actions")
-	body := map[string]any{"action": map[string]any{"type": "RevokeAction", "reason": "superseded"}}
-	e.must("POST", path, body, 200)
-	if n := len(e.gw.Revocations()); n != 3 {
-		t.Errorf("got %d certificates revoked, want 3", n)
-	}
-	e.must("POST", path, body, 404) // nothing is left of the subject
-}
-
 // events reads a listing to its end and counts the pages.
 func (e *env) events(query string) (serials, actions []string, pages int) {
 	e.t.Helper()

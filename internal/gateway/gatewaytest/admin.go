@@ -33,23 +33,12 @@ func (s *Server) adminHandler() http.Handler {
 	mux.HandleFunc("POST /_sim/reject", func(w http.ResponseWriter, r *http.Request) {
 		adminDone(w, s.Reject(r.FormValue("id")))
 	})
-	mux.HandleFunc("POST /_sim/approve-after", func(w http.ResponseWriter, r *http.Request) {
-		d, err := time.ParseDuration(r.FormValue("d"))
-		if err == nil {
-			s.SetApproveAfter(d)
-		}
-		adminDone(w, err)
-	})
 	mux.HandleFunc("POST /_sim/down", func(w http.ResponseWriter, r *http.Request) {
 		on, err := strconv.ParseBool(r.FormValue("on"))
 		if err == nil {
 			s.SetDown(on)
 		}
 		adminDone(w, err)
-	})
-	mux.HandleFunc("POST /_sim/cut", func(w http.ResponseWriter, _ *http.Request) {
-		s.CutConnections()
-		adminDone(w, nil)
 	})
 	mux.HandleFunc("POST /_sim/rotate-client", func(w http.ResponseWriter, _ *http.Request) {
 		adminDone(w, s.RotateClient())

@@ -1,7 +1,6 @@
 package gatewaytest_test
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -121,14 +120,5 @@ func TestControlBehaviour(t *testing.T) {
 	e.control("DELETE", "/_sim/faults?id=1", "", 404)
 	e.must("GET", e.ca(""), nil, 200)
 
-	e.control("POST", "/_sim/approve-after?d=1ms", "", 204)
-	id := e.enrollFlat(csrOf(t, "pending-a.example.net"), 201).TrackingID
-	eventually(t, "approval", func() error {
-		if got := e.pollFlat(id); got.Status != "ISSUED" {
-			return fmt.Errorf("the order is %s", got.Status)
-		}
-		return nil
-	})
 	e.control("POST", "/_sim/rotate-client", "", 204)
-	e.control("POST", "/_sim/cut", "", 204)
 }

@@ -254,7 +254,7 @@ func TestNestedRefusals(t *testing.T) {
 	}
 }
 
-func TestNestedCAsAndProfiles(t *testing.T) {
+func TestNestedCAs(t *testing.T) {
 	t.Parallel()
 	e := setup(t, gatewaytest.Config{
 		Dialect: gatewaytest.CAGW, CAIDs: []string{"one~a", "two/b"}, Profiles: []string{"p1", "p2"},
@@ -274,20 +274,6 @@ func TestNestedCAsAndProfiles(t *testing.T) {
 	parseDER(t, full.CAList[1].Certificate.CertificateData)
 
 	second := "/" + url.PathEscape("two/b")
-	list := decode[struct {
-		Type     string
-		Profiles []struct{ ID string }
-	}](t, e.must("GET", second+"/profiles", nil, 200))
-	if list.Type != "ProfilesResponse" || len(list.Profiles) != 2 {
-		t.Errorf("got %+v", list)
-	}
-	one := decode[struct{ Profile struct{ ID string } }](t, e.must("GET", second+"/profiles/p2", nil, 200))
-	if one.Profile.ID != "p2" {
-		t.Errorf("got %+v", one)
-	}
-	e.must("GET", second+"/profiles/p3", nil, 404)
-	e.must("GET", second+"/properties?fields=defaultPolicyOIDs", nil, 200)
-
 	body := request(csrOf(t, "a.example.net"))
 	body["profileId"] = "p1"
 	got := decode[nested](t, e.must("POST", second+"/enrollments", body, 200))

@@ -59,8 +59,6 @@ type Config struct {
 	Names []string
 	// HTTP1Only turns HTTP/2 off.
 	HTTP1Only bool
-	// MaxStreams is the number of concurrent HTTP/2 requests on a connection. Default 250.
-	MaxStreams int
 
 	// Latency is how long every gateway request takes at least, plus an even
 	// share of up to LatencyJitter. Half of it passes before the request takes
@@ -78,11 +76,6 @@ type Config struct {
 	RejectFraction float64
 	// ApproveAfter is how long a pending order waits. Zero: until Server.Approve or Reject.
 	ApproveAfter time.Duration
-	// PendingStatus is the word for a pending order. Default "AWAITING_APPROVAL"
-	// (CertCtl) or "PENDING" (CAGW).
-	PendingStatus string
-	// IssuedStatus is the word for an issued order. Default "ISSUED" (CertCtl) or "ACCEPTED" (CAGW).
-	IssuedStatus string
 
 	// DefaultValidity is the validity of a certificate when the order asks for none. Default 90 days.
 	DefaultValidity time.Duration
@@ -136,7 +129,6 @@ func (c Config) withDefaults() Config {
 	if len(c.Profiles) == 0 {
 		c.Profiles = []string{"tls-server", "tls-client"}
 	}
-	c.MaxStreams = cmp.Or(c.MaxStreams, 250)
 	c.DefaultValidity = cmp.Or(c.DefaultValidity, 90*24*time.Hour)
 	c.MaxValidity = cmp.Or(c.MaxValidity, 825*24*time.Hour)
 	c.EventPageSize = cmp.Or(c.EventPageSize, 50)

@@ -17,9 +17,9 @@
 // It takes every name of subjectAltNames by its form, since its clients call all of them dNSName.
 //
 // The CAGW dialect is the CA Gateway 1.x as its public clients use it: the list
-// of CAs and a CA with $fields, profiles, enrollments in X509, PEM and PKCS12,
-// a certificate by serial, actions on a certificate or a subject (revoke, hold,
-// unhold), certificate-events in pages, and error bodies. A pending enrollment
+// of CAs and a CA with $fields, enrollments in X509, PEM and PKCS12, a certificate
+// by serial, actions on a certificate (revoke, hold, unhold), certificate-events in
+// pages, and error bodies. A pending enrollment
 // is a 201 with an id and no body, and GET …/enrollments/{id} asks for it:
 // nobody outside Entrust has published that, so it is this package's guess.
 // So are all error codes but cagw-4018, the status of the licence cap, the
@@ -60,9 +60,7 @@
 //	DELETE /_sim/faults                  removes ?id=N, or all
 //	POST   /_sim/approve?id=TRACKING     or ?all=true&over=1m
 //	POST   /_sim/reject?id=TRACKING
-//	POST   /_sim/approve-after?d=2s
 //	POST   /_sim/down?on=true            or false
-//	POST   /_sim/cut                     resets every open connection
 //	POST   /_sim/rotate-client           writes a new client pair
 //
 // # Limits

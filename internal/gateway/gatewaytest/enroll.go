@@ -23,7 +23,7 @@ func (s *Server) plan(e *enrollment, v verdict, now time.Time) (st, fate state, 
 		}
 		return now.Add(d).UnixNano()
 	}
-	approve := time.Duration(s.approveAfter.Load())
+	approve := s.cfg.ApproveAfter
 	prefix, _, _ := strings.Cut(e.subject, "-")
 	switch {
 	case e.shape == shapePKCS12:
@@ -261,13 +261,13 @@ func (s *Server) word(o order) string {
 	case o.state == rejected:
 		return "REJECTED"
 	case o.state == pending && flat:
-		return cmp.Or(s.cfg.PendingStatus, "AWAITING_APPROVAL")
+		return "AWAITING_APPROVAL"
 	case o.state == pending:
-		return cmp.Or(s.cfg.PendingStatus, "PENDING")
+		return "PENDING"
 	case flat:
-		return cmp.Or(s.cfg.IssuedStatus, "ISSUED")
+		return "ISSUED"
 	}
-	return cmp.Or(s.cfg.IssuedStatus, "ACCEPTED")
+	return "ACCEPTED"
 }
 
 // hexSerial prints a serial number as the CAGW dialect does.

@@ -13,11 +13,10 @@ import (
 type Op string
 
 const (
-	OpAny     Op = "any"     // every request; the same as ""
 	OpEnroll  Op = "enroll"  // POST …/enrollments
 	OpPoll    Op = "poll"    // GET …/enrollments/{id}
 	OpRevoke  Op = "revoke"  // POST …/actions, PUT …/revoke
-	OpCA      Op = "ca"      // the list of CAs, a CA, its profiles and properties
+	OpCA      Op = "ca"      // the list of CAs, a CA
 	OpEvents  Op = "events"  // GET …/certificate-events
 	OpCert    Op = "cert"    // GET …/certificates/{serial}
 	OpConnect Op = "connect" // a new TLS connection; for FaultResetTLS alone
@@ -165,7 +164,7 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 
 func (f Fault) validate() error {
 	switch f.Op {
-	case "", OpAny, OpEnroll, OpPoll, OpRevoke, OpCA, OpEvents, OpCert, OpConnect:
+	case "", OpEnroll, OpPoll, OpRevoke, OpCA, OpEvents, OpCert, OpConnect:
 	default:
 		return fmt.Errorf("unknown op %q", f.Op)
 	}
@@ -218,5 +217,5 @@ func (f *Fault) applies(op Op) bool {
 	if f.Kind == FaultResetTLS {
 		return op == OpConnect
 	}
-	return op != OpConnect && (f.Op == "" || f.Op == OpAny || f.Op == op)
+	return op != OpConnect && (f.Op == "" || f.Op == op)
 }

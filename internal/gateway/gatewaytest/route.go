@@ -202,23 +202,11 @@ func (s *Server) routeCA(c *call, r *http.Request, parts []string, missing *refu
 	case len(parts) == 3 && parts[0] == "certificates" && parts[2] == "actions":
 		c.op, c.handle = OpRevoke, s.act
 		return s.only(r, http.MethodPost, CAGW)
-	case len(parts) == 3 && parts[0] == "subjects" && parts[2] == "actions":
-		c.op, c.handle = OpRevoke, s.actOnSubject
-		return s.only(r, http.MethodPost, CAGW)
 	case len(parts) == 2 && parts[0] == "certificates":
 		c.op, c.handle = OpCert, s.describeCertificate
 		return s.only(r, http.MethodGet, CAGW)
 	case len(parts) == 1 && parts[0] == "certificate-events":
 		c.op, c.handle = OpEvents, s.listEvents
-		return s.only(r, http.MethodGet, CAGW)
-	case len(parts) == 1 && parts[0] == "profiles":
-		c.handle = s.listProfiles
-		return s.only(r, http.MethodGet, CAGW)
-	case len(parts) == 2 && parts[0] == "profiles":
-		c.handle = s.describeProfile
-		return s.only(r, http.MethodGet, CAGW)
-	case len(parts) == 1 && parts[0] == "properties":
-		c.handle = s.describeProperties
 		return s.only(r, http.MethodGet, CAGW)
 	}
 	return missing

@@ -39,9 +39,8 @@ type Server struct {
 	admin    *http.Server
 	adminURL string
 
-	down         atomic.Bool
-	approveAfter atomic.Int64
-	requests     atomic.Uint64 // salt of the latency draws
+	down     atomic.Bool
+	requests atomic.Uint64 // salt of the latency draws
 
 	connsMu sync.Mutex
 	conns   map[net.Conn]struct{}
@@ -66,7 +65,6 @@ func Start(cfg Config) (*Server, error) {
 	s.rules.seed = cfg.Seed
 	s.rules.set(cfg.Faults)
 	s.quota.limit = cfg.Quota
-	s.approveAfter.Store(int64(cfg.ApproveAfter))
 	if err := s.prepare(time.Now()); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -132,7 +130,7 @@ func (s *Server) listen(now time.Time) error {
 			GetConfigForClient: s.hello,
 		},
 		Protocols:         protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: s.cfg.MaxStreams},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250},
 		ErrorLog:          quiet,
 		ReadHeaderTimeout: 30 * time.Second,
 		ConnState:         s.connState,
@@ -246,22 +244,17 @@ func (s *Server) Client() (*http.Client, error) {
 func (s *Server) SetDown(down bool) {
 	s.down.Store(down)
 	if down {
-		s.CutConnections()
+		s.cutConnections()
 	}
 }
 
-// CutConnections resets every open connection, as a network device does that
-// forgot about them.
-func (s *Server) CutConnections() {
+func (s *Server) cutConnections() {
 	s.connsMu.Lock()
 	defer s.connsMu.Unlock()
 	for c := range s.conns {
 		reset(c)
 	}
 }
-
-// SetApproveAfter changes Config.ApproveAfter for orders enrolled from now on.
-func (s *Server) SetApproveAfter(d time.Duration) { s.approveAfter.Store(int64(d)) }
 
 // SetFaults replaces all rules.
 func (s *Server) SetFaults(faults ...Fault) error {

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+)
+
+// usualFaults is how the gateway misbehaves all the time.
+func usualFaults() []gatewaytest.Fault {
+	const enroll, poll, revoke = gatewaytest.OpEnroll, gatewaytest.OpPoll, gatewaytest.OpRevoke
+	return []gatewaytest.Fault{
+		// Before those that strike at random, some of which let an order take effect:
+		// what the gateway refuses, it never takes.
+		{Op: enroll, Kind: gatewaytest.FaultStatus, Status: 400, CNPrefix: "bad-", Message: "no such profile"},
+		{Op: enroll, Kind: gatewaytest.FaultLostReply, Fraction: 0.02},
+		{Op: enroll, Kind: gatewaytest.FaultLostReply, Fraction: 0.01, WholeConnection: true},
+		{Op: enroll, Kind: gatewaytest.FaultCut, Fraction: 0.02},
+		{Op: enroll, Kind: gatewaytest.FaultHalfBody, Fraction: 0.01},
+		{Op: enroll, Kind: gatewaytest.FaultStatus, Status: 500, Fraction: 0.01},
+		{Op: enroll, Kind: gatewaytest.FaultStatus, Status: 502, AfterEffect: true, Fraction: 0.01},
+		{Op: enroll, Kind: gatewaytest.FaultStatus, Status: 503, Fraction: 0.05},
+		{Op: enroll, Kind: gatewaytest.FaultGarbage, Fraction: 0.01},
+		{Op: enroll, Kind: gatewaytest.FaultLatency, Delay: 3 * time.Second, Fraction: 0.02}, // beyond the enroll timeout
+		{Op: enroll, Kind: gatewaytest.FaultWrongKey, CNPrefix: "wrong-"},
+		{Op: enroll, Kind: gatewaytest.FaultSlowApproval, CNPrefix: "slow-", Delay: 12 * time.Second},
+		{Op: poll, Kind: gatewaytest.FaultCut, Fraction: 0.03},
+		{Op: poll, Kind: gatewaytest.FaultHalfBody, Fraction: 0.02},
+		{Op: poll, Kind: gatewaytest.FaultStatus, Status: 500, Fraction: 0.03},
+		{Op: poll, Kind: gatewaytest.FaultUnknownStatus, Fraction: 0.02},
+		{Op: revoke, Kind: gatewaytest.FaultLostReply, Fraction: 0.1},
+		{Op: revoke, Kind: gatewaytest.FaultStatus, Status: 503, Fraction: 0.1},
+	}
+}
+
+// storm is a fault of the whole gateway for a while.
+func storm(rnd *rand.Rand) gatewaytest.Fault {
+	all := []gatewaytest.Fault{
+		{Kind: gatewaytest.FaultThrottle, RetryAfter: time.Second},
+		{Kind: gatewaytest.FaultThrottle},
+		{Kind: gatewaytest.FaultStatus, Status: 503, Form: "html"},
+		{Kind: gatewaytest.FaultStatus, Status: 503, RetryAfter: time.Second},
+		{Kind: gatewaytest.FaultStatus, Status: 401},
+		{Kind: gatewaytest.FaultStatus, Status: 500, Fraction: 0.3},
+		{Kind: gatewaytest.FaultLatency, Delay: 900 * time.Millisecond},
+		{Kind: gatewaytest.FaultResetTLS, Op: gatewaytest.OpConnect},
+	}
+	return all[rnd.IntN(len(all))]
+}
+
+// spoilt is how many answers to enrollments the rules spoilt so that the worker cannot
+// know what became of its order.
+func spoilt(rules []gatewaytest.Fault) (n int) {
+	for _, f := range rules {
+		if f.Op == gatewaytest.OpEnroll && f.CNPrefix == "" && (f.Kind != gatewaytest.FaultStatus || f.Status != 503) {
+			n += f.Fired
+		}
+	}
+	return n
+}
+
+// fault is one thing that goes wrong, and is repaired when do returns. do returns soon
+// after ctx ends.
+type fault struct {
+	name string
+	do   func(ctx context.Context)
+}
+
+// makeFaults makes several kinds of faults at once, each by a random sequence of its
+// own, until ctx ends; then everything is whole again.
+func (r *run) makeFaults(ctx context.Context) {
+	var all sync.WaitGroup
+	kinds := []struct {
+		pause time.Duration // between two, on average
+		draw  func(*rand.Rand) fault
+	}{
+		{2 * time.Second, r.killWorkers},
+		{5 * time.Second, r.harmServers},
+		{3 * time.Second, r.harmBus},
+		{3 * time.Second, r.harmWire},
+		{4 * time.Second, r.harmGateway},
+	}
+	for i, k := range kinds {
+		rnd := rand.New(rand.NewPCG(r.seed, 100+uint64(i)))
+		all.Go(func() {
+			for testbed.Sleep(ctx, between(rnd, k.pause/2, 3*k.pause/2)) == nil {
+				f := k.draw(rnd)
+				r.say("%s", f.name)
+				r.count(f.name)
+				end := r.faults.Begin()
+				f.do(ctx)
+				end()
+			}
+		})
+	}
+	all.Wait()
+	for _, l := range append(r.bus, r.wire) {
+		l.Heal()
+	}
+	r.gateway.SetDown(false)
+}
+
+func (r *run) count(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.struck[what]++
+}
+
+func between(rnd *rand.Rand, low, high time.Duration) time.Duration {
+	return low + time.Duration(rnd.Int64N(int64(high-low)))
+}
+
+// killWorkers ends one worker, hard or softly, or freezes it for longer than its
+// lease, and starts another one in its place.
+func (r *run) killWorkers(rnd *rand.Rand) fault {
+	i, pause := rnd.IntN(workers), between(rnd, 0, 1500*time.Millisecond)
+	r.mu.Lock()
+	w := r.workers[i]
+	r.mu.Unlock()
+	restart := func(ctx context.Context) {
+		_ = testbed.Sleep(ctx, pause)
+		w, err := r.site.StartWorker(nil)
+		if err != nil {
+			r.say("starting a worker: %v", err)
+			return
+		}
+		r.mu.Lock()
+		r.workers[i] = w
+		r.mu.Unlock()
+	}
+	switch n := rnd.IntN(10); {
+	case n < 6:
+		return fault{"worker killed", func(ctx context.Context) { w.Kill(); restart(ctx) }}
+	case n < 8:
+		return fault{"worker stopped", func(ctx context.Context) {
+			if err := w.Stop(20 * time.Second); err != nil {
+				r.say("stopping a worker: %v", err)
+			}
+			restart(ctx)
+		}}
+	default:
+		return fault{"worker frozen", func(ctx context.Context) {
+			w.Freeze(true)
+			_ = testbed.Sleep(ctx, 4*pause)
+			w.Freeze(false)
+		}}
+	}
+}
+
+// harmServers kills a NATS server, freezes it, or moves its leaderships away.
+func (r *run) harmServers(rnd *rand.Rand) fault {
+	server, lasts := r.cluster.Servers[rnd.IntN(len(r.cluster.Servers))], between(rnd, 200*time.Millisecond, 2500*time.Millisecond)
+	restart := func(ctx context.Context) {
+		_ = testbed.Sleep(ctx, lasts)
+		if err := server.Restart(); err != nil {
+			r.say("starting a server: %v", err)
+		}
+	}
+	switch n := rnd.IntN(10); {
+	case n < 5:
+		return fault{"server killed", func(ctx context.Context) { server.Kill(); restart(ctx) }}
+	case n < 7:
+		return fault{"server stopped", func(ctx context.Context) { server.Stop(); restart(ctx) }}
+	case n < 8 && len(r.cluster.Servers) > 1:
+		names := []string{r.site.Layout.Requests, r.site.Layout.Parked, r.site.Layout.Results, "KV_" + r.site.Layout.Orders}
+		name := names[rnd.IntN(len(names))]
+		return fault{"leader stepped down", func(ctx context.Context) {
+			_, _ = r.site.NATS.Request("$JS.API.STREAM.LEADER.STEPDOWN."+name, nil, time.Second) // amid other faults it may fail
+		}}
+	default:
+		return fault{"server frozen", func(ctx context.Context) {
+			server.Freeze(true)
+			_ = testbed.Sleep(ctx, 3*lasts)
+			server.Freeze(false)
+		}}
+	}
+}
+
+func (r *run) harmBus(rnd *rand.Rand) fault {
+	return harm(rnd, "bus", r.bus[rnd.IntN(len(r.bus))], r.bus)
+}
+
+func (r *run) harmWire(rnd *rand.Rand) fault {
+	return harm(rnd, "gateway", r.wire, []*testbed.Link{r.wire})
+}
+
+// harm disturbs one network, or all of one side: a partition.
+func harm(rnd *rand.Rand, name string, one *testbed.Link, all []*testbed.Link) fault {
+	lasts, delay := between(rnd, 300*time.Millisecond, 4*time.Second), between(rnd, time.Millisecond, 100*time.Millisecond)
+	switch rnd.IntN(5) {
+	case 0:
+		return fault{name + " cut", func(context.Context) { one.Cut() }}
+	case 1:
+		return fault{name + " cut in two", func(ctx context.Context) {
+			for _, l := range all {
+				l.Stall(true)
+			}
+			_ = testbed.Sleep(ctx, lasts)
+			for _, l := range all {
+				l.Stall(false)
+			}
+		}}
+	case 2:
+		return fault{name + " away", func(ctx context.Context) {
+			for _, l := range all {
+				l.Refuse(true)
+				l.Cut()
+			}
+			_ = testbed.Sleep(ctx, lasts)
+			for _, l := range all {
+				l.Refuse(false)
+			}
+		}}
+	case 3:
+		return fault{name + " stalled, then cut", func(ctx context.Context) {
+			one.Stall(true)
+			_ = testbed.Sleep(ctx, lasts/2)
+			one.Cut()
+			one.Stall(false)
+		}}
+	default:
+		return fault{name + " slow", func(ctx context.Context) {
+			one.Delay(delay)
+			_ = testbed.Sleep(ctx, lasts)
+			one.Delay(0)
+		}}
+	}
+}
+
+// harmGateway takes the gateway down, makes a storm, or changes its client pair.
+func (r *run) harmGateway(rnd *rand.Rand) fault {
+	lasts := between(rnd, 300*time.Millisecond, 3*time.Second)
+	switch rnd.IntN(4) {
+	case 0:
+		return fault{"gateway down", func(ctx context.Context) {
+			r.gateway.SetDown(true)
+			_ = testbed.Sleep(ctx, lasts)
+			r.gateway.SetDown(false)
+		}}
+	case 1:
+		return fault{"key pair rotated", func(context.Context) {
+			if err := r.gateway.RotateClient(); err != nil {
+				r.say("rotating the key pair: %v", err)
+			}
+		}}
+	default:
+		f := storm(rnd)
+		return fault{"gateway " + string(f.Kind), func(ctx context.Context) {
+			id, err := r.gateway.AddFault(f)
+			if err != nil {
+				r.say("adding a fault: %v", err)
+				return
+			}
+			_ = testbed.Sleep(ctx, lasts)
+			r.gateway.RemoveFault(id)
+		}}
+	}
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
+)
+
+// run is one seed, and everything that it needs.
+type run struct {
+	options
+	begun   time.Time
+	dir     string // of the servers' files
+	cluster *testbed.Cluster
+	gateway *gatewaytest.Server
+	site    *rig.Site
+	faults  *oracle.Faults
+	// Networks between workers and the servers, and workers and the gateway, where
+	// there are any.
+	bus  []*testbed.Link
+	wire *testbed.Link
+
+	orders []*oracle.Order // of the scenario parking
+
+	mu      sync.Mutex
+	workers []*testbed.Worker
+	struck  map[string]int // faults by name
+}
+
+// setup is what a run is made of.
+type setup struct {
+	servers, workers int
+	links            bool // workers reach servers and gateway over networks that can be harmed
+	gateway          gatewaytest.Config
+	settings         rig.Settings
+}
+
+// workers is how many there are in the scenario all.
+const workers = 3
+
+// settling bounds how long everything may take after the faults. The longest waits
+// of a worker are half a minute; a schedule that the server lost is found in two.
+const settling = 150 * time.Second
+
+// run plays the seed and returns what it came to.
+func (o options) run(ctx context.Context, bin string) (found *tally, err error) {
+	begun := time.Now()
+	r := &run{options: o, faults: new(oracle.Faults), struck: map[string]int{}}
+	defer func() { err = errors.Join(err, r.close()) }()
+	play, how := r.playParking, parkingSetup()
+	if o.scenario == "all" {
+		play, how = r.playAll, r.anySetup()
+	}
+	open, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	if err := r.open(open, bin, how); err != nil {
+		return nil, err
+	}
+	r.begun = time.Now()
+	found, err = play(ctx)
+	if found != nil {
+		found.took = time.Since(begun)
+	}
+	return found, err
+}
+
+// anySetup is drawn by the seed.
+func (r *run) anySetup() setup {
+	rnd := rand.New(rand.NewPCG(r.seed, 1))
+	dialect := gatewaytest.CertCtl
+	if rnd.IntN(2) == 0 {
+		dialect = gatewaytest.CAGW
+	}
+	servers := r.servers
+	if servers == 0 {
+		servers = []int{1, 1, 3}[r.seed%3]
+	}
+	lost := []string{"hold", "hold", "resubmit"}[rnd.IntN(3)]
+	r.say("servers %d, dialect %s, on_lost_reply %s", servers, dialect, lost)
+	return setup{
+		servers: servers, workers: workers, links: true,
+		gateway: gatewaytest.Config{
+			Dialect: dialect, Seed: r.seed, ApproveAfter: 3 * time.Second,
+			Latency: 5 * time.Millisecond, LatencyJitter: 300 * time.Millisecond, Faults: usualFaults(),
+		},
+		settings: rig.Settings{OnLostReply: lost, Concurrency: 16, MaxWait: 20 * time.Minute},
+	}
+}
+
+// open starts servers, gateway and workers, and puts networks between.
+func (r *run) open(ctx context.Context, bin string, how setup) (err error) {
+	if err := os.MkdirAll(r.logs, 0o755); err != nil {
+		return err
+	}
+	if r.dir, err = os.MkdirTemp("", "chaos-nats-"); err != nil {
+		return err
+	}
+	if r.cluster, err = testbed.RunCluster(testbed.ClusterConfig{Dir: r.dir, Size: how.servers, Process: true}); err != nil {
+		return err
+	}
+	if r.gateway, err = gatewaytest.Start(how.gateway); err != nil {
+		return err
+	}
+	cfg := rig.Config{
+		WorkerNATS: r.cluster.URL(), Gateway: r.gateway, Binary: bin, Dir: r.logs, Replicas: how.servers,
+		Settings: how.settings, Faults: r.faults,
+	}
+	if how.links {
+		if err := r.link(&cfg); err != nil {
+			return err
+		}
+	}
+	// A producer whose server is killed hears of it at once; one whose server hangs,
+	// within two pings.
+	if cfg.NATS, err = r.cluster.Connect(nats.PingInterval(time.Second)); err != nil {
+		return err
+	}
+	if r.site, err = rig.Open(ctx, cfg); err != nil {
+		return err
+	}
+	for range how.workers {
+		w, err := r.site.StartWorker(nil)
+		if err != nil {
+			return err
+		}
+		r.workers = append(r.workers, w)
+	}
+	return nil
+}
+
+// link puts networks before the servers and the gateway.
+func (r *run) link(cfg *rig.Config) (err error) {
+	if r.wire, err = testbed.NewLink(r.gateway.Addr()); err != nil {
+		return err
+	}
+	var links []string
+	for _, server := range r.cluster.Servers {
+		u, err := url.Parse(server.URL)
+		if err != nil {
+			return err
+		}
+		l, err := testbed.NewLink(u.Host)
+		if err != nil {
+			return err
+		}
+		r.bus = append(r.bus, l)
+		links = append(links, "nats://"+l.Addr())
+	}
+	cfg.WorkerNATS, cfg.WorkerGateway = strings.Join(links, ","), r.wire.Addr()
+	return nil
+}
+
+// playAll plays orders and faults of every kind.
+func (r *run) playAll(ctx context.Context) (*tally, error) {
+	steps := draw(r.options)
+	harm, cancel := context.WithTimeout(ctx, r.span*2/3)
+	defer cancel()
+	var faults sync.WaitGroup
+	faults.Go(func() { r.makeFaults(harm) })
+	// Orders may still wait for each other when the faults are over.
+	play, end := context.WithTimeout(ctx, r.span*2/3+settling)
+	defer end()
+	orders := r.play(play, steps)
+	faults.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	r.say("all is published; %v", r.struck)
+	rest, end := context.WithTimeout(ctx, settling)
+	defer end()
+	_ = r.site.Oracle().Rest(rest) // Check reports it
+	r.faults.Spoilt(spoilt(r.gateway.Faults()))
+	report, err := r.site.Check(rest, orders)
+	return tallyOf(report), err
+}
+
+// close ends whatever was started.
+func (r *run) close() error {
+	if r.site != nil {
+		r.site.Close()
+		r.site.NATS.Close()
+	}
+	for _, l := range append(r.bus, r.wire) {
+		if l != nil {
+			l.Close()
+		}
+	}
+	var err error
+	if r.gateway != nil {
+		err = r.gateway.Close()
+	}
+	if r.cluster != nil {
+		r.cluster.Stop()
+	}
+	return errors.Join(err, os.RemoveAll(r.dir))
+}
+
+// say prints a line of what happens, with --v.
+func (r *run) say(format string, args ...any) {
+	if !r.verbose {
+		return
+	}
+	at := time.Duration(0)
+	if !r.begun.IsZero() {
+		at = time.Since(r.begun)
+	}
+	fmt.Fprintf(os.Stderr, "seed=%d %6.2fs %s\n", r.seed, at.Seconds(), fmt.Sprintf(format, args...))
+}

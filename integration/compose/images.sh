@@ -1,0 +1,75 @@
+#!/bin/sh
+# Makes the base images of the Dockerfile that the Docker engine does not have, so that
+# compose.yaml can be tried on a machine that reaches no registry. What it makes works as
+# the image of that name does here, and is marked by the label below; an image that the
+# engine pulled is left alone. A change of the toolchain or of go.sum makes them again.
+#
+# They are made of what this machine has: its Go toolchain, the modules of go.sum with
+# their compiled packages (a build in a container has no proxy and little time), and the
+# nats-server that go.mod requires.
+set -eu
+cd "$(dirname "$0")/../.."
+label=entrust-worker.made-of
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/entrust-worker-compose
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export CGO_ENABLED=0 GOFLAGS=-modcacherw
+
+# lacks IMAGE WHAT succeeds where the engine has neither the image nor one made of this.
+lacks() {
+  has=$(docker image inspect --format "{{index .Config.Labels \"$label\"}}" "$1" 2>/dev/null) || return 0
+  case $has in
+    '') echo "$1 is the engine's own" && return 1 ;;
+    "$2") return 1 ;;
+  esac
+}
+
+fail() { echo "making $1: $2" >&2; exit 1; }
+
+golang() {
+  have=$(go env GOVERSION) root=$(go env GOROOT) proxy="file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)"
+  case $1 in "golang:$(echo "${have#go}" | cut -d. -f1,2)".*) ;; *) fail "$1" "the toolchain here is $have" ;; esac
+  of="$have, go.sum $(sha256sum go.sum | cut -c1-12)"
+  lacks "$1" "$of" || return 0
+  # What this machine has downloaded before serves as a proxy.
+  GOMODCACHE=$cache/mod GOPROXY=$proxy go mod download
+  GOMODCACHE=$cache/mod GOCACHE=$cache/build go build -trimpath -o /dev/null ./cmd/entrust-worker ./cmd/entrust-sandbox ./deploy/healthcheck
+  mkdir -p "$work/go/etc/ssl/certs" "$work/go/tmp"
+  chmod 1777 "$work/go/tmp"
+  cp /etc/ssl/certs/ca-certificates.crt "$work/go/etc/ssl/certs/"
+  echo 'root:x:0:0:root:/root:/sbin/nologin' >"$work/go/etc/passwd"
+  top=$(basename "$root")
+  tar -c --owner=0 --group=0 --numeric-owner \
+    --transform "s,^$top,usr/local/go,r" --transform 's,^mod/,go/pkg/mod/,r' --transform 's,^build,root/.cache/go-build,r' \
+    --exclude="$top/api" --exclude="$top/doc" --exclude="$top/misc" --exclude="$top/test" --exclude="$top/src/cmd" \
+    --exclude="$top/src/*_test.go" --exclude="$top/src/*/testdata" \
+    -C "$work/go" etc tmp -C "$(dirname "$root")" "$top" -C "$cache" mod/cache/download build |
+    docker import --change "LABEL $label=\"$of\"" --change 'WORKDIR /go' \
+      --change 'ENV PATH=/usr/local/go/bin:/usr/bin:/bin GOPATH=/go GOPROXY=off HOME=/root' - "$1" >/dev/null
+  echo "$1: made of $of"
+}
+
+nats() {
+  module=github.com/nats-io/nats-server/v2
+  version=$(go list -m -f '{{.Version}}' $module)
+  # Otherwise the tests would run another server than the containers.
+  [ "$1" = "nats:${version#v}-scratch" ] || fail "$1" "go.mod requires nats-server $version"
+  of="nats-server $version"
+  lacks "$1" "$of" || return 0
+  mkdir "$work/nats"
+  GOCACHE=$cache/build go build -trimpath '-ldflags=-s -w' -o "$work/nats/nats-server" $module
+  printf 'port: 4222\nmonitor_port: 8222\n' >"$work/nats/nats-server.conf"
+  tar -c --owner=0 --group=0 --numeric-owner -C "$work/nats" nats-server nats-server.conf |
+    docker import --change "LABEL $label=\"$of\"" --change 'EXPOSE 4222 8222 6222' \
+      --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/' \
+      --change 'ENTRYPOINT ["/nats-server"]' --change 'CMD ["--config", "nats-server.conf"]' - "$1" >/dev/null
+  echo "$1: made of $of"
+}
+
+for image in $(sed -n 's/^FROM \([^ ]*:[^ ]*\).*/\1/p' Dockerfile); do
+  case $image in
+    golang:*) golang "$image" ;;
+    nats:*) nats "$image" ;;
+    *) fail "$image" 'this script does not know what it is made of' ;;
+  esac
+done

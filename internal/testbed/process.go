@@ -1,0 +1,146 @@
+package testbed
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Process is a child process. Its methods are safe for concurrent use.
+type Process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error // of Wait; set before done is closed
+}
+
+// Spawn starts a command. It dies with this process, so that a test that is itself
+// killed leaves nothing behind.
+func Spawn(cmd *exec.Cmd) (*Process, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", filepath.Base(cmd.Path), err)
+	}
+	p := &Process{cmd: cmd, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// PID is the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Usage is what the process takes.
+func (p *Process) Usage() (Usage, error) { return UsageOf(p.PID()) }
+
+// Done is closed when the process is gone.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Running reports whether the process is still there.
+func (p *Process) Running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Killed reports whether the process ended by SIGKILL. It must be gone.
+func (p *Process) Killed() bool {
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// Kill ends the process as SIGKILL does, and returns when it is gone.
+func (p *Process) Kill() {
+	p.Freeze(false)          // one that is frozen dies all the same, but is reaped late
+	_ = p.cmd.Process.Kill() // fails only if it is gone
+	<-p.done
+}
+
+// Stop asks the process to end by SIGTERM and waits until it is gone. It returns an
+// error if the process had to be killed, or ended with another status than 0.
+func (p *Process) Stop(within time.Duration) error {
+	p.Freeze(false) // a frozen process obeys nothing but SIGKILL
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+		return p.err
+	case <-time.After(within):
+		p.Kill()
+		return fmt.Errorf("stopping %s: it did not end within %v", filepath.Base(p.cmd.Path), within)
+	}
+}
+
+// Freeze stops the process from running until it is called with false: it neither
+// works nor dies, like one whose machine was suspended. It reports whether that is so.
+func (p *Process) Freeze(on bool) bool {
+	if !on {
+		return p.cmd.Process.Signal(syscall.SIGCONT) == nil
+	}
+	if p.cmd.Process.Signal(syscall.SIGSTOP) != nil {
+		return false
+	}
+	// The signal is sent, not yet obeyed: a thread that runs may answer once more.
+	for end := time.Now().Add(readyWithin); p.Running() && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if stopped(p.PID()) {
+			return true
+		}
+	}
+	return false
+}
+
+// stopped reports whether no thread of the process runs. It needs Linux's /proc.
+func stopped(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(threads) == 0 {
+		return false
+	}
+	for _, t := range threads {
+		line, err := os.ReadFile(t)
+		// "pid (name) state ...", and a name may hold anything.
+		if end := bytes.LastIndexByte(line, ')'); err != nil || end < 0 || !bytes.HasPrefix(line[end:], []byte(") T")) {
+			return false
+		}
+	}
+	return true
+}
+
+// Buffer keeps what a process or a logger writes. Its zero value is empty and keeps
+// everything. It is safe for concurrent use.
+type Buffer struct {
+	// Most bounds what is kept, in bytes: at least the last half of it. Zero: no bound.
+	Most int
+
+	mu  sync.Mutex
+	buf []byte
+}
+
+// Write appends p. It never fails.
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.Most > 0 && len(b.buf)+len(p) > b.Most {
+		b.buf = append(b.buf[:0], b.buf[len(b.buf)-min(len(b.buf), b.Most/2):]...)
+	}
+	b.buf = append(b.buf, p...)
+	return len(p), nil
+}
+
+// String is all that is kept.
+func (b *Buffer) String() string { return b.Tail(math.MaxInt) }
+
+// Tail is the last n bytes of it.
+func (b *Buffer) Tail(n int) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.buf[max(0, len(b.buf)-n):])
+}

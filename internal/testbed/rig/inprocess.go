@@ -1,0 +1,94 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// InProcess is a worker that runs as goroutines of this process.
+type InProcess struct {
+	stop context.CancelFunc
+	done chan struct{} // closed when everything of the worker is closed
+	err  error         // of the run; read after done
+}
+
+// RunWorker starts a worker on a connection of its own, as a process would have it,
+// and returns when the streams are verified. The worker runs until Stop. In the end, and
+// where it cannot start, the connection is closed and after is called, which may be nil.
+func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw consumer.Gateway, after func(), log *slog.Logger) (*InProcess, error) {
+	if after == nil {
+		after = func() {}
+	}
+	nc, err := nats.Connect(natsURL, nats.Name("entrust-worker"), nats.MaxReconnects(-1))
+	if err != nil {
+		after()
+		return nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err == nil {
+		err = streams.Verify(ctx, js, cfg.Layout)
+	}
+	var w *consumer.Worker
+	if err == nil {
+		w, err = consumer.New(cfg, js, gw, log)
+	}
+	if err != nil {
+		nc.Close()
+		after()
+		return nil, err
+	}
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p := &InProcess{stop: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		p.err = w.Run(run)
+		nc.Close()
+		after()
+	}()
+	return p, nil
+}
+
+// Stop drains the worker and returns the error that ended it, if one did.
+func (p *InProcess) Stop() error {
+	p.stop()
+	<-p.done
+	return p.err
+}
+
+// StopAll drains workers at the same time.
+func StopAll(workers []*InProcess) error {
+	for _, w := range workers {
+		w.stop()
+	}
+	var errs []error
+	for _, w := range workers {
+		errs = append(errs, w.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// NewGateway is a client of a gateway over mutual TLS, and its transport, which the
+// caller closes.
+func NewGateway(cfg gateway.Config, transport mtlscache.Config, log *slog.Logger) (*gateway.Client, *mtlscache.Cache, error) {
+	transport.DialContext, transport.Log = gateway.HearAlerts(transport.DialContext), log
+	cache, err := mtlscache.New(transport)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := gateway.New(cfg, &http.Client{Transport: cache}, log)
+	if err != nil {
+		cache.Close()
+		return nil, nil, err
+	}
+	return client, cache, nil
+}

@@ -1,0 +1,119 @@
+package rig
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MaxWaitLimit is the longest deadline that a request may name at every site.
+const MaxWaitLimit = 24 * time.Hour
+
+// Settings is how a worker process is configured. The zero value is a worker for
+// quick tests: it gives up on an enrollment after 2 s and polls every second.
+type Settings struct {
+	Dialect     string // "certctl", "cagw" or "auto"; default "auto"
+	OnLostReply string // "hold" or "resubmit"; default "hold"
+	// ApprovalNever says that the gateway issues at once or not at all.
+	ApprovalNever bool
+
+	EnrollTimeout time.Duration // default 2 s
+	Timeout       time.Duration // of every other call; default 2 s
+	EventDelay    time.Duration // default 200 ms
+	ThrottleFloor time.Duration // default 500 ms
+
+	PollFirst, PollMax time.Duration // default 300 ms and 1.2 s
+	PollJitter         float64       // default 0.2; negative: none
+	MaxWait            time.Duration // in whole seconds; default 60 s
+	Drain              time.Duration // default 5 s
+	Concurrency        int           // of the lanes issue and poll; default 32
+
+	// DieAt kills a worker that was built with failpoints at an edge of the crash
+	// table, when it comes by for the DiePass-th time (default the first).
+	DieAt   string
+	DiePass int
+}
+
+// environ is the worker's environment.
+func (s Settings) environ(at *Site) []string {
+	l, gw := at.Layout, at.Gateway
+	or := func(d, def time.Duration) string { return cmp.Or(d, def).String() }
+	number := func(n, def int) string { return strconv.Itoa(cmp.Or(n, def)) }
+	approval := "unknown"
+	if s.ApprovalNever {
+		approval = "never"
+	}
+	wait := cmp.Or(s.MaxWait, time.Minute)
+	pollMax := cmp.Or(s.PollMax, 1200*time.Millisecond)
+	env := map[string]string{
+		"NATS_URL":                               at.WorkerNATS,
+		"NATS_TIMEOUT":                           "3s",
+		"CERTCTL_ENTRUST_API_URL":                strings.Replace(gw.URL(), gw.Addr(), at.WorkerGateway, 1),
+		"CERTCTL_ENTRUST_CA_ID":                  gw.CAID(),
+		"CERTCTL_ENTRUST_PROFILE_ID":             gw.Profile(),
+		"CERTCTL_ENTRUST_CLIENT_CERT_PATH":       gw.ClientCert(),
+		"CERTCTL_ENTRUST_CLIENT_KEY_PATH":        gw.ClientKey(),
+		"CERTCTL_ENTRUST_POLL_MAX_WAIT_SECONDS":  strconv.Itoa(int(wait / time.Second)),
+		"ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH":  gw.ServerCA(),
+		"ENTRUST_WORKER_GATEWAY_DIALECT":         cmp.Or(s.Dialect, "auto"),
+		"ENTRUST_WORKER_GATEWAY_ENROLL_TIMEOUT":  or(s.EnrollTimeout, 2*time.Second),
+		"ENTRUST_WORKER_GATEWAY_TIMEOUT":         or(s.Timeout, 2*time.Second),
+		"ENTRUST_WORKER_GATEWAY_CONNECT_TIMEOUT": "1s",
+		"ENTRUST_WORKER_GATEWAY_EVENT_DELAY":     or(s.EventDelay, 200*time.Millisecond),
+		"ENTRUST_WORKER_GATEWAY_THROTTLE_FLOOR":  or(s.ThrottleFloor, 500*time.Millisecond),
+		"ENTRUST_WORKER_GATEWAY_APPROVAL":        approval,
+		// What a gateway that never forgets an order says of one is true at once.
+		"ENTRUST_WORKER_GATEWAY_NOT_FOUND_GRACE":    "1s",
+		"ENTRUST_WORKER_ON_LOST_REPLY":              cmp.Or(s.OnLostReply, "hold"),
+		"ENTRUST_WORKER_POLL_FIRST":                 s.first().String(),
+		"ENTRUST_WORKER_POLL_MAX":                   pollMax.String(),
+		"ENTRUST_WORKER_POLL_FACTOR":                "2",
+		"ENTRUST_WORKER_POLL_JITTER":                fmt.Sprint(s.jitter()),
+		"ENTRUST_WORKER_POLL_RETRY_AFTER_MAX":       pollMax.String(),
+		"ENTRUST_WORKER_POLL_MAX_WAIT_LIMIT":        MaxWaitLimit.String(),
+		"ENTRUST_WORKER_DRAIN":                      or(s.Drain, 5*time.Second),
+		"ENTRUST_WORKER_WATCHDOG_EVERY":             "10s",
+		"ENTRUST_WORKER_ISSUE_CONCURRENCY":          number(s.Concurrency, 32),
+		"ENTRUST_WORKER_POLL_CONCURRENCY":           number(s.Concurrency, 32),
+		"ENTRUST_WORKER_ACK_WAIT":                   l.AckWait.String(),
+		"ENTRUST_WORKER_REPLICAS":                   strconv.Itoa(l.Replicas),
+		"ENTRUST_WORKER_STREAMS_PREFIX":             l.Prefix,
+		"ENTRUST_WORKER_STREAMS_REQUESTS":           l.Requests,
+		"ENTRUST_WORKER_STREAMS_PARKED":             l.Parked,
+		"ENTRUST_WORKER_STREAMS_RESULTS":            l.Results,
+		"ENTRUST_WORKER_STREAMS_DEAD":               l.Dead,
+		"ENTRUST_WORKER_STREAMS_ORDERS":             l.Orders,
+		"ENTRUST_WORKER_STREAMS_CONTROL":            l.Control,
+		"ENTRUST_WORKER_STREAMS_REQUESTS_MAX_BYTES": strconv.FormatInt(l.RequestsMaxBytes, 10),
+		"ENTRUST_WORKER_HTTP_ADDR":                  "127.0.0.1:0",
+		"ENTRUST_WORKER_LOG_LEVEL":                  "debug",
+		"ENTRUST_WORKER_LOG_FORMAT":                 "text",
+	}
+	if s.DieAt != "" {
+		env["FAILPOINT_DIE_AT"], env["FAILPOINT_DIE_PASS"] = s.DieAt, number(s.DiePass, 1)
+	}
+	list := make([]string, 0, len(env))
+	for name, value := range env {
+		list = append(list, name+"="+value)
+	}
+	return list
+}
+
+func (s Settings) first() time.Duration { return cmp.Or(s.PollFirst, 300*time.Millisecond) }
+
+func (s Settings) jitter() float64 {
+	switch {
+	case s.PollJitter == 0:
+		return 0.2
+	case s.PollJitter < 0:
+		return 0
+	}
+	return s.PollJitter
+}
+
+// firstPoll is the shortest time after its enrollment at which an order is polled.
+func (s Settings) firstPoll() time.Duration {
+	return time.Duration(float64(s.first()) * (1 - s.jitter()))
+}

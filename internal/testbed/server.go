@@ -1,0 +1,274 @@
+// Package testbed starts what a worker lives between, for tests, chaos runs, benchmarks
+// and the sandbox: nats-servers and clusters with JetStream on disk, worker processes,
+// and networks that can be disturbed. Nothing that entrust-worker is built from may
+// import it.
+//
+// A server runs in this process (quick to start) or as a child process (can be killed
+// the hard way). Either keeps its port and its folder over a restart. Package rig puts
+// the parts together with a gateway simulator; package oracle checks what came of it.
+package testbed
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// readyWithin bounds how long a server may take to accept connections, the recovery of
+// its streams included.
+const readyWithin = 30 * time.Second
+
+// TB is what this package needs of a *testing.T. The sandbox uses this package too, and
+// must not link package testing.
+type TB interface {
+	Helper()
+	TempDir() string
+	Cleanup(func())
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// Config says how to run one server. Dir is required.
+type Config struct {
+	// Dir holds configuration and JetStream files. The caller removes it.
+	Dir string
+	// Name is the server's name. Empty: "test".
+	Name string
+	// Addr is the host and port for clients. Empty: a free port of 127.0.0.1.
+	Addr string
+	// Extra is appended to the configuration file, in nats-server's own syntax.
+	Extra string
+	// Process runs the server as a child process, so that Kill is a SIGKILL.
+	Process bool
+	// Env is added to the environment of the child process, as NAME=value.
+	Env []string
+}
+
+// Server is one nats-server. Its methods are safe for concurrent use.
+type Server struct {
+	// URL is the client URL; it stays the same over restarts.
+	URL string
+	// Name is the server's name.
+	Name string
+
+	conf string // path of the configuration file
+	mu   sync.Mutex
+	eng  engine
+	up   bool
+}
+
+// Run starts a server that lives until Stop or Kill.
+func Run(cfg Config) (*Server, error) {
+	s, err := prepare(cfg, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Restart(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Start runs a server in this process until the test ends. Each extra is appended
+// to its configuration file, in nats-server's own syntax.
+func Start(t TB, extra ...string) *Server {
+	t.Helper()
+	return start(t, Config{Extra: strings.Join(extra, "\n")})
+}
+
+// StartProcess is Start with the server as a child process, so that Kill is a SIGKILL.
+func StartProcess(t TB, extra ...string) *Server {
+	t.Helper()
+	return start(t, Config{Extra: strings.Join(extra, "\n"), Process: true})
+}
+
+func start(t TB, cfg Config) *Server {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	s, err := Run(cfg)
+	if err != nil {
+		t.Fatalf("starting nats-server: %v", err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Restart starts the server if it does not run, on the port and folder it had, and
+// stops it gracefully before that if it does.
+func (s *Server) Restart() error {
+	s.Stop()
+	if err := s.launch(); err != nil {
+		return err
+	}
+	return s.waitReady()
+}
+
+// launch starts the server without waiting for it.
+func (s *Server) launch() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.eng.start(s.conf); err != nil {
+		return fmt.Errorf("starting nats-server %q: %w", s.Name, err)
+	}
+	s.up = true
+	return nil
+}
+
+// Stop ends the server gracefully and returns when it is gone. Stopping a server
+// that does not run does nothing.
+func (s *Server) Stop() { s.end(false) }
+
+// Kill ends the server at once: a SIGKILL for a child process. Within this process
+// no such thing exists and Kill is Stop.
+func (s *Server) Kill() { s.end(true) }
+
+func (s *Server) end(hard bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.up {
+		s.eng.stop(hard)
+		s.up = false
+	}
+}
+
+// Freeze stops the server from running until it is called with false: it neither
+// answers nor closes a connection, as behind a partition. Only a child process can
+// be frozen; within this process Freeze does nothing and returns false.
+func (s *Server) Freeze(on bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.up && s.eng.freeze(on)
+}
+
+// Running reports whether the server was started and not stopped.
+func (s *Server) Running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.up
+}
+
+// Usage is what the server takes. Only a child process has a usage of its own.
+func (s *Server) Usage() (Usage, error) {
+	s.mu.Lock()
+	pid := s.eng.pid()
+	s.mu.Unlock()
+	if pid == 0 {
+		return Usage{}, fmt.Errorf("reading the usage of nats-server %q: it is not a process", s.Name)
+	}
+	return UsageOf(pid)
+}
+
+// Connect opens a connection that reconnects for ever; the caller closes it.
+func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) { return connect(s.URL, opts...) }
+
+// Conn is a connection that reconnects for ever and is closed when the test ends.
+func (s *Server) Conn(t TB, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	return conn(t, s.URL, opts...)
+}
+
+// JetStream is the JetStream of a connection made with Conn.
+func (s *Server) JetStream(t TB, opts ...nats.Option) jetstream.JetStream {
+	t.Helper()
+	return jetStream(t, s.URL, opts...)
+}
+
+func connect(url string, opts ...nats.Option) (*nats.Conn, error) {
+	base := []nats.Option{
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(50 * time.Millisecond),
+		nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond),
+	}
+	return nats.Connect(url, append(base, opts...)...)
+}
+
+func conn(t TB, url string, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := connect(url, opts...)
+	if err != nil {
+		t.Fatalf("connecting to %s: %v", url, err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func jetStream(t TB, url string, opts ...nats.Option) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(conn(t, url, opts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// prepare chooses the port and writes the configuration file.
+func prepare(cfg Config, cluster string) (*Server, error) {
+	if cfg.Name == "" {
+		cfg.Name = "test"
+	}
+	if cfg.Dir == "" {
+		return nil, fmt.Errorf("preparing nats-server %q: Config.Dir must name a folder", cfg.Name)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if cfg.Addr == "" {
+		addrs, err := freeAddrs(1)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Addr = addrs[0]
+	}
+	conf := filepath.Join(cfg.Dir, "nats.conf")
+	// Streams reserve what they may grow to. Left alone, the server offers a share of the
+	// free disk, which a small disk makes too little. Nothing here tests the disk: the
+	// store's default fsync interval of two minutes stays.
+	text := fmt.Sprintf("server_name: %q\nlisten: %q\njetstream { store_dir: %q, max_file_store: 64GB }\n%s\n%s\n",
+		cfg.Name, cfg.Addr, filepath.Join(cfg.Dir, "store"), cluster, cfg.Extra)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	var eng engine = &inProcess{}
+	if cfg.Process {
+		eng = &child{env: cfg.Env, out: Buffer{Most: 1 << 20}}
+	}
+	return &Server{Name: cfg.Name, URL: "nats://" + cfg.Addr, conf: conf, eng: eng}, nil
+}
+
+// waitReady returns when the port accepts connections.
+func (s *Server) waitReady() error {
+	addr := strings.TrimPrefix(s.URL, "nats://")
+	for end := time.Now().Add(readyWithin); ; {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			return c.Close()
+		}
+		if time.Now().After(end) {
+			return errors.Join(fmt.Errorf("nats-server %q is not ready: %w", s.Name, err), errors.New(s.eng.log()))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// freeAddrs finds n addresses of 127.0.0.1 that have no listener at this moment.
+func freeAddrs(n int) ([]string, error) {
+	addrs := make([]string, 0, n)
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		// Closed only at the end: otherwise the same port may come twice.
+		defer l.Close()
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
+}
