@@ -223,6 +223,8 @@ func breakages() []breakage {
 		}), want: []string{"worker-due: max deliver", "worker-due: backoff"}},
 		{name: "ack wait", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.AckWait = 30 * time.Second }), want: []string{"worker-issue: ack wait"}},
 		{name: "ack pending", consumer: onConsumer(ConsumerRevoke, func(c *cc) { c.MaxAckPending = 1 }), want: []string{"worker-revoke: max ack pending"}},
+		{name: "more ack pending", consumer: onConsumer(ConsumerRevoke, func(c *cc) { c.MaxAckPending = 5000 })},
+		{name: "ack pending unlimited", consumer: onConsumer(ConsumerRevoke, func(c *cc) { c.MaxAckPending = -1 })},
 		{name: "filter of another lane", consumer: onConsumer(ConsumerOrder, func(c *cc) { c.FilterSubjects = c.FilterSubjects[:1] }), want: []string{"worker-order: filter"}},
 		{name: "slots delivered as due", consumer: onConsumer(ConsumerDue, func(c *cc) { c.FilterSubject = "" }), want: []string{"worker-due: filter"}},
 		{name: "headers only", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.HeadersOnly = true }), want: []string{"worker-issue: headers only"}},
