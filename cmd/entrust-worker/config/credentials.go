@@ -1,13 +1,15 @@
-package main
+package config
 
 import (
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 )
 
-// credential is one way to tell NATS who we are, by the keys that give it. It is called as
+// credential is one way to authenticate to NATS, by the keys that give it. Its name is
 // the first of them.
 type credential []string
 
@@ -16,29 +18,26 @@ func credentials() []credential {
 	return []credential{
 		{"nats.creds"},
 		{"nats.nkey"},
-		{"nats.jwt", "nats.jwt_file", "nats.seed", "nats.seed_file"},
 		{"nats.user", "nats.password", "nats.password_file"},
 		{"nats.token", "nats.token_file"},
 		{"nats.url"},
 	}
 }
 
-// pickCredentials decides which of several credentials are used: those of the highest
-// layer, whatever their kind. Two kinds in that layer are an error, for any rule among them
-// would surprise somebody. It goes before secrets are read from files, which hides where
-// their paths came from.
-func (s *settings) pickCredentials(all []key) error {
-	value := map[string]string{}
-	for _, k := range all {
-		value[k.path] = format(reflect.ValueOf(s.Config).FieldByIndex(k.index))
+// pickCredentials decides which of several credentials count: those of the highest layer,
+// whatever their kind. Two kinds in that layer are an error: any rule between them would
+// surprise. It runs before secrets are read from files, which hides where their paths
+// came from.
+func (s *Settings) pickCredentials() error {
+	set := map[string]bool{}
+	for _, k := range KeysAndForms() {
+		set[k.Path] = s.text(k) != ""
 	}
-	if !strings.Contains(value["nats.url"], "@") {
-		delete(value, "nats.url")
-	}
+	set["nats.url"] = strings.Contains(s.NATS.URL, "@")
 	// where is the source of a kind, in its highest layer.
 	where := func(c credential) (rank int, origin string) {
 		for _, path := range c {
-			if r := rankOf(s.origin[path]); value[path] != "" && r > rank {
+			if r := rankOf(s.origin[path]); set[path] && r > rank {
 				rank, origin = r, s.origin[path]
 			}
 		}
@@ -61,13 +60,14 @@ func (s *settings) pickCredentials(all []key) error {
 	_, origin := where(best[0])
 	if len(best) > 1 {
 		_, other := where(best[1])
-		return withHint(usagef("%s and %s must not both be set: %s, %s", best[0][0], best[1][0], origin, other),
-			"one kind of credentials is enough; flags override the environment, and that the file")
+		return usage.WithHint(usage.Wrap(&FieldError{
+			Key: best[0][0], Problem: "and " + best[1][0] + " must not both be set", From: []string{origin, other},
+		}), "one kind of credentials is enough; flags override the environment, and the environment the file")
 	}
-	s.credentials = best[0][0]
+	s.Credentials = best[0][0]
 	for _, c := range credentials() {
 		for _, path := range c {
-			if value[path] != "" && !slices.Contains(best[0], path) {
+			if set[path] && !slices.Contains(best[0], path) {
 				s.unused[path] = fmt.Sprintf("not used: %s", origin)
 			}
 		}
@@ -75,15 +75,16 @@ func (s *settings) pickCredentials(all []key) error {
 	return nil
 }
 
-// half says which half of the credentials that count is missing.
-func (s *settings) half() error {
-	switch n := s.NATS; {
-	case s.credentials == "nats.user" && n.User == "":
-		return usagef("nats.password needs nats.user: %s", s.origin["nats.password"])
-	case s.credentials == "nats.jwt" && n.JWT == "":
-		return usagef("nats.seed needs nats.jwt: %s; an nkey without a JWT is nats.nkey, the path of its file", s.origin["nats.seed"])
+// text is the value of a key as it was given.
+func (s *Settings) text(k Key) string {
+	if k.fileOf != "" {
+		return s.files[k.Path]
 	}
-	return nil
+	v := reflect.ValueOf(s.Config).FieldByIndex(k.index)
+	if secret, ok := v.Interface().(Secret); ok {
+		return secret.Reveal()
+	}
+	return format(v)
 }
 
 // rankOf is the place of a layer, by an origin in it; 0 for the defaults.
@@ -93,13 +94,13 @@ func rankOf(origin string) int {
 }
 
 // from says where a key's value came from, and whether it counts.
-func (s *settings) from(k key) string {
-	note, ok := s.unused[k.path]
+func (s *Settings) from(k Key) string {
+	note, ok := s.unused[k.Path]
 	if !ok {
-		return s.origin[k.path]
+		return s.origin[k.Path]
 	}
-	if k.path == "nats.url" {
+	if k.Path == "nats.url" {
 		note = "its user is " + note
 	}
-	return s.origin[k.path] + " (" + note + ")"
+	return s.origin[k.Path] + " (" + note + ")"
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"time"
@@ -8,73 +8,66 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// defaultConfig is what holds where nothing is configured.
-func defaultConfig() Config {
+// Default is what holds where nothing is configured. It is the one place of defaults:
+// the packages below get every value from here.
+func Default() Config {
 	layout := streams.DefaultLayout()
 	schedule := pollsched.Default()
-	words := gateway.DefaultStatusWords()
 	return Config{
-		Gateway: GatewayConfig{
-			Dialect:           string(gateway.DialectAuto),
-			EnrollTimeout:     120 * time.Second,
-			Timeout:           30 * time.Second,
-			ConnectTimeout:    10 * time.Second,
-			HalfRotationWait:  2 * time.Second,
-			Approval:          approvalUnknown,
-			EventDelay:        30 * time.Second,
-			RetryAfterMax:     time.Hour,
-			ThrottleFloor:     10 * time.Second,
-			NotFoundGrace:     2 * time.Minute,
-			PollPath:          gateway.DefaultPollPath,
-			IssuedWords:       words.Issued,
-			PendingWords:      words.Pending,
-			RejectedWords:     words.Rejected,
-			ReconcileSkew:     5 * time.Minute,
-			ReconcileMaxPages: 20,
+		Gateway: Gateway{
+			Dialect:        string(gateway.DialectAuto),
+			EnrollTimeout:  120 * time.Second,
+			Timeout:        30 * time.Second,
+			ConnectTimeout: 10 * time.Second,
+			Approval:       ApprovalUnknown,
+			EventDelay:     30 * time.Second,
+			ThrottleFloor:  10 * time.Second,
+			NotFoundGrace:  2 * time.Minute,
+			PollPath:       gateway.DefaultPollPath,
 		},
-		NATS: NATSConfig{
+		NATS: NATS{
 			URL:     "nats://127.0.0.1:4222",
 			Timeout: 5 * time.Second,
 		},
-		Poll: PollConfig{
-			First:         schedule.First,
-			Factor:        schedule.Factor,
-			Max:           schedule.Max,
-			Jitter:        schedule.Jitter,
-			RetryAfterMax: schedule.RetryAfterMax,
-			MaxWait:       600 * time.Second,
-			MaxWaitLimit:  30 * 24 * time.Hour,
+		Poll: Poll{
+			First:        schedule.First,
+			Max:          schedule.Max,
+			MaxWait:      600 * time.Second,
+			MaxWaitLimit: 30 * 24 * time.Hour,
 		},
-		Streams: StreamsConfig{
-			Prefix:             layout.Prefix,
-			Requests:           layout.Requests,
-			Parked:             layout.Parked,
-			Results:            layout.Results,
-			Dead:               layout.Dead,
-			Orders:             layout.Orders,
-			Control:            layout.Control,
-			RequestsMaxBytes:   Size(layout.RequestsMaxBytes),
-			RequestsDuplicates: layout.RequestsDuplicates,
-			ResultsDuplicates:  layout.ResultsDuplicates,
-			ResultsMaxAge:      layout.ResultsMaxAge,
-			DeadMaxAge:         layout.DeadMaxAge,
-			OrdersMaxAge:       layout.OrdersMaxAge,
-			IssuePending:       layout.IssuePending,
-			RevokePending:      layout.RevokePending,
-			OrderPending:       layout.OrderPending,
-			DuePending:         layout.DuePending,
+		Streams: Streams{
+			Prefix:           layout.Prefix,
+			RequestsMaxBytes: Size(layout.RequestsMaxBytes),
+			ResultsMaxAge:    layout.ResultsMaxAge,
+			DeadMaxAge:       layout.DeadMaxAge,
 		},
-		Log:  LogConfig{Level: "info", Format: "auto"},
-		HTTP: HTTPConfig{Addr: "127.0.0.1:9464"},
+		Log:  Log{Level: "info", Format: "auto"},
+		HTTP: HTTP{Addr: "127.0.0.1:9464"},
 
 		IssueConcurrency:  64,
 		RevokeConcurrency: 16,
 		PollConcurrency:   64,
-		OrderConcurrency:  8,
+		ManageConcurrency: 8,
 		AckWait:           layout.AckWait,
 		Drain:             25 * time.Second,
-		OnLostReply:       onLostReplyHold,
+		SubmitMaxWait:     24 * time.Hour,
+		OnLostReply:       Hold,
+		OnRollback:        Lookup,
 		WatchdogEvery:     5 * time.Minute,
 		Replicas:          layout.Replicas,
+		Format:            maxFormat,
 	}
 }
+
+// Words of the configuration.
+const (
+	ApprovalUnknown = "unknown"
+	ApprovalNever   = "never"
+
+	Hold     = "hold"
+	Resubmit = "resubmit"
+	Lookup   = "lookup"
+)
+
+// maxFormat is the newest format of records and wake-ups that this worker writes.
+const maxFormat = 1

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"flag"
@@ -10,16 +10,16 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write docs/configuration.md anew")
+var update = flag.Bool("update", false, "write docs/configuration.md")
 
 // TestConfigurationDocument keeps docs/configuration.md what the struct says. Run
 //
-//	go test ./cmd/entrust-worker -run TestConfigurationDocument -update
+//	go test ./cmd/entrust-worker/config -run TestConfigurationDocument -update
 //
 // after changing the struct.
 func TestConfigurationDocument(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join("..", "..", "docs", "configuration.md")
+	path := filepath.Join("..", "..", "..", "docs", "configuration.md")
 	want := configurationDocument()
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -43,13 +43,14 @@ func configurationDocument() string {
 	var b strings.Builder
 	b.WriteString(`# Configuration
 
-Made from the struct in ` + "`cmd/entrust-worker/config.go`" + `; do not edit.
+Made from the package ` + "`cmd/entrust-worker/config`" + `; do not edit.
 
 Values come, lowest first, from the defaults below, a YAML file, the environment and
 flags. The file is named by ` + "`--config`" + ` or ` + "`ENTRUST_WORKER_CONFIG`" + `. Unknown keys are errors in
 every layer, and so are unknown names that begin with ` + "`ENTRUST_WORKER_`" + ` or
-` + "`CERTCTL_ENTRUST_`" + `; an empty variable counts as unset. Durations have units (` + "`30s`, `5m`,\n`24h`" + `).
-In the file a dot is a level:
+` + "`CERTCTL_ENTRUST_`" + `; an empty variable counts as unset, but for ` + "`ENTRUST_WORKER_HTTP_ADDR`" + `, where it turns HTTP
+off. Durations have units (` + "`30s`, `5m`, `24h`" + `). Text that YAML would read as a number or a date
+stands in quotes. In the file a dot is a level:
 
 ` + "```yaml" + `
 gateway:
@@ -59,15 +60,23 @@ ack_wait: 2m
 ` + "```" + `
 
 ` + "`entrust-worker config`" + ` prints the effective values, secrets redacted, and where each came from.
+No value of a credential setting, a path of such a file included, is ever part of an error.
+
+Each secret has a form by file: ` + "`NATS_PASSWORD_FILE`, `--password-file` and `nats.password_file`" + ` name a file that
+holds the password, less a newline at its end.
+
+A context of the nats command (` + "`NATS_CONTEXT`" + `) holds what has no key here: a user JWT with its seed, a SOCKS
+proxy, a prefix of the JetStream API, TLS first. Credentials in a context are plain text or paths. Forms that are
+embedded or fetched (` + "`data:`, `env://`, `file://`, `nsc://`, `op://`" + `, and ` + "`nsc`" + `) are refused by name.
 `)
 	titles := map[string]string{
 		"gateway": "Gateway", "nats": "NATS", "poll": "Polling of parked orders", "streams": "Streams",
 		"log": "Log", "http": "HTTP", "": "The worker",
 	}
-	defaults := reflect.ValueOf(defaultConfig())
+	defaults := reflect.ValueOf(Default())
 	last := "none"
-	for _, k := range keys() {
-		group, _, nested := strings.Cut(k.path, ".")
+	for _, k := range Keys() {
+		group, _, nested := strings.Cut(k.Path, ".")
 		if !nested {
 			group = ""
 		}
@@ -79,11 +88,11 @@ ack_wait: 2m
 		if def != "" {
 			def = "`" + def + "`"
 		}
-		name := "--" + k.flag
+		name := "--" + k.Flag
 		if k.short != "" {
 			name += ", -" + k.short
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | `%s` | `%s` | %s |\n", k.path, def, k.env, name, k.doc)
+		fmt.Fprintf(&b, "| `%s` | %s | `%s` | `%s` | %s |\n", k.Path, def, k.Env, name, k.Doc)
 	}
 	return b.String()
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"os"
@@ -15,11 +15,11 @@ import (
 func TestFixedEnvironmentNames(t *testing.T) {
 	t.Parallel()
 	byEnv := map[string]string{}
-	for _, k := range keys() {
-		if other := byEnv[k.env]; other != "" {
-			t.Errorf("%s and %s share the name %s", k.path, other, k.env)
+	for _, k := range Keys() {
+		if other := byEnv[k.Env]; other != "" {
+			t.Errorf("%s and %s share the name %s", k.Path, other, k.Env)
 		}
-		byEnv[k.env] = k.path
+		byEnv[k.Env] = k.Path
 	}
 	for env, path := range map[string]string{
 		"CERTCTL_ENTRUST_API_URL":               "gateway.url",
@@ -31,6 +31,10 @@ func TestFixedEnvironmentNames(t *testing.T) {
 		"ENTRUST_WORKER_GATEWAY_DIALECT":        "gateway.dialect",
 		"ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH": "gateway.server_ca_path",
 		"ENTRUST_WORKER_ON_LOST_REPLY":          "on_lost_reply",
+		"ENTRUST_WORKER_ON_ROLLBACK":            "on_rollback",
+		"ENTRUST_WORKER_SUBMIT_MAX_WAIT":        "submit_max_wait",
+		"ENTRUST_WORKER_GATEWAY_APPROVAL":       "gateway.approval",
+		"ENTRUST_WORKER_HTTP_ADDR":              "http.addr",
 		"ENTRUST_WORKER_ISSUE_CONCURRENCY":      "issue_concurrency",
 		"ENTRUST_WORKER_REVOKE_CONCURRENCY":     "revoke_concurrency",
 		"ENTRUST_WORKER_POLL_CONCURRENCY":       "poll_concurrency",
@@ -57,38 +61,35 @@ func TestFixedEnvironmentNames(t *testing.T) {
 
 func TestEveryKeyIsComplete(t *testing.T) {
 	t.Parallel()
-	flags := map[string]string{}
-	secrets := 0
-	for _, k := range keys() {
-		if !strings.HasSuffix(k.doc, ".") || strings.Contains(k.doc, "|") {
-			t.Errorf("%s: its documentation must be sentences without bars: %q", k.path, k.doc)
+	flags, secrets := map[string]string{}, 0
+	for _, k := range KeysAndForms() {
+		if !strings.HasSuffix(k.Doc, ".") || strings.Contains(k.Doc, "|") {
+			t.Errorf("%s: its documentation must be sentences without bars: %q", k.Path, k.Doc)
 		}
-		if other := flags[k.flag]; other != "" {
-			t.Errorf("%s and %s share the flag --%s", k.path, other, k.flag)
+		if other := flags[k.Flag]; other != "" {
+			t.Errorf("%s and %s share the flag --%s", k.Path, other, k.Flag)
 		}
-		flags[k.flag] = k.path
-		if strings.Contains(k.path, "password") && !strings.HasSuffix(k.path, "_file") && !k.secret {
-			t.Errorf("%s is not marked as a secret", k.path)
+		flags[k.Flag] = k.Path
+		if k.secret != "" && k.kind != reflect.TypeFor[Secret]() {
+			t.Errorf("the secret %s is a %v, which prints", k.Path, k.kind)
 		}
-		if k.secret {
-			secrets++
-			if !hasKey(k.path + "_file") {
-				t.Errorf("the secret %s has no form by file", k.path)
+		if k.secret == "value" {
+			if secrets++; flags[k.Flag+"-file"] != "" {
+				t.Errorf("%s-file is a key of its own", k.Flag)
 			}
 		}
 	}
-	if secrets == 0 {
-		t.Error("no secrets found")
+	if want := []string{"password-file", "token-file"}; secrets != len(want) || flags[want[0]] == "" || flags[want[1]] == "" {
+		t.Errorf("%d secrets, flags %v; want a form by file for each", secrets, flags)
 	}
 }
 
-func hasKey(path string) bool {
-	for _, k := range keys() {
-		if k.path == path {
-			return true
-		}
+// The number of keys is a promise to operators: it grows only with a reason.
+func TestNumberOfKeys(t *testing.T) {
+	t.Parallel()
+	if n := len(Keys()); n != 57 {
+		t.Errorf("there are %d keys, want 57", n)
 	}
-	return false
 }
 
 // A value that is printed can be given again, in every layer, and sets the field it
@@ -102,46 +103,40 @@ func TestEveryKeyCanBeSetInEveryLayer(t *testing.T) {
 		reflect.TypeFor[bool]():          "true",
 		reflect.TypeFor[time.Duration](): "7m",
 		reflect.TypeFor[Size]():          "3MiB",
-		reflect.TypeFor[[]string]():      "ONE,TWO",
+		reflect.TypeFor[Secret]():        "elsewhere",
 	}
-	for _, k := range keys() {
+	for _, k := range Keys() {
 		value := other[k.kind]
 		if value == "" {
 			t.Fatalf("no value for type %v", k.kind)
-		}
-		if strings.HasSuffix(k.path, "_file") { // read at once
-			value = filepath.Join(t.TempDir(), "secret")
-			if err := os.WriteFile(value, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
 		}
 		inEnv := value
 		if k.inSeconds {
 			inEnv = "420"
 		}
-		yaml := k.path + ": " + value + "\n"
-		if group, leaf, ok := strings.Cut(k.path, "."); ok {
+		yaml := k.Path + ": " + value + "\n"
+		if group, leaf, ok := strings.Cut(k.Path, "."); ok {
 			yaml = group + ":\n  " + leaf + ": " + value + "\n"
 		}
 		file := filepath.Join(t.TempDir(), "c.yaml")
 		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for name, load := range map[string]func() (*settings, error){
-			"file " + file:     func() (*settings, error) { return loadConfig(parsed(t, "--config", file), nil) },
-			"env " + k.env:     func() (*settings, error) { return loadConfig(parsed(t), []string{k.env + "=" + inEnv}) },
-			"flag --" + k.flag: func() (*settings, error) { return loadConfig(parsed(t, "--"+k.flag+"="+value), nil) },
+		for name, load := range map[string]func() (*Settings, error){
+			"file " + file:     func() (*Settings, error) { return load(parsed(t, "--config", file), nil) },
+			"env " + k.Env:     func() (*Settings, error) { return load(parsed(t), []string{k.Env + "=" + inEnv}) },
+			"flag --" + k.Flag: func() (*Settings, error) { return load(parsed(t, "--"+k.Flag+"="+value), nil) },
 		} {
 			s, err := load()
 			if err != nil {
-				t.Errorf("%s by %s: %v", k.path, name, err)
+				t.Errorf("%s by %s: %v", k.Path, name, err)
 				continue
 			}
-			if got := format(reflect.ValueOf(s.Config).FieldByIndex(k.index)); got != value {
-				t.Errorf("%s by %s is %q, want %q", k.path, name, got, value)
+			if got := s.text(k); got != value {
+				t.Errorf("%s by %s is %q, want %q", k.Path, name, got, value)
 			}
-			if s.origin[k.path] != name {
-				t.Errorf("%s came from %q, want %q", k.path, s.origin[k.path], name)
+			if s.origin[k.Path] != name {
+				t.Errorf("%s came from %q, want %q", k.Path, s.origin[k.Path], name)
 			}
 		}
 	}
@@ -150,7 +145,7 @@ func TestEveryKeyCanBeSetInEveryLayer(t *testing.T) {
 func parsed(t *testing.T, args ...string) *pflag.FlagSet {
 	t.Helper()
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	addFlags(flags)
+	AddFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
@@ -182,18 +177,16 @@ func TestSizes(t *testing.T) {
 // handed down would become another value.
 func TestDefaultsAreThoseOfThePackages(t *testing.T) {
 	t.Parallel()
-	c := defaultConfig()
-	c.Gateway.URL, c.Gateway.CAID = "https://gateway.example", "ca"
-	c.Gateway.ClientCertPath, c.Gateway.ClientKeyPath = "c", "k"
-	if err := c.validate(); err != nil {
+	c := enough()
+	if err := c.CheckWorker(); err != nil {
 		t.Errorf("the defaults are not valid: %v", err)
 	}
 	for name, v := range map[string]any{
-		"gateway":   c.gatewayConfig(),
-		"transport": c.transportConfig(nil),
-		"consumer":  c.consumerConfig(nil),
-		"layout":    c.layout(),
-		"schedule":  c.schedule(),
+		"gateway":   c.GatewayClient(),
+		"transport": c.Transport(nil),
+		"consumer":  c.Consumer(nil),
+		"layout":    c.Layout(),
+		"schedule":  c.Schedule(),
 	} {
 		for f, value := range reflect.ValueOf(v).Fields() {
 			zeroMeansOff := map[string]bool{
@@ -208,4 +201,12 @@ func TestDefaultsAreThoseOfThePackages(t *testing.T) {
 			}
 		}
 	}
+}
+
+// enough is the least that a worker needs.
+func enough() *Settings {
+	s := &Settings{Config: Default()}
+	s.Gateway.URL, s.Gateway.CAID = "https://gateway.example", "ca"
+	s.Gateway.ClientCertPath, s.Gateway.ClientKeyPath = "c", "k"
+	return s
 }

@@ -1,50 +1,76 @@
-package main
+package config
 
 import (
-	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 )
 
-// Words that more than one place compares with.
-const (
-	approvalUnknown = "unknown"
-	approvalNever   = "never"
+// Validation happens here and nowhere else: what passes is valid for the packages below.
 
-	onLostReplyHold     = "hold"
-	onLostReplyResubmit = "resubmit"
-)
+// checker collects what is wrong with a configuration.
+type checker struct{ found []*FieldError }
 
-// problems collects what is wrong with a configuration.
-type problems []error
+func (c *checker) add(key, format string, args ...any) *FieldError {
+	e := &FieldError{Key: key, Problem: fmt.Sprintf(format, args...)}
+	c.found = append(c.found, e)
+	return e
+}
 
-func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
+// relation reports that a does not stand to b as it must, with both values.
+func (c *checker) relation(a, must, b string, values string, args ...any) {
+	c.add(a, "%s", must+" "+b+": "+fmt.Sprintf(values, args...)).Others = []string{b}
+}
 
-func (p *problems) join(err error) {
-	if err != nil {
-		*p = append(*p, err)
+func between[T int | float64 | time.Duration](c *checker, key string, got, low, high T) {
+	if !(got >= low && got <= high) { // negated for NaN
+		c.add(key, "must be %v to %v, is %v", low, high, got)
 	}
 }
 
-// err is a usage error with everything that was added, or nil.
-func (p problems) err() error {
-	if len(p) == 0 {
+func (c *checker) oneOf(key, got string, words ...string) {
+	if !slices.Contains(words, got) {
+		c.add(key, "must be %s, is %q", strings.Join(words, " or "), got)
+	}
+}
+
+// CheckBus checks what every verb needs: the NATS connection, the streams, the log. The
+// error joins a FieldError for each problem.
+func (s *Settings) CheckBus() error {
+	var c checker
+	s.checkBus(&c)
+	return s.wrong(&c, "entrust-worker config shows every value and where it came from")
+}
+
+// CheckWorker checks everything that a worker needs, and the relations among it.
+func (s *Settings) CheckWorker() error {
+	var c checker
+	s.checkBus(&c)
+	s.checkGateway(&c)
+	s.checkPoll(&c)
+	s.checkWorker(&c)
+	hint := "entrust-worker config shows every value and where it came from"
+	if s.Gateway.URL == "" || s.Gateway.CAID == "" {
+		hint = "set CERTCTL_ENTRUST_API_URL, _CA_ID, _CLIENT_CERT_PATH and _CLIENT_KEY_PATH, or the keys in a file; entrust-worker config shows what is set"
+	}
+	return s.wrong(&c, hint)
+}
+
+func (s *Settings) wrong(c *checker, hint string) error {
+	if len(c.found) == 0 {
 		return nil
 	}
-	return &usageError{errors.Join(p...)}
+	return usage.WithHint(usage.Wrap(s.sourced(c.found)), "%s", hint)
 }
 
-// validateBus checks what every verb needs: the NATS connection, the streams, the log.
-func (c Config) validateBus() error {
-	var p problems
-	for u := range strings.SplitSeq(c.NATS.URL, ",") {
+func (s *Settings) checkBus(c *checker) {
+	n := s.NATS
+	for u := range strings.SplitSeq(n.URL, ",") {
 		// The parser's own error would quote a password. Without a scheme, as in
 		// "localhost:4222", nats.go adds its own.
 		u = strings.TrimSpace(u)
@@ -52,144 +78,89 @@ func (c Config) validateBus() error {
 			u = "nats://" + u
 		}
 		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" {
-			p.add("nats.url must be server URLs separated by commas")
+			c.add("nats.url", "must be server URLs separated by commas")
 		}
 	}
-	if (c.NATS.TLSCert == "") != (c.NATS.TLSKey == "") {
-		p.add("nats.tls_cert and nats.tls_key must be set together: %q, %q", c.NATS.TLSCert, c.NATS.TLSKey)
+	if (n.TLSCert == "") != (n.TLSKey == "") {
+		c.add("nats.tls_cert", "and nats.tls_key must be set together").Others = []string{"nats.tls_key"}
 	}
-	if c.NATS.JSDomain != "" && c.NATS.JSAPIPrefix != "" {
-		p.add("nats.js_domain and nats.js_api_prefix must not both be set: %q, %q", c.NATS.JSDomain, c.NATS.JSAPIPrefix)
+	if s.Credentials == "nats.user" && n.User == "" {
+		c.add("nats.password", "needs nats.user")
 	}
-	if c.NATS.SOCKSProxy != "" {
-		if u, err := url.Parse(c.NATS.SOCKSProxy); err != nil || u.Host == "" || u.Scheme != "socks5" && u.Scheme != "socks5h" {
-			p.add("nats.socks_proxy must be a URL such as socks5://proxy:1080")
-		}
-	}
-	between(&p, "nats.timeout", c.NATS.Timeout, 100*time.Millisecond, time.Minute)
-	p.join(inKeys(c.layout().Validate(), streamWords))
-	oneOf(&p, "log.level", c.Log.Level, "debug", "info", "warn", "error")
-	oneOf(&p, "log.format", c.Log.Format, "auto", "text", "json")
-	return p.err()
+	between(c, "nats.timeout", n.Timeout, 100*time.Millisecond, time.Minute)
+	s.checkStreams(c)
+	c.oneOf("log.level", s.Log.Level, "debug", "info", "warn", "error")
+	c.oneOf("log.format", s.Log.Format, "auto", "text", "json")
 }
 
-// validate checks everything a worker needs, and the relations among it. Messages about
-// a relation hold both values.
-func (c Config) validate() error {
-	var p problems
-	p.join(c.validateBus())
-	c.validateGateway(&p)
-	c.validatePoll(&p)
+func (s *Settings) checkStreams(c *checker) {
+	if !validPrefix(s.Streams.Prefix) {
+		c.add("streams.prefix", "must be subject tokens of letters, digits, _ and -, %d characters at most: %q", maxPrefix, s.Streams.Prefix)
+	}
+	if s.Streams.RequestsMaxBytes < 1<<20 {
+		c.add("streams.requests_max_bytes", "must be at least 1MiB, is %v", s.Streams.RequestsMaxBytes)
+	}
+	if s.Streams.ResultsMaxAge < time.Hour {
+		c.add("streams.results_max_age", "must be at least 1h, is %v", s.Streams.ResultsMaxAge)
+	}
+	if s.Streams.DeadMaxAge < time.Second {
+		c.add("streams.dead_max_age", "must be at least 1s, is %v", s.Streams.DeadMaxAge)
+	}
+	between(c, "ack_wait", s.AckWait, time.Second, time.Hour)
+	between(c, "replicas", s.Replicas, 1, 5)
+	// The duplicate window follows from poll.max, and ends with the results.
+	if window := s.duplicates(); window > s.Streams.ResultsMaxAge && s.Streams.ResultsMaxAge >= time.Hour {
+		c.relation("poll.max", "must be at most a third of", "streams.results_max_age", "3 x %v !<= %v", s.Poll.Max, s.Streams.ResultsMaxAge)
+	}
+}
 
+func (s *Settings) checkWorker(c *checker) {
 	for _, l := range []struct {
-		name, limit string
-		got, max    int
+		key string
+		got int
 	}{
-		{"issue_concurrency", "streams.issue_pending", c.IssueConcurrency, c.Streams.IssuePending},
-		{"revoke_concurrency", "streams.revoke_pending", c.RevokeConcurrency, c.Streams.RevokePending},
-		{"order_concurrency", "streams.order_pending", c.OrderConcurrency, c.Streams.OrderPending},
-		{"poll_concurrency", "streams.due_pending", c.PollConcurrency, c.Streams.DuePending},
+		{"issue_concurrency", s.IssueConcurrency}, {"revoke_concurrency", s.RevokeConcurrency},
+		{"poll_concurrency", s.PollConcurrency}, {"manage_concurrency", s.ManageConcurrency},
 	} {
-		between(&p, l.name, l.got, 1, 10000)
-		if l.got > l.max {
-			p.add("%s must not exceed %s: %d !<= %d", l.name, l.limit, l.got, l.max)
+		between(c, l.key, l.got, 1, 10000)
+	}
+	between(c, "drain", s.Drain, time.Millisecond, 24*time.Hour)
+	between(c, "watchdog_every", s.WatchdogEvery, 10*time.Second, 24*time.Hour)
+	c.oneOf("on_lost_reply", s.OnLostReply, Hold, Resubmit)
+	c.oneOf("on_rollback", s.OnRollback, Lookup, Hold, Resubmit)
+	between(c, "format", s.Format, 1, maxFormat)
+	if s.SubmitMaxWait < time.Minute {
+		c.add("submit_max_wait", "must be at least 1m, is %v", s.SubmitMaxWait)
+	}
+	if s.SubmitMaxWait >= s.Streams.ResultsMaxAge {
+		c.relation("submit_max_wait", "must be below", "streams.results_max_age", "%v !< %v", s.SubmitMaxWait, s.Streams.ResultsMaxAge)
+	}
+	if s.HTTP.Addr != "" {
+		if _, _, err := net.SplitHostPort(s.HTTP.Addr); err != nil {
+			c.add("http.addr", "must be host:port, is %q", s.HTTP.Addr)
 		}
 	}
-	between(&p, "drain", c.Drain, time.Millisecond, 24*time.Hour)
-	between(&p, "watchdog_every", c.WatchdogEvery, 10*time.Second, 24*time.Hour)
-	oneOf(&p, "on_lost_reply", c.OnLostReply, onLostReplyHold, onLostReplyResubmit)
-	if c.HTTP.Addr != "" {
-		if _, _, err := net.SplitHostPort(c.HTTP.Addr); err != nil {
-			p.add("http.addr must be host:port, is %q", c.HTTP.Addr)
-		}
-	}
-	if c.HTTP.Pprof && c.HTTP.Addr == "" {
-		p.add("http.pprof needs http.addr")
-	}
-	return p.err()
-}
-
-// Problems of a gateway configuration that is not there at all get a hint.
-const gatewayHint = "set CERTCTL_ENTRUST_API_URL, _CA_ID, _CLIENT_CERT_PATH and _CLIENT_KEY_PATH, or the keys in a file"
-
-func (c Config) validateGateway(p *problems) {
-	g := c.Gateway
-	missing := false
-	need := func(name, value string) {
-		if value == "" {
-			p.add("%s must be set", name)
-			missing = true
-		}
-	}
-	need("gateway.url", g.URL)
-	need("gateway.ca_id", g.CAID)
-	switch pair := g.ClientCertPath != "" || g.ClientKeyPath != ""; {
-	case pair && g.ClientP12Path != "":
-		p.add("gateway.client_p12_path must not be set beside gateway.client_cert_path and client_key_path: %q, %q, %q",
-			g.ClientP12Path, g.ClientCertPath, g.ClientKeyPath)
-	case pair:
-		need("gateway.client_cert_path", g.ClientCertPath)
-		need("gateway.client_key_path", g.ClientKeyPath)
-	case g.ClientP12Path == "":
-		p.add("gateway.client_cert_path and gateway.client_key_path, or gateway.client_p12_path, must be set")
-		missing = true
-	}
-	if g.P12PasswordFile != "" && g.ClientP12Path == "" {
-		p.add("gateway.client_p12_password_file needs gateway.client_p12_path")
-	}
-	oneOf(p, "gateway.approval", g.Approval, approvalUnknown, approvalNever)
-	oneOf(p, "gateway.dialect", g.Dialect, "auto", "certctl", "cagw")
-	between(p, "gateway.enroll_timeout", g.EnrollTimeout, time.Second, time.Hour)
-	between(p, "gateway.timeout", g.Timeout, time.Second, time.Hour)
-	between(p, "gateway.connect_timeout", g.ConnectTimeout, 100*time.Millisecond, time.Minute)
-	between(p, "gateway.half_rotation_wait", g.HalfRotationWait, 100*time.Millisecond, time.Minute)
-	between(p, "gateway.event_delay", g.EventDelay, time.Millisecond, time.Hour)
-	between(p, "gateway.not_found_grace", g.NotFoundGrace, time.Second, 24*time.Hour)
-	between(p, "gateway.throttle_floor", g.ThrottleFloor, time.Millisecond, time.Hour)
-	between(p, "gateway.reconcile_skew", g.ReconcileSkew, time.Second, 24*time.Hour)
-	between(p, "gateway.reconcile_max_pages", g.ReconcileMaxPages, 1, 1000)
-	between(p, "gateway.rate", g.Rate, 0, 1e6)
-	between(p, "gateway.fleet_rate", g.FleetRate, 0, 1e6)
-	if g.Timeout >= c.AckWait {
-		p.add("gateway.timeout must be below ack_wait: %v !< %v", g.Timeout, c.AckWait)
-	}
-	if g.ConnectTimeout > g.Timeout {
-		p.add("gateway.connect_timeout must not exceed gateway.timeout: %v !<= %v", g.ConnectTimeout, g.Timeout)
-	}
-	if g.RetryAfterMax < g.ThrottleFloor {
-		p.add("gateway.retry_after_max must not be below gateway.throttle_floor: %v !>= %v", g.RetryAfterMax, g.ThrottleFloor)
-	}
-	// The client checks the same and more. What was told above is not told again.
-	if !missing {
-		checked := c.gatewayConfig()
-		checked.Dialect, checked.RetryAfterMax = gateway.DialectAuto, max(checked.RetryAfterMax, checked.ThrottleFloor)
-		p.join(inKeys(checked.Validate(), gatewayWords))
+	if s.HTTP.Pprof && s.HTTP.Addr == "" {
+		c.add("http.pprof", "needs http.addr")
 	}
 }
 
-func (c Config) validatePoll(p *problems) {
-	p.join(inKeys(c.schedule().Validate(), pollWords))
-	between(p, "poll.max_wait", c.Poll.MaxWait, time.Second, math.MaxInt64)
-	if c.Poll.MaxWait > c.Poll.MaxWaitLimit {
-		p.add("poll.max_wait must not exceed poll.max_wait_limit: %v !<= %v", c.Poll.MaxWait, c.Poll.MaxWaitLimit)
+func (s *Settings) checkPoll(c *checker) {
+	p := s.Poll
+	if p.First < time.Millisecond {
+		c.add("poll.first", "must be at least 1ms, is %v", p.First)
 	}
-	if least := 3 * c.Poll.Max; c.Streams.ResultsDuplicates < least {
-		p.add("streams.results_duplicates must be at least three times poll.max: %v !>= 3 x %v", c.Streams.ResultsDuplicates, c.Poll.Max)
+	if p.Max < p.First {
+		c.relation("poll.max", "must not be below", "poll.first", "%v !>= %v", p.Max, p.First)
 	}
-	// A parked order's ledger record is renewed by its polls.
-	if longest := max(c.Poll.Max, c.Poll.RetryAfterMax); longest >= c.Streams.OrdersMaxAge/4 {
-		p.add("the longest wait between two polls must be below a quarter of streams.orders_max_age: %v !< %v / 4", longest, c.Streams.OrdersMaxAge)
+	if p.MaxWait < time.Second {
+		c.add("poll.max_wait", "must be at least 1s, is %v", p.MaxWait)
 	}
-}
-
-func between[T int | float64 | time.Duration](p *problems, name string, got, low, high T) {
-	if !(got >= low && got <= high) { // negated for NaN
-		p.add("%s must be %v to %v, is %v", name, low, high, got)
+	if p.MaxWait > p.MaxWaitLimit {
+		c.relation("poll.max_wait", "must not exceed", "poll.max_wait_limit", "%v !<= %v", p.MaxWait, p.MaxWaitLimit)
 	}
-}
-
-func oneOf(p *problems, name, got string, words ...string) {
-	if !slices.Contains(words, got) {
-		p.add("%s must be %s, is %q", name, strings.Join(words, " or "), got)
+	// A poll renews the ledger record of its order.
+	if longest := s.Schedule().RetryAfterMax; longest >= s.Streams.ResultsMaxAge/4 {
+		c.relation("poll.max", "must be below a twelfth of", "streams.results_max_age", "12 x %v !< %v", p.Max, s.Streams.ResultsMaxAge)
 	}
 }

@@ -1,43 +1,35 @@
-package main
+package config
 
 import (
-	"encoding/json"
-	"reflect"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 )
 
-// redacted is printed instead of a secret.
-const redacted = "REDACTED"
-
-func configCommand(a *app) *cobra.Command {
+// Command is the verb that prints the configuration.
+func Command(t *terminal.Terminal, loader *Loader) *cobra.Command {
 	var asJSON, list bool
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Print the effective configuration and where each value came from",
-		Long: `Print the effective configuration and where each value came from. Secrets are
-redacted. What is wrong with it is told afterwards, and makes the exit code 2.`,
-		Args: noArgs,
+		Long: `Print the effective configuration and where each value came from. Secrets are redacted. If a value is wrong,
+the verb then reports it, and the exit code is 2.`,
+		Args: usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if list {
-				return a.printKeys(asJSON)
+				return printKeys(t, asJSON)
 			}
-			s, err := loadConfig(cmd.Flags(), a.environ)
+			s, err := loader.Load(cmd.Flags())
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = a.printConfigJSON(s)
-			} else {
-				err = a.printConfig(s)
-			}
-			if err != nil {
+			if err := printValues(t, s, asJSON); err != nil {
 				return err
 			}
-			_, err = a.worker(cmd)
-			return err
+			return s.CheckWorker()
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -45,71 +37,48 @@ redacted. What is wrong with it is told afterwards, and makes the exit code 2.`,
 	return cmd
 }
 
-// shown is a key's value as it may be printed.
-func (s *settings) shown(k key) string {
-	text := format(reflect.ValueOf(s.Config).FieldByIndex(k.index))
-	switch {
-	case k.secret && text != "":
-		return redacted
-	case k.path == "nats.url", k.path == "nats.socks_proxy":
-		return redactedURLs(text)
-	case k.path == "gateway.url" && strings.Contains(text, "@"):
-		return redactedURLs(text) // refused later, but printed before
-	case k.path == "nats.user" && s.NATS.Password == "" && text != "":
-		return redacted // a token, then
-	}
-	return text
-}
-
-func (a *app) printConfig(s *settings) error {
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	for _, k := range keys() {
-		value := s.shown(k)
-		if value == "" {
-			value = "-"
-		}
-		if _, err := w.Write([]byte(k.path + "\t" + value + "\t" + s.from(k) + "\n")); err != nil {
-			return err
-		}
-	}
-	return w.Flush()
-}
-
-func (a *app) printConfigJSON(s *settings) error {
+func printValues(t *terminal.Terminal, s *Settings, asJSON bool) error {
 	type entry struct {
 		Key    string `json:"key"`
 		Value  string `json:"value"`
 		Origin string `json:"origin"`
 	}
 	var all []entry
-	for _, k := range keys() {
-		all = append(all, entry{k.path, s.shown(k), s.from(k)})
+	for _, k := range Keys() {
+		all = append(all, entry{k.Path, s.Shown(k), s.from(k)})
 	}
-	enc := json.NewEncoder(a.out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(all)
+	if asJSON {
+		return terminal.PrintIndented(t.Out, all)
+	}
+	w := tabwriter.NewWriter(t.Out, 0, 0, 2, ' ', 0)
+	for _, e := range all {
+		if e.Value == "" {
+			e.Value = "-"
+		}
+		if _, err := w.Write([]byte(e.Key + "\t" + e.Value + "\t" + e.Origin + "\n")); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
 }
 
-func (a *app) printKeys(asJSON bool) error {
-	if asJSON {
-		type entry struct {
-			Key  string `json:"key"`
-			Env  string `json:"env"`
-			Flag string `json:"flag"`
-			Doc  string `json:"doc"`
-		}
-		var all []entry
-		for _, k := range keys() {
-			all = append(all, entry{k.path, k.env, "--" + k.flag, k.doc})
-		}
-		enc := json.NewEncoder(a.out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(all)
+func printKeys(t *terminal.Terminal, asJSON bool) error {
+	type entry struct {
+		Key  string `json:"key"`
+		Env  string `json:"env"`
+		Flag string `json:"flag"`
+		Doc  string `json:"doc"`
 	}
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	for _, k := range keys() {
-		if _, err := w.Write([]byte(k.path + "\t" + k.env + "\t--" + k.flag + "\n")); err != nil {
+	var all []entry
+	for _, k := range KeysAndForms() {
+		all = append(all, entry{k.Path, k.Env, "--" + k.Flag, k.Doc})
+	}
+	if asJSON {
+		return terminal.PrintIndented(t.Out, all)
+	}
+	w := tabwriter.NewWriter(t.Out, 0, 0, 2, ' ', 0)
+	for _, e := range all {
+		if _, err := w.Write([]byte(e.Key + "\t" + e.Env + "\t" + e.Flag + "\n")); err != nil {
 			return err
 		}
 	}

@@ -1,44 +1,31 @@
-package main
+package connect
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
-	"net"
-	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nkeys"
 	"github.com/synadia-io/orbit.go/natscontext"
-	"golang.org/x/net/proxy"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 )
 
-// connection is an open connection and its JetStream.
-type connection struct {
-	*nats.Conn
-	js jetstream.JetStream
+// Open opens the connection that a verb works with. It fails at once where NATS cannot be
+// reached. scrub learns the credentials of a context.
+func Open(s *config.Settings, scrub *config.Scrubber, verb string, opts ...nats.Option) (*Bus, error) {
+	return dial(s, scrub, append(opts, nats.Name("entrust-worker "+verb))...)
 }
 
-// connect opens the connection a verb works with. It fails at once where NATS cannot be
-// reached. The caller closes the connection.
-func (s *settings) connect(name string, opts ...nats.Option) (*connection, error) {
-	return s.dial(append(opts, nats.Name("entrust-worker "+name))...)
-}
-
-// connectForever opens the connection of a worker: it is made as soon as NATS can be
+// OpenForever opens the connection of a worker: it is made as soon as NATS can be
 // reached, and made again whenever it is lost. What happens to it is logged. closed is
 // called when it is over for good, Close included.
-func (s *settings) connectForever(log *slog.Logger, closed func()) (*connection, error) {
+func OpenForever(s *config.Settings, scrub *config.Scrubber, log *slog.Logger, closed func()) (*Bus, error) {
 	host, _ := os.Hostname()
-	return s.dial(
+	return dial(s, scrub,
 		nats.Name(strings.TrimSpace("entrust-worker "+host)),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
@@ -54,51 +41,55 @@ func (s *settings) connectForever(log *slog.Logger, closed func()) (*connection,
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				log.Warn("lost the connection to NATS; reconnecting", "err", err)
+				log.Warn("lost the connection to NATS; reconnecting", "err", reason(err))
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			log.Warn("NATS cannot be reached; trying again", "err", err)
+			log.Warn("cannot reach NATS; trying again", "err", reason(err))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			if sub != nil {
-				log.Error("NATS reports an error", "subject", sub.Subject, "err", err)
+				log.Error("NATS reports an error", "subject", sub.Subject, "err", reason(err))
 				return
 			}
-			log.Error("NATS reports an error", "err", err)
+			log.Error("NATS reports an error", "err", reason(err))
 		}),
 	)
 }
 
-func (s *settings) dial(opts ...nats.Option) (*connection, error) {
-	own, err := s.natsOptions()
+func dial(s *config.Settings, scrub *config.Scrubber, opts ...nats.Option) (*Bus, error) {
+	own, err := options(s)
 	if err != nil {
 		return nil, err
 	}
-	opts = append(own, opts...)
-	domain, prefix := s.NATS.JSDomain, s.NATS.JSAPIPrefix
 	var nc *nats.Conn
+	domain, prefix := s.NATS.JSDomain, ""
 	if s.NATS.Context == "" {
-		nc, err = nats.Connect(strings.Join(s.servers(), ","), opts...)
+		nc, err = nats.Connect(strings.Join(servers(s), ","), append(own, opts...)...)
 	} else {
-		var context natscontext.Settings
-		nc, context, err = natscontext.Connect(s.NATS.Context, opts...)
-		if domain == "" && prefix == "" {
-			domain, prefix = context.JSDomain, context.JSAPIPrefix
+		var login []nats.Option
+		if login, err = checkContext(s, scrub); err != nil {
+			return nil, err
+		}
+		var known natscontext.Settings
+		nc, known, err = natscontext.Connect(s.NATS.Context, append(append(login, own...), opts...)...)
+		if domain == "" {
+			domain, prefix = known.JSDomain, known.JSAPIPrefix
 		}
 	}
 	if err != nil {
-		return nil, s.explain(err)
+		return nil, explainDial(s, err)
 	}
 	js, err := newJetStream(nc, domain, prefix, s.NATS.Timeout)
 	if err != nil {
 		nc.Close()
-		return nil, &usageError{err}
+		return nil, usage.Wrap(err)
 	}
-	return &connection{nc, js}, nil
+	layout := s.Layout()
+	return &Bus{Conn: nc, JS: js, Layout: layout, Subjects: layout.Subjects(), Patience: 4 * s.NATS.Timeout}, nil
 }
 
 func newJetStream(nc *nats.Conn, domain, prefix string, timeout time.Duration) (jetstream.JetStream, error) {
@@ -114,10 +105,10 @@ func newJetStream(nc *nats.Conn, domain, prefix string, timeout time.Duration) (
 }
 
 // servers are the configured URLs, without a user where other credentials count.
-func (s *settings) servers() []string {
+func servers(s *config.Settings) []string {
 	var all []string
 	for u := range strings.SplitSeq(s.NATS.URL, ",") {
-		if u = strings.TrimSpace(u); s.unused["nats.url"] != "" {
+		if u = strings.TrimSpace(u); s.Unused("nats.url") {
 			u = withoutUser(u)
 		}
 		all = append(all, u)
@@ -131,152 +122,4 @@ func withoutUser(u string) string {
 		scheme, rest = "nats", u
 	}
 	return scheme + "://" + rest[strings.LastIndex(rest, "@")+1:]
-}
-
-// natsOptions are the options for what is configured. Files are opened here, so that an
-// unreadable one is told by its name instead of as a refused connection.
-func (s *settings) natsOptions() ([]nats.Option, error) {
-	n := s.NATS
-	anything := func([]byte) error { return nil } // is checked below
-	for _, f := range []struct {
-		what, path string
-		check      func([]byte) error
-	}{
-		{"nats.creds", n.Creds, checkCreds}, {"nats.nkey", n.NKey, anything},
-		{"nats.tls_cert", n.TLSCert, anything}, {"nats.tls_key", n.TLSKey, anything}, {"nats.tls_ca", n.TLSCA, checkCAs},
-	} {
-		if f.path == "" || s.unused[f.what] != "" {
-			continue
-		}
-		text, err := os.ReadFile(f.path)
-		if err == nil {
-			err = f.check(text)
-		}
-		if err != nil {
-			return nil, withHint(&usageError{fmt.Errorf("reading %s: %w", f.what, err)}, "%s was given by %s", f.what, s.origin[f.what])
-		}
-	}
-	if n.TLSCert != "" {
-		if _, err := tls.LoadX509KeyPair(n.TLSCert, n.TLSKey); err != nil {
-			return nil, usagef("reading nats.tls_cert and nats.tls_key: %w", err)
-		}
-	}
-
-	opts := []nats.Option{nats.Timeout(n.Timeout)}
-	// With a context, the configured URL counts only if somebody configured it.
-	if n.Context != "" && s.origin["nats.url"] != "default" {
-		opts = append(opts, func(o *nats.Options) error {
-			o.Url, o.Servers = "", s.servers()
-			return nil
-		})
-	}
-	own, err := s.whoWeAre()
-	if err != nil {
-		return nil, err
-	}
-	opts = append(opts, own...)
-	if n.TLSCert != "" {
-		opts = append(opts, nats.ClientCert(n.TLSCert, n.TLSKey))
-	}
-	if n.TLSCA != "" {
-		opts = append(opts, nats.RootCAs(n.TLSCA))
-	}
-	if n.TLSFirst {
-		opts = append(opts, nats.TLSHandshakeFirst())
-	}
-	if n.SOCKSProxy != "" {
-		via, err := url.Parse(n.SOCKSProxy)
-		if err != nil {
-			return nil, usagef("nats.socks_proxy must be a URL such as socks5://proxy:1080")
-		}
-		dialer, err := proxy.FromURL(via, &net.Dialer{Timeout: n.Timeout})
-		if err != nil {
-			return nil, usagef("nats.socks_proxy: %w", err)
-		}
-		opts = append(opts, nats.SetCustomDialer(dialer))
-	}
-	if n.InboxPrefix != "" {
-		opts = append(opts, nats.CustomInboxPrefix(n.InboxPrefix))
-	}
-	return opts, nil
-}
-
-// checkCreds refuses what holds no user's credentials. It quotes nothing of it.
-func checkCreds(text []byte) error {
-	if _, err := nkeys.ParseDecoratedJWT(text); err != nil {
-		return errors.New("it holds no user JWT")
-	}
-	if _, err := nkeys.ParseDecoratedUserNKey(text); err != nil {
-		return errors.New("it holds no user seed")
-	}
-	return nil
-}
-
-func checkCAs(text []byte) error {
-	if !x509.NewCertPool().AppendCertsFromPEM(text) {
-		return errors.New("it holds no certificate in PEM")
-	}
-	return nil
-}
-
-// whoWeAre are the options for the credentials that count. They replace a context's, of
-// whatever kind those are.
-func (s *settings) whoWeAre() ([]nats.Option, error) {
-	n := s.NATS
-	var own nats.Option
-	switch s.credentials {
-	case "":
-		return nil, nil
-	case "nats.creds":
-		own = nats.UserCredentials(n.Creds)
-	case "nats.nkey":
-		var err error
-		if own, err = nats.NkeyOptionFromSeed(n.NKey); err != nil {
-			return nil, usagef("reading nats.nkey %q: %w", n.NKey, err)
-		}
-	case "nats.jwt":
-		if own = nats.UserJWTAndSeed(n.JWT, n.Seed); n.Seed == "" { // a bearer's signs nothing
-			own = nats.UserJWT(func() (string, error) { return n.JWT, nil }, func([]byte) ([]byte, error) { return nil, nil })
-		}
-	case "nats.token":
-		own = nats.Token(n.Token)
-	case "nats.user":
-		if own = nats.UserInfo(n.User, n.Password); n.Password == "" {
-			own = nats.Token(n.User) // as the nats command has it
-		}
-	case "nats.url":
-		own = func(*nats.Options) error { return nil } // by the URL itself
-	}
-	forget := func(o *nats.Options) error {
-		o.User, o.Password, o.Token, o.TokenHandler = "", "", "", nil
-		o.Nkey, o.UserJWT, o.SignatureCB = "", nil, nil
-		if s.credentials != "nats.url" { // a user in a URL would count more
-			for i, u := range o.Servers {
-				o.Servers[i] = withoutUser(u)
-			}
-		}
-		return nil
-	}
-	return []nats.Option{forget, own}, nil
-}
-
-// explain says what a failed connection means for who configured it.
-func (s *settings) explain(err error) error {
-	where := redactedURLs(s.NATS.URL)
-	if s.NATS.Context != "" {
-		where = fmt.Sprintf("context %q", s.NATS.Context)
-	}
-	wrapped := fmt.Errorf("connecting to NATS at %s: %w", where, err)
-	file, missing := errors.AsType[*fs.PathError](err)
-	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return withHint(wrapped, "check --creds, --nkey, --jwt, --user or --context: the server refused them")
-	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
-		return withHint(wrapped, "is nats-server running there? --server or NATS_URL says where")
-	case s.NATS.Context != "" && (strings.Contains(err.Error(), "unknown context") || strings.Contains(err.Error(), "invalid context") || missing && file.Path == s.NATS.Context):
-		return withHint(&usageError{wrapped}, "nats context ls shows the contexts there are")
-	case s.NATS.Context != "" && missing:
-		return withHint(&usageError{wrapped}, "the context names that file; nats context edit mends it")
-	}
-	return withHint(wrapped, "entrust-worker config shows the connection's settings and where each came from")
 }

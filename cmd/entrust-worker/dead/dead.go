@@ -1,4 +1,5 @@
-package main
+// Package dead is the verbs for dead letters: ls, show, replay and purge.
+package dead
 
 import (
 	"context"
@@ -12,34 +13,40 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 )
 
-func deadCommand(a *app) *cobra.Command {
+// Command is the group of verbs.
+func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dead",
-		Short: "Look at dead letters, replay them, or purge them",
-		Long: `Look at dead letters, replay them, or purge them. A dead letter is a request that an operator has to look at:
-the original bytes, subject and headers, beside why it ended there. It is named by its number, SEQ.
+		Short: "List and show dead letters, replay them, or purge them",
+		Long: `List and show dead letters, replay them, or purge them. A dead letter is a request that needs an operator: its
+original bytes, subject and headers, and the reason. Its name is its number, SEQ.
 
 Reasons: undecodable, invalid, denied, rejected, unconfirmed, expired, wrong-certificate, crashed.`,
 		Args: cobra.ArbitraryArgs,
-		RunE: needsVerb,
+		RunE: usage.NeedsVerb,
 	}
-	cmd.AddCommand(deadLsCommand(a), deadShowCommand(a), deadReplayCommand(a), deadPurgeCommand(a))
-	completeNothing(cmd)
+	cmd.AddCommand(lsCommand(t, dial), showCommand(t, dial), replayCommand(t, dial), purgeCommand(t, dial))
+	usage.CompleteNothing(cmd)
 	return cmd
 }
 
-// box is the desk's dead letters.
-func (d *desk) box() *deadletter.Box { return deadletter.New(d.js, d.layout.Dead, d.subjects) }
+// box is the dead letters of a bus.
+func box(bus *connect.Bus) *deadletter.Box {
+	return deadletter.New(bus.JS, bus.Layout.Dead, bus.Subjects)
+}
 
 // letterFlags choose dead letters.
 type letterFlags struct {
 	reasons              []string
 	producer, kind, id   string
-	olderThan, newerThan spanFlag
+	olderThan, newerThan usage.Span
 	limit                int
 	all                  bool
 
@@ -49,43 +56,42 @@ type letterFlags struct {
 func (f *letterFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.flags = flags
-	flags.StringSliceVar(&f.reasons, "reason", nil, "only letters of this `reason`; may be repeated")
-	flags.StringVar(&f.producer, "producer", "", "only letters of this `producer`")
+	flags.StringSliceVar(&f.reasons, "reason", nil, "only dead letters with this `reason`; may be repeated")
+	flags.StringVar(&f.producer, "producer", "", "only dead letters of this `producer`")
 	flags.StringVar(&f.kind, "kind", "", "only requests to `issue`, revoke, track or cancel")
-	flags.StringVar(&f.id, "id", "", "only letters of the request with this `id`")
-	flags.Var(&f.olderThan, "older-than", "only requests that died longer ago than this")
-	flags.Var(&f.newerThan, "newer-than", "only requests that died since then")
-	flags.IntVar(&f.limit, "limit", 0, "at most this `number` of letters; 0 is all")
-	completeWith(cmd, "reason", reasons()...)
-	completeWith(cmd, "kind", kinds()...)
+	flags.StringVar(&f.id, "id", "", "only dead letters of the request with this `id`")
+	flags.Var(&f.olderThan, "older-than", "only dead letters older than this")
+	flags.Var(&f.newerThan, "newer-than", "only dead letters newer than this")
+	flags.IntVar(&f.limit, "limit", 0, "at most this `number` of dead letters; 0 is all")
+	usage.Complete(cmd, "reason", reasons()...)
+	usage.Complete(cmd, "kind", "issue", "revoke", "track", "cancel")
 }
 
 // addAll declares the flag without which a verb that changes something needs a choice.
 func (f *letterFlags) addAll(flags *pflag.FlagSet) {
-	flags.BoolVar(&f.all, "all", false, "take every letter there is")
+	flags.BoolVar(&f.all, "all", false, "take every dead letter")
 }
 
 // filter is the choice of the flags and the numbers in args.
-func (f *letterFlags) filter(args []string) (deadletter.Filter, error) {
-	now := time.Now()
+func (f *letterFlags) filter(args []string, now time.Time) (deadletter.Filter, error) {
 	filter := deadletter.Filter{Producer: f.producer, Kind: entrustbus.Kind(f.kind), ID: f.id}
-	if err := noneEmpty(f.flags, choosing...); err != nil {
+	if err := usage.NoneEmpty(f.flags, choosing...); err != nil {
 		return filter, err
 	}
 	for _, r := range f.reasons {
 		if !slices.Contains(deadletter.Reasons(), deadletter.Reason(r)) {
-			return filter, withHint(usagef("--reason %q is none", r), "reasons are %s", strings.Join(reasons(), ", "))
+			return filter, usage.WithHint(usage.Errorf("unknown reason %q", r), "reasons are %s", strings.Join(reasons(), ", "))
 		}
 		filter.Reasons = append(filter.Reasons, deadletter.Reason(r))
 	}
 	if f.producer != "" && !entrustbus.ValidToken(f.producer) {
-		return filter, usagef("--producer must be 1 to 64 letters, digits, _ and -, is %q", f.producer)
+		return filter, usage.Errorf("--producer must be 1 to 64 letters, digits, _ and -, is %q", f.producer)
 	}
 	if f.kind != "" && !filter.Kind.Valid() {
-		return filter, usagef("--kind must be issue, revoke, track or cancel, is %q", f.kind)
+		return filter, usage.Errorf("--kind must be issue, revoke, track or cancel, is %q", f.kind)
 	}
 	if f.limit < 0 {
-		return filter, usagef("--limit must be at least 0, is %d", f.limit)
+		return filter, usage.Errorf("--limit must be at least 0, is %d", f.limit)
 	}
 	if f.olderThan > 0 {
 		filter.Before = now.Add(-time.Duration(f.olderThan))
@@ -96,7 +102,7 @@ func (f *letterFlags) filter(args []string) (deadletter.Filter, error) {
 	for _, arg := range args {
 		sequence, err := strconv.ParseUint(arg, 10, 64)
 		if err != nil || sequence == 0 {
-			return filter, withHint(usagef("%q is not the number of a letter", plain(arg)), "--id chooses by the id of the request")
+			return filter, usage.WithHint(usage.Errorf("%q is not the number of a dead letter", terminal.Plain(arg)), "--id chooses by the id of the request")
 		}
 		if !slices.Contains(filter.Sequences, sequence) {
 			filter.Sequences = append(filter.Sequences, sequence)
@@ -108,24 +114,6 @@ func (f *letterFlags) filter(args []string) (deadletter.Filter, error) {
 // choosing are the flags that choose letters. It is read only.
 var choosing = []string{"reason", "producer", "kind", "id", "older-than", "newer-than"}
 
-// noneEmpty refuses flags that are given without a value, as by a variable that is not
-// set: they would choose everything.
-func noneEmpty(flags *pflag.FlagSet, names ...string) error {
-	for _, name := range names {
-		f := flags.Lookup(name)
-		if f == nil || !f.Changed {
-			continue
-		}
-		switch _, span := f.Value.(*spanFlag); {
-		case span && f.Value.String() == "":
-			return usagef("--%s must be more than 0", name)
-		case f.Value.String() == "" || f.Value.String() == "[]":
-			return usagef("--%s must not be empty", name)
-		}
-	}
-	return nil
-}
-
 // chosen refuses to take everything unless that was said.
 func (f *letterFlags) chosen(args []string) error {
 	some := len(args) > 0
@@ -134,9 +122,9 @@ func (f *letterFlags) chosen(args []string) error {
 	}
 	switch {
 	case f.all && some:
-		return usagef("--all and a choice of letters exclude each other")
+		return usage.Errorf("--all excludes a choice of dead letters")
 	case !f.all && !some:
-		return withHint(usagef("no letters chosen"), "name them by SEQ or by flags, or say --all")
+		return usage.WithHint(usage.Errorf("no dead letters chosen"), "name them by SEQ or by flags, or pass --all")
 	}
 	return nil
 }
@@ -160,18 +148,18 @@ type choice struct {
 }
 
 // miss tells what is wrong with a number. The others are not held up by it.
-func (c *choice) miss(a *app, err error) {
-	fmt.Fprintf(a.err, "error: %v\n", err)
+func (c *choice) miss(t *terminal.Terminal, err error) {
+	t.Notef("error: %v", err)
 	c.missed = true
 }
 
 // choose reads the letters of a filter once, and none that dies while it reads. It holds
 // eight bytes for each. Numbers of letters that are gone are told, and passed over; so is
 // what is no letter, unless any is wanted and it was named by number.
-func (a *app) choose(ctx context.Context, d *desk, filter deadletter.Filter, limit int, any bool) (choice, error) {
+func choose(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, filter deadletter.Filter, limit int, any bool) (choice, error) {
 	c := choice{sequences: []uint64{}} // not nil, which would be every letter
-	box := d.box()
-	step, cancel := d.step(ctx)
+	box := box(bus)
+	step, cancel := bus.Step(ctx)
 	newest, err := box.Newest(step)
 	cancel()
 	if err != nil {
@@ -181,16 +169,16 @@ func (a *app) choose(ctx context.Context, d *desk, filter deadletter.Filter, lim
 		if odd, ok := errors.AsType[*deadletter.UnreadableError](err); ok {
 			switch {
 			case filter.Sequences == nil:
-				fmt.Fprintf(a.err, "warning: %v; passed over\n", err)
+				t.Notef("warning: %v; passed over", err)
 			case any:
 				c.sequences = append(c.sequences, odd.Sequence)
 			default:
-				c.miss(a, err)
+				c.miss(t, err)
 			}
 			continue
 		}
 		if errors.Is(err, deadletter.ErrNoLetter) {
-			c.miss(a, err)
+			c.miss(t, err)
 			continue
 		}
 		if err != nil {
@@ -208,7 +196,7 @@ func (a *app) choose(ctx context.Context, d *desk, filter deadletter.Filter, lim
 		}
 	}
 	if len(c.sequences) == 0 && !c.missed {
-		fmt.Fprintln(a.err, "no dead letters")
+		t.Notef("no dead letters")
 	}
 	return c, nil
 }
@@ -216,7 +204,7 @@ func (a *app) choose(ctx context.Context, d *desk, filter deadletter.Filter, lim
 // end is the exit code of a verb that did what it could.
 func (c choice) end() error {
 	if c.missed {
-		return codeError(exitFailure) // each was told
+		return usage.Code(usage.Failed) // each was reported
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package dead
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
@@ -28,10 +30,10 @@ func TestChoiceIsOfTheBeginning(t *testing.T) {
 	if _, err := streams.Provision(ctx, js, layout); err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{js: js, layout: layout, subjects: layout.Subjects(), patience: 10 * time.Second}
+	bus := &connect.Bus{JS: js, Layout: layout, Subjects: layout.Subjects(), Patience: 10 * time.Second}
 	put := func(id string) {
 		t.Helper()
-		if err := d.box().Put(ctx, &deadletter.Letter{
+		if err := box(bus).Put(ctx, &deadletter.Letter{
 			Reason: deadletter.Expired, Key: ledger.Key{Producer: "web", ID: id}, Kind: "issue",
 			Request: ledger.Request{Subject: "entrust.request.web.issue"},
 		}, id); err != nil {
@@ -44,12 +46,12 @@ func TestChoiceIsOfTheBeginning(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := 0
-	a := &app{err: writerFunc(func(p []byte) (int, error) {
+	term := &terminal.Terminal{Err: writerFunc(func(p []byte) (int, error) {
 		said++
 		put("meanwhile")
 		return len(p), nil
 	})}
-	c, err := a.choose(ctx, d, deadletter.Filter{}, 0, false)
+	c, err := choose(ctx, term, bus, deadletter.Filter{}, 0, false)
 	if err != nil || said != 1 {
 		t.Fatalf("choosing: %v; told %d things, want 1", err, said)
 	}

@@ -1,4 +1,4 @@
-package main
+package dead
 
 import (
 	"context"
@@ -7,10 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 )
 
-func deadLsCommand(a *app) *cobra.Command {
+func lsCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var f letterFlags
 	var asJSON, summary, newest bool
 	cmd := &cobra.Command{
@@ -21,23 +24,23 @@ func deadLsCommand(a *app) *cobra.Command {
 Fields are separated by tabs where the output is no terminal; --json prints one JSON object per line.`,
 		Example: `  entrust-worker dead ls --summary
   entrust-worker dead ls --reason expired --producer web --older-than 1d`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := f.filter(nil)
+			filter, err := f.filter(nil, t.Now())
 			if err != nil {
 				return err
 			}
-			if summary && (newest || anyChanged(cmd, "reason", "producer", "kind", "id", "older-than", "newer-than", "limit")) {
-				return usagef("--summary counts all letters: no other choice goes with it")
+			if summary && (newest || usage.AnyChanged(cmd.Flags(), "reason", "producer", "kind", "id", "older-than", "newer-than", "limit")) {
+				return usage.Errorf("--summary counts all letters: no other choice goes with it")
 			}
-			if !cmd.Flags().Changed("limit") && !asJSON && isTerminal(a.out) {
-				f.limit = terminalLimit
+			if !cmd.Flags().Changed("limit") && !asJSON && terminal.Is(t.Out) {
+				f.limit = terminal.Limit
 			}
-			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
+			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
 				if summary {
-					return a.summarise(ctx, d, asJSON)
+					return summarise(ctx, t, bus, asJSON)
 				}
-				return a.listLetters(ctx, d, filter, f.limit, newest, asJSON)
+				return list(ctx, t, bus, filter, f.limit, newest, asJSON)
 			})
 		},
 	}
@@ -48,30 +51,21 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 	return cmd
 }
 
-func anyChanged(cmd *cobra.Command, names ...string) bool {
-	for _, name := range names {
-		if cmd.Flags().Changed(name) {
-			return true
-		}
-	}
-	return false
-}
-
-// listLetters prints letters. One that cannot be read is passed over; the first such
-// error is returned after the rest was printed.
-func (a *app) listLetters(ctx context.Context, d *desk, filter deadletter.Filter, limit int, newest, asJSON bool) error {
-	out := a.listing(asJSON, "SEQ", "DIED", "REASON", "ORDER", "KIND", "REPLAY", "DEATHS", "ERROR")
-	out.none = "no dead letters"
-	now := time.Now()
+// list prints dead letters. It passes over those that it cannot read, and returns the
+// first such error after the rest was printed.
+func list(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, filter deadletter.Filter, limit int, newest, asJSON bool) error {
+	out := t.List(asJSON, "SEQ", "DIED", "REASON", "ORDER", "KIND", "REPLAY", "DEATHS", "ERROR")
+	out.None = "no dead letters"
+	now := t.Now()
 	show := func(l *deadletter.Letter) error {
 		v := newLetter(l)
-		return out.add(v, fmt.Sprint(v.Sequence), out.when(v.Time, now), string(v.Reason), v.order(), string(v.Kind),
+		return out.Add(v, fmt.Sprint(v.Sequence), out.When(v.Time, now), string(v.Reason), v.order(), string(v.Kind),
 			fmt.Sprint(v.Replay), fmt.Sprint(v.Deaths), v.Error)
 	}
 	var first error
 	var last []*deadletter.Letter // with newest, the last limit letters
 	n, more := 0, false
-	for l, err := range d.box().List(ctx, filter) {
+	for l, err := range box(bus).List(ctx, filter) {
 		if err != nil {
 			if first == nil {
 				first = err
@@ -98,9 +92,9 @@ func (a *app) listLetters(ctx context.Context, d *desk, filter deadletter.Filter
 			return err
 		}
 	}
-	err := out.finish(first)
-	if more && isTerminal(a.out) {
-		fmt.Fprintln(a.err, "there are more; --limit 0 lists all")
+	err := out.Finish(first)
+	if more && terminal.Is(t.Out) {
+		t.Notef("there are more; --limit 0 lists all")
 	}
 	return err
 }
@@ -114,23 +108,23 @@ type depth struct {
 }
 
 // summarise prints how many letters there are of each reason.
-func (a *app) summarise(ctx context.Context, d *desk, asJSON bool) error {
-	ctx, cancel := d.step(ctx)
+func summarise(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, asJSON bool) error {
+	ctx, cancel := bus.Step(ctx)
 	defer cancel()
-	depths, err := d.box().Depths(ctx)
+	depths, err := box(bus).Depths(ctx)
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	out := a.listing(asJSON, "REASON", "LETTERS", "OLDEST")
+	now := t.Now()
+	out := t.List(asJSON, "REASON", "LETTERS", "OLDEST")
 	for _, r := range depths {
 		v := depth{Reason: r.Reason, Count: r.Letters, Oldest: r.Oldest}
 		if !r.Oldest.IsZero() {
 			v.Age = max(0, now.Sub(r.Oldest).Seconds())
 		}
-		if err := out.add(v, string(v.Reason), fmt.Sprint(v.Count), out.when(v.Oldest, now)); err != nil {
+		if err := out.Add(v, string(v.Reason), fmt.Sprint(v.Count), out.When(v.Oldest, now)); err != nil {
 			return err
 		}
 	}
-	return out.end()
+	return out.End()
 }

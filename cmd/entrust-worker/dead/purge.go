@@ -1,4 +1,4 @@
-package main
+package dead
 
 import (
 	"cmp"
@@ -8,53 +8,55 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 )
 
-func deadPurgeCommand(a *app) *cobra.Command {
+func purgeCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var f letterFlags
 	var dryRun, yes, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "purge [SEQ...]",
 		Short: "Delete dead letters for good",
-		Long: `Delete dead letters for good, after asking. Letters that arrive meanwhile stay. Only the letters go: orders,
-results and the ledger are left alone.`,
+		Long: `Delete dead letters for good, after asking. Dead letters that arrive meanwhile stay. Orders, results and the
+ledger stay as they are.`,
 		Example: `  entrust-worker dead purge 42 43
   entrust-worker dead purge --reason undecodable --older-than 30d --dry-run`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			filter, err := f.filter(args)
+			filter, err := f.filter(args, t.Now())
 			if err != nil {
 				return err
 			}
 			if err := f.chosen(args); err != nil {
 				return err
 			}
-			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
-				c, err := a.choose(ctx, d, filter, f.limit, true)
+			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				c, err := choose(ctx, t, bus, filter, f.limit, true)
 				if err != nil {
 					return err
 				}
 				switch {
 				case dryRun && len(c.sequences) > 0:
-					return cmp.Or(a.listLetters(ctx, d, deadletter.Filter{Sequences: c.sequences}, 0, false, asJSON), c.end())
+					return cmp.Or(list(ctx, t, bus, deadletter.Filter{Sequences: c.sequences}, 0, false, asJSON), c.end())
 				case dryRun:
 					return c.end()
 				case !yes && len(c.sequences) > 0:
-					if err := confirm(a.in, a.err, fmt.Sprintf("Delete %s for good?", letters(len(c.sequences)))); err != nil {
+					if err := t.Confirm(fmt.Sprintf("Delete %s for good?", letters(len(c.sequences)))); err != nil {
 						return err
 					}
 				}
-				n, err := a.purge(ctx, d, c)
+				n, err := purge(ctx, t, bus, c)
 				if err != nil {
 					return fmt.Errorf("%w (%s purged before)", err, letters(n))
 				}
 				switch {
 				case asJSON:
-					err = printJSON(a.out, struct {
+					err = terminal.PrintJSON(t.Out, struct {
 						Purged int `json:"purged"`
 					}{n})
 				case len(c.sequences) > 0:
-					a.printf("purged %s\n", letters(n))
+					t.Printf("purged %s\n", letters(n))
 				}
 				return cmp.Or(err, c.end())
 			})
@@ -62,25 +64,25 @@ results and the ledger are left alone.`,
 	}
 	f.add(cmd)
 	f.addAll(cmd.Flags())
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "list the letters, and delete none")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "list the dead letters, and delete none")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
 // purge deletes exactly the letters that were decided about.
-func (a *app) purge(ctx context.Context, d *desk, c choice) (int, error) {
-	bar := newProgress(a.err, len(c.sequences), "purging")
-	defer bar.end()
+func purge(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, c choice) (int, error) {
+	bar := t.Progress(len(c.sequences), "purging")
+	defer bar.End()
 	purged := 0
 	for part := range slices.Chunk(c.sequences, takeOut) {
-		step, cancel := d.step(ctx)
-		n, err := d.box().Purge(step, part...)
+		step, cancel := bus.Step(ctx)
+		n, err := box(bus).Purge(step, part...)
 		cancel()
 		if purged += n; err != nil {
 			return purged, err
 		}
-		bar.add(len(part))
+		bar.Add(len(part))
 	}
 	return purged, nil
 }

@@ -1,4 +1,4 @@
-package main
+package dead
 
 import (
 	"cmp"
@@ -9,29 +9,32 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/time/rate"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 )
 
-func deadReplayCommand(a *app) *cobra.Command {
+func replayCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var f letterFlags
 	var r replay
 	cmd := &cobra.Command{
 		Use:   "replay [SEQ...]",
 		Short: "Send dead letters to the workers again",
 		Long: `Send dead letters to the workers again: the original bytes and headers, under a message id of their own and the
-next generation number. What the gateway already has is asked for, never submitted again; what has its
-certificate, lives, or was replayed since is refused with a word. A letter that was replayed is taken out,
-unless --keep; should the request die again, there is a new one.
+next generation number. The workers poll an order that the gateway already has, and never submit it again. The
+verb refuses, with a word, an order that has its certificate, is alive, or was replayed since. It takes a
+replayed dead letter out, unless --keep; if the request fails again, there is a new one.
 
 Words: already-issued, already-revoked, still-alive, superseded, already-replayed, other-request, unknown-subject, cut,
 and, unless --force, died-too-often and forgotten.
 
-The exit code is 1 when a letter was refused. --dry-run shows what would be done, and refused, and exits with 0.`,
+The exit code is 1 if a dead letter was refused. --dry-run shows what would be done and refused, and exits with 0.`,
 		Example: `  entrust-worker dead replay 42
   entrust-worker dead replay --reason expired --producer web --dry-run
   entrust-worker dead replay --all --rate 10 --yes`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			filter, err := f.filter(args)
+			filter, err := f.filter(args, t.Now())
 			if err != nil {
 				return err
 			}
@@ -39,11 +42,11 @@ The exit code is 1 when a letter was refused. --dry-run shows what would be done
 				return err
 			}
 			if r.rate < 0 {
-				return usagef("--rate must be at least 0, is %g", r.rate)
+				return usage.Errorf("--rate must be at least 0, is %g", r.rate)
 			}
-			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
-				r.app, r.desk = a, d
-				c, err := a.choose(ctx, d, filter, f.limit, false)
+			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				r.terminal, r.bus = t, bus
+				c, err := choose(ctx, t, bus, filter, f.limit, false)
 				if err != nil {
 					return err
 				}
@@ -70,22 +73,22 @@ The exit code is 1 when a letter was refused. --dry-run shows what would be done
 
 // replay is one run of the verb.
 type replay struct {
-	app  *app
-	desk *desk
+	terminal *terminal.Terminal
+	bus      *connect.Bus
 
 	dryRun, yes, force, keep, json bool
 	rate                           float64
 }
 
-// ask has somebody decide about second orders: they are what cannot be taken back.
+// ask has an operator decide about second orders: they cannot be taken back.
 func (r *replay) ask(c choice) error {
 	switch {
 	case r.dryRun || r.yes:
 		return nil
 	case r.force:
-		return confirm(r.app.in, r.app.err, fmt.Sprintf("Replay %s whatever became of them? There may be second orders.", letters(len(c.sequences))))
+		return r.terminal.Confirm(fmt.Sprintf("Replay %s without checks? There may be second orders.", letters(len(c.sequences))))
 	case c.doubtful > 0:
-		return confirm(r.app.in, r.app.err, fmt.Sprintf("Replay %s? For %d of them the gateway may have the order: there may be second ones.", letters(len(c.sequences)), c.doubtful))
+		return r.terminal.Confirm(fmt.Sprintf("Replay %s? For %d of them the gateway may have the order: there may be second ones.", letters(len(c.sequences)), c.doubtful))
 	}
 	return nil
 }
@@ -106,27 +109,27 @@ const takeOut = 64
 // run replays the letters one after the other. It stops at the first that could not be
 // published: the next would not be either.
 func (r *replay) run(ctx context.Context, c choice) (err error) {
-	out := r.app.listing(r.json, "SEQ", "ORDER", "REASON", "ACTION", "STEP", "GENERATION", "WHY")
-	bar := newProgress(r.app.err, len(c.sequences), "replaying")
+	out := r.terminal.List(r.json, "SEQ", "ORDER", "REASON", "ACTION", "STEP", "GENERATION", "WHY")
+	bar := r.terminal.Progress(len(c.sequences), "replaying")
 	limiter := rate.NewLimiter(rate.Inf, 1)
 	if r.rate > 0 && !r.dryRun {
 		limiter.SetLimit(rate.Limit(r.rate))
 	}
-	box, replayer := r.desk.box(), deadletter.NewReplayer(r.desk.js, r.desk.layout)
+	box, replayer := box(r.bus), deadletter.NewReplayer(r.bus.JS, r.bus.Layout)
 	var done []uint64
 	defer func() {
-		bar.end()
+		bar.End()
 		// What was replayed is taken out even where the rest was interrupted.
 		err = errors.Join(err, r.takeOut(context.WithoutCancel(ctx), box, done))
-		if out.begun {
-			err = errors.Join(err, out.end())
+		if out.Begun() {
+			err = errors.Join(err, out.End())
 		}
 	}()
 	sent, refused := 0, 0
 	for l, err := range box.List(ctx, deadletter.Filter{Sequences: c.sequences}) {
 		if errors.Is(err, deadletter.ErrNoLetter) {
-			fmt.Fprintf(r.app.err, "warning: %v: somebody else was faster\n", err)
-			bar.add(1)
+			r.terminal.Notef("warning: %v: another operator was faster", err)
+			bar.Add(1)
 			continue
 		}
 		if err != nil {
@@ -142,10 +145,10 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 		} else {
 			refused++
 		}
-		if err := out.add(row, fmt.Sprint(row.Sequence), row.order(), string(row.Reason), row.Action, string(row.Step), count(row.Generation), row.Why); err != nil {
+		if err := out.Add(row, fmt.Sprint(row.Sequence), row.order(), string(row.Reason), row.Action, string(row.Step), count(row.Generation), row.Why); err != nil {
 			return err
 		}
-		bar.add(1)
+		bar.Add(1)
 		if len(done) == takeOut {
 			if err := r.takeOut(ctx, box, done); err != nil {
 				return err
@@ -153,17 +156,17 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 			done = done[:0]
 		}
 	}
-	bar.end()
-	if err := out.end(); err != nil {
+	bar.End()
+	if err := out.End(); err != nil {
 		return err
 	}
 	verb := "replayed"
 	if r.dryRun {
 		verb = "would replay"
 	}
-	fmt.Fprintf(r.app.err, "%s %s, refused %d\n", verb, letters(sent), refused)
+	r.terminal.Notef("%s %s, refused %d", verb, letters(sent), refused)
 	if refused > 0 && !r.dryRun {
-		return codeError(exitFailure)
+		return usage.Code(usage.Failed)
 	}
 	return nil
 }
@@ -171,7 +174,7 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 // one replays a letter, or says why not.
 func (r *replay) one(ctx context.Context, replayer *deadletter.Replayer, limiter *rate.Limiter, l *deadletter.Letter) (*replayed, error) {
 	row := &replayed{letter: newLetter(l), Action: "would replay"}
-	step, cancel := r.desk.step(ctx)
+	step, cancel := r.bus.Step(ctx)
 	defer cancel()
 	plan, err := replayer.Plan(step, l, r.force)
 	if err == nil {
@@ -181,7 +184,7 @@ func (r *replay) one(ctx context.Context, replayer *deadletter.Replayer, limiter
 				return nil, err
 			}
 			row.Action = "replayed"
-			publish, cancel := r.desk.step(ctx)
+			publish, cancel := r.bus.Step(ctx)
 			defer cancel()
 			err = replayer.Publish(publish, plan)
 		}
@@ -197,7 +200,7 @@ func (r *replay) takeOut(ctx context.Context, box *deadletter.Box, done []uint64
 	if r.keep || r.dryRun || len(done) == 0 {
 		return nil
 	}
-	ctx, cancel := r.desk.step(ctx)
+	ctx, cancel := r.bus.Step(ctx)
 	defer cancel()
 	_, err := box.Purge(ctx, done...)
 	return err

@@ -1,4 +1,4 @@
-package main
+package dead
 
 import (
 	"context"
@@ -14,11 +14,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/orders"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 )
 
-func deadShowCommand(a *app) *cobra.Command {
+func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var producer string
 	var body, asJSON bool
 	cmd := &cobra.Command{
@@ -26,21 +30,21 @@ func deadShowCommand(a *app) *cobra.Command {
 		Short: "Show one dead letter",
 		Long: `Show one dead letter by its number, or the newest of an order, <producer>.<id>: its headers, what its request
 asks for, and what a replay would do. The request itself is shown only with --body.`,
-		Args: atLeastOne("SEQ"),
+		Args: usage.AtLeastOne("SEQ"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usagef("one letter at a time, got %d", len(args))
+				return usage.Errorf("one dead letter at a time, got %d", len(args))
 			}
-			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
-				l, err := d.letter(ctx, args[0], producer)
+			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				l, err := find(ctx, bus, args[0], producer)
 				if err != nil {
 					return err
 				}
-				v := view(ctx, d, l, body)
+				v := view(ctx, bus, l, body)
 				if asJSON {
-					return printJSON(a.out, v)
+					return terminal.PrintJSON(t.Out, v)
 				}
-				return v.print(a, l, time.Now())
+				return v.print(t, l)
 			})
 		},
 	}
@@ -50,33 +54,33 @@ asks for, and what a replay would do. The request itself is shown only with --bo
 	return cmd
 }
 
-// letter finds the letter of that number, or the newest of an order.
-func (d *desk) letter(ctx context.Context, name, producer string) (*deadletter.Letter, error) {
+// find finds the letter of that number, or the newest of an order.
+func find(ctx context.Context, bus *connect.Bus, name, producer string) (*deadletter.Letter, error) {
 	if sequence, err := strconv.ParseUint(name, 10, 64); err == nil && producer == "" {
 		if sequence == 0 {
-			return nil, withHint(usagef("letters are numbered from 1"), "entrust-worker dead ls shows the numbers; an id that is a number needs --producer")
+			return nil, usage.WithHint(usage.Errorf("dead letters are numbered from 1"), "entrust-worker dead ls shows the numbers; an id that is a number needs --producer")
 		}
-		ctx, cancel := d.step(ctx)
+		ctx, cancel := bus.Step(ctx)
 		defer cancel()
-		l, err := d.box().Get(ctx, sequence)
+		l, err := box(bus).Get(ctx, sequence)
 		if errors.Is(err, deadletter.ErrNoLetter) {
-			return nil, withHint(err, "entrust-worker dead ls shows the numbers; an id that is a number needs --producer")
+			return nil, usage.WithHint(err, "entrust-worker dead ls shows the numbers; an id that is a number needs --producer")
 		}
 		return l, err
 	}
-	keys, err := orderKeys([]string{name}, producer)
+	keys, err := orders.Keys([]string{name}, producer)
 	if err != nil {
 		return nil, err
 	}
 	var newest *deadletter.Letter
-	for l, err := range d.box().List(ctx, deadletter.Filter{Producer: keys[0].Producer, ID: keys[0].ID}) {
+	for l, err := range box(bus).List(ctx, deadletter.Filter{Producer: keys[0].Producer, ID: keys[0].ID}) {
 		if err != nil {
 			return nil, err
 		}
 		newest = l
 	}
 	if newest == nil {
-		return nil, withHint(fmt.Errorf("order %s has no dead letter", keys[0]), "entrust-worker orders show %s shows what became of it", keys[0])
+		return nil, usage.WithHint(fmt.Errorf("order %s has no dead letter", keys[0]), "entrust-worker orders show %s shows what became of it", keys[0])
 	}
 	return newest, nil
 }
@@ -118,11 +122,11 @@ type requestView struct {
 }
 
 // view reads what can be read of a letter.
-func view(ctx context.Context, d *desk, l *deadletter.Letter, body bool) *letterView {
+func view(ctx context.Context, bus *connect.Bus, l *deadletter.Letter, body bool) *letterView {
 	v := &letterView{letter: newLetter(l), Headers: l.Request.Header}
-	ctx, cancel := d.step(ctx)
+	ctx, cancel := bus.Step(ctx)
 	defer cancel()
-	switch plan, err := deadletter.NewReplayer(d.js, d.layout).Plan(ctx, l, false); {
+	switch plan, err := deadletter.NewReplayer(bus.JS, bus.Layout).Plan(ctx, l, false); {
 	case err != nil:
 		v.Refused = err.Error()
 	default:
@@ -136,7 +140,7 @@ func view(ctx context.Context, d *desk, l *deadletter.Letter, body bool) *letter
 		v.Undecodable = err.Error()
 		return v
 	}
-	_, kind, err := d.subjects.ParseRequest(l.Request.Subject)
+	_, kind, err := bus.Subjects.ParseRequest(l.Request.Subject)
 	if err != nil {
 		v.Undecodable = err.Error()
 		return v
@@ -210,7 +214,8 @@ func namesOf(r entrustbus.Request) []string {
 }
 
 // print shows the letter to people.
-func (v *letterView) print(a *app, l *deadletter.Letter, now time.Time) error {
+func (v *letterView) print(t *terminal.Terminal, l *deadletter.Letter) error {
+	now := t.Now()
 	replay := v.Refused
 	switch {
 	case v.Refused != "":
@@ -219,13 +224,13 @@ func (v *letterView) print(a *app, l *deadletter.Letter, now time.Time) error {
 	default:
 		replay = string(v.Step)
 	}
-	all := []field{
+	all := []terminal.Field{
 		{"letter", fmt.Sprint(v.Sequence)},
 		{"order", v.order()},
 		{"kind", string(v.Kind)},
 		{"reason", string(v.Reason)},
 		{"error", v.Error},
-		{"died", v.Time.UTC().Format(time.RFC3339) + " (" + span(now.Sub(v.Time)) + " ago)"},
+		{"died", v.Time.UTC().Format(time.RFC3339) + " (" + terminal.Span(now.Sub(v.Time)) + " ago)"},
 		{"deaths", fmt.Sprint(v.Deaths)},
 		{"generation", fmt.Sprint(v.letter.Replay)},
 		{"deliveries", fmt.Sprint(v.Deliveries)},
@@ -238,26 +243,26 @@ func (v *letterView) print(a *app, l *deadletter.Letter, now time.Time) error {
 	}
 	if r := v.Request; r != nil {
 		all = append(all,
-			field{"  encoding", r.Encoding}, field{"  ca", r.CAID}, field{"  profile", r.Profile}, field{"  key", r.Key},
-			field{"  names", count(r.Names)}, field{"  max wait", count64(r.MaxWait, "s")}, field{"  tracking id", r.Tracking},
-			field{"  serial", r.Serial}, field{"  reason", r.Reason}, field{"  order", r.Order}, field{"  csr subject", v.Subject},
-			field{"  names are", strings.Join(v.Names, " ")})
+			terminal.Field{"  encoding", r.Encoding}, terminal.Field{"  ca", r.CAID}, terminal.Field{"  profile", r.Profile}, terminal.Field{"  key", r.Key},
+			terminal.Field{"  names", count(r.Names)}, terminal.Field{"  max wait", count64(r.MaxWait, "s")}, terminal.Field{"  tracking id", r.Tracking},
+			terminal.Field{"  serial", r.Serial}, terminal.Field{"  reason", r.Reason}, terminal.Field{"  order", r.Order}, terminal.Field{"  csr subject", v.Subject},
+			terminal.Field{"  names are", strings.Join(v.Names, " ")})
 		for _, key := range slices.Sorted(maps.Keys(r.Labels)) {
-			all = append(all, field{"  label", key + "=" + r.Labels[key]})
+			all = append(all, terminal.Field{"  label", key + "=" + r.Labels[key]})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.Headers)) {
 		for _, value := range v.Headers[name] {
-			all = append(all, field{"header", name + ": " + value})
+			all = append(all, terminal.Field{"header", name + ": " + value})
 		}
 	}
 	switch {
 	case v.Body != nil:
-		all = append(all, field{"body", string(v.Body)})
+		all = append(all, terminal.Field{"body", string(v.Body)})
 	case v.Raw != nil:
-		all = append(all, field{"body", strconv.Quote(string(v.Raw))})
+		all = append(all, terminal.Field{"body", strconv.Quote(string(v.Raw))})
 	}
-	return printFields(a.out, all)
+	return terminal.PrintFields(t.Out, all)
 }
 
 // count is a number, "" for none.

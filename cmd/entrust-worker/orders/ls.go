@@ -1,4 +1,4 @@
-package main
+package orders
 
 import (
 	"cmp"
@@ -11,13 +11,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 )
 
-// terminalLimit is how many rows people get who did not ask for a number.
-const terminalLimit = 100
-
-func ordersLsCommand(a *app) *cobra.Command {
+func lsCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var (
 		filter orderFilter
 		limit  int
@@ -32,26 +32,27 @@ func ordersLsCommand(a *app) *cobra.Command {
 Fields are separated by tabs where the output is no terminal; --json prints one JSON object per line.`,
 		Example: `  entrust-worker orders ls --state parked --sort deadline
   entrust-worker orders ls --producer web --older-than 7d --json`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := filter.check(); err != nil {
+			if err := filter.check(t.Now()); err != nil {
 				return err
 			}
 			if _, ok := orderings()[sort]; sort != "" && !ok {
-				return usagef("--sort must be age, poll or deadline, is %q", sort)
+				return usage.Errorf("--sort must be age, poll or deadline, is %q", sort)
 			}
 			if limit < 0 {
-				return usagef("--limit must be at least 0, is %d", limit)
+				return usage.Errorf("--limit must be at least 0, is %d", limit)
 			}
-			if !cmd.Flags().Changed("limit") && !asJSON && isTerminal(a.out) {
-				limit = terminalLimit
+			if !cmd.Flags().Changed("limit") && !asJSON && terminal.Is(t.Out) {
+				limit = terminal.Limit
 			}
-			out := a.listing(asJSON, "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "AGE", "NEXT POLL", "POLLS", "DEADLINE", "TRACKING ID")
-			out.none = "no orders"
-			return a.atDesk(cmd, func(ctx context.Context, d *desk) error {
+			out := t.List(asJSON, "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "AGE", "NEXT POLL", "POLLS", "DEADLINE", "TRACKING ID")
+			out.None = "no orders"
+			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				d := newDesk(bus)
 				more, err := listOrders(ctx, d, &filter, sort, limit, out)
-				if err == nil && more && isTerminal(a.out) {
-					fmt.Fprintln(a.err, "there are more; --limit 0 lists all")
+				if err == nil && more && terminal.Is(t.Out) {
+					t.Notef("there are more; --limit 0 lists all")
 				}
 				return err
 			})
@@ -61,7 +62,7 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 	filter.addTimes(cmd.Flags())
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most this `number` of orders; 0 is all")
 	cmd.Flags().StringVar(&sort, "sort", "", "order by `age`, poll or deadline, first those that come first")
-	completeWith(cmd, "sort", slices.Sorted(maps.Keys(orderings()))...)
+	usage.Complete(cmd, "sort", slices.Sorted(maps.Keys(orderings()))...)
 	filter.complete(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
@@ -89,7 +90,7 @@ func byTime(a, b time.Time) int {
 // listOrders prints the orders that f chooses and reports whether there are more than
 // limit. Unsorted ones are printed as they are read. What cannot be read is passed over;
 // the first such error is returned after the rest was printed.
-func listOrders(ctx context.Context, d *desk, f *orderFilter, sort string, limit int, out *listing) (bool, error) {
+func listOrders(ctx context.Context, d *desk, f *orderFilter, sort string, limit int, out *terminal.Listing) (bool, error) {
 	var first error
 	var kept []*order
 	n, more := 0, false
@@ -99,7 +100,7 @@ func listOrders(ctx context.Context, d *desk, f *orderFilter, sort string, limit
 			first = cmp.Or(first, err)
 			continue
 		case sort != "":
-			if kept = append(kept, o); limit > 0 && len(kept) >= 2*limit+tablePage {
+			if kept = append(kept, o); limit > 0 && len(kept) >= 2*limit+terminal.Page {
 				kept, more = firstOrders(kept, sort, limit), true
 			}
 			continue
@@ -118,7 +119,7 @@ func listOrders(ctx context.Context, d *desk, f *orderFilter, sort string, limit
 			return false, err
 		}
 	}
-	return more, out.finish(first)
+	return more, out.Finish(first)
 }
 
 // firstOrders sorts orders and returns the first of them, all for a limit of 0.
@@ -169,7 +170,7 @@ func readOrders(ctx context.Context, d *desk, f *orderFilter, few bool) iter.Seq
 }
 
 // list prints the order as one row.
-func (o *order) list(out *listing, now time.Time) error {
-	return out.add(o, o.Producer+"."+o.ID, string(o.Kind), string(o.State), string(o.Outcome), fmt.Sprint(o.Replay),
-		out.when(o.RequestedAt, now), out.when(o.NextPoll, now), o.pollsShown(), out.when(o.Deadline, now), o.TrackingID)
+func (o *order) list(out *terminal.Listing, now time.Time) error {
+	return out.Add(o, o.Producer+"."+o.ID, string(o.Kind), string(o.State), string(o.Outcome), fmt.Sprint(o.Replay),
+		out.When(o.RequestedAt, now), out.When(o.NextPoll, now), o.pollsShown(), out.When(o.Deadline, now), o.TrackingID)
 }

@@ -1,4 +1,4 @@
-package main
+package orders
 
 import (
 	"bytes"
@@ -9,16 +9,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/parking"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-func TestOrderKeys(t *testing.T) {
+func TestKeys(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		args     []string
@@ -37,7 +38,7 @@ func TestOrderKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			keys, err := orderKeys(tc.args, tc.producer)
+			keys, err := Keys(tc.args, tc.producer)
 			got := ""
 			if err == nil {
 				got = fmt.Sprintf("%+v", keysOf(keys))
@@ -56,98 +57,6 @@ func keysOf(keys []ledger.Key) string {
 		parts = append(parts, "{"+k.Producer+" "+k.ID+"}")
 	}
 	return "[" + strings.Join(parts, " ") + "]"
-}
-
-func TestSpanFlag(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]time.Duration{
-		"90s": 90 * time.Second, "1h30m": 90 * time.Minute, "7d": 168 * time.Hour, "2w": 336 * time.Hour, "0.5d": 12 * time.Hour, "0": 0,
-	} {
-		var s spanFlag
-		if err := s.Set(text); err != nil || time.Duration(s) != want {
-			t.Errorf("%s: got %v, %v; want %v", text, time.Duration(s), err, want)
-		}
-	}
-	for _, text := range []string{"", "d", "-1h", "-1d", "soon", "1y", "99999999d", "NaNd", "infw"} {
-		var s spanFlag
-		if err := s.Set(text); err == nil {
-			t.Errorf("%q was taken as %v", text, time.Duration(s))
-		}
-	}
-}
-
-func TestSpanInWords(t *testing.T) {
-	t.Parallel()
-	for d, want := range map[time.Duration]string{
-		0: "0s", 59*time.Second + 900*time.Millisecond: "59s", time.Minute: "1m00s", 61 * time.Minute: "1h01m", 49 * time.Hour: "2d01h", -time.Minute: "1m00s",
-	} {
-		if got := span(d); got != want {
-			t.Errorf("%v: got %s, want %s", d, got, want)
-		}
-	}
-}
-
-// Whoever may publish to the bus writes into these rows.
-func TestListingKeepsItsForm(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	l := newListing(&out, false, false, "A", "B")
-	for _, cells := range [][]string{{"1", "x\ty\nz"}, {"2", "\x1b[2J\x07"}} {
-		if err := l.add(nil, cells...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := l.end(); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := out.String(), "A\tB\n1\tx y z\n2\t [2J \n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-func TestListingOnATerminal(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	l := newListing(&out, false, true, "ORDER", "ERROR")
-	if err := l.add(nil, "web.a", strings.Repeat("long ", 30)+"\x1b[2J"); err != nil {
-		t.Fatal(err)
-	}
-	if out.Len() > 0 {
-		t.Fatal("a table was begun before its rows are known")
-	}
-	if err := l.end(); err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimRight(out.String(), "\n"), "\n")
-	if len(lines) != 2 || !strings.Contains(lines[0], "ORDER") || strings.ContainsAny(out.String(), "\x1b\t") || len([]rune(lines[1])) > 80 {
-		t.Errorf("got %q", lines)
-	}
-
-	out.Reset()
-	empty := newListing(&out, false, true, "ORDER")
-	empty.none = "no orders"
-	if err := empty.end(); err != nil || out.String() != "no orders\n" {
-		t.Errorf("got %q, %v", out.String(), err)
-	}
-}
-
-// Off a terminal, and where people say so, there is no colour: newListing has none.
-func TestListingInColour(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	l := newListing(&out, false, true, "ORDER", "OUTCOME", "ERROR")
-	l.colour = true
-	for _, outcome := range []string{"issued", "failed", "strange"} {
-		if err := l.add(nil, "issued", outcome, "failed"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := l.end(); err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(out.String(), "\x1b["); n != 4 || !strings.Contains(out.String(), "\x1b[32missued\x1b[0m") || !strings.Contains(out.String(), "\x1b[31mfailed\x1b[0m") {
-		t.Errorf("%d colours in %q", n, out.String())
-	}
 }
 
 func TestFirstOrders(t *testing.T) {
@@ -182,8 +91,8 @@ func TestListManyOrders(t *testing.T) {
 	if _, err := streams.Provision(ctx, js, layout); err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{js: js, layout: layout, ledger: ledger.New(js, layout.Orders), lot: parking.New(js, layout.Parked, layout.Subjects())}
-	const n = 3 * tablePage
+	d := newDesk(&connect.Bus{JS: js, Layout: layout, Subjects: layout.Subjects()})
+	const n = 3 * terminal.Page
 	deadline := time.Now().Add(time.Hour).UTC()
 	park(t, ctx, js, d, n, deadline)
 
@@ -191,7 +100,7 @@ func TestListManyOrders(t *testing.T) {
 		t.Helper()
 		var out bytes.Buffer
 		f := parkedFilter(t)
-		more, err := listOrders(ctx, d, f, sort, limit, newListing(&out, false, false, "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "AGE", "NEXT POLL", "POLLS", "DEADLINE", "TRACKING ID"))
+		more, err := listOrders(ctx, d, f, sort, limit, terminal.NewListing(&out, false, false, "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "AGE", "NEXT POLL", "POLLS", "DEADLINE", "TRACKING ID"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,10 +128,10 @@ func TestListManyOrders(t *testing.T) {
 func parkedFilter(t *testing.T) *orderFilter {
 	t.Helper()
 	f := new(orderFilter)
-	cmd := ordersLsCommand(nil)
+	cmd := lsCommand(nil, nil)
 	f.flags = cmd.Flags()
 	f.state = string(ledger.Parked)
-	if err := f.check(); err != nil {
+	if err := f.check(time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -250,19 +159,5 @@ func park(t *testing.T, ctx context.Context, js jetstream.JetStream, d *desk, n 
 		if err := <-failed; err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-// Somebody waits for an approval, for hours.
-func TestStayingOutlivesServers(t *testing.T) {
-	t.Parallel()
-	o := nats.GetDefaultOptions()
-	for _, opt := range (&app{}).staying() {
-		if err := opt(&o); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if o.MaxReconnect >= 0 || !o.IgnoreAuthErrorAbort {
-		t.Errorf("a verb that waits gives up after %d reconnects", o.MaxReconnect)
 	}
 }

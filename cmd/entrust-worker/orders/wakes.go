@@ -1,4 +1,4 @@
-package main
+package orders
 
 import (
 	"cmp"
@@ -10,8 +10,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/parking"
 )
 
-// fewOrders is up to how many orders are asked for their slots one by one. Beyond that
-// one scan of all slots costs less.
+// fewOrders is up to how many orders are read one wake-up at a time. Beyond that
+// one scan of all wake-ups costs less.
 const fewOrders = 200
 
 // wake is when a parked order is polled next, and how often it was.
@@ -27,7 +27,7 @@ type wakes struct {
 	seed maphash.Seed
 }
 
-// readWakes scans all slots when many are wanted. It holds some 50 bytes for each
+// readWakes scans all wake-ups when many are wanted. It holds some 50 bytes for each
 // parked order. The error is the first of those met; what was read counts all the same.
 func readWakes(ctx context.Context, lot *parking.Lot, many bool) (*wakes, error) {
 	w := &wakes{lot: lot, seed: maphash.MakeSeed()}
@@ -41,7 +41,7 @@ func readWakes(ctx context.Context, lot *parking.Lot, many bool) (*wakes, error)
 			first = cmp.Or(first, err)
 			continue
 		}
-		// Of a slot and a due message of one order, the later one is met last.
+		// Of a schedule and a due message of one order, the later one comes last.
 		w.all[maphash.String(w.seed, s.Key.String())] = wake{s.Due, s.Attempt}
 	}
 	return w, first

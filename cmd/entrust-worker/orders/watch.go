@@ -1,4 +1,4 @@
-package main
+package orders
 
 import (
 	"context"
@@ -8,29 +8,33 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 )
 
-func ordersWatchCommand(a *app) *cobra.Command {
+func watchCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var filter orderFilter
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "watch [ORDER...]",
 		Short: "Print orders as they change",
-		Long: `Print orders as they change: those that are named, until all of them are closed, or every one that the
-flags choose, until interrupted. What named orders are at the beginning is printed too.`,
+		Long: `Print orders as they change: the named ones until all of them are closed, or every order that the
+flags choose until an interrupt. Named orders are printed at the start too.`,
 		Example: `  entrust-worker orders watch web.4711
   entrust-worker orders watch --producer web --state closed --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := filter.check(); err != nil {
+			if err := filter.check(t.Now()); err != nil {
 				return err
 			}
-			keys, err := orderKeys(args, filter.producer)
+			keys, err := Keys(args, filter.producer)
 			if err != nil {
 				return err
 			}
-			out := newListing(a.out, asJSON, false, "TIME", "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "TRACKING ID", "SERIAL")
-			return a.atDesk(cmd, func(ctx context.Context, d *desk) error { return a.watchOrders(ctx, d, &filter, keys, out) }, a.staying()...)
+			out := terminal.NewListing(t.Out, asJSON, false, "TIME", "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "TRACKING ID", "SERIAL")
+			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				return watch(ctx, t, newDesk(bus), &filter, keys, out)
+			}, connect.Staying(t.Err)...)
 		},
 	}
 	filter.add(cmd.Flags())
@@ -39,11 +43,11 @@ flags choose, until interrupted. What named orders are at the beginning is print
 	return cmd
 }
 
-// watchOrders prints changes until the named orders are closed, or ctx ends.
-func (a *app) watchOrders(ctx context.Context, d *desk, f *orderFilter, keys []ledger.Key, out *listing) error {
-	kv, err := d.js.KeyValue(ctx, d.layout.Orders)
+// watch prints changes until the named orders are closed, or ctx ends.
+func watch(ctx context.Context, t *terminal.Terminal, d *desk, f *orderFilter, keys []ledger.Key, out *terminal.Listing) error {
+	kv, err := d.JS.KeyValue(ctx, d.Layout.Orders)
 	if err != nil {
-		return fmt.Errorf("opening the ledger %s: %w", d.layout.Orders, err)
+		return fmt.Errorf("opening the ledger %s: %w", d.Layout.Orders, err)
 	}
 	filters, opts := []string{}, []jetstream.WatchOpt{jetstream.IgnoreDeletes()}
 	open, known := map[ledger.Key]bool{}, map[ledger.Key]bool{}
@@ -59,7 +63,7 @@ func (a *app) watchOrders(ctx context.Context, d *desk, f *orderFilter, keys []l
 	}
 	w, err := kv.WatchFiltered(ctx, filters, opts...)
 	if err != nil {
-		return fmt.Errorf("watching the ledger %s: %w", d.layout.Orders, err)
+		return fmt.Errorf("watching the ledger %s: %w", d.Layout.Orders, err)
 	}
 	defer w.Stop()
 	for {
@@ -77,19 +81,19 @@ func (a *app) watchOrders(ctx context.Context, d *desk, f *orderFilter, keys []l
 			return context.Cause(ctx)
 		}
 		if !on {
-			return fmt.Errorf("watching the ledger %s: the watch ended", d.layout.Orders)
+			return fmt.Errorf("watching the ledger %s: the watch ended", d.Layout.Orders)
 		}
 		if e == nil { // all that was there has been sent
 			for _, key := range keys {
 				if open[key] && !known[key] {
-					fmt.Fprintf(a.err, "order %s is not in the ledger yet; waiting\n", key)
+					t.Notef("order %s is not in the ledger yet; waiting", key)
 				}
 			}
 			continue
 		}
 		key, err := ledger.ParseKey(e.Key())
 		if err != nil {
-			continue // somebody else's
+			continue // no key of the ledger
 		}
 		rec, err := ledger.Decode(key, e.Revision(), e.Value())
 		if err != nil {
@@ -110,7 +114,7 @@ func (a *app) watchOrders(ctx context.Context, d *desk, f *orderFilter, keys []l
 }
 
 // printChange prints what became of an order.
-func printChange(rec *ledger.Record, out *listing) error {
-	return out.add(newOrder(rec), rec.UpdatedAt.UTC().Format(time.RFC3339), rec.Key().String(), string(rec.Kind), string(rec.State),
+func printChange(rec *ledger.Record, out *terminal.Listing) error {
+	return out.Add(newOrder(rec), rec.UpdatedAt.UTC().Format(time.RFC3339), rec.Key().String(), string(rec.Kind), string(rec.State),
 		string(rec.Outcome), fmt.Sprint(rec.Replay), rec.TrackingID, rec.Serial)
 }

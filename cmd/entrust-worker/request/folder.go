@@ -1,4 +1,4 @@
-package main
+package request
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 )
 
 // fileNames says what the certificate of each certificate request is called, less the
@@ -37,7 +39,7 @@ func fileNames(csrs []csr) []string {
 }
 
 // paths are the files of a certificate and its chain.
-func (s *sender) paths(p *parcel) (cert, chain string) {
+func (s *Sender) paths(p *parcel) (cert, chain string) {
 	name := p.file
 	if name == "" {
 		name = p.request.OrderID()
@@ -47,7 +49,7 @@ func (s *sender) paths(p *parcel) (cert, chain string) {
 
 // prepareOut makes the folder for certificates before anything is published, and refuses to
 // write over what is no certificate: names may be those of files with keys.
-func (s *sender) prepareOut() error {
+func (s *Sender) prepareOut() error {
 	if s.how.out == "" {
 		return nil
 	}
@@ -65,7 +67,7 @@ func (s *sender) prepareOut() error {
 				return fmt.Errorf("looking at what is to be written over: %w", err)
 			}
 			if block, _ := pem.Decode(text); len(bytes.TrimSpace(text)) > 0 && (block == nil || block.Type != "CERTIFICATE") {
-				return withHint(fmt.Errorf("%s is there, and is no certificate", path), "--out names another folder, --id another name")
+				return usage.WithHint(fmt.Errorf("%s is there, and is no certificate", path), "--out names another folder, --id another name")
 			}
 		}
 	}
@@ -74,7 +76,7 @@ func (s *sender) prepareOut() error {
 
 // keep writes the certificates of a result, and returns where. A reader of the folder never
 // sees half a file.
-func (s *sender) keep(p *parcel) (string, error) {
+func (s *Sender) keep(p *parcel) (string, error) {
 	if s.how.out == "" {
 		return "", nil
 	}

@@ -1,4 +1,4 @@
-package main
+package request
 
 import (
 	"crypto/x509"
@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
@@ -29,10 +31,10 @@ func readCSRs(args []string, stdin io.Reader) ([]csr, error) {
 		matches := []string{arg}
 		if _, err := os.Stat(arg); err != nil && strings.ContainsAny(arg, "*?[") {
 			if matches, err = filepath.Glob(arg); err != nil {
-				return nil, usagef("reading the glob %q: %w", arg, err)
+				return nil, usage.Errorf("reading the glob %q: %w", arg, err)
 			}
 			if len(matches) == 0 {
-				return nil, withHint(fmt.Errorf("no file matches %q", arg), "it is read relative to the working folder; ** does not reach into subfolders")
+				return nil, usage.WithHint(fmt.Errorf("no file matches %q", arg), "it is read relative to the working folder; ** does not reach into subfolders")
 			}
 		}
 		for _, path := range matches {
@@ -73,10 +75,10 @@ func readCSRFile(path string, stdin io.Reader) ([]csr, error) {
 	case len(found) > 0:
 		return found, nil
 	case other != "":
-		return nil, withHint(fmt.Errorf("%s: holds a %s, not a certificate request", source, other), "openssl req -new -key KEY makes a certificate request")
+		return nil, usage.WithHint(fmt.Errorf("%s: holds a %s, not a certificate request", source, other), "openssl req -new -key KEY makes a certificate request")
 	}
 	if _, err := x509.ParseCertificateRequest(data); err != nil {
-		return nil, withHint(fmt.Errorf("%s: not a certificate request in PEM or DER", source), "openssl req -noout -verify -in %s", source)
+		return nil, usage.WithHint(fmt.Errorf("%s: not a certificate request in PEM or DER", source), "openssl req -noout -verify -in %s", source)
 	}
 	return []csr{{source, requestPEM(data), path != "-"}}, nil
 }
@@ -91,8 +93,8 @@ const maxInput = 64 << 20
 // readInput reads a file, or standard input for "-", and says what it is called.
 func readInput(path string, stdin io.Reader) (data []byte, source string, err error) {
 	if path == "-" {
-		if isTerminal(stdin) {
-			return nil, "", withHint(usagef("standard input is a terminal"), "pipe a certificate request into it, or name a file")
+		if terminal.Is(stdin) {
+			return nil, "", usage.WithHint(usage.Errorf("standard input is a terminal"), "pipe a certificate request into it, or name a file")
 		}
 		data, err = io.ReadAll(io.LimitReader(stdin, maxInput+1))
 		source = "standard input"
@@ -111,7 +113,7 @@ func readInput(path string, stdin io.Reader) (data []byte, source string, err er
 		}
 		err = fmt.Errorf("reading %s: %w", source, err)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = withHint(err, "names are relative to the working folder; - is standard input")
+			err = usage.WithHint(err, "names are relative to the working folder; - is standard input")
 		}
 		return nil, "", err
 	case len(data) > maxInput:
@@ -138,7 +140,7 @@ func readCertificate(path string, stdin io.Reader) (string, error) {
 		}
 	}
 	if _, err := x509.ParseCertificate(der); err != nil || len(der) > entrustbus.MaxCSRBytes {
-		return "", withHint(fmt.Errorf("%s: not a certificate in PEM or DER", source), "openssl x509 -noout -text -in %s", source)
+		return "", usage.WithHint(fmt.Errorf("%s: not a certificate in PEM or DER", source), "openssl x509 -noout -text -in %s", source)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
 }

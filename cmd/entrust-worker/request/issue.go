@@ -1,4 +1,4 @@
-package main
+package request
 
 import (
 	"errors"
@@ -8,13 +8,16 @@ import (
 	"github.com/nats-io/nuid"
 	"github.com/spf13/cobra"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-func requestIssueCommand(a *app) *cobra.Command {
+func issueCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var f requestFlags
 	var template entrustbus.Issue
-	var validity, maxWait spanFlag
+	var validity, maxWait usage.Span
 	cmd := &cobra.Command{
 		Use:   "issue FILE|GLOB|-...",
 		Short: "Ask for certificates",
@@ -26,7 +29,7 @@ file holds several, or two files are called alike: web.csr makes web.pem and web
 		Example: `  entrust-worker request issue --wait --out certs web.csr
   entrust-worker request issue --producer web --max-wait 24h 'csr/*.csr'
   openssl req -new -key web.key -subj /CN=web.example | entrust-worker request issue --wait --json -`,
-		Args: atLeastOne("FILE"),
+		Args: usage.AtLeastOne("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if template.Labels, err = f.check(); err != nil {
@@ -38,15 +41,15 @@ file holds several, or two files are called alike: web.csr makes web.pem and web
 			if template.PollMaxWaitSeconds, err = seconds("max-wait", maxWait); err != nil {
 				return err
 			}
-			csrs, err := readCSRs(args, a.in)
+			csrs, err := readCSRs(args, t.In)
 			if err != nil {
 				return err
 			}
 			if len(csrs) > 1 && (f.id != "" || len(template.SANs) > 0) {
-				return usagef("--id and --san are for one certificate request, there are %d", len(csrs))
+				return usage.Errorf("--id and --san are for one certificate request, there are %d", len(csrs))
 			}
 			names := fileNames(csrs)
-			s := &sender{app: a, how: f.sending}
+			s := NewSender(t, f.Sending)
 			for i, csr := range csrs {
 				r := template
 				r.ID, r.CSRPEM = f.id, csr.pem
@@ -61,7 +64,7 @@ file holds several, or two files are called alike: web.csr makes web.pem and web
 					p.file = names[i]
 				}
 			}
-			return s.run(cmd)
+			return s.run(cmd, dial)
 		},
 	}
 	flags := cmd.Flags()
@@ -84,12 +87,12 @@ func explainRequest(source string, err error) error {
 		return fmt.Errorf("%s: %w", source, err)
 	}
 	if strings.HasPrefix(field.Field, "csr_") {
-		return withHint(fmt.Errorf("%s: not a certificate request that can be sent: %s", source, field.Problem),
+		return usage.WithHint(fmt.Errorf("%s: not a certificate request that can be sent: %s", source, field.Problem),
 			"openssl req -noout -verify -in %s", source)
 	}
-	err = &usageError{fmt.Errorf("%s %s", field.Field, field.Problem)}
+	err = usage.Errorf("%s %s", field.Field, field.Problem)
 	if field.Fix != "" {
-		return withHint(err, "%s", field.Fix)
+		return usage.WithHint(err, "%s", field.Fix)
 	}
 	return err
 }

@@ -1,4 +1,6 @@
-package main
+// Package request is the verbs that send requests as a producer: issue, revoke, track and
+// cancel.
+package request
 
 import (
 	"maps"
@@ -9,10 +11,14 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-func requestCommand(a *app) *cobra.Command {
+// Command is the group of verbs.
+func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "request",
 		Short: "Send requests as a producer, and wait for their results",
@@ -20,10 +26,10 @@ func requestCommand(a *app) *cobra.Command {
 
 The exit code is 1 when a result that was waited for is not what was asked for.`,
 		Args: cobra.ArbitraryArgs,
-		RunE: needsVerb,
+		RunE: usage.NeedsVerb,
 	}
-	cmd.AddCommand(requestIssueCommand(a), requestRevokeCommand(a), requestTrackCommand(a), requestCancelCommand(a))
-	completeNothing(cmd)
+	cmd.AddCommand(issueCommand(t, dial), revokeCommand(t, dial), trackCommand(t, dial), cancelCommand(t, dial))
+	usage.CompleteNothing(cmd)
 	for _, c := range cmd.Commands() {
 		switch c.Name() {
 		case "issue":
@@ -44,7 +50,7 @@ The exit code is 1 when a result that was waited for is not what was asked for.`
 type requestFlags struct {
 	producer, id, encoding string
 	labels                 []string
-	sending
+	Sending
 
 	flags *pflag.FlagSet
 }
@@ -56,10 +62,10 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.id, "id", "", "`id` of the request; the same again is no second order. Default a new one")
 	flags.StringVar(&f.encoding, "encoding", "msgpack", "`msgpack` or json, on the bus")
 	flags.StringArrayVar(&f.labels, "label", nil, "`key=value` that the result carries again; may be repeated")
-	flags.BoolVar(&f.wait, "wait", false, "wait for the result")
-	flags.Var(&f.giveUp, "give-up-after", "wait no longer than this, while the order goes on; implies --wait")
-	flags.BoolVar(&f.json, "json", false, "print one JSON object per line: the results with --wait, else what was published")
-	completeWith(cmd, "encoding", "msgpack", "json")
+	flags.BoolVar(&f.Wait, "wait", false, "wait for the result")
+	flags.Var(&f.GiveUp, "give-up-after", "wait no longer than this, while the order goes on; implies --wait")
+	flags.BoolVar(&f.JSON, "json", false, "print one JSON object per line: the results with --wait, else what was published")
+	usage.Complete(cmd, "encoding", "msgpack", "json")
 }
 
 // addOut declares the flag for certificates.
@@ -69,22 +75,22 @@ func (f *requestFlags) addOut(flags *pflag.FlagSet) {
 
 // check reads what can be read without the bus, and returns the labels.
 func (f *requestFlags) check() (map[string]string, error) {
-	if err := noneEmpty(f.flags, "give-up-after", "out"); err != nil {
+	if err := usage.NoneEmpty(f.flags, "give-up-after", "out"); err != nil {
 		return nil, err
 	}
-	f.wait = f.wait || f.out != "" || f.giveUp > 0
+	f.Wait = f.Wait || f.out != "" || f.GiveUp > 0
 	if !entrustbus.ValidToken(f.producer) {
-		return nil, usagef("--producer must be 1 to 64 letters, digits, _ and -, is %q", f.producer)
+		return nil, usage.Errorf("--producer must be 1 to 64 letters, digits, _ and -, is %q", f.producer)
 	}
 	if f.id != "" && !entrustbus.ValidToken(f.id) {
-		return nil, usagef("--id must be 1 to 64 letters, digits, _ and -, is %q", f.id)
+		return nil, usage.Errorf("--id must be 1 to 64 letters, digits, _ and -, is %q", f.id)
 	}
 	encodings := map[string]entrustbus.Encoding{"msgpack": entrustbus.EncodingMsgpack, "json": entrustbus.EncodingJSON}
 	enc, ok := encodings[f.encoding]
 	if !ok {
-		return nil, usagef("--encoding must be %s, is %q", strings.Join(slices.Sorted(maps.Keys(encodings)), " or "), f.encoding)
+		return nil, usage.Errorf("--encoding must be %s, is %q", strings.Join(slices.Sorted(maps.Keys(encodings)), " or "), f.encoding)
 	}
-	f.sending.encoding = enc
+	f.Sending.Encoding = enc
 	if len(f.labels) == 0 {
 		return nil, nil
 	}
@@ -92,7 +98,7 @@ func (f *requestFlags) check() (map[string]string, error) {
 	for _, l := range f.labels {
 		key, value, ok := strings.Cut(l, "=")
 		if !ok || key == "" {
-			return nil, usagef("--label must be key=value, is %q", l)
+			return nil, usage.Errorf("--label must be key=value, is %q", l)
 		}
 		labels[key] = value
 	}
@@ -100,9 +106,9 @@ func (f *requestFlags) check() (map[string]string, error) {
 }
 
 // seconds is a duration that the contract counts in whole seconds.
-func seconds(flag string, d spanFlag) (int64, error) {
+func seconds(flag string, d usage.Span) (int64, error) {
 	if t := time.Duration(d); t%time.Second != 0 {
-		return 0, usagef("--%s must be whole seconds, is %s", flag, t)
+		return 0, usage.Errorf("--%s must be whole seconds, is %s", flag, t)
 	}
 	return int64(time.Duration(d) / time.Second), nil
 }

@@ -1,4 +1,4 @@
-package main
+package request
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ func (p *parcel) succeeded() bool {
 
 // foreign reports whether the result is that of another request, which had the id before:
 // workers refuse the second one, and the first one's result stands.
-func (s *sender) foreign(ctx context.Context, p *parcel) bool {
+func (s *Sender) foreign(ctx context.Context, p *parcel) bool {
 	r := p.result
 	if r.Kind != p.request.Kind() {
 		return true
@@ -58,10 +58,10 @@ func otherKey(r *entrustbus.Result, csr *x509.CertificateRequest) bool {
 
 // otherContent reports whether the ledger knows the id by a request of other content. A
 // result of a cancellation names nothing that could be compared.
-func (s *sender) otherContent(ctx context.Context, p *parcel) bool {
-	ctx, cancel := s.desk.step(ctx)
+func (s *Sender) otherContent(ctx context.Context, p *parcel) bool {
+	ctx, cancel := s.bus.Step(ctx)
 	defer cancel()
-	rec, err := s.desk.ledger.Get(ctx, ledger.Key{Producer: p.producer, ID: p.request.OrderID()})
+	rec, err := ledger.New(s.bus.JS, s.bus.Layout.Orders).Get(ctx, ledger.Key{Producer: p.producer, ID: p.request.OrderID()})
 	if err != nil {
 		return false // nothing says so
 	}

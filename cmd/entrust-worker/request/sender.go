@@ -1,4 +1,4 @@
-package main
+package request
 
 import (
 	"bytes"
@@ -15,19 +15,24 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
 // publishing is how many requests are on their way to the stream at once.
 const publishing = 64
 
-// sending says how requests are sent and what is done with their results.
-type sending struct {
-	encoding entrustbus.Encoding
-	wait     bool
-	giveUp   spanFlag // 0: never
-	json     bool
-	out      string // folder for certificates, "" for none
+// Sending says how requests are sent and what is done with their results. The zero value
+// publishes MessagePack and does not wait.
+type Sending struct {
+	Encoding entrustbus.Encoding
+	Wait     bool
+	GiveUp   usage.Span // how long to wait at most; 0: until the result comes
+	JSON     bool
+
+	out string // folder for certificates, "" for none
 }
 
 // parcel is one request on its way.
@@ -40,43 +45,50 @@ type parcel struct {
 	result  *entrustbus.Result
 }
 
-// sender publishes requests and waits for their results.
-type sender struct {
-	app     *app
-	desk    *desk
-	how     sending
-	parcels []*parcel
+// Sender publishes requests and waits for their results. It is not safe for concurrent
+// use.
+type Sender struct {
+	terminal *terminal.Terminal
+	how      Sending
+	bus      *connect.Bus
+	parcels  []*parcel
 }
 
-// add takes a request that is valid. source is what people call it.
-func (s *sender) add(producer, source string, r entrustbus.Request) *parcel {
+// NewSender makes a sender without requests.
+func NewSender(t *terminal.Terminal, how Sending) *Sender { return &Sender{terminal: t, how: how} }
+
+// Add takes a request that is valid. source is what people call it.
+func (s *Sender) Add(producer, source string, r entrustbus.Request) { s.add(producer, source, r) }
+
+func (s *Sender) add(producer, source string, r entrustbus.Request) *parcel {
 	p := &parcel{producer: producer, source: source, request: r}
 	s.parcels = append(s.parcels, p)
 	return p
 }
 
 // run connects, sends, and waits if it is to: over any number of reconnects then.
-func (s *sender) run(cmd *cobra.Command) error {
+func (s *Sender) run(cmd *cobra.Command, dial connect.Dialer) error {
 	if err := s.prepareOut(); err != nil {
 		return err
 	}
 	var stay []nats.Option
-	if s.how.wait {
-		stay = s.app.staying()
+	if s.how.Wait {
+		stay = connect.Staying(s.terminal.Err)
 	}
-	return s.app.atDesk(cmd, func(ctx context.Context, d *desk) error { s.desk = d; return s.send(ctx) }, stay...)
+	return dial.Work(cmd, s.Send, stay...)
 }
 
 // client makes the client of a producer. One is cheap, and holds nothing.
-func (s *sender) client(producer string) (*entrustbus.Client, error) {
-	return entrustbus.New(s.desk.nc, entrustbus.ClientConfig{
-		Producer: producer, Encoding: s.how.encoding, Subjects: s.desk.subjects,
-		ResultStream: s.desk.layout.Results, LedgerBucket: s.desk.layout.Orders, JetStream: s.desk.js,
+func (s *Sender) client(producer string) (*entrustbus.Client, error) {
+	return entrustbus.New(s.bus.Conn, entrustbus.ClientConfig{
+		Producer: producer, Encoding: s.how.Encoding, Subjects: s.bus.Subjects,
+		ResultStream: s.bus.Layout.Results, LedgerBucket: s.bus.Layout.Orders, JetStream: s.bus.JS,
 	})
 }
 
-// send publishes everything, then waits for the results if it is to.
-func (s *sender) send(ctx context.Context) error {
+// Send publishes everything, then waits for the results if it is to.
+func (s *Sender) Send(ctx context.Context, bus *connect.Bus) error {
+	s.bus = bus
 	err := s.publish(ctx)
 	if err != nil {
 		stored := 0
@@ -89,7 +101,7 @@ func (s *sender) send(ctx context.Context) error {
 			err = fmt.Errorf("%w (%d of %d requests are published)", err, stored, len(s.parcels))
 		}
 	}
-	if !s.how.wait || err != nil {
+	if !s.how.Wait || err != nil {
 		return errors.Join(s.listReceipts(), explainSend(err))
 	}
 	return s.await(ctx)
@@ -99,18 +111,18 @@ func (s *sender) send(ctx context.Context) error {
 func explainSend(err error) error {
 	switch {
 	case errors.Is(err, entrustbus.ErrNoStream):
-		return withHint(err, "entrust-worker provision creates the streams; --streams-prefix must be the workers'")
+		return usage.WithHint(err, "entrust-worker provision creates the streams; --streams-prefix must be the workers'")
 	case errors.Is(err, entrustbus.ErrStreamFull):
-		return withHint(err, "workers have to catch up first; try again later")
+		return usage.WithHint(err, "workers have to catch up first; try again later")
 	case errors.Is(err, entrustbus.ErrOtherContent):
-		return withHint(err, "choose another --id, or ask with the same flags as the first time")
+		return usage.WithHint(err, "choose another --id, or ask with the same flags as the first time")
 	}
 	return err
 }
 
-func (s *sender) publish(ctx context.Context) error {
-	bar := newProgress(s.app.err, len(s.parcels), "publishing")
-	defer bar.end()
+func (s *Sender) publish(ctx context.Context) error {
+	bar := s.terminal.Progress(len(s.parcels), "publishing")
+	defer bar.End()
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(publishing)
 	for _, p := range s.parcels {
@@ -127,7 +139,7 @@ func (s *sender) publish(ctx context.Context) error {
 				return err
 			}
 			p.receipt = &receipt
-			bar.add(1)
+			bar.Add(1)
 			return nil
 		})
 	}
@@ -144,10 +156,10 @@ type published struct {
 	Duplicate bool            `json:"duplicate"`
 }
 
-func (s *sender) listReceipts() error {
-	out := s.app.listing(s.how.json, "ORDER", "KIND", "STATUS", "SOURCE")
+func (s *Sender) listReceipts() error {
+	out := s.terminal.List(s.how.JSON, "ORDER", "KIND", "STATUS", "SOURCE")
 	if !slices.ContainsFunc(s.parcels, func(p *parcel) bool { return p.receipt != nil }) {
-		return nil // the error says it
+		return nil // the error says so
 	}
 	for _, p := range s.parcels {
 		if p.receipt == nil {
@@ -159,22 +171,22 @@ func (s *sender) listReceipts() error {
 		}
 		id, kind := p.request.OrderID(), p.request.Kind()
 		v := published{p.producer, id, kind, p.source, p.receipt.Sequence, p.receipt.Duplicate}
-		if err := out.add(v, p.producer+"."+id, string(kind), status, p.source); err != nil {
+		if err := out.Add(v, p.producer+"."+id, string(kind), status, p.source); err != nil {
 			return err
 		}
 	}
-	return out.end()
+	return out.End()
 }
 
 // await prints results in the order in which they come.
-func (s *sender) await(ctx context.Context) error {
-	if s.how.giveUp > 0 {
+func (s *Sender) await(ctx context.Context) error {
+	if s.how.GiveUp > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(s.how.giveUp))
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(s.how.GiveUp))
 		defer cancel()
 	}
-	bar := newProgress(s.app.err, len(s.parcels), "waiting")
-	defer bar.end()
+	bar := s.terminal.Progress(len(s.parcels), "waiting")
+	defer bar.End()
 	done := make(chan *parcel)
 	stop := make(chan struct{}) // printing ended early
 	defer close(stop)
@@ -201,16 +213,16 @@ func (s *sender) await(ctx context.Context) error {
 	}
 	go func() { waiting.Wait(); close(done) }()
 
-	out := s.app.listing(s.how.json, "ORDER", "KIND", "OUTCOME", "SERIAL", "NOT AFTER", "ERROR", "SOURCE")
+	out := s.terminal.List(s.how.JSON, "ORDER", "KIND", "OUTCOME", "SERIAL", "NOT AFTER", "ERROR", "SOURCE")
 	missing, wrong := len(s.parcels), 0
 	var others []error
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
-	for p := range ticking(done, second.C, bar.still) {
+	for p := range ticking(done, second.C, bar.Still) {
 		missing--
 		if s.foreign(ctx, p) {
 			others = append(others, fmt.Errorf("id %q belongs to another request; its result is not this one's", p.request.OrderID()))
-			bar.add(1)
+			bar.Add(1)
 			continue
 		}
 		if !p.succeeded() {
@@ -223,23 +235,23 @@ func (s *sender) await(ctx context.Context) error {
 		if err := p.list(out, file); err != nil {
 			return err
 		}
-		bar.add(1)
+		bar.Add(1)
 	}
-	bar.end()
-	if out.begun || missing == 0 && len(others) == 0 {
-		if err := out.end(); err != nil {
+	bar.End()
+	if out.Begun() || missing == 0 && len(others) == 0 {
+		if err := out.End(); err != nil {
 			return err
 		}
 	}
 	switch {
 	case len(others) > 0:
-		return withHint(errors.Join(others...), "--id chooses another, or leave it out")
+		return usage.WithHint(errors.Join(others...), "--id chooses another, or leave it out")
 	case missing > 0 && ctx.Err() != nil:
-		return withHint(fmt.Errorf("stopped waiting: %d of %d requests have no result yet", missing, len(s.parcels)), "they go on; %s", s.whereTo())
+		return usage.WithHint(fmt.Errorf("stopped waiting: %d of %d requests have no result yet", missing, len(s.parcels)), "they go on; %s", s.whereTo())
 	case missing > 0:
 		return failed
 	case wrong > 0:
-		return codeError(exitFailure) // each was told
+		return usage.Code(usage.Failed) // each was reported
 	}
 	return nil
 }
@@ -261,7 +273,7 @@ func ticking[T any](come <-chan T, ticks <-chan time.Time, tick func()) iter.Seq
 }
 
 // whereTo names what shows how the requests go on.
-func (s *sender) whereTo() string {
+func (s *Sender) whereTo() string {
 	first := s.parcels[0]
 	if len(s.parcels) == 1 {
 		return "entrust-worker orders show " + first.producer + "." + first.request.OrderID()
@@ -271,7 +283,7 @@ func (s *sender) whereTo() string {
 
 // list prints the result: as JSON just as the contract has it, with where the request was
 // read and what was written of the result.
-func (p *parcel) list(out *listing, file string) error {
+func (p *parcel) list(out *terminal.Listing, file string) error {
 	r := p.result
 	body, err := entrustbus.EncodeResult(entrustbus.EncodingJSON, r)
 	if err == nil {
@@ -289,5 +301,5 @@ func (p *parcel) list(out *listing, file string) error {
 	if r.Error != nil {
 		why = r.Error.Error()
 	}
-	return out.add(json.RawMessage(body), r.Producer+"."+r.ID, string(r.Kind), string(r.Outcome), r.Serial, out.date(r.NotAfter), why, p.source)
+	return out.Add(json.RawMessage(body), r.Producer+"."+r.ID, string(r.Kind), string(r.Outcome), r.Serial, out.Date(r.NotAfter), why, p.source)
 }

@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"context"
@@ -15,6 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
@@ -25,13 +28,11 @@ const readyWithin = 2 * time.Second
 // ready returns why the worker is not, or nil.
 //
 // /healthz is the process alone. /readyz is NATS, the streams and the key pair, never
-// the gateway: an outage of it would otherwise take every worker out of service, which
-// helps nobody.
-func (s *settings) serve(registry *prometheus.Registry, ready func(context.Context) error, cache *mtlscache.Cache, log *slog.Logger) (func(), error) {
+// the gateway: an outage of it would otherwise take every worker out of service.
+func serve(s *config.Settings, registry *prometheus.Registry, ready func(context.Context) error, log *slog.Logger) (func(), error) {
 	if s.HTTP.Addr == "" {
 		return func() {}, nil
 	}
-	describe(registry, cache)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -53,13 +54,13 @@ func (s *settings) serve(registry *prometheus.Registry, ready func(context.Conte
 	}
 
 	listener, err := net.Listen("tcp", s.HTTP.Addr)
-	if errors.Is(err, syscall.EADDRINUSE) && s.origin["http.addr"] == "default" {
-		// A second worker on one host, most likely. Nobody asked for that address.
+	if errors.Is(err, syscall.EADDRINUSE) && s.IsDefault("http.addr") {
+		// A second worker on one host, most likely. No operator asked for that address.
 		log.Warn("the default address is in use: metrics and health are not served", "addr", s.HTTP.Addr)
 		return func() {}, nil
 	}
 	if err != nil {
-		return nil, withHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, and an empty one none")
+		return nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, an empty one turns HTTP off; entrust-worker config shows where the address came from")
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
@@ -72,12 +73,12 @@ func (s *settings) serve(registry *prometheus.Registry, ready func(context.Conte
 }
 
 // ready returns what keeps this worker from working, the gateway aside.
-func (s *settings) ready(ctx context.Context, nc *connection, cache *mtlscache.Cache) error {
-	if !nc.IsConnected() {
+func ready(ctx context.Context, bus *connect.Bus, cache *mtlscache.Cache) error {
+	if !bus.IsConnected() {
 		return errors.New("not connected to NATS")
 	}
-	for _, name := range []string{s.Streams.Requests, s.Streams.Parked, s.Streams.Results} {
-		if _, err := nc.js.Stream(ctx, name); err != nil {
+	for _, name := range []string{bus.Layout.Requests, bus.Layout.Parked, bus.Layout.Results} {
+		if _, err := bus.JS.Stream(ctx, name); err != nil {
 			return fmt.Errorf("reading stream %s: %w", name, err)
 		}
 	}
@@ -88,11 +89,11 @@ func (s *settings) ready(ctx context.Context, nc *connection, cache *mtlscache.C
 }
 
 // describe registers what is known of the process and its key pair.
-func describe(registry *prometheus.Registry, cache *mtlscache.Cache) {
+func describe(registry *prometheus.Registry, cache *mtlscache.Cache, version string) {
 	const namespace = "entrust_worker"
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info", Help: "1, with the version as a label.",
-		ConstLabels: prometheus.Labels{"version": version()},
+		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
 	registry.MustRegister(

@@ -1,21 +1,20 @@
-package main
+package terminal
 
 import (
-	"io"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows people how far something got. Nothing is shown elsewhere than on a
-// terminal. It is safe for concurrent use.
-type progress struct{ bar *progressbar.ProgressBar }
+// Progress shows people how far something got, and only on a terminal. Make one with
+// Terminal.Progress. It is safe for concurrent use.
+type Progress struct{ bar *progressbar.ProgressBar }
 
-// newProgress counts to total.
-func newProgress(w io.Writer, total int, what string) *progress {
-	return &progress{progressbar.NewOptions(total,
-		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetVisibility(isTerminal(w)),
+// Progress counts to total, on standard error.
+func (t *Terminal) Progress(total int, what string) *Progress {
+	return &Progress{progressbar.NewOptions(total,
+		progressbar.OptionSetWriter(t.Err),
+		progressbar.OptionSetVisibility(Is(t.Err)),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(),
 		progressbar.OptionSetWidth(30),
@@ -25,11 +24,11 @@ func newProgress(w io.Writer, total int, what string) *progress {
 	)}
 }
 
-// add counts n more. A terminal that cannot be written to is no reason to stop.
-func (p *progress) add(n int) { _ = p.bar.Add(n) }
+// Add counts n more. A terminal that cannot be written to is no reason to stop.
+func (p *Progress) Add(n int) { _ = p.bar.Add(n) }
 
-// still shows that time passes.
-func (p *progress) still() { _ = p.bar.RenderBlank() }
+// Still shows that time passes.
+func (p *Progress) Still() { _ = p.bar.RenderBlank() }
 
-// end takes the display away.
-func (p *progress) end() { _ = p.bar.Finish() }
+// End takes the display away.
+func (p *Progress) End() { _ = p.bar.Finish() }

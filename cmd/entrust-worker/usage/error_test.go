@@ -1,4 +1,4 @@
-package main
+package usage
 
 import (
 	"bytes"
@@ -18,22 +18,22 @@ func TestReport(t *testing.T) {
 	}{
 		{"nothing", nil, 0, ""},
 		{"a failure", errors.New("it broke"), 1, "error: it broke\n"},
-		{"a mistake", usagef("wrong %s", "flag"), 2, "error: wrong flag\n"},
-		{"with a hint", withHint(errors.New("it broke"), "try %d", 2), 1, "error: it broke\nhint: try 2\n"},
-		{"a wrapped mistake with a hint", fmt.Errorf("loading: %w", withHint(usagef("wrong"), "right")), 2, "error: loading: wrong\nhint: right\n"},
-		{"many", &usageError{errors.Join(errors.New("a"), errors.New("b"))}, 2, "error: a\nerror: b\n"},
-		{"a code alone", codeError(1), 1, ""},
+		{"a mistake", Errorf("wrong %s", "flag"), 2, "error: wrong flag\n"},
+		{"with a hint", WithHint(errors.New("it broke"), "try %d", 2), 1, "error: it broke\nhint: try 2\n"},
+		{"a wrapped mistake with a hint", fmt.Errorf("loading: %w", WithHint(Errorf("wrong"), "right")), 2, "error: loading: wrong\nhint: right\n"},
+		{"many", Wrap(errors.Join(errors.New("a"), errors.New("b"))), 2, "error: a\nerror: b\n"},
+		{"a code alone", Code(1), 1, ""},
 		{"interrupted", fmt.Errorf("waiting: %w", context.Canceled), 1, "error: interrupted\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var w bytes.Buffer
-			if code := report(tc.err, &w); code != tc.code || w.String() != tc.text {
+			if code := Report(tc.err, &w, func(s string) string { return s }); code != tc.code || w.String() != tc.text {
 				t.Errorf("got %d %q, want %d %q", code, w.String(), tc.code, tc.text)
 			}
 		})
 	}
-	if err := withHint(nil, "never"); err != nil {
+	if err := WithHint(nil, "never"); err != nil {
 		t.Errorf("a hint made an error of nil: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package usage
 
 import (
 	"fmt"
@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// spanFlag is a flag that takes a duration, in days and weeks too.
-type spanFlag time.Duration
+// Span is a flag that takes a duration, in days and weeks too.
+type Span time.Duration
 
 // Set reads 90s, 1h30m, 12h, 7d or 2w.
-func (s *spanFlag) Set(text string) error {
+func (s *Span) Set(text string) error {
 	for unit, length := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
 		if digits, ok := strings.CutSuffix(text, unit); ok {
 			n, err := strconv.ParseFloat(digits, 64)
 			if err != nil || !(n >= 0 && n <= 36500) { // nor NaN
 				return fmt.Errorf("must be a duration such as 90s, 12h or 7d")
 			}
-			*s = spanFlag(n * float64(length))
+			*s = Span(n * float64(length))
 			return nil
 		}
 	}
@@ -26,12 +26,12 @@ func (s *spanFlag) Set(text string) error {
 	if err != nil || d < 0 {
 		return fmt.Errorf("must be a duration such as 90s, 12h or 7d")
 	}
-	*s = spanFlag(d)
+	*s = Span(d)
 	return nil
 }
 
 // String is the duration, "" for none.
-func (s *spanFlag) String() string {
+func (s *Span) String() string {
 	if *s == 0 {
 		return ""
 	}
@@ -39,4 +39,4 @@ func (s *spanFlag) String() string {
 }
 
 // Type is what --help calls the value.
-func (s *spanFlag) Type() string { return "duration" }
+func (s *Span) Type() string { return "duration" }

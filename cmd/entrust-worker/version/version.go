@@ -1,18 +1,19 @@
-package main
+// Package version is what this binary calls itself.
+package version
 
 import (
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 )
 
-// release is set by the linker where the build knows better than the module system:
-// -ldflags "-X main.release=v1.2.3".
-var release string
-
-// version is what this binary calls itself.
-func version() string {
+// Of returns the version: the release, where the linker set one, else what the module
+// system knows.
+func Of(release string) string {
 	if release != "" {
 		return release
 	}
@@ -38,22 +39,23 @@ func version() string {
 	return v
 }
 
-func versionCommand(a *app) *cobra.Command {
+// Command is the verb that prints the version.
+func Command(t *terminal.Terminal, version string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  noArgs,
+		Args:  usage.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if asJSON {
-				return printJSON(a.out, struct {
+				return terminal.PrintJSON(t.Out, struct {
 					Version string `json:"version"`
 					Go      string `json:"go"`
 					OS      string `json:"os"`
 					Arch    string `json:"arch"`
-				}{version(), runtime.Version(), runtime.GOOS, runtime.GOARCH})
+				}{version, runtime.Version(), runtime.GOOS, runtime.GOARCH})
 			}
-			a.printf("entrust-worker %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			t.Printf("entrust-worker %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},
 	}
