@@ -89,9 +89,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 }
 
 // usageTemplate shows a verb's own flags, and says where those of every verb are.
-const usageTemplate = `Usage:{{if .Runnable}}
-  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
-  {{.CommandPath}} VERB{{end}}{{if .HasExample}}
+const usageTemplate = `Usage:{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} VERB{{else}}
+  {{.UseLine}}{{end}}{{if .HasExample}}
 
 Examples:
 {{.Example}}{{end}}{{if .HasAvailableSubCommands}}

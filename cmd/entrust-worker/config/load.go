@@ -17,7 +17,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 )
 
-// fromDefault is the origin of a value that nobody set.
+// fromDefault is the origin of a value that no layer set.
 const fromDefault = "default"
 
 // Settings is the effective configuration and where each value of it came from. It is
@@ -37,7 +37,7 @@ type Settings struct {
 // Origin says where a key's value came from.
 func (s *Settings) Origin(path string) string { return s.origin[path] }
 
-// IsDefault reports whether nobody set the key.
+// IsDefault reports whether no layer set the key.
 func (s *Settings) IsDefault(path string) bool { return s.origin[path] == fromDefault }
 
 // Unused reports whether a key's credentials do not count, since others do.

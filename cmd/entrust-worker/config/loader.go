@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Loader loads the configuration for the verbs of one run of the program. It is used by
-// one goroutine; Scrub is safe for concurrent use once everything is loaded.
+// Loader loads the configuration for the verbs of one run of the program. It is for one
+// goroutine; its scrubber is safe for concurrent use.
 type Loader struct {
 	environ []string
 	scrub   Scrubber

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Redacted is printed instead of a secret.
@@ -35,9 +36,11 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Scrubber takes the values of credential settings out of text that other packages wrote,
 // such as the error of a library that quotes a path. It is the second net: our own errors
-// never hold such a value. The zero value knows none. It is not safe for concurrent use
-// with Add; Scrub alone is.
-type Scrubber struct{ values []scrubbed }
+// never hold such a value. The zero value knows none. It is safe for concurrent use.
+type Scrubber struct {
+	mu     sync.RWMutex
+	values []scrubbed
+}
 
 type scrubbed struct{ value, name string }
 
@@ -48,6 +51,8 @@ const shortest = 5
 // Add makes the scrubber know a value, by the name of its setting. Of a value of several
 // lines it knows each line.
 func (s *Scrubber) Add(name, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for line := range strings.SplitSeq(value, "\n") {
 		if line = strings.TrimSpace(line); len(line) >= shortest {
 			s.values = append(s.values, scrubbed{line, "[" + name + "]"})
@@ -63,6 +68,8 @@ var userInfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s"]*@`)
 // Scrub returns the text with each known value replaced by the name of its setting, and
 // without users and passwords in URLs.
 func (s *Scrubber) Scrub(text string) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	for _, v := range s.values {
 		text = strings.ReplaceAll(text, v.value, v.name)
 	}

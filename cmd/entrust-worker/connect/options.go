@@ -53,7 +53,7 @@ func options(s *config.Settings) ([]nats.Option, error) {
 
 // unreadable is a mistake in a key that names a file.
 func unreadable(s *config.Settings, key, problem string) error {
-	return usage.WithHint(usage.Wrap(&config.FieldError{Key: key, Problem: problem, From: []string{s.Origin(key)}}), "%s comes from %s", key, s.Origin(key))
+	return usage.WithHint(usage.Wrap(&config.FieldError{Key: key, Problem: problem, From: []string{s.Origin(key)}}), "%s comes from %s; entrust-worker check tries it", key, s.Origin(key))
 }
 
 // credentials are the options for the credentials that count. They replace a context's,
@@ -102,7 +102,7 @@ func credentials(s *config.Settings) ([]nats.Option, error) {
 	return []nats.Option{forget, own}, nil
 }
 
-// credsFile is the path of a credentials file. It is read anew on every connect, so that
+// credsFile is the path of a credentials file. It is read on every connect, so that
 // an operator can replace it. Errors hold neither its path nor its content: the one may
 // be the other.
 type credsFile string

@@ -137,7 +137,7 @@ func reasons() []string {
 	return words
 }
 
-// choice is the letters that somebody decided about, by number: those that die
+// choice is the dead letters that an operator chose, by number: those that arrive
 // meanwhile are not among them.
 type choice struct {
 	sequences []uint64
@@ -147,15 +147,16 @@ type choice struct {
 	missed bool
 }
 
-// miss tells what is wrong with a number. The others are not held up by it.
+// miss reports what is wrong with a number. It holds up no other.
 func (c *choice) miss(t *terminal.Terminal, err error) {
 	t.Notef("error: %v", err)
 	c.missed = true
 }
 
-// choose reads the letters of a filter once, and none that dies while it reads. It holds
-// eight bytes for each. Numbers of letters that are gone are told, and passed over; so is
-// what is no letter, unless any is wanted and it was named by number.
+// choose reads the dead letters of a filter once, and none that arrives while it reads. It
+// holds eight bytes for each. It reports numbers of letters that are gone, and messages
+// that are no letters, and passes over them. With any, a message that is no letter counts
+// where its number was given.
 func choose(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, filter deadletter.Filter, limit int, any bool) (choice, error) {
 	c := choice{sequences: []uint64{}} // not nil, which would be every letter
 	box := box(bus)

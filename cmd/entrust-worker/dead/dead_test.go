@@ -41,7 +41,7 @@ func TestChoiceIsOfTheBeginning(t *testing.T) {
 		}
 	}
 	put("before")
-	// What is no letter is told while the others are read: another one dies just then.
+	// What is no letter is reported while the others are read: another one arrives then.
 	if _, err := js.Publish(ctx, "entrust.dead.web.what%ever", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestChoiceIsOfTheBeginning(t *testing.T) {
 	})}
 	c, err := choose(ctx, term, bus, deadletter.Filter{}, 0, false)
 	if err != nil || said != 1 {
-		t.Fatalf("choosing: %v; told %d things, want 1", err, said)
+		t.Fatalf("choosing: %v; reported %d things, want 1", err, said)
 	}
 	if !slices.Equal(c.sequences, []uint64{1}) {
 		t.Errorf("chose %v, want the one letter of the beginning", c.sequences)

@@ -47,7 +47,7 @@ func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	return cmd
 }
 
-// pollsShown is how often an order was polled, "" where that is not known: the slot counts
+// pollsShown is how often an order was polled, "" where that is not known: the wake-up counts
 // it, and goes with the wait.
 func (o *order) pollsShown() string {
 	if o.State != ledger.Parked {

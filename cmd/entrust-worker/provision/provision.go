@@ -72,7 +72,7 @@ the command that fixes it.`,
 	return cmd
 }
 
-// verifyPresent is streams.Verify for what is there.
+// verifyPresent is streams.Verify for the streams, buckets and consumers that exist.
 func verifyPresent(ctx context.Context, js jetstream.JetStream, l streams.Layout) error {
 	found, err := streams.Inspect(ctx, js, l)
 	if err != nil {

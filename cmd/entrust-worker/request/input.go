@@ -109,7 +109,7 @@ func readInput(path string, stdin io.Reader) (data []byte, source string, err er
 	switch {
 	case err != nil:
 		if file, ok := errors.AsType[*fs.PathError](err); ok {
-			err = file.Err // the path is told already
+			err = file.Err // the message has the path
 		}
 		err = fmt.Errorf("reading %s: %w", source, err)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -71,11 +71,11 @@ func passing(err error) bool {
 // waitConnected returns when the first connection is made. The connection's own handlers
 // log the refusals meanwhile.
 func waitConnected(ctx context.Context, nc *nats.Conn, log *slog.Logger) error {
-	for told := false; !nc.IsConnected(); told = true {
+	for logged := false; !nc.IsConnected(); logged = true {
 		if nc.IsClosed() {
 			return fmt.Errorf("connecting to NATS: %w", errors.Join(nats.ErrConnectionClosed, nc.LastError()))
 		}
-		if !told {
+		if !logged {
 			log.Warn("waiting for NATS")
 		}
 		if err := sleep(ctx, retryEvery/20); err != nil {

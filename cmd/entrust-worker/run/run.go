@@ -94,7 +94,7 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 
 	if err := prepare(ctx, bus, s.Provision, log); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-			return nil // told to stop before there was anything to do
+			return nil // stopped before there was anything to do
 		}
 		return err
 	}
