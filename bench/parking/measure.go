@@ -103,7 +103,7 @@ func (p plan) ahead(n int) int {
 // the window, issue those that are issued at once beside them.
 func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int, say func(string, ...any)) (*figures, error) {
 	f := &figures{orders: n + p.ahead(n), killed: p.kill}
-	if err := s.start(ctx, schedule{wait: farAway, jitter: jitter}); err != nil {
+	if err := s.start(ctx, schedule{wait: farAway}); err != nil {
 		return nil, err
 	}
 	if err := p.park(ctx, s, hold, issue, f, say); err != nil {
@@ -112,7 +112,7 @@ func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int
 
 	// A worker started anew finds every order where it was.
 	d := newTimetable(hold, f.orders, p.ahead(n))
-	anew := schedule{wait: p.secondWait(n), jitter: jitter}
+	anew := schedule{wait: p.secondWait(n)}
 	if err := s.restart(ctx, anew); err != nil {
 		return nil, err
 	}

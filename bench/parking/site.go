@@ -40,9 +40,8 @@ type site struct {
 // schedule is what a worker is told about polling; everything else is as it is
 // by default. The wait before a poll is always the same, but for its jitter.
 type schedule struct {
-	wait   time.Duration
-	jitter float64
-	rate   float64 // calls a second to the gateway; 0: no limit
+	wait time.Duration
+	rate float64 // calls a second to the gateway; 0: no limit
 }
 
 // openSite starts everything but the worker.
@@ -78,20 +77,16 @@ func openSite(ctx context.Context, bin, dir string, p plan) (*site, error) {
 func (s *site) start(ctx context.Context, sched schedule) error {
 	var env []string
 	for name, value := range map[string]string{
-		"NATS_URL":                                  s.server.URL,
-		"CERTCTL_ENTRUST_API_URL":                   s.gw.URL(),
-		"CERTCTL_ENTRUST_CA_ID":                     s.gw.CAID(),
-		"CERTCTL_ENTRUST_CLIENT_CERT_PATH":          s.gw.ClientCert(),
-		"CERTCTL_ENTRUST_CLIENT_KEY_PATH":           s.gw.ClientKey(),
-		"CERTCTL_ENTRUST_POLL_MAX_WAIT_SECONDS":     strconv.Itoa(24 * 60 * 60),
-		"ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH":     s.gw.ServerCA(),
-		"ENTRUST_WORKER_GATEWAY_RATE":               fmt.Sprint(sched.rate),
-		"ENTRUST_WORKER_POLL_FIRST":                 sched.wait.String(),
-		"ENTRUST_WORKER_POLL_MAX":                   sched.wait.String(),
-		"ENTRUST_WORKER_POLL_FACTOR":                "1",
-		"ENTRUST_WORKER_POLL_JITTER":                fmt.Sprint(sched.jitter),
-		"ENTRUST_WORKER_POLL_RETRY_AFTER_MAX":       farAway.String(), // not below the longest wait; the simulator asks for none
-		"ENTRUST_WORKER_STREAMS_RESULTS_DUPLICATES": s.layout.ResultsDuplicates.String(),
+		"NATS_URL":                              s.server.URL,
+		"CERTCTL_ENTRUST_API_URL":               s.gw.URL(),
+		"CERTCTL_ENTRUST_CA_ID":                 s.gw.CAID(),
+		"CERTCTL_ENTRUST_CLIENT_CERT_PATH":      s.gw.ClientCert(),
+		"CERTCTL_ENTRUST_CLIENT_KEY_PATH":       s.gw.ClientKey(),
+		"CERTCTL_ENTRUST_POLL_MAX_WAIT_SECONDS": strconv.Itoa(24 * 60 * 60),
+		"ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH": s.gw.ServerCA(),
+		"ENTRUST_WORKER_GATEWAY_RATE":           fmt.Sprint(sched.rate),
+		"ENTRUST_WORKER_POLL_FIRST":             sched.wait.String(),
+		"ENTRUST_WORKER_POLL_MAX":               sched.wait.String(),
 		// Five minutes by default: one look is to fall into each measurement.
 		"ENTRUST_WORKER_WATCHDOG_EVERY": watchdogEvery.String(),
 	} {

@@ -46,14 +46,14 @@ type surge struct {
 // requests meanwhile. rate limits the worker's calls to the gateway a second.
 func measureSurge(ctx context.Context, s *site, hold, issue *requests, n int, rate float64, say func(string, ...any)) (*surge, error) {
 	r := &surge{orders: n, rate: rate}
-	if err := s.start(ctx, schedule{wait: farAway, jitter: jitter}); err != nil {
+	if err := s.start(ctx, schedule{wait: farAway}); err != nil {
 		return nil, err
 	}
 	say("parking %d orders", n)
 	if _, err := s.through(ctx, hold, 0, n); err != nil {
 		return nil, err
 	}
-	if err := s.restart(ctx, schedule{wait: surgeWait, jitter: jitter, rate: rate}); err != nil {
+	if err := s.restart(ctx, schedule{wait: surgeWait, rate: rate}); err != nil {
 		return nil, err
 	}
 	d := newTimetable(hold, n, 0)

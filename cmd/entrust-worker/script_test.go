@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -15,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
@@ -25,7 +28,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"entrust-worker": main})
 }
 
-// TestScripts runs the scripts in testdata. Beside testscript's own commands they have
+// TestScripts runs the scripts of the verbs that need no orders. Beside testscript's own
+// commands they have
 //
 //	nats-server [configuration]   starts one and sets NATS_URL to it
 //	gateway [certctl|cagw]        starts a simulator and sets the CERTCTL_ENTRUST_ names to it
@@ -36,11 +40,13 @@ func TestMain(m *testing.M) {
 //	until URL PATTERN             waits until the status and body of a GET match
 //	logged FILE PATTERN           waits until a file matches
 //	signal TERM|HUP FILE          signals the process whose id the file holds
+//	nats-stream NAME SUBJECT      creates a stream
+//	nats-rm NAME                  deletes one
 //	exits CODE PROGRAM ARGS...    as exec, with the exit code that must come out
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Files: scripts(t, "run", "check", "config", "connect", "provision", "usage"),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
 			// The race detector's own pause at the end of each process.
@@ -54,6 +60,8 @@ func TestScripts(t *testing.T) {
 			"gateway-down": func(ts *testscript.TestScript, _ bool, _ []string) { partsOf(ts).gateway.SetDown(true) },
 			"gateway-up":   func(ts *testscript.TestScript, _ bool, _ []string) { partsOf(ts).gateway.SetDown(false) },
 			"short-pair":   shortPair,
+			"nats-stream":  makeStream,
+			"nats-rm":      removeStream,
 			"exits":        exits,
 			"signal":       sendSignal,
 			"free-addr":    freeAddr,
@@ -62,6 +70,20 @@ func TestScripts(t *testing.T) {
 			"rotate":       func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(partsOf(ts).gateway.RotateClient()) },
 		},
 	})
+}
+
+// scripts are those of the packages.
+func scripts(t *testing.T, packages ...string) []string {
+	t.Helper()
+	var all []string
+	for _, p := range packages {
+		found, err := filepath.Glob(filepath.Join(p, "testdata", "*.txtar"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("package %s has no scripts: %v", p, err)
+		}
+		all = append(all, found...)
+	}
+	return all
 }
 
 // parts are what one script has started.
@@ -78,6 +100,26 @@ func startNATS(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Defer(srv.Stop)
 	ts.Setenv("NATS_URL", srv.URL)
+}
+
+func makeStream(ts *testscript.TestScript, _ bool, args []string) {
+	onJetStream(ts, func(js jetstream.JetStream) error {
+		_, err := js.CreateStream(context.Background(), jetstream.StreamConfig{Name: args[0], Subjects: args[1:]})
+		return err
+	})
+}
+
+func removeStream(ts *testscript.TestScript, _ bool, args []string) {
+	onJetStream(ts, func(js jetstream.JetStream) error { return js.DeleteStream(context.Background(), args[0]) })
+}
+
+func onJetStream(ts *testscript.TestScript, do func(jetstream.JetStream) error) {
+	nc, err := nats.Connect(ts.Getenv("NATS_URL"))
+	ts.Check(err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	ts.Check(err)
+	ts.Check(do(js))
 }
 
 func startGateway(ts *testscript.TestScript, _ bool, args []string) {

@@ -49,7 +49,7 @@ func metrics(t *testing.T) map[string]metric {
 		}
 		all[descName.FindStringSubmatch(text)[1]] = m
 	}
-	source, err := os.ReadFile("../../cmd/entrust-worker/http.go")
+	source, err := os.ReadFile("../../cmd/entrust-worker/run/http.go")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -231,6 +231,8 @@ func breakages() []breakage {
 		}), want: []string{"worker-poll: max deliver", "worker-poll: backoff"}},
 		{name: "ack wait", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.AckWait = 30 * time.Second }), want: []string{"worker-issue: ack wait"}},
 		{name: "ack pending", consumer: onConsumer(ConsumerRevoke, func(c *cc) { c.MaxAckPending = 1 }), want: []string{"worker-revoke: max ack pending"}},
+		{name: "more ack pending", consumer: onConsumer(ConsumerRevoke, func(c *cc) { c.MaxAckPending = 5000 })},
+		{name: "ack pending unlimited", consumer: onConsumer(ConsumerRevoke, func(c *cc) { c.MaxAckPending = -1 })},
 		{name: "filter of another lane", consumer: onConsumer(ConsumerManage, func(c *cc) { c.FilterSubjects = c.FilterSubjects[:1] }), want: []string{"worker-manage: filter"}},
 		{name: "wake-ups delivered as due", consumer: onConsumer(ConsumerPoll, func(c *cc) { c.FilterSubject = "" }), alone: true,
 			want: []string{"worker-poll: filter", "worker-resubmit: existence", "worker-revoke-again: existence", "worker-manage-again: existence"}},

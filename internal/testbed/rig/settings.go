@@ -2,7 +2,6 @@ package rig
 
 import (
 	"cmp"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +24,6 @@ type Settings struct {
 	ThrottleFloor time.Duration // default 500 ms
 
 	PollFirst, PollMax time.Duration // default 300 ms and 1.2 s
-	PollJitter         float64       // default 0.2; negative: none
 	MaxWait            time.Duration // in whole seconds; default 60 s
 	Drain              time.Duration // default 5 s
 	Concurrency        int           // of the lanes issue and poll; default 32
@@ -69,9 +67,6 @@ func (s Settings) environ(at *Site) []string {
 		"ENTRUST_WORKER_ON_LOST_REPLY":              cmp.Or(s.OnLostReply, "hold"),
 		"ENTRUST_WORKER_POLL_FIRST":                 s.first().String(),
 		"ENTRUST_WORKER_POLL_MAX":                   pollMax.String(),
-		"ENTRUST_WORKER_POLL_FACTOR":                "2",
-		"ENTRUST_WORKER_POLL_JITTER":                fmt.Sprint(s.jitter()),
-		"ENTRUST_WORKER_POLL_RETRY_AFTER_MAX":       pollMax.String(),
 		"ENTRUST_WORKER_POLL_MAX_WAIT_LIMIT":        MaxWaitLimit.String(),
 		"ENTRUST_WORKER_DRAIN":                      or(s.Drain, 5*time.Second),
 		"ENTRUST_WORKER_WATCHDOG_EVERY":             "10s",
@@ -80,12 +75,6 @@ func (s Settings) environ(at *Site) []string {
 		"ENTRUST_WORKER_ACK_WAIT":                   l.AckWait.String(),
 		"ENTRUST_WORKER_REPLICAS":                   strconv.Itoa(l.Replicas),
 		"ENTRUST_WORKER_STREAMS_PREFIX":             l.Prefix,
-		"ENTRUST_WORKER_STREAMS_REQUESTS":           l.Requests,
-		"ENTRUST_WORKER_STREAMS_PARKED":             l.Parked,
-		"ENTRUST_WORKER_STREAMS_RESULTS":            l.Results,
-		"ENTRUST_WORKER_STREAMS_DEAD":               l.Dead,
-		"ENTRUST_WORKER_STREAMS_ORDERS":             l.Orders,
-		"ENTRUST_WORKER_STREAMS_CONTROL":            l.Control,
 		"ENTRUST_WORKER_STREAMS_REQUESTS_MAX_BYTES": strconv.FormatInt(l.RequestsMaxBytes, 10),
 		"ENTRUST_WORKER_HTTP_ADDR":                  "127.0.0.1:0",
 		"ENTRUST_WORKER_LOG_LEVEL":                  "debug",
@@ -103,17 +92,10 @@ func (s Settings) environ(at *Site) []string {
 
 func (s Settings) first() time.Duration { return cmp.Or(s.PollFirst, 300*time.Millisecond) }
 
-func (s Settings) jitter() float64 {
-	switch {
-	case s.PollJitter == 0:
-		return 0.2
-	case s.PollJitter < 0:
-		return 0
-	}
-	return s.PollJitter
-}
+// jitter is the share by which a worker's waits vary.
+const jitter = 0.2
 
 // firstPoll is the shortest time after its enrollment at which an order is polled.
 func (s Settings) firstPoll() time.Duration {
-	return time.Duration(float64(s.first()) * (1 - s.jitter()))
+	return time.Duration(float64(s.first()) * (1 - jitter))
 }

@@ -1,0 +1,171 @@
+package check
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// checker makes the checks.
+type checker struct {
+	*config.Settings
+	scrub *config.Scrubber
+}
+
+// all makes every check that can be made.
+func (k *checker) all(ctx context.Context) []checked {
+	ctx, cancel := context.WithTimeout(ctx, 4*k.NATS.Timeout+k.Gateway.Timeout)
+	defer cancel()
+
+	var bus *connect.Bus
+	all := []checked{
+		k.timed("nats", func(c *checked) { bus = k.nats(c) }),
+	}
+	if bus != nil {
+		defer bus.Close()
+	}
+	all = append(all, k.timed("streams", func(c *checked) {
+		if bus == nil {
+			c.is(stateUnknown, "not tried without NATS")
+			return
+		}
+		k.streams(ctx, bus, c)
+	}))
+
+	var cache *mtlscache.Cache
+	all = append(all, k.timed("key pair", func(c *checked) { cache = k.keyPair(c) }))
+	return append(all, k.timed("gateway", func(c *checked) {
+		if cache == nil {
+			c.is(stateUnknown, "not tried without a key pair")
+			return
+		}
+		k.gateway(ctx, cache, c)
+	}))
+}
+
+func (k *checker) timed(name string, check func(*checked)) checked {
+	c := checked{Name: name}
+	start := time.Now()
+	check(&c)
+	c.Seconds = time.Since(start).Seconds()
+	c.Detail = k.scrub.Scrub(c.Detail)
+	return c
+}
+
+func (c *checked) is(state int, format string, args ...any) {
+	c.state = state
+	c.State = [...]string{"ok", "warning", "failed", "skipped"}[state]
+	// One line each, whatever an error brings along.
+	c.Detail = strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+}
+
+// hinted is an error with its likely fix in one line.
+func hinted(err error) error {
+	if hint := usage.Hint(err); hint != "" {
+		return fmt.Errorf("%w (%s)", err, hint)
+	}
+	return err
+}
+
+func (k *checker) nats(c *checked) *connect.Bus {
+	bus, err := connect.Open(k.Settings, k.scrub, "check")
+	if err != nil {
+		c.is(stateCritical, "%v", hinted(err))
+		return nil
+	}
+	rtt, err := bus.RTT()
+	if err != nil {
+		c.is(stateCritical, "measuring the round trip to NATS: %v", err)
+		return bus
+	}
+	c.is(stateOK, "%s, nats-server %s, round trip %v", bus.ConnectedUrlRedacted(), bus.ConnectedServerVersion(), rtt.Round(time.Microsecond))
+	return bus
+}
+
+func (k *checker) streams(ctx context.Context, bus *connect.Bus, c *checked) {
+	found, err := streams.Inspect(ctx, bus.JS, bus.Layout)
+	if err != nil {
+		c.is(stateCritical, "%v", hinted(connect.ExplainStreams(err)))
+		return
+	}
+	c.Findings = found
+	var wrong, notes []streams.Finding
+	for _, f := range found {
+		if f.Note {
+			notes = append(notes, f)
+		} else {
+			wrong = append(wrong, f)
+		}
+	}
+	switch {
+	case len(wrong) > 0:
+		c.is(stateCritical, "%v%s", &wrong[0], andMore(wrong))
+	case len(notes) > 0:
+		c.is(stateWarning, "%v%s", &notes[0], andMore(notes))
+	default:
+		c.is(stateOK, "4 streams, 2 buckets and 4 consumers are set up as required")
+	}
+}
+
+func andMore(f []streams.Finding) string {
+	if len(f) == 1 {
+		return ""
+	}
+	return fmt.Sprintf(", and %d more: --json shows all", len(f)-1)
+}
+
+func (k *checker) keyPair(c *checked) *mtlscache.Cache {
+	cache, err := mtlscache.New(k.Transport(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		c.is(stateCritical, "%v", k.ExplainKeyPair(err))
+		return nil
+	}
+	end := cache.NotAfter()
+	switch left := time.Until(end); {
+	case left <= 0:
+		c.is(stateCritical, "the client certificate expired on %s", end.UTC().Format(time.RFC3339))
+	case left < expiryWarning:
+		c.is(stateWarning, "the client certificate expires on %s, in %.1f days", end.UTC().Format(time.RFC3339), left.Hours()/24)
+	default:
+		c.is(stateOK, "the client certificate is valid until %s", end.UTC().Format(time.RFC3339))
+	}
+	return cache
+}
+
+func (k *checker) gateway(ctx context.Context, cache *mtlscache.Cache, c *checked) {
+	defer cache.Close()
+	client, err := gateway.New(k.GatewayClient(), &http.Client{Transport: cache}, nil)
+	if err != nil {
+		c.is(stateCritical, "%v", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.Gateway.Timeout)
+	defer cancel()
+	if err := client.Probe(ctx); err != nil {
+		c.is(stateCritical, "asking for CA %q: %v%s", k.Gateway.CAID, err, gatewayAdvice(err))
+		return
+	}
+	c.is(stateOK, "%s knows CA %q, dialect %s", k.Gateway.URL, k.Gateway.CAID, client.Dialect())
+}
+
+func gatewayAdvice(err error) string {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return " (--gateway-server-ca-path names who may vouch for it)"
+	}
+	if gateway.FateOf(err) == gateway.Unauthorized {
+		return " (the gateway refuses the client certificate)"
+	}
+	return ""
+}

@@ -1,0 +1,111 @@
+// Package config is the configuration of the worker: its keys, their defaults, where
+// each value came from, and whether the values fit together. It alone knows about files,
+// environment and flags; it hands plain values to the packages below.
+package config
+
+import "time"
+
+// Config is everything that an operator can set. Each field says in its tags
+//
+//	koanf   its name in the YAML file
+//	env     its environment name, where that is not ENTRUST_WORKER_ and the path
+//	flag    its flag, where that is not the path with dashes
+//	show    that shells complete the flag
+//	empty   that an empty environment variable counts as set
+//	secret  "value": the value is never printed; "file": it is the path of a secret
+//	doc     effect, unit, bounds, and what speaks for less and for more
+//
+// docs/configuration.md is made from them. A field's default is its value in Default.
+// A Config is a plain value; Settings knows where its values came from.
+type Config struct {
+	Gateway Gateway `koanf:"gateway"`
+	NATS    NATS    `koanf:"nats"`
+	Poll    Poll    `koanf:"poll"`
+	Streams Streams `koanf:"streams"`
+	Log     Log     `koanf:"log"`
+	HTTP    HTTP    `koanf:"http"`
+
+	IssueConcurrency  int           `koanf:"issue_concurrency" doc:"Issue requests in flight at once in this worker, 1 to 10000. Throughput is about this number divided by the gateway's latency; more also means more connections to the gateway."`
+	RevokeConcurrency int           `koanf:"revoke_concurrency" doc:"Revocations in flight at once, 1 to 10000. This capacity is reserved: issue requests never use it."`
+	PollConcurrency   int           `koanf:"poll_concurrency" doc:"Polls of parked orders in flight at once, 1 to 10000. More catches up sooner when many are due at once, and asks more of the gateway then."`
+	ManageConcurrency int           `koanf:"manage_concurrency" doc:"Track and cancel requests in flight at once, 1 to 10000."`
+	AckWait           time.Duration `koanf:"ack_wait" doc:"How long NATS waits for a sign of life from a worker before it hands the message to another one, 1s to 1h. Shorter recovers sooner from a dead worker; longer forgives a slow network. The worker extends it during longer calls. The consumers must have the same value."`
+	Drain             time.Duration `koanf:"drain" doc:"How long a stop waits for calls in flight, 1ms to 24h. The worker then hands unfinished messages back at once. Keep it below the time your supervisor allows for a stop, and above the gateway's usual latency."`
+	SubmitMaxWait     time.Duration `koanf:"submit_max_wait" doc:"How long an order may wait to be accepted by the gateway, 1m up to streams.results_max_age. The time does not run while the gateway's breaker is open or a pause holds."`
+	OnLostReply       string        `koanf:"on_lost_reply" doc:"What becomes of an enrollment whose answer was lost, where a look-up decides nothing. hold: the result unconfirmed and a dead letter, for an operator to replay. resubmit: the worker enrolls again, and flags the result as a possible duplicate."`
+	OnRollback        string        `koanf:"on_rollback" doc:"What becomes of requests that may have been submitted before the bus lost its last writes. lookup: the worker looks them up, and holds those that cannot be looked up. hold: the result unconfirmed and a dead letter. resubmit: the worker enrolls again, and flags the result as a possible duplicate."`
+	WatchdogEvery     time.Duration `koanf:"watchdog_every" doc:"Pause between two scans for parked orders that were due and were not polled, 10s to 24h. A scan reads all wake-ups and the ledger and takes a tenth of the time, so that it holds up nothing: a million records take minutes."`
+	Provision         bool          `koanf:"provision" show:"true" doc:"Create missing streams, buckets and consumers at start. The worker never changes existing ones. Leave it off where the worker's NATS user may not create streams."`
+	Replicas          int           `koanf:"replicas" doc:"Copies of each stream that provisioning creates, 1 to 5. Three survive the loss of a server and need a cluster of at least three."`
+	Format            int           `koanf:"format" flag:"record-format" doc:"Format of the records and wake-ups that this worker writes: 1. Raise it when every worker of the fleet reads the new format."`
+}
+
+// Gateway says which CA Gateway to use and how.
+type Gateway struct {
+	URL             string        `koanf:"url" env:"CERTCTL_ENTRUST_API_URL" doc:"Base URL of the CA Gateway, https, with its context path if it has one. Required. The worker appends /v1 unless the path ends in it."`
+	ClientCertPath  string        `koanf:"client_cert_path" env:"CERTCTL_ENTRUST_CLIENT_CERT_PATH" doc:"Path of the client certificate, PEM, intermediates after it. Required unless gateway.client_p12_path is set. The worker looks at the files on every call: replace them to rotate."`
+	ClientKeyPath   Secret        `koanf:"client_key_path" env:"CERTCTL_ENTRUST_CLIENT_KEY_PATH" secret:"file" doc:"Path of the client certificate's unencrypted private key, PEM. Required beside gateway.client_cert_path."`
+	ClientP12Path   Secret        `koanf:"client_p12_path" secret:"file" doc:"Path of a PKCS#12 file with client certificate and key, instead of the PEM pair."`
+	P12PasswordFile Secret        `koanf:"client_p12_password_file" secret:"file" doc:"Path of a file that holds the password of the PKCS#12 file. Unset: the empty password."`
+	CAID            string        `koanf:"ca_id" env:"CERTCTL_ENTRUST_CA_ID" doc:"Certificate authority for requests that name none, as in GET /certificate-authorities. Required."`
+	ProfileID       string        `koanf:"profile_id" env:"CERTCTL_ENTRUST_PROFILE_ID" doc:"Enrollment profile for requests that name none. The cagw dialect needs one, here or in the request."`
+	Dialect         string        `koanf:"dialect" doc:"How the gateway speaks: certctl, cagw, or auto, which asks it once."`
+	ServerCAPath    string        `koanf:"server_ca_path" doc:"Path of PEM certificates that may vouch for the gateway, instead of the system's."`
+	EnrollTimeout   time.Duration `koanf:"enroll_timeout" doc:"Limit of one enrollment call, 1s to 1h. Too short cuts live enrollments and leaves them indeterminate, since a gateway may itself wait for a minute; too long holds a place while a gateway hangs."`
+	Timeout         time.Duration `koanf:"timeout" doc:"Limit of every other call to the gateway, at least 1s and below ack_wait."`
+	ConnectTimeout  time.Duration `koanf:"connect_timeout" doc:"Limit of making a TCP connection to the gateway, and again of its TLS handshake, 100ms up to gateway.timeout."`
+	Approval        string        `koanf:"approval" doc:"unknown: an enrollment may wait for approval. never: the gateway issues at once or not at all, so that the worker may submit an order again whose answer was lost and which the gateway's events do not show. Wrong, never enrolls twice."`
+	EventDelay      time.Duration `koanf:"event_delay" doc:"How long after an enrollment the gateway's certificate events may still not show it, 1ms to 1h. A look-up waits for so long."`
+	Rate            float64       `koanf:"rate" doc:"Calls a second to the gateway from this worker, at most. 0: no limit."`
+	FleetRate       float64       `koanf:"fleet_rate" doc:"Calls a second to the gateway from all workers together, at most, shared evenly. 0: no limit."`
+	ThrottleFloor   time.Duration `koanf:"throttle_floor" doc:"The shortest pause after a 429, 1ms to 1h: the gateway counts its quota in windows of ten seconds."`
+	NotFoundGrace   time.Duration `koanf:"not_found_grace" doc:"How long after its submission, and gateway.enroll_timeout, an order that the gateway does not know counts as pending, 1s to 24h. After that it has failed."`
+	PollPath        string        `koanf:"poll_path" doc:"Path below /v1 of a pending enrollment, with {caId} and {trackingId}. Published for the certctl dialect only."`
+}
+
+// NATS says how to connect. Its names are those of the nats command. What is not here, a
+// context of the nats command holds.
+type NATS struct {
+	URL         string        `koanf:"url" env:"NATS_URL" flag:"server" short:"s" show:"true" doc:"NATS server URLs, separated by commas."`
+	Context     string        `koanf:"context" env:"NATS_CONTEXT" flag:"context" show:"true" doc:"Context of the nats command to connect with: its name, or the absolute path of its file. The worker uses the selected one only if it is named here. Other nats settings override it, and credentials all of its credentials."`
+	Creds       Secret        `koanf:"creds" env:"NATS_CREDS" flag:"creds" show:"true" secret:"file" doc:"Path of a credentials file."`
+	NKey        Secret        `koanf:"nkey" env:"NATS_NKEY" flag:"nkey" show:"true" secret:"file" doc:"Path of an nkey seed file."`
+	User        Secret        `koanf:"user" env:"NATS_USER" flag:"user" show:"true" doc:"User name, or, without a password, a token."`
+	Password    Secret        `koanf:"password" env:"NATS_PASSWORD" flag:"password" show:"true" secret:"value" doc:"Password."`
+	Token       Secret        `koanf:"token" env:"NATS_TOKEN" flag:"token" show:"true" secret:"value" doc:"Token."`
+	TLSCert     string        `koanf:"tls_cert" env:"NATS_CERT" flag:"tlscert" show:"true" doc:"Path of the client certificate for NATS, PEM."`
+	TLSKey      Secret        `koanf:"tls_key" env:"NATS_KEY" flag:"tlskey" show:"true" secret:"file" doc:"Path of the client certificate's key, PEM."`
+	TLSCA       string        `koanf:"tls_ca" env:"NATS_CA" flag:"tlsca" show:"true" doc:"Path of the certificates that may vouch for NATS servers, PEM."`
+	Timeout     time.Duration `koanf:"timeout" env:"NATS_TIMEOUT" flag:"timeout" show:"true" doc:"Limit of connecting and of each JetStream request, 100ms to 1m."`
+	JSDomain    string        `koanf:"js_domain" env:"NATS_JS_DOMAIN" flag:"js-domain" show:"true" doc:"JetStream domain, for streams behind a leaf node."`
+	InboxPrefix string        `koanf:"inbox_prefix" flag:"inbox-prefix" show:"true" doc:"Prefix of reply subjects, where permissions ask for one."`
+}
+
+// Poll says when a worker asks for a parked order.
+type Poll struct {
+	First        time.Duration `koanf:"first" doc:"Wait before the first poll, at least 1ms. Each further wait is three times the one before, up to poll.max, and up to 20 % longer or shorter at random. Shorter delivers quick approvals sooner; longer spares the gateway where people approve."`
+	Max          time.Duration `koanf:"max" doc:"Longest wait between two polls, not below poll.first. It bounds how long an approval goes unnoticed; each parked order costs one call in that time. A Retry-After of the gateway counts up to three times this."`
+	MaxWait      time.Duration `koanf:"max_wait" env:"CERTCTL_ENTRUST_POLL_MAX_WAIT_SECONDS" unit:"seconds" doc:"Deadline of an order whose request names none, 1s up to poll.max_wait_limit: the worker polls it a last time then, and it ends as expired. 24h and more is ordinary where people approve. The environment gives it in whole seconds."`
+	MaxWaitLimit time.Duration `koanf:"max_wait_limit" doc:"The longest deadline that a request may name, not below poll.max_wait. Every order until then costs a wake-up and its polls."`
+}
+
+// Streams says what provisioning makes of the streams and verification asks of them.
+// Their names follow from Prefix, their other limits from the rest of the configuration.
+type Streams struct {
+	Prefix           string        `koanf:"prefix" doc:"First part of every subject. The names of streams and buckets follow from it: entrust gives ENTRUST_REQUESTS, other.pki gives OTHER_PKI_REQUESTS."`
+	RequestsMaxBytes Size          `koanf:"requests_max_bytes" doc:"Size at which the stream refuses requests to their publishers, at least 1MiB; bytes, or with KiB, MiB, GiB or TiB. Too small refuses during an outage of the gateway; too large lets the disk fill up."`
+	ResultsMaxAge    time.Duration `koanf:"results_max_age" doc:"How long results can be read, and how long the ledger remembers a finished order: for so long the same id never enrolls again. At least 1h, and more than four times three times poll.max. A producer that is away longer misses its results."`
+	DeadMaxAge       time.Duration `koanf:"dead_max_age" doc:"How long dead letters wait for an operator, at least 1s."`
+}
+
+// Log says how to log. Logs go to standard error.
+type Log struct {
+	Level  string `koanf:"level" show:"true" doc:"What is logged: debug, info, warn or error."`
+	Format string `koanf:"format" show:"true" doc:"text, json, or auto, which is text on a terminal."`
+}
+
+// HTTP says where the worker answers about itself.
+type HTTP struct {
+	Addr  string `koanf:"addr" empty:"set" doc:"Address of /metrics, /healthz and /readyz: host and port. Empty turns HTTP off, also as an empty environment variable. If the default address is in use, the worker goes on without; if another is, it does not start. Everyone who reaches it can read the metrics."`
+	Pprof bool   `koanf:"pprof" doc:"Serve /debug/pprof there as well. It shows the memory of the process: loopback only."`
+}

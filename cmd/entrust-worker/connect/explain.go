@@ -1,0 +1,89 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// reason is an error without what it quotes of the configuration: the path of a file and
+// a URL may hold a credential.
+func reason(err error) error {
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("a file of the NATS settings cannot be read: %w", file.Err)
+	}
+	if _, ok := errors.AsType[*url.Error](err); ok {
+		return errors.New("a URL of the NATS settings cannot be parsed")
+	}
+	return err
+}
+
+// explainDial says what a failed connection means to the operator who configured it.
+func explainDial(s *config.Settings, err error) error {
+	where := config.RedactURLs(s.NATS.URL)
+	if s.NATS.Context != "" {
+		where = fmt.Sprintf("context %q", s.NATS.Context)
+	}
+	wrapped := fmt.Errorf("connecting to NATS at %s: %w", where, reason(err))
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+		return usage.WithHint(wrapped, "check --creds, --nkey, --user, --token or --context: the server refused them")
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		return usage.WithHint(wrapped, "is nats-server running there? --server or NATS_URL says where")
+	}
+	return usage.WithHint(wrapped, "entrust-worker config shows the connection's settings and where each came from")
+}
+
+// explainWork adds the likely fix to what the streams answered to a verb.
+func explainWork(err error) error {
+	if usage.Hint(err) != "" || err == nil {
+		return err
+	}
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrBucketNotFound),
+		errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamNotFound:
+		return usage.WithHint(err, "entrust-worker provision creates what is missing; --streams-prefix must be the workers'")
+	case errors.Is(err, nats.ErrNoResponders):
+		return usage.WithHint(err, "entrust-worker provision creates what is missing; without JetStream, start nats-server with -js, or enable it for the account")
+	case errors.Is(err, context.DeadlineExceeded):
+		return usage.WithHint(fmt.Errorf("%w (%w)", err, ErrNoAnswer), "may this user use JetStream? --timeout extends the wait")
+	}
+	if trouble := streams.Trouble(err); trouble != "" {
+		return usage.WithHint(err, "%s", trouble)
+	}
+	return ExplainStreams(err)
+}
+
+// ExplainStreams adds the likely fix to what package streams returned.
+func ExplainStreams(err error) error {
+	var finding *streams.Finding
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &finding):
+		if finding.Got == "missing" {
+			return usage.WithHint(err, "entrust-worker provision creates what is missing; so does --provision")
+		}
+		return usage.WithHint(err, "the worker never changes a stream by itself; entrust-worker check shows every finding")
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return usage.WithHint(err, "start nats-server with -js, or enable JetStream for the account")
+	case errors.As(err, &api) && api.ErrorCode == 10047: // insufficient storage resources available
+		return usage.WithHint(err, "the server sets --streams-requests-max-bytes aside when the stream is made: ask for less, or raise its max_file_store")
+	case errors.As(err, &api) && api.ErrorCode == 10065: // subjects overlap with an existing stream
+		return usage.WithHint(err, "another stream takes these subjects: nats stream ls --subject=SUBJECT finds it; --streams-prefix chooses other subjects and streams")
+	case errors.As(err, &api) && api.ErrorCode == 10074: // replicas > 1 not supported in non-clustered mode
+		return usage.WithHint(err, "--replicas=1 on a server without a cluster")
+	case errors.Is(err, context.DeadlineExceeded):
+		return usage.WithHint(fmt.Errorf("%w (JetStream did not answer)", err), "is JetStream enabled, and may this user use it? --timeout extends the wait")
+	}
+	return err
+}

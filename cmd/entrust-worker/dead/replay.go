@@ -1,0 +1,207 @@
+package dead
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+)
+
+func replayCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
+	var f letterFlags
+	var r replay
+	cmd := &cobra.Command{
+		Use:   "replay [SEQ...]",
+		Short: "Send dead letters to the workers again",
+		Long: `Send dead letters to the workers again: the original bytes and headers, under a message id of their own and the
+next generation number. The workers poll an order that the gateway already has, and never submit it again. The
+verb refuses, with a word, an order that has its certificate, is alive, or was replayed since. It takes a
+replayed dead letter out, unless --keep; if the request fails again, there is a new one.
+
+Words: already-issued, already-revoked, still-alive, superseded, already-replayed, other-request, unknown-subject, cut,
+and, unless --force, died-too-often and forgotten.
+
+The exit code is 1 if a dead letter was refused. --dry-run shows what would be done and refused, and exits with 0.`,
+		Example: `  entrust-worker dead replay 42
+  entrust-worker dead replay --reason expired --producer web --dry-run
+  entrust-worker dead replay --all --rate 10 --yes`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			filter, err := f.filter(args, t.Now())
+			if err != nil {
+				return err
+			}
+			if err := f.chosen(args); err != nil {
+				return err
+			}
+			if r.rate < 0 {
+				return usage.Errorf("--rate must be at least 0, is %g", r.rate)
+			}
+			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				r.terminal, r.bus = t, bus
+				c, err := choose(ctx, t, bus, filter, f.limit, false)
+				if err != nil {
+					return err
+				}
+				if len(c.sequences) == 0 {
+					return c.end()
+				}
+				if err := r.ask(c); err != nil {
+					return err
+				}
+				return cmp.Or(r.run(ctx, c), c.end())
+			})
+		},
+	}
+	f.add(cmd)
+	f.addAll(cmd.Flags())
+	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "show what would be done, and do nothing")
+	cmd.Flags().BoolVar(&r.yes, "yes", false, "do not ask, even where a replay may create a second order")
+	cmd.Flags().BoolVar(&r.force, "force", false, "replay what died too often, and orders that the ledger forgot")
+	cmd.Flags().BoolVar(&r.keep, "keep", false, "leave the letters where they are")
+	cmd.Flags().Float64Var(&r.rate, "rate", 0, "at most this `number` of letters a second; 0 is as fast as it goes")
+	cmd.Flags().BoolVar(&r.json, "json", false, "print one JSON object per line")
+	return cmd
+}
+
+// replay is one run of the verb.
+type replay struct {
+	terminal *terminal.Terminal
+	bus      *connect.Bus
+
+	dryRun, yes, force, keep, json bool
+	rate                           float64
+}
+
+// ask has an operator decide about second orders: they cannot be taken back.
+func (r *replay) ask(c choice) error {
+	switch {
+	case r.dryRun || r.yes:
+		return nil
+	case r.force:
+		return r.terminal.Confirm(fmt.Sprintf("Replay %s without checks? There may be second orders.", letters(len(c.sequences))))
+	case c.doubtful > 0:
+		return r.terminal.Confirm(fmt.Sprintf("Replay %s? For %d of them the gateway may have the order: there may be second ones.", letters(len(c.sequences)), c.doubtful))
+	}
+	return nil
+}
+
+// replayed is what is printed of one letter.
+type replayed struct {
+	letter
+	Action     string          `json:"action"` // "replayed", "would replay" or "refused"
+	Step       deadletter.Step `json:"step,omitempty"`
+	Generation int             `json:"generation,omitempty"`
+	Word       string          `json:"word,omitempty"`
+	Why        string          `json:"why,omitempty"`
+}
+
+// takeOut is how many letters are replayed before they are taken out together.
+const takeOut = 64
+
+// run replays the letters one after the other. It stops at the first that could not be
+// published: the next would not be either.
+func (r *replay) run(ctx context.Context, c choice) (err error) {
+	out := r.terminal.List(r.json, "SEQ", "ORDER", "REASON", "ACTION", "STEP", "GENERATION", "WHY")
+	bar := r.terminal.Progress(len(c.sequences), "replaying")
+	limiter := rate.NewLimiter(rate.Inf, 1)
+	if r.rate > 0 && !r.dryRun {
+		limiter.SetLimit(rate.Limit(r.rate))
+	}
+	box, replayer := box(r.bus), deadletter.NewReplayer(r.bus.JS, r.bus.Layout)
+	var done []uint64
+	defer func() {
+		bar.End()
+		// What was replayed is taken out even where the rest was interrupted.
+		err = errors.Join(err, r.takeOut(context.WithoutCancel(ctx), box, done))
+		if out.Begun() {
+			err = errors.Join(err, out.End())
+		}
+	}()
+	sent, refused := 0, 0
+	for l, err := range box.List(ctx, deadletter.Filter{Sequences: c.sequences}) {
+		if errors.Is(err, deadletter.ErrNoLetter) {
+			r.terminal.Notef("warning: %v: another operator was faster", err)
+			bar.Add(1)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		row, err := r.one(ctx, replayer, limiter, l)
+		if err != nil {
+			return err
+		}
+		if row.Word == "" {
+			sent++
+			done = append(done, l.Sequence)
+		} else {
+			refused++
+		}
+		if err := out.Add(row, fmt.Sprint(row.Sequence), row.order(), string(row.Reason), row.Action, string(row.Step), count(row.Generation), row.Why); err != nil {
+			return err
+		}
+		bar.Add(1)
+		if len(done) == takeOut {
+			if err := r.takeOut(ctx, box, done); err != nil {
+				return err
+			}
+			done = done[:0]
+		}
+	}
+	bar.End()
+	if err := out.End(); err != nil {
+		return err
+	}
+	verb := "replayed"
+	if r.dryRun {
+		verb = "would replay"
+	}
+	r.terminal.Notef("%s %s, refused %d", verb, letters(sent), refused)
+	if refused > 0 && !r.dryRun {
+		return usage.Code(usage.Failed)
+	}
+	return nil
+}
+
+// one replays a letter, or says why not.
+func (r *replay) one(ctx context.Context, replayer *deadletter.Replayer, limiter *rate.Limiter, l *deadletter.Letter) (*replayed, error) {
+	row := &replayed{letter: newLetter(l), Action: "would replay"}
+	step, cancel := r.bus.Step(ctx)
+	defer cancel()
+	plan, err := replayer.Plan(step, l, r.force)
+	if err == nil {
+		row.Step, row.Generation, row.Why = plan.Step, plan.Generation, stands(plan)
+		if !r.dryRun {
+			if err := limiter.Wait(ctx); err != nil {
+				return nil, err
+			}
+			row.Action = "replayed"
+			publish, cancel := r.bus.Step(ctx)
+			defer cancel()
+			err = replayer.Publish(publish, plan)
+		}
+	}
+	if refusal, ok := errors.AsType[*deadletter.Refusal](err); ok {
+		row.Action, row.Word, row.Why, err = "refused", refusal.Word, refusal.Error(), nil
+	}
+	return row, err
+}
+
+// takeOut purges letters that were replayed.
+func (r *replay) takeOut(ctx context.Context, box *deadletter.Box, done []uint64) error {
+	if r.keep || r.dryRun || len(done) == 0 {
+		return nil
+	}
+	ctx, cancel := r.bus.Step(ctx)
+	defer cancel()
+	_, err := box.Purge(ctx, done...)
+	return err
+}

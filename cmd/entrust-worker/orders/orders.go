@@ -1,0 +1,27 @@
+// Package orders is the verbs that look after orders: ls, show, watch, poll and cancel.
+package orders
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+)
+
+// Command is the group of verbs.
+func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "orders",
+		Short: "Show orders, poll one now, or stop waiting for one",
+		Long: `Show what the ledger knows of orders, have a worker poll a parked order now, or stop waiting for it.
+
+An order is named <producer>.<id>, or by its id with --producer. States: open (in flight in a worker),
+parked (it waits for approval), closed (its result is published).`,
+		Args: cobra.ArbitraryArgs,
+		RunE: usage.NeedsVerb,
+	}
+	cmd.AddCommand(lsCommand(t, dial), showCommand(t, dial), watchCommand(t, dial), pollCommand(t, dial), cancelCommand(t, dial))
+	usage.CompleteNothing(cmd)
+	return cmd
+}

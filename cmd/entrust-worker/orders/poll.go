@@ -1,0 +1,86 @@
+package orders
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/parking"
+)
+
+func pollCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
+	var producer string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "poll ORDER...",
+		Short: "Have a worker poll a parked order now",
+		Long: `Have a worker poll a parked order now instead of at its next poll. The poll counts, the deadline stands, and
+the polls that follow are as far apart as they were. The verb does not wait: orders watch shows the outcome.`,
+		Args: usage.AtLeastOne("ORDER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			keys, err := Keys(args, producer)
+			if err != nil {
+				return err
+			}
+			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				d := newDesk(bus)
+				out := t.List(asJSON, "ORDER", "TRACKING ID", "POLLS", "DEADLINE")
+				err := each(t, keys, func(key ledger.Key, _ bool) error {
+					o, err := d.pollNow(ctx, key, t.Now())
+					if err != nil {
+						return err
+					}
+					return out.Add(o, key.String(), o.TrackingID, fmt.Sprint(o.Polls), out.When(o.Deadline, t.Now()))
+				})
+				return out.Finish(err)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&producer, "producer", "", "`producer` of orders that are named by their id alone")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
+	return cmd
+}
+
+// pollNow moves the wake-up of a parked order to now. Like every
+// schedule it overwrites the old one unconditionally: if the old one fires at that moment,
+// there is one due message, and at worst one poll more.
+func (d *desk) pollNow(ctx context.Context, key ledger.Key, now time.Time) (*order, error) {
+	ctx, cancel := d.Step(ctx)
+	defer cancel()
+	rec, err := d.record(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case rec.State == ledger.Closed:
+		return nil, usage.WithHint(fmt.Errorf("order %s is closed as %s", key, rec.Outcome), "entrust-worker request track waits again for an order by its tracking id")
+	case rec.State != ledger.Parked:
+		return nil, usage.WithHint(fmt.Errorf("order %s is %s, not parked", key, rec.State), "it is in flight in a worker")
+	}
+	slot, err := d.lot.Slot(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if slot == nil && rec.Request == nil {
+		return nil, usage.WithHint(fmt.Errorf("order %s has neither a wake-up nor its request in the ledger", key), "if it is due at this moment, the poll is under way")
+	}
+	if slot == nil {
+		// It fired, or was lost; the ledger knows enough to schedule another.
+		slot = &parking.Slot{
+			Key: key, Kind: rec.Kind, Deadline: rec.Deadline, TrackingID: rec.TrackingID, Replay: rec.Replay, Request: rec.Request,
+		}
+	}
+	slot.Due = now.UTC()
+	if err := d.lot.Arm(ctx, slot); err != nil {
+		return nil, err
+	}
+	o := newOrder(rec)
+	o.NextPoll, o.Polls = slot.Due, slot.Attempt
+	return o, nil
+}

@@ -1,0 +1,129 @@
+package orders
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+)
+
+func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
+	var producer string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show ORDER...",
+		Short: "Show one order, or several",
+		Args:  usage.AtLeastOne("ORDER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			keys, err := Keys(args, producer)
+			if err != nil {
+				return err
+			}
+			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				d := newDesk(bus)
+				return each(t, keys, func(key ledger.Key, first bool) error {
+					o, err := d.order(ctx, key)
+					switch {
+					case err != nil:
+						return err
+					case asJSON:
+						return terminal.PrintJSON(t.Out, o)
+					case !first:
+						t.Printf("\n")
+					}
+					return terminal.PrintFields(t.Out, o.fields(t.Now()))
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&producer, "producer", "", "`producer` of orders that are named by their id alone")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
+	return cmd
+}
+
+// pollsShown is how often an order was polled, "" where that is not known: the wake-up counts
+// it, and goes with the wait.
+func (o *order) pollsShown() string {
+	if o.State != ledger.Parked {
+		return ""
+	}
+	return fmt.Sprint(o.Polls)
+}
+
+// order reads an order with its wake-up.
+func (d *desk) order(ctx context.Context, key ledger.Key) (*order, error) {
+	ctx, cancel := d.Step(ctx)
+	defer cancel()
+	rec, err := d.record(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	o := newOrder(rec)
+	if rec.State == ledger.Parked {
+		s, err := d.lot.Slot(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if s != nil {
+			o.NextPoll, o.Polls = s.Due, s.Attempt
+		}
+	}
+	return o, nil
+}
+
+// fields are what people are shown of an order.
+func (o *order) fields(now time.Time) []terminal.Field {
+	instant := func(t time.Time) string {
+		switch {
+		case t.IsZero():
+			return ""
+		case t.After(now):
+			return t.UTC().Format(time.RFC3339) + " (in " + terminal.Span(t.Sub(now)) + ")"
+		}
+		return t.UTC().Format(time.RFC3339) + " (" + terminal.Span(now.Sub(t)) + " ago)"
+	}
+	all := []terminal.Field{
+		{"order", o.Producer + "." + o.ID},
+		{"kind", string(o.Kind)},
+		{"state", string(o.State)},
+		{"outcome", string(o.Outcome)},
+		{"requested", instant(o.RequestedAt)},
+		{"submitted", instant(o.SubmittedAt)},
+		{"updated", instant(o.UpdatedAt)},
+		{"deadline", instant(o.Deadline)},
+		{"next poll", instant(o.NextPoll)},
+		{"polls", o.pollsShown()},
+		{"tracking id", o.TrackingID},
+		{"ca", o.CAID},
+		{"serial", o.Serial},
+		{"submissions", fmt.Sprint(o.Submissions)},
+		{"worker", o.Worker},
+		{"lease", instant(o.Lease)},
+	}
+	if o.State == ledger.Parked && o.NextPoll.IsZero() {
+		all = append(all, terminal.Field{"note", "due now, or without a wake-up until the watchdog schedules one"})
+	}
+	if o.State == ledger.Parked && o.TrackingID == "" {
+		note := "the gateway did not accept it; a worker submits it again"
+		if o.Posting {
+			note = "indeterminate: the answer was lost; a worker looks it up"
+		}
+		all = append(all, terminal.Field{"note", note})
+	}
+	if o.Replay > 0 {
+		all = append(all, terminal.Field{"replay", fmt.Sprint(o.Replay)})
+	}
+	if o.PossibleDuplicate {
+		all = append(all, terminal.Field{"note", "the gateway may hold a second order"})
+	}
+	if o.Posting && o.State == ledger.Open {
+		all = append(all, terminal.Field{"note", "a submission is under way, or its answer was not seen"})
+	}
+	return all
+}

@@ -1,0 +1,120 @@
+package orders
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+)
+
+func watchCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
+	var filter orderFilter
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "watch [ORDER...]",
+		Short: "Print orders as they change",
+		Long: `Print orders as they change: the named ones until all of them are closed, or every order that the
+flags choose until an interrupt. Named orders are printed at the start too.`,
+		Example: `  entrust-worker orders watch web.4711
+  entrust-worker orders watch --producer web --state closed --json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := filter.check(t.Now()); err != nil {
+				return err
+			}
+			keys, err := Keys(args, filter.producer)
+			if err != nil {
+				return err
+			}
+			out := terminal.NewListing(t.Out, asJSON, false, "TIME", "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "TRACKING ID", "SERIAL")
+			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				return watch(ctx, t, newDesk(bus), &filter, keys, out)
+			}, connect.Staying(t.Err)...)
+		},
+	}
+	filter.add(cmd.Flags())
+	filter.complete(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
+	return cmd
+}
+
+// watch prints changes until the named orders are closed, or ctx ends.
+func watch(ctx context.Context, t *terminal.Terminal, d *desk, f *orderFilter, keys []ledger.Key, out *terminal.Listing) error {
+	kv, err := d.JS.KeyValue(ctx, d.Layout.Orders)
+	if err != nil {
+		return fmt.Errorf("opening the ledger %s: %w", d.Layout.Orders, err)
+	}
+	filters, opts := []string{}, []jetstream.WatchOpt{jetstream.IgnoreDeletes()}
+	open, known := map[ledger.Key]bool{}, map[ledger.Key]bool{}
+	for _, key := range keys {
+		filters, open[key] = append(filters, key.String()), true
+	}
+	switch {
+	case len(keys) > 0:
+	case f.producer != "":
+		filters, opts = []string{f.producer + ".*"}, append(opts, jetstream.UpdatesOnly())
+	default:
+		filters, opts = []string{">"}, append(opts, jetstream.UpdatesOnly())
+	}
+	w, err := kv.WatchFiltered(ctx, filters, opts...)
+	if err != nil {
+		return fmt.Errorf("watching the ledger %s: %w", d.Layout.Orders, err)
+	}
+	defer w.Stop()
+	for {
+		var e jetstream.KeyValueEntry
+		var on bool
+		select {
+		case <-ctx.Done():
+		case e, on = <-w.Updates():
+		}
+		// The end of the context ends the watcher too, which may be seen first.
+		if ctx.Err() != nil {
+			if len(keys) == 0 {
+				return nil // there was no other end
+			}
+			return context.Cause(ctx)
+		}
+		if !on {
+			return fmt.Errorf("watching the ledger %s: the watch ended", d.Layout.Orders)
+		}
+		if e == nil { // all that was there has been sent
+			for _, key := range keys {
+				if open[key] && !known[key] {
+					t.Notef("order %s is not in the ledger yet; waiting", key)
+				}
+			}
+			continue
+		}
+		key, err := ledger.ParseKey(e.Key())
+		if err != nil {
+			continue // no key of the ledger
+		}
+		rec, err := ledger.Decode(key, e.Revision(), e.Value())
+		if err != nil {
+			return err
+		}
+		known[key] = true
+		if f.match(rec) {
+			if err := printChange(rec, out); err != nil {
+				return err
+			}
+		}
+		if open[key] && rec.State == ledger.Closed {
+			if delete(open, key); len(open) == 0 {
+				return nil
+			}
+		}
+	}
+}
+
+// printChange prints what became of an order.
+func printChange(rec *ledger.Record, out *terminal.Listing) error {
+	return out.Add(newOrder(rec), rec.UpdatedAt.UTC().Format(time.RFC3339), rec.Key().String(), string(rec.Kind), string(rec.State),
+		string(rec.Outcome), fmt.Sprint(rec.Replay), rec.TrackingID, rec.Serial)
+}

@@ -1,0 +1,98 @@
+package request
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nuid"
+	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+func issueCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
+	var f requestFlags
+	var template entrustbus.Issue
+	var validity, maxWait usage.Span
+	cmd := &cobra.Command{
+		Use:   "issue FILE|GLOB|-...",
+		Short: "Ask for certificates",
+		Long: `Ask for a certificate for each certificate request (PKCS#10, PEM or DER) in the files, or on standard input.
+A file may hold several in PEM. Quote a glob to have it read here rather than by the shell.
+
+Certificates are called as the file of their certificate request, and by their id where --id names one, or the
+file holds several, or two files are called alike: web.csr makes web.pem and web.chain.pem.`,
+		Example: `  entrust-worker request issue --wait --out certs web.csr
+  entrust-worker request issue --producer web --max-wait 24h 'csr/*.csr'
+  openssl req -new -key web.key -subj /CN=web.example | entrust-worker request issue --wait --json -`,
+		Args: usage.AtLeastOne("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if template.Labels, err = f.check(); err != nil {
+				return err
+			}
+			if template.ValiditySeconds, err = seconds("validity", validity); err != nil {
+				return err
+			}
+			if template.PollMaxWaitSeconds, err = seconds("max-wait", maxWait); err != nil {
+				return err
+			}
+			csrs, err := readCSRs(args, t.In)
+			if err != nil {
+				return err
+			}
+			if len(csrs) > 1 && (f.id != "" || len(template.SANs) > 0) {
+				return usage.Errorf("--id and --san are for one certificate request, there are %d", len(csrs))
+			}
+			names := fileNames(csrs)
+			s := NewSender(t, f.Sending)
+			for i, csr := range csrs {
+				r := template
+				r.ID, r.CSRPEM = f.id, csr.pem
+				if r.ID == "" {
+					r.ID = nuid.Next()
+				}
+				if err := r.Validate(); err != nil {
+					return explainRequest(csr.source, err)
+				}
+				p := s.add(f.producer, csr.source, &r)
+				if f.id == "" {
+					p.file = names[i]
+				}
+			}
+			return s.run(cmd, dial)
+		},
+	}
+	flags := cmd.Flags()
+	f.add(cmd)
+	f.addOut(flags)
+	flags.StringVar(&template.ProfileID, "profile", "", "enrollment `profile`; default the worker's")
+	flags.StringVar(&template.CAID, "ca", "", "`id` of the certificate authority; default the worker's")
+	flags.StringVar(&template.SubjectDN, "subject", "", "ask for this subject `DN` instead of the one in the certificate request")
+	flags.StringArrayVar(&template.SANs, "san", nil, "`name` instead of those in the certificate request: dns:, ip:, email: or uri: in front, or bare; may be repeated")
+	flags.Var(&validity, "validity", "validity to ask for, such as 90d; default the profile's")
+	flags.Var(&maxWait, "max-wait", "how long the order may wait for approval, such as 24h; default the worker's")
+	return cmd
+}
+
+// explainRequest says what is wrong with a request, and whose mistake it is: that of a
+// file, or of the command line.
+func explainRequest(source string, err error) error {
+	field, ok := errors.AsType[*entrustbus.FieldError](err)
+	if !ok {
+		return fmt.Errorf("%s: %w", source, err)
+	}
+	if strings.HasPrefix(field.Field, "csr_") {
+		return usage.WithHint(fmt.Errorf("%s: not a certificate request that can be sent: %s", source, field.Problem),
+			"openssl req -noout -verify -in %s", source)
+	}
+	err = usage.Errorf("%s %s", field.Field, field.Problem)
+	if field.Fix != "" {
+		return usage.WithHint(err, "%s", field.Fix)
+	}
+	return err
+}

@@ -1,0 +1,36 @@
+package run
+
+import (
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+)
+
+// lookOnHangup makes each SIGHUP look at the key pair on disk, until the function it
+// returns is called.
+func lookOnHangup(cache *mtlscache.Cache, log *slog.Logger) func() {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-hangup:
+			}
+			if err := cache.Look(); err != nil {
+				log.Error("looking at the key pair", "err", err)
+				continue
+			}
+			log.Info("looked at the key pair", "not_after", cache.NotAfter())
+		}
+	}()
+	return func() {
+		signal.Stop(hangup)
+		close(done)
+	}
+}

@@ -1,0 +1,110 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+)
+
+// readyWithin bounds what /readyz asks of NATS.
+const readyWithin = 2 * time.Second
+
+// serve answers about the worker over HTTP until the function it returns is called.
+// ready returns why the worker is not, or nil.
+//
+// /healthz is the process alone. /readyz is NATS, the streams and the key pair, never
+// the gateway: an outage of it would otherwise take every worker out of service.
+func serve(s *config.Settings, registry *prometheus.Registry, ready func(context.Context) error, log *slog.Logger) (func(), error) {
+	if s.HTTP.Addr == "" {
+		return func() {}, nil
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+		defer cancel()
+		if err := ready(ctx); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	if s.HTTP.Pprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+
+	listener, err := net.Listen("tcp", s.HTTP.Addr)
+	if errors.Is(err, syscall.EADDRINUSE) && s.IsDefault("http.addr") {
+		// A second worker on one host, most likely. No operator asked for that address.
+		log.Warn("the default address is in use: metrics and health are not served", "addr", s.HTTP.Addr)
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, an empty one turns HTTP off; entrust-worker config shows where the address came from")
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("serving HTTP", "err", err)
+		}
+	}()
+	log.Info("serving HTTP", "addr", listener.Addr().String())
+	return func() { _ = server.Close() }, nil
+}
+
+// ready returns what keeps this worker from working, the gateway aside.
+func ready(ctx context.Context, bus *connect.Bus, cache *mtlscache.Cache) error {
+	if !bus.IsConnected() {
+		return errors.New("not connected to NATS")
+	}
+	for _, name := range []string{bus.Layout.Requests, bus.Layout.Parked, bus.Layout.Results} {
+		if _, err := bus.JS.Stream(ctx, name); err != nil {
+			return fmt.Errorf("reading stream %s: %w", name, err)
+		}
+	}
+	if err := cache.Check(); err != nil {
+		return fmt.Errorf("key pair: %w", err)
+	}
+	return nil
+}
+
+// describe registers what is known of the process and its key pair.
+func describe(registry *prometheus.Registry, cache *mtlscache.Cache, version string) {
+	const namespace = "entrust_worker"
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info", Help: "1, with the version as a label.",
+		ConstLabels: prometheus.Labels{"version": version},
+	})
+	info.Set(1)
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		info,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "client_cert_not_after_seconds", Help: "End of the client certificate's validity, in Unix time.",
+		}, func() float64 { return float64(cache.NotAfter().Unix()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: namespace, Name: "key_pair_reloads_total", Help: "Key pairs loaded after the first.",
+		}, func() float64 { return float64(cache.Reloads()) }),
+	)
+}

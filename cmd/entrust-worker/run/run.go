@@ -1,0 +1,113 @@
+// Package run is the verb that works: it wires the worker and keeps it running.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+)
+
+// Command is the verb. What ends the worker is logged in the format of its log, in one
+// line.
+func Command(t *terminal.Terminal, loader *config.Loader, version string) *cobra.Command {
+	scrub := loader.Scrubber()
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Work: take requests, call the gateway, publish results",
+		Long: `Take requests from NATS, call the gateway, and publish results, until SIGTERM or
+SIGINT; then finish the messages in flight within --drain. A second signal ends at
+once. SIGHUP makes the worker look at the key pair on disk now.`,
+	}
+	log := func(cfg config.Log) *slog.Logger { return newLog(cfg, t.Err, scrub) }
+	// Before the configuration is known, the format of the log is the default one.
+	early := log(config.Default().Log)
+	cmd.Args = func(cmd *cobra.Command, args []string) error { return fatal(early, usage.NoArgs(cmd, args)) }
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return fatal(early, usage.FlagError(cmd, err)) })
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := loader.Worker(cmd.Flags())
+		if s == nil {
+			return fatal(early, err)
+		}
+		if err != nil {
+			return fatal(log(s.Log), err)
+		}
+		return fatal(log(s.Log), work(cmd.Context(), s, scrub, version, log(s.Log)))
+	}
+	return cmd
+}
+
+// work is the life of a worker.
+func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, version string, log *slog.Logger) error {
+	log.Info("starting", "version", version, "gateway", s.Gateway.URL, "ca", s.Gateway.CAID, "nats", s.NATSServer())
+
+	cache, err := mtlscache.New(s.Transport(log))
+	if err != nil {
+		return usage.WithHint(fmt.Errorf("loading the client key pair: %w", s.ExplainKeyPair(err)), "replace the files; entrust-worker check says whether they are right")
+	}
+	defer cache.Close()
+	client, err := gateway.New(s.GatewayClient(), &http.Client{Transport: cache}, log)
+	if err != nil {
+		return usage.Wrap(err)
+	}
+
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	bus, err := connect.OpenForever(s, scrub, log, func() { fail(nats.ErrConnectionClosed) })
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+
+	// Health is served from here on: waiting for NATS is not being dead.
+	registry := prometheus.NewRegistry()
+	describe(registry, cache, version)
+	var prepared atomic.Bool
+	stop, err := serve(s, registry, func(ctx context.Context) error {
+		if !prepared.Load() && !bus.IsConnected() {
+			return errors.New("starting: not connected to NATS")
+		}
+		if !prepared.Load() {
+			return errors.New("starting: NATS and the streams are not verified yet")
+		}
+		return ready(ctx, bus, cache)
+	}, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	defer lookOnHangup(cache, log)()
+
+	if err := prepare(ctx, bus, s.Provision, log); err != nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			return nil // stopped before there was anything to do
+		}
+		return err
+	}
+	worker, err := consumer.New(s.Consumer(consumer.NewMetrics(registry)), bus.JS, client, log)
+	if err != nil {
+		return usage.Wrap(err)
+	}
+	prepared.Store(true)
+	if err := worker.Run(ctx); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, nats.ErrConnectionClosed) {
+		return fmt.Errorf("working: %w", cause)
+	}
+	return nil
+}
