@@ -32,8 +32,7 @@ func (m *marks) equal(other *marks) bool {
 // files are the credentials on disk. It is read-only and safe for concurrent
 // use.
 type files struct {
-	paths   []string
-	watched []watched // the same
+	watched []watched
 	parse   func(content [][]byte) (*material, error)
 }
 
@@ -53,7 +52,7 @@ func newFiles(cfg Config) (*files, error) {
 		paths = append(paths, cfg.ServerCAFile)
 	}
 
-	f := &files{paths: paths}
+	f := &files{}
 	for _, path := range paths {
 		w, err := watch(path)
 		if err != nil {
@@ -160,8 +159,8 @@ func (f *files) contents() ([][]byte, error) {
 // young reports whether a file was changed so shortly before now that one
 // more change could leave its mark as it is: stamps come in ticks, on some
 // file systems of two seconds. A stamp in the future counts as young.
-func (f *files) young(m *marks, now time.Time) bool {
-	for i := range f.watched {
+func (m *marks) young(now time.Time) bool {
+	for i := range m {
 		if m[i].stamped().After(now.Add(-stampTick)) {
 			return true
 		}
