@@ -3,6 +3,7 @@ package mtlscache
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,6 +80,11 @@ func (c *Cache) Look() error {
 // NotAfter returns when the client certificate in use expires. One that has
 // expired is still used.
 func (c *Cache) NotAfter() time.Time { return c.state.Load().notAfter() }
+
+// Warnings returns what is left out of the files in use, such as a server CA
+// that Go refuses: each names its file, what is wrong and what to do, and none
+// quotes content. Log them after New; a reload logs its own.
+func (c *Cache) Warnings() []string { return slices.Clone(c.state.Load().warnings) }
 
 // Reloads returns how many times another pair, or another server CA, was taken
 // into use since New.

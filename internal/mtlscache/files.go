@@ -13,9 +13,9 @@ import (
 // what a wrong path could make the worker swallow.
 const maxFile = 1 << 20
 
-// maxFiles is the most files a Config names: pair or PKCS#12 and password, and
-// the server's CA.
-const maxFiles = 3
+// maxFiles is the most files a Config names: certificate, key and its password,
+// and the server's CA.
+const maxFiles = 4
 
 // marks holds one mark per watched file, in order; the rest is zero.
 type marks [maxFiles]mark
@@ -43,9 +43,9 @@ func newFiles(cfg Config) (*files, error) {
 	if cfg.PKCS12File != "" {
 		paths = []string{cfg.PKCS12File}
 		form = parsePKCS12
-		if cfg.PKCS12PasswordFile != "" {
-			paths = append(paths, cfg.PKCS12PasswordFile)
-		}
+	}
+	if password := cmp.Or(cfg.PKCS12PasswordFile, cfg.KeyPasswordFile); password != "" {
+		paths = append(paths, password)
 	}
 	pair := len(paths)
 	if cfg.ServerCAFile != "" {

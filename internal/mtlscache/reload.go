@@ -114,7 +114,17 @@ func (c *Cache) reload(now time.Time) error {
 	}
 	c.reloads.Add(1) // first: who is served by the new pair finds it counted
 	c.state.Store(newState(newGeneration(c.cfg, m), &marks, now))
-	c.cfg.Log.Info("client credentials reloaded", "path", c.files.watched[0].path, "not_after", m.notAfter())
+	c.logReload(m)
 	old.retire()
 	return nil
+}
+
+// logReload logs the warnings as well, since no caller waits for them.
+func (c *Cache) logReload(m *material) {
+	log := c.cfg.Log.With("path", c.files.watched[0].path, "not_after", m.notAfter())
+	if len(m.warnings) > 0 {
+		log.Warn("client credentials reloaded", "warnings", m.warnings)
+		return
+	}
+	log.Info("client credentials reloaded")
 }
