@@ -102,7 +102,7 @@ func (f *family) write(t testing.TB, name string, content []byte) {
 // openssl runs the tool in the directory of f.
 func (f *family) openssl(t testing.TB, args ...string) {
 	t.Helper()
-	cmd := exec.Command("openssl", args...)
+	cmd := exec.CommandContext(t.Context(), "openssl", args...)
 	cmd.Dir = f.dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("openssl %s: %v\n%s", strings.Join(args, " "), err, out)

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -273,7 +274,7 @@ func FuzzPKCS12(f *testing.F) {
 			return
 		}
 		m, err := parsePKCS12([]string{"file", "password"}, [][]byte{content, []byte(password)})
-		if _, ok := err.(*KeyPairError); err != nil && !ok {
+		if _, ok := errors.AsType[*KeyPairError](err); err != nil && !ok {
 			t.Fatalf("%v is no KeyPairError", err)
 		}
 		if err == nil && (m.pair.Leaf == nil || m.pair.PrivateKey == nil) {

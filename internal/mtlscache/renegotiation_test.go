@@ -58,27 +58,36 @@ func TestRenegotiation(t *testing.T) {
 				t.Errorf("openssl ended before %q", text)
 				return ""
 			}
+			write := func(line string) {
+				if _, err := io.WriteString(in, line); err != nil {
+					t.Error(err)
+				}
+			}
 			addr := strings.TrimPrefix(after("ACCEPT "), "ACCEPT ")
 			answered := make(chan struct{})
 			go func() {
 				defer close(answered)
 				after("GET / HTTP/1.1")
-				io.WriteString(in, "R\n") // ask for the certificate
+				write("R\n") // ask for the certificate
 				if on {
 					after("depth=0") // it verifies what it is shown
-					io.WriteString(in, "HTTP/1.1 200 OK\nContent-Length: 0\n\n")
+					write("HTTP/1.1 200 OK\nContent-Length: 0\n\n")
 				}
 			}()
 
 			defer func() {
-				cmd.Process.Kill()
+				_ = cmd.Process.Kill() // it may have ended
 				<-answered
-				cmd.Wait()
+				_ = cmd.Wait()
 			}()
 
 			c := f.read(t, Config{CertFile: f.path("all.pem"), KeyFile: f.path("client.key"), ServerCAFile: f.path("root.pem"), Renegotiation: on})
 			client := &http.Client{Transport: c, Timeout: time.Minute}
-			res, err := client.Get("https://" + addr)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+addr, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := client.Do(req)
 			if on != (err == nil) {
 				t.Fatalf("the call ended in %v", err)
 			}
