@@ -232,6 +232,10 @@ func TestPKCS12Bags(t *testing.T) {
 					t.Fatal(err)
 				}
 				f.write(t, "client.p12", style.write(t, file))
+				f.write(t, "password", []byte("hush")) // which only the MAC shows, since nothing is encrypted
+				if _, err := New(Config{PKCS12File: f.path("client.p12"), PKCS12PasswordFile: f.path("password")}); err == nil || !strings.Contains(err.Error(), "the password does not open it") {
+					t.Errorf("New with another password = %v", err)
+				}
 				f.write(t, "password", []byte("secret"))
 				cfg := Config{PKCS12File: f.path("client.p12"), PKCS12PasswordFile: f.path("password")}
 				if tc.want != "" {
