@@ -34,6 +34,13 @@
 // itself, such as a subPath volume or a single file given to a container: the
 // mount keeps showing the old inode. Mount the directory.
 //
+// # What a file may hold
+//
+// Certificates and keys are read in any order: the key tells which certificate is
+// the client's, and its issuers follow it from leaf to root. A certificate that Go
+// refuses, such as one of negative serial number, is left out as long as the rest
+// is of use, and [Cache.Warnings] names it. PKCS#12 may be BER.
+//
 // An expired client certificate is still used, and [Cache.NotAfter] reports when
 // it expires: only the gateway decides whether it is too old.
 package mtlscache

@@ -44,7 +44,7 @@ func certificates(path string, content []byte) (certs []*x509.Certificate, warni
 		return nil, nil, err
 	}
 	if broken > 0 {
-		warnings = append(warnings, fmt.Sprintf("%d broken PEM blocks are left out; write the file again", broken))
+		warnings = append(warnings, fmt.Sprintf("broken PEM blocks are left out: %d; write the file again", broken))
 	}
 	n := 0
 	for _, block := range blocks {
@@ -63,8 +63,7 @@ func certificates(path string, content []byte) (certs []*x509.Certificate, warni
 }
 
 // privateKeys returns the private keys of a PEM file, at least one. No password
-// is nil. What is wrong with the bytes of a key is nobody's to read, so parse
-// errors are not passed on.
+// is nil. Parse errors may quote the key, so they are not passed on.
 func privateKeys(path string, content []byte, password *string) ([]crypto.PrivateKey, error) {
 	blocks, _, err := blocksOf(path, content)
 	if err != nil {

@@ -40,7 +40,7 @@ func TestPEMInAnyOrder(t *testing.T) {
 		{"a namesake of the issuer", [][]byte{namesake.certPEM(), sub, client}, []string{"is not sent"}},
 		{"the certificate before", [][]byte{expired.certPEM(), client, sub}, []string{"is not sent"}},
 		{"one that Go refuses", [][]byte{hush, client, sub}, []string{"certificate 1 is left out"}},
-		{"a broken block", [][]byte{broken, client, sub}, []string{"1 broken PEM blocks"}},
+		{"a broken block", [][]byte{broken, client, sub}, []string{"broken PEM blocks are left out: 1"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f.write(t, "certs.pem", bytes.Join(tc.certs, nil))
@@ -192,7 +192,7 @@ func TestServerCAs(t *testing.T) {
 		t.Errorf("New logged %q; its caller has the warnings", &log)
 	}
 
-	// A reload logs them, since nobody asks then.
+	// A reload logs them, since no caller reads them then.
 	f.write(t, "ca.pem", append(f.root.certPEM(), negative...))
 	if err := c.Check(); err != nil || c.Reloads() != 1 {
 		t.Fatalf("Check() = %v with %d reloads, want nil and 1", err, c.Reloads())

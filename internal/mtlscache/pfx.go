@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"fmt"
 )
 
 // Object identifiers of RFC 7292, RFC 2315 and RFC 9879.
@@ -202,7 +203,7 @@ func (p *parts) bundles(password string) ([][]byte, error) {
 		legacy = append(legacy, []contentInfo{info})
 	}
 	if len(keys)*len(legacy) > maxBundles {
-		return nil, unsupportedError{"a file with so many keys"}
+		return nil, unsupportedError{fmt.Sprintf("more than %d keys", maxBundles)}
 	}
 
 	var files [][]byte
