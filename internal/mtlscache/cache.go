@@ -3,6 +3,7 @@ package mtlscache
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,16 +18,10 @@ type Cache struct {
 	files *files
 
 	state   atomic.Pointer[state]
-	trust   atomic.Int32 // what tells whether state is still right: byLook, byWire or byNone
-	born    time.Time
-	looked  atomic.Int64 // how long after born a look by path was last made beside the wire
 	reloads atomic.Uint64
 
 	mu   sync.Mutex // serialises reloads
-	wire tripwire   // drawn, cleared and closed under mu; asked by everybody
-	// All guarded by mu.
-	behind *marks // what the files were once the wire was drawn; nil: it is not
-	half   *half  // the rotation that is incomplete; nil: none
+	half *half      // the rotation that is incomplete; nil: none. Guarded by mu.
 }
 
 // New reads the credentials once and returns a Cache that follows them. It
@@ -41,13 +36,13 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cache{cfg: cfg.withDefaults(), files: files, born: time.Now(), wire: newTripwire()}
-	m, marks, err := c.read()
+	c := &Cache{cfg: cfg.withDefaults(), files: files}
+	now := time.Now()
+	m, marks, err := files.read()
 	if err != nil {
-		c.wire.close()
 		return nil, err
 	}
-	c.use(c.newState(newGeneration(c.cfg, m), &marks, c.born))
+	c.state.Store(newState(newGeneration(c.cfg, m), &marks, now))
 	return c, nil
 }
 
@@ -66,10 +61,10 @@ func (c *Cache) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // Check does what every call does first, and only that: it finds out whether the
 // files changed, reloads them if they did, and returns the error that a call
-// would. With nothing changed it costs one system call, or one for each file
-// where the kernel does not tell, and allocates nothing.
+// would. With nothing changed it costs one system call for each file, and
+// allocates nothing on 64-bit Linux.
 func (c *Cache) Check() error {
-	_, err := c.look()
+	_, err := c.current()
 	return err
 }
 
@@ -86,6 +81,11 @@ func (c *Cache) Look() error {
 // expired is still used.
 func (c *Cache) NotAfter() time.Time { return c.state.Load().notAfter() }
 
+// Warnings returns what is left out of the files in use, such as a server CA
+// that Go refuses: each names its file, what is wrong and what to do, and none
+// quotes content. Log them after New; a reload logs its own.
+func (c *Cache) Warnings() []string { return slices.Clone(c.state.Load().warnings) }
+
 // Reloads returns how many times another pair, or another server CA, was taken
 // into use since New.
 func (c *Cache) Reloads() uint64 { return c.reloads.Load() }
@@ -94,23 +94,14 @@ func (c *Cache) Reloads() uint64 { return c.reloads.Load() }
 // the program. [http.Client.CloseIdleConnections] calls it.
 func (c *Cache) CloseIdleConnections() { c.state.Load().transport.CloseIdleConnections() }
 
-// Close closes idle connections and stops watching the files. Calls made later
-// still work; they look at the files by path. A Cache that nobody uses any more
-// stops watching by itself.
-func (c *Cache) Close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.trust.Store(byLook) // first: the descriptor's number may be another's soon
-	c.behind = nil
-	c.wire.close()
-	c.CloseIdleConnections()
-}
+// Close closes idle connections. Calls made later still work.
+func (c *Cache) Close() { c.CloseIdleConnections() }
 
 // acquire returns the generation for one call and counts the call in it. The
 // caller gives it back by taking one off calls.
 func (c *Cache) acquire() (*generation, error) {
 	for {
-		s, err := c.look()
+		s, err := c.current()
 		if err != nil {
 			return nil, err
 		}

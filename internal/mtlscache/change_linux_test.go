@@ -7,10 +7,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math"
 	"math/big"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -57,28 +57,22 @@ func inFiles(dir string) Config {
 	return Config{CertFile: dir + "/cert", KeyFile: dir + "/key", ServerCAFile: dir + "/ca", HalfRotationWait: -1}
 }
 
-// wired returns a cache that takes the wire's word alone, however long it waits.
-func wired(t testing.TB, cfg Config) *Cache {
+// tick waits until whatever changes in dir gets another stamp than what is there:
+// file systems stamp in ticks of some milliseconds.
+func tick(t testing.TB, dir string) {
 	t.Helper()
-	c, err := New(cfg)
-	must(t, err)
-	t.Cleanup(c.Close)
-	if c.trust.Load() != byWire {
-		t.Skip("the file system does not tell of changes, or this user has no inotify instance left")
+	stamp := func() int64 {
+		var st unix.Stat_t
+		must(t, os.WriteFile(dir+"/tick", nil, 0o600), unix.Stat(dir+"/tick", &st))
+		return st.Ctim.Nano()
 	}
-	c.looked.Store(math.MaxInt64)
-	return c
+	for first := stamp(); stamp() == first; {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func rename(path string, content []byte) error {
 	return errors.Join(os.WriteFile(path+".new", content, 0o600), os.Rename(path+".new", path))
-}
-
-func mustRead(t testing.TB, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	must(t, err)
-	return b
 }
 
 // TestEveryChangeIsSeen changes one file of three, in each way, while the next
@@ -86,107 +80,86 @@ func mustRead(t testing.TB, path string) []byte {
 func TestEveryChangeIsSeen(t *testing.T) {
 	t.Parallel()
 	ways := []struct {
-		name string
-		// ticks says that nothing but a time changes, which a look by path can
-		// only see a tick later.
-		ticks  bool
+		name   string
 		change func(dir, path string, next []byte) error
 	}{
-		{"written in place", true, func(_, path string, next []byte) error { return os.WriteFile(path, next, 0o600) }},
-		{"written in place, longer", false, func(_, path string, next []byte) error {
+		{"written in place", func(_, path string, next []byte) error { return os.WriteFile(path, next, 0o600) }},
+		{"written in place, longer", func(_, path string, next []byte) error {
 			return os.WriteFile(path, append(next, '\n'), 0o600)
 		}},
-		{"written in place, as old as before", true, func(_, path string, next []byte) error {
+		{"written in place, as old as before", func(_, path string, next []byte) error {
 			info, err := os.Stat(path)
 			if err != nil {
 				return err
 			}
 			return errors.Join(os.WriteFile(path, next, 0o600), os.Chtimes(path, info.ModTime(), info.ModTime()))
 		}},
-		{"written through a mapping", true, func(_, path string, next []byte) error {
-			f, err := os.OpenFile(path, os.O_RDWR, 0)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			b, err := unix.Mmap(int(f.Fd()), 0, len(next), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-			if err != nil {
-				return err
-			}
-			copy(b, next)
-			return unix.Munmap(b)
-		}},
-		{"renamed over", false, func(_, path string, next []byte) error { return rename(path, next) }},
-		{"renamed over, older", false, func(_, path string, next []byte) error {
+		{"renamed over", func(_, path string, next []byte) error { return rename(path, next) }},
+		{"renamed over, older", func(_, path string, next []byte) error {
 			return errors.Join(os.WriteFile(path+".new", next, 0o600), os.Chtimes(path+".new", longAgo, longAgo),
 				os.Rename(path+".new", path))
 		}},
-		{"renamed over, the old one kept under another name", false, func(_, path string, next []byte) error {
+		{"renamed over, the old one kept under another name", func(_, path string, next []byte) error {
 			return errors.Join(os.Link(path, path+".bak"), rename(path, next))
 		}},
-		{"exchanged", false, func(_, path string, next []byte) error {
+		{"exchanged", func(_, path string, next []byte) error {
 			return errors.Join(os.WriteFile(path+".new", next, 0o600),
 				unix.Renameat2(unix.AT_FDCWD, path+".new", unix.AT_FDCWD, path, unix.RENAME_EXCHANGE))
 		}},
-		{"removed", false, func(_, path string, _ []byte) error { return os.Remove(path) }},
-		{"removed and made again", true, func(_, path string, next []byte) error { // perhaps with the inode there was
+		{"removed", func(_, path string, _ []byte) error { return os.Remove(path) }},
+		{"removed and made again", func(_, path string, next []byte) error { // perhaps with the inode there was
 			return errors.Join(os.Remove(path), os.WriteFile(path, next, 0o600))
 		}},
-		{"renamed away", false, func(_, path string, _ []byte) error { return os.Rename(path, path+".away") }},
-		{"replaced by a link", false, func(_, path string, next []byte) error {
+		{"renamed away", func(_, path string, _ []byte) error { return os.Rename(path, path+".away") }},
+		{"replaced by a link", func(_, path string, next []byte) error {
 			return errors.Join(os.WriteFile(path+".new", next, 0o600), os.Symlink(path+".new", path+".link"),
 				os.Rename(path+".link", path))
 		}},
-		{"the directory renamed away", false, func(dir, _ string, _ []byte) error { return os.Rename(dir+"/real", dir+"/gone") }},
-		{"the directory removed", false, func(dir, _ string, _ []byte) error { return os.RemoveAll(dir + "/real") }},
-		{"the directory replaced", false, func(dir, path string, next []byte) error {
+		{"the directory renamed away", func(dir, _ string, _ []byte) error { return os.Rename(dir+"/real", dir+"/gone") }},
+		{"the directory removed", func(dir, _ string, _ []byte) error { return os.RemoveAll(dir + "/real") }},
+		{"the directory replaced", func(dir, path string, next []byte) error {
 			return errors.Join(copyOf(dir, path, next), os.Rename(dir+"/real", dir+"/gone"), os.Rename(dir+"/copy", dir+"/real"))
 		}},
-		{"the directory exchanged", false, func(dir, path string, next []byte) error {
+		{"the directory exchanged", func(dir, path string, next []byte) error {
 			return errors.Join(copyOf(dir, path, next),
 				unix.Renameat2(unix.AT_FDCWD, dir+"/copy", unix.AT_FDCWD, dir+"/real", unix.RENAME_EXCHANGE))
 		}},
-		{"the link to the directory switched", false, func(dir, path string, next []byte) error {
+		{"the link to the directory switched", func(dir, path string, next []byte) error {
 			return errors.Join(copyOf(dir, path, next), os.Symlink("copy", dir+"/new"), os.Rename(dir+"/new", dir+"/current"))
 		}},
-		{"the link to the directory made again", false, func(dir, path string, next []byte) error {
+		{"the link to the directory made again", func(dir, path string, next []byte) error {
 			return errors.Join(copyOf(dir, path, next), os.Remove(dir+"/current"), os.Symlink("copy", dir+"/current"))
 		}},
 	}
-	for _, byPath := range []bool{false, true} {
-		for _, linked := range []bool{false, true} {
-			for _, name := range names {
-				for _, way := range ways {
-					if byPath && way.ticks {
-						continue // TestChangeWithinATick
+	for _, linked := range []bool{false, true} {
+		for _, name := range names {
+			for _, way := range ways {
+				t.Run(fmt.Sprintf("linked %t, %s %s", linked, name, way.name), func(t *testing.T) {
+					t.Parallel()
+					dir := t.TempDir()
+					must(t, os.Mkdir(dir+"/real", 0o700), os.Symlink("real", dir+"/current"))
+					mine, other := equalSize(t), equalSize(t)
+					for _, name := range names {
+						target := dir + "/current/" + name
+						if linked { // each file is a link of its own
+							target = dir + "/target-" + name
+							must(t, os.Symlink("../target-"+name, dir+"/current/"+name))
+						}
+						must(t, os.WriteFile(target, mine, 0o600))
 					}
-					t.Run(fmt.Sprintf("by path %t, linked %t, %s %s", byPath, linked, name, way.name), func(t *testing.T) {
-						t.Parallel()
-						dir := t.TempDir()
-						must(t, os.Mkdir(dir+"/real", 0o700), os.Symlink("real", dir+"/current"))
-						mine, other := equalSize(t), equalSize(t)
-						for _, name := range names {
-							target := dir + "/current/" + name
-							if linked { // each file is a link of its own
-								target = dir + "/target-" + name
-								must(t, os.Symlink("../target-"+name, dir+"/current/"+name))
-							}
-							must(t, os.WriteFile(target, mine, 0o600))
+					c, err := New(inFiles(dir + "/current"))
+					must(t, err)
+					defer c.Close()
+					must(t, c.Check())
+					tick(t, dir)
+					must(t, way.change(dir, dir+"/current/"+name, other))
+					for range 2 {
+						// Another key or certificate does not match; another CA does.
+						if err := c.Check(); err == nil && c.Reloads() == 0 {
+							t.Fatal("the change was not seen")
 						}
-						c := wired(t, inFiles(dir+"/current"))
-						must(t, c.Check())
-						if byPath {
-							c.Close()
-						}
-						must(t, way.change(dir, dir+"/current/"+name, other))
-						for range 2 {
-							// Another key or certificate does not match; another CA does.
-							if err := c.Check(); err == nil && c.Reloads() == 0 {
-								t.Fatal("the change was not seen")
-							}
-						}
-					})
-				}
+					}
+				})
 			}
 		}
 	}
@@ -223,4 +196,84 @@ func TestHardLinkedCopy(t *testing.T) {
 	if err := c.Check(); err != nil || c.Reloads() != 1 {
 		t.Errorf("Check() = %v with %d reloads, want nil and 1", err, c.Reloads())
 	}
+}
+
+// TestNoPermission takes permissions away from a user who is not root, who
+// passes through one directory that he may not read.
+func TestNoPermission(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		change func(dir string) error
+		undo   func(dir string) error
+	}{
+		{"of the key", func(dir string) error { return os.Chmod(dir+"/pass/key", 0) },
+			func(dir string) error { return os.Chmod(dir+"/pass/key", 0o600) }},
+		{"of the directory", func(dir string) error { return os.Chmod(dir+"/pass", 0) },
+			func(dir string) error { return os.Chmod(dir+"/pass", 0o311) }},
+		{"of the directory above", func(dir string) error { return os.Chmod(dir, 0) },
+			func(dir string) error { return os.Chmod(dir, 0o700) }},
+		{"with the directory", func(dir string) error { return os.Rename(dir+"/pass", dir+"/gone") },
+			func(dir string) error { return os.Rename(dir+"/gone", dir+"/pass") }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			dir, scratch := t.TempDir(), t.TempDir()
+			must(t, os.Mkdir(dir+"/pass", 0o700), os.Chmod(scratch, 0o777))
+			content := equalSize(t)
+			for _, name := range names {
+				must(t, os.WriteFile(dir+"/pass/"+name, content, 0o600))
+			}
+			asUser(t, dir, func() {
+				must(t, os.Chmod(dir+"/pass", 0o311))
+				defer func() { must(t, os.Chmod(dir+"/pass", 0o700)) }()
+				c, err := New(inFiles(dir + "/pass"))
+				must(t, err)
+				defer c.Close()
+				for range 2 {
+					tick(t, dir)
+					must(t, tc.change(dir))
+					if err := c.Check(); !errors.Is(err, os.ErrPermission) && !errors.Is(err, os.ErrNotExist) {
+						t.Errorf("Check() = %v, want the trouble", err)
+					}
+					tick(t, scratch)
+					must(t, tc.undo(dir))
+					if err := c.Check(); err != nil || c.Reloads() != 0 {
+						t.Errorf("healed: Check() = %v with %d reloads, want nil and 0", err, c.Reloads())
+					}
+				}
+			})
+		})
+	}
+}
+
+// asUser calls f as a user whom permissions bind, and who owns dir.
+func asUser(t *testing.T, dir string, f func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		f()
+		return
+	}
+	const nobody = 65534
+	must(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, nobody, nobody))
+	}))
+	for up := filepath.Dir(dir); up != "/"; up = filepath.Dir(up) {
+		info, err := os.Stat(up)
+		must(t, err)
+		if info.Mode()&0o005 != 0o005 {
+			must(t, os.Chmod(up, info.Mode()|0o055))
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with its goroutine
+		if err := unix.Setfsuid(nobody); err != nil {
+			t.Error(err)
+			return
+		}
+		f()
+	}()
+	<-done
 }

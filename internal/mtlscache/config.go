@@ -14,19 +14,34 @@ import (
 // CertFile and KeyFile or PKCS12File is required; every other field has a
 // usable zero value.
 type Config struct {
-	// CertFile and KeyFile are a PEM pair: the client certificate, followed by
-	// its intermediates if the gateway needs them, and its unencrypted key
-	// (PKCS#8, PKCS#1 or SEC 1). Both may name one file.
+	// CertFile and KeyFile are a PEM pair: the client certificate with its
+	// intermediates if the gateway needs them, in any order, and its key (PKCS#8,
+	// PKCS#1 or SEC 1). The key tells which certificate is the client's; of several
+	// pairs the one that expires last counts. Both may name one file.
 	CertFile, KeyFile string
 
-	// PKCS12File holds certificate, key and intermediates in one DER file, the
-	// form in which Entrust hands credentials out. PKCS12PasswordFile holds its
-	// password, less a trailing newline; none means the empty password.
+	// KeyPasswordFile holds the password of an encrypted KeyFile: PKCS#8 with
+	// PBES2 (PBKDF2, AES or 3DES). It holds one line in UTF-8, or in UTF-16 behind a
+	// byte-order mark. A key that is not encrypted needs none.
+	KeyPasswordFile string
+
+	// PKCS12File holds certificate, key and intermediates in one file, the form
+	// in which Entrust hands credentials out: BER or DER, encrypted with PBES2,
+	// 3DES or RC2. PKCS12PasswordFile holds its password as KeyPasswordFile does;
+	// none means the empty password.
 	PKCS12File, PKCS12PasswordFile string
 
 	// ServerCAFile holds the PEM certificates that may vouch for the gateway,
-	// instead of the system's. It is watched like the pair.
+	// instead of the system's. It is watched like the pair. One that Go refuses
+	// is left out; see [Cache.Warnings].
 	ServerCAFile string
+
+	// Renegotiation lets the gateway ask for the client certificate once more on a
+	// connection, after it read a request: as Apache httpd and IIS do where only a
+	// path demands it. Neither TLS 1.3 nor HTTP/2 can do that, so connections are
+	// TLS 1.2 and HTTP/1.1 then. Leave it off elsewhere, which is the default: a
+	// renegotiation ends the call then, and its fate is unknown.
+	Renegotiation bool
 
 	// MaxConnsPerHost is the most connections open at a time to the gateway,
 	// and one more call waits for one of them. 0: no limit. Set it to the sum
@@ -65,7 +80,8 @@ type Config struct {
 	// dials as net.Dialer does. DialTimeout holds for it too.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Log is told of every reload, at level info. nil discards.
+	// Log is told of every reload, at level info, or at level warn with the
+	// warnings about the new files. nil discards.
 	Log *slog.Logger
 }
 
@@ -107,6 +123,9 @@ func (c Config) validate() error {
 		refuse("KeyFile must be set beside CertFile %q", c.CertFile)
 	case !pair && c.PKCS12File == "":
 		refuse("CertFile and KeyFile, or PKCS12File, must be set")
+	}
+	if c.KeyPasswordFile != "" && c.KeyFile == "" {
+		refuse("KeyPasswordFile must not be set without KeyFile: %q", c.KeyPasswordFile)
 	}
 	if c.PKCS12PasswordFile != "" && c.PKCS12File == "" {
 		refuse("PKCS12PasswordFile must not be set without PKCS12File: %q", c.PKCS12PasswordFile)

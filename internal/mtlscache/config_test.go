@@ -26,6 +26,7 @@ func TestConfig(t *testing.T) {
 		{"no certificate", mtlscache.Config{KeyFile: "k"}, []string{"CertFile must be set", `"k"`}},
 		{"two forms", with(func(c *mtlscache.Config) { c.PKCS12File = "p" }), []string{"PKCS12File must not", `"p"`, `"c"`, `"k"`}},
 		{"password for PEM", with(func(c *mtlscache.Config) { c.PKCS12PasswordFile = "w" }), []string{"PKCS12PasswordFile", `"w"`}},
+		{"password without a key", mtlscache.Config{PKCS12File: "p", KeyPasswordFile: "w"}, []string{"KeyPasswordFile must not be set without KeyFile", `"w"`}},
 		{"more idle than open", with(func(c *mtlscache.Config) { c.MaxConnsPerHost, c.MaxIdleConns = 8, 9 }), []string{"MaxIdleConns", "9 !<= 8"}},
 		{"negative", with(func(c *mtlscache.Config) { c.MaxConnsPerHost, c.MaxIdleConns = -1, -2 }), []string{"MaxConnsPerHost", "-1 !>= 0", "MaxIdleConns", "-2 !>= 0"}},
 		{"negative time", with(func(c *mtlscache.Config) { c.DialTimeout = -time.Second }), []string{"DialTimeout", "-1s !>= 0s"}},

@@ -1,28 +1,15 @@
 // Package mtlscache keeps the client key pair and the HTTP transport that shows
 // it, and notices on the next call when the pair was replaced on disk.
 //
-// A [Cache] is an [http.RoundTripper]. Each call first finds out whether a file
-// changed, which costs one system call and allocates nothing; as long as none
-// did, all calls share one transport and its connections. A change of any file,
-// in any direction (modification or change time forwards or backwards, size,
-// inode, device; through symbolic links), leads to one reload, whatever the
-// number of calls that notice it, and to a new transport. Calls in flight finish
-// on the old one, whose connections are closed as they become idle.
+// A [Cache] is an [http.RoundTripper]. Each call first stats the files, which
+// costs one system call for each and allocates nothing; as long as none changed,
+// all calls share one transport and its connections. A change of any file, in any
+// direction (modification or change time forwards or backwards, size, inode,
+// device; through symbolic links), leads to one reload, whatever the number of
+// calls that notice it, and to a new transport. Calls in flight finish on the old
+// one, whose connections are closed as they become idle.
 //
-// # How a change is noticed
-//
-// Linux queues what happens to the files, and to the directories and links that
-// lead to them, before the system call that does it returns (inotify). A call
-// asks whether the queue is empty, so the next one after a change is told. The
-// queue stays silent about a mount over a part of the path and about stores
-// through a memory mapping until it is closed; therefore a call also stats the
-// files when that was last done 10 ms ago or longer.
-//
-// Every call stats every file by its path on other systems, where a file is on
-// an overlay or a path leads through a file system of the network or FUSE, and
-// where the user has no inotify instance left (fs.inotify.max_user_instances).
-//
-// # What a look at the files leads to
+// # What a call does with the files
 //
 //	files on disk                                    the call
 //	unchanged                                        uses the transport there is
@@ -38,9 +25,22 @@
 //
 // The change time counts because an in-place copy can keep inode, size and
 // modification time. File systems stamp in ticks of up to two seconds, so
-// a pair that was young when it was read is compared once more two seconds later,
-// and at once where the queue tells of a change that shows in no stamp.
+// the cache compares the content of a file that was younger than that when it was
+// read once more, two seconds later.
 //
-// An expired client certificate is still used, and [Cache.NotAfter] tells: only
-// the gateway decides whether it is too old.
+// A rotation by symbolic links (a Kubernetes volume), by a new directory (systemd
+// credentials of a restarted unit) and by rename or writing in place are seen
+// alike. Not seen is the renaming of a file over one that is bind-mounted by
+// itself, such as a subPath volume or a single file given to a container: the
+// mount keeps showing the old inode. Mount the directory.
+//
+// # What a file may hold
+//
+// Certificates and keys are read in any order: the key tells which certificate is
+// the client's, and its issuers follow it from leaf to root. A certificate that Go
+// refuses, such as one of negative serial number, is left out as long as the rest
+// is of use, and [Cache.Warnings] names it. PKCS#12 may be BER.
+//
+// An expired client certificate is still used, and [Cache.NotAfter] reports when
+// it expires: only the gateway decides whether it is too old.
 package mtlscache

@@ -13,9 +13,9 @@ import (
 // what a wrong path could make the worker swallow.
 const maxFile = 1 << 20
 
-// maxFiles is the most files a Config names: pair or PKCS#12 and password, and
-// the server's CA.
-const maxFiles = 3
+// maxFiles is the most files a Config names: certificate, key and its password,
+// and the server's CA.
+const maxFiles = 4
 
 // marks holds one mark per watched file, in order; the rest is zero.
 type marks [maxFiles]mark
@@ -32,8 +32,7 @@ func (m *marks) equal(other *marks) bool {
 // files are the credentials on disk. It is read-only and safe for concurrent
 // use.
 type files struct {
-	paths   []string
-	watched []watched // the same
+	watched []watched
 	parse   func(content [][]byte) (*material, error)
 }
 
@@ -44,16 +43,16 @@ func newFiles(cfg Config) (*files, error) {
 	if cfg.PKCS12File != "" {
 		paths = []string{cfg.PKCS12File}
 		form = parsePKCS12
-		if cfg.PKCS12PasswordFile != "" {
-			paths = append(paths, cfg.PKCS12PasswordFile)
-		}
+	}
+	if password := cmp.Or(cfg.PKCS12PasswordFile, cfg.KeyPasswordFile); password != "" {
+		paths = append(paths, password)
 	}
 	pair := len(paths)
 	if cfg.ServerCAFile != "" {
 		paths = append(paths, cfg.ServerCAFile)
 	}
 
-	f := &files{paths: paths}
+	f := &files{}
 	for _, path := range paths {
 		w, err := watch(path)
 		if err != nil {
@@ -160,8 +159,8 @@ func (f *files) contents() ([][]byte, error) {
 // young reports whether a file was changed so shortly before now that one
 // more change could leave its mark as it is: stamps come in ticks, on some
 // file systems of two seconds. A stamp in the future counts as young.
-func (f *files) young(m *marks, now time.Time) bool {
-	for i := range f.watched {
+func (m *marks) young(now time.Time) bool {
+	for i := range m {
 		if m[i].stamped().After(now.Add(-stampTick)) {
 			return true
 		}

@@ -68,6 +68,12 @@ func newGeneration(cfg Config, m *material) *generation {
 			WriteByteTimeout: pingTimeout,
 		},
 	}
+	if cfg.Renegotiation {
+		config := g.transport.TLSClientConfig
+		config.Renegotiation = tls.RenegotiateOnceAsClient
+		config.MaxVersion = tls.VersionTLS12
+		g.transport.ForceAttemptHTTP2 = false
+	}
 	return g
 }
 

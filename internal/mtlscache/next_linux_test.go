@@ -14,8 +14,7 @@ import (
 
 // TestNextCall makes thousands of changes, each in a way drawn by lot, and
 // compares what the very next call uses with what a first reading of the files
-// finds. The second time others call all the while, and would take away what the
-// wire has to tell, if asking did that.
+// finds. The second time others call all the while.
 func TestNextCall(t *testing.T) {
 	t.Parallel()
 	for _, others := range []int{0, 2} {
@@ -31,7 +30,9 @@ func TestNextCall(t *testing.T) {
 				must(t, os.WriteFile(dir+"/current/"+name, content[0], 0o600))
 			}
 			cfg := inFiles(dir + "/current")
-			c := wired(t, cfg)
+			c, err := New(cfg)
+			must(t, err)
+			defer c.Close()
 
 			done := make(chan struct{})
 			var wg sync.WaitGroup
@@ -99,6 +100,7 @@ func TestNextCall(t *testing.T) {
 				{"removed first", func(path string, b []byte) error {
 					must(t, os.Remove(path))
 					next()
+					tick(t, dir)
 					return os.WriteFile(path, b, 0o600)
 				}},
 				{"directory replaced", func(path string, b []byte) error {
@@ -111,6 +113,7 @@ func TestNextCall(t *testing.T) {
 					next()
 					must(t, os.Rename(dir+"/gone", dir+"/real"))
 					next()
+					tick(t, dir)
 					return os.WriteFile(path, b, 0o600)
 				}},
 				{"directory exchanged", func(path string, b []byte) error {
@@ -137,6 +140,7 @@ func TestNextCall(t *testing.T) {
 				for _, name := range files {
 					manner := manners[lot.IntN(len(manners))]
 					step = fmt.Sprintf("round %d, %v, %s %s", round, files, name, manner.name)
+					tick(t, dir)
 					must(t, manner.put(dir+"/current/"+name, b))
 					next()
 				}

@@ -1,10 +1,14 @@
 package mtlscache_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"testing"
 	"time"
+
+	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
@@ -196,6 +200,57 @@ func TestSymlinkSwap(t *testing.T) {
 	if got := cache.Reloads(); got != 20 {
 		t.Errorf("%d reloads, want 20", got)
 	}
+}
+
+// TestCredentialDirectory rotates as systemd does with the credentials of a unit:
+// the whole directory is another one, read-only, with files of the same names,
+// here PKCS#12, its password and the server's CA.
+func TestCredentialDirectory(t *testing.T) {
+	t.Parallel()
+	r := setup(t, true, nil, nil)
+	dir := r.path("credentials")
+	publish := func(p pair, password string) {
+		t.Helper()
+		next := t.TempDir()
+		p12, err := pkcs12.Modern2026.Encode(p.key, p.leaf, nil, password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, content := range map[string][]byte{"client.p12": p12, "password": []byte(password), "ca.pem": r.ca.certPEM} {
+			if err := os.WriteFile(next+"/"+name, content, 0o400); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(os.RemoveAll(dir), os.Rename(next, dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(r.first, "first")
+	cache, err := mtlscache.New(mtlscache.Config{
+		PKCS12File: dir + "/client.p12", PKCS12PasswordFile: dir + "/password", ServerCAFile: dir + "/ca.pem", HalfRotationWait: -1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cache.Close)
+	r.cache, r.client.Transport = cache, cache
+	r.mustCall(t, r.first)
+	for i := range 5 {
+		next := r.ca.client(t)
+		publish(next, fmt.Sprint("password ", i))
+		r.mustCall(t, next)
+	}
+	if got := cache.Reloads(); got != 5 {
+		t.Errorf("%d reloads, want 5", got)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.call(t.Context()); !credentials(err) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("call without the directory ended in %v, want a KeyPairError", err)
+	}
+	publish(r.first, "first")
+	r.mustCall(t, r.first)
 }
 
 // TestServerCARotation puts a gateway behind another CA than before.

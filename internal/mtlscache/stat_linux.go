@@ -32,8 +32,8 @@ func watch(path string) (watched, error) {
 	return watched{path, ptr}, err
 }
 
-// stat is os.Stat without its allocations, which convert the path and build a
-// FileInfo on each call. It follows symbolic links.
+// stat is os.Stat without its allocations: both os.Stat and unix.Stat convert the
+// path on each call, and take it as a string only. It follows symbolic links.
 func (w watched) stat() (mark, error) {
 	var st unix.Stat_t
 	for {

@@ -23,7 +23,12 @@ func (m mark) equal(other mark) bool {
 }
 
 // stamped returns when the file system last noted a change.
-func (m mark) stamped() time.Time { return m.info.ModTime() }
+func (m mark) stamped() time.Time {
+	if m.info == nil {
+		return time.Time{} // no file
+	}
+	return m.info.ModTime()
+}
 
 // A watched file.
 type watched struct{ path string }

@@ -17,8 +17,7 @@ import (
 
 // TestChangeWithinATick has a file change again right after it was read, so soon
 // that its stamp stays the same: the marks of the new content are put in place of
-// the old ones, which is what a file system with coarse stamps shows. No wire
-// tells.
+// the old ones, which is what a file system with coarse stamps shows.
 func TestChangeWithinATick(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -35,7 +34,6 @@ func TestChangeWithinATick(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		c.Close()
 		write()
 		missed := *c.state.Load()
 		if missed.marks, err = c.files.marks(); err != nil {
@@ -68,45 +66,40 @@ func TestChangeWithinATick(t *testing.T) {
 // descriptor is left: it has its whole time.
 func TestRotationAfterAFailedLook(t *testing.T) {
 	t.Parallel()
-	for _, closed := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "both.pem")
-			if err := os.WriteFile(path, selfSigned(t), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			c, err := New(Config{CertFile: path, KeyFile: path})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			if closed {
-				c.Close()
-			}
-			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
-				t.Fatal(err)
-			}
-			same := *c.state.Load()
-			if same.marks, err = c.files.marks(); err != nil {
-				t.Fatal(err)
-			}
-			c.state.Store(&same)
-			if err := c.Look(); err == nil {
-				t.Fatal("Look() read a directory")
-			}
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "both.pem")
+		if err := os.WriteFile(path, selfSigned(t), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := New(Config{CertFile: path, KeyFile: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		same := *c.state.Load()
+		if same.marks, err = c.files.marks(); err != nil {
+			t.Fatal(err)
+		}
+		c.state.Store(&same)
+		if err := c.Look(); err == nil {
+			t.Fatal("Look() read a directory")
+		}
 
-			time.Sleep(time.Hour)
-			if err := errors.Join(os.Remove(path), os.WriteFile(path, selfSigned(t)[:100], 0o600)); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.Check(); err != nil {
-				t.Errorf("the rotation has just begun: Check() = %v, want the old pair", err)
-			}
-			time.Sleep(defaultHalfRotationWait)
-			if err := c.Check(); err == nil {
-				t.Error("the rotation never ended: Check() = nil")
-			}
-		})
-	}
+		time.Sleep(time.Hour)
+		if err := errors.Join(os.Remove(path), os.WriteFile(path, selfSigned(t)[:100], 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Check(); err != nil {
+			t.Errorf("the rotation has just begun: Check() = %v, want the old pair", err)
+		}
+		time.Sleep(defaultHalfRotationWait)
+		if err := c.Check(); err == nil {
+			t.Error("the rotation never ended: Check() = nil")
+		}
+	})
 }
 
 // selfSigned returns a certificate and its key in one PEM text.

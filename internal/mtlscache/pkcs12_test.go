@@ -1,0 +1,294 @@
+package mtlscache
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"software.sslmate.com/src/go-pkcs12"
+)
+
+// TestPKCS12OfOpenSSL reads what OpenSSL writes in its variants, and each of those
+// again in each style of BER.
+func TestPKCS12OfOpenSSL(t *testing.T) {
+	t.Parallel()
+	needOpenSSL(t)
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name string
+		key  crypto.Signer // nil: ECDSA
+		args string
+		pass string // "secret" if empty, none if "-"
+	}{
+		{name: "as by default"},
+		{name: "RSA", key: rsaKey},
+		{name: "Ed25519", key: edKey},
+		{name: "legacy RC2 and 3DES", args: "-legacy"},
+		{name: "3DES alone", args: "-descert -legacy"},
+		{name: "3DES by name, SHA-1", args: "-certpbe PBE-SHA1-3DES -keypbe PBE-SHA1-3DES -macalg sha1"},
+		{name: "RC2 of 128 bits", args: "-certpbe PBE-SHA1-RC2-128 -keypbe PBE-SHA1-RC2-128 -legacy"},
+		{name: "certificates of 3DES, key of AES", args: "-certpbe PBE-SHA1-3DES -keypbe AES-256-CBC"},
+		{name: "certificates of AES, key of 3DES", args: "-certpbe AES-256-CBC -keypbe PBE-SHA1-3DES"},
+		{name: "AES-128", args: "-certpbe AES-128-CBC -keypbe AES-128-CBC"},
+		{name: "AES-192", args: "-certpbe AES-192-CBC -keypbe AES-192-CBC"},
+		{name: "PBES2 with 3DES", args: "-certpbe DES-EDE3-CBC -keypbe DES-EDE3-CBC"},
+		{name: "certificates in clear", args: "-certpbe NONE"},
+		{name: "key in clear", args: "-keypbe NONE"},
+		{name: "all in clear", args: "-certpbe NONE -keypbe NONE"},
+		{name: "nothing but bags", args: "-certpbe NONE -keypbe NONE -nomac"},
+		{name: "no MAC", args: "-nomac"},
+		{name: "MAC of SHA-1", args: "-macalg sha1"},
+		{name: "MAC of SHA-224", args: "-macalg sha224"},
+		{name: "MAC of SHA-384", args: "-macalg sha384"},
+		{name: "MAC of SHA-512", args: "-macalg sha512"},
+		{name: "one round", args: "-noiter -nomaciter"},
+		{name: "many rounds", args: "-iter 20000"},
+		{name: "friendly names", args: "-name client -caname root -caname sub"},
+		{name: "names beyond ASCII", args: "-name Schlüssel -caname Wurzel"},
+		{name: "attributes of Microsoft", args: "-keyex -CSP Provider"},
+		{name: "empty password", pass: "-"},
+		{name: "empty password, 3DES", pass: "-", args: "-certpbe PBE-SHA1-3DES -keypbe PBE-SHA1-3DES"},
+		{name: "password beyond ASCII", pass: "pässwörd €"},
+		{name: "password beyond ASCII, 3DES", pass: "pässwörd €", args: "-certpbe PBE-SHA1-3DES -keypbe PBE-SHA1-3DES"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if tc.key == nil {
+				tc.key = newKey(t)
+			}
+			f := newFamily(t, tc.key)
+			password := map[string]string{"": "secret", "-": ""}
+			pass, ok := password[tc.pass]
+			if !ok {
+				pass = tc.pass
+			}
+			args := []string{"pkcs12", "-export", "-in", "client.pem", "-inkey", "client.key", "-certfile", "issuers.pem", "-out", "client.p12", "-passout", "pass:" + pass}
+			f.openssl(t, append(args, strings.Fields(tc.args)...)...)
+			f.write(t, "password", []byte(pass+"\n"))
+			cfg := Config{PKCS12File: f.path("client.p12"), PKCS12PasswordFile: f.path("password")}
+			if c := f.read(t, cfg); len(c.Warnings()) > 0 {
+				t.Errorf("Warnings() = %q", c.Warnings())
+			}
+			der, err := os.ReadFile(f.path("client.p12"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, style := range berStyles {
+				f.write(t, "client.p12", style.write(t, der))
+				f.read(t, cfg)
+				f.write(t, "client.p12", style.writePFX(t, der, pass))
+				f.read(t, cfg)
+			}
+		})
+	}
+}
+
+// TestPKCS12OfOthers reads files that other tools wrote; testdata/README.md says
+// which.
+func TestPKCS12OfOthers(t *testing.T) {
+	t.Parallel()
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("testdata/*.p12")
+	if err != nil || len(files) != 5 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		c, err := New(Config{PKCS12File: file, PKCS12PasswordFile: password})
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if s := c.state.Load(); s.pair.Leaf.Subject.CommonName != "client" || len(s.pair.Certificate) != 1 || len(s.warnings) > 0 {
+			t.Errorf("%s: %v with %d certificates and the warnings %q, want that of the client alone", file, s.pair.Leaf.Subject, len(s.pair.Certificate), s.warnings)
+		}
+		wrong := filepath.Join(t.TempDir(), "password")
+		if err := os.WriteFile(wrong, []byte("hush"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(Config{PKCS12File: file, PKCS12PasswordFile: wrong}); err == nil || !strings.Contains(err.Error(), "the password does not open it") {
+			t.Errorf("%s with another password: %v", file, err)
+		}
+	}
+}
+
+// TestPasswordFiles writes one password as editors and shells do.
+func TestPasswordFiles(t *testing.T) {
+	t.Parallel()
+	f := newFamily(t, newKey(t))
+	const password = "pässwörd € 1 "
+	der, err := pkcs12.Modern2026.Encode(f.client.key, f.client.cert, []*x509.Certificate{f.root.cert, f.sub.cert}, password) // with PBMAC1
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.write(t, "client.p12", der)
+	utf16 := func(order func(unit rune) []byte) string {
+		var b []byte
+		for _, unit := range "\ufeff" + password + "\r\n" {
+			b = append(b, order(unit)...)
+		}
+		return string(b)
+	}
+	for name, content := range map[string]string{
+		"alone":               password,
+		"a line":              password + "\n",
+		"a line of Windows":   password + "\r\n",
+		"a byte-order mark":   "\xef\xbb\xbf" + password + "\r\n",
+		"UTF-16, little end":  utf16(func(unit rune) []byte { return []byte{byte(unit), byte(unit >> 8)} }),
+		"UTF-16, big end":     utf16(func(unit rune) []byte { return []byte{byte(unit >> 8), byte(unit)} }),
+		"an empty line below": password + "\n\n",
+	} {
+		f.write(t, "password", []byte(content))
+		t.Run(name, func(t *testing.T) {
+			f.read(t, Config{PKCS12File: f.path("client.p12"), PKCS12PasswordFile: f.path("password")})
+		})
+	}
+	f.write(t, "password", []byte("one\ntwo\n"))
+	if _, err := New(Config{PKCS12File: f.path("client.p12"), PKCS12PasswordFile: f.path("password")}); err == nil || !strings.Contains(err.Error(), "holds several lines") {
+		t.Errorf("two lines: %v", err)
+	}
+}
+
+// TestPKCS12Bags puts bags together as tools do that OpenSSL has no option for.
+func TestPKCS12Bags(t *testing.T) {
+	t.Parallel()
+	f := newFamily(t, newKey(t))
+	older := newSigned(t, "client", newKey(t), f.sub, func(c *x509.Certificate) { c.NotAfter = time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC) })
+	stranger := newKey(t)
+	marshal := func(v any) []byte {
+		t.Helper()
+		der, err := asn1.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	key := func(key crypto.Signer) safeBag {
+		t.Helper()
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return safeBag{Kind: oidKeyBag, Value: explicit(der)}
+	}
+	raw := func(der []byte) safeBag {
+		return safeBag{Kind: oidCertBag, Value: explicit(marshal(certBag{oidX509, der}))}
+	}
+	cert := func(s *signed) safeBag { return raw(s.cert.Raw) }
+	secret := safeBag{Kind: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 5}, Value: explicit(marshal("?"))}
+	for _, tc := range []struct {
+		name  string
+		parts [][]safeBag
+		want  string // part of the error; empty: read
+		warns string // part of the only warning; empty: none
+	}{
+		{name: "the issuers first", parts: [][]safeBag{{cert(f.root), cert(f.sub), cert(f.client)}, {key(f.client.key)}}},
+		{name: "the key first", parts: [][]safeBag{{key(f.client.key)}, {cert(f.sub), cert(f.client)}}},
+		{name: "one part", parts: [][]safeBag{{cert(f.sub), key(f.client.key), cert(f.client)}}},
+		{name: "a part for each", parts: [][]safeBag{{key(f.client.key)}, {cert(f.client)}, {}, {cert(f.sub)}, {cert(f.root)}}},
+		{name: "twice", parts: [][]safeBag{{key(f.client.key), cert(f.client), cert(f.sub)}, {key(f.client.key), cert(f.client), cert(f.sub)}}},
+		{name: "a bag of another kind", parts: [][]safeBag{{secret, key(f.client.key)}, {cert(f.client), secret, cert(f.sub)}}},
+		{name: "two pairs", parts: [][]safeBag{{key(older.key), key(f.client.key)}, {cert(older), cert(f.client), cert(f.sub)}}, warns: "is not sent"},
+		{name: "a key without a certificate", parts: [][]safeBag{{key(stranger), key(f.client.key)}, {cert(f.client), cert(f.sub)}}},
+		{name: "a certificate that Go refuses", parts: [][]safeBag{{key(f.client.key)}, {cert(f.client), raw([]byte("hush")), cert(f.sub)}}, warns: "certificate 2 is left out"},
+		{name: "no key", parts: [][]safeBag{{cert(f.client)}}, want: "is not a PKCS#12 file of a key and its certificates"},
+		{name: "no certificate", parts: [][]safeBag{{key(f.client.key)}}, want: "is not a PKCS#12 file of a key and its certificates"},
+		{name: "another key", parts: [][]safeBag{{key(stranger)}, {cert(f.client)}}, want: "none of its certificates has the key"},
+		{name: "too many keys", parts: [][]safeBag{slices.Repeat([]safeBag{key(stranger)}, 17), {cert(f.client)}}, want: "uses more than 16 keys, which is not supported; convert it"},
+	} {
+		for _, style := range append(berStyles, berStyle{name: "DER"}) {
+			t.Run(fmt.Sprintf("%s, %s", tc.name, style.name), func(t *testing.T) {
+				var infos []contentInfo
+				for _, bags := range tc.parts {
+					info, err := data(style.write(t, marshal(bags)))
+					if err != nil {
+						t.Fatal(err)
+					}
+					infos = append(infos, info)
+				}
+				file, err := seal(style.write(t, marshal(infos)), "secret")
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.write(t, "client.p12", style.write(t, file))
+				f.write(t, "password", []byte("hush")) // which only the MAC shows, since nothing is encrypted
+				if _, err := New(Config{PKCS12File: f.path("client.p12"), PKCS12PasswordFile: f.path("password")}); err == nil || !strings.Contains(err.Error(), "the password does not open it") {
+					t.Errorf("New with another password = %v", err)
+				}
+				f.write(t, "password", []byte("secret"))
+				cfg := Config{PKCS12File: f.path("client.p12"), PKCS12PasswordFile: f.path("password")}
+				if tc.want != "" {
+					if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), tc.want) {
+						t.Errorf("New = %v, want %q", err, tc.want)
+					}
+					return
+				}
+				switch got := f.read(t, cfg).Warnings(); {
+				case tc.warns == "" && len(got) == 0:
+				case tc.warns != "" && len(got) == 1 && strings.Contains(got[0], tc.warns) && strings.Contains(got[0], cfg.PKCS12File):
+				default:
+					t.Errorf("Warnings() = %q, want %q", got, tc.warns)
+				}
+			})
+		}
+	}
+}
+
+// FuzzPKCS12 damages files: what cannot be read is an error of the kind that the
+// caller knows, and what can be holds a pair.
+func FuzzPKCS12(f *testing.F) {
+	fam := newFamily(f, newKey(f))
+	for _, encoder := range []*pkcs12.Encoder{pkcs12.Modern2026.WithIterations(1), pkcs12.LegacyRC2.WithIterations(1), pkcs12.Passwordless} {
+		password := "secret"
+		if encoder == pkcs12.Passwordless {
+			password = ""
+		}
+		der, err := encoder.Encode(fam.client.key, fam.client.cert, []*x509.Certificate{fam.sub.cert}, password)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(der, password)
+		for _, style := range berStyles {
+			f.Add(style.writePFX(f, der, password), password)
+		}
+	}
+	f.Fuzz(func(t *testing.T, content []byte, password string) {
+		if rounds(content) {
+			return
+		}
+		m, err := parsePKCS12([]string{"file", "password"}, [][]byte{content, []byte(password)})
+		if _, ok := errors.AsType[*KeyPairError](err); err != nil && !ok {
+			t.Fatalf("%v is no KeyPairError", err)
+		}
+		if err == nil && (m.pair.Leaf == nil || m.pair.PrivateKey == nil) {
+			t.Fatal("no pair and no error")
+		}
+	})
+}
+
+// rounds reports whether content may ask for more rounds of a hash than a fuzzer
+// has time for: whether it holds an integer of three bytes.
+func rounds(content []byte) bool {
+	return bytes.Contains(content, []byte{2, 3}) || bytes.Contains(content, []byte{2, 4})
+}
