@@ -342,7 +342,7 @@ func badHeaders() []nats.Header {
 		{"KV-Operation": {"DEL"}},
 		{entrustbus.HeaderDeadReason: {"expired"}}, {entrustbus.HeaderDeadError: {"-----BEGIN"}}, {entrustbus.HeaderDeadSubject: {"entrust.request.good.issue"}},
 		{entrustbus.HeaderDeadTime: {"yesterday"}}, {entrustbus.HeaderDeadDeliveries: {"-1"}},
-		{deadletter.HeaderDeaths: {"-5"}}, {deadletter.HeaderDeaths: {"99999999999999999999"}},
+		{order.HeaderDeaths: {"-5"}}, {order.HeaderDeaths: {"99999999999999999999"}},
 		{entrustbus.HeaderOrderID: {"good-0"}}, {entrustbus.HeaderTrackingID: {"t-1"}}, {deadletter.HeaderCut: {"5"}},
 		{"Entrust-Original-Nats-Msg-Id": {"good.good-0"}}, {"Entrust-Original-X": {"y"}},
 		{entrustbus.HeaderKind: {"revoke"}}, {entrustbus.HeaderDue: {"x"}}, {entrustbus.HeaderDeadline: {"x"}}, {entrustbus.HeaderAttempt: {"-1"}},
@@ -489,7 +489,7 @@ func TestStraysOnParked(t *testing.T) {
 			t.Fatalf("publishing on %s: %v", m.Subject, err)
 		}
 	}
-	s.agedRecord(ledger.Key{Producer: "good", ID: "good-0"}, 2*time.Minute)
+	s.agedRecord(order.Key{Producer: "good", ID: "good-0"}, 2*time.Minute)
 	s.cfg.Schedule.First = first
 	w, err := consumer.New(s.cfg, s.js, client, s.logger())
 	if err != nil {
@@ -502,7 +502,7 @@ func TestStraysOnParked(t *testing.T) {
 	s.until("the order's result and the stray's letter", func() bool { return s.left(s.layout.Results) == 1 && s.left(s.layout.Dead) == 1 })
 	stop()
 	s.allGood(1)
-	if l := s.letters()[0]; l.Reason != deadletter.Undecodable || l.Request.Subject != s.layout.Subjects().Due("rogue", "fires") {
+	if l := s.letters()[0]; l.Reason != order.Undecodable || l.Request.Subject != s.layout.Subjects().Due("rogue", "fires") {
 		t.Errorf("the letter is %+v", l)
 	}
 	if n := gw.Stats().Enrolled; n != 1 {

@@ -38,7 +38,7 @@ import (
 //	record KEY=VALUE...     writes a ledger record
 //	record-until PATTERN FILE KEY=VALUE...
 //	                        writes one again and again until the file matches
-//	slot KEY=VALUE...       parks an order
+//	wakeup KEY=VALUE...     schedules the wake-up of an order
 //	letter KEY=VALUE...     publishes a dead letter
 //	odd-letter              publishes what is no dead letter where they are
 //	requests N              expects so many messages in the stream of requests
@@ -58,7 +58,7 @@ func TestOperatorScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"bus": stageBus, "bus-restart": restartBus, "gateway": stageGateway, "approve": approve, "refuse": refuse, "enrollments": enrollments, "publish": publish, "csr": writeCSR, "to-der": toDER, "certificate": certificate,
-			"record": writeRecord, "record-until": recordUntil, "slot": writeSlot, "letter": writeLetter, "odd-letter": oddLetter,
+			"record": writeRecord, "record-until": recordUntil, "wakeup": writeWakeup, "letter": writeLetter, "odd-letter": oddLetter,
 			"requests": countRequests, "last-request": lastRequest, "eventually": eventually, "exits": exits,
 		},
 	})

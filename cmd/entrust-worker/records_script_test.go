@@ -13,7 +13,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/parking"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
 // given are the arguments KEY=VALUE of a command.
@@ -34,8 +35,8 @@ func read(ts *testscript.TestScript, args []string) given {
 	return g
 }
 
-func (g given) key() ledger.Key {
-	key, err := ledger.ParseKey(g.values["order"])
+func (g given) key() order.Key {
+	key, err := order.ParseKey(g.values["order"])
 	g.ts.Check(err)
 	return key
 }
@@ -67,8 +68,8 @@ func (g given) kind() entrustbus.Kind {
 }
 
 // request is the request of a CSR file, as its producer would send it.
-func (g given) request() *ledger.Request {
-	r := &ledger.Request{Subject: "entrust.request." + g.key().Producer + "." + string(g.kind()), Header: map[string][]string{"Content-Type": {"application/json"}}, Body: []byte("not a request")}
+func (g given) request() *order.Message {
+	r := &order.Message{Subject: "entrust.request." + g.key().Producer + "." + string(g.kind()), Header: map[string][]string{"Content-Type": {"application/json"}}, Body: []byte("not a request")}
 	if file := g.values["csr"]; file != "" {
 		body, err := entrustbus.EncodeRequest(entrustbus.EncodingJSON, &entrustbus.Issue{
 			ID: g.key().ID, CSRPEM: g.ts.ReadFile(file), ProfileID: "web", Labels: map[string]string{"team": "blue"},
@@ -89,27 +90,30 @@ func writeRecord(ts *testscript.TestScript, _ bool, args []string) {
 		sum, err = entrustbus.Digest(r)
 		ts.Check(err)
 	}
-	rec := &ledger.Record{
-		State: ledger.State(g.values["state"]), Kind: g.kind(), Outcome: entrustbus.Outcome(g.values["outcome"]), Digest: sum[:],
-		Replay: g.int("replay"), RequestedAt: g.at("requested"), Deadline: g.at("deadline"), TrackingID: g.values["tracking"], Serial: g.values["serial"],
+	rec := order.Record{
+		Phase: order.Phase(g.values["phase"]), Kind: g.kind(), Outcome: entrustbus.Outcome(g.values["outcome"]), Digest: sum[:],
+		Generation: g.int("replay"), RequestedAt: g.at("requested"), Deadline: g.at("deadline"), TrackingID: g.values["tracking"], Serial: g.values["serial"],
 	}
-	if rec.State == ledger.Parked {
+	if rec.Phase.Waits() {
 		rec.Request = request
 	}
 	l := ledger.New(s.js, s.layout.Orders)
-	if old, err := l.Get(context.Background(), g.key()); err == nil {
-		old.State, old.Outcome, old.Serial = rec.State, rec.Outcome, rec.Serial
-		ts.Check(l.Update(context.Background(), old))
-		return
+	old, err := l.Get(context.Background(), g.key())
+	ts.Check(err)
+	if old.Phase != "" {
+		next := old.Record
+		next.Phase, next.Outcome, next.Serial = rec.Phase, rec.Outcome, rec.Serial
+		rec = next
 	}
-	ts.Check(l.Create(context.Background(), g.key(), rec))
+	_, err = l.Write(g.key(), old, rec, nil).Try(context.Background())
+	ts.Check(err)
 }
 
-func writeSlot(ts *testscript.TestScript, _ bool, args []string) {
+func writeWakeup(ts *testscript.TestScript, _ bool, args []string) {
 	g, s := read(ts, args), stageOf(ts)
-	ts.Check(parking.New(s.js, s.layout.Parked, s.layout.Subjects()).Arm(context.Background(), &parking.Slot{
-		Key: g.key(), Kind: g.kind(), Due: g.at("due"), Deadline: g.at("deadline"), Attempt: g.int("attempt"),
-		TrackingID: g.values["tracking"], Replay: g.int("replay"), Request: g.request(),
+	ts.Check(wakeup.New(s.js, s.layout.Parked, s.layout.Subjects()).Schedule(context.Background(), &order.Wakeup{
+		Key: g.key(), Kind: g.kind(), Lane: order.LanePoll, Due: g.at("due"), Deadline: g.at("deadline"), Polls: g.int("polls"),
+		TrackingID: g.values["tracking"], Generation: g.int("replay"), Request: g.request(),
 	}))
 }
 
@@ -123,10 +127,10 @@ func writeLetter(ts *testscript.TestScript, _ bool, args []string) {
 		key.ID = ""
 	}
 	s.letters++
-	ts.Check(deadletter.New(s.js, s.layout.Dead, s.layout.Subjects()).Put(context.Background(), &deadletter.Letter{
-		Reason: deadletter.Reason(g.values["reason"]), Key: key, Kind: g.kind(), Replay: g.int("replay"), TrackingID: g.values["tracking"],
-		Error: g.values["error"], Deliveries: 1, Deaths: max(1, g.int("deaths")), Time: g.at("died"), Request: *request,
-	}, fmt.Sprint("letter-", s.letters)))
+	ts.Check(deadletter.New(s.js, s.layout.Dead, s.layout.Subjects()).Put(context.Background(), &deadletter.Letter{Time: g.at("died"), Letter: order.Letter{
+		Reason: order.Reason(g.values["reason"]), Key: key, Kind: g.kind(), Generation: g.int("replay"), TrackingID: g.values["tracking"],
+		Why: g.values["error"], Deliveries: 1, Deaths: max(1, g.int("deaths")), Request: *request, ID: fmt.Sprint("letter-", s.letters),
+	}}))
 }
 
 func oddLetter(ts *testscript.TestScript, _ bool, _ []string) {

@@ -17,7 +17,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // planted is a secret as people paste it, and the parts by which it is found in output.
@@ -79,7 +79,7 @@ func output(t *testing.T, args, environ []string) string {
 // that is not there.
 func environment(t *testing.T) []string {
 	t.Helper()
-	srv, err := natstest.Run(natstest.Config{Dir: t.TempDir(), Extra: `authorization { token: "another" }`})
+	srv, err := testbed.Run(testbed.Config{Dir: t.TempDir(), Extra: `authorization { token: "another" }`})
 	if err != nil {
 		t.Fatal(err)
 	}

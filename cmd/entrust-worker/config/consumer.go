@@ -1,10 +1,13 @@
 package config
 
-import "github.com/entrust-worker/entrust-worker/internal/consumer"
+import (
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/metrics"
+)
 
-// Consumer is what the worker itself needs. The keys submit_max_wait, on_rollback and
-// format have no field there yet.
-func (c Config) Consumer(metrics *consumer.Metrics) consumer.Config {
+// Consumer is what the worker itself needs. The keys on_rollback and format have no
+// field there yet.
+func (c Config) Consumer(counts *metrics.Worker) consumer.Config {
 	return consumer.Config{
 		Layout:        c.Layout(),
 		CAID:          c.Gateway.CAID,
@@ -12,7 +15,8 @@ func (c Config) Consumer(metrics *consumer.Metrics) consumer.Config {
 		Issue:         c.IssueConcurrency,
 		Revoke:        c.RevokeConcurrency,
 		Poll:          c.PollConcurrency,
-		Order:         c.ManageConcurrency,
+		Gateway:       c.Gateway.URL,
+		Manage:        c.ManageConcurrency,
 		Schedule:      c.Schedule(),
 		MaxWait:       c.Poll.MaxWait,
 		MaxWaitLimit:  c.Poll.MaxWaitLimit,
@@ -23,7 +27,7 @@ func (c Config) Consumer(metrics *consumer.Metrics) consumer.Config {
 		Rate:          c.Gateway.Rate,
 		FleetRate:     c.Gateway.FleetRate,
 		Drain:         c.Drain,
-		WatchdogEvery: c.WatchdogEvery,
-		Metrics:       metrics,
+		SubmitMaxWait: c.SubmitMaxWait,
+		Metrics:       counts,
 	}
 }

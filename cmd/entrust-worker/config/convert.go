@@ -37,7 +37,7 @@ func (c Config) Layout() streams.Layout {
 	l.AckWait = c.AckWait
 	l.IssuePending = max(l.IssuePending, fleet*c.IssueConcurrency)
 	l.RevokePending = max(l.RevokePending, fleet*c.RevokeConcurrency)
-	l.OrderPending = max(l.OrderPending, fleet*c.ManageConcurrency)
+	l.ManagePending = max(l.ManagePending, fleet*c.ManageConcurrency)
 	l.DuePending = max(l.DuePending, fleet*c.PollConcurrency)
 	return l
 }

@@ -93,7 +93,7 @@ func TestValidIsValidBelow(t *testing.T) {
 func TestLayoutFollows(t *testing.T) {
 	t.Parallel()
 	c := Default()
-	if l := c.Layout(); l.Requests != "ENTRUST_REQUESTS" || l.Control != "ENTRUST_CONTROL" || l.IssuePending != 4096 || l.OrderPending != 1024 || l.ResultsDuplicates != 15*time.Minute {
+	if l := c.Layout(); l.Requests != "ENTRUST_REQUESTS" || l.Control != "ENTRUST_CONTROL" || l.IssuePending != 4096 || l.ManagePending != 1024 || l.ResultsDuplicates != 15*time.Minute {
 		t.Errorf("by default: %+v", l)
 	}
 	c.Streams.Prefix, c.IssueConcurrency, c.Poll.Max, c.Streams.ResultsMaxAge = "other.pki", 2000, time.Hour, 40*24*time.Hour

@@ -18,6 +18,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 // Command is the group of verbs.
@@ -79,10 +80,10 @@ func (f *letterFlags) filter(args []string, now time.Time) (deadletter.Filter, e
 		return filter, err
 	}
 	for _, r := range f.reasons {
-		if !slices.Contains(deadletter.Reasons(), deadletter.Reason(r)) {
+		if !slices.Contains(order.Reasons(), order.Reason(r)) {
 			return filter, usage.WithHint(usage.Errorf("unknown reason %q", r), "reasons are %s", strings.Join(reasons(), ", "))
 		}
-		filter.Reasons = append(filter.Reasons, deadletter.Reason(r))
+		filter.Reasons = append(filter.Reasons, order.Reason(r))
 	}
 	if f.producer != "" && !entrustbus.ValidToken(f.producer) {
 		return filter, usage.Errorf("--producer must be 1 to 64 letters, digits, _ and -, is %q", f.producer)
@@ -130,8 +131,8 @@ func (f *letterFlags) chosen(args []string) error {
 }
 
 func reasons() []string {
-	words := make([]string, len(deadletter.Reasons()))
-	for i, r := range deadletter.Reasons() {
+	words := make([]string, len(order.Reasons()))
+	for i, r := range order.Reasons() {
 		words[i] = string(r)
 	}
 	return words
@@ -215,12 +216,12 @@ func (c choice) end() error {
 // unknown fate; for one that it took, and that failed, it is not.
 func doubtful(l *deadletter.Letter) bool {
 	switch l.Reason {
-	case deadletter.Unconfirmed, deadletter.Crashed:
+	case order.Unconfirmed, order.Crashed:
 		return l.TrackingID == ""
-	case deadletter.Invalid, deadletter.Undecodable:
+	case order.Invalid, order.Undecodable:
 		return l.TrackingID != ""
 	}
-	return l.Reason == deadletter.WrongCertificate
+	return l.Reason == order.WrongCertificate
 }
 
 // letters is a number of dead letters in words.
@@ -233,25 +234,25 @@ func letters(n int) string {
 
 // letter is what the verbs show of a dead letter.
 type letter struct {
-	Sequence   uint64            `json:"sequence"`
-	Reason     deadletter.Reason `json:"reason"`
-	Producer   string            `json:"producer"`
-	ID         string            `json:"id,omitempty"`
-	Kind       entrustbus.Kind   `json:"kind,omitempty"`
-	Replay     int               `json:"replay"`
-	TrackingID string            `json:"tracking_id,omitempty"`
-	Time       time.Time         `json:"time"`
-	Error      string            `json:"error"`
-	Subject    string            `json:"subject"`
-	Deliveries int               `json:"deliveries"`
-	Deaths     int               `json:"deaths"`
-	Bytes      int               `json:"bytes"`
+	Sequence   uint64          `json:"sequence"`
+	Reason     order.Reason    `json:"reason"`
+	Producer   string          `json:"producer"`
+	ID         string          `json:"id,omitempty"`
+	Kind       entrustbus.Kind `json:"kind,omitempty"`
+	Replay     int             `json:"replay"`
+	TrackingID string          `json:"tracking_id,omitempty"`
+	Time       time.Time       `json:"time"`
+	Error      string          `json:"error"`
+	Subject    string          `json:"subject"`
+	Deliveries int             `json:"deliveries"`
+	Deaths     int             `json:"deaths"`
+	Bytes      int             `json:"bytes"`
 }
 
 func newLetter(l *deadletter.Letter) letter {
 	return letter{
-		Sequence: l.Sequence, Reason: l.Reason, Producer: l.Key.Producer, ID: l.Key.ID, Kind: l.Kind, Replay: l.Replay,
-		TrackingID: l.TrackingID, Time: l.Time, Error: l.Error, Subject: l.Request.Subject,
+		Sequence: l.Sequence, Reason: l.Reason, Producer: l.Key.Producer, ID: l.Key.ID, Kind: l.Kind, Replay: l.Generation,
+		TrackingID: l.TrackingID, Time: l.Time, Error: l.Why, Subject: l.Request.Subject,
 		Deliveries: l.Deliveries, Deaths: l.Deaths, Bytes: len(l.Request.Body),
 	}
 }

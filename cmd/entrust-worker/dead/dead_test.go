@@ -9,7 +9,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
@@ -33,10 +33,10 @@ func TestChoiceIsOfTheBeginning(t *testing.T) {
 	bus := &connect.Bus{JS: js, Layout: layout, Subjects: layout.Subjects(), Patience: 10 * time.Second}
 	put := func(id string) {
 		t.Helper()
-		if err := box(bus).Put(ctx, &deadletter.Letter{
-			Reason: deadletter.Expired, Key: ledger.Key{Producer: "web", ID: id}, Kind: "issue",
-			Request: ledger.Request{Subject: "entrust.request.web.issue"},
-		}, id); err != nil {
+		if err := box(bus).Put(ctx, &deadletter.Letter{Letter: order.Letter{
+			Reason: order.Expired, Key: order.Key{Producer: "web", ID: id}, Kind: "issue", ID: id,
+			Request: order.Message{Subject: "entrust.request.web.issue"},
+		}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 func lsCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
@@ -101,10 +102,10 @@ func list(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, filter de
 
 // depth is what the summary shows of one reason.
 type depth struct {
-	Reason deadletter.Reason `json:"reason"`
-	Count  uint64            `json:"letters"`
-	Oldest time.Time         `json:"oldest,omitzero"`
-	Age    float64           `json:"oldest_age_seconds"`
+	Reason order.Reason `json:"reason"`
+	Count  uint64       `json:"letters"`
+	Oldest time.Time    `json:"oldest,omitzero"`
+	Age    float64      `json:"oldest_age_seconds"`
 }
 
 // summarise prints how many letters there are of each reason.

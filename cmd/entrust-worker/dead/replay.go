@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	replays "github.com/entrust-worker/entrust-worker/internal/replay"
+
 	"github.com/spf13/cobra"
 	"golang.org/x/time/rate"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 func replayCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
@@ -96,11 +99,11 @@ func (r *replay) ask(c choice) error {
 // replayed is what is printed of one letter.
 type replayed struct {
 	letter
-	Action     string          `json:"action"` // "replayed", "would replay" or "refused"
-	Step       deadletter.Step `json:"step,omitempty"`
-	Generation int             `json:"generation,omitempty"`
-	Word       string          `json:"word,omitempty"`
-	Why        string          `json:"why,omitempty"`
+	Action     string       `json:"action"` // "replayed", "would replay" or "refused"
+	Step       order.Replay `json:"step,omitempty"`
+	Generation int          `json:"generation,omitempty"`
+	Word       string       `json:"word,omitempty"`
+	Why        string       `json:"why,omitempty"`
 }
 
 // takeOut is how many letters are replayed before they are taken out together.
@@ -115,7 +118,7 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 	if r.rate > 0 && !r.dryRun {
 		limiter.SetLimit(rate.Limit(r.rate))
 	}
-	box, replayer := box(r.bus), deadletter.NewReplayer(r.bus.JS, r.bus.Layout)
+	box, replayer := box(r.bus), replays.New(r.bus.JS, r.bus.Layout)
 	var done []uint64
 	defer func() {
 		bar.End()
@@ -172,7 +175,7 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 }
 
 // one replays a letter, or says why not.
-func (r *replay) one(ctx context.Context, replayer *deadletter.Replayer, limiter *rate.Limiter, l *deadletter.Letter) (*replayed, error) {
+func (r *replay) one(ctx context.Context, replayer *replays.Replayer, limiter *rate.Limiter, l *deadletter.Letter) (*replayed, error) {
 	row := &replayed{letter: newLetter(l), Action: "would replay"}
 	step, cancel := r.bus.Step(ctx)
 	defer cancel()
@@ -189,7 +192,7 @@ func (r *replay) one(ctx context.Context, replayer *deadletter.Replayer, limiter
 			err = replayer.Publish(publish, plan)
 		}
 	}
-	if refusal, ok := errors.AsType[*deadletter.Refusal](err); ok {
+	if refusal, ok := errors.AsType[*replays.Refusal](err); ok {
 		row.Action, row.Word, row.Why, err = "refused", refusal.Word, refusal.Error(), nil
 	}
 	return row, err

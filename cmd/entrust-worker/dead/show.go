@@ -20,6 +20,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	replays "github.com/entrust-worker/entrust-worker/internal/replay"
 )
 
 func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
@@ -93,9 +95,9 @@ type letterView struct {
 	// Undecodable is why there is no Request.
 	Undecodable string `json:"undecodable,omitempty"`
 	// Replay is the step of a replay, or Refused why there would be none.
-	Step       deadletter.Step `json:"replay_step,omitempty"`
-	Generation int             `json:"replay_generation,omitempty"`
-	Refused    string          `json:"replay_refused,omitempty"`
+	Step       order.Replay `json:"replay_step,omitempty"`
+	Generation int          `json:"replay_generation,omitempty"`
+	Refused    string       `json:"replay_refused,omitempty"`
 	// Stands says that the letter's end came too late.
 	Stands string `json:"stands,omitempty"`
 	// Only on demand.
@@ -126,7 +128,7 @@ func view(ctx context.Context, bus *connect.Bus, l *deadletter.Letter, body bool
 	v := &letterView{letter: newLetter(l), Headers: l.Request.Header}
 	ctx, cancel := bus.Step(ctx)
 	defer cancel()
-	switch plan, err := deadletter.NewReplayer(bus.JS, bus.Layout).Plan(ctx, l, false); {
+	switch plan, err := replays.New(bus.JS, bus.Layout).Plan(ctx, l, false); {
 	case err != nil:
 		v.Refused = err.Error()
 	default:
@@ -167,7 +169,7 @@ func view(ctx context.Context, bus *connect.Bus, l *deadletter.Letter, body bool
 }
 
 // stands says that another end of the order was faster than the letter's.
-func stands(p *deadletter.Plan) string {
+func stands(p *replays.Plan) string {
 	if p.Stands == "" {
 		return ""
 	}

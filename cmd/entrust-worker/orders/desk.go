@@ -2,36 +2,36 @@ package orders
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/parking"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
 // desk is what these verbs work with: the bus, the ledger, and the wake-ups.
 type desk struct {
 	*connect.Bus
-	ledger *ledger.Ledger
-	lot    *parking.Lot
+	ledger  *ledger.Ledger
+	wakeups *wakeup.Store
 }
 
 func newDesk(bus *connect.Bus) *desk {
 	return &desk{
-		Bus:    bus,
-		ledger: ledger.New(bus.JS, bus.Layout.Orders),
-		lot:    parking.New(bus.JS, bus.Layout.Parked, bus.Subjects),
+		Bus:     bus,
+		ledger:  ledger.New(bus.JS, bus.Layout.Orders),
+		wakeups: wakeup.New(bus.JS, bus.Layout.Parked, bus.Subjects),
 	}
 }
 
 // record reads an order's record, with an error for people where there is none.
-func (d *desk) record(ctx context.Context, key ledger.Key) (*ledger.Record, error) {
+func (d *desk) record(ctx context.Context, key order.Key) (order.Stored, error) {
 	rec, err := d.ledger.Get(ctx, key)
-	if errors.Is(err, ledger.ErrNoRecord) {
-		return nil, usage.WithHint(fmt.Errorf("order %s: %w", key, err),
+	if err == nil && rec.Phase == "" {
+		return rec, usage.WithHint(fmt.Errorf("order %s: the ledger does not know the order", key),
 			"the ledger has no request that no worker has taken yet, and forgets finished orders after a while")
 	}
 	return rec, err
@@ -39,7 +39,7 @@ func (d *desk) record(ctx context.Context, key ledger.Key) (*ledger.Record, erro
 
 // each does something with orders, one after the other. An order for which it fails holds
 // up no other; each returns the last such error, and reports the others.
-func each(t *terminal.Terminal, keys []ledger.Key, do func(key ledger.Key, first bool) error) error {
+func each(t *terminal.Terminal, keys []order.Key, do func(key order.Key, first bool) error) error {
 	var last error
 	first := true
 	for _, key := range keys {

@@ -5,12 +5,12 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 // Keys reads the names of orders. Names without a producer are the producer's.
-func Keys(args []string, producer string) ([]ledger.Key, error) {
-	keys := make([]ledger.Key, len(args))
+func Keys(args []string, producer string) ([]order.Key, error) {
+	keys := make([]order.Key, len(args))
 	for i, arg := range args {
 		name := arg
 		if !strings.Contains(arg, ".") {
@@ -19,7 +19,7 @@ func Keys(args []string, producer string) ([]ledger.Key, error) {
 			}
 			name = producer + "." + arg
 		}
-		key, err := ledger.ParseKey(name)
+		key, err := order.ParseKey(name)
 		if err != nil {
 			return nil, usage.Wrap(err)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 func lsCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
@@ -30,7 +30,7 @@ func lsCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Long: `List the orders that the ledger knows. On a terminal the first 100; --limit says otherwise.
 
 Fields are separated by tabs where the output is no terminal; --json prints one JSON object per line.`,
-		Example: `  entrust-worker orders ls --state parked --sort deadline
+		Example: `  entrust-worker orders ls --phase awaiting --sort deadline
   entrust-worker orders ls --producer web --older-than 7d --json`,
 		Args: usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,7 +38,7 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 				return err
 			}
 			if _, ok := orderings()[sort]; sort != "" && !ok {
-				return usage.Errorf("--sort must be age, poll or deadline, is %q", sort)
+				return usage.Errorf("--sort must be age, wake-up or deadline, is %q", sort)
 			}
 			if limit < 0 {
 				return usage.Errorf("--limit must be at least 0, is %d", limit)
@@ -46,7 +46,7 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 			if !cmd.Flags().Changed("limit") && !asJSON && terminal.Is(t.Out) {
 				limit = terminal.Limit
 			}
-			out := t.List(asJSON, "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "AGE", "NEXT POLL", "POLLS", "DEADLINE", "TRACKING ID")
+			out := t.List(asJSON, "ORDER", "KIND", "PHASE", "OUTCOME", "REPLAY", "AGE", "NEXT WAKE-UP", "POLLS", "DEADLINE", "TRACKING ID")
 			out.None = "no orders"
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
 				d := newDesk(bus)
@@ -61,7 +61,7 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 	filter.add(cmd.Flags())
 	filter.addTimes(cmd.Flags())
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most this `number` of orders; 0 is all")
-	cmd.Flags().StringVar(&sort, "sort", "", "order by `age`, poll or deadline, first those that come first")
+	cmd.Flags().StringVar(&sort, "sort", "", "order by `age`, wake-up or deadline, first those that come first")
 	usage.Complete(cmd, "sort", slices.Sorted(maps.Keys(orderings()))...)
 	filter.complete(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
@@ -69,11 +69,11 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 }
 
 // orderings compare by what people sort by. Orders without the instant come last.
-func orderings() map[string]func(a, b *order) int {
-	return map[string]func(a, b *order) int{
-		"age":      func(a, b *order) int { return byTime(a.RequestedAt, b.RequestedAt) },
-		"poll":     func(a, b *order) int { return byTime(a.NextPoll, b.NextPoll) },
-		"deadline": func(a, b *order) int { return byTime(a.Deadline, b.Deadline) },
+func orderings() map[string]func(a, b *view) int {
+	return map[string]func(a, b *view) int{
+		"age":      func(a, b *view) int { return byTime(a.RequestedAt, b.RequestedAt) },
+		"wake-up":  func(a, b *view) int { return byTime(a.NextWakeup, b.NextWakeup) },
+		"deadline": func(a, b *view) int { return byTime(a.Deadline, b.Deadline) },
 	}
 }
 
@@ -92,7 +92,7 @@ func byTime(a, b time.Time) int {
 // the first such error is returned after the rest was printed.
 func listOrders(ctx context.Context, d *desk, f *orderFilter, sort string, limit int, out *terminal.Listing) (bool, error) {
 	var first error
-	var kept []*order
+	var kept []*view
 	n, more := 0, false
 	for o, err := range readOrders(ctx, d, f, sort == "" && limit > 0 && limit <= fewOrders) {
 		switch {
@@ -123,7 +123,7 @@ func listOrders(ctx context.Context, d *desk, f *orderFilter, sort string, limit
 }
 
 // firstOrders sorts orders and returns the first of them, all for a limit of 0.
-func firstOrders(orders []*order, by string, limit int) []*order {
+func firstOrders(orders []*view, by string, limit int) []*view {
 	slices.SortStableFunc(orders, orderings()[by])
 	if limit == 0 || len(orders) <= limit {
 		return orders
@@ -134,10 +134,10 @@ func firstOrders(orders []*order, by string, limit int) []*order {
 
 // readOrders yields the orders that f chooses, with their wake-ups, and what went wrong
 // in between. few says that the caller stops after a few.
-func readOrders(ctx context.Context, d *desk, f *orderFilter, few bool) iter.Seq2[*order, error] {
-	return func(yield func(*order, error) bool) {
-		parked := f.state == "" || ledger.State(f.state) == ledger.Parked
-		wakes, err := readWakes(ctx, d.lot, parked && (!few || f.byPoll()))
+func readOrders(ctx context.Context, d *desk, f *orderFilter, few bool) iter.Seq2[*view, error] {
+	return func(yield func(*view, error) bool) {
+		waiting := f.phase == "" || order.Phase(f.phase).Waits()
+		wakes, err := readWakes(ctx, d.wakeups, waiting && (!few || f.byPoll()))
 		if err != nil && !yield(nil, err) {
 			return
 		}
@@ -148,16 +148,16 @@ func readOrders(ctx context.Context, d *desk, f *orderFilter, few bool) iter.Seq
 				}
 				continue
 			}
-			if !f.match(rec) {
+			if !f.match(rec.Key, rec.Record) {
 				continue
 			}
-			o := newOrder(rec)
-			if rec.State == ledger.Parked {
-				w, err := wakes.of(ctx, rec.Key())
+			o := newView(rec.Key, rec.Stored)
+			if rec.Phase.Waits() {
+				w, err := wakes.of(ctx, rec.Key)
 				if err != nil && !yield(nil, err) {
 					return
 				}
-				o.NextPoll, o.Polls = w.at, w.polls
+				o.NextWakeup, o.Polls = w.at, w.polls
 				if f.byPoll() && (w.at.IsZero() || w.at.After(f.now.Add(time.Duration(f.pollWithin)))) {
 					continue
 				}
@@ -170,7 +170,7 @@ func readOrders(ctx context.Context, d *desk, f *orderFilter, few bool) iter.Seq
 }
 
 // list prints the order as one row.
-func (o *order) list(out *terminal.Listing, now time.Time) error {
-	return out.Add(o, o.Producer+"."+o.ID, string(o.Kind), string(o.State), string(o.Outcome), fmt.Sprint(o.Replay),
-		out.When(o.RequestedAt, now), out.When(o.NextPoll, now), o.pollsShown(), out.When(o.Deadline, now), o.TrackingID)
+func (o *view) list(out *terminal.Listing, now time.Time) error {
+	return out.Add(o, o.Producer+"."+o.ID, string(o.Kind), string(o.Phase), string(o.Outcome), fmt.Sprint(o.Replay),
+		out.When(o.RequestedAt, now), out.When(o.NextWakeup, now), o.pollsShown(), out.When(o.Deadline, now), o.TrackingID)
 }

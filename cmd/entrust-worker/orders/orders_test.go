@@ -13,8 +13,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/parking"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
@@ -50,8 +49,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// keysOf prints without ledger.Key's own String.
-func keysOf(keys []ledger.Key) string {
+// keysOf prints without order.Key's own String.
+func keysOf(keys []order.Key) string {
 	var parts []string
 	for _, k := range keys {
 		parts = append(parts, "{"+k.Producer+" "+k.ID+"}")
@@ -62,17 +61,17 @@ func keysOf(keys []ledger.Key) string {
 func TestFirstOrders(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	var orders []*order
+	var orders []*view
 	for _, minutes := range []int{5, 0, 1, 9, 0, 3} {
-		o := &order{ID: fmt.Sprint(minutes)}
+		o := &view{ID: fmt.Sprint(minutes)}
 		if minutes > 0 {
-			o.NextPoll = now.Add(time.Duration(minutes) * time.Minute)
+			o.NextWakeup = now.Add(time.Duration(minutes) * time.Minute)
 		}
 		orders = append(orders, o)
 	}
 	for limit, want := range map[int][]string{2: {"1", "3"}, 0: {"1", "3", "5", "9", "0", "0"}, 9: {"1", "3", "5", "9", "0", "0"}} {
 		var got []string
-		for _, o := range firstOrders(slices.Clone(orders), "poll", limit) {
+		for _, o := range firstOrders(slices.Clone(orders), "wake-up", limit) {
 			got = append(got, o.ID)
 		}
 		if !slices.Equal(got, want) { // those without a poll come last
@@ -100,7 +99,7 @@ func TestListManyOrders(t *testing.T) {
 		t.Helper()
 		var out bytes.Buffer
 		f := parkedFilter(t)
-		more, err := listOrders(ctx, d, f, sort, limit, terminal.NewListing(&out, false, false, "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "AGE", "NEXT POLL", "POLLS", "DEADLINE", "TRACKING ID"))
+		more, err := listOrders(ctx, d, f, sort, limit, terminal.NewListing(&out, false, false, "ORDER", "KIND", "PHASE", "OUTCOME", "REPLAY", "AGE", "NEXT WAKE-UP", "POLLS", "DEADLINE", "TRACKING ID"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +119,7 @@ func TestListManyOrders(t *testing.T) {
 		t.Errorf("listed %d orders, more %t; want 7 and more", len(some), more)
 	}
 	// Slots were armed so that the last order is polled first.
-	if first, more := list("poll", 2); len(first) != 2 || !more || !strings.HasPrefix(first[0], fmt.Sprintf("web.%d\t", n-1)) {
+	if first, more := list("wake-up", 2); len(first) != 2 || !more || !strings.HasPrefix(first[0], fmt.Sprintf("web.%d\t", n-1)) {
 		t.Errorf("sorted by poll: %q, more %t", first, more)
 	}
 }
@@ -130,7 +129,7 @@ func parkedFilter(t *testing.T) *orderFilter {
 	f := new(orderFilter)
 	cmd := lsCommand(nil, nil)
 	f.flags = cmd.Flags()
-	f.state = string(ledger.Parked)
+	f.phase = string(order.Awaiting)
 	if err := f.check(time.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -146,10 +145,11 @@ func park(t *testing.T, ctx context.Context, js jetstream.JetStream, d *desk, n 
 		go func() {
 			var err error
 			for i := hand; i < n && err == nil; i += hands {
-				key := ledger.Key{Producer: "web", ID: fmt.Sprint(i)}
-				request := &ledger.Request{Subject: "entrust.request.web.issue", Body: []byte("{}")}
-				if err = d.ledger.Create(ctx, key, &ledger.Record{State: ledger.Parked, Kind: "issue", Deadline: deadline, Request: request}); err == nil {
-					err = d.lot.Arm(ctx, &parking.Slot{Key: key, Kind: "issue", Attempt: 3, Due: deadline.Add(-time.Duration(i) * time.Second / 2), Deadline: deadline, Request: request})
+				key := order.Key{Producer: "web", ID: fmt.Sprint(i)}
+				request := &order.Message{Subject: "entrust.request.web.issue", Body: []byte("{}")}
+				rec := order.Record{Phase: order.Awaiting, Kind: "issue", Deadline: deadline, Request: request}
+				if _, err = d.ledger.Write(key, order.Stored{}, rec, nil).Try(ctx); err == nil {
+					err = d.wakeups.Schedule(ctx, &order.Wakeup{Key: key, Kind: "issue", Lane: order.LanePoll, Polls: 3, Due: deadline.Add(-time.Duration(i) * time.Second / 2), Deadline: deadline, Request: request})
 				}
 			}
 			failed <- err

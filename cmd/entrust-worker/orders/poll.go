@@ -10,8 +10,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
-	"github.com/entrust-worker/entrust-worker/internal/parking"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 func pollCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
@@ -19,8 +18,8 @@ func pollCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "poll ORDER...",
-		Short: "Have a worker poll a parked order now",
-		Long: `Have a worker poll a parked order now instead of at its next poll. The poll counts, the deadline stands, and
+		Short: "Have a worker poll a waiting order now",
+		Long: `Have a worker poll a waiting order now instead of at its next poll. The poll counts, the deadline stands, and
 the polls that follow are as far apart as they were. The verb does not wait: orders watch shows the outcome.`,
 		Args: usage.AtLeastOne("ORDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -31,7 +30,7 @@ the polls that follow are as far apart as they were. The verb does not wait: ord
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
 				d := newDesk(bus)
 				out := t.List(asJSON, "ORDER", "TRACKING ID", "POLLS", "DEADLINE")
-				err := each(t, keys, func(key ledger.Key, _ bool) error {
+				err := each(t, keys, func(key order.Key, _ bool) error {
 					o, err := d.pollNow(ctx, key, t.Now())
 					if err != nil {
 						return err
@@ -47,10 +46,10 @@ the polls that follow are as far apart as they were. The verb does not wait: ord
 	return cmd
 }
 
-// pollNow moves the wake-up of a parked order to now. Like every
+// pollNow moves the wake-up of a waiting order to now. Like every
 // schedule it overwrites the old one unconditionally: if the old one fires at that moment,
 // there is one due message, and at worst one poll more.
-func (d *desk) pollNow(ctx context.Context, key ledger.Key, now time.Time) (*order, error) {
+func (d *desk) pollNow(ctx context.Context, key order.Key, now time.Time) (*view, error) {
 	ctx, cancel := d.Step(ctx)
 	defer cancel()
 	rec, err := d.record(ctx, key)
@@ -58,29 +57,24 @@ func (d *desk) pollNow(ctx context.Context, key ledger.Key, now time.Time) (*ord
 		return nil, err
 	}
 	switch {
-	case rec.State == ledger.Closed:
+	case rec.Phase == order.Closed:
 		return nil, usage.WithHint(fmt.Errorf("order %s is closed as %s", key, rec.Outcome), "entrust-worker request track waits again for an order by its tracking id")
-	case rec.State != ledger.Parked:
-		return nil, usage.WithHint(fmt.Errorf("order %s is %s, not parked", key, rec.State), "it is in flight in a worker")
+	case !rec.Phase.Waits():
+		return nil, usage.WithHint(fmt.Errorf("order %s is %s, and does not wait", key, rec.Phase), "it is in flight in a worker")
 	}
-	slot, err := d.lot.Slot(ctx, key)
+	w, _, err := d.wakeups.Find(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	if slot == nil && rec.Request == nil {
-		return nil, usage.WithHint(fmt.Errorf("order %s has neither a wake-up nor its request in the ledger", key), "if it is due at this moment, the poll is under way")
-	}
-	if slot == nil {
+	if w == nil {
 		// It fired, or was lost; the ledger knows enough to schedule another.
-		slot = &parking.Slot{
-			Key: key, Kind: rec.Kind, Deadline: rec.Deadline, TrackingID: rec.TrackingID, Replay: rec.Replay, Request: rec.Request,
-		}
+		w = order.WakeupOf(key, rec.Record, now)
 	}
-	slot.Due = now.UTC()
-	if err := d.lot.Arm(ctx, slot); err != nil {
+	w.Due = now.UTC()
+	if err := d.wakeups.Schedule(ctx, w); err != nil {
 		return nil, err
 	}
-	o := newOrder(rec)
-	o.NextPoll, o.Polls = slot.Due, slot.Attempt
+	o := newView(key, rec)
+	o.NextWakeup, o.Polls = w.Due, w.Polls
 	return o, nil
 }

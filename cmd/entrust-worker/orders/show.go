@@ -10,7 +10,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
@@ -27,8 +27,8 @@ func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 			}
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
 				d := newDesk(bus)
-				return each(t, keys, func(key ledger.Key, first bool) error {
-					o, err := d.order(ctx, key)
+				return each(t, keys, func(key order.Key, first bool) error {
+					o, err := d.view(ctx, key)
 					switch {
 					case err != nil:
 						return err
@@ -49,36 +49,36 @@ func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 
 // pollsShown is how often an order was polled, "" where that is not known: the wake-up counts
 // it, and goes with the wait.
-func (o *order) pollsShown() string {
-	if o.State != ledger.Parked {
+func (o *view) pollsShown() string {
+	if o.Phase != order.Awaiting {
 		return ""
 	}
 	return fmt.Sprint(o.Polls)
 }
 
 // order reads an order with its wake-up.
-func (d *desk) order(ctx context.Context, key ledger.Key) (*order, error) {
+func (d *desk) view(ctx context.Context, key order.Key) (*view, error) {
 	ctx, cancel := d.Step(ctx)
 	defer cancel()
 	rec, err := d.record(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	o := newOrder(rec)
-	if rec.State == ledger.Parked {
-		s, err := d.lot.Slot(ctx, key)
+	o := newView(key, rec)
+	if rec.Phase.Waits() {
+		w, _, err := d.wakeups.Find(ctx, key)
 		if err != nil {
 			return nil, err
 		}
-		if s != nil {
-			o.NextPoll, o.Polls = s.Due, s.Attempt
+		if w != nil {
+			o.NextWakeup, o.Polls = w.Due, w.Polls
 		}
 	}
 	return o, nil
 }
 
 // fields are what people are shown of an order.
-func (o *order) fields(now time.Time) []terminal.Field {
+func (o *view) fields(now time.Time) []terminal.Field {
 	instant := func(t time.Time) string {
 		switch {
 		case t.IsZero():
@@ -91,39 +91,29 @@ func (o *order) fields(now time.Time) []terminal.Field {
 	all := []terminal.Field{
 		{"order", o.Producer + "." + o.ID},
 		{"kind", string(o.Kind)},
-		{"state", string(o.State)},
+		{"phase", string(o.Phase)},
 		{"outcome", string(o.Outcome)},
 		{"requested", instant(o.RequestedAt)},
 		{"submitted", instant(o.SubmittedAt)},
 		{"updated", instant(o.UpdatedAt)},
 		{"deadline", instant(o.Deadline)},
-		{"next poll", instant(o.NextPoll)},
+		{"next wake-up", instant(o.NextWakeup)},
 		{"polls", o.pollsShown()},
 		{"tracking id", o.TrackingID},
 		{"ca", o.CAID},
+		{"profile", o.ProfileID},
 		{"serial", o.Serial},
 		{"submissions", fmt.Sprint(o.Submissions)},
-		{"worker", o.Worker},
-		{"lease", instant(o.Lease)},
-	}
-	if o.State == ledger.Parked && o.NextPoll.IsZero() {
-		all = append(all, terminal.Field{"note", "due now, or without a wake-up until the watchdog schedules one"})
-	}
-	if o.State == ledger.Parked && o.TrackingID == "" {
-		note := "the gateway did not accept it; a worker submits it again"
-		if o.Posting {
-			note = "indeterminate: the answer was lost; a worker looks it up"
-		}
-		all = append(all, terminal.Field{"note", note})
+		{"cause", o.Cause},
+		{"owner", o.Owner},
+		{"lease until", instant(o.LeaseUntil)},
+		{"note", o.meaning()},
 	}
 	if o.Replay > 0 {
 		all = append(all, terminal.Field{"replay", fmt.Sprint(o.Replay)})
 	}
 	if o.PossibleDuplicate {
 		all = append(all, terminal.Field{"note", "the gateway may hold a second order"})
-	}
-	if o.Posting && o.State == ledger.Open {
-		all = append(all, terminal.Field{"note", "a submission is under way, or its answer was not seen"})
 	}
 	return all
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 func watchCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
@@ -22,7 +22,7 @@ func watchCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Long: `Print orders as they change: the named ones until all of them are closed, or every order that the
 flags choose until an interrupt. Named orders are printed at the start too.`,
 		Example: `  entrust-worker orders watch web.4711
-  entrust-worker orders watch --producer web --state closed --json`,
+  entrust-worker orders watch --producer web --phase closed --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := filter.check(t.Now()); err != nil {
 				return err
@@ -31,7 +31,7 @@ flags choose until an interrupt. Named orders are printed at the start too.`,
 			if err != nil {
 				return err
 			}
-			out := terminal.NewListing(t.Out, asJSON, false, "TIME", "ORDER", "KIND", "STATE", "OUTCOME", "REPLAY", "TRACKING ID", "SERIAL")
+			out := terminal.NewListing(t.Out, asJSON, false, "TIME", "ORDER", "KIND", "PHASE", "OUTCOME", "REPLAY", "TRACKING ID", "SERIAL")
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
 				return watch(ctx, t, newDesk(bus), &filter, keys, out)
 			}, connect.Staying(t.Err)...)
@@ -44,13 +44,13 @@ flags choose until an interrupt. Named orders are printed at the start too.`,
 }
 
 // watch prints changes until the named orders are closed, or ctx ends.
-func watch(ctx context.Context, t *terminal.Terminal, d *desk, f *orderFilter, keys []ledger.Key, out *terminal.Listing) error {
+func watch(ctx context.Context, t *terminal.Terminal, d *desk, f *orderFilter, keys []order.Key, out *terminal.Listing) error {
 	kv, err := d.JS.KeyValue(ctx, d.Layout.Orders)
 	if err != nil {
 		return fmt.Errorf("opening the ledger %s: %w", d.Layout.Orders, err)
 	}
 	filters, opts := []string{}, []jetstream.WatchOpt{jetstream.IgnoreDeletes()}
-	open, known := map[ledger.Key]bool{}, map[ledger.Key]bool{}
+	open, known := map[order.Key]bool{}, map[order.Key]bool{}
 	for _, key := range keys {
 		filters, open[key] = append(filters, key.String()), true
 	}
@@ -91,21 +91,21 @@ func watch(ctx context.Context, t *terminal.Terminal, d *desk, f *orderFilter, k
 			}
 			continue
 		}
-		key, err := ledger.ParseKey(e.Key())
+		key, err := order.ParseKey(e.Key())
 		if err != nil {
 			continue // no key of the ledger
 		}
-		rec, err := ledger.Decode(key, e.Revision(), e.Value())
-		if err != nil {
-			return err
+		rec := order.Stored{Revision: e.Revision(), At: e.Created().UTC()}
+		if rec.Record, err = order.Decode(e.Value()); err != nil {
+			return fmt.Errorf("reading order %s: %w", key, err)
 		}
 		known[key] = true
-		if f.match(rec) {
-			if err := printChange(rec, out); err != nil {
+		if f.match(key, rec.Record) {
+			if err := printChange(key, rec, out); err != nil {
 				return err
 			}
 		}
-		if open[key] && rec.State == ledger.Closed {
+		if open[key] && rec.Phase == order.Closed {
 			if delete(open, key); len(open) == 0 {
 				return nil
 			}
@@ -114,7 +114,7 @@ func watch(ctx context.Context, t *terminal.Terminal, d *desk, f *orderFilter, k
 }
 
 // printChange prints what became of an order.
-func printChange(rec *ledger.Record, out *terminal.Listing) error {
-	return out.Add(newOrder(rec), rec.UpdatedAt.UTC().Format(time.RFC3339), rec.Key().String(), string(rec.Kind), string(rec.State),
-		string(rec.Outcome), fmt.Sprint(rec.Replay), rec.TrackingID, rec.Serial)
+func printChange(key order.Key, rec order.Stored, out *terminal.Listing) error {
+	return out.Add(newView(key, rec), rec.At.Format(time.RFC3339), key.String(), string(rec.Kind), string(rec.Phase),
+		string(rec.Outcome), fmt.Sprint(rec.Generation), rec.TrackingID, rec.Serial)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 // succeeded reports whether the result is what was asked for.
@@ -61,7 +62,7 @@ func otherKey(r *entrustbus.Result, csr *x509.CertificateRequest) bool {
 func (s *Sender) otherContent(ctx context.Context, p *parcel) bool {
 	ctx, cancel := s.bus.Step(ctx)
 	defer cancel()
-	rec, err := ledger.New(s.bus.JS, s.bus.Layout.Orders).Get(ctx, ledger.Key{Producer: p.producer, ID: p.request.OrderID()})
+	rec, err := ledger.New(s.bus.JS, s.bus.Layout.Orders).Get(ctx, order.Key{Producer: p.producer, ID: p.request.OrderID()})
 	if err != nil {
 		return false // nothing says so
 	}

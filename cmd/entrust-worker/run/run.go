@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -18,8 +19,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/control"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/metrics"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
+	"github.com/entrust-worker/entrust-worker/internal/watchdog"
 )
 
 // Command is the verb. What ends the worker is logged in the format of its log, in one
@@ -98,16 +105,38 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 		}
 		return err
 	}
-	worker, err := consumer.New(s.Consumer(consumer.NewMetrics(registry)), bus.JS, client, log)
+	counts := metrics.New(registry)
+	cfg := s.Consumer(counts)
+	bucket := control.Open(control.Config{JS: bus.JS, Bucket: cfg.Layout.Control, Worker: consumer.Name(), Gateway: cfg.Gateway, Log: log})
+	worker, err := consumer.New(cfg, bus.JS, bucket, client, log)
 	if err != nil {
 		return usage.Wrap(err)
 	}
 	prepared.Store(true)
-	if err := worker.Run(ctx); err != nil {
+	aside, end := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() {
+		counts.Observe(aside, metrics.Bus{JS: bus.JS, Layout: cfg.Layout, Letters: deadletter.New(bus.JS, cfg.Layout.Dead, bus.Subjects), Control: bucket, Log: log})
+	})
+	if s.WatchdogEvery > 0 {
+		beside.Go(func() { newWatchdog(s, bus, bucket, counts, log).Run(aside) })
+	}
+	err = worker.Run(ctx)
+	end()
+	beside.Wait()
+	if err != nil {
 		return err
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, nats.ErrConnectionClosed) {
 		return fmt.Errorf("working: %w", cause)
 	}
 	return nil
+}
+
+func newWatchdog(s *config.Settings, bus *connect.Bus, bucket *control.Bucket, counts *metrics.Worker, log *slog.Logger) *watchdog.Watchdog {
+	l := bus.Layout
+	return &watchdog.Watchdog{
+		JS: bus.JS, Layout: l, Ledger: ledger.New(bus.JS, l.Orders), Wakeups: wakeup.New(bus.JS, l.Parked, bus.Subjects),
+		Control: bucket, Log: log, Metrics: counts, Every: s.WatchdogEvery, Lease: consumer.Lease(s.Gateway.EnrollTimeout),
+	}
 }

@@ -169,7 +169,7 @@ func checkRevocation(r *Report, ev *evidence, q *entrustbus.Revoke, res *entrust
 // checkLedger wants the record to say what the result says.
 func (c *Oracle) checkLedger(ctx context.Context, r *Report, ev *evidence, o *Order, res *entrustbus.Result) {
 	agrees := func(rec *entrustbus.Order) bool {
-		return rec != nil && rec.State == "closed" && rec.Outcome == res.Outcome
+		return rec != nil && rec.Phase == entrustbus.PhaseClosed && rec.Outcome == res.Outcome
 	}
 	if agrees(ev.ledger[o.Key()]) {
 		return
@@ -180,7 +180,7 @@ func (c *Oracle) checkLedger(ctx context.Context, r *Report, ev *evidence, o *Or
 	case err != nil:
 		r.find("%s: %v", o.ID(), err)
 	case !agrees(rec):
-		r.find("%s ended as %s, and the ledger says %s %s", o.ID(), res.Outcome, rec.State, rec.Outcome)
+		r.find("%s ended as %s, and the ledger says %s %s", o.ID(), res.Outcome, rec.Phase, rec.Outcome)
 	}
 }
 
@@ -200,7 +200,7 @@ func (c *Oracle) ledgerWord(ctx context.Context, key string) string {
 	if err != nil {
 		return err.Error()
 	}
-	return rec.State
+	return string(rec.Phase)
 }
 
 // schedule describes the schedule of an order that waits.

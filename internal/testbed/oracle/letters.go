@@ -2,31 +2,31 @@ package oracle
 
 import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
-	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 // letterFor is the dead letter that belongs to an outcome, "" for none.
-func letterFor(kind entrustbus.Kind, r *entrustbus.Result) deadletter.Reason {
+func letterFor(kind entrustbus.Kind, r *entrustbus.Result) order.Reason {
 	if r.Error != nil && r.Error.Code == "crashed" {
-		return deadletter.Crashed
+		return order.Crashed
 	}
 	switch r.Outcome {
 	case entrustbus.OutcomeUnconfirmed:
-		return deadletter.Unconfirmed
+		return order.Unconfirmed
 	case entrustbus.OutcomeExpired:
-		return deadletter.Expired
+		return order.Expired
 	case entrustbus.OutcomeRejected:
-		return deadletter.Rejected
+		return order.Rejected
 	case entrustbus.OutcomeFailed:
 		switch {
 		case kind == entrustbus.KindCancel:
 			return "" // it came too late, or knows no such order: the producer can act on that
 		case r.Error != nil && r.Error.Code == "invalid_request":
-			return deadletter.Invalid
+			return order.Invalid
 		case r.Error != nil && r.Error.Code == "wrong_certificate":
-			return deadletter.WrongCertificate
+			return order.WrongCertificate
 		}
-		return deadletter.Rejected
+		return order.Rejected
 	}
 	return ""
 }
@@ -36,25 +36,25 @@ func letterFor(kind entrustbus.Kind, r *entrustbus.Result) deadletter.Reason {
 // then ended otherwise, leaves a letter behind: that is worth a note.
 func (r *Report) checkLetters(ev *evidence, o *Order, res *entrustbus.Result) {
 	want := letterFor(o.Request.Kind(), res)
-	count := map[deadletter.Reason]int{}
+	count := map[order.Reason]int{}
 	for _, l := range ev.letters[o.Key()] {
 		count[l.Reason]++
 	}
-	if count[deadletter.Invalid] < o.Clashes {
-		r.find("%s: %d other requests came under its id, and there are %d dead letters", o.ID(), o.Clashes, count[deadletter.Invalid])
+	if count[order.Invalid] < o.Clashes {
+		r.find("%s: %d other requests came under its id, and there are %d dead letters", o.ID(), o.Clashes, count[order.Invalid])
 	}
 	if want != "" && count[want] == 0 {
 		r.find("%s ended as %s without a dead letter %s", o.ID(), res.Outcome, want)
 	}
 	for reason, n := range count {
 		most := 1
-		if reason == deadletter.Invalid {
+		if reason == order.Invalid {
 			most = max(o.Clashes+o.MaybeClashes, 1)
 		}
 		if n > most {
 			r.find("%s has %d dead letters %s, want at most %d", o.ID(), n, reason, most)
 		}
-		if reason != want && (reason != deadletter.Invalid || o.Clashes == 0) {
+		if reason != want && (reason != order.Invalid || o.Clashes == 0) {
 			r.StaleLetters++
 			r.note("%s ended as %s and has a dead letter %s of a worker that died", o.ID(), res.Outcome, reason)
 		}

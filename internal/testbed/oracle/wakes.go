@@ -54,13 +54,13 @@ func LogWakes(ctx context.Context, js jetstream.JetStream, l streams.Layout) (*W
 		return nil, err
 	}
 	cfg := st.CachedInfo().Config
-	cfg.RePublish = &jetstream.RePublish{Source: w.subjects.DueFilter(), Destination: "wakes." + l.Prefix + ".{{wildcard(1)}}.{{wildcard(2)}}"}
+	cfg.RePublish = &jetstream.RePublish{Source: w.subjects.DueFilter("*"), Destination: "wakes." + l.Prefix + ".{{wildcard(2)}}.{{wildcard(3)}}"}
 	_, err = js.UpdateStream(ctx, cfg)
 	return w, err
 }
 
 func (w *WakeLog) note(msg *nats.Msg) {
-	producer, id, err := w.subjects.ParseOrder(msg.Header.Get(jetstream.SubjectHeader))
+	_, producer, id, err := w.subjects.ParseDue(msg.Header.Get(jetstream.SubjectHeader))
 	if err != nil {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
@@ -40,7 +41,8 @@ func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw cons
 	}
 	var w *consumer.Worker
 	if err == nil {
-		w, err = consumer.New(cfg, js, gw, log)
+		bucket := control.Open(control.Config{JS: js, Bucket: cfg.Layout.Control, Worker: consumer.Name(), Gateway: cfg.Gateway, Log: log})
+		w, err = consumer.New(cfg, js, bucket, gw, log)
 	}
 	if err != nil {
 		nc.Close()

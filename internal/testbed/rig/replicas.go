@@ -19,8 +19,8 @@ import (
 func (s *Site) CaughtUp(ctx context.Context) error {
 	l := s.Layout
 	groups := map[string][]string{
-		l.Requests: {streams.ConsumerIssue, streams.ConsumerRevoke, streams.ConsumerOrder},
-		l.Parked:   {streams.ConsumerDue},
+		l.Requests: {streams.ConsumerIssue, streams.ConsumerRevoke, streams.ConsumerManage},
+		l.Parked:   {streams.ConsumerPoll, streams.ConsumerResubmit, streams.ConsumerRevokeAgain, streams.ConsumerManageAgain},
 		l.Results:  nil, l.Dead: nil, "KV_" + l.Orders: nil, "KV_" + l.Control: nil,
 	}
 	var why error // not that the time is up, but what is behind until then
@@ -92,7 +92,7 @@ func (s *Site) PolledAfterClose(ctx context.Context, orders []*oracle.Order, gra
 		if err != nil {
 			return nil, fmt.Errorf("reading the ledger record %s: %w", m.Subject, err)
 		}
-		if rec.State == "closed" {
+		if rec.Phase == entrustbus.PhaseClosed {
 			closed[m.Subject[len(prefix):]] = m.Time
 		}
 	}
