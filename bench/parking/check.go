@@ -41,7 +41,7 @@ func (d *timetable) check(ctx context.Context, s *site, f *figures, say func(str
 // lost. What has no taker is counted, and the first of it described.
 func (d *timetable) parked(ctx context.Context, s *site, closed []time.Time, f *figures, say func(string, ...any)) error {
 	waits := make([]bool, d.n)
-	for found, err := range s.lot.All(ctx) {
+	for found, err := range s.wakeups.All(ctx) {
 		if err != nil {
 			return err
 		}

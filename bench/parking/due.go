@@ -105,7 +105,7 @@ func (s *site) setDue(ctx context.Context, d *timetable) error {
 			left++
 		}
 	}
-	for found, err := range s.lot.All(arm) {
+	for found, err := range s.wakeups.All(arm) {
 		if err != nil {
 			return errors.Join(err, g.Wait())
 		}
@@ -117,7 +117,7 @@ func (s *site) setDue(ctx context.Context, d *timetable) error {
 		left--
 		slot := found.Slot
 		slot.Due = d.first[i].UTC()
-		g.Go(func() error { return s.lot.Arm(arm, slot) })
+		g.Go(func() error { return s.wakeups.Arm(arm, slot) })
 		if left == 0 {
 			break
 		}
@@ -137,7 +137,7 @@ func (d *timetable) readSecond(ctx context.Context, s *site) error {
 	left := d.some
 	// The last of them may still be on their way from the poll to the slot.
 	return s.until(ctx, 500*time.Millisecond, gap/2, "the orders that were due are parked again", func() (bool, error) {
-		for found, err := range s.lot.All(ctx) {
+		for found, err := range s.wakeups.All(ctx) {
 			if err != nil {
 				return false, err
 			}

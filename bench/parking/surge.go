@@ -118,7 +118,7 @@ func (r *surge) checkPolls(s *site, d *timetable) {
 func (r *surge) checkNext(ctx context.Context, s *site, d *timetable) error {
 	perSecond := map[int64]int{}
 	var first, last time.Time
-	for found, err := range s.lot.All(ctx) {
+	for found, err := range s.wakeups.All(ctx) {
 		if err != nil {
 			return err
 		}
