@@ -122,7 +122,7 @@ func (r *surge) checkNext(ctx context.Context, s *site, d *timetable) error {
 		if err != nil {
 			return err
 		}
-		due := found.Slot.Due
+		due := found.Due
 		if _, ok := d.orders.index(found.Key.ID); !ok || found.Fired || due.Equal(d.begins) {
 			continue
 		}
