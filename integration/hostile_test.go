@@ -258,7 +258,7 @@ func ours() int {
 func TestHostile(t *testing.T) {
 	s := openInside(t, 120*time.Second)
 	gw := gatewayFor(t, gatewaytest.Config{PendingFraction: 0.3, ApproveAfter: 200 * time.Millisecond})
-	s.cfg.Issue, s.cfg.Revoke, s.cfg.Poll, s.cfg.Order = 2, 1, 1, 1
+	s.cfg.Issue, s.cfg.Revoke, s.cfg.Poll, s.cfg.Manage = 2, 1, 1, 1
 
 	all := entrustbustest.Hostile()
 	all = append(all, garbage()...)

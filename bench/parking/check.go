@@ -66,7 +66,7 @@ func (d *timetable) parked(ctx context.Context, s *site, closed []time.Time, f *
 	if f.left == 0 {
 		return nil
 	}
-	cons, err := s.js.Consumer(ctx, s.layout.Parked, streams.ConsumerDue)
+	cons, err := s.js.Consumer(ctx, s.layout.Parked, streams.ConsumerPoll)
 	if err != nil {
 		return err
 	}
