@@ -379,7 +379,7 @@ func statuses() []entrustbustest.HostileMessage {
 		for _, subject := range []string{
 			entrustbus.Subjects{}.Request("status-"+status, entrustbus.KindIssue),
 			entrustbus.Subjects{}.Request("status-"+status, entrustbus.KindRevoke),
-			entrustbus.Subjects{}.Due("status", status),
+			entrustbus.Subjects{}.Due("poll", "status", status),
 		} {
 			all = append(all, entrustbustest.HostileMessage{Name: "status " + status + " on " + subject, Subject: subject, Header: h})
 		}
