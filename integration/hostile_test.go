@@ -389,7 +389,7 @@ func statuses() []entrustbustest.HostileMessage {
 
 // straysOnDue are wake-ups that no worker put there.
 func straysOnDue() []entrustbustest.HostileMessage {
-	due := entrustbus.Subjects{}.Due
+	due := func(producer, id string) string { return entrustbus.Subjects{}.Due("poll", producer, id) }
 	now := time.Now().Format(time.RFC3339Nano)
 	return []entrustbustest.HostileMessage{
 		{Name: "wake-up without anything", Subject: due("hostile", "due-1")},
