@@ -81,12 +81,14 @@ func (c Config) transportConfig(log *slog.Logger) mtlscache.Config {
 		ServerCAFile:       g.ServerCAPath,
 		// Every call that the lanes can make at once finds a connection; one more is
 		// for the probe.
-		MaxConnsPerHost:  c.IssueConcurrency + c.RevokeConcurrency + c.PollConcurrency + c.OrderConcurrency + 1,
-		DialTimeout:      g.ConnectTimeout,
-		TLSTimeout:       g.ConnectTimeout,
-		HalfRotationWait: g.HalfRotationWait,
-		DialContext:      gateway.HearAlerts(nil),
-		Log:              log,
+		MaxConnsPerHost:    c.IssueConcurrency + c.RevokeConcurrency + c.PollConcurrency + c.OrderConcurrency + 1,
+		DialTimeout:        g.ConnectTimeout,
+		TLSTimeout:         g.ConnectTimeout,
+		IdleConnTimeout:    g.IdleTimeout,
+		AllowRenegotiation: g.Renegotiation,
+		HalfRotationWait:   g.HalfRotationWait,
+		DialContext:        gateway.HearAlerts(nil),
+		Log:                log,
 	}
 }
 

@@ -19,6 +19,7 @@ func defaultConfig() Config {
 			EnrollTimeout:     120 * time.Second,
 			Timeout:           30 * time.Second,
 			ConnectTimeout:    10 * time.Second,
+			IdleTimeout:       15 * time.Second,
 			HalfRotationWait:  2 * time.Second,
 			Approval:          approvalUnknown,
 			EventDelay:        30 * time.Second,

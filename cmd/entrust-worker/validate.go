@@ -142,6 +142,7 @@ func (c Config) validateGateway(p *problems) {
 	between(p, "gateway.enroll_timeout", g.EnrollTimeout, time.Second, time.Hour)
 	between(p, "gateway.timeout", g.Timeout, time.Second, time.Hour)
 	between(p, "gateway.connect_timeout", g.ConnectTimeout, 100*time.Millisecond, time.Minute)
+	between(p, "gateway.idle_timeout", g.IdleTimeout, 100*time.Millisecond, time.Hour)
 	between(p, "gateway.half_rotation_wait", g.HalfRotationWait, 100*time.Millisecond, time.Minute)
 	between(p, "gateway.event_delay", g.EventDelay, time.Millisecond, time.Hour)
 	between(p, "gateway.not_found_grace", g.NotFoundGrace, time.Second, 24*time.Hour)

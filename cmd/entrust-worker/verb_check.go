@@ -217,6 +217,10 @@ func (s *settings) checkGateway(ctx context.Context, cache *mtlscache.Cache, c *
 		c.is(stateCritical, "asking for CA %q: %v%s", s.Gateway.CAID, err, gatewayAdvice(err))
 		return
 	}
+	if err := client.ProbeEnroll(ctx); err != nil {
+		c.is(stateCritical, "asking for the enrollments of CA %q: %v%s", s.Gateway.CAID, err, gatewayAdvice(err))
+		return
+	}
 	c.is(stateOK, "%s knows CA %q, dialect %s", s.Gateway.URL, s.Gateway.CAID, client.Dialect())
 }
 

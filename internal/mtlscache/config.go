@@ -61,12 +61,21 @@ type Config struct {
 	// negative: not at all.
 	HalfRotationWait time.Duration
 
+	// AllowRenegotiation allows a server that speaks TLS 1.2 one renegotiation in each
+	// connection, as one does that asks for the client's certificate only once it knows
+	// what is asked for. Without it a call that meets such a request fails. Leave it off
+	// where the server can ask in the handshake: the request is sent before the server
+	// knows the client.
+	AllowRenegotiation bool
+
 	// DialContext makes the connections, such as over a tunnel or a pipe. nil
 	// dials as net.Dialer does. DialTimeout holds for it too.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Log is told of every reload, at level info. nil discards.
 	Log *slog.Logger
+
+	http1 bool // HTTP/2 is not offered
 }
 
 const (
@@ -132,6 +141,9 @@ func (c Config) validate() error {
 		if d.value < 0 {
 			refuse("%s must not be negative: %v !>= 0s", d.field, d.value)
 		}
+	}
+	if err := checkProxySetting(); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
