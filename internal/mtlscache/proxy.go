@@ -31,7 +31,7 @@ func onProxyAnswer(_ context.Context, proxy *url.URL, req *http.Request, res *ht
 	if res.StatusCode == http.StatusOK {
 		return nil
 	}
-	return &ProxyError{Proxy: proxy.Host, Target: req.URL.Host, Status: strings.TrimSpace(res.Status)}
+	return &ProxyError{Proxy: proxy.Host, Target: req.Host, Status: strings.TrimSpace(res.Status)}
 }
 
 // checkProxySetting refuses a proxy setting that cannot be used. net/http takes one that
@@ -52,10 +52,10 @@ func checkProxySetting() error {
 }
 
 func checkProxyURL(value string) error {
-	u, err := url.Parse(value)
-	if err != nil || u.Scheme == "" || u.Host == "" {
-		u, err = url.Parse("http://" + value) // as net/http does
+	if !strings.Contains(value, "://") {
+		value = "http://" + value // as net/http does
 	}
+	u, err := url.Parse(value)
 	switch {
 	case err != nil:
 		return errors.New("it is not a URL")
