@@ -18,7 +18,7 @@ func (c *Client) Probe(ctx context.Context) error {
 	if c.Dialect() != DialectCAGW || c.statusless.Load() {
 		return c.probeCA(ctx)
 	}
-	r, err := c.get(ctx, OpProbe, "status")
+	r, err := c.get(ctx, "status")
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (c *Client) Probe(ctx context.Context) error {
 
 // probeCA asks for the configured CA itself.
 func (c *Client) probeCA(ctx context.Context) error {
-	r, err := c.get(ctx, OpProbe)
+	r, err := c.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (c *Client) probeCA(ctx context.Context) error {
 // gateway need not know: every answer is fine but one about the client. The error is an
 // *Error that says what was asked for, or why there was no answer.
 func (c *Client) ProbeEnroll(ctx context.Context) error {
-	r, err := c.get(ctx, OpProbe, "enrollments")
+	r, err := c.get(ctx, "enrollments")
 	if err != nil {
 		return err
 	}
@@ -88,11 +88,11 @@ func (c *Client) ProbeEnroll(ctx context.Context) error {
 }
 
 // get asks for something of the configured CA.
-func (c *Client) get(ctx context.Context, op Op, below ...string) (reply, error) {
+func (c *Client) get(ctx context.Context, below ...string) (reply, error) {
 	path := segments(append([]string{"certificate-authorities", c.cfg.CAID}, below...)...)
-	r, err := c.send(ctx, call{op: op, method: http.MethodGet, path: path})
+	r, err := c.send(ctx, call{op: OpProbe, method: http.MethodGet, path: path})
 	if err != nil {
-		return reply{}, invalid(op, "ca_id", "makes no valid URL")
+		return reply{}, invalid(OpProbe, "ca_id", "makes no valid URL")
 	}
 	return r, nil
 }
