@@ -125,7 +125,7 @@ var stimuli = map[string][]stimulus{
 	"400, 403, 495, 496 about the client's certificate": {
 		{fault: page(400, "The SSL certificate error"), fate: gateway.Unauthorized, class: "auth", status: 400, check: says("the client's certificate")},
 		{fault: page(400, "No required SSL certificate was sent"), fate: gateway.Unauthorized, class: "auth", status: 400},
-		{fault: page(403, "Reason: Cannot perform Post-Handshake Authentication."), fate: gateway.Unauthorized, class: "auth", status: 403},
+		{fault: page(403, "Reason: Cannot perform Post-Handshake Authentication."), fate: gateway.Unauthorized, class: "auth", status: 403, check: says("TLS 1.3 post-handshake authentication")},
 		{fault: page(495, ""), fate: gateway.Unauthorized, class: "auth", status: 495},
 		{fault: page(496, ""), fate: gateway.Unauthorized, class: "auth", status: 496},
 	},

@@ -60,6 +60,8 @@ func (r reply) message(m meaning, problem string) string {
 		return problem
 	case r.status >= 300 && r.status <= 399:
 		return "redirects are refused; is the URL right?"
+	case m == meansCertless && postHandshakePage.Match(r.body):
+		return clean(status + ": " + string(signalPostHandshake))
 	case m == meansCertless:
 		return status + " about the client's certificate"
 	case r.phase == phaseEarly:
@@ -74,7 +76,10 @@ func (r reply) message(m meaning, problem string) string {
 // certificate error" and "No required SSL certificate was sent" with status 400, Apache
 // httpd "Cannot perform Post-Handshake Authentication" with status 403. Neither hands such
 // a request on.
-var certificatePage = regexp.MustCompile(`(?i)ssl certificate|post-handshake authentication`)
+var (
+	certificatePage   = regexp.MustCompile(`(?i)ssl certificate|post-handshake authentication`)
+	postHandshakePage = regexp.MustCompile(`(?i)post-handshake authentication`)
+)
 
 // foreign returns what an answer means that is neither a success nor in the gateway's own
 // words. 495 and 496 are nginx's own for a client certificate that is bad or missing.
