@@ -457,7 +457,7 @@ func largest() []entrustbustest.HostileMessage {
 		{Name: "garbage as large as may be", Subject: subjects.Request("hostile", entrustbus.KindIssue), Body: bytes.Repeat([]byte{0x91}, maxPayload)},
 		{Name: "a request as large as may be", Subject: subjects.Request("hostile", entrustbus.KindIssue), Body: whole("largest", maxPayload)},
 		{Name: "a request that its record has no room for", Subject: subjects.Request("hostile", entrustbus.KindIssue), Body: whole("larger", maxPayload-1<<10)},
-		{Name: "a wake-up as large as may be", Subject: subjects.Due("hostile", "due-largest"), Body: bytes.Repeat([]byte{7}, maxPayload)},
+		{Name: "a wake-up as large as may be", Subject: subjects.Due("poll", "hostile", "due-largest"), Body: bytes.Repeat([]byte{7}, maxPayload)},
 		{Name: "headers as large as may be", Subject: subjects.Request("hostile", entrustbus.KindRevoke), Body: []byte("headers"),
 			Header: nats.Header{"X-Large": {strings.Repeat("h", 60_000)}, "Nats-Large": {strings.Repeat("h", 60_000)}}},
 	}

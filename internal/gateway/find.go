@@ -135,13 +135,13 @@ func (c *Client) events(ctx context.Context, s Search, next string) (eventsPage,
 	}
 	var page eventsPage
 	m, problem := meansNothing, ""
-	if r.success() && r.phase == phaseAnswered && !readRefusal(r.body).given {
+	if r.success() && r.phase == phaseAnswered && !readRefusal(r.body, DialectCAGW).own {
 		if page, err = readEvents(r.body, keyBits(s.CSR.RawSubjectPublicKeyInfo)); err == nil {
 			m = meansDone
 		} else {
 			problem = err.Error()
 		}
 	}
-	_, err = c.verdict(ctx, OpFind, r, m, problem)
+	_, err = c.verdict(OpFind, r, m, problem)
 	return page, r.status, err
 }

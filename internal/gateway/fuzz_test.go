@@ -110,14 +110,19 @@ func FuzzAction(f *testing.F) {
 func FuzzErrorBody(f *testing.F) {
 	addRecorded(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r := readRefusal(body)
-		sane(t, r.code, maxCode)
-		sane(t, r.message, maxMessage)
-		for _, op := range allOps {
-			if m := r.meaning(op); r.given == (m == meansNothing) {
-				t.Errorf("%+v means %d", r, m)
+		for _, d := range []Dialect{DialectCAGW, DialectCertctl, DialectAuto} {
+			r := readRefusal(body, d)
+			sane(t, r.code, maxCode)
+			sane(t, r.message, maxMessage)
+			for _, op := range allOps {
+				if m := r.meaning(op); r.own == (m == meansNothing) {
+					t.Errorf("%+v means %d", r, m)
+				}
 			}
 		}
+		code, message := readReason(body)
+		sane(t, code, maxCode)
+		sane(t, message, maxMessage)
 	})
 }
 
