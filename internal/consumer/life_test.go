@@ -372,7 +372,7 @@ func TestGatewayTrouble(t *testing.T) {
 		name  string
 		fault gatewaytest.Fault
 	}{
-		{"503", gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 503, Form: "html", Times: 7}},
+		{"503", gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 503, Form: "json", Times: 7}},
 		{"down", gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 503, Form: "text", Times: 3}},
 		{"429", gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultThrottle, RetryAfter: time.Second, Times: 2}},
 		{"401", gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 401, Times: 2}},
