@@ -173,6 +173,8 @@ func (d *decider) byHand(e ByHand) Decision {
 	d.request = func() *Request { return &q }
 	_, refusal := ReplayOf(d.cur.Record)
 	switch {
+	case d.cur.Phase == Concluded && q.Generation == d.cur.Generation:
+		return d.publish(d.cur.Record) // a worker died over it
 	case d.cur.Phase != "" && q.Generation <= d.cur.Generation:
 		return ack(Notice{}) // done before
 	case d.cur.Phase == "":
