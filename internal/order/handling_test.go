@@ -208,6 +208,10 @@ func (w *world) effect(i int) bool {
 	d := h.decision
 	switch w.scene.steps[h.next] {
 	case StepRecord:
+		if w.scene.mutant.callsUnrecorded && d.Record.Phase == Submitting {
+			h.cur = &Stored{Record: *d.Record, Revision: h.cur.Revision, At: w.now}
+			break
+		}
 		next, won := w.write(h.order, h.cur, *d.Record)
 		if !won {
 			return w.lostTo(i)

@@ -67,6 +67,7 @@ func on(changes ...func(*scene)) func(*scene) {
 }
 
 func possible(f ...faulty) func(*scene) { return func(s *scene) { s.possible = f } }
+func cancelled(s *scene)                { s.cancelled = true }
 func noLookUp(s *scene)                 { s.canLookUp = false }
 func resubmits(s *scene)                { s.OnLostReply = Resubmit }
 func neverWaits(s *scene)               { s.ApprovalNever = true }
@@ -82,12 +83,11 @@ func mutations() []mutation {
 	issue := func(name string, events, faults int, changes ...func(*scene)) mutation {
 		return mutation{name, newScene(name, entrustbus.KindIssue, on(changes...)), events, faults}
 	}
+	track := func(name string, events, faults int, changes ...func(*scene)) mutation {
+		return mutation{name, newScene(name, entrustbus.KindTrack, on(changes...)), events, faults}
+	}
 	return []mutation{
-		issue("the record is not written before the POST", 3, 1, possible(death), then(func(_ *Stored, _ Event, d *Decision) {
-			if d.Call != nil && d.Call.Op == OpEnroll {
-				d.Record = nil
-			}
-		})),
+		issue("the record is not written before the POST", 4, 1, possible(death), loops(func(m *mutant) { m.callsUnrecorded = true })),
 		issue("the message is acknowledged before the result", 3, 1, possible(death), stepsOf(StepSettle, StepResult)),
 		issue("the order is closed before its result", 3, 1, possible(death), stepsOf(StepClosed, StepResult)),
 		issue("the wake-up is scheduled after the acknowledgement", 3, 1, possible(death), stepsOf(StepSettle, StepWakeup)),
@@ -99,9 +99,9 @@ func mutations() []mutation {
 		issue("a result is published without compare-and-set", 4, 1, possible(lostAck, death), loops(func(m *mutant) { m.publishesBlindly = true })),
 		issue("a result of any generation stands", 5, 1, possible(replay), loops(func(m *mutant) { m.anyResultStands = true })),
 		issue("a record is closed over a later generation", 6, 2, possible(replay, lostAck), loops(func(m *mutant) { m.closesAny = true })),
-		issue("an event is dropped where another writer was first", 5, 1, possible(delay), loops(func(m *mutant) { m.dropsOnConflict = true })),
+		issue("an event is dropped where another writer was first", 5, 2, possible(delay, staleRedelivery), loops(func(m *mutant) { m.dropsOnConflict = true })),
 		issue("a drain keeps no end", 4, 1, possible(drain), loops(func(m *mutant) { m.forgetsKeep = true })),
-		issue("the lease is not checked before the call", 6, 1, possible(delay), neverWaits, loops(func(m *mutant) { m.callsAfterLease = true })),
+		issue("the lease is not checked before the call", 6, 2, possible(delay, staleRedelivery), neverWaits, loops(func(m *mutant) { m.callsAfterLease = true })),
 		issue("no answer counts as not accepted", 4, 0, given(func(_ *Stored, ev *Event) {
 			if e, ok := answerOf(*ev, OpEnroll); ok && e.Answer.Word == NoAnswer {
 				e.Answer.Word, e.Answer.Written = NotAccepted, true
@@ -164,19 +164,45 @@ func mutations() []mutation {
 				cur.Phase = Closed
 			}
 		})),
-		issue("an end is not written before its result", 4, 1, resubmits, noLookUp, possible(delay), then(func(_ *Stored, _ Event, d *Decision) {
+		issue("an end is not written before its result", 5, 2, resubmits, noLookUp, possible(delay, staleRedelivery), then(func(_ *Stored, _ Event, d *Decision) {
 			if d.Result != nil && d.Record != nil && d.Letter == nil {
 				d.Record, d.Keep = nil, d.Record
 			}
 		})),
-		issue("a cancellation ends an order that is submitted", 4, 0, func(s *scene) { s.cancelled = true }, given(func(cur *Stored, ev *Event) {
+		issue("a cancellation ends an order that is submitted", 4, 0, cancelled, given(func(cur *Stored, ev *Event) {
 			if _, ok := (*ev).(Cancelled); ok && cur.Phase == Submitting {
 				cur.Phase = Unaccepted
 			}
 		})),
-		issue("a wake-up of an earlier generation is dropped", 6, 2, possible(replay, delay), then(func(cur *Stored, ev Event, d *Decision) {
+		track("a wake-up of an earlier generation is dropped", 4, 1, cancelled, possible(replay), then(func(cur *Stored, ev Event, d *Decision) {
 			if e, ok := ev.(Woken); ok && e.Wakeup.Generation < cur.Generation {
 				*d = ack(Notice{})
+			}
+		})),
+		issue("a completion by hand is not taken up again", 4, 2, possible(completion, resolution, death), then(func(cur *Stored, ev Event, d *Decision) {
+			if e, ok := ev.(ByHand); ok && e.Request.Generation == cur.Generation {
+				*d = ack(Notice{})
+			}
+		})),
+		issue("a look-up tells of a later submission", 6, 1, neverWaits, possible(duplicate), given(func(cur *Stored, ev *Event) {
+			if e, ok := answerOf(*ev, OpLookUp); ok {
+				e.Call.Submission = cur.Submissions
+				*ev = e
+			}
+		})),
+		issue("a submission counts from its decision, not from its record", 6, 2, neverWaits, possible(delay, duplicate), decides(func(_ *Machine, _ time.Time, _ Key, cur *Stored, _ *Event) func(*Decision) {
+			submitted := cur.SubmittedAt
+			return func(d *Decision) {
+				if cur.Phase == Submitting && d.Record != nil && d.Record.Phase == Indeterminate {
+					r := *d.Record
+					r.SubmittedAt = submitted
+					d.Record = &r
+				}
+				if cur.Phase == Submitting && d.Wakeup != nil && d.Record != nil && d.Record.Phase == Indeterminate {
+					w := *d.Wakeup
+					w.Due = submitted.Add(3 * time.Minute)
+					d.Wakeup = &w
+				}
 			}
 		})),
 		issue("an end removes the wake-up of a later generation", 6, 2, possible(replay, delay), loops(func(m *mutant) { m.unwakesAny = true })),

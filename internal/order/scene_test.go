@@ -39,6 +39,7 @@ type mutant struct {
 	acksFirst        bool // a message is acknowledged when it comes
 	dropsOnConflict  bool // an event is dropped where another writer was first
 	forgetsKeep      bool // a drain does not keep an end that is not published
+	callsUnrecorded  bool // the record of a submission is not written before its call
 	callsAfterLease  bool // the lease is not checked before the call
 }
 
