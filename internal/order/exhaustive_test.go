@@ -9,19 +9,21 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// scenes are what is searched.
+// scenes are what is searched. Where two orders are under way, only the faults in which
+// they meet happen: the others are those of the order alone.
 func scenes() []*scene {
+	meeting := possible(delay, death, lostAck, staleRedelivery, lostRecord, replay, poison)
 	return []*scene{
 		newScene("issue, hold, look-up", entrustbus.KindIssue, nil),
-		newScene("issue, hold, no look-up", entrustbus.KindIssue, func(s *scene) { s.canLookUp = false }),
-		newScene("issue, resubmit, look-up", entrustbus.KindIssue, func(s *scene) { s.OnLostReply = Resubmit }),
-		newScene("issue, resubmit, no look-up", entrustbus.KindIssue, func(s *scene) { s.OnLostReply, s.canLookUp = Resubmit, false }),
-		newScene("issue, approval never", entrustbus.KindIssue, func(s *scene) { s.ApprovalNever = true }),
+		newScene("issue, hold, no look-up", entrustbus.KindIssue, noLookUp),
+		newScene("issue, resubmit, look-up", entrustbus.KindIssue, resubmits),
+		newScene("issue, resubmit, no look-up", entrustbus.KindIssue, on(resubmits, noLookUp)),
+		newScene("issue, approval never", entrustbus.KindIssue, neverWaits),
 		newScene("issue, reads before answers", entrustbus.KindIssue, func(s *scene) { s.fresh = true }),
 		newScene("revoke", entrustbus.KindRevoke, nil),
 		newScene("track", entrustbus.KindTrack, nil),
-		newScene("issue and cancel", entrustbus.KindIssue, func(s *scene) { s.cancelled = true }),
-		newScene("track and cancel", entrustbus.KindTrack, func(s *scene) { s.cancelled = true }),
+		newScene("issue and cancel", entrustbus.KindIssue, on(cancelled, meeting)),
+		newScene("track and cancel", entrustbus.KindTrack, on(cancelled, meeting)),
 	}
 }
 

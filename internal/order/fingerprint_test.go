@@ -53,10 +53,7 @@ func (w *world) print(buf []byte, first, second int) []byte {
 	p.handling(&w.workers[first])
 	p.handling(&w.workers[second])
 	for _, e := range w.gateway.enrollments[:w.gateway.n] {
-		p.num(int64(e.state), int64(e.generation))
-		if e.state == issued || e.state == wrong {
-			p.time(e.at, -w.scene.EventDelay)
-		}
+		p.enrollment(&e)
 	}
 	p.flags(w.operator, w.replayed, w.resolved, w.missed)
 	return p.buf
@@ -160,6 +157,19 @@ func (p *printer) result(r *entrustbus.Result) {
 	p.flags(r.PossibleDuplicate, r.Error != nil)
 	if r.Error != nil {
 		p.text(r.Error.Code)
+	}
+}
+
+// enrollment appends what polls and look-ups can still say of it.
+func (p *printer) enrollment(e *enrollment) {
+	findable := p.world.scene.canLookUp && (e.state == issued || e.state == wrong)
+	p.num(int64(e.generation))
+	p.flags(e.state == declined, e.told)
+	if e.told || findable {
+		p.num(int64(e.state))
+	}
+	if findable {
+		p.time(e.at, -p.world.scene.EventDelay)
 	}
 }
 

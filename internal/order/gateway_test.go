@@ -18,6 +18,7 @@ type enrollment struct {
 	generation int
 	tracking   string // the id that polls name it by
 	at         time.Time
+	told       bool // a worker was given the tracking id
 	ours       bool // an issue request created it
 }
 
@@ -100,8 +101,10 @@ func (w *world) enrollments(order, generation int) []branch {
 			given := a
 			w.entries[order].posts[generation]++
 			if s != 0 {
-				if id := w.enroll(generation, s); tracked {
+				id := w.enroll(generation, s)
+				if tracked && id != "" {
 					given.TrackingID = id
+					w.gateway.enrollments[w.gateway.n-1].told = true
 				}
 			}
 			if a.Word == NoAnswer || a.Word == Malformed && !tracked {

@@ -119,7 +119,7 @@ func (s *scene) world(faults int) world {
 		w.request(cancelling, s.cancellation, nil)
 	}
 	if s.kind == entrustbus.KindTrack {
-		w.gateway.enrollments[0] = enrollment{state: pending, tracking: "X", at: w.now}
+		w.gateway.enrollments[0] = enrollment{state: pending, tracking: "X", told: true, at: w.now}
 		w.gateway.n = 1
 	}
 	return w

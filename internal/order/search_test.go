@@ -16,6 +16,7 @@ type search struct {
 	visited     map[fingerprintOf]int8 // faults left, plus one
 	ending      map[fingerprintOf]bool // states whose fair run ends well
 	transitions int
+	spare       []*world // to be written over
 	broken      string
 	trace       []string
 }
@@ -40,46 +41,63 @@ func (t *trail) steps() (all []string) {
 }
 
 type reached struct {
-	world
+	*world
 	trail *trail
 }
 
 // run searches, and reports whether every invariant held.
 func (s *search) run() bool {
 	s.visited, s.ending = map[fingerprintOf]int8{}, map[fingerprintOf]bool{}
-	layer := []reached{{world: s.scene.world(s.faults)}}
+	first := s.scene.world(s.faults)
+	layer := []reached{{world: &first}}
 	for left := s.events; len(layer) > 0; left-- {
 		var later []reached
 		for len(layer) > 0 {
 			at := layer[len(layer)-1]
 			layer = layer[:len(layer)-1]
-			if !s.enter(&at) {
+			if !s.enter(at, left) {
+				s.spare = append(s.spare, at.world)
 				continue
 			}
 			if s.broken != "" {
 				s.trace = at.trail.steps()
 				return false
 			}
-			at.successors(func(worker int, name string, event bool, next *world) {
+			at.successors(func(worker int, name string, event bool, apply func(*world)) {
 				s.transitions++
 				if event && left == 0 {
 					return
 				}
-				r := reached{*next, &trail{at.trail, worker, name}}
+				r := reached{s.copy(at.world), &trail{at.trail, worker, name}}
+				apply(r.world)
 				if event {
 					later = append(later, r)
 				} else {
 					layer = append(layer, r)
 				}
 			})
+			s.spare = append(s.spare, at.world)
 		}
 		layer = later
 	}
 	return true
 }
 
-// enter checks a state that is new, and reports whether it is.
-func (s *search) enter(at *reached) bool {
+// copy returns a copy of a state, in a spare one where there is one.
+func (s *search) copy(of *world) *world {
+	var next *world
+	if n := len(s.spare); n > 0 {
+		next, s.spare = s.spare[n-1], s.spare[:n-1]
+	} else {
+		next = new(world)
+	}
+	*next = *of
+	return next
+}
+
+// enter checks a state that is new, and reports whether it is. The fair run takes steps
+// that the search takes too, as far as its events reach: it starts where they end.
+func (s *search) enter(at reached, left int) bool {
 	print := at.fingerprint()
 	if s.visited[print] > int8(at.faults) {
 		return false
@@ -87,10 +105,24 @@ func (s *search) enter(at *reached) bool {
 	s.visited[print] = int8(at.faults) + 1
 	at.check()
 	s.broken = at.broken
-	if s.broken == "" {
-		s.endFairly(at, print)
+	if s.broken == "" && at.endsHere(left) {
+		s.endFairly(at.world)
 	}
 	return true
+}
+
+// endsHere reports whether the next step of a fair run is none of the search.
+func (w *world) endsHere(left int) bool {
+	for i := range w.workers {
+		if h := &w.workers[i]; h.stage != idle {
+			return left == 0 && h.stage == answering && h.kind != isTargeted
+		}
+	}
+	if slices.ContainsFunc(w.bus, func(m queued) bool { return !m.after.After(w.now) }) {
+		return left == 0
+	}
+	due := func(e entry) bool { return e.wakeup != nil && !e.wakeup.Due.After(w.now) }
+	return !slices.ContainsFunc(w.entries[:], due) && w.soon().IsZero()
 }
 
 // maxFair bounds the steps of a fair run.
@@ -98,14 +130,12 @@ const maxFair = 1000
 
 // endFairly runs the world without faults, with a gateway that answers definitely, until
 // nothing happens any more. States in which both workers are idle are remembered.
-func (s *search) endFairly(at *reached, print fingerprintOf) {
-	w := at.world
+func (s *search) endFairly(at *world) {
+	w := *at
 	var passed []fingerprintOf
 	for n := 0; ; n++ {
 		if w.idle() {
-			if n > 0 {
-				print = w.fingerprint()
-			}
+			print := w.fingerprint()
 			if s.ending[print] {
 				break
 			}
@@ -182,15 +212,14 @@ func (w *world) take(i int, b branch) {
 	w.workers[i].answer, w.workers[i].stage = a, answering
 }
 
-// successors hands every state that can follow to visit.
-func (w *world) successors(visit func(worker int, name string, event bool, next *world)) {
-	follow := func(worker int, name string, event bool, apply func(*world)) {
-		next := *w
-		apply(&next)
-		visit(worker, name, event, &next)
-	}
+// successors names every step that can come next to follow, and whether it is an event.
+func (w *world) successors(follow func(worker int, name string, event bool, apply func(*world))) {
+	only := w.unseen()
 	for i := range w.workers {
 		h := &w.workers[i]
+		if only >= 0 && i != only {
+			continue
+		}
 		switch h.stage {
 		case idle:
 			w.deliveries(i, follow)
@@ -210,6 +239,9 @@ func (w *world) successors(visit func(worker int, name string, event bool, next 
 				follow(i, b.name, false, func(w *world) { b.apply(w) })
 			}
 		}
+	}
+	if only >= 0 {
+		return
 	}
 	if w.faults > 0 {
 		for _, b := range w.faultsOfWorld() {
@@ -233,6 +265,36 @@ func (w *world) successors(visit func(worker int, name string, event bool, next 
 			})
 		}
 	}
+}
+
+// unseen is a worker whose next step nothing else can see, and which sees nothing else:
+// another step may as well come after it. It is -1 where there is none.
+func (w *world) unseen() int {
+	return slices.IndexFunc(w.workers[:], func(h handling) bool {
+		switch h.stage {
+		case acting:
+			return w.scene.steps[h.next] == StepLetter || w.alone(&h)
+		case reading:
+			return w.alone(&h)
+		case answering:
+			return h.kind == isTargeted && !w.scene.fresh
+		}
+		return false
+	})
+}
+
+// alone reports whether the cancellation is the business of this handling only.
+func (w *world) alone(h *handling) bool {
+	if h.order != cancelling || w.faults > 0 {
+		return false
+	}
+	others := slices.ContainsFunc(w.workers[:], func(o handling) bool {
+		return o.stage != idle && o.message != h.message && (o.order == cancelling || o.outer != nil)
+	})
+	up := w.entries[cancelling].wakeup
+	return !others && (up == nil || up.Due.After(w.now)) && !slices.ContainsFunc(w.bus, func(m queued) bool {
+		return m.order == cancelling && m.id != h.message
+	})
 }
 
 // deliveries are the messages that an idle worker may get.
