@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/asn1"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"net/netip"
+	"fmt"
 	"strings"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // maxRSABits bounds what verifying a signature can cost: the modulus of a key of 64 KiB takes seconds.
@@ -49,7 +51,7 @@ func (p *parsedCSR) of(text string, der []byte) (*parsedCSR, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := csrNames(field, csr)
+	names, err := csrNames(field, csr.Extensions)
 	if err != nil {
 		return nil, err
 	}
@@ -105,51 +107,21 @@ func onePEM(field, text string, types ...string) ([]byte, error) {
 	return nil, &FieldError{Field: field, Problem: "is a PEM block of another type", Fix: "it must begin with -----BEGIN " + types[0] + "-----"}
 }
 
-// csrNames reads the subject alternative names from the extension itself: x509 keeps four of their types and drops
-// the others, which must not go unseen in what is asked for. It refuses a second extension of one kind itself.
-func csrNames(field string, csr *x509.CertificateRequest) ([]SAN, error) {
-	var names []SAN
-	for _, ext := range csr.Extensions {
-		if !ext.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
-			continue
-		}
-		var all asn1.RawValue
-		if rest, err := asn1.Unmarshal(ext.Value, &all); err != nil || len(rest) > 0 {
-			return nil, &FieldError{Field: field, Problem: "has a subjectAltName extension that cannot be parsed"}
-		}
-		for rest := all.Bytes; len(rest) > 0; {
-			var name asn1.RawValue
-			var err error
-			if rest, err = asn1.Unmarshal(rest, &name); err != nil {
-				return nil, &FieldError{Field: field, Problem: "has a subjectAltName extension that cannot be parsed"}
-			}
-			san, ok := generalName(name)
-			if !ok {
-				return nil, &FieldError{Field: field, Problem: "has a subject alternative name with an impossible value"}
-			}
-			if names = append(names, san); len(names) > MaxSANs {
-				return nil, errTooMany(field)
-			}
+// csrNames reads the subject alternative names. What has an impossible value is refused by its own words.
+func csrNames(field string, extensions []pkix.Extension) ([]SAN, error) {
+	names, err := san.Read(extensions)
+	if err != nil {
+		return nil, &FieldError{Field: field, Problem: "has a subjectAltName extension that cannot be parsed"}
+	}
+	if len(names) > MaxSANs {
+		return nil, errTooMany(field)
+	}
+	for _, n := range names {
+		if err := n.Check(); err != nil {
+			f := sanError(field, err)
+			f.Problem = fmt.Sprintf("has the %s %.80q, which %s", n.Type, n.Value, f.Problem)
+			return nil, f
 		}
 	}
-	return unique(names), nil
-}
-
-// generalName reads one GeneralName of RFC 5280 4.2.1.6.
-func generalName(v asn1.RawValue) (SAN, bool) {
-	if v.Class != asn1.ClassContextSpecific {
-		return SAN{}, false
-	}
-	switch v.Tag {
-	case 1:
-		return SAN{Type: SANEmail, Value: string(v.Bytes)}, visible(string(v.Bytes))
-	case 2:
-		return SAN{Type: SANDNS, Value: strings.ToLower(string(v.Bytes))}, visible(string(v.Bytes))
-	case 6:
-		return SAN{Type: SANURI, Value: string(v.Bytes)}, visible(string(v.Bytes))
-	case 7:
-		ip, ok := netip.AddrFromSlice(v.Bytes)
-		return SAN{Type: SANIP, Value: ip.Unmap().String()}, ok
-	}
-	return SAN{Type: SANOther, DER: bytes.Clone(v.FullBytes)}, true
+	return san.Unique(names), nil
 }

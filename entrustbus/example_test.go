@@ -289,7 +289,7 @@ func ExampleFieldError() {
 	}
 	// Output:
 	// sans[1]
-	// sans[1]: is no DNS name; put ip:, email: or uri: in front of a name of another type
+	// sans[1]: is not a DNS name; put ip:, email: or uri: in front of a name of another type
 }
 
 // Without the client: any program that can publish JSON is a producer.

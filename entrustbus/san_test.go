@@ -1,10 +1,12 @@
 package entrustbus_test
 
 import (
+	"crypto/x509/pkix"
 	"strings"
 	"testing"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 func TestParseSAN(t *testing.T) {
@@ -84,5 +86,18 @@ func TestReasons(t *testing.T) {
 		if got, ok := entrustbus.NormalReason(reason); !ok || got != reason {
 			t.Errorf("NormalReason(%q) = %q, %v", reason, got, ok)
 		}
+	}
+}
+
+// A certificate request by another program: x509 would call a host name that is not ASCII a certificate request that
+// cannot be parsed.
+func TestNamesOfCertificateRequests(t *testing.T) {
+	t.Parallel()
+	name := func(tag byte, value string) pkix.Extension {
+		return pkix.Extension{Id: san.Extension(), Value: append([]byte{0x30, byte(len(value) + 2), tag, byte(len(value))}, value...)}
+	}
+	got, err := signed(t, name(0x82, "Shop.Example.NET.")).Names()
+	if err != nil || len(got) != 1 || got[0].Value != "shop.example.net" {
+		t.Errorf("trailing dot: got %v, %v", got, err)
 	}
 }

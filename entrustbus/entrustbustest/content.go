@@ -143,7 +143,7 @@ func (c *corpus) wrongCSRs() {
 func (c *corpus) wrongNames() {
 	for _, san := range []string{
 		"", " ", "a b", "a,b", "dns:", "ip:", "email:", "uri:", "ip:1.2.3", "ip:1.2.3.256", "ip:10.0.0.0/8", "ip:fe80::1%eth0",
-		"1.2.3.256", "dns:1.2.3.4", "dns:*", "*.", "dns:*.*.a", "a.*.b", "a..b", ".a", "a.", "-a.b", "a-.b", "dns:a/b",
+		"1.2.3.256", "dns:1.2.3.4", "dns:*", "*.", "dns:*.*.a", "a.*.b", "a..b", "a..", ".a", "-a.b", "a-.b", "dns:a/b",
 		"dns:a:443", "email:a", "email:@b", "email:a@", "email:a@b@c", "a@*.b", "a <a@b.c>", "uri:a", "uri://", "uri:%zz", "http://",
 		"bücher.example", "a\x00b", "a\nb", "DNS.1=a", "urn:uuid:1", "othername:1.2.3;UTF8:a",
 		strings.Repeat("a", 64) + ".net", strings.Repeat("a.", 127) + "net", "https://a/" + strings.Repeat("a", 3000),

@@ -366,20 +366,8 @@ func enrollmentOf(q *entrustbus.Issue) (gateway.Enrollment, error) {
 		CAID: q.CAID, ProfileID: q.ProfileID, CSR: csr, SubjectDN: q.SubjectDN,
 		Validity: time.Duration(q.ValiditySeconds) * time.Second,
 	}
-	e.SANs, err = sansOf(q)
+	e.SANs, err = q.Names()
 	return e, err
-}
-
-func sansOf(q *entrustbus.Issue) ([]gateway.SAN, error) {
-	names, err := q.Names()
-	if err != nil {
-		return nil, err
-	}
-	sans := make([]gateway.SAN, len(names))
-	for i, n := range names {
-		sans[i] = gateway.SAN{Type: string(n.Type), Value: n.Value, DER: n.DER}
-	}
-	return sans, nil
 }
 
 // expectationOf says what a certificate must be to be published as issued. A
@@ -391,7 +379,7 @@ func expectationOf(r entrustbus.Request) (gateway.Expectation, error) {
 	switch q := r.(type) {
 	case *entrustbus.Issue:
 		if csr, err = q.CertificateRequest(); err == nil {
-			want.SANs, err = sansOf(q)
+			want.SANs, err = q.Names()
 			if q.SubjectDN == "" {
 				want.CommonName = csr.Subject.CommonName
 			}
