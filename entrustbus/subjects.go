@@ -44,6 +44,19 @@ func (s Subjects) Request(producer string, kind Kind) string {
 	return s.prefix() + ".request." + producer + "." + string(kind)
 }
 
+// Operator is the subject that operators publish requests of this kind to, in the name of the producer: replays, and what
+// ends an order by hand. NATS permissions keep producers out.
+func (s Subjects) Operator(producer string, kind Kind) string {
+	return s.prefix() + ".operator." + producer + "." + string(kind)
+}
+
+// OperatorFilter matches the operators' requests of one kind, for every producer.
+func (s Subjects) OperatorFilter(kind Kind) string { return s.Operator("*", kind) }
+
+// Refused is the subject of what is said, and not kept, about the producer's requests that have no readable id, or an id
+// that belongs to other content.
+func (s Subjects) Refused(producer string) string { return s.prefix() + ".refused." + producer }
+
 // RequestFilter matches the requests of one kind, of every producer.
 func (s Subjects) RequestFilter(kind Kind) string { return s.Request("*", kind) }
 
@@ -79,23 +92,55 @@ func (s Subjects) Dead(producer, reason string) string {
 // DeadFilter matches every dead letter.
 func (s Subjects) DeadFilter() string { return s.Dead("*", "*") }
 
-// ParseRequest takes the subject of a request apart. A *FieldError names what does not fit: "subject" when it is no
-// request of this prefix, "producer" or "kind" otherwise. With an unknown kind the producer is returned beside the
-// error, so that a dead letter can still be filed under it.
+// ParseRequest takes the subject of a producer's request apart. A *FieldError names what does not fit: "subject" when it
+// is no request of this prefix, "producer" or "kind" otherwise. With an unknown kind, or one that only operators may use,
+// the producer is returned beside the error, so that a dead letter can still be filed under it.
 func (s Subjects) ParseRequest(subject string) (producer string, kind Kind, err error) {
 	producer, last, err := s.parse(subject, "request")
 	if err != nil {
 		return "", "", err
 	}
-	if kind = Kind(last); !kind.Valid() {
+	if kind = Kind(last); !kind.ForProducers() {
 		return producer, "", &FieldError{
 			Field:       "kind",
-			Problem:     "the subject names no kind of request",
+			Problem:     "is not a request kind for producers",
 			Fix:         "publish to …request.<producer>.issue, .revoke, .track or .cancel",
 			Undecodable: true,
 		}
 	}
 	return producer, kind, nil
+}
+
+// Incoming is who asks for what, by the subject of a request.
+type Incoming struct {
+	Producer string
+	Kind     Kind
+	// Operator is true for a request of an operator in the producer's name.
+	Operator bool
+}
+
+// ParseIncoming takes the subject of a request apart, of a producer or of an operator. Errors and what is returned beside
+// them are those of ParseRequest.
+func (s Subjects) ParseIncoming(subject string) (Incoming, error) {
+	if !strings.HasPrefix(subject, s.prefix()+".operator.") {
+		producer, kind, err := s.ParseRequest(subject)
+		return Incoming{Producer: producer, Kind: kind}, err
+	}
+	producer, last, err := s.parse(subject, "operator")
+	in := Incoming{Producer: producer, Kind: Kind(last), Operator: true}
+	switch {
+	case err != nil:
+		return Incoming{}, err
+	case !in.Kind.Valid():
+		in.Kind = ""
+		return in, &FieldError{
+			Field:       "kind",
+			Problem:     "is an unknown request kind",
+			Fix:         "publish to …operator.<producer>.issue, .revoke, .track, .cancel, .complete or .resolve",
+			Undecodable: true,
+		}
+	}
+	return in, nil
 }
 
 // ParseOrder takes the subject of a slot, of a wake-up or of a result apart. A *FieldError names what does not fit:
@@ -112,7 +157,7 @@ func (s Subjects) ParseOrder(subject string) (producer, id string, err error) {
 			return producer, id, nil
 		}
 	}
-	return "", "", errSubject("a slot, wake-up or result")
+	return "", "", errSubject("parked, due or result")
 }
 
 // ParseDead takes the subject of a dead letter apart. A *FieldError names what does not fit: "subject", "producer" or
@@ -130,11 +175,11 @@ func (s Subjects) ParseDead(subject string) (producer, reason string, err error)
 func (s Subjects) parse(subject, branch string) (producer, last string, err error) {
 	rest, ok := strings.CutPrefix(subject, s.prefix()+"."+branch+".")
 	if !ok {
-		return "", "", errSubject("a " + branch)
+		return "", "", errSubject(branch)
 	}
 	producer, last, ok = strings.Cut(rest, ".")
 	if !ok || strings.Contains(last, ".") {
-		return "", "", errSubject("a " + branch)
+		return "", "", errSubject(branch)
 	}
 	if !ValidToken(producer) {
 		err := errToken("producer")
@@ -144,10 +189,10 @@ func (s Subjects) parse(subject, branch string) (producer, last string, err erro
 	return producer, last, nil
 }
 
-func errSubject(what string) error {
+func errSubject(branch string) error {
 	return &FieldError{
 		Field:       "subject",
-		Problem:     "is not the subject of " + what,
+		Problem:     "is not a subject of the branch " + branch,
 		Fix:         "check the prefix and the number of tokens",
 		Undecodable: true,
 	}
