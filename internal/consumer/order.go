@@ -39,7 +39,7 @@ func (o *order) result(outcome entrustbus.Outcome, cfg *Config) *entrustbus.Resu
 		CAID: cfg.CAID,
 	}
 	if o.request != nil {
-		r.Labels = o.request.LabelMap()
+		r.Labels, r.Warnings = o.request.LabelMap(), o.request.Warnings()
 		switch q := o.request.(type) {
 		case *entrustbus.Issue:
 			r.CAID, r.ProfileID = cmp.Or(q.CAID, cfg.CAID), cmp.Or(q.ProfileID, cfg.ProfileID)

@@ -175,10 +175,26 @@ func digestOf(r entrustbus.Request) ([]byte, error) {
 
 // bounds checks what only this worker's configuration forbids.
 func (w *Worker) bounds(r entrustbus.Request) error {
+	if key := notCarriedOut(r); key != "" {
+		return &entrustbus.FieldError{Field: key, Problem: "is not carried out by this worker", Fix: "leave the key out"}
+	}
 	var wait int64
 	switch q := r.(type) {
 	case *entrustbus.Issue:
 		wait = q.PollMaxWaitSeconds
+		csr, err := q.CSR()
+		if err != nil {
+			return err
+		}
+		if err := csr.Verifiable(); err != nil {
+			field := "csr_pem"
+			if q.CSRPEM == "" {
+				field = "csr_der"
+			}
+			return &entrustbus.FieldError{
+				Field: field, Problem: "cannot be passed on by this worker: " + err.Error(), Fix: "use a key of a type that it verifies: RSA, EC P-256, P-384, P-521 or Ed25519",
+			}
+		}
 	case *entrustbus.Track:
 		wait = q.PollMaxWaitSeconds
 	}
@@ -189,6 +205,38 @@ func (w *Worker) bounds(r entrustbus.Request) error {
 		}
 	}
 	return nil
+}
+
+// notCarriedOut is a key of the contract that is given and that this worker would ignore; "" for none. To ignore it would
+// issue or revoke something else than was asked for.
+func notCarriedOut(r entrustbus.Request) string {
+	switch q := r.(type) {
+	case *entrustbus.Issue:
+		switch {
+		case q.SubjectDN == entrustbus.SubjectOmit:
+			return "subject_dn"
+		case q.MaxValiditySeconds > 0:
+			return "max_validity_seconds"
+		case len(q.Properties) > 0:
+			return "properties"
+		case len(q.SubjectVariables) > 0:
+			return "subject_variables"
+		case len(q.Extensions) > 0:
+			return "extensions"
+		case len(q.EKUs) > 0:
+			return "ekus"
+		case q.MustStaple:
+			return "must_staple"
+		}
+	case *entrustbus.Revoke:
+		switch {
+		case q.IssueCRL:
+			return "issue_crl"
+		case q.Reason == entrustbus.ReasonRemoveFromCRL:
+			return "reason"
+		}
+	}
+	return ""
 }
 
 // refuse ends a request that breaks the contract: a dead letter always, and a
