@@ -115,7 +115,7 @@ func address(m *nats.Msg) string {
 }
 
 // fieldFirst is how an error begins that names what is wrong.
-var fieldFirst = regexp.MustCompile(`^(reading header )?[A-Za-z_-]+(\[\d+\])?(: | )`)
+var fieldFirst = regexp.MustCompile(`^(reading header )?[A-Za-z_-]+(\[\d+\](\.[a-z_]+)?)?(: | )`)
 
 // secret is what no log line and no error may hold: the inside of a PEM block, with
 // line ends as they are or escaped, and a key's name. The first line of a block is

@@ -265,20 +265,8 @@ func enrollmentOf(q *entrustbus.Issue, r order.Record) (gateway.Enrollment, erro
 		CAID: r.CAID, ProfileID: r.ProfileID, CSR: csr, SubjectDN: q.SubjectDN,
 		Validity: time.Duration(q.ValiditySeconds) * time.Second,
 	}
-	e.SANs, err = sansOf(q)
+	e.SANs, err = q.Names()
 	return e, err
-}
-
-func sansOf(q *entrustbus.Issue) ([]gateway.SAN, error) {
-	names, err := q.Names()
-	if err != nil {
-		return nil, err
-	}
-	sans := make([]gateway.SAN, len(names))
-	for i, n := range names {
-		sans[i] = gateway.SAN{Type: string(n.Type), Value: n.Value, DER: n.DER}
-	}
-	return sans, nil
 }
 
 // csrOf returns the certificate request of an order, nil where a track request has none,
@@ -290,7 +278,7 @@ func csrOf(q *order.Request) (csr *x509.CertificateRequest, sans []gateway.SAN, 
 	switch b := q.Body.(type) {
 	case *entrustbus.Issue:
 		if csr, err = b.CertificateRequest(); err == nil {
-			sans, err = sansOf(b)
+			sans, err = b.Names()
 		}
 	case *entrustbus.Track:
 		csr, err = b.CertificateRequest()

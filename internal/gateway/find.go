@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // pageSize is the most events that the hosted gateway puts on a page.
@@ -54,7 +56,7 @@ func (c *Client) Find(ctx context.Context, s Search) (Answer, bool, error) {
 	}
 	if s.SANs == nil {
 		var err error
-		if s.SANs, err = names(s.CSR.Extensions); err != nil {
+		if s.SANs, err = san.Read(s.CSR.Extensions); err != nil {
 			return Answer{}, false, invalid(OpFind, "csr", err.Error())
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // addRecorded seeds a fuzz target with every answer in testdata/recorded, its
@@ -172,13 +174,13 @@ func FuzzNames(f *testing.F) {
 	csr := newCSR(f, "shop.example.net", "192.0.2.7")
 	f.Add(csr.Extensions[0].Value, csr.RawSubject)
 	f.Fuzz(func(t *testing.T, sans, subject []byte) {
-		if list, err := parseNames(sans); err == nil {
-			for _, san := range list {
-				if san.Type == SANOther {
-					wireName(san)
+		if list, err := san.ReadValue(sans); err == nil {
+			for _, name := range list {
+				if name.Type == SANOther {
+					wireName(name)
 				}
-				san.problem()
-				san.coveredBy(san)
+				_ = name.Check()
+				name.CoveredBy(name)
 			}
 		}
 		_, _ = distinguishedName(subject)

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // State is the state of an enrollment in an Answer.
@@ -148,13 +150,13 @@ func (e *Enrollment) check() error {
 	}
 	if e.SANs == nil {
 		var err error
-		if e.SANs, err = names(e.CSR.Extensions); err != nil {
+		if e.SANs, err = san.Read(e.CSR.Extensions); err != nil {
 			return invalid(OpEnroll, "csr", err.Error())
 		}
 	}
-	for i, san := range e.SANs {
-		if problem := san.problem(); problem != "" {
-			return invalid(OpEnroll, "sans["+strconv.Itoa(i)+"]", problem)
+	for i, name := range e.SANs {
+		if err := name.Check(); err != nil {
+			return invalid(OpEnroll, "sans["+strconv.Itoa(i)+"]", err.Error())
 		}
 	}
 	return nil

@@ -80,7 +80,7 @@ func (d *decider) result(r Record, outcome entrustbus.Outcome) *entrustbus.Resul
 		Submissions: r.Submissions, PossibleDuplicate: r.PossibleDuplicate,
 	}
 	if q := d.asked(); q.Body != nil {
-		res.Labels = q.Body.LabelMap()
+		res.Labels, res.Warnings = q.Body.LabelMap(), q.Body.Warnings()
 		if b, ok := q.Body.(*entrustbus.Track); ok && res.TrackingID == "" {
 			res.TrackingID = b.TrackingID
 		}
