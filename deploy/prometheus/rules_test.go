@@ -13,7 +13,7 @@ import (
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	workermetrics "github.com/entrust-worker/entrust-worker/internal/metrics"
 )
 
 // metric is what is known of one.
@@ -35,7 +35,7 @@ func metrics(t *testing.T) map[string]metric {
 	t.Helper()
 	all := map[string]metric{}
 	registry := prometheus.NewRegistry()
-	consumer.NewMetrics(registry)
+	workermetrics.New(registry)
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		registry.Describe(descs)
