@@ -6,6 +6,7 @@ package watchdog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
@@ -285,7 +286,7 @@ func (w *Watchdog) revive(ctx context.Context, key order.Key) (bool, error) {
 	}
 	if !rec.Phase.Waits() {
 		// Its message wakes it, as long as there is one.
-		if there, err := w.hasMessage(ctx, rec.Origin); err != nil || there {
+		if there, err := w.hasMessage(ctx, rec.Record); err != nil || there {
 			return false, err
 		}
 	}
@@ -296,16 +297,27 @@ func (w *Watchdog) revive(ctx context.Context, key order.Key) (bool, error) {
 	return true, w.Wakeups.Schedule(ctx, order.WakeupOf(key, rec.Record, now))
 }
 
-// hasMessage reports whether the request stream still holds the message of a record.
-func (w *Watchdog) hasMessage(ctx context.Context, ref order.Ref) (bool, error) {
-	if ref.Sequence == 0 {
+// hasMessage reports whether the message of a record is still to be delivered. One that
+// its consumer takes for acknowledged is not, though a server that was killed may keep it.
+func (w *Watchdog) hasMessage(ctx context.Context, rec order.Record) (bool, error) {
+	if rec.Origin.Sequence == 0 {
 		return false, nil
 	}
-	m, err := streams.At(ctx, w.JS, w.Layout.Requests, ref.Sequence)
-	if errors.Is(err, streams.ErrNoMessage) {
+	m, err := streams.At(ctx, w.JS, w.Layout.Requests, rec.Origin.Sequence)
+	switch {
+	case errors.Is(err, streams.ErrNoMessage):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !m.Time.Equal(rec.Origin.Time):
 		return false, nil
 	}
-	return err == nil && m.Time.Equal(ref.Time), err
+	name := streams.RequestConsumer(rec.Kind)
+	c, err := w.JS.Consumer(ctx, w.Layout.Requests, name)
+	if err != nil {
+		return false, fmt.Errorf("reading the consumer %s: %w", name, err)
+	}
+	return m.Sequence > c.CachedInfo().AckFloor.Stream, nil
 }
 
 func cause(ctx context.Context, err error) error {
