@@ -496,6 +496,12 @@ func TestReviveAsksAgain(t *testing.T) {
 		}
 	}
 	r.keep("lost", rec)
+	for phase, ahead := range map[order.Phase]time.Duration{order.Awaiting: settling / 2, order.Submitting: settling + 20*time.Second, order.Concluded: settling + 20*time.Second} {
+		r.keep("young-"+string(phase), record(phase, entrustbus.KindIssue))
+		if revived, err := r.worker("w2", ahead).revive(t.Context(), key("young-"+string(phase))); revived || err != nil {
+			t.Errorf("written since the scan read it, %s: %v, %v", phase, revived, err)
+		}
+	}
 	if revived, err := w.revive(t.Context(), key("lost")); !revived || err != nil {
 		t.Errorf("a lost order: %v, %v", revived, err)
 	}

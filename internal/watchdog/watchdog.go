@@ -207,7 +207,7 @@ func (w *Watchdog) scan(r *repairing) (oldest time.Time, err error) {
 		if e.Phase.Waits() && (oldest.IsZero() || e.RequestedAt.Before(oldest)) {
 			oldest = e.RequestedAt
 		}
-		if age := begun.Sub(e.At); age < settling || !e.Phase.Waits() && age < w.Lease+settling {
+		if w.young(e.Stored, begun) {
 			continue
 		}
 		key := e.Key // all that is kept of the record
@@ -270,6 +270,13 @@ func mark(seed maphash.Seed, key order.Key, generation int) uint64 {
 	}{key, generation})
 }
 
+// young reports whether the worker that wrote a record may still be on its way to the
+// wake-up, or in the call.
+func (w *Watchdog) young(s order.Stored, now time.Time) bool {
+	age := now.Sub(s.At)
+	return age < settling || !s.Phase.Waits() && age < w.Lease+settling
+}
+
 // revive wakes an order that a scan did not meet, after asking the leaders: the scan
 // reads replicas, which may lag. A write that fails is not repeated: the next scan is.
 func (w *Watchdog) revive(ctx context.Context, key order.Key) (bool, error) {
@@ -281,7 +288,7 @@ func (w *Watchdog) revive(ctx context.Context, key order.Key) (bool, error) {
 		return false, err
 	}
 	now := w.now()
-	if rec.Phase == "" || rec.Phase == order.Closed || !rec.Phase.Waits() && now.Sub(rec.At) < w.Lease+settling {
+	if rec.Phase == "" || rec.Phase == order.Closed || w.young(rec, now) {
 		return false, nil
 	}
 	if !rec.Phase.Waits() {
