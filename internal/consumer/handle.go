@@ -109,7 +109,7 @@ func (w *Worker) stray(ctx context.Context, d *delivery, why error) error {
 
 // rest turns an error of a read into what becomes of the message.
 func (h *handling) rest(err error) error {
-	if errors.Is(err, order.ErrNewerFormat) {
+	if errors.Is(err, order.ErrNewerFormat) || errors.Is(err, wakeup.ErrNewerFormat) {
 		return later(newerRest, err)
 	}
 	return err
@@ -183,7 +183,7 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 	work := ctx
 	left, err := h.remains(ctx)
 	if err != nil {
-		return err
+		return h.rest(err)
 	}
 	for range rounds {
 		ctx := h.live(work)
