@@ -205,7 +205,7 @@ func countRequests(ts *testscript.TestScript, _ bool, args []string) {
 
 func lastRequest(ts *testscript.TestScript, neg bool, args []string) {
 	s := stageOf(ts)
-	m, err := streams.Last(context.Background(), s.js, s.layout.Requests, "entrust.request.>")
+	m, err := streams.Last(context.Background(), s.js, s.layout.Requests, ">")
 	ts.Check(err)
 	text := m.Subject + "\n" + fmt.Sprint(m.Header) + "\n" + string(m.Data)
 	if regexp.MustCompile(args[0]).MatchString(text) == neg {

@@ -192,7 +192,7 @@ func TestDefaultsAreThoseOfThePackages(t *testing.T) {
 			zeroMeansOff := map[string]bool{
 				"gateway.ProfileID": true, "consumer.ProfileID": true, "consumer.Rate": true, "consumer.FleetRate": true,
 				"consumer.ApprovalNever": true, "consumer.Metrics": true,
-				"transport.PKCS12File": true, "transport.PKCS12PasswordFile": true, "transport.ServerCAFile": true,
+				"transport.KeyPasswordFile": true, "transport.Renegotiation": true, "transport.PKCS12File": true, "transport.PKCS12PasswordFile": true, "transport.ServerCAFile": true,
 				"transport.MaxIdleConns": true, "transport.IdleConnTimeout": true, "transport.ResponseHeaderTimeout": true,
 				"transport.Log": true,
 			}
