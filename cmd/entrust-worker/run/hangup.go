@@ -7,12 +7,11 @@ import (
 	"syscall"
 
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
-	"github.com/entrust-worker/entrust-worker/internal/worker"
 )
 
 // lookOnHangup makes each SIGHUP look at the key pair on disk, until the function it
-// returns is called. A gateway that refused the old pair is probed at once with the new.
-func lookOnHangup(cache *mtlscache.Cache, w *worker.Worker, log *slog.Logger) func() {
+// returns is called. wake then has a gateway that refused the old pair probed at once.
+func lookOnHangup(cache *mtlscache.Cache, wake func(), log *slog.Logger) func() {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -27,7 +26,7 @@ func lookOnHangup(cache *mtlscache.Cache, w *worker.Worker, log *slog.Logger) fu
 				log.Error("looking at the key pair", "err", err)
 				continue
 			}
-			w.Wake()
+			wake()
 			log.Info("looked at the key pair", "not_after", cache.NotAfter())
 		}
 	}()

@@ -99,7 +99,7 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	if err != nil {
 		return usage.Wrap(err)
 	}
-	defer lookOnHangup(cache, w, log)()
+	defer lookOnHangup(cache, w.Wake, log)()
 
 	if err := prepare(ctx, bus, s.Provision, log); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
