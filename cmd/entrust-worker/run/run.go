@@ -32,7 +32,7 @@ func Command(t *terminal.Terminal, loader *config.Loader, version string) *cobra
 		Short: "Work: take requests, call the gateway, publish results",
 		Long: `Take requests from NATS, call the gateway, and publish results, until SIGTERM or
 SIGINT; then finish the messages in flight within --drain. A second signal ends at
-once. SIGHUP makes the worker look at the key pair on disk now.`,
+once. SIGHUP makes the worker read the key pair on disk now, and probe a gateway that refused it.`,
 	}
 	log := func(cfg config.Log) *slog.Logger { return newLog(cfg, t.Err, scrub) }
 	// Before the configuration is known, the format of the log is the default one.
