@@ -21,7 +21,7 @@ func checkText(field, s string, most int) error {
 	case len(s) > most:
 		return errTooLong(field, most)
 	case !graphic(s):
-		return &FieldError{Field: field, Problem: "has a character that is no part of a line of text"}
+		return &FieldError{Field: field, Problem: "contains a control character"}
 	case s != "" && strings.TrimSpace(s) == "":
 		return &FieldError{Field: field, Problem: "is blank", Fix: "leave the key out"}
 	}
@@ -44,22 +44,14 @@ func checkDN(field, s string) error {
 	if err := checkText(field, s, MaxSubjectDNBytes); err != nil {
 		return err
 	}
-	if s != "" && !strings.Contains(s, "=") {
-		return &FieldError{Field: field, Problem: "has no attribute", Fix: "write it as CN=…,O=…"}
+	if s != SubjectOmit && s != "" && !strings.Contains(s, "=") {
+		return &FieldError{Field: field, Problem: "has no attribute", Fix: "write it as CN=…,O=…, or omit for none"}
 	}
 	return nil
 }
 
 func graphic(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })
-}
-
-// checkSeconds takes a duration, or 0 for none.
-func checkSeconds(field string, n, most int64) error {
-	if n < 0 || n > most {
-		return &FieldError{Field: field, Problem: fmt.Sprintf("must be from 1 to %d", most)}
-	}
-	return nil
 }
 
 func checkLabels(labels map[string]string) error {

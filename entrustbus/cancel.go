@@ -7,9 +7,26 @@ type Cancel struct {
 	ID string `json:"id"`
 	// Order is the id of the issue or track request to stop waiting for.
 	Order string `json:"order"`
+	// Strict refuses the request for an unknown key that is near a known one, in place of a warning in the result.
+	Strict bool `json:"strict,omitempty"`
 	// Labels come back in the result, unread.
 	Labels map[string]string `json:"labels,omitempty"`
+
+	notes
 }
+
+var cancelForm = form{
+	title: "Cancel request",
+	about: "Stops the waiting for an order of the same producer. Published to <prefix>.request.<producer>.cancel.",
+	table: table{
+		idField(func(r *Cancel) any { return &r.ID }),
+		orderField(func(r *Cancel) any { return &r.Order }, "The id of the issue or track request to stop waiting for."),
+		strictField(func(r *Cancel) any { return &r.Strict }),
+		labelsField(func(r *Cancel) any { return &r.Labels }),
+	},
+}
+
+func (r *Cancel) form() *form { return &cancelForm }
 
 // Kind is KindCancel.
 func (r *Cancel) Kind() Kind { return KindCancel }
@@ -22,29 +39,8 @@ func (r *Cancel) LabelMap() map[string]string { return r.Labels }
 
 // Validate reports the first thing about the request that the contract forbids, as a *FieldError: see Request.
 func (r *Cancel) Validate() error {
-	switch {
-	case !ValidToken(r.ID):
-		return errToken("id")
-	case r.Order == "":
-		return errMissing("order")
-	case !ValidToken(r.Order):
-		return errToken("order")
-	case r.Order == r.ID:
-		return &FieldError{
-			Field:   "order",
-			Problem: "is the id of this request itself",
-			Fix:     "give the id of the order to stop waiting for, and a new id to this request",
-		}
+	if err := cancelForm.table.check(r); err != nil {
+		return err
 	}
-	return checkLabels(r.Labels)
-}
-
-func (r *Cancel) appendFields(d document) document {
-	return d.text("id", r.ID).text("order", r.Order).labels("labels", r.Labels)
-}
-
-func (r *Cancel) readFields(f *fieldReader) {
-	r.ID = f.text("id")
-	r.Order = f.text("order")
-	r.Labels = f.labels("labels")
+	return checkOrder(r.ID, r.Order)
 }

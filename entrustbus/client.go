@@ -20,7 +20,7 @@ var (
 	// ErrStreamFull: the request stream has reached its limits and took nothing. Try again when workers caught up.
 	ErrStreamFull = errors.New("the request stream is full")
 	// ErrOtherContent: the id belongs to another request of the producer, one of other content or of another kind, whose
-	// result stands. This one was not stored: submit it under an id of its own.
+	// result stands. Submit it under an id of its own.
 	ErrOtherContent = errors.New("the id belongs to another request")
 	// ErrNoResult: there is no result yet, or no longer.
 	ErrNoResult = errors.New("no result")
@@ -46,7 +46,7 @@ type ClientConfig struct {
 	Subjects Subjects
 	// ResultStream is the stream of results. Empty: DefaultResultStream.
 	ResultStream string
-	// LedgerBucket is the key-value bucket that Watch reads, and Submit of a duplicate. Empty: DefaultLedgerBucket.
+	// LedgerBucket is the key-value bucket that Watch and Submit read. Empty: DefaultLedgerBucket.
 	LedgerBucket string
 	// JetStream, if set, is used in place of the connection's own: for a JetStream domain, an API prefix or another
 	// default timeout. It must be of the connection that the Client is made with.
@@ -67,10 +67,11 @@ type Client struct {
 	js  jetstream.JetStream
 	cfg ClientConfig
 
-	results atomic.Pointer[jetstream.Stream] // opened by the first look-up
+	results atomic.Pointer[jetstream.Stream]   // opened by the first look-up
+	ledger  atomic.Pointer[jetstream.KeyValue] // opened by the first submission
 
-	// What the server refuses to show to this connection: asking again would only cost time.
-	hiddenLedger, hiddenRequests atomic.Bool
+	// hidden is set once the server refuses to show the ledger to this connection: asking again would only cost time.
+	hidden atomic.Bool
 }
 
 // New makes a client for one producer. It does not talk to the server; a name that cannot be one is a *FieldError.
@@ -107,15 +108,13 @@ func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFu
 
 // Receipt is the server's word that a request is stored.
 type Receipt struct {
-	// Stream and Sequence say where. For a duplicate they are those of the one that the server kept.
+	// Stream and Sequence say where. They are those of this request, for a duplicate too.
 	Stream   string
 	Sequence uint64
-	// Duplicate is true when the server has stored a request of this id within its duplicate window, kept that one and
-	// dropped this. A repetition that comes later is told by the worker instead.
+	// Duplicate is true when the ledger had an order of this id with the same content before this request was stored, so
+	// that it changes nothing. False says nothing: a request that no worker has begun has no record, and the ledger may be
+	// out of reach. The worker tells a duplicate in any case.
 	Duplicate bool
-	// Compared is true for a duplicate that was compared and asks for the same, false where nothing could be compared:
-	// see Submit.
-	Compared bool
 }
 
 // Submit validates a request, publishes it and waits until the server has stored it. Errors: a *FieldError for a request
@@ -124,12 +123,10 @@ type Receipt struct {
 //
 // A stream without a leader is waited for, within the context and for at most 10 s; then the error is ErrNoStream.
 //
-// The server tells a duplicate by its id alone and drops it unread. Submit therefore compares it with the ledger's record
-// of the order, or with the request itself while that is queued: the same content is no error, other content or another
-// kind is ErrOtherContent, beside the Receipt of the request that was kept. Where the producer may read neither, or none
-// answers within 2 s, there is no error and Compared is false: the request that the server kept is done, whatever it asks
-// for. The permissions that the documentation lists allow reading the ledger, so that a duplicate cannot be compared only
-// for as long as no worker has begun on the first one.
+// Submit looks for the id in the ledger first. An order of other content or of another kind is ErrOtherContent, and nothing
+// is published. Where the ledger does not answer within 2 s, or has no record yet since no worker has begun on the first
+// request, the worker finds out: it does not do the second request, which becomes a dead letter and is told on
+// Subjects.Refused.
 func (c *Client) Submit(ctx context.Context, r Request) (Receipt, error) {
 	if err := r.Validate(); err != nil {
 		return Receipt{}, err
@@ -140,20 +137,15 @@ func (c *Client) Submit(ctx context.Context, r Request) (Receipt, error) {
 	}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
+	same, known := c.recorded(ctx, r, msg.Data)
+	if known && !same {
+		return Receipt{}, fmt.Errorf("submitting %q: %w", r.OrderID(), ErrOtherContent)
+	}
 	ack, err := c.publish(ctx, msg)
 	if err != nil {
 		return Receipt{}, c.submitError(r, msg.Subject, err)
 	}
-	receipt := Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}
-	if !ack.Duplicate {
-		return receipt, nil
-	}
-	same, known := c.compare(ctx, r, msg.Data, receipt)
-	if known && !same {
-		return receipt, fmt.Errorf("submitting %q: %w", r.OrderID(), ErrOtherContent)
-	}
-	receipt.Compared = known
-	return receipt, nil
+	return Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: same}, nil
 }
 
 // How long Submit waits for a stream that nobody answers for: a leader that died has a successor after 4 to 9 s.
@@ -183,7 +175,6 @@ func (c *Client) message(ctx context.Context, r Request) (*nats.Msg, error) {
 	}
 	msg := nats.NewMsg(c.cfg.Subjects.Request(c.cfg.Producer, r.Kind()))
 	msg.Data = body
-	msg.Header.Set(jetstream.MsgIDHeader, RequestMsgID(c.cfg.Producer, r.OrderID(), 0))
 	msg.Header.Set(HeaderContentType, c.cfg.Encoding.ContentType())
 	if c.cfg.Trace != nil {
 		parent, state := c.cfg.Trace(ctx)

@@ -115,17 +115,13 @@ func TestSubmit(t *testing.T) {
 					return "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=b"
 				},
 			})
-			for name, r := range sampleRequests(t) {
+			for name, r := range producerRequests(t) {
 				first, err := b.client.Submit(t.Context(), r)
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
 				if first.Duplicate || first.Sequence == 0 || first.Stream != "ENTRUST_REQUESTS" {
 					t.Errorf("%s: got %+v for the first one", name, first)
-				}
-				second, err := b.client.Submit(t.Context(), r)
-				if err != nil || !second.Duplicate || second.Sequence != first.Sequence {
-					t.Errorf("%s: got %+v, %v for the second one, want a duplicate of %d", name, second, err, first.Sequence)
 				}
 				stream, err := b.js.Stream(t.Context(), first.Stream)
 				if err != nil {
@@ -140,7 +136,7 @@ func TestSubmit(t *testing.T) {
 					t.Errorf("%s: subject %q means %q %q, %v", name, msg.Subject, producer, kind, err)
 				}
 				for header, want := range map[string]string{
-					"Nats-Msg-Id":  "shop." + r.OrderID(),
+					"Nats-Msg-Id":  "", // it would swallow other content under the id
 					"Content-Type": enc.ContentType(),
 					"traceparent":  "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 					"tracestate":   "a=b",

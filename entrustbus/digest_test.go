@@ -29,15 +29,20 @@ func TestDigestOfEqualContent(t *testing.T) {
 			&entrustbus.Issue{ID: "a", CSRPEM: text, Labels: labels},
 			&entrustbus.Issue{ID: "b", CSRDER: der, Labels: maps.Clone(labels)},
 			&entrustbus.Issue{ID: "a", CSRPEM: "\n" + strings.ReplaceAll(text, "\n", "\r\n"), Labels: labels, CommonName: "shop.example.net"},
+			&entrustbus.Issue{ID: "a", CSRPEM: "text around\n" + text, Labels: map[string]string{"other": "label"}, Strict: true},
 		},
 		"sans": {
 			&entrustbus.Issue{CSRDER: der, SANs: []string{"a.example", "ip:::1"}},
 			&entrustbus.Issue{CSRDER: der, SANs: []string{"0:0::1", "dns:A.example", "a.example"}},
 		},
+		"sets": {
+			&entrustbus.Issue{CSRDER: der, EKUs: []string{"serverAuth", "clientAuth"}, Properties: map[string]any{"a": int64(1), "b": []any{"x"}}},
+			&entrustbus.Issue{CSRDER: der, EKUs: []string{"CLIENTAUTH", "serverauth", "clientAuth"}, Properties: map[string]any{"b": []string{"x"}, "a": 1.0}},
+		},
 		"revoke": {
 			&entrustbus.Revoke{Serial: "1234abcd", Reason: "keyCompromise"},
 			&entrustbus.Revoke{Serial: "0x00:12:34:AB:CD", Reason: "KeyCompromise"},
-			&entrustbus.Revoke{SerialDecimal: "305441741", Reason: "KEYCOMPROMISE"},
+			&entrustbus.Revoke{SerialDecimal: "305441741", Reason: "key_compromise"},
 			&entrustbus.Revoke{CertificatePEM: testdata(t, "certificate.pem"), Reason: "keyCompromise"},
 		},
 		"track": {
@@ -79,29 +84,44 @@ func TestDigestOfOtherContent(t *testing.T) {
 		return &r
 	}
 	all := map[string]entrustbus.Request{
-		"issue":         &issue,
-		"other key":     with(func(r *entrustbus.Issue) { r.CSRPEM = other }),
-		"san":           with(func(r *entrustbus.Issue) { r.SANs = []string{"a"} }),
-		"san uri":       with(func(r *entrustbus.Issue) { r.SANs = []string{"uri:a:b"} }),
-		"two sans":      with(func(r *entrustbus.Issue) { r.SANs = []string{"a", "b"} }),
-		"subject":       with(func(r *entrustbus.Issue) { r.SubjectDN = "a=b" }),
-		"profile":       with(func(r *entrustbus.Issue) { r.ProfileID = "a=b" }),
-		"ca":            with(func(r *entrustbus.Issue) { r.CAID = "a=b" }),
-		"validity":      with(func(r *entrustbus.Issue) { r.ValiditySeconds = 60 }),
-		"wait":          with(func(r *entrustbus.Issue) { r.PollMaxWaitSeconds = 60 }),
-		"label":         with(func(r *entrustbus.Issue) { r.Labels = map[string]string{"a": "bc"} }),
-		"label shifted": with(func(r *entrustbus.Issue) { r.Labels = map[string]string{"ab": "c"} }),
-		"empty label":   with(func(r *entrustbus.Issue) { r.Labels = map[string]string{"a": ""} }),
-		"two labels":    with(func(r *entrustbus.Issue) { r.Labels = map[string]string{"a": "", "b": ""} }),
-		"track":         &entrustbus.Track{TrackingID: "t", CSRPEM: testdata(t, "request.pem")},
-		"track bare":    &entrustbus.Track{TrackingID: "t"},
-		"revoke":        &entrustbus.Revoke{Serial: "11"},
-		"decimal":       &entrustbus.Revoke{SerialDecimal: "11"},
-		"reason":        &entrustbus.Revoke{Serial: "11", Reason: "superseded"},
-		"unspecified":   &entrustbus.Revoke{Serial: "11", Reason: "unspecified"},
-		"comment":       &entrustbus.Revoke{Serial: "11", Comment: "superseded"},
-		"cancel":        &entrustbus.Cancel{Order: "t"},
-		"cancel other":  &entrustbus.Cancel{Order: "u"},
+		"issue":       &issue,
+		"other key":   with(func(r *entrustbus.Issue) { r.CSRPEM = other }),
+		"san":         with(func(r *entrustbus.Issue) { r.SANs = []string{"a"} }),
+		"san uri":     with(func(r *entrustbus.Issue) { r.SANs = []string{"uri:a:b"} }),
+		"two sans":    with(func(r *entrustbus.Issue) { r.SANs = []string{"a", "b"} }),
+		"subject":     with(func(r *entrustbus.Issue) { r.SubjectDN = "a=b" }),
+		"profile":     with(func(r *entrustbus.Issue) { r.ProfileID = "a=b" }),
+		"ca":          with(func(r *entrustbus.Issue) { r.CAID = "a=b" }),
+		"validity":    with(func(r *entrustbus.Issue) { r.ValiditySeconds = 60 }),
+		"wait":        with(func(r *entrustbus.Issue) { r.PollMaxWaitSeconds = 60 }),
+		"cap":         with(func(r *entrustbus.Issue) { r.MaxValiditySeconds = 60 }),
+		"omit":        with(func(r *entrustbus.Issue) { r.SubjectDN = "omit" }),
+		"property":    with(func(r *entrustbus.Issue) { r.Properties = map[string]any{"a": "bc"} }),
+		"shifted":     with(func(r *entrustbus.Issue) { r.Properties = map[string]any{"ab": "c"} }),
+		"number":      with(func(r *entrustbus.Issue) { r.Properties = map[string]any{"a": int64(1)} }),
+		"number text": with(func(r *entrustbus.Issue) { r.Properties = map[string]any{"a": "1"} }),
+		"list":        with(func(r *entrustbus.Issue) { r.Properties = map[string]any{"a": []any{"bc"}} }),
+		"variable":    with(func(r *entrustbus.Issue) { r.SubjectVariables = []entrustbus.SubjectVariable{{Type: "a", Value: "bc"}} }),
+		"variable 2":  with(func(r *entrustbus.Issue) { r.SubjectVariables = []entrustbus.SubjectVariable{{Type: "ab", Value: "c"}} }),
+		"extension":   with(func(r *entrustbus.Issue) { r.Extensions = []entrustbus.Extension{{OID: "1.2", Value: []byte{5, 0}}} }),
+		"critical": with(func(r *entrustbus.Issue) {
+			r.Extensions = []entrustbus.Extension{{OID: "1.2", Critical: true, Value: []byte{5, 0}}}
+		}),
+		"eku":          with(func(r *entrustbus.Issue) { r.EKUs = []string{"serverAuth"} }),
+		"staple":       with(func(r *entrustbus.Issue) { r.MustStaple = true }),
+		"crl":          &entrustbus.Revoke{Serial: "11", IssueCRL: true},
+		"complete":     &entrustbus.Complete{Order: "t", CertificatePEM: testdata(t, "certificate.pem")},
+		"resolve":      &entrustbus.Resolve{Order: "t"},
+		"resolve why":  &entrustbus.Resolve{Order: "t", Comment: "u"},
+		"track":        &entrustbus.Track{TrackingID: "t", CSRPEM: testdata(t, "request.pem")},
+		"track bare":   &entrustbus.Track{TrackingID: "t"},
+		"revoke":       &entrustbus.Revoke{Serial: "11"},
+		"decimal":      &entrustbus.Revoke{SerialDecimal: "11"},
+		"reason":       &entrustbus.Revoke{Serial: "11", Reason: "superseded"},
+		"unspecified":  &entrustbus.Revoke{Serial: "11", Reason: "unspecified"},
+		"comment":      &entrustbus.Revoke{Serial: "11", Comment: "superseded"},
+		"cancel":       &entrustbus.Cancel{Order: "t"},
+		"cancel other": &entrustbus.Cancel{Order: "u"},
 	}
 	seen := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -120,10 +140,10 @@ func TestDigestOfOtherContent(t *testing.T) {
 func TestDigestStays(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
-		"issue-full":     "a5f1f8e1f4d354a8a7c675a8e27f82d8975b4ad4ad578c463fb9066242ddb2fa",
-		"revoke-decimal": "203673c6695f2743143ec4298cd0edc0703d1e6e4c78fed906ce4e6587b4d44e",
-		"track-full":     "90ac3bfe9978bf9951513ddceee5b1380c6b7c52caba79a9a3c10da5ddae5b90",
-		"cancel":         "0f0a8394b0962674fd7ee6ef23a98accce58f73c22d3641d7391d8a951ae7478",
+		"issue-full":     "e11a30041963bffac2fc2f4c8697bbc0869c0ef66cdd04ab80c99c974564018d",
+		"revoke-decimal": "2cebb2622f2ddfbb3c3d489853e0f6f2adea246253693c74787142c25384ba83",
+		"track-full":     "a1beaa4fec12bc963dcad0b39a7d9d6a3b123772e0ff1f7019b6034365eabebe",
+		"cancel":         "29d2d95716eef02e05969ccb79de652e3ae7a3b190710f7e32a0ec9b02f9dfb1",
 	} {
 		if got := digest(t, sampleRequests(t)[name]); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)

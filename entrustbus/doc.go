@@ -15,16 +15,20 @@
 //
 // Choose ids that say the same thing each time the same thing is wanted, such as the name and the period of a certificate.
 // Then a producer that does not know whether it has asked simply asks again, with the certificate request that it kept: one
-// that is signed anew is other content. All kinds of request of one producer share one space of ids; the same id with other
+// that is signed again is other content. All kinds of request of one producer share one space of ids; the same id with other
 // content is not done, and the first request's result stands. [Client.Submit] says so with [ErrOtherContent] where it can
-// tell; otherwise the worker finds out, and the request becomes a dead letter.
+// tell; otherwise the worker finds out, and the request becomes a dead letter. Requests carry no Nats-Msg-Id: the server
+// would drop other content under one id unread, and the request of another producer.
 //
 // # Requests
 //
 // [Issue] asks for a certificate, [Revoke] for a revocation. [Track] waits for an order that was submitted to the gateway
 // before: one that expired, say, by the tracking id in its result. [Cancel] stops the waiting for an order. Each is a plain
 // struct whose zero fields mean "not given", and says in Validate what the contract forbids, as a [*FieldError] that
-// names the key and never repeats what was in it.
+// names the key and does not repeat what was in it, but for a name in a certificate request, a number, and an unknown key.
+//
+// [Complete] and [Resolve] are for operators, who end an order by hand with them, on subjects that producers cannot
+// publish to.
 //
 // # Results
 //
@@ -41,9 +45,10 @@
 //
 // Payloads are MessagePack maps or JSON objects with the same snake_case keys, told apart by the Content-Type header; a
 // result comes in the encoding of its request. Times are MessagePack timestamps, or RFC 3339 in UTC; bytes are base64 in
-// JSON. `v` is the contract's version, and unknown keys are ignored. JSON Schemas of all messages are in docs/schema.
+// JSON. `v` is the contract's version. Unknown keys are ignored, whatever they hold; one that is near a known key is a
+// warning in the result. JSON Schemas of all messages are in docs/schema.
 //
-// [DecodeRequest] and [DecodeResult] are strict and safe on anything that a bus may carry: no key twice, no value of a
-// wrong type, nothing behind the message, and no allocation by a length that the message only declares. Messages to test
+// [DecodeRequest] and [DecodeResult] are safe on anything that a bus may carry: they refuse the one key that is wrong, and
+// allocate by no length that the message only declares. Messages to test
 // another implementation with are in package entrustbustest.
 package entrustbus

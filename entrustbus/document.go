@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// document is a map in the order it is written in. Values are string, int64, bool, []byte, time.Time, []string,
-// map[string]string and document.
+// document is a map in the order it is written in. Values are string, int64, float64, bool, []byte, time.Time, []string,
+// map[string]string, document, and []any of these.
 type document []pair
 
 type pair struct {
@@ -23,48 +23,6 @@ type pair struct {
 }
 
 func (d document) must(key string, value any) document { return append(d, pair{key, value}) }
-
-func (d document) text(key, value string) document {
-	if value == "" {
-		return d
-	}
-	return d.must(key, value)
-}
-
-func (d document) bytes(key string, value []byte) document {
-	if len(value) == 0 {
-		return d
-	}
-	return d.must(key, value)
-}
-
-func (d document) number(key string, value int64) document {
-	if value == 0 {
-		return d
-	}
-	return d.must(key, value)
-}
-
-func (d document) time(key string, value time.Time) document {
-	if value.IsZero() {
-		return d
-	}
-	return d.must(key, value)
-}
-
-func (d document) list(key string, value []string) document {
-	if len(value) == 0 {
-		return d
-	}
-	return d.must(key, value)
-}
-
-func (d document) labels(key string, value map[string]string) document {
-	if len(value) == 0 {
-		return d
-	}
-	return d.must(key, value)
-}
 
 func (d document) encode(enc Encoding) ([]byte, error) {
 	if err := d.check(""); err != nil {
@@ -95,28 +53,45 @@ func (d document) encode(enc Encoding) ([]byte, error) {
 // writes bytes that no strict reader takes, the other puts U+FFFD in their place.
 func (d document) check(path string) error {
 	for _, p := range d {
-		sound := true
-		switch v := p.value.(type) {
-		case string:
-			sound = utf8.ValidString(v)
-		case []string:
-			sound = !slices.ContainsFunc(v, notUTF8)
-		case map[string]string:
-			for key, value := range v {
-				sound = sound && utf8.ValidString(key) && utf8.ValidString(value)
-			}
-		case time.Time:
-			if !carriable(v) {
-				return &FieldError{Field: path + p.key, Problem: "is not a time of the years 1 to 9999"}
-			}
-		case document:
-			if err := v.check(path + p.key + "."); err != nil {
+		if !utf8.ValidString(p.key) {
+			return &FieldError{Field: strings.TrimSuffix(path, "."), Problem: "is not UTF-8"}
+		}
+		if err := checkValue(path+p.key, p.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkValue(path string, value any) error {
+	sound := true
+	switch v := value.(type) {
+	case string:
+		sound = utf8.ValidString(v)
+	case []string:
+		sound = !slices.ContainsFunc(v, notUTF8)
+	case map[string]string:
+		for key, value := range v {
+			sound = sound && utf8.ValidString(key) && utf8.ValidString(value)
+		}
+	case time.Time:
+		if !carriable(v) {
+			return &FieldError{Field: path, Problem: "is not a time of the years 1 to 9999"}
+		}
+	case document:
+		return v.check(path + ".")
+	case []any:
+		for i, item := range v {
+			if err := checkValue(fmt.Sprintf("%s[%d]", path, i), item); err != nil {
 				return err
 			}
 		}
-		if !sound {
-			return &FieldError{Field: path + p.key, Problem: "is not UTF-8"}
-		}
+	case int64, float64, bool, []byte:
+	default:
+		return &FieldError{Field: path, Problem: fmt.Sprintf("cannot be encoded: it is a Go %T", value)}
+	}
+	if !sound {
+		return &FieldError{Field: path, Problem: "is not UTF-8"}
 	}
 	return nil
 }
@@ -179,6 +154,18 @@ func packValue(e *msgpack.Encoder, value any) error {
 			}
 		}
 		return nil
+	case float64:
+		return e.EncodeFloat64(v)
+	case []any:
+		if err := e.EncodeArrayLen(len(v)); err != nil {
+			return err
+		}
+		for _, item := range v {
+			if err := packValue(e, item); err != nil {
+				return err
+			}
+		}
+		return nil
 	case document:
 		return v.pack(e)
 	}
@@ -191,23 +178,40 @@ func (d document) writeJSON(buf *bytes.Buffer, scalar *json.Encoder) error {
 		if i > 0 {
 			buf.WriteByte(',')
 		}
-		buf.WriteString(strconv.Quote(p.key)) // keys are the contract's: plain ASCII
-		buf.WriteByte(':')
-		if inner, ok := p.value.(document); ok {
-			if err := inner.writeJSON(buf, scalar); err != nil {
-				return err
-			}
-			continue
-		}
-		value := p.value
-		if t, ok := value.(time.Time); ok {
-			value = t.UTC() // time.Time writes RFC 3339 with as many fractional digits as it needs
-		}
-		if err := scalar.Encode(value); err != nil { // sorts the keys of labels, writes []byte as base64
+		if err := writeJSON(buf, scalar, p.key); err != nil {
 			return err
 		}
-		buf.Truncate(buf.Len() - 1) // the encoder ends every value with a newline
+		buf.WriteByte(':')
+		if err := writeJSON(buf, scalar, p.value); err != nil {
+			return err
+		}
 	}
 	buf.WriteByte('}')
+	return nil
+}
+
+func writeJSON(buf *bytes.Buffer, scalar *json.Encoder, value any) error {
+	switch v := value.(type) {
+	case document:
+		return v.writeJSON(buf, scalar)
+	case []any:
+		buf.WriteByte('[')
+		for i, item := range v {
+			if i > 0 {
+				buf.WriteByte(',')
+			}
+			if err := writeJSON(buf, scalar, item); err != nil {
+				return err
+			}
+		}
+		buf.WriteByte(']')
+		return nil
+	case time.Time:
+		value = v.UTC() // time.Time writes RFC 3339 with as many fractional digits as it needs
+	}
+	if err := scalar.Encode(value); err != nil { // sorts the keys of labels, writes []byte as base64
+		return err
+	}
+	buf.Truncate(buf.Len() - 1) // the encoder ends every value with a newline
 	return nil
 }

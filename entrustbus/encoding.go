@@ -1,6 +1,7 @@
 package entrustbus
 
 import (
+	"bytes"
 	"fmt"
 	"mime"
 	"strings"
@@ -35,11 +36,14 @@ func (e Encoding) String() string {
 }
 
 // EncodingOf tells the encoding of a message from its Content-Type header or, without one, from its body: one that
-// begins with {, blanks aside, is JSON, since no MessagePack map begins so. The names that MessagePack had before it
+// begins with {, blanks and a byte-order mark aside, is JSON, since no MessagePack map begins so. The names that MessagePack had before it
 // was registered (application/x-msgpack, application/vnd.msgpack) are taken as well. Anything else is a *FieldError for
 // Content-Type, as is a charset other than UTF-8.
 func EncodingOf(contentType string, body []byte) (Encoding, error) {
 	if strings.TrimSpace(contentType) == "" {
+		if bytes.HasPrefix(body, byteOrderMark) {
+			return EncodingJSON, nil // no MessagePack map begins so
+		}
 		for _, c := range body {
 			switch c {
 			case ' ', '\t', '\r', '\n':
@@ -77,63 +81,60 @@ func EncodingOf(contentType string, body []byte) (Encoding, error) {
 // EncodeRequest writes a request with its `v` and `kind`, keys in the contract's order and labels sorted, so equal
 // requests have equal bytes. It does not validate; text that is not UTF-8 is a *FieldError.
 func EncodeRequest(enc Encoding, r Request) ([]byte, error) {
-	return r.appendFields(document(nil).
-		must("v", int64(Version)).
-		must("kind", string(r.Kind()))).encode(enc)
+	d := document(nil).must("v", int64(Version)).must("kind", string(r.Kind()))
+	return r.form().table.write(d, r).encode(enc)
 }
 
 // EncodeResult writes a result, keys in the contract's order, times in UTC. It does not validate; text that is not
 // UTF-8 is a *FieldError.
 func EncodeResult(enc Encoding, r *Result) ([]byte, error) {
-	return r.appendFields(nil).encode(enc)
+	return resultForm.table.write(nil, r).encode(enc)
 }
 
 // DecodeRequest reads a request that came on the subject of this kind, and validates it. Every error is a *FieldError
 // that names the key, or "body".
 //
-// Reading is strict: one map with string keys, none twice, nothing behind it, bounded in size, depth and number of
-// values; a value of the wrong type is refused, never converted. Unknown keys are ignored, empty strings and lists count
-// as not given. Work and memory grow with the length of data only, whatever lengths it declares.
+// What is wrong with one key is an error about this key; what stands under unknown keys is skipped, whatever it is. Nil,
+// empty strings and empty lists count as not given. Other software's ways to write the same are taken where they can mean
+// one thing only: bytes packed as a string and the reverse in MessagePack, a byte-order mark before JSON, a certificate
+// request in another form. A value that could mean two things is refused with a hint. Work and memory grow with the length
+// of data only, whatever lengths it declares.
 //
 // Beside an error that is about one field (FieldError.Undecodable false), and beside one about `v`, the request is
-// returned as far as it could be read, so that an answer can be addressed. Check its OrderID with ValidToken first.
+// returned as far as it could be read, so that an answer can be addressed: check its OrderID with ValidToken first. Beside
+// an error about the body it is returned if an id was read before the body went wrong. A request whose keys are read
+// without an error may have Warnings.
 func DecodeRequest(kind Kind, enc Encoding, data []byte) (Request, error) {
-	var r Request
-	switch kind {
-	case KindIssue:
-		r = new(Issue)
-	case KindRevoke:
-		r = new(Revoke)
-	case KindTrack:
-		r = new(Track)
-	case KindCancel:
-		r = new(Cancel)
-	default:
-		return nil, &FieldError{Field: "kind", Problem: "is no kind of request", Undecodable: true}
+	r := kind.blank()
+	if r == nil {
+		return nil, &FieldError{Field: "kind", Problem: "is an unknown request kind", Undecodable: true}
 	}
-	f, err := readDocument(enc, data)
+	form := r.form()
+	f, err := readDocument(enc, data, form.knows)
+	version, kindErr := f.version(), f.kind(kind)
+	form.table.read(f, r)
 	if err != nil {
-		return nil, err
+		if !ValidToken(r.OrderID()) {
+			r = nil
+		}
+		return r, err
 	}
-	version := f.version()
-	kindErr := f.kind(kind)
-	r.readFields(f)
 	if err := firstError(version, kindErr, f.failure()); err != nil {
 		return r, err
 	}
-	return r, r.Validate()
+	return r, firstError(form.finish(r, f), r.Validate())
 }
 
-// DecodeResult reads a result, as strictly as DecodeRequest. Every error is a *FieldError, and no result is returned
-// beside it. An outcome or a class of error that this version of the contract does not know is such an error.
+// DecodeResult reads a result. Every error is a *FieldError, and no result is returned beside it. An outcome or a class of
+// error that this version of the contract does not know is such an error.
 func DecodeResult(enc Encoding, data []byte) (*Result, error) {
-	f, err := readDocument(enc, data)
+	f, err := readDocument(enc, data, resultForm.knows)
 	if err != nil {
 		return nil, err
 	}
 	r := new(Result)
 	version := f.version()
-	r.readFields(f)
+	resultForm.table.read(f, r)
 	if err := firstError(version, f.failure(), r.validate()); err != nil {
 		return nil, err
 	}

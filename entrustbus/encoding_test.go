@@ -1,6 +1,7 @@
 package entrustbus_test
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"reflect"
@@ -30,6 +31,7 @@ func TestEncodingOf(t *testing.T) {
 		{" ", " \n{", entrustbus.EncodingJSON, false},
 		{"", "\x80", entrustbus.EncodingMsgpack, false},
 		{"", "", entrustbus.EncodingMsgpack, false},
+		{"", "\ufeff{", entrustbus.EncodingJSON, false},
 		{"", "x{", entrustbus.EncodingMsgpack, false},
 		{"application/json; charset=latin1", "{", 0, true},
 		{"text/json", "{", 0, true},
@@ -196,26 +198,75 @@ func TestDecodeResultRefuses(t *testing.T) {
 func TestStructureErrorsNameTheKey(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ name, body, field, problem string }{
-		{"twice", `{"id":"a","order":"b","order":"b"}`, "order", "is there twice"},
-		{"twice inside labels", `{"id":"a","order":"b","labels":{"k":"v","k":"v"}}`, "k", "is there twice"},
-		{"an odd key twice", `{"id":"a","order":"b","odd key":1,"odd key":1}`, "body", "has the same key twice"}, // not repeated: it may be anything
-		{"deep", `{"id":"a","order":"b","x":[[[[[[[[0]]]]]]]]}`, "body", "nests too deeply"},
-		{"many", `{"id":"a","order":"b","x":[` + strings.Repeat("0,", 4096) + `0]}`, "body", "holds too many values"},
+		{"twice", `{"id":"a","order":"b","order":"b"}`, "order", "is a duplicate key"},
+		{"twice inside labels", `{"id":"a","order":"b","labels":{"k":"v","k":"v"}}`, "labels", "is a duplicate key"},
+		{"deep", `{"id":"a","order":"b","labels":[[[[[[[[0]]]]]]]]}`, "body", "nests too deeply"},
+		{"many", `{"id":"a","order":"b","labels":[` + strings.Repeat("0,", 4096) + `0]}`, "body", "holds too many values"},
+		{"text behind", "{\"id\":\"a\",\"order\":\"b\"}\n  x", "body", "has text behind its JSON object at line 2, column 3"},
+		{"a comma too many", "{\"id\":\"a\",\n\"order\":\"b\",}", "body", "is not well-formed JSON at line 2, column 13: invalid character '}' looking for beginning of object key string"},
+		{"cut", `{"id":"a","order":"b`, "body", "is not well-formed JSON at line 1, column 20: unexpected end of JSON input"},
+		{"not UTF-8", "{\"id\":\"a\",\"order\":\"\xff\"}", "order", "is not UTF-8"},
 	} {
 		r, err := entrustbus.DecodeRequest(entrustbus.KindCancel, entrustbus.EncodingJSON, []byte(row.body))
 		wantField(t, row.name, err, row.field)
 		var f *entrustbus.FieldError
-		if errors.As(err, &f) && (f.Problem != row.problem || !f.Undecodable) || r != nil {
-			t.Errorf("%s: got %v beside %+v", row.name, r, f)
+		if !errors.As(err, &f) || f.Problem != row.problem || f.Undecodable != (row.field == "body") {
+			t.Errorf("%s: got %+v, want %q", row.name, f, row.problem)
+		}
+		// The id was read, so the request can be answered.
+		if r == nil || r.OrderID() != "a" {
+			t.Errorf("%s: got %+v beside the error", row.name, r)
 		}
 	}
-	// One level and one value less is fine.
-	for _, body := range []string{
-		`{"id":"a","order":"b","x":[[[[[[[0]]]]]]]}`,
-		`{"id":"a","order":"b","x":[` + strings.Repeat("0,", 4000) + `0]}`,
+	for name, body := range map[string]string{
+		"id twice": `{"id":"a","id":"b","order":"c"}`, "id cut": `{"order":"b","id":"a`, "no id": `{"order":"b",}`, "a list": `[1]`,
 	} {
-		if _, err := entrustbus.DecodeRequest(entrustbus.KindCancel, entrustbus.EncodingJSON, []byte(body)); err != nil {
-			t.Errorf("%.60s: %v", body, err)
+		if r, err := entrustbus.DecodeRequest(entrustbus.KindCancel, entrustbus.EncodingJSON, []byte(body)); err == nil || r != nil && r.OrderID() != "" {
+			t.Errorf("%s: got %+v, %v", name, r, err)
+		}
+	}
+}
+
+// What stands under keys that the contract does not know is passed over, whatever it is.
+func TestUnknownKeysHoldAnything(t *testing.T) {
+	t.Parallel()
+	order := func(more ...byte) []byte { // a cancel request with one more pair
+		return append([]byte("\x83\xa2id\xa1a\xa5order\xa1b"), more...)
+	}
+	deep := func(n int) []byte { return append(bytes.Repeat([]byte{0x91}, n), 0xc0) }
+	for name, body := range map[string][]byte{
+		"extension":             order([]byte("\xa1x\xd4\x05\x00")...),
+		"bad timestamp":         order([]byte("\xa1x\xc7\x03\xff\x00\x00\x00")...),
+		"extension inside":      order([]byte("\xa1x\x81\xa1y\x91\xd4\x05\x00")...),
+		"string of no UTF-8":    order([]byte("\xa1x\xa2\xc3\x28")...),
+		"integer as key":        order(0x01, 0x02),
+		"nil as key":            order(0xc0, 0x02),
+		"map as key":            order(0x81, 0xc0, 0xc0, 0x02),
+		"key of no UTF-8":       order([]byte("\xa2\xff\xfe\x00")...),
+		"a thousand lists deep": order(append([]byte("\xa1x"), deep(1000)...)...),
+		"a megabyte deep":       order(append([]byte("\xa1x"), deep(1<<20-100)...)...),
+		"a long list":           order(append([]byte("\xa1x\xdd\x00\x0f\x00\x00"), make([]byte, 0x0f0000)...)...),
+		"twice":                 append([]byte("\x84\xa2id\xa1a\xa5order\xa1b"), "\xa1x\x00\xa1x\x01"...),
+		"keys as bin":           []byte("\x82\xc4\x02id\xa1a\xc4\x05order\xc4\x01b"),
+		"bin as text":           []byte("\x82\xa2id\xc4\x01a\xa5order\xc4\x01b"),
+	} {
+		r, err := entrustbus.DecodeRequest(entrustbus.KindCancel, entrustbus.EncodingMsgpack, body)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if d := difference(r, &entrustbus.Cancel{ID: "a", Order: "b"}); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+	for name, value := range map[string]string{
+		"deep": strings.Repeat("[", 5000) + strings.Repeat("]", 5000), "many": "[" + strings.Repeat("0,", 200_000) + "0]",
+		"half a pair": `"\ud800"`, "twice inside": `{"k":1,"k":2}`, "huge": "1e999999", "no UTF-8": "\"\xff\"",
+	} {
+		body := `{"id":"a","x":` + value + `,"order":"b","y":` + value + `,"y":null}`
+		r, err := entrustbus.DecodeRequest(entrustbus.KindCancel, entrustbus.EncodingJSON, []byte(body))
+		if err != nil {
+			t.Errorf("JSON, %s: %v", name, err)
+		} else if d := difference(r, &entrustbus.Cancel{ID: "a", Order: "b"}); d != "" {
+			t.Errorf("JSON, %s: %s", name, d)
 		}
 	}
 }

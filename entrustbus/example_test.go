@@ -179,7 +179,7 @@ func ExampleClient_Submit() {
 		case err == nil:
 			fmt.Println("stored")
 		case errors.As(err, &wrong):
-			fmt.Println("mend the request:", wrong)
+			fmt.Println("fix the request:", wrong)
 		case errors.Is(err, entrustbus.ErrOtherContent):
 			fmt.Println("choose another id: this one is taken")
 		case errors.Is(err, entrustbus.ErrNoStream), errors.Is(err, entrustbus.ErrStreamFull):
@@ -189,6 +189,9 @@ func ExampleClient_Submit() {
 		}
 	}
 	submit(&entrustbus.Revoke{ID: "revoke-1", Serial: "12:34:ab:cd"})
+	if _, err := client.Wait(ctx, "revoke-1"); err != nil { // so that a worker has begun on it
+		log.Fatal(err)
+	}
 	submit(&entrustbus.Revoke{ID: "revoke-1", Serial: "0x1234ABCD"})
 	submit(&entrustbus.Revoke{ID: "revoke-1", Serial: "4711"})
 	submit(&entrustbus.Revoke{ID: "revoke-2", Serial: "4711", Reason: "bored"})
@@ -196,7 +199,7 @@ func ExampleClient_Submit() {
 	// stored
 	// was asked for before
 	// choose another id: this one is taken
-	// mend the request: reason: is no revocation reason; use one of unspecified, keyCompromise, caCompromise, affiliationChanged, superseded, cessationOfOperation, certificateHold, privilegeWithdrawn
+	// fix the request: reason: is not a revocation reason; use one of unspecified, keyCompromise, caCompromise, affiliationChanged, superseded, cessationOfOperation, certificateHold, privilegeWithdrawn, removeFromCRL
 }
 
 // A look at a result that may not be there yet.
@@ -289,7 +292,7 @@ func ExampleFieldError() {
 	}
 	// Output:
 	// sans[1]
-	// sans[1]: is no DNS name; put ip:, email: or uri: in front of a name of another type
+	// sans[1]: is not a DNS name; put ip:, email: or uri: in front of a name of another type
 }
 
 // Without the client: any program that can publish JSON is a producer.
@@ -388,12 +391,12 @@ func connect() (*nats.Conn, func()) {
 		if err != nil {
 			log.Fatal(err)
 		}
-		_ = nc.Publish(entrustbus.Subjects{}.Result(producer, result.ID), body) // fails if the example is over
 		record, err := msgpack.Marshal(map[string]any{"phase": "closed", "kind": kind, "digest": digest[:], "outcome": result.Outcome})
 		if err != nil {
 			log.Fatal(err)
 		}
-		_, _ = ledger.Create(ctx, producer+"."+result.ID, record) // there is one for a duplicate
+		_, _ = ledger.Create(ctx, producer+"."+result.ID, record)               // there is one for a duplicate
+		_ = nc.Publish(entrustbus.Subjects{}.Result(producer, result.ID), body) // fails if the example is over
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -1,8 +1,8 @@
 package entrustbus
 
 // FieldError says which part of a message is wrong, what is wrong with it and what to do about it. Its text is safe to
-// log: it holds names of the contract, bounds and positions, never a body, a key, a certificate request or a value
-// from the message.
+// log: it holds names of the contract, bounds and positions, an unknown key that is a subject token, a number that the
+// message holds, and the one name in a certificate request that is wrong; never a body, a key or a certificate request.
 type FieldError struct {
 	// Field is the wire name of the key ("csr_pem", "sans[2]", "labels"), of the header ("Content-Type"), or one of
 	// "subject", "producer" and "body".

@@ -9,7 +9,7 @@ import (
 )
 
 func fuzzRequests(f *testing.F, enc entrustbus.Encoding) {
-	kinds := []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindRevoke, entrustbus.KindTrack, entrustbus.KindCancel}
+	kinds := []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindRevoke, entrustbus.KindTrack, entrustbus.KindCancel, entrustbus.KindComplete, entrustbus.KindResolve}
 	number := map[entrustbus.Kind]byte{}
 	for i, kind := range kinds {
 		number[kind] = byte(i)
@@ -99,13 +99,17 @@ func FuzzParseSAN(f *testing.F) {
 }
 
 func FuzzSubjects(f *testing.F) {
-	for _, s := range []string{"entrust.request.p.issue", "entrust.result.p.a", "entrust.due.p.a", "entrust.parked.p.a", "entrust.dead.p.invalid", ".", ""} {
+	for _, s := range []string{"entrust.request.p.issue", "entrust.operator.p.resolve", "entrust.result.p.a", "entrust.due.p.a", "entrust.parked.p.a", "entrust.dead.p.invalid", ".", ""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, subject string) {
 		var s entrustbus.Subjects
 		if producer, kind, err := s.ParseRequest(subject); err == nil && s.Request(producer, kind) != subject {
 			t.Errorf("%q was read as the request %q %q", subject, producer, kind)
+		}
+		if in, err := s.ParseIncoming(subject); err == nil &&
+			subject != map[bool]string{false: s.Request(in.Producer, in.Kind), true: s.Operator(in.Producer, in.Kind)}[in.Operator] {
+			t.Errorf("%q was read as %+v", subject, in)
 		}
 		if producer, reason, err := s.ParseDead(subject); err == nil && s.Dead(producer, reason) != subject {
 			t.Errorf("%q was read as the dead letter %q %q", subject, producer, reason)

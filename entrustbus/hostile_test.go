@@ -59,8 +59,8 @@ func TestHostileMessages(t *testing.T) {
 		if strings.ContainsFunc(f.Error(), func(r rune) bool { return r < ' ' }) || strings.Contains(f.Error(), "hostil") {
 			t.Errorf("%s: the error quotes the message: %q", m.Name, f.Error())
 		}
-		if f.Undecodable && f.Field != "v" && r != nil {
-			t.Errorf("%s: undecodable, yet there is a request", m.Name)
+		if f.Undecodable && f.Field != "v" && r != nil && !entrustbus.ValidToken(r.OrderID()) {
+			t.Errorf("%s: undecodable, yet there is a request that cannot be answered", m.Name)
 		}
 		if !f.Undecodable && r == nil {
 			t.Errorf("%s: %v: decodable, yet there is no request", m.Name, err)

@@ -1,6 +1,17 @@
 package entrustbus
 
-import "crypto/x509"
+import (
+	"cmp"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
+)
+
+// SubjectOmit as Issue.SubjectDN asks for a certificate without the certificate request's subject.
+const SubjectOmit = "omit"
 
 // Issue asks for a certificate. ID and exactly one of CSRPEM and CSRDER are required; the zero value of every other
 // field means "not given". An Issue may be copied and written as a literal.
@@ -8,30 +19,92 @@ type Issue struct {
 	// ID names the request among all requests of its producer, of every kind: [A-Za-z0-9_-]{1,64}. The same id with
 	// the same content again is a duplicate and changes nothing.
 	ID string `json:"id"`
-	// CSRPEM is the PKCS#10 certificate request as one PEM block.
+	// CSRPEM is the PKCS#10 certificate request as one PEM block. Text around it is passed over; base64 without the
+	// lines of PEM, and DER, are read as well.
 	CSRPEM string `json:"csr_pem,omitempty"`
-	// CSRDER is the same as DER: bytes in MessagePack, base64 in JSON.
+	// CSRDER is the same as DER: bytes in MessagePack, base64 in JSON. PEM is read as well.
 	CSRDER []byte `json:"csr_der,omitempty"`
-	// CommonName, if given, must be the common name of the certificate request, to the letter.
+	// CommonName, if given, must be the common name of the certificate request. Case and a trailing dot do not count.
 	CommonName string `json:"common_name,omitempty"`
 	// SANs, if given, replace the names of the certificate request. See ParseSAN for the forms.
 	SANs []string `json:"sans,omitempty"`
-	// SubjectDN asks the gateway for this subject instead of the one in the certificate request.
+	// SubjectDN asks the gateway for this subject instead of the one in the certificate request, or for none:
+	// SubjectOmit.
 	SubjectDN string `json:"subject_dn,omitempty"`
 	// ProfileID is the gateway's enrollment profile. Empty: the worker's configured one.
 	ProfileID string `json:"profile_id,omitempty"`
 	// CAID is the gateway's certificate authority. Empty: the worker's configured one.
 	CAID string `json:"ca_id,omitempty"`
-	// ValiditySeconds is the validity asked for, in seconds, at most MaxValiditySeconds. 0: the profile's.
+	// ValiditySeconds is the validity demanded, in seconds, at most MaxValiditySeconds. 0: the profile's.
 	ValiditySeconds int64 `json:"validity_seconds,omitempty"`
+	// MaxValiditySeconds caps the validity, in seconds: a longer one is cut. 0: no cap.
+	MaxValiditySeconds int64 `json:"max_validity_seconds,omitempty"`
+	// Properties are values for the gateway by name: a string, an int64 or float64, a bool, or a []any of them.
+	Properties map[string]any `json:"properties,omitempty"`
+	// SubjectVariables are values for the subject that the gateway's profile builds.
+	SubjectVariables []SubjectVariable `json:"subject_variables,omitempty"`
+	// Extensions are asked for beside those of the profile. Names belong into SANs.
+	Extensions []Extension `json:"extensions,omitempty"`
+	// EKUs are extended key usages, as RFC 5280 names them (serverAuth) in any case, or object identifiers. A set.
+	EKUs []string `json:"ekus,omitempty"`
+	// MustStaple asks for the TLS feature status_request (RFC 7633).
+	MustStaple bool `json:"must_staple,omitempty"`
 	// PollMaxWaitSeconds is how long the order may wait for approval, in seconds, from 1 to MaxPollMaxWaitSeconds.
 	// 0: the worker's configured time. A worker may allow less than asked for.
 	PollMaxWaitSeconds int64 `json:"poll_max_wait_seconds,omitempty"`
-	// Labels come back in the result, unread.
+	// Strict refuses the request for an unknown key that is near a known one, in place of a warning in the result.
+	Strict bool `json:"strict,omitempty"`
+	// Labels come back in the result, unread. They are no part of what makes two requests the same.
 	Labels map[string]string `json:"labels,omitempty"`
 
 	parsed *parsedCSR
+	notes
 }
+
+var issueForm = form{
+	title: "Issue request",
+	about: "Asks for a certificate. Published to <prefix>.request.<producer>.issue.",
+	table: table{
+		idField(func(r *Issue) any { return &r.ID }),
+		{key: "csr_pem", at: at(func(r *Issue) any { return &r.CSRPEM }), shape: csrShape, digest: issueCSR,
+			about: "PKCS#10 certificate request in PEM. Text around the block is passed over; base64 without the lines of PEM is read as well." + inBytes},
+		{key: "csr_der", at: at(func(r *Issue) any { return &r.CSRDER }), shape: blob{MaxCSRBytes}, digest: uncounted,
+			about: "The same as DER: base64 in JSON, bytes in MessagePack. At most 65536 bytes of DER. Workers take line breaks inside, the URL alphabet, no padding, and PEM as well."},
+		{key: "common_name", at: at(func(r *Issue) any { return &r.CommonName }), shape: text{most: MaxNameBytes}, digest: uncounted,
+			about: "Must be the common name of the certificate request. Case and a trailing dot do not count." + inBytes},
+		{key: "sans", at: at(func(r *Issue) any { return &r.SANs }),
+			shape:  list{most: MaxSANs, mostBytes: MaxSANBytes, rule: checkSANs, item: document(nil).must("pattern", "^[!-~]+$")},
+			digest: issueSANs,
+			about:  "Replace the names of the certificate request: dns: ip: email: uri: in front, or bare and told by their form. A set: order does not matter. Case and a trailing dot of a host name do not count."},
+		{key: "subject_dn", at: at(func(r *Issue) any { return &r.SubjectDN }), shape: text{most: MaxSubjectDNBytes, rule: checkDN, pattern: "=|^(omit)?$"},
+			about: "Asks for this subject instead of the certificate request's; omit asks for none." + inBytes},
+		{key: "profile_id", at: at(func(r *Issue) any { return &r.ProfileID }), shape: nameShape,
+			about: "The gateway's enrollment profile. Absent: the worker's configured one." + inBytes},
+		caField(func(r *Issue) any { return &r.CAID }),
+		{key: "validity_seconds", at: at(func(r *Issue) any { return &r.ValiditySeconds }), shape: seconds{MaxValiditySeconds},
+			about: "Validity demanded, in seconds. Absent: the profile's. Written without fraction and exponent."},
+		{key: "max_validity_seconds", at: at(func(r *Issue) any { return &r.MaxValiditySeconds }), shape: seconds{MaxValiditySeconds},
+			about: "Cap on the validity, in seconds: a longer one is cut. Absent: none. Written without fraction and exponent."},
+		{key: "properties", at: at(func(r *Issue) any { return &r.Properties }), shape: properties{},
+			about: "Values for the gateway by name: strings, numbers, booleans, or lists of them. Lengths count bytes of UTF-8."},
+		{key: "subject_variables", at: at(func(r *Issue) any { return &r.SubjectVariables }), shape: subjectVariables{},
+			about: "Values for the subject that the gateway's profile builds. Lengths count bytes of UTF-8."},
+		{key: "extensions", at: at(func(r *Issue) any { return &r.Extensions }), shape: extensions{},
+			about: "Certificate extensions to ask for beside those of the profile; value is DER: base64 in JSON, bytes in MessagePack. Names belong into sans."},
+		{key: "ekus", at: at(func(r *Issue) any { return &r.EKUs }),
+			shape:  list{most: MaxEKUs, mostBytes: MaxOIDBytes, rule: checkEKUs, item: document(nil).must("pattern", "^([0-2](\\.[0-9]+)+|[A-Za-z]+)$")},
+			digest: issueEKUs,
+			about:  "Extended key usages: serverAuth, clientAuth, codeSigning, emailProtection, timeStamping, OCSPSigning in any case, or object identifiers. A set."},
+		{key: "must_staple", at: at(func(r *Issue) any { return &r.MustStaple }), shape: flag{},
+			about: "Asks for the TLS feature status_request (RFC 7633)."},
+		waitField(func(r *Issue) any { return &r.PollMaxWaitSeconds }),
+		strictField(func(r *Issue) any { return &r.Strict }),
+		labelsField(func(r *Issue) any { return &r.Labels }),
+	},
+	exactlyOne: []string{"csr_pem", "csr_der"},
+}
+
+func (r *Issue) form() *form { return &issueForm }
 
 // Kind is KindIssue.
 func (r *Issue) Kind() Kind { return KindIssue }
@@ -42,14 +115,23 @@ func (r *Issue) OrderID() string { return r.ID }
 // LabelMap is Labels.
 func (r *Issue) LabelMap() map[string]string { return r.Labels }
 
-// CertificateRequest is the certificate request, parsed and with its signature verified, or a *FieldError for csr_pem or
-// csr_der. After Validate it costs nothing. The caller must not change what it gets.
-func (r *Issue) CertificateRequest() (*x509.CertificateRequest, error) {
+// CSR is the certificate request, or a *FieldError for csr_pem or csr_der. After Validate it costs nothing. Its signature
+// was verified, unless Verifiable says that it cannot be. The caller must not change what it gets.
+func (r *Issue) CSR() (*CSR, error) {
 	p, err := r.parsed.of(r.CSRPEM, r.CSRDER)
 	if err != nil {
 		return nil, err
 	}
-	return p.csr, nil
+	return p.CSR, nil
+}
+
+// CertificateRequest is the Request of CSR.
+func (r *Issue) CertificateRequest() (*x509.CertificateRequest, error) {
+	csr, err := r.CSR()
+	if err != nil {
+		return nil, err
+	}
+	return csr.Request, nil
 }
 
 // Names are the names that the certificate is asked for, each once: SANs if given, else the subject alternative names of
@@ -67,63 +149,74 @@ func (r *Issue) Names() ([]SAN, error) {
 
 // Validate reports the first thing about the request that the contract forbids, as a *FieldError: see Request.
 func (r *Issue) Validate() error {
-	if !ValidToken(r.ID) {
-		return errToken("id")
+	if err := issueForm.table.check(r); err != nil {
+		return err
+	}
+	if r.MaxValiditySeconds > 0 && r.ValiditySeconds > r.MaxValiditySeconds {
+		return &FieldError{
+			Field: "max_validity_seconds", Problem: fmt.Sprintf("must be at least validity_seconds: %d !>= %d", r.MaxValiditySeconds, r.ValiditySeconds),
+			Fix: "give one of them: validity_seconds demands, max_validity_seconds caps",
+		}
 	}
 	p, err := r.parsed.of(r.CSRPEM, r.CSRDER)
 	if err != nil {
 		return err
 	}
 	r.parsed = p
-	if len(r.CommonName) > MaxNameBytes {
-		return errTooLong("common_name", MaxNameBytes)
-	}
-	if r.CommonName != "" && r.CommonName != p.csr.Subject.CommonName {
+	if r.CommonName != "" && san.Host(r.CommonName) != san.Host(p.Request.Subject.CommonName) {
 		return &FieldError{
 			Field:   "common_name",
 			Problem: "is not the common name of the certificate request",
-			Fix:     "leave it out, or write it exactly as the certificate request has it",
+			Fix:     "leave it out, or write it as the certificate request has it",
 		}
 	}
-	if len(r.SANs) > 0 {
-		if _, err := parseSANs(r.SANs); err != nil {
-			return err
+	subject := r.SubjectDN != "" && r.SubjectDN != SubjectOmit || len(r.SubjectVariables) > 0
+	if len(r.SANs) == 0 && !subject && (p.namesNothing() || r.SubjectDN == SubjectOmit && len(p.names) == 0) {
+		field := "csr_pem"
+		if r.CSRPEM == "" {
+			field = "csr_der"
+		}
+		return &FieldError{
+			Field: field, Problem: "asks for no name: neither a common name nor a subject alternative name",
+			Fix: "put a subjectAltName into the certificate request, or give sans",
 		}
 	}
-	return firstError(
-		checkDN("subject_dn", r.SubjectDN),
-		checkName("profile_id", r.ProfileID, MaxNameBytes),
-		checkName("ca_id", r.CAID, MaxNameBytes),
-		checkSeconds("validity_seconds", r.ValiditySeconds, MaxValiditySeconds),
-		checkSeconds("poll_max_wait_seconds", r.PollMaxWaitSeconds, MaxPollMaxWaitSeconds),
-		checkLabels(r.Labels),
-	)
+	return nil
 }
 
-func (r *Issue) appendFields(d document) document {
-	return d.text("id", r.ID).
-		text("csr_pem", r.CSRPEM).
-		bytes("csr_der", r.CSRDER).
-		text("common_name", r.CommonName).
-		list("sans", r.SANs).
-		text("subject_dn", r.SubjectDN).
-		text("profile_id", r.ProfileID).
-		text("ca_id", r.CAID).
-		number("validity_seconds", r.ValiditySeconds).
-		number("poll_max_wait_seconds", r.PollMaxWaitSeconds).
-		labels("labels", r.Labels)
+func checkSANs(_ string, items []string) error {
+	_, err := parseSANs(items)
+	return err
 }
 
-func (r *Issue) readFields(f *fieldReader) {
-	r.ID = f.text("id")
-	r.CSRPEM = f.text("csr_pem")
-	r.CSRDER = f.bytes("csr_der")
-	r.CommonName = f.text("common_name")
-	r.SANs = f.list("sans")
-	r.SubjectDN = f.text("subject_dn")
-	r.ProfileID = f.text("profile_id")
-	r.CAID = f.text("ca_id")
-	r.ValiditySeconds = f.seconds("validity_seconds")
-	r.PollMaxWaitSeconds = f.seconds("poll_max_wait_seconds")
-	r.Labels = f.labels("labels")
+func issueCSR(b []byte, message any) ([]byte, error) {
+	r := message.(*Issue)
+	p, err := r.parsed.of(r.CSRPEM, r.CSRDER)
+	if err != nil {
+		return nil, err
+	}
+	return appendPart(b, "csr", string(p.Request.Raw)), nil
+}
+
+func issueSANs(b []byte, message any) ([]byte, error) {
+	names, err := parseSANs(message.(*Issue).SANs)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(names, func(a, b SAN) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Value, b.Value))
+	})
+	for _, name := range names {
+		b = appendPart(b, string(name.Type), name.Value)
+	}
+	return b, nil
+}
+
+func issueEKUs(b []byte, message any) ([]byte, error) {
+	r := message.(*Issue)
+	all := make([]string, len(r.EKUs))
+	for i, item := range r.EKUs {
+		all[i], _ = normalEKU(strings.TrimSpace(item))
+	}
+	return list{}.content(b, "ekus", &all), nil
 }

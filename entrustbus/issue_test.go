@@ -1,6 +1,8 @@
 package entrustbus_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -170,4 +172,18 @@ func TestCommonNameIsBounded(t *testing.T) {
 			t.Errorf("the longest: %v", err)
 		}
 	}
+}
+
+// csrOf makes a certificate request with a common name and no other.
+func csrOf(t *testing.T, name string) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }

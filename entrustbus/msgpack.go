@@ -12,30 +12,124 @@ import (
 )
 
 // packReader reads MessagePack into values. The decoder's own generic decoding is not used: it allocates by declared
-// lengths and takes the last of equal keys.
+// lengths, takes the last of equal keys, and recurses as deeply as a message nests.
 type packReader struct {
-	data   []byte
-	src    *bytes.Reader
-	dec    *msgpack.Decoder
-	budget budget
+	data []byte
+	src  *bytes.Reader
+	dec  *msgpack.Decoder
+	body *body
 }
 
-func readMsgpack(data []byte) (value, error) {
-	r := packReader{data: data, src: bytes.NewReader(data), dec: msgpack.GetDecoder(), budget: maxValues}
+func readMsgpack(b *body, data []byte) error {
+	if utf16(data) {
+		return &FieldError{Field: "body", Problem: "is UTF-16 text", Fix: "write JSON as UTF-8, or MessagePack", Undecodable: true}
+	}
+	r := packReader{data: data, src: bytes.NewReader(data), dec: msgpack.GetDecoder(), body: b}
 	defer msgpack.PutDecoder(r.dec)
 	r.dec.Reset(r.src) // a bytes.Reader is read without a buffer in between, so src tells where we are
-	v, err := r.value(0)
-	if err != nil {
-		return value{}, err
+	if err := r.message(); err != nil {
+		return err
 	}
 	if r.src.Len() > 0 {
-		return value{}, errBody("has bytes behind its MessagePack map")
+		return errBody("has bytes behind its MessagePack map")
 	}
-	return v, nil
+	return nil
+}
+
+// message reads the message itself.
+func (r *packReader) message() error {
+	code, err := r.dec.PeekCode()
+	if err != nil {
+		return errTruncated()
+	}
+	switch {
+	case msgpcode.IsFixedMap(code), code == msgpcode.Map16, code == msgpcode.Map32:
+	case msgpcode.IsFixedArray(code), code == msgpcode.Array16, code == msgpcode.Array32:
+		return errBody("is not a map but a list")
+	default:
+		v, err := r.value(maxDepth)
+		if err == nil {
+			err = errBody("is not a map but " + v.kind.String())
+		}
+		return err
+	}
+	n, err := r.dec.DecodeMapLen()
+	if err != nil {
+		return errTruncated()
+	}
+	for range n {
+		key, err := r.key()
+		if err != nil {
+			return err
+		}
+		if key == nil || r.body.skips(key) {
+			if err := r.skip(); err != nil {
+				return err
+			}
+			continue
+		}
+		v, err := r.value(1)
+		if err != nil {
+			return err
+		}
+		put(r.body.fields, string(key), v)
+	}
+	return nil
+}
+
+// key reads a key: a string or, as old writers have it, bytes. It is nil for what can be no key of the contract.
+func (r *packReader) key() ([]byte, error) {
+	code, err := r.dec.PeekCode()
+	if err != nil {
+		return nil, errTruncated()
+	}
+	if !msgpcode.IsString(code) && !msgpcode.IsBin(code) {
+		return nil, r.skip()
+	}
+	key, err := r.raw()
+	if err != nil || len(key) > maxKeyLength || !utf8.Valid(key) {
+		return nil, err
+	}
+	return key, nil
+}
+
+// skip passes over one value, of whatever size and depth.
+func (r *packReader) skip() error {
+	for left := uint64(1); left > 0; left-- {
+		code, err := r.dec.PeekCode()
+		if err != nil {
+			return errTruncated()
+		}
+		n := 0
+		switch {
+		case msgpcode.IsString(code), msgpcode.IsBin(code):
+			_, err = r.raw()
+		case msgpcode.IsExt(code):
+			if _, n, err = r.dec.DecodeExtHeader(); err == nil {
+				_, err = r.next(n)
+			}
+		case msgpcode.IsFixedArray(code), code == msgpcode.Array16, code == msgpcode.Array32:
+			n, err = r.dec.DecodeArrayLen()
+			left += uint64(max(n, 0))
+		case msgpcode.IsFixedMap(code), code == msgpcode.Map16, code == msgpcode.Map32:
+			n, err = r.dec.DecodeMapLen()
+			left += 2 * uint64(max(n, 0))
+		default:
+			r.body.budget++ // what is passed over costs nothing
+			_, err = r.value(maxDepth)
+		}
+		if field, ok := err.(*FieldError); ok {
+			return field
+		}
+		if err != nil {
+			return errTruncated()
+		}
+	}
+	return nil
 }
 
 func (r *packReader) value(depth int) (value, error) {
-	if err := r.budget.take(); err != nil {
+	if err := r.body.take(); err != nil {
 		return value{}, err
 	}
 	code, err := r.dec.PeekCode()
@@ -49,8 +143,8 @@ func (r *packReader) value(depth int) (value, error) {
 		b, err := r.dec.DecodeBool()
 		return value{kind: kindBool, flag: b}, r.sound(err)
 	case code == msgpcode.Float, code == msgpcode.Double:
-		_, err := r.dec.DecodeFloat64()
-		return value{kind: kindFloat}, r.sound(err)
+		f, err := r.dec.DecodeFloat64()
+		return value{kind: kindFloat, float: f}, r.sound(err)
 	case code == msgpcode.Uint64:
 		n, err := r.dec.DecodeUint64()
 		if n > 1<<63-1 {
@@ -62,15 +156,12 @@ func (r *packReader) value(depth int) (value, error) {
 		return value{kind: kindInt, number: n}, r.sound(err)
 	case msgpcode.IsString(code):
 		text, err := r.raw()
-		if err == nil && !utf8.Valid(text) {
-			err = errBody("holds a string that is not UTF-8")
-		}
-		return value{kind: kindText, text: text}, err
+		return textValue(text), err
 	case msgpcode.IsBin(code):
 		b, err := r.raw()
 		return value{kind: kindBytes, text: b}, err
 	case msgpcode.IsExt(code):
-		return r.timestamp()
+		return r.extension()
 	case msgpcode.IsFixedArray(code), code == msgpcode.Array16, code == msgpcode.Array32:
 		return r.list(depth)
 	case msgpcode.IsFixedMap(code), code == msgpcode.Map16, code == msgpcode.Map32:
@@ -84,10 +175,10 @@ func (r *packReader) list(depth int) (value, error) {
 	if err != nil {
 		return value{}, errTruncated()
 	}
-	if depth >= maxDepth {
-		return value{}, errBody("nests too deeply")
-	}
 	v := value{kind: kindList} // grows as elements come, whatever n says
+	if depth >= maxDepth {
+		return v, errBody("nests too deeply")
+	}
 	for range n {
 		item, err := r.value(depth + 1)
 		if err != nil {
@@ -109,29 +200,21 @@ func (r *packReader) fields(depth int) (value, error) {
 	if n > maxMapKeys {
 		return value{}, errBody("has a map with too many keys")
 	}
-	v := value{kind: kindMap, fields: make(map[string]value, n)}
+	v := value{kind: kindMap, fields: make(map[string]value, max(n, 0))}
 	for range n {
-		code, err := r.dec.PeekCode()
-		if err != nil {
-			return value{}, errTruncated()
-		}
-		if !msgpcode.IsString(code) {
-			return value{}, errBody("has a map key that is no string")
-		}
-		key, err := r.raw()
+		key, err := r.key()
 		if err != nil {
 			return value{}, err
-		}
-		if len(key) > maxKeyLength || !utf8.Valid(key) {
-			return value{}, errBody("has a map key that is too long or not UTF-8")
 		}
 		item, err := r.value(depth + 1)
 		if err != nil {
 			return value{}, err
 		}
-		if err := put(v.fields, string(key), item); err != nil {
-			return value{}, err
+		if key == nil {
+			v.flaw = flaw{"has a key that is not a string", ""}
+			continue
 		}
+		put(v.fields, string(key), item)
 	}
 	return v, nil
 }
@@ -153,11 +236,11 @@ func (r *packReader) next(n int) ([]byte, error) {
 	if _, err := r.src.Seek(int64(n), io.SeekCurrent); err != nil {
 		return nil, errTruncated()
 	}
-	return r.data[start : start+n], nil
+	return r.data[start : start+n : start+n], nil
 }
 
-// timestamp reads the three forms of the extension −1.
-func (r *packReader) timestamp() (value, error) {
+// extension reads the three forms of the extension −1, the timestamp, and passes over any other.
+func (r *packReader) extension() (value, error) {
 	id, n, err := r.dec.DecodeExtHeader()
 	if err != nil {
 		return value{}, errTruncated()
@@ -167,7 +250,7 @@ func (r *packReader) timestamp() (value, error) {
 		return value{}, err
 	}
 	if id != -1 {
-		return value{}, errBody("holds a MessagePack extension other than the timestamp")
+		return value{kind: kindExt}, nil
 	}
 	var sec int64
 	var nsec uint32
@@ -180,11 +263,11 @@ func (r *packReader) timestamp() (value, error) {
 	case 12:
 		nsec, sec = binary.BigEndian.Uint32(b), int64(binary.BigEndian.Uint64(b[4:]))
 	default:
-		return value{}, errBody("holds a timestamp of an impossible length")
+		return value{kind: kindExt}, nil
 	}
 	t := time.Unix(sec, int64(nsec)).UTC()
 	if nsec >= 1e9 || !carriable(t) {
-		return value{}, errBody("holds a timestamp that is no time of the years 1 to 9999")
+		return value{kind: kindExt}, nil
 	}
 	return value{kind: kindTime, time: t}, nil
 }

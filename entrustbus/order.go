@@ -1,6 +1,9 @@
 package entrustbus
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Order is what a producer may read of the ledger's record of one of its orders.
 type Order struct {
@@ -37,10 +40,13 @@ const (
 	PhaseClosed        Phase = "closed"        // its result is out
 )
 
+// orderKeys are what DecodeOrder reads of a record.
+var orderKeys = []string{"state", "kind", "tracking_id", "deadline", "outcome", "replay", "updated_at", "digest"}
+
 // DecodeOrder reads a record of the ledger, a MessagePack map of which it takes the keys of Order and ignores the rest.
 // The error is a *FieldError.
 func DecodeOrder(data []byte) (*Order, error) {
-	f, err := readDocument(EncodingMsgpack, data)
+	f, err := readDocument(EncodingMsgpack, data, func(key string) bool { return slices.Contains(orderKeys, key) })
 	if err != nil {
 		return nil, err
 	}

@@ -32,19 +32,34 @@ func validRequest(t *rapid.T, csrPEM string, csrDER []byte) entrustbus.Request {
 		return "", csrDER
 	}
 	id := tokens.Draw(t, "id")
-	switch rapid.IntRange(0, 3).Draw(t, "kind") {
+	switch rapid.IntRange(0, 4).Draw(t, "kind") {
+	case 4:
+		return &entrustbus.Resolve{ID: id, Order: tokens.Filter(func(s string) bool { return s != id }).Draw(t, "order"), Comment: names.Draw(t, "comment")}
 	case 0:
 		r := &entrustbus.Issue{
 			ID: id, SANs: emptyIsNil(sans.Draw(t, "sans")), ProfileID: names.Draw(t, "profile_id"), CAID: names.Draw(t, "ca_id"),
 			ValiditySeconds: seconds.Draw(t, "validity_seconds"), PollMaxWaitSeconds: seconds.Draw(t, "poll_max_wait_seconds"),
+			MustStaple: rapid.Bool().Draw(t, "must_staple"), Strict: rapid.Bool().Draw(t, "strict"),
 			Labels: noneIsNil(labels.Draw(t, "labels")),
+		}
+		if r.ValiditySeconds > 0 && rapid.Bool().Draw(t, "capped") {
+			r.MaxValiditySeconds = r.ValiditySeconds
+		}
+		if rapid.Bool().Draw(t, "more") {
+			r.Properties = map[string]any{
+				"t": names.Draw(t, "text"), "n": rapid.Int64Range(-1<<53+1, 1<<53-1).Draw(t, "number"), "f": rapid.Float64Range(-1e6, 1e6).Draw(t, "float") + 1e-7, "b": true,
+				"l": []any{rapid.StringMatching(`[a-zü]{0,9}`).Draw(t, "item"), int64(7), false},
+			}
+			r.SubjectVariables = []entrustbus.SubjectVariable{{Type: "CN", Value: "v" + names.Draw(t, "variable")}}
+			r.Extensions = []entrustbus.Extension{{OID: "1.2.3", Critical: rapid.Bool().Draw(t, "critical"), Value: []byte{0x05, 0}}}
+			r.EKUs = []string{rapid.SampledFrom([]string{"serverAuth", "1.3.6.1.5.5.7.3.2"}).Draw(t, "eku")}
 		}
 		r.CSRPEM, r.CSRDER = csr()
 		return r
 	case 1:
 		return &entrustbus.Revoke{
 			ID: id, Serial: rapid.StringMatching(`(0x)?[1-9a-fA-F][0-9a-fA-F]{0,39}`).Draw(t, "serial"),
-			Reason:  rapid.SampledFrom(append(entrustbus.Reasons(), "")).Draw(t, "reason"),
+			Reason: rapid.SampledFrom(append(entrustbus.Reasons(), "removeFromCRL", "")).Draw(t, "reason"), IssueCRL: rapid.Bool().Draw(t, "issue_crl"),
 			Comment: names.Draw(t, "comment"), CAID: names.Draw(t, "ca_id"), Labels: noneIsNil(labels.Draw(t, "labels")),
 		}
 	case 2:

@@ -1,6 +1,9 @@
 package entrustbus
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Outcome is how a request ended.
 type Outcome string
@@ -25,11 +28,11 @@ const (
 
 // Valid reports whether o is one of the outcomes.
 func (o Outcome) Valid() bool {
-	switch o {
-	case OutcomeIssued, OutcomeRevoked, OutcomeRejected, OutcomeFailed, OutcomeExpired, OutcomeUnconfirmed, OutcomeCancelled:
-		return true
-	}
-	return false
+	return slices.Contains(outcomes, o)
+}
+
+var outcomes = []Outcome{
+	OutcomeIssued, OutcomeRevoked, OutcomeRejected, OutcomeFailed, OutcomeExpired, OutcomeUnconfirmed, OutcomeCancelled,
 }
 
 // Class is what kind of trouble ended a request.
@@ -50,7 +53,7 @@ const (
 	ClassUpstream4xx Class = "upstream_4xx"
 	// ClassNetwork: an answer was lost on its way.
 	ClassNetwork Class = "network"
-	// ClassPolicy: the gateway's licence is used up, or its rules say no.
+	// ClassPolicy: the worker's policy or the gateway's rules say no, or the gateway's licence is used up.
 	ClassPolicy Class = "policy"
 	// ClassOther: an approver's no, and what Code says.
 	ClassOther Class = "other"
@@ -58,12 +61,12 @@ const (
 
 // Valid reports whether c is one of the classes.
 func (c Class) Valid() bool {
-	switch c {
-	case ClassTimeout, ClassAuth, ClassRateLimited, ClassValidation, ClassUpstream5xx, ClassUpstream4xx, ClassNetwork,
-		ClassPolicy, ClassOther:
-		return true
-	}
-	return false
+	return slices.Contains(classes, c)
+}
+
+var classes = []Class{
+	ClassTimeout, ClassAuth, ClassRateLimited, ClassValidation, ClassUpstream5xx, ClassUpstream4xx, ClassNetwork, ClassPolicy,
+	ClassOther,
 }
 
 // Result is the one answer to a request in one replay generation. Fields that do not apply are zero and not on the wire;
@@ -111,6 +114,9 @@ type Result struct {
 	Replay int `json:"replay"`
 	// Labels are those of the request.
 	Labels map[string]string `json:"labels,omitempty"`
+	// Warnings are what was noticed and not refused, one sentence each: unknown keys near known ones, a validity that was
+	// cut, a shortened chain.
+	Warnings []string `json:"warnings,omitempty"`
 	// Sequence is where the stream of results has it, for ResultsAfter. It is not on the wire: a Client sets it, and it
 	// is 0 in what DecodeResult returns.
 	Sequence uint64 `json:"-"`
@@ -133,70 +139,88 @@ func (e *ResultError) Error() string {
 	return string(e.Class) + ": " + e.Message
 }
 
-func (r *Result) appendFields(d document) document {
-	d = d.must("v", int64(Version)).
-		must("id", r.ID).
-		must("producer", r.Producer).
-		must("kind", string(r.Kind)).
-		must("outcome", string(r.Outcome)).
-		text("certificate_pem", r.CertificatePEM).
-		text("chain_pem", r.ChainPEM).
-		text("serial", r.Serial).
-		text("serial_decimal", r.SerialDecimal).
-		time("not_before", r.NotBefore).
-		time("not_after", r.NotAfter).
-		text("tracking_id", r.TrackingID).
-		text("ca_id", r.CAID).
-		text("profile_id", r.ProfileID)
-	if e := r.Error; e != nil {
-		d = d.must("error", document(nil).
-			must("class", string(e.Class)).
-			text("code", e.Code).
-			text("message", e.Message).
-			number("http_status", int64(e.HTTPStatus)))
-	}
-	return d.must("submissions", int64(r.Submissions)).
-		must("possible_duplicate", r.PossibleDuplicate).
-		must("polls", int64(r.Polls)).
-		time("requested_at", r.RequestedAt).
-		time("submitted_at", r.SubmittedAt).
-		time("finished_at", r.FinishedAt).
-		must("replay", int64(r.Replay)).
-		labels("labels", r.Labels)
+var resultForm = form{
+	title: "Result",
+	about: "How a request ended, in one replay generation. Published to <prefix>.result.<producer>.<id>; the highest replay is in force. Later versions may add keys.",
+	table: table{
+		{key: "v", at: at(func(r *Result) any { return &r.Version }), shape: version{}, always: true, about: "Version of the contract."},
+		{key: "id", at: at(func(r *Result) any { return &r.ID }), shape: tokenShape, always: true, about: "The id of the request."},
+		{key: "producer", at: at(func(r *Result) any { return &r.Producer }), shape: tokenShape, always: true, about: "The producer of the request."},
+		{key: "kind", at: at(func(r *Result) any { return (*string)(&r.Kind) }), shape: text{enum: words(kinds)}, always: true, about: "The kind of the request."},
+		{key: "outcome", at: at(func(r *Result) any { return (*string)(&r.Outcome) }), shape: text{enum: words(outcomes)}, always: true, about: "How the request ended."},
+		{key: "certificate_pem", at: at(func(r *Result) any { return &r.CertificatePEM }), shape: text{}, about: "The issued certificate."},
+		{key: "chain_pem", at: at(func(r *Result) any { return &r.ChainPEM }), shape: text{}, about: "The certificates above it, nearest first."},
+		{key: "serial", at: at(func(r *Result) any { return &r.Serial }), shape: text{pattern: "^[0-9a-f]*$"}, about: "Serial number in lower-case hexadecimal."},
+		{key: "serial_decimal", at: at(func(r *Result) any { return &r.SerialDecimal }), shape: text{pattern: "^[0-9]*$"}, about: "The same in decimal."},
+		{key: "not_before", at: at(func(r *Result) any { return &r.NotBefore }), shape: instant{}, about: "Start of the certificate's validity, in UTC."},
+		{key: "not_after", at: at(func(r *Result) any { return &r.NotAfter }), shape: instant{}, about: "End of the certificate's validity, in UTC."},
+		{key: "tracking_id", at: at(func(r *Result) any { return &r.TrackingID }), shape: text{}, about: "The gateway's name of the order, where it gave one."},
+		{key: "ca_id", at: at(func(r *Result) any { return &r.CAID }), shape: text{}, about: "The certificate authority that was used."},
+		{key: "profile_id", at: at(func(r *Result) any { return &r.ProfileID }), shape: text{}, about: "The profile that was used."},
+		{key: "error", at: at(func(r *Result) any { return &r.Error }), shape: resultError{}, about: "Why there is no certificate or revocation. Absent where there is one."},
+		{key: "submissions", at: at(func(r *Result) any { return &r.Submissions }), shape: count{}, always: true, about: "How often the request was sent to the gateway and may have reached it."},
+		{key: "possible_duplicate", at: at(func(r *Result) any { return &r.PossibleDuplicate }), shape: flag{}, always: true, about: "True when the gateway may hold a second order for the same request."},
+		{key: "polls", at: at(func(r *Result) any { return &r.Polls }), shape: count{}, always: true, about: "How often the gateway was asked about the pending order."},
+		{key: "requested_at", at: at(func(r *Result) any { return &r.RequestedAt }), shape: instant{}, about: "When the bus stored the request, in UTC by the server's clock."},
+		{key: "submitted_at", at: at(func(r *Result) any { return &r.SubmittedAt }), shape: instant{}, about: "When it was last sent to the gateway, which may have seen it then, in UTC by the worker's clock."},
+		{key: "finished_at", at: at(func(r *Result) any { return &r.FinishedAt }), shape: instant{}, about: "When this result was made, in UTC by the worker's clock."},
+		{key: "replay", at: at(func(r *Result) any { return &r.Replay }), shape: count{}, always: true, about: "The replay generation: 0 for the producer's own request, one more for each replay by an operator."},
+		{key: "labels", at: at(func(r *Result) any { return &r.Labels }), shape: labels{}, about: "Those of the request. Lengths count bytes of UTF-8."},
+		{key: "warnings", at: at(func(r *Result) any { return &r.Warnings }), shape: list{}, about: "What was noticed and not refused: unknown keys near known ones, a validity that was cut, a shortened chain."},
+	},
 }
 
-func (r *Result) readFields(f *fieldReader) {
-	r.Version = Version
-	r.ID = f.text("id")
-	r.Producer = f.text("producer")
-	r.Kind = Kind(f.text("kind"))
-	r.Outcome = Outcome(f.text("outcome"))
-	r.CertificatePEM = f.text("certificate_pem")
-	r.ChainPEM = f.text("chain_pem")
-	r.Serial = f.text("serial")
-	r.SerialDecimal = f.text("serial_decimal")
-	r.NotBefore = f.time("not_before")
-	r.NotAfter = f.time("not_after")
-	r.TrackingID = f.text("tracking_id")
-	r.CAID = f.text("ca_id")
-	r.ProfileID = f.text("profile_id")
-	if e := f.inner("error"); e != nil {
-		r.Error = &ResultError{
-			Class:      Class(e.text("class")),
-			Code:       e.text("code"),
-			Message:    e.text("message"),
-			HTTPStatus: e.count("http_status"),
-		}
-		f.adopt("error", e)
+var resultErrorTable = table{
+	{key: "class", at: at(func(e *ResultError) any { return (*string)(&e.Class) }), shape: text{enum: words(classes)}, always: true, about: "What kind of trouble ended the request."},
+	{key: "code", at: at(func(e *ResultError) any { return &e.Code }), shape: text{}, about: "The gateway's or worker's word for it."},
+	{key: "message", at: at(func(e *ResultError) any { return &e.Message }), shape: text{}, about: "One line for people."},
+	{key: "http_status", at: at(func(e *ResultError) any { return &e.HTTPStatus }), shape: count{}, about: "The gateway's HTTP status, where it gave one."},
+}
+
+// resultError is a **ResultError.
+type resultError struct{}
+
+func (resultError) read(f *fieldReader, key string, to any) {
+	inner := f.inner(key)
+	if inner == nil {
+		return
 	}
-	r.Submissions = f.count("submissions")
-	r.PossibleDuplicate = f.flag("possible_duplicate")
-	r.Polls = f.count("polls")
-	r.RequestedAt = f.time("requested_at")
-	r.SubmittedAt = f.time("submitted_at")
-	r.FinishedAt = f.time("finished_at")
-	r.Replay = f.count("replay")
-	r.Labels = f.labels("labels")
+	e := new(ResultError)
+	resultErrorTable.read(inner, e)
+	f.adopt(key, inner)
+	*to.(**ResultError) = e
+}
+
+func (resultError) write(from any) any {
+	if e := *from.(**ResultError); e != nil {
+		return resultErrorTable.write(nil, e)
+	}
+	return nil
+}
+
+func (resultError) check(string, any) error                  { return nil }
+func (resultError) content(b []byte, _ string, _ any) []byte { return b }
+func (resultError) schema() document                         { return objectSchema(resultErrorTable) }
+
+// objectSchema is the JSON Schema of an object with the keys of a table.
+func objectSchema(t table) document {
+	properties, required := document(nil), []string(nil)
+	for _, f := range t {
+		properties = properties.must(f.key, append(f.shape.schema(), pair{"description", f.about}))
+		if f.required || f.always {
+			required = append(required, f.key)
+		}
+	}
+	return document(nil).must("type", "object").must("properties", properties).must("required", required)
+}
+
+// words are the values of a type of strings.
+func words[T ~string](all []T) []string {
+	out := make([]string, len(all))
+	for i, v := range all {
+		out[i] = string(v)
+	}
+	return out
 }
 
 // validate checks what every result must have. An outcome or class that this version does not know is refused: it
@@ -208,11 +232,11 @@ func (r *Result) validate() error {
 	case !ValidToken(r.Producer):
 		return errToken("producer")
 	case !r.Kind.Valid():
-		return &FieldError{Field: "kind", Problem: "is no kind of request"}
+		return &FieldError{Field: "kind", Problem: "is an unknown request kind"}
 	case !r.Outcome.Valid():
-		return &FieldError{Field: "outcome", Problem: "is no outcome of this version of the contract"}
+		return &FieldError{Field: "outcome", Problem: "is not an outcome of this version of the contract"}
 	case r.Error != nil && !r.Error.Class.Valid():
-		return &FieldError{Field: "error.class", Problem: "is no class of this version of the contract"}
+		return &FieldError{Field: "error.class", Problem: "is not a class of this version of the contract"}
 	}
 	return nil
 }

@@ -1,49 +1,59 @@
 package entrustbus
 
-import (
-	"math/big"
-	"strings"
-)
+import "math/big"
 
 // Revoke asks to revoke a certificate. ID and exactly one of Serial, SerialDecimal and CertificatePEM are required.
 type Revoke struct {
 	// ID names this request, as in Issue.
 	ID string `json:"id"`
-	// Serial is the serial number in hexadecimal; any case, 0x in front, colons and leading zeros are accepted.
+	// Serial is the serial number in hexadecimal, as tools print it: any case, 0x or serial= in front, colons, hyphens,
+	// blanks, line ends and leading zeros are accepted.
 	Serial string `json:"serial,omitempty"`
 	// SerialDecimal is the serial number in decimal.
 	SerialDecimal string `json:"serial_decimal,omitempty"`
-	// CertificatePEM is the certificate itself, as one PEM block.
+	// CertificatePEM is the certificate itself, as one PEM block, in any form that Issue.CSRPEM may have.
 	CertificatePEM string `json:"certificate_pem,omitempty"`
-	// Reason is one of Reasons, in any case. Empty: none is given. Reasons of certctl (KeyCompromise) are the same words.
+	// Reason is one of Reasons or ReasonRemoveFromCRL, in any form that NormalReason knows. Empty: none is given.
 	Reason string `json:"reason,omitempty"`
 	// Comment goes to the gateway: one line, at most MaxCommentBytes.
 	Comment string `json:"comment,omitempty"`
+	// IssueCRL asks the gateway to issue a revocation list at once.
+	IssueCRL bool `json:"issue_crl,omitempty"`
 	// CAID is the gateway's certificate authority. Empty: the worker's configured one.
 	CAID string `json:"ca_id,omitempty"`
+	// Strict refuses the request for an unknown key that is near a known one, in place of a warning in the result.
+	Strict bool `json:"strict,omitempty"`
 	// Labels come back in the result, unread.
 	Labels map[string]string `json:"labels,omitempty"`
+
+	notes
 }
 
-// Reasons are the revocation reasons that a request may give, as RFC 5280 5.3.1 names them. removeFromCRL is not among
-// them: it ends a hold, and the gateway has no such request.
-func Reasons() []string {
-	return []string{
-		"unspecified", "keyCompromise", "caCompromise", "affiliationChanged", "superseded",
-		"cessationOfOperation", "certificateHold", "privilegeWithdrawn",
-	}
+var revokeForm = form{
+	title: "Revoke request",
+	about: "Asks to revoke a certificate. Published to <prefix>.request.<producer>.revoke.",
+	table: table{
+		idField(func(r *Revoke) any { return &r.ID }),
+		{key: "serial", at: at(func(r *Revoke) any { return &r.Serial }), shape: text{pattern: `^(\s*([sS]erial([nN]umber)?\s*[:=])?\s*(0[xX])?[0-9A-Fa-f]+([:\- \s]+[0-9A-Fa-f]+)*\s*)?$`}, digest: revokeSerial,
+			about: "Serial number in hexadecimal, positive, at most 20 octets, as tools print it: any case, 0x or serial= in front, colons, hyphens, blanks, line ends and leading zeros are accepted."},
+		{key: "serial_decimal", at: at(func(r *Revoke) any { return &r.SerialDecimal }), shape: text{pattern: "^(0*[1-9][0-9]{0,48})?$"}, digest: uncounted,
+			about: "The same in decimal, in quotes."},
+		{key: "certificate_pem", at: at(func(r *Revoke) any { return &r.CertificatePEM }), shape: text{most: MaxCSRBytes, pem: &certificateThing}, digest: uncounted,
+			about: "The certificate itself in PEM. Text around the block is passed over." + inBytes},
+		{key: "reason", at: at(func(r *Revoke) any { return &r.Reason }), shape: text{rule: checkReason, numbers: true, pattern: "^[A-Za-z0-9_ -]{0,64}$"}, digest: revokeReason,
+			about: "RFC 5280 5.3.1: unspecified, keyCompromise, caCompromise, affiliationChanged, superseded, cessationOfOperation, certificateHold, privilegeWithdrawn, or removeFromCRL to lift a hold. In any case, in snake_case, or as the RFC's number."},
+		{key: "comment", at: at(func(r *Revoke) any { return &r.Comment }), shape: text{most: MaxCommentBytes, line: true},
+			about: "One line for the gateway." + inBytes},
+		{key: "issue_crl", at: at(func(r *Revoke) any { return &r.IssueCRL }), shape: flag{},
+			about: "Asks the gateway to issue a revocation list at once."},
+		caField(func(r *Revoke) any { return &r.CAID }),
+		strictField(func(r *Revoke) any { return &r.Strict }),
+		labelsField(func(r *Revoke) any { return &r.Labels }),
+	},
+	exactlyOne: []string{"serial", "serial_decimal", "certificate_pem"},
 }
 
-// NormalReason is the RFC 5280 spelling of a reason written in any case ("KeyCompromise", "CACompromise"), and whether
-// it is one at all. The empty reason is not.
-func NormalReason(reason string) (string, bool) {
-	for _, r := range Reasons() {
-		if strings.EqualFold(r, reason) {
-			return r, true
-		}
-	}
-	return "", false
-}
+func (r *Revoke) form() *form { return &revokeForm }
 
 // Kind is KindRevoke.
 func (r *Revoke) Kind() Kind { return KindRevoke }
@@ -63,19 +73,12 @@ func (r *Revoke) SerialNumber() (*big.Int, error) {
 			given++
 		}
 	}
+	const oneOf = "give exactly one of serial, serial_decimal and certificate_pem"
 	switch {
 	case given == 0:
-		return nil, &FieldError{
-			Field:   "serial",
-			Problem: "is missing",
-			Fix:     "give exactly one of serial, serial_decimal and certificate_pem",
-		}
+		return nil, &FieldError{Field: "serial", Problem: "is missing", Fix: oneOf}
 	case given > 1:
-		return nil, &FieldError{
-			Field:   "serial",
-			Problem: "is given in more than one form",
-			Fix:     "give exactly one of serial, serial_decimal and certificate_pem",
-		}
+		return nil, &FieldError{Field: "serial", Problem: "is given in more than one form", Fix: oneOf}
 	case r.Serial != "":
 		return serialFromHex(r.Serial)
 	case r.SerialDecimal != "":
@@ -87,48 +90,30 @@ func (r *Revoke) SerialNumber() (*big.Int, error) {
 // Validate reports the first thing about the request that the contract forbids, as a *FieldError: see Request. It
 // rewrites Reason to its RFC 5280 spelling.
 func (r *Revoke) Validate() error {
-	if !ValidToken(r.ID) {
-		return errToken("id")
+	if err := revokeForm.table.check(r); err != nil {
+		return err
 	}
 	if _, err := r.SerialNumber(); err != nil {
 		return err
 	}
-	if r.Reason != "" {
-		reason, ok := NormalReason(r.Reason)
-		if !ok {
-			return &FieldError{
-				Field:   "reason",
-				Problem: "is no revocation reason",
-				Fix:     "use one of " + strings.Join(Reasons(), ", "),
-			}
-		}
+	if reason, ok := NormalReason(r.Reason); ok {
 		r.Reason = reason
 	}
-	return firstError(
-		checkText("comment", r.Comment, MaxCommentBytes),
-		checkName("ca_id", r.CAID, MaxNameBytes),
-		checkLabels(r.Labels),
-	)
+	return nil
 }
 
-func (r *Revoke) appendFields(d document) document {
-	return d.text("id", r.ID).
-		text("serial", r.Serial).
-		text("serial_decimal", r.SerialDecimal).
-		text("certificate_pem", r.CertificatePEM).
-		text("reason", r.Reason).
-		text("comment", r.Comment).
-		text("ca_id", r.CAID).
-		labels("labels", r.Labels)
+func revokeSerial(b []byte, message any) ([]byte, error) {
+	serial, err := message.(*Revoke).SerialNumber()
+	if err != nil {
+		return nil, err
+	}
+	return appendPart(b, "serial", serial.Text(16)), nil
 }
 
-func (r *Revoke) readFields(f *fieldReader) {
-	r.ID = f.text("id")
-	r.Serial = f.text("serial")
-	r.SerialDecimal = f.text("serial_decimal")
-	r.CertificatePEM = f.text("certificate_pem")
-	r.Reason = f.text("reason")
-	r.Comment = f.text("comment")
-	r.CAID = f.text("ca_id")
-	r.Labels = f.labels("labels")
+func revokeReason(b []byte, message any) ([]byte, error) {
+	reason := message.(*Revoke).Reason
+	if normal, ok := NormalReason(reason); ok {
+		reason = normal
+	}
+	return appendPart(b, "reason", reason), nil
 }

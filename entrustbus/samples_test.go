@@ -27,6 +27,18 @@ func csrDER(t testing.TB) []byte {
 	return block.Bytes
 }
 
+// producerRequests are the samples of the kinds that producers may use.
+func producerRequests(t testing.TB) map[string]entrustbus.Request {
+	t.Helper()
+	all := sampleRequests(t)
+	for name, r := range all {
+		if !r.Kind().ForProducers() {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
 // sampleRequests has every key of every kind somewhere.
 func sampleRequests(t testing.TB) map[string]entrustbus.Request {
 	t.Helper()
@@ -39,6 +51,13 @@ func sampleRequests(t testing.TB) map[string]entrustbus.Request {
 			ValiditySeconds: 90 * 86400, PollMaxWaitSeconds: 86400,
 			Labels: map[string]string{"team": "shop", "app": "front <&>"},
 		},
+		"issue-more": &entrustbus.Issue{
+			ID: "order-8", CSRPEM: testdata(t, "request.pem"), SubjectDN: entrustbus.SubjectOmit, MaxValiditySeconds: 30 * 86400,
+			Properties:       map[string]any{"team": "shop", "seats": int64(3), "share": 0.5, "internal": true, "hosts": []any{"a", int64(1)}},
+			SubjectVariables: []entrustbus.SubjectVariable{{Type: "CN", Value: "shop.example.net"}, {Type: "O", Value: "Söhne"}},
+			Extensions:       []entrustbus.Extension{{OID: "1.3.6.1.4.1.99999.1", Critical: true, Value: []byte{0x05, 0}}, {OID: "2.5.29.32", Value: []byte{0x30, 0}}},
+			EKUs:             []string{"serverAuth", "1.3.6.1.5.5.7.3.2"}, MustStaple: true, Strict: true,
+		},
 		"revoke": &entrustbus.Revoke{ID: "revoke-1", Serial: "0x12:34:AB:CD"},
 		"revoke-decimal": &entrustbus.Revoke{
 			ID: "revoke-2", SerialDecimal: "305441741", Reason: "keyCompromise", Comment: "laptop lost", CAID: "ca-1",
@@ -50,8 +69,13 @@ func sampleRequests(t testing.TB) map[string]entrustbus.Request {
 			ID: "track-2", TrackingID: "7f0c2a5e/1", CSRPEM: testdata(t, "request.pem"), CAID: "ca-1", PollMaxWaitSeconds: 600,
 			Labels: map[string]string{"team": "shop"},
 		},
-		"track-der": &entrustbus.Track{ID: "track-3", TrackingID: "7f0c2a5e/1", CSRDER: csrDER(t)},
-		"cancel":    &entrustbus.Cancel{ID: "cancel-1", Order: "order-2", Labels: map[string]string{"why": "changed our mind"}},
+		"track-der":     &entrustbus.Track{ID: "track-3", TrackingID: "7f0c2a5e/1", CSRDER: csrDER(t)},
+		"revoke-lift":   &entrustbus.Revoke{ID: "revoke-4", Serial: "1234abcd", Reason: "removeFromCRL", IssueCRL: true, Strict: true},
+		"track-strict":  &entrustbus.Track{ID: "track-4", TrackingID: "7f0c2a5e/1", Strict: true},
+		"cancel-strict": &entrustbus.Cancel{ID: "cancel-2", Order: "order-2", Strict: true},
+		"complete":      &entrustbus.Complete{ID: "complete-1", Order: "order-6", CertificatePEM: testdata(t, "certificate.pem")},
+		"resolve":       &entrustbus.Resolve{ID: "resolve-1", Order: "order-6", Comment: "the gateway's log shows none"},
+		"cancel":        &entrustbus.Cancel{ID: "cancel-1", Order: "order-2", Labels: map[string]string{"why": "changed our mind"}},
 	}
 }
 
@@ -70,6 +94,7 @@ func sampleResults(t testing.TB) map[string]*entrustbus.Result {
 	issued.Serial, issued.SerialDecimal = "1234abcd", "305441741"
 	issued.NotBefore, issued.NotAfter = at.Add(-time.Hour), at.AddDate(0, 3, 0)
 	issued.TrackingID, issued.ProfileID, issued.Polls = "7f0c2a5e/1", "tls-server", 3
+	issued.Warnings = []string{`unknown key "profile" is ignored: did you mean "profile_id"?`}
 	issued.Labels = map[string]string{"team": "shop", "app": "front <&>"}
 
 	revoked := base("revoke-1", entrustbus.KindRevoke, entrustbus.OutcomeRevoked)

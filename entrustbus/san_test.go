@@ -1,10 +1,12 @@
 package entrustbus_test
 
 import (
+	"crypto/x509/pkix"
 	"strings"
 	"testing"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 func TestParseSAN(t *testing.T) {
@@ -50,7 +52,10 @@ func TestRevokeSerialNumber(t *testing.T) {
 	for _, r := range []entrustbus.Revoke{
 		{Serial: "1234abcd"}, {Serial: "1234ABCD"}, {Serial: "0x1234abcd"}, {Serial: "0X1234ABCD"}, {Serial: "12:34:ab:cd"},
 		{Serial: "00001234abcd"}, {Serial: "0x00:12:34:AB:CD"}, {Serial: strings.Repeat("0", 200) + "1234abcd"},
-		{SerialDecimal: decimal}, {SerialDecimal: "000" + decimal}, {CertificatePEM: testdata(t, "certificate.pem")},
+		{Serial: "12-34-AB-CD"}, {Serial: "12 34 ab cd"}, {Serial: "serial=1234ABCD\n"}, {Serial: "Serial Number: 12:34:ab:cd"},
+		{Serial: "serialNumber=0x1234abcd"}, {Serial: "    12:34:\r\n    ab:cd"}, {Serial: "\ufeff1234abcd"}, {Serial: "\u200e12 34 ab\u00a0cd"},
+		{SerialDecimal: decimal}, {SerialDecimal: "000" + decimal}, {SerialDecimal: " 305441741\n"}, {CertificatePEM: testdata(t, "certificate.pem")},
+		{CertificatePEM: "Certificate:\n  Data\n" + testdata(t, "certificate.pem") + "x"}, {CertificatePEM: string(pemBytes(t, testdata(t, "certificate.pem")))},
 	} {
 		got, err := r.SerialNumber()
 		if err != nil || got.String() != decimal {
@@ -64,6 +69,22 @@ func TestRevokeSerialNumber(t *testing.T) {
 	longest.Serial += "0"
 	wantField(t, "20½ octets", longest.Validate(), "serial")
 	wantField(t, "in decimal", (&entrustbus.Revoke{ID: "a", SerialDecimal: strings.Repeat("9", 49)}).Validate(), "serial_decimal")
+
+	// What was meant is told, where it can be.
+	for hint, r := range map[string]entrustbus.Revoke{
+		"serial: holds both forms, decimal and hexadecimal; give one: serial 0x1267, or serial_decimal 4711":                       {Serial: "4711 (0x1267)"},
+		"serial: is longer than 20 octets in hexadecimal; it has decimal digits only: if it is decimal, give it as serial_decimal": {Serial: "730750818665451459101842416358141509827966271487"},
+		"serial_decimal: is not a decimal number; it reads as hexadecimal: give it as serial":                                      {SerialDecimal: "12:34:ab:cd"},
+		"serial: holds a PEM block; give the certificate as certificate_pem":                                                       {Serial: testdata(t, "certificate.pem")},
+		"certificate_pem: holds a certificate request, not a certificate; it must begin with -----BEGIN CERTIFICATE-----":          {CertificatePEM: testdata(t, "request.pem")},
+		"serial: is negative":                            {Serial: "-12"},
+		"serial: has a separator that separates nothing": {Serial: "12::34"},
+	} {
+		r.ID = "a"
+		if err := r.Validate(); err == nil || err.Error() != hint {
+			t.Errorf("got %v, want %q", err, hint)
+		}
+	}
 }
 
 func TestReasons(t *testing.T) {
@@ -73,7 +94,9 @@ func TestReasons(t *testing.T) {
 		"Unspecified": "unspecified", "KeyCompromise": "keyCompromise", "CACompromise": "caCompromise",
 		"AffiliationChanged": "affiliationChanged", "Superseded": "superseded", "CessationOfOperation": "cessationOfOperation",
 		"CertificateHold": "certificateHold", "PrivilegeWithdrawn": "privilegeWithdrawn", "keycompromise": "keyCompromise",
-		"SUPERSEDED": "superseded",
+		"SUPERSEDED": "superseded", "key_compromise": "keyCompromise", "CESSATION_OF_OPERATION": "cessationOfOperation",
+		"key-compromise": "keyCompromise", "1": "keyCompromise", "0": "unspecified", "9": "privilegeWithdrawn",
+		"8": "removeFromCRL", "remove_from_crl": "removeFromCRL", "REMOVEFROMCRL": "removeFromCRL",
 	} {
 		r := &entrustbus.Revoke{ID: "a", Serial: "1", Reason: in}
 		if err := r.Validate(); err != nil || r.Reason != want {
@@ -84,5 +107,22 @@ func TestReasons(t *testing.T) {
 		if got, ok := entrustbus.NormalReason(reason); !ok || got != reason {
 			t.Errorf("NormalReason(%q) = %q, %v", reason, got, ok)
 		}
+	}
+	r, err := entrustbus.DecodeRequest(entrustbus.KindRevoke, entrustbus.EncodingJSON, []byte(`{"id":"a","serial":"1","reason":4}`))
+	if err != nil || r.(*entrustbus.Revoke).Reason != "superseded" {
+		t.Errorf("a number: got %+v, %v", r, err)
+	}
+}
+
+// A certificate request by another program: x509 would call a host name that is not ASCII a certificate request that
+// cannot be parsed.
+func TestNamesOfCertificateRequests(t *testing.T) {
+	t.Parallel()
+	name := func(tag byte, value string) pkix.Extension {
+		return pkix.Extension{Id: san.Extension(), Value: append([]byte{0x30, byte(len(value) + 2), tag, byte(len(value))}, value...)}
+	}
+	got, err := signed(t, name(0x82, "Shop.Example.NET.")).Names()
+	if err != nil || len(got) != 1 || got[0].Value != "shop.example.net" {
+		t.Errorf("trailing dot: got %v, %v", got, err)
 	}
 }

@@ -22,11 +22,13 @@ const schemaDir = "../docs/schema"
 
 // schemas are the files and the Go types that they describe.
 var schemas = map[string]reflect.Type{
-	"request-issue":  reflect.TypeFor[entrustbus.Issue](),
-	"request-revoke": reflect.TypeFor[entrustbus.Revoke](),
-	"request-track":  reflect.TypeFor[entrustbus.Track](),
-	"request-cancel": reflect.TypeFor[entrustbus.Cancel](),
-	"result":         reflect.TypeFor[entrustbus.Result](),
+	"request-issue":    reflect.TypeFor[entrustbus.Issue](),
+	"request-revoke":   reflect.TypeFor[entrustbus.Revoke](),
+	"request-track":    reflect.TypeFor[entrustbus.Track](),
+	"request-cancel":   reflect.TypeFor[entrustbus.Cancel](),
+	"request-complete": reflect.TypeFor[entrustbus.Complete](),
+	"request-resolve":  reflect.TypeFor[entrustbus.Resolve](),
+	"result":           reflect.TypeFor[entrustbus.Result](),
 }
 
 // schema is what the comparison with the Go types needs of one.
@@ -95,7 +97,7 @@ func compareObject(t *testing.T, path string, s schema, goType reflect.Type) {
 	}
 	var keys, required []string
 	for _, field := range reflect.VisibleFields(goType) {
-		if !field.IsExported() {
+		if !field.IsExported() || field.Anonymous || len(field.Index) > 1 {
 			continue
 		}
 		key, options, _ := strings.Cut(field.Tag.Get("json"), ",")
@@ -142,6 +144,12 @@ func compareValue(t *testing.T, path string, s schema, goType reflect.Type) {
 	case reflect.TypeFor[map[string]string]():
 		if want = "object"; s.Additional == nil || s.Additional.Type != "string" {
 			t.Errorf("%s: has values other than strings", path)
+		}
+	case reflect.TypeFor[map[string]any]():
+		want = "object"
+	case reflect.TypeFor[[]entrustbus.SubjectVariable](), reflect.TypeFor[[]entrustbus.Extension]():
+		if want = "array"; s.Items != nil {
+			compareObject(t, path+"[]", *s.Items, goType.Elem())
 		}
 	case reflect.TypeFor[*entrustbus.ResultError]():
 		compareObject(t, path, s, goType.Elem())

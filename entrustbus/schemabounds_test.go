@@ -105,8 +105,15 @@ func TestSchemasMatchBounds(t *testing.T) {
 	one, count := text(entrustbus.MaxSANBytes), schema{bounds: bounds{Maximum: math.MaxInt32}}
 	key, value := text(entrustbus.MaxLabelKeyBytes), text(entrustbus.MaxLabelValueBytes)
 	labels := schema{bounds: bounds{MaxProperties: entrustbus.MaxLabels}, PropertyNames: &key, Additional: &value}
+	property := schema{bounds: bounds{MaxLength: entrustbus.MaxLabelValueBytes, MaxItems: entrustbus.MaxProperties}}
+	usage := text(entrustbus.MaxOIDBytes)
 	request := map[string]schema{
-		"csr_pem": pem, "certificate_pem": pem, "csr_der": text(base64.StdEncoding.EncodedLen(entrustbus.MaxCSRBytes)),
+		"max_validity_seconds": {bounds: bounds{Maximum: entrustbus.MaxValiditySeconds}},
+		"properties":           {bounds: bounds{MaxProperties: entrustbus.MaxProperties}, PropertyNames: &key, Additional: &property},
+		"subject_variables":    {bounds: bounds{MaxItems: entrustbus.MaxSubjectVariables}, Items: &schema{}},
+		"extensions":           {bounds: bounds{MaxItems: entrustbus.MaxExtensions}, Items: &schema{}},
+		"ekus":                 {bounds: bounds{MaxItems: entrustbus.MaxEKUs}, Items: &usage},
+		"csr_pem":              pem, "certificate_pem": pem, "csr_der": text(base64.StdEncoding.EncodedLen(entrustbus.MaxCSRBytes)),
 		"ca_id": name, "profile_id": name, "common_name": name, "tracking_id": text(entrustbus.MaxTrackingIDBytes),
 		"subject_dn": text(entrustbus.MaxSubjectDNBytes), "comment": text(entrustbus.MaxCommentBytes),
 		"sans":                  {bounds: bounds{MaxItems: entrustbus.MaxSANs}, Items: &one},
@@ -145,8 +152,10 @@ func TestSchemasMatchBounds(t *testing.T) {
 	covered := []string{
 		"MaxCSRBytes", "MaxNameBytes", "MaxTrackingIDBytes", "MaxSubjectDNBytes", "MaxCommentBytes", "MaxSANs", "MaxSANBytes",
 		"MaxValiditySeconds", "MaxPollMaxWaitSeconds", "MaxLabels", "MaxLabelKeyBytes", "MaxLabelValueBytes", "MaxTokenLength",
-		"MaxSerialBits", // TestSchemaOfSerials
-		"MaxBodyBytes",  // of a message: no schema can say it
+		"MaxProperties", "MaxSubjectVariables", "MaxExtensions", "MaxEKUs", "MaxOIDBytes",
+		"MaxExtensionBytes", // of an item of extensions: TestSchemasAreThoseOfTheTables
+		"MaxSerialBits",     // TestSchemaOfSerials
+		"MaxBodyBytes",      // of a message: no schema can say it
 	}
 	_, bounds := declared(t)
 	if got, want := slices.Sorted(slices.Values(bounds)), slices.Sorted(slices.Values(covered)); !slices.Equal(got, want) {

@@ -3,35 +3,100 @@ package entrustbus
 import (
 	"crypto/x509"
 	"math/big"
+	"regexp"
 	"strings"
 )
 
-func serialFromHex(s string) (*big.Int, error) {
-	digits := strings.TrimPrefix(strings.TrimPrefix(s, "0x"), "0X")
-	if strings.Contains(digits, ":") {
-		for octet := range strings.SplitSeq(digits, ":") {
-			if octet == "" {
-				return nil, errSerial("serial", "has a colon that separates nothing")
-			}
+// serialLabel is what tools write in front of a serial number: openssl's serial=, and names of the field in any case.
+var serialLabel = regexp.MustCompile(`^(?i)(certificate)?serial(number)?[:=]`)
+
+// bothForms is how openssl prints a short serial number: 4711 (0x1267).
+var bothForms = regexp.MustCompile(`^([0-9]+)\(0x([0-9a-fA-F]+)\)$`)
+
+// plainSerial drops what tools put around and between the digits of a serial number: blanks, line ends, characters without
+// a width, and the name of the field.
+func plainSerial(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if invisible(r) {
+			return -1
 		}
-		digits = strings.ReplaceAll(digits, ":", "")
-	}
-	return parseSerial("serial", digits, 16)
+		return r
+	}, s)
+	return serialLabel.ReplaceAllString(s, "")
 }
 
-func serialFromDecimal(s string) (*big.Int, error) { return parseSerial("serial_decimal", s, 10) }
+func serialFromHex(s string) (*big.Int, error) {
+	if strings.Contains(s, pemBegin) {
+		return nil, &FieldError{Field: "serial", Problem: "holds a PEM block", Fix: "give the certificate as certificate_pem"}
+	}
+	if len(s) > MaxCSRBytes {
+		return nil, errSerial("serial", "is longer than 20 octets")
+	}
+	digits := plainSerial(s)
+	if m := bothForms.FindStringSubmatch(digits); m != nil {
+		return nil, &FieldError{Field: "serial", Problem: "holds both forms, decimal and hexadecimal", Fix: "give one: serial 0x" + bounded(m[2]) + ", or serial_decimal " + bounded(m[1])}
+	}
+	if strings.HasPrefix(digits, "-") {
+		return nil, errSerial("serial", "is negative")
+	}
+	digits = strings.TrimPrefix(strings.TrimPrefix(digits, "0x"), "0X")
+	for _, separator := range []string{":", "-"} {
+		if !strings.Contains(digits, separator) {
+			continue
+		}
+		for octet := range strings.SplitSeq(digits, separator) {
+			if octet == "" {
+				return nil, errSerial("serial", "has a separator that separates nothing")
+			}
+		}
+		digits = strings.ReplaceAll(digits, separator, "")
+	}
+	n, err := parseSerial("serial", digits, 16)
+	if err != nil && strings.Trim(digits, "0123456789") == "" && digits != "" {
+		if _, decimal := parseSerial("serial", digits, 10); decimal == nil {
+			err = &FieldError{Field: "serial", Problem: "is longer than 20 octets in hexadecimal", Fix: "it has decimal digits only: if it is decimal, give it as serial_decimal"}
+		}
+	}
+	return n, err
+}
+
+func serialFromDecimal(s string) (*big.Int, error) {
+	if len(s) > MaxCSRBytes {
+		return nil, errSerial("serial_decimal", "is longer than 20 octets")
+	}
+	digits := plainSerial(s)
+	n, err := parseSerial("serial_decimal", digits, 10)
+	if err != nil {
+		if _, hex := serialFromHex(digits); hex == nil && strings.Trim(digits, "0123456789") != "" {
+			err = &FieldError{Field: "serial_decimal", Problem: "is not a decimal number", Fix: "it reads as hexadecimal: give it as serial"}
+		}
+	}
+	return n, err
+}
+
+// bounded keeps a serial number that is quoted in an error short.
+func bounded(digits string) string { return digits[:min(len(digits), 50)] }
 
 func serialFromCertificate(text string) (*big.Int, error) {
-	der, err := onePEM("certificate_pem", text, "CERTIFICATE")
+	cert, err := parseCertificate("certificate_pem", text)
+	if err != nil {
+		return nil, err
+	}
+	return checkSerial("certificate_pem", cert.SerialNumber)
+}
+
+// parseCertificate reads the one certificate of a request.
+func parseCertificate(field, text string) (*x509.Certificate, error) {
+	der, err := certificateThing.one(field, []byte(text))
 	if err != nil {
 		return nil, err
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		// Not the parser's own text: it may quote the certificate.
-		return nil, errSerial("certificate_pem", "is no certificate that can be parsed")
+		return nil, &FieldError{Field: field, Problem: "is not a certificate that can be parsed"}
 	}
-	return checkSerial("certificate_pem", cert.SerialNumber)
+	return cert, nil
 }
 
 func parseSerial(field, digits string, base int) (*big.Int, error) {

@@ -44,14 +44,18 @@ func (s Subjects) Request(producer string, kind Kind) string {
 	return s.prefix() + ".request." + producer + "." + string(kind)
 }
 
-// Operator is the subject that operators publish requests of this kind to: replays, completions and resolutions. NATS
-// permissions keep producers out.
+// Operator is the subject that operators publish requests of this kind to, in the name of the producer: replays, and what
+// ends an order by hand. NATS permissions keep producers out.
 func (s Subjects) Operator(producer string, kind Kind) string {
 	return s.prefix() + ".operator." + producer + "." + string(kind)
 }
 
 // OperatorFilter matches the operators' requests of one kind, for every producer.
 func (s Subjects) OperatorFilter(kind Kind) string { return s.Operator("*", kind) }
+
+// Refused is the subject of what is said, and not kept, about the producer's requests that have no readable id, or an id
+// that belongs to other content.
+func (s Subjects) Refused(producer string) string { return s.prefix() + ".refused." + producer }
 
 // RequestFilter matches the requests of one kind, of every producer.
 func (s Subjects) RequestFilter(kind Kind) string { return s.Request("*", kind) }
@@ -96,7 +100,7 @@ func (s Subjects) ParseRequest(subject string) (producer string, kind Kind, err 
 	if err != nil {
 		return "", "", err
 	}
-	if kind = Kind(last); !kind.Valid() {
+	if kind = Kind(last); !kind.ForProducers() {
 		return producer, "", &FieldError{
 			Field:       "kind",
 			Problem:     "is not a request kind for producers",
@@ -132,7 +136,7 @@ func (s Subjects) ParseIncoming(subject string) (Incoming, error) {
 		return in, &FieldError{
 			Field:       "kind",
 			Problem:     "is an unknown request kind",
-			Fix:         "publish to …operator.<producer>.issue, .revoke, .track or .cancel",
+			Fix:         "publish to …operator.<producer>.issue, .revoke, .track, .cancel, .complete or .resolve",
 			Undecodable: true,
 		}
 	}
@@ -145,7 +149,7 @@ func (s Subjects) ParseDue(subject string) (lane, producer, id string, err error
 	rest, ok := strings.CutPrefix(subject, s.prefix()+".due.")
 	lane, rest, more := strings.Cut(rest, ".")
 	if !ok || !more {
-		return "", "", "", errSubject("a due message")
+		return "", "", "", errSubject("due")
 	}
 	producer, id, err = s.parse(s.prefix()+".due."+rest, "due")
 	if err == nil && !ValidToken(id) {
@@ -171,7 +175,7 @@ func (s Subjects) ParseOrder(subject string) (producer, id string, err error) {
 			return producer, id, nil
 		}
 	}
-	return "", "", errSubject("a wake-up or result")
+	return "", "", errSubject("parked or result")
 }
 
 // ParseDead takes the subject of a dead letter apart. A *FieldError names what does not fit: "subject", "producer" or
@@ -189,11 +193,11 @@ func (s Subjects) ParseDead(subject string) (producer, reason string, err error)
 func (s Subjects) parse(subject, branch string) (producer, last string, err error) {
 	rest, ok := strings.CutPrefix(subject, s.prefix()+"."+branch+".")
 	if !ok {
-		return "", "", errSubject("a " + branch)
+		return "", "", errSubject(branch)
 	}
 	producer, last, ok = strings.Cut(rest, ".")
 	if !ok || strings.Contains(last, ".") {
-		return "", "", errSubject("a " + branch)
+		return "", "", errSubject(branch)
 	}
 	if !ValidToken(producer) {
 		err := errToken("producer")
@@ -203,10 +207,10 @@ func (s Subjects) parse(subject, branch string) (producer, last string, err erro
 	return producer, last, nil
 }
 
-func errSubject(what string) error {
+func errSubject(branch string) error {
 	return &FieldError{
 		Field:       "subject",
-		Problem:     "is not the subject of " + what,
+		Problem:     "is not a subject of the branch " + branch,
 		Fix:         "check the prefix and the number of tokens",
 		Undecodable: true,
 	}

@@ -23,6 +23,9 @@ func TestSubjects(t *testing.T) {
 		s.Dead("shop", "invalid"):                  "entrust.dead.shop.invalid",
 		s.DeadFilter():                             "entrust.dead.*.*",
 		own.Request("shop", entrustbus.KindCancel): "acme.pki.request.shop.cancel",
+		s.Operator("shop", entrustbus.KindResolve): "entrust.operator.shop.resolve",
+		s.OperatorFilter(entrustbus.KindComplete):  "entrust.operator.*.complete",
+		own.Refused("shop"):                        "acme.pki.refused.shop",
 		entrustbus.RequestMsgID("shop", "a", 0):    "shop.a",
 		entrustbus.RequestMsgID("shop", "a", 2):    "shop.a.2",
 		entrustbus.ResultMsgID("shop", "a", 0):     "shop.a.0",
@@ -81,5 +84,35 @@ func TestParseSubjects(t *testing.T) {
 	}
 	if producer, _, err := (entrustbus.Subjects{}).ParseRequest("entrust.request.shop.renew"); producer != "shop" || err == nil {
 		t.Errorf("an unknown kind: got producer %q, %v: a dead letter could not be filed", producer, err)
+	}
+}
+
+func TestParseIncoming(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		prefix, subject string
+		want            entrustbus.Incoming
+		field           string
+	}{
+		{"", "entrust.request.shop.issue", entrustbus.Incoming{Producer: "shop", Kind: entrustbus.KindIssue}, ""},
+		{"", "entrust.operator.shop.issue", entrustbus.Incoming{Producer: "shop", Kind: entrustbus.KindIssue, Operator: true}, ""},
+		{"a.b", "a.b.operator.shop.resolve", entrustbus.Incoming{Producer: "shop", Kind: entrustbus.KindResolve, Operator: true}, ""},
+		{"", "entrust.operator.shop.complete", entrustbus.Incoming{Producer: "shop", Kind: entrustbus.KindComplete, Operator: true}, ""},
+		{"", "entrust.request.shop.complete", entrustbus.Incoming{Producer: "shop"}, "kind"}, // not for producers
+		{"", "entrust.request.shop.resolve", entrustbus.Incoming{Producer: "shop"}, "kind"},
+		{"", "entrust.operator.shop.renew", entrustbus.Incoming{Producer: "shop", Operator: true}, "kind"},
+		{"", "entrust.operator.a$b.issue", entrustbus.Incoming{}, "producer"},
+		{"", "entrust.operator.shop.issue.x", entrustbus.Incoming{}, "subject"},
+		{"", "entrust.result.shop.a", entrustbus.Incoming{}, "subject"},
+	} {
+		got, err := entrustbus.Subjects{Prefix: row.prefix}.ParseIncoming(row.subject)
+		if got != row.want {
+			t.Errorf("%s: got %+v, want %+v", row.subject, got, row.want)
+		}
+		if row.field != "" {
+			wantField(t, row.subject, err, row.field)
+		} else if err != nil {
+			t.Errorf("%s: %v", row.subject, err)
+		}
 	}
 }

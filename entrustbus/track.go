@@ -2,14 +2,15 @@ package entrustbus
 
 import "crypto/x509"
 
-// Track asks to wait for an order that was submitted to the gateway before, by whomever. ID and TrackingID are required.
-// With a certificate request the certificate's key and names are checked against it; at most one form may be given.
+// Track asks to wait for an order that was submitted to the gateway before, by this worker or any other program. ID and
+// TrackingID are required. With a certificate request the certificate's key and names are checked against it; at most one
+// form may be given.
 type Track struct {
 	// ID names this request, as in Issue.
 	ID string `json:"id"`
 	// TrackingID is the gateway's name of the order, as a result or the gateway itself gave it.
 	TrackingID string `json:"tracking_id"`
-	// CSRPEM is the PKCS#10 certificate request that the order was submitted with, as one PEM block.
+	// CSRPEM is the PKCS#10 certificate request that the order was submitted with, as in Issue.
 	CSRPEM string `json:"csr_pem,omitempty"`
 	// CSRDER is the same as DER.
 	CSRDER []byte `json:"csr_der,omitempty"`
@@ -17,11 +18,36 @@ type Track struct {
 	CAID string `json:"ca_id,omitempty"`
 	// PollMaxWaitSeconds is how long to wait, as in Issue.
 	PollMaxWaitSeconds int64 `json:"poll_max_wait_seconds,omitempty"`
+	// Strict refuses the request for an unknown key that is near a known one, in place of a warning in the result.
+	Strict bool `json:"strict,omitempty"`
 	// Labels come back in the result, unread.
 	Labels map[string]string `json:"labels,omitempty"`
 
 	parsed *parsedCSR
+	notes
 }
+
+var trackForm = form{
+	title: "Track request",
+	about: "Waits for an order that was submitted to the gateway before. Published to <prefix>.request.<producer>.track.",
+	table: table{
+		idField(func(r *Track) any { return &r.ID }),
+		{key: "tracking_id", at: at(func(r *Track) any { return &r.TrackingID }), required: true,
+			shape: text{most: MaxTrackingIDBytes, rule: func(key, v string) error { return checkName(key, v, MaxTrackingIDBytes) }, whatElse: document(nil).must("minLength", int64(1))},
+			about: "The gateway's name of the order, as a result or the gateway itself gave it." + inBytes},
+		{key: "csr_pem", at: at(func(r *Track) any { return &r.CSRPEM }), shape: csrShape, digest: trackCSR,
+			about: "PKCS#10 certificate request that the order was submitted with, in PEM: the certificate is checked against it." + inBytes},
+		{key: "csr_der", at: at(func(r *Track) any { return &r.CSRDER }), shape: blob{MaxCSRBytes}, digest: uncounted,
+			about: "The same as DER: base64 in JSON, bytes in MessagePack. At most 65536 bytes of DER."},
+		caField(func(r *Track) any { return &r.CAID }),
+		waitField(func(r *Track) any { return &r.PollMaxWaitSeconds }),
+		strictField(func(r *Track) any { return &r.Strict }),
+		labelsField(func(r *Track) any { return &r.Labels }),
+	},
+	atMostOne: []string{"csr_pem", "csr_der"},
+}
+
+func (r *Track) form() *form { return &trackForm }
 
 // Kind is KindTrack.
 func (r *Track) Kind() Kind { return KindTrack }
@@ -32,14 +58,22 @@ func (r *Track) OrderID() string { return r.ID }
 // LabelMap is Labels.
 func (r *Track) LabelMap() map[string]string { return r.Labels }
 
-// CertificateRequest is the certificate request, parsed and with its signature verified; nil, nil when none was given.
-// After Validate it costs nothing. The caller must not change what it gets.
-func (r *Track) CertificateRequest() (*x509.CertificateRequest, error) {
+// CSR is the certificate request, as in Issue; nil, nil when none was given.
+func (r *Track) CSR() (*CSR, error) {
 	p, err := r.parse()
 	if p == nil || err != nil {
 		return nil, err
 	}
-	return p.csr, nil
+	return p.CSR, nil
+}
+
+// CertificateRequest is the Request of CSR; nil, nil when none was given.
+func (r *Track) CertificateRequest() (*x509.CertificateRequest, error) {
+	csr, err := r.CSR()
+	if csr == nil || err != nil {
+		return nil, err
+	}
+	return csr.Request, nil
 }
 
 // Names are the subject alternative names of the certificate request, each once; nil, nil when none was given.
@@ -60,13 +94,7 @@ func (r *Track) parse() (*parsedCSR, error) {
 
 // Validate reports the first thing about the request that the contract forbids, as a *FieldError: see Request.
 func (r *Track) Validate() error {
-	if !ValidToken(r.ID) {
-		return errToken("id")
-	}
-	if r.TrackingID == "" {
-		return errMissing("tracking_id")
-	}
-	if err := checkName("tracking_id", r.TrackingID, MaxTrackingIDBytes); err != nil {
+	if err := trackForm.table.check(r); err != nil {
 		return err
 	}
 	p, err := r.parse()
@@ -74,29 +102,13 @@ func (r *Track) Validate() error {
 		return err
 	}
 	r.parsed = p
-	return firstError(
-		checkName("ca_id", r.CAID, MaxNameBytes),
-		checkSeconds("poll_max_wait_seconds", r.PollMaxWaitSeconds, MaxPollMaxWaitSeconds),
-		checkLabels(r.Labels),
-	)
+	return nil
 }
 
-func (r *Track) appendFields(d document) document {
-	return d.text("id", r.ID).
-		text("tracking_id", r.TrackingID).
-		text("csr_pem", r.CSRPEM).
-		bytes("csr_der", r.CSRDER).
-		text("ca_id", r.CAID).
-		number("poll_max_wait_seconds", r.PollMaxWaitSeconds).
-		labels("labels", r.Labels)
-}
-
-func (r *Track) readFields(f *fieldReader) {
-	r.ID = f.text("id")
-	r.TrackingID = f.text("tracking_id")
-	r.CSRPEM = f.text("csr_pem")
-	r.CSRDER = f.bytes("csr_der")
-	r.CAID = f.text("ca_id")
-	r.PollMaxWaitSeconds = f.seconds("poll_max_wait_seconds")
-	r.Labels = f.labels("labels")
+func trackCSR(b []byte, message any) ([]byte, error) {
+	p, err := message.(*Track).parse()
+	if p == nil || err != nil {
+		return b, err
+	}
+	return appendPart(b, "csr", string(p.Request.Raw)), nil
 }

@@ -198,9 +198,9 @@ func stepDown(ctx context.Context, r *clusterRun) error {
 	groups := []string{
 		"STREAM.LEADER.STEPDOWN." + l.Requests, "STREAM.LEADER.STEPDOWN." + l.Parked, "STREAM.LEADER.STEPDOWN." + l.Results,
 		"STREAM.LEADER.STEPDOWN." + l.Dead, "STREAM.LEADER.STEPDOWN.KV_" + l.Orders, "STREAM.LEADER.STEPDOWN.KV_" + l.Control,
-		"CONSUMER.LEADER.STEPDOWN." + l.Parked + "." + streams.ConsumerDue,
+		"CONSUMER.LEADER.STEPDOWN." + l.Parked + "." + streams.ConsumerPoll,
 	}
-	for _, name := range []string{streams.ConsumerIssue, streams.ConsumerRevoke, streams.ConsumerOrder} {
+	for _, name := range []string{streams.ConsumerIssue, streams.ConsumerRevoke, streams.ConsumerManage} {
 		groups = append(groups, "CONSUMER.LEADER.STEPDOWN."+l.Requests+"."+name)
 	}
 	for range 2 {

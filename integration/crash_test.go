@@ -31,6 +31,7 @@ type end struct {
 
 var (
 	issuedOnce    = end{outcome: entrustbus.OutcomeIssued, enrollments: 1, submissions: 1}
+	issuedTwice   = end{outcome: entrustbus.OutcomeIssued, enrollments: 1, submissions: 2} // the first was not accepted
 	rejectedOnce  = end{outcome: entrustbus.OutcomeRejected, enrollments: 1, submissions: 1}
 	expiredOnce   = end{outcome: entrustbus.OutcomeExpired, enrollments: 1, submissions: 1}
 	heldEnrolled  = end{outcome: entrustbus.OutcomeUnconfirmed, enrollments: 1, submissions: 1}
@@ -153,7 +154,7 @@ func cancelled(r *crashRun) *oracle.Order {
 		if err != nil {
 			r.Fatal(err)
 		}
-		if rec.State == "parked" {
+		if rec.Phase == entrustbus.PhaseAwaiting {
 			break
 		}
 	}
@@ -189,54 +190,67 @@ func lives() []life {
 	}
 	return []life{
 		{"issued at once", flat, hold, issueAs("issue"), join(
-			at(issuedOnce, "fetched", "published", "closed"),
-			at(heldNotThere, "opened"),
-			at(heldEnrolled, "answered"),
+			at(issuedOnce, "record.before", "result.after", "closed.before", "closed.after", "settle.before", "settle.after"),
+			at(heldNotThere, "record.after"),
+			at(heldEnrolled, "result.before"),
 		)},
-		{"not taken at first", flat, hold, issueAs("busy"), at(issuedOnce, "not-taken")},
+		{"not accepted at first", flat, hold, issueAs("busy"), join(
+			at(heldNotThere, "record.after"),
+			[]death{
+				{"record.before", 2, heldNotThere}, // the gateway said no, and that was not written
+				{"record.after", 2, issuedTwice}, {"wakeup.before", 1, issuedTwice}, {"wakeup.after", 1, issuedTwice},
+				{"settle.before", 1, issuedTwice}, {"settle.after", 1, issuedTwice},
+				{"record.before", 3, issuedTwice},
+			},
+		)},
 		{"pending", flat, hold, issueAs("pending"), join(
-			at(issuedOnce, "fetched", "parked", "armed", "polled", "published", "closed", "disarmed"),
-			at(heldNotThere, "opened"),
-			at(heldEnrolled, "answered"),
-			[]death{{"armed", 2, issuedOnce}, {"polled", 2, issuedOnce}},
+			at(issuedOnce, "record.before", "wakeup.before", "wakeup.after", "settle.before", "settle.after", "result.before", "result.after", "closed.before", "closed.after"),
+			at(heldNotThere, "record.after"),
+			[]death{
+				{"record.before", 2, heldEnrolled}, // pending, as the gateway said, and that was not written
+				{"record.after", 2, issuedOnce}, {"wakeup.before", 2, issuedOnce}, {"wakeup.after", 2, issuedOnce},
+			},
 		)},
 		{"rejected at once", flat, hold, issueAs("reject"), join(
-			at(rejectedOnce, "kept", "letter", "published", "closed"),
-			at(heldEnrolled, "answered"),
+			at(rejectedOnce, "letter.before", "letter.after", "result.before", "result.after", "closed.before", "closed.after"),
+			[]death{{"record.before", 2, heldEnrolled}, {"record.after", 2, rejectedOnce}},
 		)},
-		{"declined by people", flat, hold, issueAs("decline"), at(rejectedOnce, "polled", "letter", "published", "closed", "disarmed")},
-		{"expired", flat, hold, shortLived, at(expiredOnce, "polled", "letter", "published", "closed", "disarmed")},
+		{"declined by people", flat, hold, issueAs("decline"), at(rejectedOnce, "letter.before", "letter.after", "result.before", "result.after", "closed.before", "closed.after")},
+		{"expired", flat, hold, shortLived, at(expiredOnce, "letter.before", "letter.after", "result.before", "result.after", "closed.before", "closed.after")},
 		{"refused", flat, hold, issueAs("bad"), join(
-			at(failedRefused, "letter", "published", "closed"),
-			at(heldNotThere, "answered"),
+			at(failedRefused, "letter.before", "letter.after", "result.before", "result.after", "closed.after"),
+			[]death{{"record.before", 2, heldNotThere}, {"record.after", 2, failedRefused}},
 		)},
-		{"wrong certificate", flat, hold, issueAs("wrong"), at(failedWrong, "letter", "published", "closed")},
-		{"invalid", flat, hold, tooPatient, at(failedNothing, "fetched", "opened", "letter", "published", "closed")},
-		{"revoke", flat, hold, revocation, at(revokedOnce, "fetched", "opened", "revoked", "published", "closed")},
-		{"track", flat, hold, tracked, at(trackedOnce, "fetched", "opened", "parked", "armed", "polled", "published", "closed", "disarmed")},
+		{"wrong certificate", flat, hold, issueAs("wrong"), at(failedWrong, "letter.before", "letter.after", "result.before", "result.after", "closed.after")},
+		{"invalid", flat, hold, tooPatient, at(failedNothing, "record.before", "record.after", "letter.before", "letter.after", "result.before", "result.after", "closed.after", "settle.before")},
+		{"revoke", flat, hold, revocation, at(revokedOnce, "record.before", "record.after", "result.before", "result.after", "closed.before", "closed.after", "settle.before")},
+		{"track", flat, hold, tracked, at(trackedOnce, "record.before", "record.after", "wakeup.before", "wakeup.after", "settle.before", "settle.after", "result.before", "result.after", "closed.before", "closed.after")},
 		{"cancel", flat, hold, cancelled, join(
-			at(cancelledOnce, "opened", "published", "closed", "disarmed"),
-			[]death{{"published", 2, cancelledOnce}, {"closed", 2, cancelledOnce}},
+			at(cancelledOnce, "record.before", "record.after", "result.before", "result.after", "closed.before", "closed.after", "wakeup.before", "wakeup.after"),
+			[]death{
+				{"record.before", 2, cancelledOnce}, {"record.after", 2, cancelledOnce},
+				{"record.before", 3, cancelledOnce}, {"record.after", 3, cancelledOnce},
+				{"result.before", 2, cancelledOnce}, {"result.after", 2, cancelledOnce}, {"closed.before", 2, cancelledOnce}, {"closed.after", 2, cancelledOnce},
+			},
 		)},
 
 		{"resubmitted", flat, resubmit, issueAs("issue"), []death{
-			{"opened", 0, end{entrustbus.OutcomeIssued, 1, 2, true}},
-			{"answered", 0, end{entrustbus.OutcomeIssued, 2, 2, true}},
+			{"record.after", 1, end{entrustbus.OutcomeIssued, 1, 2, true}},
+			{"record.before", 2, end{entrustbus.OutcomeIssued, 2, 2, true}},
+			{"record.after", 2, issuedOnce}, // the end is written before its result
+			{"result.before", 1, issuedOnce},
 		}},
-		{"looked up", nested, hold, issueAs("issue"), join(at(heldNotThere, "opened"), at(issuedOnce, "answered", "published"))},
-		{"set aside", flat, hold, issueAs("barred"), join(
-			at(issuedOnce, "shelved", "armed", "published", "closed", "disarmed"),
-			[]death{
-				{"fetched", 2, issuedOnce}, // with the due message in flight
-				{"answered", 3, heldEnrolled},
-			},
+		{"looked up", nested, hold, issueAs("issue"), join(at(heldNotThere, "record.after"), at(issuedOnce, "result.before", "result.after"))},
+		{"looked up, answer lost", nested, hold, issueAs("lost"), join(
+			at(issuedOnce, "wakeup.before", "wakeup.after", "result.before", "result.after", "closed.before", "closed.after"),
+			[]death{{"record.before", 2, issuedOnce}, {"record.after", 2, issuedOnce}},
 		)},
-		{"looked up, answer lost", nested, hold, issueAs("lost"), at(issuedOnce, "shelved", "armed", "published", "closed", "disarmed")},
-		{"looked up, pending", nested, hold, issueAs("pending"), at(issuedOnce, "answered", "parked", "polled")},
-		{"looked up, not approved", nested, hold, shortLived, at(heldEnrolled, "answered")},
+		{"looked up, pending", nested, hold, issueAs("pending"), at(issuedOnce, "wakeup.before", "wakeup.after", "result.before")},
+		{"looked up, not approved", nested, hold, shortLived, []death{{"record.before", 2, heldEnrolled}}},
 		{"looked up, no approvals", nested, never, issueAs("issue"), []death{
-			{"opened", 0, end{entrustbus.OutcomeIssued, 1, 2, false}},
-			{"answered", 0, issuedOnce},
+			{"record.after", 1, end{entrustbus.OutcomeIssued, 1, 2, false}},
+			{"record.before", 2, issuedOnce},
+			{"result.before", 1, issuedOnce},
 		}},
 	}
 }
@@ -246,13 +260,12 @@ var crashFaults = []gatewaytest.Fault{
 	{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "busy-", Status: 503, PerOrder: 1},
 	{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "bad-", Status: 400, Message: "no such profile"},
 	{Kind: gatewaytest.FaultWrongKey, Op: gatewaytest.OpEnroll, CNPrefix: "wrong-"},
-	{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "barred-", Status: 403, PerOrder: 2},
 	{Kind: gatewaytest.FaultLostReply, Op: gatewaytest.OpEnroll, CNPrefix: "lost-", PerOrder: 1},
 }
 
-// A worker dies at every edge of the crash table; another one brings its order to
+// A worker dies at every failpoint of the crash table; another one brings its order to
 // the end that the table names, with the enrollments that it names.
-func TestDeathAtEveryEdge(t *testing.T) {
+func TestDeathAtEveryFailpoint(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t)
 	gateways := map[gatewaytest.Dialect]*gatewaytest.Server{}
@@ -341,14 +354,14 @@ func TestDeathOfEveryWorker(t *testing.T) {
 		order      func(*crashRun) *oracle.Order
 		want       end
 	}{
-		{"request", "revoked", revocation, failedNothing},
-		{"wake-up", "polled", issueAs("pending"), heldEnrolled},
+		{"request", "result.before", revocation, failedNothing},
+		{"wake-up", "result.before", issueAs("pending"), heldEnrolled},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
-			r := &crashRun{T: t, ctx: ctx, gw: gw, id: "lethal" + row.edge}
+			r := &crashRun{T: t, ctx: ctx, gw: gw, id: "lethal" + row.name}
 			r.site = openSite(t, server, rig.Config{Name: r.id, Gateway: gw, Binary: mortalBinary, AckWait: 2500 * time.Millisecond})
 			o := row.order(r)
 			o.Want = []entrustbus.Outcome{row.want.outcome}

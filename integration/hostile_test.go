@@ -22,14 +22,17 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/entrustbus/entrustbustest"
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
+	"github.com/entrust-worker/entrust-worker/internal/watchdog"
 )
 
 // hostile is a message and what the bus is to hold of it in the end.
@@ -112,7 +115,7 @@ func address(m *nats.Msg) string {
 }
 
 // fieldFirst is how an error begins that names what is wrong.
-var fieldFirst = regexp.MustCompile(`^(reading header )?[A-Za-z_-]+(\[\d+\])?(: | )`)
+var fieldFirst = regexp.MustCompile(`^(reading header )?[A-Za-z_-]+(\[\d+\](\.[a-z_]+)?)?(: | )`)
 
 // secret is what no log line and no error may hold: the inside of a PEM block, with
 // line ends as they are or escaped, and a key's name. The first line of a block is
@@ -129,11 +132,11 @@ func (s *inside) answered(messages []hostile) {
 	for _, l := range s.letters() {
 		k := identity(l.Request.Subject, l.Request.Body)
 		found[k] = append(found[k], l)
-		if !fieldFirst.MatchString(l.Error) || l.Error != strings.TrimSpace(l.Error) {
-			s.t.Errorf("the error of a letter for %s names no field: %q", l.Request.Subject, l.Error)
+		if !fieldFirst.MatchString(l.Why) || l.Why != strings.TrimSpace(l.Why) {
+			s.t.Errorf("the error of a letter for %s names no field: %q", l.Request.Subject, l.Why)
 		}
-		if secret.MatchString(l.Error) || secret.MatchString(fmt.Sprint(l.Key, l.TrackingID)) {
-			s.t.Errorf("a secret in the letter for %s: %q", l.Request.Subject, l.Error)
+		if secret.MatchString(l.Why) || secret.MatchString(fmt.Sprint(l.Key, l.TrackingID)) {
+			s.t.Errorf("a secret in the letter for %s: %q", l.Request.Subject, l.Why)
 		}
 	}
 	results := s.results()
@@ -164,7 +167,7 @@ func (s *inside) answered(messages []hostile) {
 	}
 	for k, letters := range found {
 		if len(letters) > 0 {
-			s.t.Errorf("%d letters too many for %s: %q", len(letters), k, letters[0].Error)
+			s.t.Errorf("%d letters too many for %s: %q", len(letters), k, letters[0].Why)
 		}
 	}
 	for address := range results {
@@ -255,7 +258,7 @@ func ours() int {
 func TestHostile(t *testing.T) {
 	s := openInside(t, 120*time.Second)
 	gw := gatewayFor(t, gatewaytest.Config{PendingFraction: 0.3, ApproveAfter: 200 * time.Millisecond})
-	s.cfg.Issue, s.cfg.Revoke, s.cfg.Poll, s.cfg.Order = 2, 1, 1, 1
+	s.cfg.Issue, s.cfg.Revoke, s.cfg.Poll, s.cfg.Manage = 2, 1, 1, 1
 
 	all := entrustbustest.Hostile()
 	all = append(all, garbage()...)
@@ -334,7 +337,7 @@ func badHeaders() []nats.Header {
 		{"Nats-Expected-Last-Subject-Sequence": {"1"}}, {"Nats-Expected-Last-Subject-Sequence": {"x"}},
 		{"Nats-TTL": {"1s"}}, {"Nats-TTL": {"never"}}, {"Nats-TTL": {"x"}},
 		{"Nats-Rollup": {"all"}}, {"Nats-Rollup": {"sub"}},
-		{"Nats-Schedule": {"@at 2030-01-01T00:00:00Z"}, "Nats-Schedule-Target": {"entrust.due.good.good-0"}}, {"Nats-Schedule": {"@every 1s"}},
+		{"Nats-Schedule": {"@at 2030-01-01T00:00:00Z"}, "Nats-Schedule-Target": {"entrust.due.poll.good.good-0"}}, {"Nats-Schedule": {"@every 1s"}},
 		{"Nats-Schedule-Target": {"entrust.result.good.good-0"}}, {"Nats-Schedule-TTL": {"1s"}}, {"Nats-Scheduler": {"x"}}, {"Nats-Schedule-Next": {"purge"}},
 		{"Nats-Incr": {"1"}}, {"Nats-Batch-Id": {"x"}, "Nats-Batch-Sequence": {"1"}},
 		{"Nats-Subject": {"entrust.dead.x.y"}}, {"Nats-Sequence": {"1"}}, {"Nats-Stream": {"OTHER"}}, {"Nats-Time-Stamp": {"x"}}, {"Nats-Stream-Source": {"x"}},
@@ -376,7 +379,7 @@ func statuses() []entrustbustest.HostileMessage {
 		for _, subject := range []string{
 			entrustbus.Subjects{}.Request("status-"+status, entrustbus.KindIssue),
 			entrustbus.Subjects{}.Request("status-"+status, entrustbus.KindRevoke),
-			entrustbus.Subjects{}.Due("status", status),
+			entrustbus.Subjects{}.Due("poll", "status", status),
 		} {
 			all = append(all, entrustbustest.HostileMessage{Name: "status " + status + " on " + subject, Subject: subject, Header: h})
 		}
@@ -386,7 +389,7 @@ func statuses() []entrustbustest.HostileMessage {
 
 // straysOnDue are wake-ups that no worker put there.
 func straysOnDue() []entrustbustest.HostileMessage {
-	due := entrustbus.Subjects{}.Due
+	due := func(producer, id string) string { return entrustbus.Subjects{}.Due("poll", producer, id) }
 	now := time.Now().Format(time.RFC3339Nano)
 	return []entrustbustest.HostileMessage{
 		{Name: "wake-up without anything", Subject: due("hostile", "due-1")},
@@ -454,7 +457,7 @@ func largest() []entrustbustest.HostileMessage {
 		{Name: "garbage as large as may be", Subject: subjects.Request("hostile", entrustbus.KindIssue), Body: bytes.Repeat([]byte{0x91}, maxPayload)},
 		{Name: "a request as large as may be", Subject: subjects.Request("hostile", entrustbus.KindIssue), Body: whole("largest", maxPayload)},
 		{Name: "a request that its record has no room for", Subject: subjects.Request("hostile", entrustbus.KindIssue), Body: whole("larger", maxPayload-1<<10)},
-		{Name: "a wake-up as large as may be", Subject: subjects.Due("hostile", "due-largest"), Body: bytes.Repeat([]byte{7}, maxPayload)},
+		{Name: "a wake-up as large as may be", Subject: subjects.Due("poll", "hostile", "due-largest"), Body: bytes.Repeat([]byte{7}, maxPayload)},
 		{Name: "headers as large as may be", Subject: subjects.Request("hostile", entrustbus.KindRevoke), Body: []byte("headers"),
 			Header: nats.Header{"X-Large": {strings.Repeat("h", 60_000)}, "Nats-Large": {strings.Repeat("h", 60_000)}}},
 	}
@@ -478,7 +481,7 @@ func TestStraysOnParked(t *testing.T) {
 
 	// A slot that fires at once; one that carries what a reader takes for the
 	// server's word; one that empties the stream; and one on the order's subject.
-	at := nats.Header{"Nats-Schedule": {"@at " + time.Now().Format(time.RFC3339)}, "Nats-Schedule-Target": {s.layout.Subjects().Due("rogue", "fires")}}
+	at := nats.Header{"Nats-Schedule": {"@at " + time.Now().Format(time.RFC3339)}, "Nats-Schedule-Target": {s.layout.Subjects().Due("poll", "rogue", "fires")}}
 	for _, m := range []*nats.Msg{
 		{Subject: s.layout.Subjects().Parked("rogue", "wipes"), Header: nats.Header{"Nats-Rollup": {"all"}}},
 		{Subject: s.layout.Subjects().Parked("rogue", "lies"), Header: nats.Header{"Nats-Sequence": {"1"}, "Nats-Subject": {"x"}, "Nats-Time-Stamp": {"x"}}},
@@ -489,49 +492,27 @@ func TestStraysOnParked(t *testing.T) {
 			t.Fatalf("publishing on %s: %v", m.Subject, err)
 		}
 	}
-	s.agedRecord(order.Key{Producer: "good", ID: "good-0"}, 2*time.Minute)
 	s.cfg.Schedule.First = first
-	w, err := consumer.New(s.cfg, s.js, client, s.logger())
-	if err != nil {
-		t.Fatal(err)
+	// The watchdog leaves a record alone until its wake-up cannot be on its way any more.
+	dog := watchdog.Watchdog{
+		JS: s.js, Layout: s.layout, Ledger: ledger.New(s.js, s.layout.Orders), Wakeups: wakeup.New(s.js, s.layout.Parked, s.layout.Subjects()),
+		Control: control.Open(control.Config{JS: s.js, Bucket: s.layout.Control, Worker: "watchdog"}), Log: s.logger(), Lease: consumer.Lease(s.cfg.EnrollTimeout),
 	}
-	if repairs, err := w.Watch(s.ctx); err != nil || repairs != (consumer.Repairs{Lost: 1}) {
-		t.Fatalf("the watchdog repaired %+v, %v; want one lost slot", repairs, err)
-	}
+	s.until("the lost order to be woken", func() bool {
+		repairs, err := dog.Scan(s.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return repairs == watchdog.Repairs{Lost: 1}
+	})
 	stop = s.work(client)
 	s.until("the order's result and the stray's letter", func() bool { return s.left(s.layout.Results) == 1 && s.left(s.layout.Dead) == 1 })
 	stop()
 	s.allGood(1)
-	if l := s.letters()[0]; l.Reason != order.Undecodable || l.Request.Subject != s.layout.Subjects().Due("rogue", "fires") {
+	if l := s.letters()[0]; l.Reason != order.Undecodable || l.Request.Subject != s.layout.Subjects().Due("poll", "rogue", "fires") {
 		t.Errorf("the letter is %+v", l)
 	}
 	if n := gw.Stats().Enrolled; n != 1 {
 		t.Errorf("%d enrollments", n)
-	}
-}
-
-// agedRecord writes an order's record anew as if it had stood for a while: the
-// ledger stamps its own writes.
-func (s *inside) agedRecord(key ledger.Key, by time.Duration) {
-	s.t.Helper()
-	kv, err := s.js.KeyValue(s.ctx, s.layout.Orders)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	e, err := kv.Get(s.ctx, key.String())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	rec, err := ledger.Decode(key, e.Revision(), e.Value())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	rec.UpdatedAt = rec.UpdatedAt.Add(-by)
-	body, err := msgpack.Marshal(rec)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := kv.Update(s.ctx, key.String(), body, e.Revision()); err != nil {
-		s.t.Fatal(err)
 	}
 }

@@ -53,7 +53,7 @@ func openInside(t testing.TB, within time.Duration) *inside {
 		Layout: s.layout, CAID: "sim~issuing", ProfileID: "tls-server",
 		Schedule: pollsched.Schedule{First: 200 * time.Millisecond, Factor: 2, Max: time.Second, Jitter: 0.1, RetryAfterMax: time.Minute},
 		MaxWait:  20 * time.Second, EnrollTimeout: 2 * time.Second, EventDelay: 200 * time.Millisecond,
-		Drain: 5 * time.Second, WatchdogEvery: -1,
+		Drain: 5 * time.Second,
 	}
 	return s
 }

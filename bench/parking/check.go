@@ -37,15 +37,15 @@ func (d *timetable) check(ctx context.Context, s *site, f *figures, say func(str
 }
 
 // parked looks at what is still parked. An order that was due has a
-// result and nothing there, any other has its slot and no result: what has not is
+// result and nothing there, any other has its wake-up and no result: what has not is
 // lost. What has no taker is counted, and the first of it described.
 func (d *timetable) parked(ctx context.Context, s *site, closed []time.Time, f *figures, say func(string, ...any)) error {
 	waits := make([]bool, d.n)
-	for found, err := range s.lot.All(ctx) {
+	for found, err := range s.wakeups.All(ctx) {
 		if err != nil {
 			return err
 		}
-		if i, ok := d.orders.index(found.Key.ID); ok && i < d.n && !d.isDue[i] && !waits[i] && !found.Fired && found.Attempt == 0 {
+		if i, ok := d.orders.index(found.Key.ID); ok && i < d.n && !d.isDue[i] && !waits[i] && !found.Fired && found.Polls == 0 {
 			waits[i] = true
 			f.stayed++
 			continue
@@ -53,7 +53,7 @@ func (d *timetable) parked(ctx context.Context, s *site, closed []time.Time, f *
 		if f.left++; f.left > 5 {
 			continue
 		}
-		say("left over: %s, fired %v, after %d polls, due %s, sequence %d", found.Key, found.Fired, found.Attempt, found.Due.Format(time.TimeOnly), found.Sequence)
+		say("left over: %s, fired %v, after %d polls, due %s, sequence %d", found.Key, found.Fired, found.Polls, found.Due.Format(time.TimeOnly), found.Sequence)
 	}
 	for i := range d.n {
 		switch {
@@ -66,7 +66,7 @@ func (d *timetable) parked(ctx context.Context, s *site, closed []time.Time, f *
 	if f.left == 0 {
 		return nil
 	}
-	cons, err := s.js.Consumer(ctx, s.layout.Parked, streams.ConsumerDue)
+	cons, err := s.js.Consumer(ctx, s.layout.Parked, streams.ConsumerPoll)
 	if err != nil {
 		return err
 	}

@@ -105,19 +105,19 @@ func (s *site) setDue(ctx context.Context, d *timetable) error {
 			left++
 		}
 	}
-	for found, err := range s.lot.All(arm) {
+	for found, err := range s.wakeups.All(arm) {
 		if err != nil {
 			return errors.Join(err, g.Wait())
 		}
 		i, ok := d.orders.index(found.Key.ID)
 		if !ok || d.first[i].IsZero() || written[i] {
-			continue // a slot that was written moves ahead of the scan
+			continue // a wake-up that was written moves ahead of the scan
 		}
 		written[i] = true
 		left--
-		slot := found.Slot
-		slot.Due = d.first[i].UTC()
-		g.Go(func() error { return s.lot.Arm(arm, slot) })
+		w := *found.Wakeup
+		w.Due = d.first[i].UTC()
+		g.Go(func() error { return s.wakeups.Schedule(arm, &w) })
 		if left == 0 {
 			break
 		}
@@ -126,7 +126,7 @@ func (s *site) setDue(ctx context.Context, d *timetable) error {
 		return err
 	}
 	if left > 0 {
-		return fmt.Errorf("%d parked orders have no slot", left)
+		return fmt.Errorf("%d parked orders have no wake-up", left)
 	}
 	return nil
 }
@@ -135,17 +135,17 @@ func (s *site) setDue(ctx context.Context, d *timetable) error {
 // parked them anew.
 func (d *timetable) readSecond(ctx context.Context, s *site) error {
 	left := d.some
-	// The last of them may still be on their way from the poll to the slot.
+	// The last of them may still be on their way from the poll to the wake-up.
 	return s.until(ctx, 500*time.Millisecond, gap/2, "the orders that were due are parked again", func() (bool, error) {
-		for found, err := range s.lot.All(ctx) {
+		for found, err := range s.wakeups.All(ctx) {
 			if err != nil {
 				return false, err
 			}
 			i, ok := d.orders.index(found.Key.ID)
-			if !ok || !d.isDue[i] || found.Fired || found.Slot.Attempt != 1 || !d.second[i].IsZero() {
+			if !ok || !d.isDue[i] || found.Fired || found.Polls != 1 || !d.second[i].IsZero() {
 				continue
 			}
-			d.second[i] = found.Slot.Due
+			d.second[i] = found.Due
 			left--
 		}
 		return left == 0, nil

@@ -14,10 +14,10 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
-	"github.com/entrust-worker/entrust-worker/internal/parking"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
 // producer is the producer of all requests but the fresh ones of a surge.
@@ -26,15 +26,15 @@ const producer = "bench"
 // site is one installation: a nats-server and a worker as processes of their
 // own, and the gateway simulator in this one.
 type site struct {
-	dir    string
-	bin    string // the worker
-	server *testbed.Server
-	gw     *gatewaytest.Server
-	worker *testbed.Worker
-	nc     *nats.Conn
-	js     jetstream.JetStream
-	layout streams.Layout
-	lot    *parking.Lot
+	dir     string
+	bin     string // the worker
+	server  *testbed.Server
+	gw      *gatewaytest.Server
+	worker  *testbed.Worker
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	layout  streams.Layout
+	wakeups *wakeup.Store
 }
 
 // schedule is what a worker is told about polling; everything else is as it is
@@ -66,7 +66,7 @@ func openSite(ctx context.Context, bin, dir string, p plan) (*site, error) {
 	if s.js, err = jetstream.New(s.nc, jetstream.WithPublishAsyncMaxPending(2048)); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	s.lot = parking.New(s.js, s.layout.Parked, s.layout.Subjects())
+	s.wakeups = wakeup.New(s.js, s.layout.Parked, s.layout.Subjects())
 	if _, err := streams.Provision(ctx, s.js, s.layout); err != nil {
 		return nil, errors.Join(err, s.close())
 	}

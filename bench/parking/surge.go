@@ -118,11 +118,11 @@ func (r *surge) checkPolls(s *site, d *timetable) {
 func (r *surge) checkNext(ctx context.Context, s *site, d *timetable) error {
 	perSecond := map[int64]int{}
 	var first, last time.Time
-	for found, err := range s.lot.All(ctx) {
+	for found, err := range s.wakeups.All(ctx) {
 		if err != nil {
 			return err
 		}
-		due := found.Slot.Due
+		due := found.Due
 		if _, ok := d.orders.index(found.Key.ID); !ok || found.Fired || due.Equal(d.begins) {
 			continue
 		}

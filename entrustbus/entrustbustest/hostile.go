@@ -39,6 +39,7 @@ func Hostile() []HostileMessage {
 	c.wrongCSRs()
 	c.wrongNames()
 	c.wrongNumbers()
+	c.wrongDetails()
 	c.wrongLabels()
 	c.wrongSerials()
 	c.wrongTexts()

@@ -30,6 +30,7 @@ func (c *corpus) wrongSubjects() {
 		{"producer of 1 KiB", "entrust.request." + strings.Repeat("a", 1024) + ".revoke"},
 		{"mistyped kind", "entrust.request.hostile.isue"},
 		{"kind in capitals", "entrust.request.hostile.ISSUE"},
+		{"a kind of operators", "entrust.request.hostile.complete"},
 		{"a token too many", "entrust.request.hostile.issue.now"},
 		{"a token too few", "entrust.request.issue"},
 	} {
@@ -74,14 +75,14 @@ func (c *corpus) brokenMsgpack() {
 		p.value("another-order")
 		return p
 	}
-	whole = encode(msgpackEncoding, c.valid(cancel))
+	whole = encode(msgpackEncoding, c.valid(cancel).without("id"))
 	key := func(s string) []byte {
 		var p packed
 		p.value(s)
 		return p
 	}
-	raw("bytes behind the map", whole, []byte{0})
-	raw("a second map", whole, whole)
+	raw("bytes behind the map", encode(msgpackEncoding, c.valid(cancel)), []byte{0})
+	raw("a second map", encode(msgpackEncoding, c.valid(cancel)), whole)
 	raw("nil", []byte{0xc0})
 	raw("the unused code", []byte{0xc1})
 	raw("the unused code as a value", id(), key("x"), []byte{0xc1})
@@ -98,42 +99,18 @@ func (c *corpus) brokenMsgpack() {
 	raw("a map inside of 2³¹ pairs by its header", id(), key("x"), []byte{0xdf, 0x80, 0, 0, 0})
 	raw("1 MiB of lists inside each other", bytes.Repeat([]byte{0x91}, mebibyte))
 	raw("1 MiB of maps inside each other", bytes.Repeat([]byte{0x81, 0xa1, 'a'}, mebibyte/3))
-	raw("lists inside each other under an unknown key", id(), key("x"), bytes.Repeat([]byte{0x91}, 1000), []byte{0})
-	raw("1 MiB of nils", id(), key("x"), []byte{0xdd, 0, 0x0f, 0xf0, 0}, make([]byte, 0x0ff000))
-	raw("a thousand unknown keys", manyKeys(1000, c.id()))
-	raw("65535 keys", manyKeys(65535, c.id()))
-	raw("an integer as key", id(), []byte{0x01, 0x02})
-	raw("bytes as key", id(), []byte{0xc4, 1, 'x', 0})
-	raw("nil as key", id(), []byte{0xc0, 0})
-	raw("a map as key", id(), []byte{0x80, 0})
-	raw("a key of 1 MiB", id(), []byte{0xdb, 0, 0x0f, 0xf0, 0}, bytes.Repeat([]byte{'k'}, 0x0ff000), []byte{0})
-	raw("a key that is not UTF-8", id(), []byte{0xa2, 0xff, 0xfe, 0})
-	raw("a string that is not UTF-8", id(), key("x"), []byte{0xa2, 0xc3, 0x28})
+	raw("order twice", id(), key("order"), key("other"))
+	raw("an extension as order", []byte("\x82"), key("id"), key(c.id()), key("order"), []byte{0xd4, 0x05, 0})
+	raw("a timestamp as order", []byte("\x82"), key("id"), key(c.id()), key("order"), []byte{0xd6, 0xff, 0, 0, 0, 1})
+	raw("no UTF-8 as order", []byte("\x82"), key("id"), key(c.id()), key("order"), []byte{0xa2, 0xc3, 0x28})
+	raw("an integer as key of labels", id(), key("labels"), []byte{0x81, 0x01, 0xa1, 'a'})
+	raw("lists inside each other under labels", id(), key("labels"), bytes.Repeat([]byte{0x91}, 1000), []byte{0})
+	raw("1 MiB of nils under labels", id(), key("labels"), []byte{0xdd, 0, 0x0f, 0xf0, 0}, make([]byte, 0x0ff000))
 	raw("id twice", id(), key("id"), key("other"))
-	raw("an unknown key twice", id(2), key("x"), []byte{0}, key("x"), []byte{0})
 	raw("a label twice", id(), key("labels"), []byte{0x82}, key("a"), key("b"), key("a"), key("c"))
-	raw("an unknown extension", id(), key("x"), []byte{0xd4, 0x05, 0})
-	raw("an unknown extension as long as a timestamp", id(), key("x"), []byte{0xd6, 0x05, 0, 0, 0, 0})
-	raw("a timestamp of 3 bytes", id(), key("x"), []byte{0xc7, 3, 0xff, 0, 0, 0})
-	raw("a timestamp with 2³⁰ nanoseconds and more", id(), key("x"), []byte{0xd7, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0})
-	raw("a timestamp of the year 292277026596", id(), key("x"), []byte{0xc7, 12, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 	raw("random bytes", []byte{0x9d, 0x1f, 0x4b, 0xe0, 0x77, 0x03, 0xc8, 0xaa, 0x10})
 	raw("1 MiB of zeros", make([]byte, mebibyte))
 	raw("1 MiB of 0xff", bytes.Repeat([]byte{0xff}, mebibyte))
-}
-
-func manyKeys(n int, id string) []byte {
-	var p packed
-	p.mapLen(n)
-	p.value("id")
-	p.value(id)
-	p.value("order")
-	p.value("another-order")
-	for i := range n - 2 {
-		p.value(fmt.Sprintf("k%d", i))
-		p.value(i)
-	}
-	return p
 }
 
 func (c *corpus) brokenJSON() {
@@ -157,6 +134,9 @@ func (c *corpus) brokenJSON() {
 		{"a comment", `{"id":"a","order":"b"/* no */}`},
 		{"NaN", `{"id":"a","order":"b","x":NaN}`},
 		{"a hexadecimal number", `{"id":"a","order":"b","x":0x10}`},
+		{"not UTF-8", "{\"id\":\"a\",\"order\":\"\xc3\x28\"}"},
+		{"order twice", `{"id":"a","order":"b","order":"c"}`},
+		{"200,000 labels in a list", `{"id":"a","order":"b","labels":[` + strings.Repeat("0,", 200_000) + `0]}`},
 		{"text behind it", `{"id":"a","order":"b"} x`},
 		{"another object behind it", `{"id":"a","order":"b"}{"id":"b"}`},
 		{"a bracket behind it", `{"id":"a","order":"b"}]`},
@@ -166,28 +146,17 @@ func (c *corpus) brokenJSON() {
 		{"an escape that is none", `{"id":"a","order":"b","x":"\q"}`},
 		{"id twice", `{"id":"a","order":"b","id":"c"}`},
 		{"id twice, once escaped", `{"id":"a","order":"b","\u0069d":"c"}`},
-		{"an unknown key twice", `{"id":"a","order":"b","x":1,"x":2}`},
 		{"a label twice", `{"id":"a","order":"b","labels":{"k":"1","k":"2"}}`},
-		{"a key twice deep inside", `{"id":"a","order":"b","x":[{"k":{"y":1,"y":2}}]}`},
-		{"not UTF-8", "{\"id\":\"a\",\"order\":\"b\",\"common_name\":\"\xc3\x28\"}"},
-		{"not UTF-8 in a key", "{\"id\":\"a\",\"order\":\"b\",\"\xff\":1}"},
 		{"UTF-16", "\xff\xfe{\x00\"\x00i\x00d\x00"},
 		{"ID in capitals only", `{"ID":"a","Csr_Pem":"b"}`},
 		{"deep lists", `{"id":"a","order":"b","x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`},
 		{"deep objects", `{"id":"a","order":"b","x":` + strings.Repeat(`{"a":`, 50_000) + "1" + strings.Repeat("}", 50_000) + `}`},
 		{"1 MiB of opening brackets", strings.Repeat("[", mebibyte)},
 		{"1 MiB of opening braces", strings.Repeat(`{"a":`, mebibyte/5)},
-		{"200,000 list elements", `{"id":"a","order":"b","x":[` + strings.Repeat("0,", 200_000) + `0]}`},
 		{"1 MiB of blanks", strings.Repeat(" ", mebibyte)},
 		{"XML", `<request id="a"/>`},
 	} {
-		c.addRaw(row.name, cancel, jsonEncoding, []byte(row.body))
+		body := strings.Replace(row.body, `"id":"a"`, `"id":"`+c.id()+`"`, 1)
+		c.addRaw(row.name, cancel, jsonEncoding, []byte(body))
 	}
-	var many strings.Builder
-	many.WriteString(`{"id":"a","order":"b"`)
-	for i := range 1000 {
-		fmt.Fprintf(&many, `,"k%d":%d`, i, i)
-	}
-	many.WriteString(`}`)
-	c.addRaw("a thousand unknown keys", cancel, jsonEncoding, []byte(many.String()))
 }

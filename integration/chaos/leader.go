@@ -78,7 +78,7 @@ func (k *killer) inFlight(ctx context.Context) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	err = testbed.Until(ctx, "a due message is in flight", func() (bool, error) {
-		c, err := k.site.JS.Consumer(ctx, k.site.Layout.Parked, streams.ConsumerDue)
+		c, err := k.site.JS.Consumer(ctx, k.site.Layout.Parked, streams.ConsumerPoll)
 		if err != nil {
 			return false, err
 		}

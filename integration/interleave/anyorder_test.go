@@ -14,6 +14,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
@@ -47,10 +48,10 @@ func (s story) String() string {
 
 // drawStory draws a story of up to three orders and four workers.
 func drawStory(t *rapid.T) story {
-	s := story{Dialect: gatewaytest.CertCtl, Lost: consumer.Hold}
+	s := story{Dialect: gatewaytest.CertCtl, Lost: order.Hold}
 	switch rapid.IntRange(0, 4).Draw(t, "mode") {
 	case 1:
-		s.Lost = consumer.Resubmit
+		s.Lost = order.Resubmit
 	case 2:
 		s.Dialect = gatewaytest.CAGW
 	case 3:
@@ -210,7 +211,7 @@ func TestToldStories(t *testing.T) {
 		// The first result was under way while the order was submitted again, arrived
 		// first, and did not admit that.
 		"late result beside a second submission": {
-			Dialect: gatewaytest.CertCtl, Lost: consumer.Resubmit, Lives: only("issued at once"),
+			Dialect: gatewaytest.CertCtl, Lost: order.Resubmit, Lives: only("issued at once"),
 			Workers: []fate{
 				{Blows: []blow{{Step: 3, Stall: 4 * time.Second}}},
 				{Begins: time.Second, Blows: []blow{{Step: 4, After: true, Stall: 4 * time.Second}}},

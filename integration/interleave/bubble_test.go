@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,10 +18,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
+	"github.com/entrust-worker/entrust-worker/internal/watchdog"
 )
 
 func TestMain(m *testing.M) {
@@ -122,24 +127,33 @@ func (b *bubble) work(blows ...blow) *worker {
 	}
 	cfg := consumer.Config{
 		Layout: b.site.Layout, CAID: b.gw.CAID(), ProfileID: b.gw.Profile(),
-		Issue: 4, Revoke: 4, Poll: 4, Order: 4,
+		Issue: 4, Revoke: 4, Poll: 4, Manage: 4,
 		Schedule:      pollsched.Schedule{First: 300 * time.Millisecond, Max: 2 * time.Second, Factor: 2, Jitter: 0.2},
-		EnrollTimeout: 2 * time.Second, EventDelay: 200 * time.Millisecond, WatchdogEvery: 30 * time.Second, Drain: time.Second,
+		EnrollTimeout: 2 * time.Second, EventDelay: 200 * time.Millisecond, Drain: time.Second,
 	}
 	if b.change != nil {
 		b.change(&cfg)
 	}
-	w, err := consumer.New(cfg, js, client, slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	bucket := control.Open(control.Config{JS: js, Bucket: cfg.Layout.Control, Worker: consumer.Name(), Gateway: b.gw.URL(), Log: log})
+	w, err := consumer.New(cfg, js, bucket, client, log)
 	if err != nil {
 		b.t.Fatal(err)
+	}
+	dog := watchdog.Watchdog{
+		JS: js, Layout: cfg.Layout, Ledger: ledger.New(js, cfg.Layout.Orders), Wakeups: wakeup.New(js, cfg.Layout.Parked, cfg.Layout.Subjects()),
+		Control: bucket, Log: log, Every: 30 * time.Second, Lease: consumer.Lease(cfg.EnrollTimeout),
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.t.Context()))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		var beside sync.WaitGroup
+		beside.Go(func() { dog.Run(ctx) })
 		if err := w.Run(ctx); err != nil {
 			b.t.Errorf("running a worker: %v", err)
 		}
+		beside.Wait()
 	}()
 	return &worker{m, func() {
 		cancel()

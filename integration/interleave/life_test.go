@@ -135,7 +135,7 @@ func (b *bubble) untilParked(client *entrustbus.Client, id string) error {
 		if err != nil {
 			return err
 		}
-		if rec.State == "parked" {
+		if rec.Phase == entrustbus.PhaseAwaiting {
 			break
 		}
 	}

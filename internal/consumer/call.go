@@ -24,7 +24,7 @@ const searchMargin = 2 * time.Minute
 
 // call makes the call of a decision and puts the answer in the machine's words. begun is
 // when the decision was made.
-func (h *handling) call(ctx context.Context, c *order.Call, permit *throttle.Permit, begun time.Time) order.Answer {
+func (h *handling) call(ctx context.Context, c *order.Call, permit *throttle.Permit, begun stopwatch) order.Answer {
 	switch c.Op {
 	case order.OpEnroll:
 		return h.enroll(ctx, permit, begun)
@@ -41,9 +41,19 @@ func notCalled(why error) order.Answer {
 	return order.Answer{Word: order.NotAccepted, Error: &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: "not_sent", Message: why.Error()}}
 }
 
-var errLeaseUsed = errors.New("writing that the order is submitted took as long as its lease; it was not sent")
+var errLeaseUsed = errors.New("the order lease was used up before the request was sent")
 
-func (h *handling) enroll(ctx context.Context, permit *throttle.Permit, begun time.Time) order.Answer {
+// stopwatch measures from an instant on, the sleep of the host included.
+type stopwatch struct {
+	at   time.Time
+	boot time.Duration
+}
+
+func startWatch() stopwatch { return stopwatch{time.Now(), sinceBoot()} }
+
+func (s stopwatch) elapsed() time.Duration { return max(time.Since(s.at), sinceBoot()-s.boot) }
+
+func (h *handling) enroll(ctx context.Context, permit *throttle.Permit, begun stopwatch) order.Answer {
 	w := h.w
 	issue, ok := h.asked().Body.(*entrustbus.Issue)
 	if !ok {
@@ -55,12 +65,19 @@ func (h *handling) enroll(ctx context.Context, permit *throttle.Permit, begun ti
 		permit.Done(throttle.None())
 		return order.Answer{Word: order.Refused, Error: &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: order.CodeInvalid, Message: err.Error()}}
 	}
-	left := w.cfg.lease() - time.Since(begun)
-	if left < w.cfg.EnrollTimeout {
-		permit.Done(throttle.None())
-		return notCalled(errLeaseUsed)
+	// The gateway has the whole of EnrollTimeout after the last byte, and the lease covers
+	// that. Whatever froze this process before is so found out.
+	e.BeforeLastByte = func() error {
+		if w.cfg.lease()-begun.elapsed() < w.cfg.EnrollTimeout {
+			return errLeaseUsed
+		}
+		return nil
 	}
-	call, cancel := context.WithTimeout(ctx, left)
+	if err := e.BeforeLastByte(); err != nil {
+		permit.Done(throttle.None())
+		return notCalled(err)
+	}
+	call, cancel := context.WithTimeout(ctx, w.cfg.lease()-begun.elapsed())
 	defer cancel()
 	sent := time.Now()
 	a, err := w.gw.Enroll(call, e)
@@ -179,7 +196,7 @@ func (h *handling) answer(a gateway.Answer, err error) order.Answer {
 func failed(err error) order.Answer {
 	out := order.Answer{Error: errorOf(err)}
 	if e, ok := errors.AsType[*gateway.Error](err); ok {
-		out.RetryAfter, out.Written = e.RetryAfter, e.HTTPStatus != 0
+		out.RetryAfter, out.Written = e.RetryAfter, e.Written || e.Op == gateway.OpRevoke && e.HTTPStatus != 0
 	}
 	switch gateway.FateOf(err) {
 	case gateway.Refused:
@@ -248,20 +265,8 @@ func enrollmentOf(q *entrustbus.Issue, r order.Record) (gateway.Enrollment, erro
 		CAID: r.CAID, ProfileID: r.ProfileID, CSR: csr, SubjectDN: q.SubjectDN,
 		Validity: time.Duration(q.ValiditySeconds) * time.Second,
 	}
-	e.SANs, err = sansOf(q)
+	e.SANs, err = q.Names()
 	return e, err
-}
-
-func sansOf(q *entrustbus.Issue) ([]gateway.SAN, error) {
-	names, err := q.Names()
-	if err != nil {
-		return nil, err
-	}
-	sans := make([]gateway.SAN, len(names))
-	for i, n := range names {
-		sans[i] = gateway.SAN{Type: string(n.Type), Value: n.Value, DER: n.DER}
-	}
-	return sans, nil
 }
 
 // csrOf returns the certificate request of an order, nil where a track request has none,
@@ -273,7 +278,7 @@ func csrOf(q *order.Request) (csr *x509.CertificateRequest, sans []gateway.SAN, 
 	switch b := q.Body.(type) {
 	case *entrustbus.Issue:
 		if csr, err = b.CertificateRequest(); err == nil {
-			sans, err = sansOf(b)
+			sans, err = b.Names()
 		}
 	case *entrustbus.Track:
 		csr, err = b.CertificateRequest()

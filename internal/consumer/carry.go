@@ -185,7 +185,7 @@ func untilStop[T any](ctx context.Context, h *handling, what string, write func(
 
 // final reports whether repeating a write cannot change its answer.
 func final(err error) bool {
-	return errors.Is(err, ledger.ErrConflict) || errors.Is(err, nats.ErrMaxPayload)
+	return errors.Is(err, ledger.ErrConflict) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, order.ErrNewerFormat)
 }
 
 // notice writes the line of a decision.

@@ -109,7 +109,7 @@ func (w *Worker) stray(ctx context.Context, d *delivery, why error) error {
 
 // rest turns an error of a read into what becomes of the message.
 func (h *handling) rest(err error) error {
-	if errors.Is(err, order.ErrNewerFormat) {
+	if errors.Is(err, order.ErrNewerFormat) || errors.Is(err, wakeup.ErrNewerFormat) {
 		return later(newerRest, err)
 	}
 	return err
@@ -181,14 +181,14 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 		}
 	}()
 	work := ctx
+	left, err := h.remains(ctx)
+	if err != nil {
+		return h.rest(err)
+	}
 	for range rounds {
 		ctx := h.live(work)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
-		}
-		left, err := h.remains(ctx)
-		if err != nil {
-			return err
 		}
 		ev := event(left)
 		d := h.decide(ev)
@@ -202,17 +202,16 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 				return err
 			}
 		}
-		begun := time.Now()
+		begun := startWatch()
 		err = h.carry(ctx, &d)
 		if err != nil && permit != nil {
 			permit.Done(throttle.None())
 		}
 		switch {
 		case errors.Is(err, ledger.ErrConflict):
-			if err := h.look(ctx); err != nil {
+			if left, err = h.again(ctx); err != nil {
 				return h.rest(err)
 			}
-			h.doubted = true
 			continue
 		case err != nil && d.Call != nil && h.write != nil:
 			// A stop cut the write off, and it may have been stored: the record would say
@@ -236,6 +235,22 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 		h.called = true
 	}
 	return later(time.Second, fmt.Errorf("deciding about %s: other workers were faster %d times", h.key, rounds))
+}
+
+// again reads the record that another worker changed, and what the bus holds beside it.
+// An answer of the gateway is not given up for a read that fails.
+func (h *handling) again(ctx context.Context) (order.Remains, error) {
+	h.doubted = true
+	read := func(ctx context.Context) (order.Remains, error) {
+		if err := h.look(ctx); err != nil {
+			return order.Remains{}, err
+		}
+		return h.remains(ctx)
+	}
+	if !h.called {
+		return read(ctx)
+	}
+	return persist(ctx, h, "reading a record that another worker changed", read)
 }
 
 func (h *handling) answered(c order.Call, a order.Answer) func(order.Remains) order.Event {

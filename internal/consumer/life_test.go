@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -265,16 +266,37 @@ func TestBadRequests(t *testing.T) {
 	r.publish(entrustbus.KindIssue, []byte("{"), entrustbus.HeaderOrderID, "half")
 	r.publish(entrustbus.KindIssue, []byte(`{"id":"v9","v":9,"csr_pem":"x"}`))
 	r.publish(entrustbus.KindIssue, []byte(`{"id":"csr","csr_pem":"-----BEGIN NOTHING-----"}`))
-	r.send(&entrustbus.Issue{ID: "good", CSRPEM: csr(t, "good")})
-	if res := r.result("good"); res.Outcome != entrustbus.OutcomeIssued {
-		t.Errorf("a good request behind bad ones: %+v", res)
+	r.publish(entrustbus.KindIssue, []byte(`{"id":"cut","csr_pem":"-----BEGIN`))
+	unverifiable, err := os.ReadFile("../../entrustbus/testdata/others/secp256k1.csr")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, id := range []string{"half", "csr"} {
+	body, err := json.Marshal(map[string]any{"id": "curve", "csr_pem": string(unverifiable)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.publish(entrustbus.KindIssue, body)
+	if body, err = json.Marshal(map[string]any{"id": "good", "csr_pem": csr(t, "good"), "profil_id": "x"}); err != nil {
+		t.Fatal(err)
+	}
+	r.publish(entrustbus.KindIssue, body)
+	if res := r.result("good"); res.Outcome != entrustbus.OutcomeIssued || len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], "profile_id") {
+		t.Errorf("a good request behind bad ones: %+v, warnings %q", res, res.Warnings)
+	}
+	if res := r.result("curve"); res.Error == nil || !strings.Contains(res.Error.Message, "secp256k1") {
+		t.Errorf("an unknown curve: %+v (error %+v)", res, res.Error)
+	}
+	// A key that the worker would ignore is refused: what was issued would not be what was asked for.
+	r.send(&entrustbus.Issue{ID: "capped", CSRPEM: csr(t, "capped"), MaxValiditySeconds: 3600})
+	if res := r.result("capped"); res.Error == nil || !strings.Contains(res.Error.Message, "max_validity_seconds") {
+		t.Errorf("a key that is not carried out: %+v (error %+v)", res, res.Error)
+	}
+	for _, id := range []string{"half", "csr", "cut", "curve", "capped"} {
 		if res := r.result(id); res.Outcome != entrustbus.OutcomeFailed || res.Error == nil || res.Error.Class != entrustbus.ClassValidation {
 			t.Errorf("%s: %+v (error %+v)", id, res, res.Error)
 		}
 	}
-	for _, l := range r.wantLetters(order.Undecodable, order.Undecodable, order.Undecodable, order.Invalid) {
+	for _, l := range r.wantLetters(order.Undecodable, order.Undecodable, order.Undecodable, order.Undecodable, order.Invalid, order.Invalid, order.Invalid) {
 		if l.Why == "" || len(l.Request.Body) == 0 || l.Request.Subject != "entrust.request.shop.issue" {
 			t.Errorf("a letter lacks its error, body or subject: %+v", l)
 		}
@@ -372,7 +394,7 @@ func TestGatewayTrouble(t *testing.T) {
 		name  string
 		fault gatewaytest.Fault
 	}{
-		{"503", gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 503, Form: "html", Times: 7}},
+		{"503", gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 503, Form: "json", Times: 7}},
 		{"down", gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 503, Form: "text", Times: 3}},
 		{"429", gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultThrottle, RetryAfter: time.Second, Times: 2}},
 		{"401", gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 401, Times: 2}},

@@ -23,6 +23,9 @@ type rule struct {
 	from, except []string
 	// never are the packages that they must not import.
 	never []string
+	// only, if not nil, are the packages of this module that they may import, beside
+	// their own parts.
+	only []string
 	// deep counts what is imported by imports, too. Only code that ships counts then;
 	// otherwise tests do unless shipped is set.
 	deep, shipped bool
@@ -34,8 +37,29 @@ func rules() []rule {
 		all        = ""
 	)
 	return []rule{
-		{name: "gateway imports none of ours", from: []string{"internal/gateway"}, except: []string{"internal/gateway/gatewaytest"},
-			never: []string{"internal", "cmd", "entrustbus", "integration"}, shipped: true},
+		{name: "the names are a leaf of the standard library", from: []string{"entrustbus/san"},
+			never: []string{"internal", "cmd", "entrustbus", "integration", "github.com", "golang.org", "go.opentelemetry.io"}, shipped: true},
+		{name: "order imports the contract and the schedule", from: []string{"internal/order"}, only: []string{"entrustbus", "internal/pollsched"}, shipped: true},
+		{name: "order is pure", from: []string{"internal/order"}, never: []string{"context", "net", "net/http", "os", "log/slog", "github.com/nats-io"}, shipped: true},
+		{name: "gateway imports names alone", from: []string{"internal/gateway"}, except: []string{"internal/gateway/gatewaytest"},
+			only: []string{"entrustbus/san"}, shipped: true},
+		{name: "the simulator imports names alone", from: []string{"internal/gateway/gatewaytest"}, only: []string{"entrustbus/san"}, shipped: true},
+		{name: "throttle imports none of ours", from: []string{"internal/throttle"}, only: []string{}, shipped: true},
+		{name: "streams imports the contract", from: []string{"internal/streams"}, only: []string{"entrustbus"}, shipped: true},
+		{name: "control imports streams", from: []string{"internal/control"}, only: []string{"internal/streams"}, shipped: true},
+		{name: "stores import order and streams", from: []string{"internal/ledger", "internal/wakeup", "internal/results", "internal/deadletter"},
+			only: []string{"entrustbus", "internal/order", "internal/streams"}, shipped: true},
+		{name: "replay imports stores", from: []string{"internal/replay"}, shipped: true,
+			only: []string{"entrustbus", "internal/order", "internal/ledger", "internal/results", "internal/deadletter", "internal/streams"}},
+		{name: "metrics imports what it reads", from: []string{"internal/metrics"}, shipped: true,
+			only: []string{"entrustbus", "internal/order", "internal/control", "internal/deadletter", "internal/streams"}},
+		{name: "the watchdog imports what it compares", from: []string{"internal/watchdog"}, shipped: true,
+			only: []string{"internal/order", "internal/ledger", "internal/wakeup", "internal/control", "internal/streams", "internal/metrics"}},
+		{name: "the consumer imports the rooms below it", from: []string{"internal/consumer"}, shipped: true, only: []string{
+			"entrustbus", "internal/order", "internal/throttle", "internal/control", "internal/ledger", "internal/results", "internal/wakeup",
+			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics",
+		}},
+		{name: "no room imports the consumer", from: []string{"internal"}, except: []string{"internal/consumer", "internal/testbed"}, never: []string{"internal/consumer"}},
 		{name: "mtlscache imports none of ours", from: []string{"internal/mtlscache"},
 			never: []string{"internal", "cmd", "entrustbus", "integration"}, shipped: true},
 		{name: "pollsched imports none of ours, nor anybody's", from: []string{"internal/pollsched"},
@@ -93,6 +117,8 @@ func TestRulesFindWhatTheyForbid(t *testing.T) {
 			module + "/internal/a":      {module + "/internal/a/b", "github.com/x/y"},
 			module + "/internal/a/b":    {"github.com/big/server/v2/server"},
 			module + "/internal/abc":    {"fmt"},
+			module + "/pub":             {"fmt"},
+			module + "/internal/d":      {module + "/internal/a", module + "/internal/d/e", module + "/pub", "fmt", "github.com/x/y"},
 			"github.com/x/y":            {"github.com/hidden"},
 			"github.com/big/server/v2x": {"fmt"},
 		},
@@ -108,9 +134,13 @@ func TestRulesFindWhatTheyForbid(t *testing.T) {
 		{"an excepted package", rule{from: []string{"internal/a"}, except: []string{"internal/a/b"}, never: []string{"github.com/big/server"}}, 0},
 		{"only by others", rule{from: []string{"cmd/w"}, never: []string{"github.com/hidden"}}, 0},
 		{"by others, deep", rule{from: []string{"cmd/w"}, never: []string{"github.com/hidden"}, deep: true}, 1},
+		{"an allowed import", rule{from: []string{"internal/a"}, never: []string{"github.com"}, allowed: []string{"github.com/x"}}, 1},
 		{"a test's import", rule{from: []string{""}, never: []string{"cmd"}}, 1},
 		{"a test's import, shipped", rule{from: []string{""}, never: []string{"cmd"}, shipped: true}, 0},
 		{"a name that begins alike", rule{from: []string{"internal/abc"}, never: []string{"internal/a"}}, 0},
+		{"one that is not named", rule{from: []string{"internal/d"}, only: []string{"pub"}}, 1},
+		{"all are named", rule{from: []string{"internal/d"}, only: []string{"pub", "internal/a"}}, 0},
+		{"none may be", rule{from: []string{"internal/d"}, only: []string{}}, 2},
 		{"one of its own", rule{from: []string{"internal/a"}, never: []string{"internal"}}, 0},
 	} {
 		if got := g.violations(tc.rule); len(got) != tc.want {
@@ -127,7 +157,9 @@ func (g graph) violations(r rule) []string {
 		}
 		for imported, via := range g.reach(pkg, r) {
 			// A package may import its own parts.
-			if own := top(pkg, r.from); within(imported, r.never) && (own == "" || !within(imported, []string{own})) {
+			own := top(pkg, r.from)
+			forbidden := within(imported, r.never) || r.only != nil && within(imported, []string{""}) && !within(imported, r.only)
+			if forbidden && (own == "" || !within(imported, []string{own})) {
 				found = append(found, pkg+" imports "+imported+via)
 			}
 		}

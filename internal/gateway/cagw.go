@@ -64,7 +64,7 @@ func (cagw) enrollment(e Enrollment) ([]byte, error) {
 // tag of their GeneralName (RFC 5280, 4.2.1.6).
 func wireName(san SAN) altName {
 	if san.Type != SANOther {
-		return altName{Type: san.Type, Value: san.Value}
+		return altName{Type: string(san.Type), Value: san.Value}
 	}
 	n := altName{Type: "otherName", DER: base64.StdEncoding.EncodeToString(san.DER)}
 	var raw asn1.RawValue

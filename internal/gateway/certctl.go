@@ -31,7 +31,7 @@ func (certctl) enrollment(e Enrollment) ([]byte, error) {
 	for _, san := range e.SANs {
 		// A name without a text form has no place here; the CSR carries it.
 		if san.Type != SANOther {
-			body.Names = append(body.Names, name{SANDNS, san.Value})
+			body.Names = append(body.Names, name{string(SANDNS), san.Value})
 		}
 	}
 	return json.Marshal(body)

@@ -145,7 +145,7 @@ func (c *Client) fetchChain(ctx context.Context, caID string) ([]*x509.Certifica
 			problem = err.Error()
 		}
 	}
-	_, err = c.verdict(ctx, OpProbe, r, m, problem)
+	_, err = c.verdict(OpProbe, r, m, problem)
 	return certs, err
 }
 

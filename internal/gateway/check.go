@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // maxAhead is how far in the future a certificate may begin to be valid: more than
@@ -107,19 +109,19 @@ func sameKey(a, b crypto.PublicKey) bool {
 }
 
 func wrongNames(leaf *x509.Certificate, want Expectation) string {
-	have, err := names(leaf.Extensions)
+	have, err := san.Read(leaf.Extensions)
 	if err != nil {
 		return err.Error()
 	}
-	if missing, any := uncovered(want.SANs, have); any {
+	if missing, any := san.Uncovered(want.SANs, have); any {
 		return clean(fmt.Sprintf("the requested %s %q is not in it", missing.Type, missing.Value))
 	}
 	cn := want.CommonName
 	if len(want.SANs) > 0 || cn == "" || strings.EqualFold(leaf.Subject.CommonName, cn) {
 		return ""
 	}
-	for _, kind := range []string{SANDNS, SANIP, SANEmail} {
-		if _, missing := uncovered([]SAN{{Type: kind, Value: cn}}, have); !missing {
+	for _, kind := range []san.Type{SANDNS, SANIP, SANEmail} {
+		if _, missing := san.Uncovered([]SAN{{Type: kind, Value: cn}}, have); !missing {
 			return ""
 		}
 	}

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -22,7 +21,12 @@ type Client struct {
 	paddings paddings
 	chains   chainCache
 	links    links
-	conns    conns
+	// idleLimit is the last limit that a Keep-Alive header named; 0: none did.
+	idleLimit atomic.Int64
+	// http1 says that the transport was told to speak HTTP/1.1 alone.
+	http1 atomic.Bool
+	// statusless says that the gateway has no status of a CA.
+	statusless atomic.Bool
 
 	speaks   atomic.Pointer[dialect] // nil until the dialect is known
 	settling singleflight.Group
@@ -32,7 +36,9 @@ type Client struct {
 // are refused and hc's own timeout is replaced by those of the configuration. hc's
 // transport must be net/http's or wrap it, and pass the request's context on: what
 // it tells net/http/httptrace decides whether a request was written. It should dial
-// with HearAlerts. A nil log discards. New sends nothing.
+// with HearAlerts, and have the methods UseHTTP1(), for a gateway that requires HTTP/1.1,
+// and LimitIdle(time.Duration), for one that says when it closes idle connections. A nil
+// log discards. New sends nothing.
 func New(cfg Config, hc *http.Client, log *slog.Logger) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -86,32 +92,6 @@ func (c *Client) Dialect() Dialect {
 }
 
 func (c *Client) speak(d dialect) { c.speaks.Store(&d) }
-
-// Probe asks for the configured CA, which costs little and proves that the gateway
-// answers and knows both the client and the CA. It also settles DialectAuto.
-func (c *Client) Probe(ctx context.Context) error {
-	r, err := c.send(ctx, call{op: OpProbe, method: http.MethodGet, path: segments("certificate-authorities", c.cfg.CAID)})
-	if err != nil {
-		return invalid(OpProbe, "ca_id", "makes no valid URL")
-	}
-	m, problem := meansNothing, ""
-	if r.success() {
-		speaks, err := readDialect(r.body)
-		switch {
-		case err == nil:
-			m = meansDone
-			c.settled(speaks)
-		case readRefusal(r.body).given || r.phase != phaseAnswered:
-		case c.cfg.Dialect == DialectCertctl && (errors.Is(err, errNoDialect) || len(bytes.TrimSpace(r.body)) == 0):
-			m = meansDone // its connector ignores the body; a page that is none of the gateway's is one here
-		}
-		if err != nil {
-			problem = err.Error()
-		}
-	}
-	_, err = c.verdict(ctx, OpProbe, r, m, problem)
-	return err
-}
 
 // settled takes in what a probe saw. A dialect that is configured, or chosen before,
 // stays: answers in two dialects come from a proxy in front of two gateways.

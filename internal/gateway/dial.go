@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,11 +35,30 @@ func HearAlerts(dial DialFunc) DialFunc {
 }
 
 // hearingConn holds a failed write back until the connection was read to its end or
-// closed, as its reader does who met an alert.
+// closed, as its reader does who met an alert. It counts what was written.
 type hearingConn struct {
 	net.Conn
-	end  sync.Once
-	over chan struct{}
+	end     sync.Once
+	over    chan struct{}
+	written atomic.Int64 // bytes
+	// answered says that an answer began to come. Until then the gateway may still be
+	// judging the client's certificate: with TLS 1.3 it does that after the client may have
+	// sent its requests, but before it reads any of them.
+	answered atomic.Bool
+}
+
+// hearing returns the connection of HearAlerts below conn; nil if there is none.
+func hearing(conn net.Conn) *hearingConn {
+	for {
+		switch c := conn.(type) {
+		case *hearingConn:
+			return c
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return nil
+		}
+	}
 }
 
 func (c *hearingConn) Read(p []byte) (int, error) {
@@ -50,7 +70,9 @@ func (c *hearingConn) Read(p []byte) (int, error) {
 }
 
 func (c *hearingConn) Write(p []byte) (int, error) {
+	c.written.Add(int64(len(p))) // before: never less than what was written
 	n, err := c.Conn.Write(p)
+	c.written.Add(int64(n - len(p)))
 	if err != nil {
 		t := time.NewTimer(alertWait)
 		defer t.Stop()

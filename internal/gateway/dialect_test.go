@@ -44,7 +44,7 @@ func TestAutoDialect(t *testing.T) {
 		{"HTML", 200, `<html>log in</html>`, DialectAuto, Unreadable, NotAccepted},
 		{"null", 200, `{"ca":null}`, DialectAuto, Unreadable, NotAccepted},
 		{"error under 200", 200, `{"type":"ErrorResponse","error":{"code":"x"}}`, DialectAuto, Refused, NotAccepted},
-		{"unknown CA", 404, `{"error":{"code":"cagw-4018","message":"CA not found"}}`, DialectAuto, Refused, NotAccepted},
+		{"unknown CA", 404, `{"type":"ErrorResponse","error":{"code":"cagw-4018","message":"CA not found"}}`, DialectAuto, Refused, NotAccepted},
 		{"throttled", 429, `TooManyRequests`, DialectAuto, Throttled, Throttled},
 		{"not known", 403, ``, DialectAuto, Unauthorized, Unauthorized},
 		{"down", 503, ``, DialectAuto, NotAccepted, NotAccepted},

@@ -9,7 +9,7 @@ import (
 // refusal is what may be repeated of an error body: never its details, target,
 // value or additionalProperties, which show the gateway's inside and what was sent.
 type refusal struct {
-	given   bool // an error body it was
+	own     bool // it is the gateway's own error body
 	code    string
 	message string
 }
@@ -19,72 +19,102 @@ var (
 	limitReached = regexp.MustCompile(`(?i)limit|exceed|reached|exhaust|maximum|insufficient|no more|used up|not enough|\bcap\b`)
 	// A licence server that is down limits nothing for good.
 	notReached = regexp.MustCompile(`(?i)(not|n't) (be )?reach|unreachable`)
-	isRevoked  = regexp.MustCompile(`(?i)already\s+(been\s+)?revoked|already\s+in\s+(the\s+)?requested\s+state`)
 )
 
 // meaning returns what the refusal says to op beyond its status.
 func (r refusal) meaning(op Op) meaning {
 	switch text := r.code + " " + r.message; {
-	case !r.given:
+	case !r.own:
 		return meansNothing
 	case slices.Contains(orders, op) && licenceLimit.MatchString(text) && limitReached.MatchString(text) && !notReached.MatchString(text):
 		return meansLicence
-	case op == OpRevoke && isRevoked.MatchString(text):
+	case op == OpRevoke && (saysRevoked(r.code) || saysRevoked(r.message)):
 		return meansRevoked
 	}
 	return meansError
 }
 
-// readRefusal reads an error body of any of the shapes seen: the gateway's
-// {error:{code,message}}, certctl's {error:"text"}, and {errors:[{message}]}. Proxies
-// answer as they like, so anything else is no error but simply no error body. Of an
-// answer that is none the message member is read all the same.
-func readRefusal(body []byte) refusal {
-	var wire struct {
-		Type    text            `json:"type"`
-		Error   json.RawMessage `json:"error"`
-		Message json.RawMessage `json:"message"`
-		Errors  []struct {
-			Message text `json:"message"`
-		} `json:"errors"`
-	}
-	if json.Unmarshal(body, &wire) != nil {
+// readRefusal reads an error body of one of the shapes in which the gateway was recorded
+// to write it, and of no other. Proxies, servlet containers and Spring Boot itself
+// answer in JSON too, with members of the same names, so a shape is the gateway's as a
+// whole or not at all:
+//
+//	cagw     {"type":"ErrorResponse","error":{"code":…,"message":…, …}, …}
+//	certctl  {"error":"text"} or {"code":…,"message":…}, without further members
+//
+// Before the dialect is known either will do.
+func readRefusal(body []byte, d Dialect) refusal {
+	var wire map[string]json.RawMessage
+	if parseObject(body, &wire) != nil {
 		return refusal{}
 	}
-	var inner struct {
-		Code    text `json:"code"`
-		Message text `json:"message"`
+	r := refusal{}
+	if d != DialectCertctl {
+		r = readErrorResponse(wire)
 	}
-	r := refusal{given: wire.Type == "ErrorResponse"}
-	if s, ok := plainText(wire.Error); ok {
-		r.message = s
-	} else if len(wire.Error) > 0 && json.Unmarshal(wire.Error, &inner) == nil {
-		r.code, r.message = string(inner.Code), string(inner.Message)
-	}
-	if len(wire.Errors) > 0 && r.message == "" {
-		r.message = string(wire.Errors[0].Message)
-	}
-	// A server may write an empty error member into every answer.
-	r.given = r.given || r.code != "" || r.message != "" || len(wire.Errors) > 0
-	if r.message == "" {
-		r.message = readMessage(wire.Message)
+	if d != DialectCAGW && !r.own {
+		r = readFlatError(wire)
 	}
 	r.code, r.message = bound(r.code, maxCode), clean(r.message)
 	return r
 }
 
-// readMessage reads the message member of an answer: {message,details} or a string.
-func readMessage(raw json.RawMessage) string {
+type codeAndMessage struct {
+	Code    text `json:"code"`
+	Message text `json:"message"`
+}
+
+func (e codeAndMessage) refusal() refusal {
+	return refusal{own: e.Code != "" || e.Message != "", code: string(e.Code), message: string(e.Message)}
+}
+
+func readErrorResponse(wire map[string]json.RawMessage) refusal {
+	var inner codeAndMessage
+	if kind, ok := plainText(wire["type"]); !ok || kind != "ErrorResponse" || json.Unmarshal(wire["error"], &inner) != nil {
+		return refusal{}
+	}
+	return inner.refusal()
+}
+
+func readFlatError(wire map[string]json.RawMessage) refusal {
+	if message, ok := plainText(wire["error"]); ok && len(wire) == 1 {
+		return refusal{own: message != "", message: message}
+	}
+	var flat codeAndMessage
+	if len(wire) != 2 || wire["code"] == nil || wire["message"] == nil ||
+		json.Unmarshal(wire["code"], &flat.Code) != nil || json.Unmarshal(wire["message"], &flat.Message) != nil {
+		return refusal{}
+	}
+	return flat.refusal()
+}
+
+// readReason reads why an order was rejected, out of an answer that says so by its status
+// word: an error, or a message, of whatever shape.
+func readReason(body []byte) (code, message string) {
+	var wire struct {
+		Error   json.RawMessage `json:"error"`
+		Message json.RawMessage `json:"message"`
+	}
+	if json.Unmarshal(body, &wire) != nil {
+		return "", ""
+	}
+	code, message = readMessage(wire.Error)
+	if message == "" {
+		_, message = readMessage(wire.Message)
+	}
+	return bound(code, maxCode), clean(message)
+}
+
+// readMessage reads a string, or the members code and message of an object.
+func readMessage(raw json.RawMessage) (code, message string) {
 	if s, ok := plainText(raw); ok {
-		return s
+		return "", s
 	}
-	var nested struct {
-		Message text `json:"message"`
-	}
+	var nested codeAndMessage
 	if len(raw) == 0 || json.Unmarshal(raw, &nested) != nil {
-		return ""
+		return "", ""
 	}
-	return string(nested.Message)
+	return string(nested.Code), string(nested.Message)
 }
 
 func plainText(raw json.RawMessage) (string, bool) {

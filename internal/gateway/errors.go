@@ -105,9 +105,14 @@ type Error struct {
 	// RetryAfter is how long the gateway asks to be left alone, floored and capped;
 	// 0 where it says nothing.
 	RetryAfter time.Duration
+	// Own says that the answer is in the gateway's own words: its error body, in a shape
+	// that was recorded of it. Without it a proxy may have answered, or nobody.
+	Own bool
+	// Written says of an enrollment that its whole request was written, or may have been,
+	// once: it counts as a submission, whatever became of it.
+	Written bool
 
 	cause error
-	own   bool // the gateway said so itself, in an error body
 }
 
 // Error returns the operation, the fate, the status and the bounded message.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // maxBackdating is how much older than its issuance a certificate may claim to be: far
@@ -58,9 +60,9 @@ func (e event) judge(s Search) (found bool, problem string) {
 	case !issued:
 		return false, "a certificate of this key cannot be judged: its event's action is unknown"
 	}
-	have, err := names(e.cert.Extensions)
+	have, err := san.Read(e.cert.Extensions)
 	if err == nil {
-		if _, missing := uncovered(s.SANs, have); !missing {
+		if _, missing := san.Uncovered(s.SANs, have); !missing {
 			return true, ""
 		}
 	}

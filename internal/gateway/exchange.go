@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -27,19 +28,25 @@ type call struct {
 	path  string
 	query url.Values
 	body  []byte // nil: none
+	// lastByte runs before the last byte of the body is handed over; nil: nothing runs.
+	lastByte func() error
 }
 
 // phase is how far an exchange came.
 type phase int
 
 const (
-	phaseAnswered  phase = iota + 1 // a whole answer
-	phaseNoKeyPair                  // the client's key pair cannot be read
-	phaseBadClient                  // the server refused the client's certificate in the TLS handshake
-	phaseUnsent                     // the request was not written to its end
-	phaseNoAnswer                   // it was, and no answer came
-	phaseCut                        // the answer broke off in its body
-	phaseOversize                   // the answer's body is over the limit
+	phaseAnswered    phase = iota + 1 // a whole answer
+	phaseNoKeyPair                    // the client's key pair cannot be read
+	phaseBadClient                    // the server refused the client's certificate in the TLS handshake
+	phaseAbandoned                    // the check before the last byte of the body failed
+	phaseUnsent                       // the request was not written to its end
+	phaseUnprocessed                  // it was, and the protocol says that the gateway did not look at it
+	phaseClientAuth                   // the same, since TLS asked for the client's certificate again
+	phaseNoAnswer                     // it was, and no answer came
+	phaseCut                          // the answer broke off in its body
+	phaseOversize                     // the answer's body is over the limit
+	phaseEarly                        // an answer that is no success, to a request that was not written to its end
 )
 
 // reply is what came back of a call.
@@ -47,30 +54,36 @@ type reply struct {
 	phase  phase
 	status int // 0 without an answer
 	header http.Header
-	body   []byte // nil unless phaseAnswered
-	err    error  // set in every phase but phaseAnswered and phaseOversize
+	body   []byte // nil unless phaseAnswered or phaseEarly
+	err    error  // set in every phase but phaseAnswered, phaseEarly and phaseOversize
 	wait   time.Duration
+	// signal is what the protocol says of a request without an answer.
+	signal signal
+	// written says that the gateway may have got the whole request.
+	written bool
 	// unproved says that the connection broke before anything was answered on it. A
 	// server that refuses the client's certificate looks like that when its closing of
 	// the connection outruns its TLS alert.
 	unproved bool
+	// broken says that the connection broke before all of an enrollment was written to it.
+	broken bool
 }
 
 func (r reply) success() bool { return r.status >= 200 && r.status <= 299 }
 
 // sentTrace learns from the transport how far a request went, in its last attempt: the
-// transport repeats a POST of itself only where the attempt before did not reach the
-// server, or the server said with GOAWAY or REFUSED_STREAM that it did not look at it.
+// transport repeats an enrollment of itself only where it has read nothing of its body.
 type sentTrace struct {
-	conns *conns
-
 	mu sync.Mutex
 	// All guarded by mu.
-	conn   *conn // nil until one was found
-	http1  bool  // it speaks HTTP/1.1
-	wrote  bool  // some of the request was handed to it
-	ended  bool  // all of it was; with HTTP/1.1 perhaps to a buffer
-	failed bool  // writing it failed
+	found  bool         // a connection was
+	fresh  bool         // it was opened for this call, and nothing was answered on it
+	http1  bool         // it speaks HTTP/1.1
+	wire   *hearingConn // what is below it; nil: not known
+	before int64        // bytes that were written to wire before the request
+	wrote  bool         // some of the request was handed to it
+	ended  bool         // all of it was; with HTTP/1.1 perhaps to a buffer
+	failed bool         // writing it failed
 }
 
 func (t *sentTrace) hooks() *httptrace.ClientTrace {
@@ -80,19 +93,24 @@ func (t *sentTrace) hooks() *httptrace.ClientTrace {
 		f()
 	}
 	return &httptrace.ClientTrace{
-		GetConn: func(string) {
-			note(func() { t.begin(nil) })
-		},
+		GetConn: func(string) { note(t.begin) },
 		GotConn: func(info httptrace.GotConnInfo) {
 			secure, known := info.Conn.(interface{ ConnectionState() tls.ConnectionState })
 			http1 := known && secure.ConnectionState().NegotiatedProtocol != "h2"
 			note(func() {
-				t.begin(t.conns.join(info.Conn, info.Reused))
-				t.http1 = http1
+				t.begin()
+				t.found, t.fresh, t.http1 = true, !info.Reused, http1
+				if t.wire = hearing(info.Conn); t.wire != nil {
+					t.before = t.wire.written.Load()
+				}
 			})
 		},
 		GotFirstResponseByte: func() {
-			note(func() { t.conns.answer(t.conn) })
+			note(func() {
+				if t.fresh = false; t.wire != nil {
+					t.wire.answered.Store(true)
+				}
+			})
 		},
 		WroteHeaderField: func(string, []string) { note(func() { t.wrote = true }) },
 		WroteHeaders:     func() { note(func() { t.wrote = true }) },
@@ -104,30 +122,42 @@ func (t *sentTrace) hooks() *httptrace.ClientTrace {
 
 // begin notes that the request is about to be written to a connection, or to none yet.
 // Caller holds t.mu.
-func (t *sentTrace) begin(on *conn) {
-	t.conns.leave(t.conn)
-	t.conn, t.http1, t.wrote, t.ended, t.failed = on, false, false, false, false
+func (t *sentTrace) begin() {
+	t.found, t.fresh, t.http1, t.wire, t.before = false, false, false, nil, 0
+	t.wrote, t.ended, t.failed = false, false, false
 }
 
-// end is called when the call is over.
-func (t *sentTrace) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.begin(nil)
+// unproved reports whether the gateway may still be judging the client's certificate on
+// the connection. Calls that share it learn that together where it is known what is below
+// it; else the call that it was opened for does. Caller holds t.mu.
+func (t *sentTrace) unproved() bool {
+	if t.wire != nil {
+		return !t.wire.answered.Load()
+	}
+	return t.fresh
+}
+
+// untouched reports whether nothing of the request reached the network: an HTTP/1.1
+// connection carries one request at a time. Caller holds t.mu.
+func (t *sentTrace) untouched() bool {
+	return t.http1 && t.wire != nil && t.wire.written.Load() == t.before
 }
 
 // unsent reports whether the gateway provably has not got the whole request. What was
-// never written to its end is no enrollment: its JSON does not close. Caller holds t.mu.
-func (t *sentTrace) unsent(ctx context.Context, err error) bool {
+// never written to its end is no enrollment: its JSON does not close. Of an enrollment,
+// all was handed to the transport. Caller holds t.mu.
+func (t *sentTrace) unsent(ctx context.Context, err error, enrollment bool) bool {
 	switch {
-	case t.conn == nil && !t.wrote, t.failed:
+	case !t.found && !t.wrote, t.failed:
 		return true
 	case ctx.Err() != nil:
 		// A call that was given up proves nothing by what was not written yet: the
 		// transport writes in another goroutine, which may be about to.
 		return false
-	case !t.ended:
+	case t.untouched():
 		return true
+	case !t.ended:
+		return !enrollment
 	}
 	// With HTTP/1.1 the last of the request is flushed after the transport calls it
 	// written. An HTTP/2 connection also fails for what others write to it.
@@ -135,8 +165,18 @@ func (t *sentTrace) unsent(ctx context.Context, err error) bool {
 	return t.http1 && ok && op.Op == "write"
 }
 
+// connLost matches the errors of net/http for a connection that broke before it was used,
+// which a call may also get from another one that waited for the same connection.
+var connLost = regexp.MustCompile(`http2: client conn could not be established|cannot rewind body after connection loss`)
+
+// maxTries is how often a call is begun whose connection breaks before it is written.
+const maxTries = 3
+
 // send performs the call. It returns an error of its own only for a call that
 // cannot be built; everything that happens on the way is in the reply.
+//
+// Of one enrollment at most one whole request is written: it is begun again only where the
+// one before was not written to its end.
 func (c *Client) send(ctx context.Context, q call) (reply, error) {
 	timeout := c.cfg.Timeout
 	if q.op == OpEnroll {
@@ -144,38 +184,82 @@ func (c *Client) send(ctx context.Context, q call) (reply, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	for try := 1; ; try++ {
+		r, err := c.exchange(ctx, q)
+		if err != nil {
+			return reply{}, err
+		}
+		again := r.broken
+		if r.signal == signalHTTP1 {
+			again = c.useHTTP1() && (q.op != OpEnroll || !r.written)
+		}
+		if !again || try == maxTries || ctx.Err() != nil {
+			return r, nil
+		}
+	}
+}
 
-	trace := sentTrace{conns: &c.conns}
-	defer trace.end()
-	ctx = httptrace.WithClientTrace(ctx, trace.hooks())
+// exchange sends the request of a call once.
+func (c *Client) exchange(ctx context.Context, q call) (reply, error) {
+	var trace sentTrace
+	ctx, abandon := context.WithCancelCause(httptrace.WithClientTrace(ctx, trace.hooks()))
+	defer abandon(nil)
 	req, err := c.request(ctx, q)
 	if err != nil {
 		return reply{}, err
 	}
+	var sent *body
+	if q.op == OpEnroll {
+		sent = &body{check: q.lastByte, abandon: abandon, rest: q.body}
+		sent.of(req)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return trace.broken(ctx, err), nil
+		return trace.broken(ctx, err, sent), nil
 	}
 	defer resp.Body.Close()
+	c.obeyKeepAlive(resp)
 
-	r := reply{phase: phaseAnswered, status: resp.StatusCode, header: resp.Header}
+	r := reply{phase: phaseAnswered, status: resp.StatusCode, header: resp.Header, written: true}
+	// After a "no" nothing more is handed over, so that it shows whether all of the
+	// request was there when it was said.
+	if !r.success() {
+		if whole, failed := sent.end(); failed != nil {
+			return reply{phase: phaseAbandoned, err: failed}, nil
+		} else if !whole {
+			r.phase, r.written = phaseEarly, false
+		}
+	}
 	r.wait = c.retryAfter(resp.Header, resp.StatusCode, time.Now())
 	r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if r.phase == phaseEarly {
+		abandon(nil) // or closing the answer waits for the check of the last byte
+	}
 	switch {
+	case r.phase == phaseEarly && (err != nil || len(r.body) > maxBody):
+		r.body = nil // it decides nothing by what it says
 	case err != nil:
 		r.phase, r.body, r.err = phaseCut, nil, err
 	case len(r.body) > maxBody:
 		r.phase, r.body = phaseOversize, nil
 	}
+	if _, failed := sent.end(); failed != nil {
+		return reply{phase: phaseAbandoned, err: failed}, nil
+	}
 	return r, nil
 }
 
 // broken is the reply of a call without an answer.
-func (t *sentTrace) broken(ctx context.Context, err error) reply {
+func (t *sentTrace) broken(ctx context.Context, err error, sent *body) reply {
+	whole, failed := sent.end() // first: what is not handed over now never is
+	if failed != nil {
+		return reply{phase: phaseAbandoned, err: failed}
+	}
 	t.mu.Lock()
-	unsent, on := t.unsent(ctx, err), t.conn
+	unsent := !whole || t.unsent(ctx, err, sent != nil)
+	found, http1, unproved := t.found, t.http1, t.unproved()
 	t.mu.Unlock()
-	r := reply{phase: phaseNoAnswer, err: err}
+	r := reply{phase: phaseNoAnswer, err: err, written: !unsent}
 	if unsent {
 		r.phase = phaseUnsent
 	}
@@ -183,16 +267,24 @@ func (t *sentTrace) broken(ctx context.Context, err error) reply {
 		r.phase = phaseNoKeyPair
 		return r
 	}
+	if r.signal = signalOf(err, http1); r.signal != signalNone && !unsent {
+		r.phase = phaseUnprocessed
+	}
+	if r.signal.clientAuth() {
+		r.phase = phaseClientAuth
+		return r
+	}
 	// On a connection that was answered on before, an alert about the client proves nothing.
-	r.unproved = ctx.Err() == nil && t.conns.unproved(on)
+	r.unproved = ctx.Err() == nil && unproved
 	if refusedClient(err) && (unsent || r.unproved) {
 		r.phase = phaseBadClient
 	}
+	r.broken = sent != nil && r.phase == phaseUnsent && ctx.Err() == nil && (found || connLost.MatchString(err.Error()))
 	return r
 }
 
-// request builds the HTTP request. No Idempotency-Key: net/http would take it as
-// leave to send a POST twice, and the gateway does not dedupe.
+// request builds the HTTP request. No Idempotency-Key: net/http would
+// take it as leave to send a POST twice, and the gateway does not dedupe.
 func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	target := c.base + "/" + q.path
 	if len(q.query) > 0 {

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -178,6 +179,8 @@ func TestHowFarARequestWent(t *testing.T) {
 	body := func(err error) func(hooks) {
 		return func(h hooks) { h.WroteRequest(httptrace.WroteRequestInfo{Err: err}) }
 	}
+	// handed stands for the transport's reading of the body.
+	handed := func(hooks) {}
 	tests := []struct {
 		name   string
 		hooks  []func(hooks)
@@ -187,29 +190,34 @@ func TestHowFarARequestWent(t *testing.T) {
 	}{
 		{"no connection", []func(hooks){get}, refused, false, NotAccepted},
 		{"connection, nothing written", []func(hooks){get, conn("h2", false)}, gone, false, NotAccepted},
-		{"given up with a connection", []func(hooks){get, conn("h2", false)}, context.Canceled, true, Unknown},
+		{"given up with a connection", []func(hooks){get, conn("h2", false)}, context.Canceled, true, NotAccepted},
 		{"given up without", []func(hooks){get}, context.Canceled, true, NotAccepted},
 		{"header only", []func(hooks){get, conn("h2", true), header}, gone, false, NotAccepted},
-		{"given up within", []func(hooks){get, conn("h2", true), header}, context.Canceled, true, Unknown},
-		{"body failed", []func(hooks){get, conn("h2", true), header, body(broken)}, broken, false, NotAccepted},
+		{"given up within", []func(hooks){get, conn("h2", true), header}, context.Canceled, true, NotAccepted},
+		{"given up with the body handed over", []func(hooks){get, conn("h2", true), header, handed}, context.Canceled, true, Unknown},
+		{"body handed over, perhaps written", []func(hooks){get, conn("h2", true), header, handed}, gone, false, Unknown},
+		{"body failed", []func(hooks){get, conn("h2", true), header, handed, body(broken)}, broken, false, NotAccepted},
 		{"body failed when given up", []func(hooks){get, conn("h2", true), header, body(context.Canceled)}, context.Canceled, true, NotAccepted},
-		{"all written", []func(hooks){get, conn("h2", true), header, body(nil)}, gone, false, Unknown},
-		{"all written, another write failed", []func(hooks){get, conn("h2", true), header, body(nil)}, broken, false, Unknown},
-		{"all buffered, flush failed", []func(hooks){get, conn("http/1.1", true), header, body(nil)}, broken, false, NotAccepted},
-		{"all flushed", []func(hooks){get, conn("http/1.1", true), header, body(nil)}, gone, false, Unknown},
-		{"unknown kind of connection", []func(hooks){get, func(h hooks) { h.GotConn(httptrace.GotConnInfo{}) }, header, body(nil)}, broken, false, Unknown},
-		{"alert on a fresh connection", []func(hooks){get, conn("h2", false), header, body(nil)}, alert, false, Unauthorized},
-		{"alert on a connection of calls before", []func(hooks){get, conn("h2", true), header, body(nil)}, alert, false, Unknown},
-		{"alert after an answer began", []func(hooks){get, conn("h2", false), header, body(nil), answer}, alert, false, Unknown},
-		{"other alert on a fresh connection", []func(hooks){get, conn("h2", false), header, body(nil)}, internal, false, Unknown},
+		{"all written", []func(hooks){get, conn("h2", true), header, handed, body(nil)}, gone, false, Unknown},
+		{"all written, another write failed", []func(hooks){get, conn("h2", true), header, handed, body(nil)}, broken, false, Unknown},
+		{"all buffered, flush failed", []func(hooks){get, conn("http/1.1", true), header, handed, body(nil)}, broken, false, NotAccepted},
+		{"all flushed", []func(hooks){get, conn("http/1.1", true), header, handed, body(nil)}, gone, false, Unknown},
+		{"unknown kind of connection", []func(hooks){get, func(h hooks) { h.GotConn(httptrace.GotConnInfo{}) }, header, handed, body(nil)}, broken, false, Unknown},
+		{"alert on a fresh connection", []func(hooks){get, conn("h2", false), header, handed, body(nil)}, alert, false, Unauthorized},
+		{"alert on a connection of calls before", []func(hooks){get, conn("h2", true), header, handed, body(nil)}, alert, false, Unknown},
+		{"alert after an answer began", []func(hooks){get, conn("h2", false), header, handed, body(nil), answer}, alert, false, Unknown},
+		{"other alert on a fresh connection", []func(hooks){get, conn("h2", false), header, handed, body(nil)}, internal, false, Unknown},
 		{"alert in the handshake", []func(hooks){get}, alert, false, Unauthorized},
-		{"second attempt without a connection", []func(hooks){get, conn("h2", true), header, body(nil), get}, refused, false, NotAccepted},
-		{"second attempt lost", []func(hooks){get, conn("h2", true), header, body(broken), get, conn("h2", false), header, body(nil)}, gone, false, Unknown},
+		{"second attempt of an unread body", []func(hooks){get, conn("h2", true), get}, refused, false, NotAccepted},
+		{"second attempt lost", []func(hooks){get, conn("h2", true), get, conn("h2", false), header, handed, body(nil)}, gone, false, Unknown},
 	}
 	for _, tt := range tests {
 		ctx, cancel := context.WithCancel(t.Context())
 		c := fakeTransport(t, roundTrip(func(r *http.Request) (*http.Response, error) {
 			for _, hook := range tt.hooks {
+				if reflect.ValueOf(hook).Pointer() == reflect.ValueOf(handed).Pointer() {
+					_, _ = io.Copy(io.Discard, r.Body)
+				}
 				hook(httptrace.ContextClientTrace(r.Context()))
 			}
 			if tt.cancel {
@@ -239,16 +247,17 @@ func TestCallsThatShareAConnection(t *testing.T) {
 		{"nothing answered", false, false, Unauthorized},
 		{"answered before", true, false, Unknown}, // so the certificate was accepted
 		{"opened by an earlier call", true, true, Unknown},
-		{"opened by an earlier call that had no answer", false, true, Unknown},
+		{"opened by an earlier call that had no answer", false, true, Unauthorized},
 	} {
-		written := make(chan struct{})
+		written, below := make(chan struct{}), &hearingConn{}
 		breaks := map[bool]chan struct{}{true: make(chan struct{}), false: make(chan struct{})}
 		c := fakeTransport(t, roundTrip(func(r *http.Request) (*http.Response, error) {
 			first := r.Context().Value(isFirst{}) != nil
 			h := httptrace.ContextClientTrace(r.Context())
 			h.GetConn("gateway:443")
-			h.GotConn(httptrace.GotConnInfo{Conn: tlsConn{protocol: "h2"}, Reused: !first})
+			h.GotConn(httptrace.GotConnInfo{Conn: tlsConn{Conn: below, protocol: "h2"}, Reused: !first})
 			h.WroteHeaders()
+			_, _ = io.Copy(io.Discard, r.Body)
 			h.WroteRequest(httptrace.WroteRequestInfo{})
 			if first && tt.answered {
 				h.GotFirstResponseByte()
@@ -281,9 +290,6 @@ func TestCallsThatShareAConnection(t *testing.T) {
 			close(breaks[true])
 			<-first
 		}
-		if n := len(c.conns.byConn); n != 0 {
-			t.Errorf("%s: %d connections are remembered after the calls", tt.name, n)
-		}
 	}
 }
 
@@ -292,6 +298,8 @@ type tlsConn struct {
 	net.Conn
 	protocol string
 }
+
+func (c tlsConn) NetConn() net.Conn { return c.Conn }
 
 func (c tlsConn) ConnectionState() tls.ConnectionState {
 	return tls.ConnectionState{NegotiatedProtocol: c.protocol}
@@ -371,7 +379,7 @@ func TestClientCertificateRefused(t *testing.T) {
 
 func TestRedirectsAreRefused(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]Fate{301: NotAccepted, 302: Unknown, 303: Unknown, 307: NotAccepted, 308: NotAccepted, 304: Unknown} {
+	for status, want := range map[int]Fate{301: Unknown, 302: Unknown, 303: Unknown, 307: Unknown, 308: Unknown, 304: Unknown} {
 		calls := 0
 		c := newClient(t, Config{Dialect: DialectCAGW}, func(w http.ResponseWriter, r *http.Request) {
 			calls++
@@ -394,7 +402,7 @@ func TestGivenClientIsCopied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Probe(t.Context()); FateOf(err) != NotAccepted || err.(*Error).HTTPStatus != 307 {
+	if err := c.Probe(t.Context()); FateOf(err) != Unknown || err.(*Error).HTTPStatus != 307 {
 		t.Errorf("Probe: %v, want the redirect", err)
 	}
 	if hc.CheckRedirect != nil || hc.Timeout != time.Nanosecond {
@@ -412,7 +420,7 @@ func TestBodyLimit(t *testing.T) {
 			_, _ = io.WriteString(w, `"}}`)
 		}
 	}
-	for status, want := range map[int]Fate{200: Unreadable, 400: NotAccepted, 503: NotAccepted} {
+	for status, want := range map[int]Fate{200: Unreadable, 400: Unknown, 503: Unknown} {
 		c := newClient(t, Config{Dialect: DialectCAGW}, huge(status))
 		fate, err := enrollFate(t, t.Context(), c)
 		if fate != want {
@@ -506,11 +514,11 @@ func TestOrderAnswers(t *testing.T) {
 		{"nothing in it", DialectCAGW, 200, `{"enrollment":{}}`, 0, Unreadable, "other"},
 		{"certificate is garbage", DialectCAGW, 200, `{"enrollment":{"id":"t","body":"aGVsbG8="}}`, 0, Unreadable, "other"},
 		{"flat to cagw", DialectCAGW, 200, `{"trackingId":"t"}`, 0, Unreadable, "other"},
-		{"licence", DialectCAGW, 403, `{"error":{"code":"cagw-4035","message":"The number of licensed certificates is reached"}}`, 0, Refused, "policy"},
-		{"licence under 429", DialectCAGW, 429, `{"error":{"message":"license limit exceeded"}}`, 0, Refused, "policy"},
+		{"licence", DialectCAGW, 403, `{"type":"ErrorResponse","error":{"code":"cagw-4035","message":"The number of licensed certificates is reached"}}`, 0, Refused, "policy"},
+		{"licence under 429", DialectCAGW, 429, `{"type":"ErrorResponse","error":{"message":"license limit exceeded"}}`, 0, Refused, "policy"},
 		{"licence under 200", DialectCertctl, 200, `{"error":"licence limit exceeded"}`, 0, Refused, "policy"},
-		{"licence server down", DialectCAGW, 503, `{"error":{"message":"license limit exceeded"}}`, 0, NotAccepted, "upstream_5xx"},
-		{"misdirected", DialectCAGW, 421, ``, 0, NotAccepted, "upstream_4xx"},
+		{"licence server down", DialectCAGW, 503, `{"type":"ErrorResponse","error":{"message":"license limit exceeded"}}`, 0, NotAccepted, "upstream_5xx"},
+		{"misdirected", DialectCAGW, 421, ``, 0, Unknown, "upstream_4xx"},
 		{"request timeout", DialectCAGW, 408, ``, 0, Unknown, "timeout"},
 		{"unknown 5xx", DialectCAGW, 599, ``, 0, Unknown, "upstream_5xx"},
 		{"no known status", DialectCAGW, 999, ``, 0, Unknown, "other"},

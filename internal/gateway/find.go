@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // pageSize is the most events that the hosted gateway puts on a page.
@@ -54,7 +56,7 @@ func (c *Client) Find(ctx context.Context, s Search) (Answer, bool, error) {
 	}
 	if s.SANs == nil {
 		var err error
-		if s.SANs, err = names(s.CSR.Extensions); err != nil {
+		if s.SANs, err = san.Read(s.CSR.Extensions); err != nil {
 			return Answer{}, false, invalid(OpFind, "csr", err.Error())
 		}
 	}
@@ -135,13 +137,13 @@ func (c *Client) events(ctx context.Context, s Search, next string) (eventsPage,
 	}
 	var page eventsPage
 	m, problem := meansNothing, ""
-	if r.success() && r.phase == phaseAnswered && !readRefusal(r.body).given {
+	if r.success() && r.phase == phaseAnswered && !readRefusal(r.body, DialectCAGW).own {
 		if page, err = readEvents(r.body, keyBits(s.CSR.RawSubjectPublicKeyInfo)); err == nil {
 			m = meansDone
 		} else {
 			problem = err.Error()
 		}
 	}
-	_, err = c.verdict(ctx, OpFind, r, m, problem)
+	_, err = c.verdict(OpFind, r, m, problem)
 	return page, r.status, err
 }

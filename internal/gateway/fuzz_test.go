@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // addRecorded seeds a fuzz target with every answer in testdata/recorded, its
@@ -110,14 +112,19 @@ func FuzzAction(f *testing.F) {
 func FuzzErrorBody(f *testing.F) {
 	addRecorded(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r := readRefusal(body)
-		sane(t, r.code, maxCode)
-		sane(t, r.message, maxMessage)
-		for _, op := range allOps {
-			if m := r.meaning(op); r.given == (m == meansNothing) {
-				t.Errorf("%+v means %d", r, m)
+		for _, d := range []Dialect{DialectCAGW, DialectCertctl, DialectAuto} {
+			r := readRefusal(body, d)
+			sane(t, r.code, maxCode)
+			sane(t, r.message, maxMessage)
+			for _, op := range allOps {
+				if m := r.meaning(op); r.own == (m == meansNothing) {
+					t.Errorf("%+v means %d", r, m)
+				}
 			}
 		}
+		code, message := readReason(body)
+		sane(t, code, maxCode)
+		sane(t, message, maxMessage)
 	})
 }
 
@@ -167,13 +174,13 @@ func FuzzNames(f *testing.F) {
 	csr := newCSR(f, "shop.example.net", "192.0.2.7")
 	f.Add(csr.Extensions[0].Value, csr.RawSubject)
 	f.Fuzz(func(t *testing.T, sans, subject []byte) {
-		if list, err := parseNames(sans); err == nil {
-			for _, san := range list {
-				if san.Type == SANOther {
-					wireName(san)
+		if list, err := san.ReadValue(sans); err == nil {
+			for _, name := range list {
+				if name.Type == SANOther {
+					wireName(name)
 				}
-				san.problem()
-				san.coveredBy(san)
+				_ = name.Check()
+				name.CoveredBy(name)
 			}
 		}
 		_, _ = distinguishedName(subject)

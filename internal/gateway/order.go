@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // State is the state of an enrollment in an Answer.
@@ -50,6 +52,17 @@ type Enrollment struct {
 	// Validity is how long the certificate shall be valid, in whole seconds; 0: as
 	// the profile says. Not sent in the certctl dialect.
 	Validity time.Duration
+	// BeforeLastByte runs on a goroutine of the transport immediately before the last byte
+	// of the request's body is handed to it; nil: nothing runs. The place for a check that
+	// the caller may still enroll. Where it returns an error, the request is abandoned, the
+	// gateway never gets all of it, and Enroll's error has the fate NotAccepted and wraps
+	// that error. It runs again where the request is begun again, because its connection
+	// broke before it was written to its end. EnrollTimeout covers it.
+	//
+	// What stays open is a freeze of the process or host after the check returned: the byte
+	// is written when it ends, however long it was. The same holds for a snapshot of the
+	// host that is restored at that point.
+	BeforeLastByte func() error
 }
 
 // Poll asks after a pending enrollment.
@@ -94,8 +107,9 @@ type Answer struct {
 	chainProblem string
 }
 
-// Enroll submits an enrollment, once. The error is an *Error; with any Fate but
-// Unknown and Unreadable the gateway did not take the order.
+// Enroll submits an enrollment, once: it writes at most one whole request, which
+// Error.Written tells. The error is an *Error; with any Fate but Unknown and Unreadable
+// the gateway did not take the order.
 func (c *Client) Enroll(ctx context.Context, e Enrollment) (Answer, error) {
 	if e.CAID == "" {
 		e.CAID = c.cfg.CAID
@@ -118,7 +132,7 @@ func (c *Client) Enroll(ctx context.Context, e Enrollment) (Answer, error) {
 		return Answer{}, invalid(OpEnroll, "csr", err.Error())
 	}
 	q := call{
-		op: OpEnroll, method: http.MethodPost, body: body,
+		op: OpEnroll, method: http.MethodPost, body: body, lastByte: e.BeforeLastByte,
 		path: segments("certificate-authorities", e.CAID, "enrollments"),
 	}
 	return c.order(ctx, d, q, Poll{CAID: e.CAID, CSR: func() *x509.CertificateRequest { return e.CSR }})
@@ -136,13 +150,13 @@ func (e *Enrollment) check() error {
 	}
 	if e.SANs == nil {
 		var err error
-		if e.SANs, err = names(e.CSR.Extensions); err != nil {
+		if e.SANs, err = san.Read(e.CSR.Extensions); err != nil {
 			return invalid(OpEnroll, "csr", err.Error())
 		}
 	}
-	for i, san := range e.SANs {
-		if problem := san.problem(); problem != "" {
-			return invalid(OpEnroll, "sans["+strconv.Itoa(i)+"]", problem)
+	for i, name := range e.SANs {
+		if err := name.Check(); err != nil {
+			return invalid(OpEnroll, "sans["+strconv.Itoa(i)+"]", err.Error())
 		}
 	}
 	return nil
@@ -189,13 +203,13 @@ func (c *Client) order(ctx context.Context, d dialect, q call, p Poll) (Answer, 
 			meansUntracked: "the answer has no certificate and no id to ask by",
 		}[m]
 		// An error body may carry a status of its own; only a certificate outweighs it.
-		if m != meansIssued && m != meansRejected && readRefusal(r.body).given {
+		if m != meansIssued && m != meansRejected && readRefusal(r.body, d.name()).own {
 			m = meansNothing
 		}
 	case q.op == OpPoll && r.status == http.StatusNotFound && c.young(p.SubmittedAt):
 		m = meansYoung
 	}
-	e, err := c.verdict(ctx, q.op, r, m, problem)
+	e, err := c.verdict(q.op, r, m, problem)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -212,8 +226,7 @@ func (c *Client) order(ctx context.Context, d dialect, q call, p Poll) (Answer, 
 			c.noteWord(q.op, o.status)
 		}
 	case Rejected:
-		no := readRefusal(r.body)
-		a.Code, a.Message = no.code, no.message
+		a.Code, a.Message = readReason(r.body)
 	case Issued:
 		c.complete(ctx, d, &a, o, p)
 	}

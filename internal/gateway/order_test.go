@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 func TestEnrollCAGW(t *testing.T) {
@@ -62,7 +64,7 @@ func TestEnrollCAGW(t *testing.T) {
 		if a.State != Issued || a.TrackingID != "e-1" || a.Status != "ACCEPTED" || a.HTTPStatus != 200 || len(a.Chain) != 2 {
 			t.Errorf("answer = %v %q %q %d, %d chain certificates", a.State, a.TrackingID, a.Status, a.HTTPStatus, len(a.Chain))
 		}
-		sans, _ := names(csr.Extensions)
+		sans, _ := san.Read(csr.Extensions)
 		if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey, SANs: sans}); err != nil {
 			t.Error(err)
 		}

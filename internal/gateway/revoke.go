@@ -77,7 +77,7 @@ func (c *Client) revoke(ctx context.Context, d dialect, r Revocation, serial str
 		return invalid(OpRevoke, "ca_id", "makes no valid URL")
 	}
 	m, problem := meansNothing, ""
-	if got.success() && got.phase == phaseAnswered && !readRefusal(got.body).given {
+	if got.success() && got.phase == phaseAnswered && !readRefusal(got.body, d.name()).own {
 		word, err := d.action(got.body)
 		switch {
 		case err != nil:
@@ -88,6 +88,6 @@ func (c *Client) revoke(ctx context.Context, d dialect, r Revocation, serial str
 			m = meansDone
 		}
 	}
-	_, err = c.verdict(ctx, OpRevoke, got, m, problem)
+	_, err = c.verdict(OpRevoke, got, m, problem)
 	return err
 }

@@ -107,11 +107,11 @@ func TestRevokeAnswers(t *testing.T) {
 		{"JSON to certctl", DialectCertctl, 200, `{"ok":true}`, 0},
 		{"failed", DialectCertctl, 200, `{"status":"FAILED"}`, Refused},
 		{"revoked before", DialectCertctl, 409, `{"error":"certificate already revoked"}`, 0},
-		{"revoked before, 400", DialectCAGW, 400, `{"error":{"code":"x","message":"The certificate has already been revoked."}}`, 0},
+		{"revoked before, 400", DialectCAGW, 400, `{"type":"ErrorResponse","error":{"code":"x","message":"The certificate has already been revoked."}}`, 0},
 		{"revoked before, 200", DialectCAGW, 200, `{"type":"ErrorResponse","error":{"message":"is already in the requested state"}}`, 0},
-		{"conflict", DialectCAGW, 409, `{"error":{"code":"x","message":"on hold"}}`, Refused},
-		{"no such method", DialectCertctl, 405, ``, Refused},
-		{"proxy page", DialectCertctl, 404, `<html>already revoked</html>`, Refused}, // no error body
+		{"conflict", DialectCAGW, 409, `{"type":"ErrorResponse","error":{"code":"x","message":"on hold"}}`, Refused},
+		{"no such method", DialectCertctl, 405, ``, Unknown},
+		{"proxy page", DialectCertctl, 404, `<html>already revoked</html>`, Unknown}, // not the gateway's words
 	}
 	for _, tt := range tests {
 		c := newClient(t, Config{Dialect: tt.dialect}, func(w http.ResponseWriter, r *http.Request) {

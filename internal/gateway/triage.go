@@ -17,9 +17,8 @@ const (
 	meansDone                     // what was asked for, where that is no certificate
 	meansLicence                  // an error body that speaks of the licence's limit
 	meansRevoked                  // an error body that says: is revoked already
-	meansForeign                  // a 4xx without an error body: of something in front of the gateway, or in its place
-	meansAway                     // the same, and the gateway does not answer a probe
-	meansStranger                 // the same, and a probe is not authorized
+	meansDown                     // the CA's status is DOWN
+	meansForeign                  // no success, and not in the gateway's own words
 	meansCertless                 // a page about the client's certificate
 	meansYoung                    // any error, to a poll within the grace after the submission
 )
@@ -63,20 +62,28 @@ func judge(op Op, phase phase, status int, body meaning) row {
 
 var (
 	only2xx = statuses{{200, 299}}
+	all3xx  = statuses{{300, 399}}
 	all4xx  = statuses{{400, 499}}
+	all5xx  = statuses{{500, 599}}
 	orders  = []Op{OpEnroll, OpPoll}
-	probed  = []Op{OpEnroll, OpRevoke, OpFind}
+	// repeatable are the operations that may simply be sent again.
+	repeatable = []Op{OpPoll, OpRevoke, OpFind, OpProbe}
 )
 
 // triage is the whole judgement about what the gateway answers, or does not: the
 // first row that matches decides. Where it is in doubt whether an enrollment was
-// accepted the fate is Unknown, for a wrong NotAccepted makes a second certificate.
+// accepted the fate is Unknown, for a wrong NotAccepted makes a second certificate: only
+// the gateway's own words prove that it was not. A proxy may say anything of a request
+// that it handed on.
 // A class of "" is timeout or network, by the error.
 var triage = []row{
 	// No answer, and none of it the request's fault.
 	{name: "key pair unreadable", phase: phaseNoKeyPair, end: end{fate: Unauthorized, class: classAuth}},
 	{name: "client certificate refused in TLS", phase: phaseBadClient, end: end{fate: Unauthorized, class: classAuth}},
+	{name: "abandoned before its last byte", phase: phaseAbandoned, end: end{fate: NotAccepted, class: classOther}},
 	{name: "not written to its end", phase: phaseUnsent, end: end{fate: NotAccepted}},
+	{name: "not processed, says HTTP/2", phase: phaseUnprocessed, end: end{fate: NotAccepted, class: classNetwork}},
+	{name: "TLS renegotiation, or certificate asked for after the handshake", phase: phaseClientAuth, end: end{fate: NotAccepted, class: classAuth}},
 	{name: "written, no answer", phase: phaseNoAnswer, end: end{fate: Unknown}},
 	{name: "2xx broken off", phase: phaseCut, on: only2xx, end: end{fate: Unknown}},
 
@@ -91,36 +98,38 @@ var triage = []row{
 	{name: "2xx, pending or unknown word", ops: orders, on: only2xx, body: meansWaiting, end: end{state: Pending}},
 	{name: "2xx, pending without tracking id", ops: orders, on: only2xx, body: meansUntracked, end: end{fate: Unreadable, class: classOther}},
 	{name: "2xx, done", ops: []Op{OpRevoke, OpFind, OpProbe}, on: only2xx, body: meansDone},
+	{name: "2xx, CA is down", ops: []Op{OpProbe}, on: only2xx, body: meansDown, end: end{fate: NotAccepted, class: class5xx}},
 	{name: "2xx, not understood", on: only2xx, end: end{fate: Unreadable, class: classOther}},
 
-	// 3xx are not followed. 302 and 303 may stand for work that was done.
-	{name: "301, 307, 308", on: statuses{{301, 301}, {307, 308}}, end: end{fate: NotAccepted, class: classOther}},
-	{name: "other 3xx", on: statuses{{300, 399}}, end: end{fate: Unknown, class: classOther}},
-
-	// 4xx. A licence that is used up blocks this order, not the worker, whatever the
-	// status: it goes before 401 and 429.
+	// What is about the whole gateway, whoever says it. A licence that is used up blocks
+	// this order, not the worker, whatever the status: it goes before 401 and 429.
 	{name: "4xx, licence limit", ops: orders, on: all4xx, body: meansLicence, end: end{fate: Refused, class: classPolicy}},
-	{name: "4xx, is revoked already", ops: []Op{OpRevoke}, on: all4xx, body: meansRevoked},
-	{name: "400 about the client's certificate, 495, 496", on: statuses{{400, 400}, {495, 496}}, body: meansCertless, end: end{fate: Unauthorized, class: classAuth}},
-	{name: "401, 403, 407", on: statuses{{401, 401}, {403, 403}, {407, 407}}, end: end{fate: Unauthorized, class: classAuth}},
-	{name: "404 within the grace", ops: []Op{OpPoll}, on: statuses{{404, 404}}, body: meansYoung, end: end{state: Pending}},
-	{name: "408", on: statuses{{408, 408}}, end: end{fate: Unknown, class: classTimeout}},
-	{name: "421, 425", on: statuses{{421, 421}, {425, 425}}, end: end{fate: NotAccepted, class: class4xx}},
+	{name: "400, 403, 495, 496 about the client's certificate", on: statuses{{400, 400}, {403, 403}, {495, 496}}, body: meansCertless, end: end{fate: Unauthorized, class: classAuth}},
+	{name: "401", on: statuses{{401, 401}}, end: end{fate: Unauthorized, class: classAuth}},
 	{name: "429", on: statuses{{429, 429}}, end: end{fate: Throttled, class: classRateLimited}},
-	// Any other 4xx ends the order, so it must be the gateway's own: a restarting servlet
-	// container and an ingress without a backend answer 404 for all. To poll again is
-	// harmless; for the rest a probe tells, see Client.verdict.
-	{name: "other 4xx without error body", ops: []Op{OpPoll}, on: all4xx, body: meansForeign, end: end{fate: Unreadable, class: class4xx}},
-	{name: "other 4xx without error body, client not accepted by a probe", ops: probed, on: all4xx, body: meansStranger, end: end{fate: Unauthorized, class: classAuth}},
-	{name: "other 4xx without error body, probe not answered", ops: probed, on: all4xx, body: meansAway, end: end{fate: NotAccepted, class: class4xx}},
-	{name: "404, 410 of an order", ops: []Op{OpPoll}, on: statuses{{404, 404}, {410, 410}}, end: end{fate: NotFound, class: class4xx}},
-	{name: "400, 422", on: statuses{{400, 400}, {422, 422}}, end: end{fate: Refused, class: classValidation}},
-	{name: "other 4xx", on: all4xx, end: end{fate: Refused, class: class4xx}},
+	{name: "404 within the grace", ops: []Op{OpPoll}, on: statuses{{404, 404}}, body: meansYoung, end: end{state: Pending}},
 
-	// 5xx. Only 501 and 503 say that nothing was done.
-	{name: "501", on: statuses{{501, 501}}, end: end{fate: Refused, class: class5xx}},
-	{name: "503", on: statuses{{503, 503}}, end: end{fate: NotAccepted, class: class5xx}},
-	{name: "other 5xx", on: statuses{{500, 599}}, end: end{fate: Unknown, class: class5xx}},
+	// A server that says no before it has the whole request need not be believed.
+	{name: "answered before it was written to its end", phase: phaseEarly, body: meansForeign, end: end{fate: NotAccepted, class: classOther}},
+
+	{name: "408", on: statuses{{408, 408}}, end: end{fate: Unknown, class: classTimeout}},
+	// In the gateway's own words. Only 501 and 503 of the 5xx say that nothing was done.
+	{name: "4xx or 5xx, is revoked already", ops: []Op{OpRevoke}, on: statuses{{400, 599}}, body: meansRevoked},
+	{name: "403, own words", on: statuses{{403, 403}}, body: meansError, end: end{fate: Unauthorized, class: classAuth}},
+	{name: "404, 410 of an order, own words", ops: []Op{OpPoll}, on: statuses{{404, 404}, {410, 410}}, body: meansError, end: end{fate: NotFound, class: class4xx}},
+	{name: "400, 422, own words", on: statuses{{400, 400}, {422, 422}}, body: meansError, end: end{fate: Refused, class: classValidation}},
+	{name: "other 4xx, own words", on: all4xx, body: meansError, end: end{fate: Refused, class: class4xx}},
+	{name: "501, own words", on: statuses{{501, 501}}, body: meansError, end: end{fate: Refused, class: class5xx}},
+	{name: "503, own words", on: statuses{{503, 503}}, body: meansError, end: end{fate: NotAccepted, class: class5xx}},
+
+	// In other words, or of unknown fate by any.
+	{name: "3xx", on: all3xx, end: end{fate: Unknown, class: classOther}},
+	{name: "403, 407, not the gateway's words", ops: repeatable, on: statuses{{403, 403}, {407, 407}}, end: end{fate: Unauthorized, class: classAuth}},
+	// A restarting servlet container and an ingress without a backend answer 404 for all.
+	{name: "4xx, 501, not the gateway's words, of a poll", ops: []Op{OpPoll}, on: statuses{{400, 499}, {501, 501}}, end: end{fate: Unreadable, class: class4xx}},
+	{name: "4xx, not the gateway's words", on: all4xx, end: end{fate: Unknown, class: class4xx}},
+	{name: "503, not the gateway's words", ops: repeatable, on: statuses{{503, 503}}, end: end{fate: NotAccepted, class: class5xx}},
+	{name: "other 5xx", on: all5xx, end: end{fate: Unknown, class: class5xx}},
 
 	{name: "any other status", end: end{fate: Unknown, class: classOther}},
 }

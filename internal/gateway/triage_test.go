@@ -14,10 +14,10 @@ var allOps = []Op{OpEnroll, OpPoll, OpRevoke, OpFind, OpProbe}
 // status, its lack has none.
 func everything(f func(op Op, phase phase, status int, body meaning)) {
 	for _, op := range allOps {
-		for _, phase := range []phase{phaseNoKeyPair, phaseBadClient, phaseUnsent, phaseNoAnswer} {
+		for _, phase := range []phase{phaseNoKeyPair, phaseBadClient, phaseAbandoned, phaseUnsent, phaseUnprocessed, phaseClientAuth, phaseNoAnswer} {
 			f(op, phase, 0, meansNothing)
 		}
-		for _, phase := range []phase{phaseAnswered, phaseCut, phaseOversize} {
+		for _, phase := range []phase{phaseAnswered, phaseCut, phaseOversize, phaseEarly} {
 			for status := 100; status <= 999; status++ {
 				for body := meansNothing; body <= meansYoung; body++ {
 					f(op, phase, status, body)
@@ -46,22 +46,19 @@ func TestTriageRowsAreReachable(t *testing.T) {
 }
 
 // TestTriageNeverRisksADuplicate holds the rule that matters most: an enrollment may
-// only be sent again (NotAccepted, Throttled, Unauthorized) on proof.
+// only be sent again (NotAccepted, Throttled, Unauthorized), and only end for good
+// (Refused, NotFound), on proof. A status is none, but 401 and 429.
 func TestTriageNeverRisksADuplicate(t *testing.T) {
 	t.Parallel()
-	proof := map[phase][]int{
-		phaseNoKeyPair: {0}, phaseBadClient: {0}, phaseUnsent: {0}, phaseNoAnswer: {},
-	}
-	for _, phase := range []phase{phaseAnswered, phaseCut, phaseOversize} {
-		proof[phase] = []int{301, 307, 308, 401, 403, 407, 421, 425, 429, 503}
-	}
-	// What a 4xx says that is not the gateway's own, the gateway never saw.
-	stopped := []meaning{meansAway, meansStranger, meansCertless}
+	unsent := []phase{phaseNoKeyPair, phaseBadClient, phaseAbandoned, phaseUnsent, phaseUnprocessed, phaseClientAuth, phaseEarly}
+	ownWords := []meaning{meansError, meansLicence}
 	everything(func(op Op, phase phase, status int, body meaning) {
 		row := judge(op, phase, status, body)
-		again := slices.Contains([]Fate{NotAccepted, Throttled, Unauthorized}, row.end.fate)
-		if again && !slices.Contains(proof[phase], status) && !(all4xx.has(status) && slices.Contains(stopped, body)) {
-			t.Errorf("phase %d, status %d, body %d: row %q lets it be sent again", phase, status, body, row.name)
+		over := slices.Contains([]Fate{NotAccepted, Throttled, Unauthorized, Refused, NotFound}, row.end.fate)
+		proof := slices.Contains(unsent, phase) || status == 401 || status == 429 || body == meansCertless ||
+			slices.Contains(ownWords, body) && (only2xx.has(status) || all4xx.has(status) || status == 501 || status == 503)
+		if op == OpEnroll && over && !proof {
+			t.Errorf("phase %d, status %d, body %d: row %q lets it be sent again, or ends it", phase, status, body, row.name)
 		}
 	})
 }

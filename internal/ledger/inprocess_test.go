@@ -75,8 +75,8 @@ func TestWriteInProcess(t *testing.T) {
 				refused()
 				through.JetStream = slow.apply(t)
 				s, err := w.Try(t.Context())
-				if err != nil {
-					t.Fatalf("trying again: %v", err)
+				if err != nil || (s.Phase == order.Awaiting) != follows {
+					t.Fatalf("trying again stored %s, %v", s.Phase, err)
 				}
 				wantStored(t, l, k, s)
 			})

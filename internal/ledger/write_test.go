@@ -77,8 +77,8 @@ func TestWriteAfterAnUnacknowledgedWrite(t *testing.T) {
 				js.drop = false
 			}
 			s, err := l.Write(key, cur, record(order.Awaiting, "T-1"), w).Try(t.Context())
-			if err != nil {
-				t.Fatal(err)
+			if err != nil || s.Phase != order.Awaiting || s.TrackingID != "T-1" {
+				t.Fatalf("the next write stored %+v, %v", s, err)
 			}
 			wantStored(t, l, key, s)
 			// The order goes on from there.
@@ -202,6 +202,9 @@ func TestLostAcknowledgement(t *testing.T) {
 				t.Fatalf("trying again: %v, want %v", err, row.want)
 			}
 			if row.want == nil {
+				if next := row.name == "another-decision-meanwhile"; (s.Phase == order.Awaiting) != next {
+					t.Errorf("stored %s", s.Phase)
+				}
 				wantStored(t, l, key, s)
 				write(t, l, key, s, record(order.Closed, "")) // the record goes on from there
 			}

@@ -83,6 +83,8 @@ type Config struct {
 	// Log is told of every reload, at level info, or at level warn with the
 	// warnings about the new files. nil discards.
 	Log *slog.Logger
+
+	http1 bool // HTTP/2 is not offered
 }
 
 const (
@@ -151,6 +153,9 @@ func (c Config) validate() error {
 		if d.value < 0 {
 			refuse("%s must not be negative: %v !>= 0s", d.field, d.value)
 		}
+	}
+	if err := checkProxySetting(); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

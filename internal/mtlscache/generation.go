@@ -43,8 +43,9 @@ type generation struct {
 func newGeneration(cfg Config, m *material) *generation {
 	g := &generation{material: m, dialer: cfg.DialContext, dialLimit: cfg.DialTimeout}
 	g.transport = &http.Transport{
-		Proxy:       http.ProxyFromEnvironment,
-		DialContext: g.dial,
+		Proxy:                  http.ProxyFromEnvironment,
+		OnProxyConnectResponse: onProxyAnswer,
+		DialContext:            g.dial,
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
 			RootCAs:    m.roots,
@@ -74,6 +75,10 @@ func newGeneration(cfg Config, m *material) *generation {
 		config.MaxVersion = tls.VersionTLS12
 		g.transport.ForceAttemptHTTP2 = false
 	}
+	if cfg.http1 {
+		g.transport.Protocols = new(http.Protocols)
+		g.transport.Protocols.SetHTTP1(true)
+	}
 	return g
 }
 
@@ -96,6 +101,9 @@ type countedConn struct {
 	open   *atomic.Int64
 	closed atomic.Bool
 }
+
+// NetConn returns the connection that DialContext made.
+func (c *countedConn) NetConn() net.Conn { return c.Conn }
 
 func (c *countedConn) Close() error {
 	if c.closed.CompareAndSwap(false, true) {

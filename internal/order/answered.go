@@ -32,7 +32,8 @@ func (d *decider) answered(e Answered) Decision {
 			return d.polled(c, a)
 		}
 	case OpLookUp:
-		if d.cur.Phase == Indeterminate {
+		// It tells nothing of a submission that another worker made meanwhile.
+		if d.cur.Phase == Indeterminate && d.cur.Submissions == c.Submission {
 			return d.lookedUp(a)
 		}
 	}
@@ -82,12 +83,11 @@ func (d *decider) enrolled(c Call, a *Answer) Decision {
 			// What could be read is kept: the order can be polled.
 			return d.await(r, a.TrackingID, a.RetryAfter, Notice{Level: Warn, Text: "the gateway's answer is damaged; polling by its tracking id", Cause: message(a)})
 		}
-		r = d.keepsRequest(r.to(Indeterminate))
 		code := CodeLostReply
 		if a.Word == Malformed {
 			code = CodeMalformed
 		}
-		r.Cause = &entrustbus.ResultError{Class: a.Error.Class, Code: code, Message: a.Error.Message, HTTPStatus: a.Error.HTTPStatus}
+		r = d.unknown(r, &entrustbus.ResultError{Class: a.Error.Class, Code: code, Message: a.Error.Message, HTTPStatus: a.Error.HTTPStatus})
 		r.Tries, r.Waited = 0, 0
 		return d.lookUp(r)
 	}

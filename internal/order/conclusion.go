@@ -80,7 +80,7 @@ func (d *decider) result(r Record, outcome entrustbus.Outcome) *entrustbus.Resul
 		Submissions: r.Submissions, PossibleDuplicate: r.PossibleDuplicate,
 	}
 	if q := d.asked(); q.Body != nil {
-		res.Labels = q.Body.LabelMap()
+		res.Labels, res.Warnings = q.Body.LabelMap(), q.Body.Warnings()
 		if b, ok := q.Body.(*entrustbus.Track); ok && res.TrackingID == "" {
 			res.TrackingID = b.TrackingID
 		}
@@ -128,7 +128,11 @@ func (d *decider) poisoned(e Poisoned) Decision {
 	case r.Phase == "":
 		r = Record{Kind: q.Kind, Generation: q.Generation, Digest: q.Digest, Origin: q.Ref, RequestedAt: q.Ref.Time}
 	case q.Generation < r.Generation:
-		return ack(Notice{})
+		if r.Phase.Ended() {
+			return ack(Notice{})
+		}
+		// A due message of an earlier generation may have replaced the wake-up of this one.
+		return d.wait(r, d.pause(1, 0), 0, Notice{})
 	case q.Generation > r.Generation:
 		step, refusal := ReplayOf(r)
 		if refusal != "" {
@@ -173,6 +177,8 @@ func (d *decider) byHand(e ByHand) Decision {
 	d.request = func() *Request { return &q }
 	_, refusal := ReplayOf(d.cur.Record)
 	switch {
+	case d.cur.Phase == Concluded && q.Generation == d.cur.Generation:
+		return d.publish(d.cur.Record) // a worker died over it
 	case d.cur.Phase != "" && q.Generation <= d.cur.Generation:
 		return ack(Notice{}) // done before
 	case d.cur.Phase == "":

@@ -120,7 +120,7 @@ type Call struct {
 	Op         Op
 	Generation int
 	Owner      string // of an enroll or revoke
-	Submission int    // of an enroll or revoke
+	Submission int    // of an enroll or revoke; of a look-up: the last one that it can tell of
 	Polls      int    // of a poll: made before
 	Last       bool   // of a poll: woken for the deadline
 }

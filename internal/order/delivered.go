@@ -100,9 +100,9 @@ func (d *decider) fresh(q *Request) Decision {
 		return d.invalid(r, q)
 	}
 	if d.remains.Forgotten && q.Kind == entrustbus.KindIssue {
-		// The owner of the lost record may still be in its call, for as long as a lease.
+		// The owner of the lost record may still begin its call, for as long as a lease.
 		r = d.keepsRequest(r.to(Indeterminate))
-		r.SubmittedAt, r.Cause = q.Ref.Time, lost(errForgotten.Error())
+		r.SubmittedAt, r.Cause = d.now.UTC(), lost(errForgotten.Error())
 		return d.wait(r, d.Lease+d.EventDelay, 0, Notice{Level: Warn, Text: "an order's fate is unknown", Cause: r.Cause.Message})
 	}
 	return d.begin(r)
@@ -183,9 +183,7 @@ func (d *decider) resume(observed bool) Decision {
 	case d.cur.Kind == entrustbus.KindCancel:
 		return d.begin(d.cur.Record)
 	case d.cur.Phase == Submitting:
-		r := d.keepsRequest(d.cur.Record.to(Indeterminate))
-		r.Cause = lost(workerDied)
-		return d.lookUp(r)
+		return d.lookUp(d.unknown(d.cur.Record, lost(workerDied)))
 	}
 	return d.lookUp(d.cur.Record)
 }

@@ -140,7 +140,7 @@ type Certificate struct {
 // NeedsRemains reports whether the caller must read what the bus holds of the order
 // beside its record before it decides: a redelivered message or wake-up may follow a
 // death between the result and the close, and a record that is missing may have been
-// lost.
+// lost. A message that is older than the ledger counts as redelivered.
 func (s Stored) NeedsRemains(redelivered bool) bool {
 	switch s.Phase {
 	case "", Awaiting:

@@ -2,6 +2,19 @@ package order
 
 import "github.com/entrust-worker/entrust-worker/entrustbus"
 
+// unknown returns the submitting record r as one of unknown fate. From here on its
+// submission counts from the instant at which the server stored r: a worker may have
+// been slow between its decision and that write, and called after it.
+func (d *decider) unknown(r Record, cause *entrustbus.ResultError) Record {
+	r = d.keepsRequest(r.to(Indeterminate))
+	r.Cause = cause
+	r.SubmittedAt = d.now.UTC()
+	if !d.cur.At.IsZero() {
+		r.SubmittedAt = d.cur.At.UTC()
+	}
+	return r
+}
+
 // lookUp finds out what became of a submission of unknown fate, r being the
 // indeterminate record that says so.
 func (d *decider) lookUp(r Record) Decision {
@@ -12,7 +25,7 @@ func (d *decider) lookUp(r Record) Decision {
 	if wait := d.settled(r).Sub(d.now); wait > 0 {
 		return d.wait(r, wait, 0, n)
 	}
-	return Decision{Record: d.changed(r), Call: &Call{Op: OpLookUp, Generation: r.Generation}, Notice: n}
+	return Decision{Record: d.changed(r), Call: &Call{Op: OpLookUp, Generation: r.Generation, Submission: r.Submissions}, Notice: n}
 }
 
 // lookedUp decides about the answer to a look-up.

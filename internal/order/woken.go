@@ -26,7 +26,9 @@ func (d *decider) woken(e Woken) Decision {
 		return out
 	}
 	if w.Generation < d.cur.Generation {
-		return ack(Notice{})
+		// Its worker was slow to schedule it, and may have replaced the wake-up of the
+		// generation in force.
+		return d.resume(false)
 	}
 	return d.wokenTo(w)
 }
@@ -98,7 +100,11 @@ func (d *decider) nextPoll(r Record, polls int, retryAfter time.Duration, n Noti
 // replayed decides about the next generation of an order.
 func (d *decider) replayed(q *Request) Decision {
 	step, refusal := ReplayOf(d.cur.Record)
-	if refusal != "" {
+	switch {
+	case d.cur.Phase == Concluded:
+		// An operator may see the result before the record is closed.
+		return Decision{Settle: Settle{Verb: Return, After: time.Second}, Notice: Notice{Level: Debug, Text: "a replay waits for the end of its order"}}
+	case refusal != "":
 		return ack(Notice{Level: Warn, Text: "ignoring a replay", Cause: string(refusal)})
 	}
 	if q.Problem != nil {

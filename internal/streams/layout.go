@@ -47,6 +47,17 @@ func DueConsumer(lane string) string {
 	return ConsumerResubmit
 }
 
+// RequestConsumer is the consumer of the requests of a kind.
+func RequestConsumer(kind entrustbus.Kind) string {
+	switch kind {
+	case entrustbus.KindIssue:
+		return ConsumerIssue
+	case entrustbus.KindRevoke:
+		return ConsumerRevoke
+	}
+	return ConsumerManage
+}
+
 // Layout names the streams and buckets and holds what is configurable about them.
 // The zero value is not usable; start from DefaultLayout. A Layout is a plain value.
 type Layout struct {

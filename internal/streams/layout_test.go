@@ -21,6 +21,9 @@ func TestEachSubjectHasOneConsumer(t *testing.T) {
 	for kind, consumer := range map[entrustbus.Kind]string{
 		entrustbus.KindIssue: ConsumerIssue, entrustbus.KindRevoke: ConsumerRevoke, entrustbus.KindTrack: ConsumerManage, entrustbus.KindCancel: ConsumerManage,
 	} {
+		if got := RequestConsumer(kind); got != consumer {
+			t.Errorf("requests of kind %s go to %s, want %s", kind, got, consumer)
+		}
 		want[s.Request("shop", kind)], want[s.Operator("shop", kind)] = consumer, consumer
 	}
 	for _, lane := range []string{DuePoll, DueResubmit, DueRevoke, DueManage} {

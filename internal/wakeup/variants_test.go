@@ -13,9 +13,9 @@ import (
 )
 
 // Two ways to schedule look safer than the one this package uses, and lose orders
-// on nats-server 2.15. Both are kept as programs, so that no change brings them
-// back: this test, and the command expectzero for the one that takes a race to
-// show. The day that this test fails, the server has changed.
+// on nats-server 2.15. One is kept as this test, so that no change brings it back; the
+// other takes a race to show, and docs/parking.md tells of it. The day that this test
+// fails, the server has changed.
 
 // A target rollup keeps one due message for each order, which looks tidy. Where the
 // one that it removes is in flight, the consumer forgets others

@@ -19,6 +19,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
@@ -263,6 +264,60 @@ func TestScanSeesThroughDeadDueMessages(t *testing.T) {
 	r.scans(w, Repairs{})
 }
 
+// A request that the server keeps and will never deliver wakes no order.
+func TestScanSeesThroughDeadRequests(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	ctx := t.Context()
+	rec := record(order.Submitting, entrustbus.KindIssue)
+	rec.Origin = r.publish("x")
+	r.keep("x", rec)
+	c, err := r.js.Consumer(ctx, r.layout.Requests, streams.ConsumerIssue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	take := func() jetstream.Msg {
+		t.Helper()
+		m, err := c.Next(jetstream.FetchMaxWait(10 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	take() // in flight, not acked
+	w := r.worker("w1", later)
+	r.scans(w, Repairs{})
+	st, err := r.js.Stream(ctx, r.layout.Requests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As for due messages: what is in flight is forgotten where a subject is purged.
+	settled := uint64(0)
+	for try := 0; settled < rec.Origin.Sequence && try < 20; try++ {
+		purged := r.layout.Subjects().Request("web", entrustbus.KindIssue)
+		if _, err := r.js.Publish(ctx, purged, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		take()
+		if err := st.Purge(ctx, jetstream.WithPurgeSubject(purged)); err != nil {
+			t.Fatal(err)
+		}
+		r.publish("acked")
+		if err := take().DoubleAck(ctx); err != nil {
+			t.Fatal(err)
+		}
+		info, err := c.Info(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		settled = info.AckFloor.Stream
+	}
+	if settled < rec.Origin.Sequence {
+		t.Fatal("the server did not forget a message in flight")
+	}
+	r.scans(w, Repairs{Lost: 1})
+}
+
 // Many wake-ups lost at once are scheduled in one scan, and an order that cannot be woken
 // keeps no other one waiting.
 func TestScanOfMassLoss(t *testing.T) {
@@ -441,6 +496,12 @@ func TestReviveAsksAgain(t *testing.T) {
 		}
 	}
 	r.keep("lost", rec)
+	for phase, ahead := range map[order.Phase]time.Duration{order.Awaiting: settling / 2, order.Submitting: settling + 20*time.Second, order.Concluded: settling + 20*time.Second} {
+		r.keep("young-"+string(phase), record(phase, entrustbus.KindIssue))
+		if revived, err := r.worker("w2", ahead).revive(t.Context(), key("young-"+string(phase))); revived || err != nil {
+			t.Errorf("written since the scan read it, %s: %v, %v", phase, revived, err)
+		}
+	}
 	if revived, err := w.revive(t.Context(), key("lost")); !revived || err != nil {
 		t.Errorf("a lost order: %v, %v", revived, err)
 	}

@@ -207,8 +207,10 @@ func (r *rig) fill(n int) {
 		if _, err := r.js.PublishAsync(fmt.Sprintf("$KV.%s.%s.closed-%s", r.layout.Orders, producer, strconv.Itoa(i)), data); err != nil {
 			r.t.Fatal(err)
 		}
+		if i%500 == 499 || i == n-1 {
+			<-r.js.PublishAsyncComplete()
+		}
 	}
-	<-r.js.PublishAsyncComplete()
 }
 
 type lockedBuffer struct {

@@ -6,6 +6,7 @@ package watchdog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
@@ -206,7 +207,7 @@ func (w *Watchdog) scan(r *repairing) (oldest time.Time, err error) {
 		if e.Phase.Waits() && (oldest.IsZero() || e.RequestedAt.Before(oldest)) {
 			oldest = e.RequestedAt
 		}
-		if age := begun.Sub(e.At); age < settling || !e.Phase.Waits() && age < w.Lease+settling {
+		if w.young(e.Stored, begun) {
 			continue
 		}
 		key := e.Key // all that is kept of the record
@@ -269,6 +270,13 @@ func mark(seed maphash.Seed, key order.Key, generation int) uint64 {
 	}{key, generation})
 }
 
+// young reports whether the worker that wrote a record may still be on its way to the
+// wake-up, or in the call.
+func (w *Watchdog) young(s order.Stored, now time.Time) bool {
+	age := now.Sub(s.At)
+	return age < settling || !s.Phase.Waits() && age < w.Lease+settling
+}
+
 // revive wakes an order that a scan did not meet, after asking the leaders: the scan
 // reads replicas, which may lag. A write that fails is not repeated: the next scan is.
 func (w *Watchdog) revive(ctx context.Context, key order.Key) (bool, error) {
@@ -280,12 +288,12 @@ func (w *Watchdog) revive(ctx context.Context, key order.Key) (bool, error) {
 		return false, err
 	}
 	now := w.now()
-	if rec.Phase == "" || rec.Phase == order.Closed || !rec.Phase.Waits() && now.Sub(rec.At) < w.Lease+settling {
+	if rec.Phase == "" || rec.Phase == order.Closed || w.young(rec, now) {
 		return false, nil
 	}
 	if !rec.Phase.Waits() {
 		// Its message wakes it, as long as there is one.
-		if there, err := w.hasMessage(ctx, rec.Origin); err != nil || there {
+		if there, err := w.hasMessage(ctx, rec.Record); err != nil || there {
 			return false, err
 		}
 	}
@@ -296,16 +304,27 @@ func (w *Watchdog) revive(ctx context.Context, key order.Key) (bool, error) {
 	return true, w.Wakeups.Schedule(ctx, order.WakeupOf(key, rec.Record, now))
 }
 
-// hasMessage reports whether the request stream still holds the message of a record.
-func (w *Watchdog) hasMessage(ctx context.Context, ref order.Ref) (bool, error) {
-	if ref.Sequence == 0 {
+// hasMessage reports whether the message of a record is still to be delivered. One that
+// its consumer takes for acknowledged is not, though a server that was killed may keep it.
+func (w *Watchdog) hasMessage(ctx context.Context, rec order.Record) (bool, error) {
+	if rec.Origin.Sequence == 0 {
 		return false, nil
 	}
-	m, err := streams.At(ctx, w.JS, w.Layout.Requests, ref.Sequence)
-	if errors.Is(err, streams.ErrNoMessage) {
+	m, err := streams.At(ctx, w.JS, w.Layout.Requests, rec.Origin.Sequence)
+	switch {
+	case errors.Is(err, streams.ErrNoMessage):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !m.Time.Equal(rec.Origin.Time):
 		return false, nil
 	}
-	return err == nil && m.Time.Equal(ref.Time), err
+	name := streams.RequestConsumer(rec.Kind)
+	c, err := w.JS.Consumer(ctx, w.Layout.Requests, name)
+	if err != nil {
+		return false, fmt.Errorf("reading the consumer %s: %w", name, err)
+	}
+	return m.Sequence > c.CachedInfo().AckFloor.Stream, nil
 }
 
 func cause(ctx context.Context, err error) error {

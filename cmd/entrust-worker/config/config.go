@@ -31,7 +31,7 @@ type Config struct {
 	ManageConcurrency int           `koanf:"manage_concurrency" doc:"Track and cancel requests in flight at once, 1 to 10000."`
 	AckWait           time.Duration `koanf:"ack_wait" doc:"How long NATS waits for a sign of life from a worker before it hands the message to another one, 1s to 1h. Shorter recovers sooner from a dead worker; longer forgives a slow network. The worker extends it during longer calls. The consumers must have the same value."`
 	Drain             time.Duration `koanf:"drain" doc:"How long a stop waits for calls in flight, 1ms to 24h. The worker then hands unfinished messages back at once. Keep it below the time your supervisor allows for a stop, and above the gateway's usual latency."`
-	SubmitMaxWait     time.Duration `koanf:"submit_max_wait" doc:"How long an order may wait to be accepted by the gateway, 1m up to streams.results_max_age. The time does not run while the gateway's breaker is open or a pause holds."`
+	SubmitMaxWait     time.Duration `koanf:"submit_max_wait" doc:"How long an order may wait to be accepted by the gateway, at least 1m and below streams.orders_max_age. The time does not run while the gateway's breaker is open or a pause holds."`
 	OnLostReply       string        `koanf:"on_lost_reply" doc:"What becomes of an enrollment whose answer was lost, where a look-up decides nothing. hold: the result unconfirmed and a dead letter, for an operator to replay. resubmit: the worker enrolls again, and flags the result as a possible duplicate."`
 	OnRollback        string        `koanf:"on_rollback" doc:"What becomes of requests that may have been submitted before the bus lost its last writes. lookup: the worker looks them up, and holds those that cannot be looked up. hold: the result unconfirmed and a dead letter. resubmit: the worker enrolls again, and flags the result as a possible duplicate."`
 	WatchdogEvery     time.Duration `koanf:"watchdog_every" doc:"Pause between two scans for parked orders that were due and were not polled, 10s to 24h. A scan reads all wake-ups and the ledger and takes a tenth of the time, so that it holds up nothing: a million records take minutes."`
@@ -96,7 +96,8 @@ type Poll struct {
 type Streams struct {
 	Prefix           string        `koanf:"prefix" doc:"First part of every subject. The names of streams and buckets follow from it: entrust gives ENTRUST_REQUESTS, other.pki gives OTHER_PKI_REQUESTS."`
 	RequestsMaxBytes Size          `koanf:"requests_max_bytes" doc:"Size at which the stream refuses requests to their publishers, at least 1MiB; bytes, or with KiB, MiB, GiB or TiB. Too small refuses during an outage of the gateway; too large lets the disk fill up."`
-	ResultsMaxAge    time.Duration `koanf:"results_max_age" doc:"How long results can be read, and how long the ledger remembers a finished order: for so long the same id never enrolls again. At least 1h, and more than four times three times poll.max. A producer that is away longer misses its results."`
+	ResultsMaxAge    time.Duration `koanf:"results_max_age" doc:"How long results can be read, at least 1h. A producer that is away longer misses its results."`
+	OrdersMaxAge     time.Duration `koanf:"orders_max_age" doc:"How long the ledger remembers a finished order, not below streams.results_max_age, and more than twelve times poll.max: for so long the same id never enrolls again. At least streams.dead_max_age lets every dead letter be replayed safely."`
 	DeadMaxAge       time.Duration `koanf:"dead_max_age" doc:"How long dead letters wait for an operator, at least 1s."`
 }
 

@@ -32,7 +32,7 @@ func (c Config) Layout() streams.Layout {
 	l.Orders, l.Control = name+"_ORDERS", name+"_CONTROL"
 	l.Replicas = c.Replicas
 	l.RequestsMaxBytes = int64(c.Streams.RequestsMaxBytes)
-	l.ResultsMaxAge, l.OrdersMaxAge, l.DeadMaxAge = c.Streams.ResultsMaxAge, c.Streams.ResultsMaxAge, c.Streams.DeadMaxAge
+	l.ResultsMaxAge, l.OrdersMaxAge, l.DeadMaxAge = c.Streams.ResultsMaxAge, c.Streams.OrdersMaxAge, c.Streams.DeadMaxAge
 	l.ResultsDuplicates = c.duplicates()
 	l.AckWait = c.AckWait
 	l.IssuePending = max(l.IssuePending, fleet*c.IssueConcurrency)

@@ -39,6 +39,7 @@ func Default() Config {
 			Prefix:           layout.Prefix,
 			RequestsMaxBytes: Size(layout.RequestsMaxBytes),
 			ResultsMaxAge:    layout.ResultsMaxAge,
+			OrdersMaxAge:     layout.OrdersMaxAge,
 			DeadMaxAge:       layout.DeadMaxAge,
 		},
 		Log:  Log{Level: "info", Format: "auto"},

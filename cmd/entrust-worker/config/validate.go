@@ -103,6 +103,9 @@ func (s *Settings) checkStreams(c *checker) {
 	if s.Streams.ResultsMaxAge < time.Hour {
 		c.add("streams.results_max_age", "must be at least 1h, is %v", s.Streams.ResultsMaxAge)
 	}
+	if s.Streams.OrdersMaxAge < s.Streams.ResultsMaxAge {
+		c.relation("streams.orders_max_age", "must not be below", "streams.results_max_age", "%v !>= %v", s.Streams.OrdersMaxAge, s.Streams.ResultsMaxAge)
+	}
 	if s.Streams.DeadMaxAge < time.Second {
 		c.add("streams.dead_max_age", "must be at least 1s, is %v", s.Streams.DeadMaxAge)
 	}
@@ -132,8 +135,8 @@ func (s *Settings) checkWorker(c *checker) {
 	if s.SubmitMaxWait < time.Minute {
 		c.add("submit_max_wait", "must be at least 1m, is %v", s.SubmitMaxWait)
 	}
-	if s.SubmitMaxWait >= s.Streams.ResultsMaxAge {
-		c.relation("submit_max_wait", "must be below", "streams.results_max_age", "%v !< %v", s.SubmitMaxWait, s.Streams.ResultsMaxAge)
+	if s.SubmitMaxWait >= s.Streams.OrdersMaxAge {
+		c.relation("submit_max_wait", "must be below", "streams.orders_max_age", "%v !< %v", s.SubmitMaxWait, s.Streams.OrdersMaxAge)
 	}
 	if s.HTTP.Addr != "" {
 		if _, _, err := net.SplitHostPort(s.HTTP.Addr); err != nil {
@@ -160,7 +163,7 @@ func (s *Settings) checkPoll(c *checker) {
 		c.relation("poll.max_wait", "must not exceed", "poll.max_wait_limit", "%v !<= %v", p.MaxWait, p.MaxWaitLimit)
 	}
 	// A poll renews the ledger record of its order.
-	if longest := s.Schedule().RetryAfterMax; longest >= s.Streams.ResultsMaxAge/4 {
-		c.relation("poll.max", "must be below a twelfth of", "streams.results_max_age", "12 x %v !< %v", p.Max, s.Streams.ResultsMaxAge)
+	if longest := s.Schedule().RetryAfterMax; longest >= s.Streams.OrdersMaxAge/4 {
+		c.relation("poll.max", "must be below a twelfth of", "streams.orders_max_age", "12 x %v !< %v", p.Max, s.Streams.OrdersMaxAge)
 	}
 }

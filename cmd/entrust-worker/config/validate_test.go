@@ -23,12 +23,14 @@ func TestRelations(t *testing.T) {
 			s.Gateway.ClientCertPath, s.Gateway.ClientKeyPath, s.Gateway.ClientP12Path, s.Gateway.KeyPasswordFile = "", "", "p", "w"
 		}, "gateway.client_key_password_file needs gateway.client_key_path"},
 		"poll.max":        {func(s *Settings) { s.Poll.Max = time.Second }, "poll.max must not be below poll.first: 1s !>= 5s"},
-		"poll.max of age": {func(s *Settings) { s.Poll.Max = 72 * time.Hour }, "poll.max must be below a twelfth of streams.results_max_age: 12 x 72h0m0s !< 720h0m0s"},
+		"poll.max of age": {func(s *Settings) { s.Poll.Max = 72 * time.Hour }, "poll.max must be below a twelfth of streams.orders_max_age: 12 x 72h0m0s !< 720h0m0s"},
 		"poll.max_wait":   {func(s *Settings) { s.Poll.MaxWait = 721 * time.Hour }, "poll.max_wait must not exceed poll.max_wait_limit: 721h0m0s !<= 720h0m0s"},
-		"submit_max_wait": {func(s *Settings) { s.SubmitMaxWait = 720 * time.Hour }, "submit_max_wait must be below streams.results_max_age: 720h0m0s !< 720h0m0s"},
-		"format":          {func(s *Settings) { s.Format = 2 }, "format must be 1 to 1, is 2"},
-		"on_rollback":     {func(s *Settings) { s.OnRollback = "ignore" }, `on_rollback must be lookup or hold or resubmit, is "ignore"`},
-		"streams.prefix":  {func(s *Settings) { s.Streams.Prefix = strings.Repeat("x", 56) }, "streams.prefix must be subject tokens of letters, digits, _ and -, 55 characters at most"},
+		"submit_max_wait": {func(s *Settings) { s.SubmitMaxWait = 720 * time.Hour }, "submit_max_wait must be below streams.orders_max_age: 720h0m0s !< 720h0m0s"},
+		"streams.orders_max_age": {func(s *Settings) { s.Streams.OrdersMaxAge = 24 * time.Hour },
+			"streams.orders_max_age must not be below streams.results_max_age: 24h0m0s !>= 720h0m0s"},
+		"format":         {func(s *Settings) { s.Format = 2 }, "format must be 1 to 1, is 2"},
+		"on_rollback":    {func(s *Settings) { s.OnRollback = "ignore" }, `on_rollback must be lookup or hold or resubmit, is "ignore"`},
+		"streams.prefix": {func(s *Settings) { s.Streams.Prefix = strings.Repeat("x", 56) }, "streams.prefix must be subject tokens of letters, digits, _ and -, 55 characters at most"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -51,7 +53,7 @@ func TestValidIsValidBelow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := enough()
 		// Few changes at a time, so that some pass.
-		for _, change := range rapid.SliceOfN(rapid.IntRange(0, 10), 0, 3).Draw(t, "changes") {
+		for _, change := range rapid.SliceOfN(rapid.IntRange(0, 11), 0, 3).Draw(t, "changes") {
 			d := rapid.SampledFrom(durations).Draw(t, "duration")
 			n := rapid.SampledFrom([]int{-1, 0, 1, 2, 5, 6, 10000, 10001}).Draw(t, "number")
 			switch change {
@@ -75,6 +77,8 @@ func TestValidIsValidBelow(t *testing.T) {
 				s.Streams.Prefix = rapid.SampledFrom([]string{"", "a", "a.b", "a..b", "a.", "ä", "a b", strings.Repeat("p", 55), strings.Repeat("p", 56), "*"}).Draw(t, "prefix")
 			case 9:
 				s.Gateway.URL = rapid.SampledFrom([]string{"", "http://h", "https://h", "https://h/v1", "https://u@h", "https://h?q", "https://", "https://h/%zz", ":"}).Draw(t, "url")
+			case 11:
+				s.Streams.OrdersMaxAge = d
 			case 10:
 				s.Gateway.PollPath = rapid.SampledFrom([]string{"", "a/{trackingId}", "a", "a/{trackingId}?x", "%zz{trackingId}"}).Draw(t, "path")
 			}
@@ -99,9 +103,9 @@ func TestLayoutFollows(t *testing.T) {
 	if l := c.Layout(); l.Requests != "ENTRUST_REQUESTS" || l.Control != "ENTRUST_CONTROL" || l.IssuePending != 4096 || l.ManagePending != 1024 || l.ResultsDuplicates != 15*time.Minute {
 		t.Errorf("by default: %+v", l)
 	}
-	c.Streams.Prefix, c.IssueConcurrency, c.Poll.Max, c.Streams.ResultsMaxAge = "other.pki", 2000, time.Hour, 40*24*time.Hour
+	c.Streams.Prefix, c.IssueConcurrency, c.Poll.Max, c.Streams.OrdersMaxAge = "other.pki", 2000, time.Hour, 40*24*time.Hour
 	if l := c.Layout(); l.Prefix != "other.pki" || l.Dead != "OTHER_PKI_DEAD" || l.Orders != "OTHER_PKI_ORDERS" ||
-		l.IssuePending != 8000 || l.ResultsDuplicates != 3*time.Hour || l.OrdersMaxAge != l.ResultsMaxAge {
+		l.IssuePending != 8000 || l.ResultsDuplicates != 3*time.Hour || l.OrdersMaxAge != 40*24*time.Hour {
 		t.Errorf("changed: %+v", l)
 	}
 }

@@ -2,7 +2,6 @@ package request
 
 import (
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -57,34 +56,23 @@ func readCSRFile(path string, stdin io.Reader) ([]csr, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []csr
-	other := ""
-	for rest := data; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		switch block.Type {
-		case "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":
-			found = append(found, csr{source, requestPEM(block.Bytes), path != "-"})
-		default:
-			other = block.Type
-		}
+	der, err := entrustbus.ReadCSRs(data)
+	if err != nil {
+		return nil, explainFile(source, err, "openssl req -noout -verify -in %s")
 	}
-	switch {
-	case len(found) > 0:
-		return found, nil
-	case other != "":
-		return nil, usage.WithHint(fmt.Errorf("%s: holds a %s, not a certificate request", source, other), "openssl req -new -key KEY makes a certificate request")
+	found := make([]csr, len(der))
+	for i := range der {
+		found[i] = csr{source, entrustbus.CSRPEM(der[i]), path != "-"}
 	}
-	if _, err := x509.ParseCertificateRequest(data); err != nil {
-		return nil, usage.WithHint(fmt.Errorf("%s: not a certificate request in PEM or DER", source), "openssl req -noout -verify -in %s", source)
-	}
-	return []csr{{source, requestPEM(data), path != "-"}}, nil
+	return found, nil
 }
 
-func requestPEM(der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+// explainFile says what is wrong with the content of a file, and which command shows it.
+func explainFile(source string, err error, command string) error {
+	if field, ok := errors.AsType[*entrustbus.FieldError](err); ok {
+		err = errors.New(strings.TrimPrefix(field.Problem, "is "))
+	}
+	return usage.WithHint(fmt.Errorf("%s: %w", source, err), command, source)
 }
 
 // maxInput bounds what is read of one file: many certificate requests, and no disk image.
@@ -128,19 +116,13 @@ func readCertificate(path string, stdin io.Reader) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	der := data
-	for rest := data; ; {
-		block, after := pem.Decode(rest)
-		if block == nil {
-			break
-		}
-		if rest = after; block.Type == "CERTIFICATE" {
-			der = block.Bytes // the first of a chain is the end entity's
-			break
-		}
+	all, err := entrustbus.ReadCertificates(data)
+	if err != nil {
+		return "", explainFile(source, err, "openssl x509 -noout -text -in %s")
 	}
+	der := all[0] // the first of a chain is the end entity's
 	if _, err := x509.ParseCertificate(der); err != nil || len(der) > entrustbus.MaxCSRBytes {
-		return "", usage.WithHint(fmt.Errorf("%s: not a certificate in PEM or DER", source), "openssl x509 -noout -text -in %s", source)
+		return "", explainFile(source, errors.New("not a certificate that can be parsed"), "openssl x509 -noout -text -in %s")
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
+	return entrustbus.CertificatePEM(der), nil
 }

@@ -156,6 +156,10 @@ func (s *Server) statusAnswer(c *call, f *Fault) *answer {
 		return &answer{status, "text/html", []byte(page)}
 	case "empty":
 		return &answer{status: status}
+	case "spring":
+		return springAnswer(c, status)
+	case "other":
+		return jsonAnswer(status, map[string]any{"error": map[string]string{"code": "UPSTREAM", "message": text}, "request_id": "4bf92f35"})
 	}
 	code := f.Code
 	if code == "" {

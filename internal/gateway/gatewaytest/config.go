@@ -57,6 +57,8 @@ type Config struct {
 	// Names are further DNS names and IP addresses of the server's certificate,
 	// beside localhost, 127.0.0.1 and ::1.
 	Names []string
+	// NoStatus leaves out the status of a CA, which an older gateway does not have.
+	NoStatus bool
 	// HTTP1Only turns HTTP/2 off.
 	HTTP1Only bool
 

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // attributeOID maps the lower-case attribute names that clients of the gateway
@@ -90,7 +92,7 @@ func attribute(name, value string) (pkix.AttributeTypeAndValue, error) {
 	}
 	switch strings.ToLower(name) {
 	case "dc", "emailaddress", "e", "email":
-		if !isName(value) {
+		if !san.Visible(value) {
 			return pkix.AttributeTypeAndValue{}, fmt.Errorf("attribute %q is not ASCII", name)
 		}
 		return pkix.AttributeTypeAndValue{Type: oid, Value: asn1.RawValue{Tag: asn1.TagIA5String, Bytes: []byte(value)}}, nil

@@ -54,6 +54,8 @@ const (
 	FaultHugeBody Kind = "huge-body"
 	// FaultUnknownStatus answers with Word (default "UNDER_REVIEW") as the status, without a certificate.
 	FaultUnknownStatus Kind = "unknown-status"
+	// FaultCADown answers a request for a CA's status that the CA is DOWN.
+	FaultCADown Kind = "ca-down"
 	// FaultNoCertificate answers that an order is issued but leaves the certificate out.
 	FaultNoCertificate Kind = "no-certificate"
 	// FaultSlowApproval makes an order pending, to be approved after Delay (0: by hand).
@@ -101,7 +103,9 @@ type Fault struct {
 	Delay time.Duration `json:"-"`
 	// Status is the code of FaultStatus; default 500.
 	Status int `json:"status,omitempty"`
-	// Form is the body of FaultStatus: "json" (default), "text", "html" or "empty".
+	// Form is the body of FaultStatus: "json" (default), the gateway's own, or one of a
+	// server in front of it: "text", "html", "empty", "spring" (what Spring Boot writes when
+	// no application answers) or "other" (JSON of a proxy).
 	Form string `json:"form,omitempty"`
 	// Code and Message go into the JSON of FaultStatus and FaultLicence, as "cagw-4018".
 	Code    string `json:"code,omitempty"`
@@ -172,14 +176,14 @@ func (f Fault) validate() error {
 	case FaultLatency, FaultCut, FaultLostReply, FaultHang, FaultHalfBody, FaultResetTLS, FaultThrottle, FaultStatus,
 		FaultLicence, FaultRedirect, FaultGarbage, FaultEmptyBody, FaultHugeBody, FaultUnknownStatus,
 		FaultNoCertificate, FaultSlowApproval, FaultReject, FaultWrongKey, FaultWrongNames, FaultExpired,
-		FaultWrongChain, FaultExpiredChain:
+		FaultWrongChain, FaultExpiredChain, FaultCADown:
 	default:
 		return fmt.Errorf("unknown kind %q", f.Kind)
 	}
 	if f.Status != 0 && (f.Status < 200 || f.Status > 999) {
 		return fmt.Errorf("status %d is out of range", f.Status)
 	}
-	if !slices.Contains([]string{"", "json", "text", "html", "empty"}, f.Form) {
+	if !slices.Contains([]string{"", "json", "text", "html", "empty", "spring", "other"}, f.Form) {
 		return fmt.Errorf("unknown form %q", f.Form)
 	}
 	if !(f.Fraction >= 0 && f.Fraction <= 1) {

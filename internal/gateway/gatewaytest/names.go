@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // altName is an entry of subjectAltNames as it stands on the wire.
@@ -23,13 +25,8 @@ type altName struct {
 // retyped gives the entry the type that its text has. The CertCtl dialect sends
 // every name as a dNSName, addresses and e-mail addresses included.
 func (n altName) retyped() altName {
-	switch _, err := netip.ParseAddr(n.Value); {
-	case err == nil:
-		n.Type = "iPAddress"
-	case strings.Contains(n.Value, "://"):
-		n.Type = "uniformResourceIdentifier"
-	case strings.Contains(n.Value, "@"):
-		n.Type = "rfc822Name"
+	if told := san.TypeOf(n.Value); told != san.DNS {
+		n.Type = string(told)
 	}
 	return n
 }
@@ -65,21 +62,20 @@ func (n altName) encode(b *cryptobyte.Builder) error {
 		if err != nil {
 			return errors.New("der is not base64")
 		}
-		var v asn1.RawValue
-		if rest, err := asn1.Unmarshal(raw, &v); err != nil || len(rest) != 0 || v.Class != asn1.ClassContextSpecific {
-			return errors.New("der is not one GeneralName")
+		if err := (san.Name{Type: san.Other, DER: raw}).Check(); err != nil {
+			return fmt.Errorf("der %w", err)
 		}
 		b.AddBytes(raw)
 		return nil
 	}
 	switch n.Type {
 	case "rfc822Name":
-		if !isName(n.Value) || !strings.Contains(n.Value, "@") {
+		if (san.Name{Type: san.Type(n.Type), Value: n.Value}).Check() != nil || !strings.Contains(n.Value, "@") {
 			return errors.New("value is not an e-mail address")
 		}
 		add(1, []byte(n.Value))
 	case "dNSName":
-		if !isName(n.Value) || strings.ContainsAny(n.Value, "@/:") {
+		if (san.Name{Type: san.Type(n.Type), Value: n.Value}).Check() != nil || strings.ContainsAny(n.Value, "@/:") {
 			return errors.New("value is not a host name")
 		}
 		add(2, []byte(n.Value))
@@ -90,7 +86,7 @@ func (n altName) encode(b *cryptobyte.Builder) error {
 		}
 		b.AddASN1(tag(4).Constructed(), func(b *cryptobyte.Builder) { b.AddBytes(der) })
 	case "uniformResourceIdentifier":
-		if !isName(n.Value) || !strings.Contains(n.Value, ":") {
+		if (san.Name{Type: san.Type(n.Type), Value: n.Value}).Check() != nil || !strings.Contains(n.Value, ":") {
 			return errors.New("value is not a URI")
 		}
 		add(6, []byte(n.Value))
@@ -114,14 +110,4 @@ func (n altName) encode(b *cryptobyte.Builder) error {
 		return errors.New("type is not supported without der")
 	}
 	return nil
-}
-
-// isName tells whether s is printable ASCII without blanks, as an IA5String name has to be.
-func isName(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -27,6 +27,7 @@ type verdict struct {
 	flaw     flaw
 	word     string // a status to answer with, instead of the true one
 	bare     bool   // leave the certificate out
+	down     bool   // the CA's status is DOWN
 	end      *Fault // replaces the answer
 }
 
@@ -158,6 +159,8 @@ func (v *verdict) add(f *Fault) {
 		}
 	case FaultNoCertificate:
 		v.bare = true
+	case FaultCADown:
+		v.down = true
 	default:
 		end := *f
 		v.end = &end

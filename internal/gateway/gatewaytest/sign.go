@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
 // spec is what an order asks to have certified. It is kept packed (see pack)
@@ -139,7 +141,7 @@ func (g *signer) addExtensions(b *cryptobyte.Builder, s spec) {
 	}
 }
 
-func oidAltNames() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{2, 5, 29, 17} }
+func oidAltNames() asn1.ObjectIdentifier { return san.Extension() }
 
 func addExtension(b *cryptobyte.Builder, oid asn1.ObjectIdentifier, critical bool, value func(*cryptobyte.Builder)) {
 	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {

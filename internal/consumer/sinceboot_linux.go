@@ -1,0 +1,17 @@
+package consumer
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sinceBoot is the time since the host was booted, its sleep included: Go's monotonic
+// clock stands still while a host sleeps.
+func sinceBoot() time.Duration {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
+		return 0 // no such clock: the monotonic one decides
+	}
+	return time.Duration(t.Nano())
+}

@@ -1,0 +1,105 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// body is the body of an enrollment on its way to the transport. What the transport was
+// not handed, the gateway cannot have: a request whose last byte stayed here is no
+// enrollment, for its JSON does not close, and neither Content-Length nor the stream's
+// end is reached. It is read once: net/http has no way to send it again.
+type body struct {
+	// check runs before the last byte is handed over; nil: no check.
+	check func() error
+	// abandon ends the request, and that request alone.
+	abandon context.CancelCauseFunc
+
+	mu sync.Mutex
+	// All guarded by mu.
+	rest []byte // not handed over yet
+	shut bool   // nothing is handed over any more
+	err  error  // of check
+}
+
+var errShut = errors.New("the request is over")
+
+// of makes b the body of req. It leaves out GetBody, so that net/http never repeats the
+// request by itself.
+func (b *body) of(req *http.Request) {
+	req.Body, req.ContentLength, req.GetBody = b, int64(len(b.rest)), nil
+}
+
+// Read implements io.Reader for the transport.
+func (b *body) Read(p []byte) (int, error) {
+	n, atLast, err := b.hand(p, b.check == nil)
+	if !atLast {
+		return n, err
+	}
+	if err := b.check(); err != nil {
+		return 0, b.fail(err)
+	}
+	n, _, err = b.hand(p, true)
+	return n, err
+}
+
+// hand copies what is left to p, save the last byte unless last. atLast reports that only
+// the last byte is left, and was kept.
+func (b *body) hand(p []byte, last bool) (n int, atLast bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.shut:
+		return 0, false, errShut
+	case len(b.rest) == 0:
+		return 0, false, io.EOF
+	case len(p) == 0:
+		return 0, false, nil
+	case len(b.rest) == 1 && !last:
+		return 0, true, nil
+	}
+	give := b.rest
+	if !last {
+		give = give[:len(give)-1]
+	}
+	n = copy(p, give)
+	if b.rest = b.rest[n:]; len(b.rest) == 0 {
+		err = io.EOF // with the last byte, so that HTTP/2 ends the stream in the same frame
+	}
+	return n, false, err
+}
+
+// fail ends the request because the check failed.
+func (b *body) fail(err error) error {
+	err = fmt.Errorf("abandoned before its last byte was sent: %w", err)
+	b.mu.Lock()
+	b.shut, b.err = true, err
+	b.mu.Unlock()
+	// With its context ended, the failure is nobody else's on the same connection.
+	b.abandon(err)
+	return err
+}
+
+// Close implements io.Closer for the transport.
+func (b *body) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shut = true
+	return nil
+}
+
+// end shuts the body and reports whether all of it was handed over, and the error of the
+// check. Nothing is handed over after it. A nil body has nothing to hand over.
+func (b *body) end() (whole bool, err error) {
+	if b == nil {
+		return true, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shut = true
+	return len(b.rest) == 0, b.err
+}

@@ -1,0 +1,24 @@
+package gatewaytest
+
+import (
+	"net/http"
+	"time"
+)
+
+// describeStatus serves GET …/certificate-authorities/{caId}/status.
+func (s *Server) describeStatus(c *call) *answer {
+	word := "UP"
+	if c.v.down {
+		word = "DOWN"
+	}
+	return jsonAnswer(http.StatusOK, map[string]string{"type": "CAStatusResponse", "status": word})
+}
+
+// springAnswer is the error body of Spring Boot itself, as the gateway's frame writes it
+// where the gateway's own code does not answer.
+func springAnswer(c *call, status int) *answer {
+	return jsonAnswer(status, map[string]any{
+		"timestamp": c.now.UTC().Format(time.RFC3339Nano), "status": status,
+		"error": http.StatusText(status), "path": "/cagw/v1/certificate-authorities/" + c.caID,
+	})
+}

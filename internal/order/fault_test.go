@@ -1,0 +1,188 @@
+package order
+
+import (
+	"slices"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+// faulty is one way in which the world goes wrong, or an operator acts. Each costs one
+// of the faults of a search.
+type faulty string
+
+const (
+	delay           faulty = "delay"                // workers stop for a while, between any two steps or in a call
+	death           faulty = "death"                // a worker dies between two steps; a drain without a record to keep is the same
+	lostAck         faulty = "lost acknowledgement" // a write happened, and its writer does not know
+	staleRedelivery faulty = "stale redelivery"     // a message comes again while it is handled
+	openBreaker     faulty = "open breaker"         // the call is deferred
+	drain           faulty = "drain"                // a stop cuts the publication of a result
+	lostRecord      faulty = "lost record"          // the ledger was made again
+	duplicate       faulty = "duplicate"            // the producer publishes the request again
+	replay          faulty = "replay"               // an operator replays the order
+	completion      faulty = "completion"           // an operator brings the certificate
+	resolution      faulty = "resolution"           // an operator says that nothing was issued
+	poison          faulty = "poison"               // a message crashed workers too often
+	lateEvents      faulty = "late events"          // the gateway's events miss a certificate
+)
+
+func everyFault() []faulty {
+	return []faulty{
+		delay, death, lostAck, staleRedelivery, openBreaker, drain, lostRecord, duplicate, replay, completion, resolution, poison,
+		lateEvents,
+	}
+}
+
+func (s *scene) has(f faulty) bool { return slices.Contains(s.possible, f) }
+
+// hurried reports whether a worker is busy that was not delayed: its steps take no time.
+func (w *world) hurried() bool {
+	return slices.ContainsFunc(w.workers[:], func(h handling) bool { return h.stage != idle && !h.slow })
+}
+
+// slow delays every busy worker, for as long as it handles its message.
+func (w *world) slow() {
+	for i := range w.workers {
+		w.workers[i].slow = w.workers[i].stage != idle
+	}
+}
+
+// kill ends a worker. Its message comes again.
+func (w *world) kill(i int) {
+	h := w.workers[i]
+	for at := &h; at != nil; at = at.outer {
+		if at.underWay() {
+			w.entries[at.order].excuse = true
+		}
+	}
+	w.release(h.message, 0)
+	w.workers[i] = handling{}
+}
+
+// loseAck carries out the next effect, and the worker does not learn of it.
+func (w *world) loseAck(i int) {
+	h := &w.workers[i]
+	if w.scene.steps[h.next] != StepRecord {
+		knew := h.cur
+		if w.effect(i) {
+			h.cur = knew
+		}
+		return
+	}
+	if next, won := w.write(h.order, h.cur, *h.decision.Record); won {
+		w.accepted(i, next)
+		h.stage, h.written = asking, next
+	}
+}
+
+// stop has a drain cut the publication of the next result.
+func (w *world) stop(i int) {
+	h := &w.workers[i]
+	if !w.scene.mutant.forgetsKeep {
+		if _, won := w.write(h.order, h.cur, *h.decision.Keep); !won {
+			w.lostTo(i)
+			return
+		}
+	}
+	w.checkHandled(i)
+	w.release(h.message, 0)
+	w.workers[i] = handling{}
+}
+
+// faultsOf are the faults that may happen to worker i now.
+func (w *world) faultsOf(i int) []branch {
+	h := &w.workers[i]
+	var all []branch
+	add := func(f faulty, apply func(w *world)) {
+		if w.scene.has(f) {
+			all = append(all, branch{string(f), func(w *world) *Answer {
+				w.faults--
+				apply(w)
+				return nil
+			}})
+		}
+	}
+	if h.stage == idle {
+		return nil
+	}
+	add(death, func(w *world) { w.kill(i) })
+	if h.stage == acting {
+		switch step := w.scene.steps[h.next]; {
+		case step == StepSettle: // the same as a death before it
+		case step == StepRecord && w.stored(h.order).Revision != h.cur.Revision:
+		default:
+			add(lostAck, func(w *world) { w.loseAck(i) })
+		}
+		if w.scene.steps[h.next] == StepResult && h.decision.Keep != nil {
+			add(drain, func(w *world) { w.stop(i) })
+		}
+		if h.decision.Call != nil && h.decision.Call.Op != OpTarget && !h.began {
+			add(openBreaker, func(w *world) { w.decide(i, true) })
+		}
+	}
+	if h.stage == calling && !h.began {
+		add(openBreaker, func(w *world) { w.decide(i, true) })
+	}
+	return all
+}
+
+// creating reports whether a worker found no record before another worker wrote one. If
+// the ledger is made again then, both submit the order: no compare-and-set tells the
+// second that there was a record. This is the one step that the search leaves out.
+func (w *world) creating() bool {
+	return slices.ContainsFunc(w.workers[:], func(h handling) bool {
+		return h.stage != idle && h.order == watched && h.cur.Revision == 0
+	})
+}
+
+// faultsOfWorld are those that need no worker.
+func (w *world) faultsOfWorld() []branch {
+	var all []branch
+	add := func(f faulty, apply func(w *world)) {
+		if w.scene.has(f) {
+			all = append(all, branch{string(f), func(w *world) *Answer {
+				w.faults--
+				apply(w)
+				return nil
+			}})
+		}
+	}
+	e := &w.entries[watched]
+	if e.record != nil && !w.creating() {
+		add(lostRecord, func(w *world) {
+			w.entries[watched].record, w.entries[watched].lost, w.entries[watched].excuse = nil, true, true
+		})
+	}
+	first := w.scene.requests[0]
+	add(duplicate, func(w *world) { w.request(watched, first, nil) })
+	if e.record == nil || w.operator {
+		return all
+	}
+	next := e.record.Generation + 1
+	if next >= len(w.scene.requests) {
+		return all
+	}
+	q := w.scene.requests[next]
+	if _, refusal := ReplayOf(e.record.Record); refusal == "" {
+		add(replay, func(w *world) {
+			w.operator, w.replayed = true, true
+			w.request(watched, q, nil)
+		})
+		add(resolution, func(w *world) {
+			w.operator, w.resolved, w.replayed = true, true, true
+			w.request(watched, q, &ByHand{})
+		})
+		if e.record.Kind == entrustbus.KindIssue {
+			add(completion, func(w *world) {
+				w.operator, w.replayed = true, true
+				w.request(watched, q, &ByHand{Certificate: leaf})
+			})
+		}
+	} else {
+		add(replay, func(w *world) {
+			w.operator = true
+			w.request(watched, q, nil)
+		})
+	}
+	return all
+}

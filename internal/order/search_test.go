@@ -1,0 +1,340 @@
+package order
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// search visits every state that a scene can reach in so many events, with so many
+// faults. An event is a delivery or an answer; the effects between them, the clock and
+// the wake-ups that fire are free. It stops at the first invariant that breaks.
+type search struct {
+	scene          *scene
+	events, faults int
+
+	visited     map[fingerprintOf]int8 // faults left, plus one
+	ending      map[fingerprintOf]bool // states whose fair run ends well
+	transitions int
+	spare       []*world // to be written over
+	broken      string
+	trace       []string
+}
+
+// trail is how a state was reached.
+type trail struct {
+	up     *trail
+	worker int // -1 for none
+	name   string
+}
+
+func (t *trail) steps() (all []string) {
+	for ; t != nil; t = t.up {
+		name := t.name
+		if t.worker >= 0 {
+			name = string(rune('a'+t.worker)) + ": " + name
+		}
+		all = append(all, name)
+	}
+	slices.Reverse(all)
+	return all
+}
+
+type reached struct {
+	*world
+	trail *trail
+}
+
+// run searches, and reports whether every invariant held.
+func (s *search) run() bool {
+	s.visited, s.ending = map[fingerprintOf]int8{}, map[fingerprintOf]bool{}
+	first := s.scene.world(s.faults)
+	layer := []reached{{world: &first}}
+	for left := s.events; len(layer) > 0; left-- {
+		var later []reached
+		for len(layer) > 0 {
+			at := layer[len(layer)-1]
+			layer = layer[:len(layer)-1]
+			if !s.enter(at, left) {
+				s.spare = append(s.spare, at.world)
+				continue
+			}
+			if s.broken != "" {
+				s.trace = at.trail.steps()
+				return false
+			}
+			at.successors(func(worker int, name string, event bool, apply func(*world)) {
+				s.transitions++
+				if event && left == 0 {
+					return
+				}
+				r := reached{s.copy(at.world), &trail{at.trail, worker, name}}
+				apply(r.world)
+				if event {
+					later = append(later, r)
+				} else {
+					layer = append(layer, r)
+				}
+			})
+			s.spare = append(s.spare, at.world)
+		}
+		layer = later
+	}
+	return true
+}
+
+// copy returns a copy of a state, in a spare one where there is one.
+func (s *search) copy(of *world) *world {
+	var next *world
+	if n := len(s.spare); n > 0 {
+		next, s.spare = s.spare[n-1], s.spare[:n-1]
+	} else {
+		next = new(world)
+	}
+	*next = *of
+	return next
+}
+
+// enter checks a state that is new, and reports whether it is. The fair run takes steps
+// that the search takes too, as far as its events reach: it starts where they end.
+func (s *search) enter(at reached, left int) bool {
+	print := at.fingerprint()
+	if s.visited[print] > int8(at.faults) {
+		return false
+	}
+	s.visited[print] = int8(at.faults) + 1
+	at.check()
+	s.broken = at.broken
+	if s.broken == "" && at.endsHere(left) {
+		s.endFairly(at.world)
+	}
+	return true
+}
+
+// endsHere reports whether the next step of a fair run is none of the search.
+func (w *world) endsHere(left int) bool {
+	for i := range w.workers {
+		if h := &w.workers[i]; h.stage != idle {
+			return left == 0 && h.stage == answering && h.kind != isTargeted
+		}
+	}
+	if slices.ContainsFunc(w.bus, func(m queued) bool { return !m.after.After(w.now) }) {
+		return left == 0
+	}
+	due := func(e entry) bool { return e.wakeup != nil && !e.wakeup.Due.After(w.now) }
+	return !slices.ContainsFunc(w.entries[:], due) && w.soon().IsZero()
+}
+
+// maxFair bounds the steps of a fair run.
+const maxFair = 1000
+
+// endFairly runs the world without faults, with a gateway that answers definitely, until
+// nothing happens any more. States in which both workers are idle are remembered.
+func (s *search) endFairly(at *world) {
+	w := *at
+	var passed []fingerprintOf
+	for n := 0; ; n++ {
+		if w.idle() {
+			print := w.fingerprint()
+			if s.ending[print] {
+				break
+			}
+			passed = append(passed, print)
+		}
+		if n == maxFair {
+			w.fail("liveness: %d steps, and the order is still %s", n, w.stored(watched).Phase)
+		}
+		if !w.fairStep() {
+			w.checkEnded()
+			break
+		}
+		if w.check(); w.broken != "" {
+			break
+		}
+	}
+	if w.broken != "" {
+		s.broken = w.broken + " (in a fair run)"
+		return
+	}
+	for _, print := range passed {
+		s.ending[print] = true
+	}
+}
+
+func (w *world) idle() bool { return w.workers[0].stage == idle && w.workers[1].stage == idle }
+
+// fairStep takes the next step of a fair run, false where there is none.
+func (w *world) fairStep() bool {
+	for i := range w.workers {
+		if w.workers[i].stage != idle {
+			w.step(i)
+			return true
+		}
+	}
+	for _, m := range w.bus {
+		if m.held == 0 && !m.after.After(w.now) {
+			w.deliver(0, m.id, false)
+			return true
+		}
+	}
+	for order := range w.entries {
+		if up := w.entries[order].wakeup; up != nil && !up.Due.After(w.now) {
+			w.fire(order)
+			return true
+		}
+	}
+	if at := w.soon(); !at.IsZero() {
+		w.pass(at)
+		return true
+	}
+	return false
+}
+
+// step has a worker do what comes next, with the first of the gateway's answers.
+func (w *world) step(i int) {
+	switch w.workers[i].stage {
+	case reading:
+		w.readRemains(i)
+	case acting:
+		w.effectDone(i)
+	case asking:
+		w.ask(i)
+	case calling:
+		w.take(i, w.answers(i)[0])
+	case answering:
+		w.answered(i)
+	}
+}
+
+// take gives worker i an answer of the gateway.
+func (w *world) take(i int, b branch) {
+	a := b.apply(w)
+	w.workers[i].answer, w.workers[i].stage = a, answering
+}
+
+// successors names every step that can come next to follow, and whether it is an event.
+func (w *world) successors(follow func(worker int, name string, event bool, apply func(*world))) {
+	only := w.unseen()
+	for i := range w.workers {
+		h := &w.workers[i]
+		if only >= 0 && i != only {
+			continue
+		}
+		switch h.stage {
+		case idle:
+			w.deliveries(i, follow)
+		case calling:
+			for _, b := range w.answers(i) {
+				follow(i, string(h.call.Op)+": "+b.name, false, func(w *world) { w.take(i, b) })
+			}
+		case answering:
+			follow(i, "answered", h.kind != isTargeted, func(w *world) { w.step(i) })
+		case acting:
+			follow(i, string(w.scene.steps[h.next]), false, func(w *world) { w.step(i) })
+		default:
+			follow(i, "reads", false, func(w *world) { w.step(i) })
+		}
+		if w.faults > 0 {
+			for _, b := range w.faultsOf(i) {
+				follow(i, b.name, false, func(w *world) { b.apply(w) })
+			}
+		}
+	}
+	if only >= 0 {
+		return
+	}
+	if w.faults > 0 {
+		for _, b := range w.faultsOfWorld() {
+			follow(-1, b.name, false, func(w *world) { b.apply(w) })
+		}
+	}
+	for order := range w.entries {
+		if up := w.entries[order].wakeup; up != nil && !up.Due.After(w.now) {
+			follow(-1, "wake-up fires", false, func(w *world) { w.fire(order) })
+		}
+	}
+	if at := w.soon(); !at.IsZero() {
+		switch {
+		case !w.hurried():
+			follow(-1, "clock moves", false, func(w *world) { w.pass(at) })
+		case w.faults > 0 && w.scene.has(delay):
+			follow(-1, "clock moves over busy workers", false, func(w *world) {
+				w.faults--
+				w.slow()
+				w.pass(at)
+			})
+		}
+	}
+}
+
+// unseen is a worker whose next step nothing else can see, and which sees nothing else:
+// another step may as well come after it. It is -1 where there is none.
+func (w *world) unseen() int {
+	return slices.IndexFunc(w.workers[:], func(h handling) bool {
+		switch h.stage {
+		case acting:
+			return w.scene.steps[h.next] == StepLetter || w.alone(&h)
+		case reading:
+			return w.alone(&h)
+		case answering:
+			return h.kind == isTargeted && !w.scene.fresh
+		}
+		return false
+	})
+}
+
+// alone reports whether the cancellation is the business of this handling only.
+func (w *world) alone(h *handling) bool {
+	if h.order != cancelling || w.faults > 0 {
+		return false
+	}
+	others := slices.ContainsFunc(w.workers[:], func(o handling) bool {
+		return o.stage != idle && o.message != h.message && (o.order == cancelling || o.outer != nil)
+	})
+	up := w.entries[cancelling].wakeup
+	return !others && (up == nil || up.Due.After(w.now)) && !slices.ContainsFunc(w.bus, func(m queued) bool {
+		return m.order == cancelling && m.id != h.message
+	})
+}
+
+// deliveries are the messages that an idle worker may get.
+func (w *world) deliveries(i int, follow func(int, string, bool, func(*world))) {
+	if i == 1 && w.workers[0].stage == idle && w.stored(watched).Owner == "" {
+		return // one idle worker is like the other
+	}
+	for _, m := range w.bus {
+		if m.after.After(w.now) {
+			continue
+		}
+		name := fmt.Sprintf("gets request of order %d, generation %d", m.order, m.generation())
+		if m.wakeup != nil {
+			name = fmt.Sprintf("gets due message of order %d, generation %d", m.order, m.generation())
+		}
+		switch {
+		case m.held == 0:
+			follow(i, name, true, func(w *world) { w.deliver(i, m.id, false) })
+			if w.faults > 0 && w.scene.has(poison) && m.order == watched && m.byHand == nil {
+				follow(i, name+", poisoned", true, func(w *world) {
+					w.faults--
+					w.entries[watched].excuse = true
+					w.deliver(i, m.id, true)
+				})
+			}
+		case w.operator && !w.replayed:
+			// A replay of an order that is alive may be ignored. Where another worker
+			// accepts it at the same time, and dies, the watchdog brings the order back.
+		case w.faults > 0 && w.scene.has(staleRedelivery):
+			follow(i, name+", again", true, func(w *world) {
+				w.faults--
+				w.deliver(i, m.id, false)
+			})
+		}
+	}
+}
+
+func (s *search) String() string {
+	return fmt.Sprintf("%s: %d events, %d faults: %d states, %d transitions", s.scene.name, s.events, s.faults, len(s.visited), s.transitions)
+}
+
+// story is how the invariant broke.
+func (s *search) story() string { return s.broken + "\n  " + strings.Join(s.trace, "\n  ") }
