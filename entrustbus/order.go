@@ -41,7 +41,7 @@ const (
 )
 
 // orderKeys are what DecodeOrder reads of a record.
-var orderKeys = []string{"state", "kind", "tracking_id", "deadline", "outcome", "replay", "updated_at", "digest"}
+var orderKeys = []string{"phase", "kind", "tracking_id", "deadline", "outcome", "generation", "digest"}
 
 // DecodeOrder reads a record of the ledger, a MessagePack map of which it takes the keys of Order and ignores the rest.
 // The error is a *FieldError.

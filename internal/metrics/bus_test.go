@@ -13,9 +13,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
-	"github.com/entrust-worker/entrust-worker/internal/natstest"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
@@ -30,7 +30,7 @@ func observer(t *testing.T) (context.Context, *Worker, Bus, *prometheus.Registry
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
-	js, registry, layout := natstest.Start(t).JetStream(t), prometheus.NewRegistry(), testLayout()
+	js, registry, layout := testbed.Start(t).JetStream(t), prometheus.NewRegistry(), testLayout()
 	if _, err := streams.Provision(ctx, js, layout); err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,7 @@ func TestDelivered(t *testing.T) {
 			"record awaiting, wake-up poll 5m0s, ack",
 			"record indeterminate, call target",
 		}},
-		{Submitting, time.Minute, [4]string{"wake-up resubmit 2m0s, ack", "wake-up revoke 2m0s, ack", none, none}},
+		{Submitting, time.Minute, [4]string{"wake-up resubmit 2m0s, ack", "record submitting, call revoke", none, none}},
 		{Submitting, 2 * time.Minute, [4]string{
 			"record indeterminate, wake-up resubmit 3m0s, ack",
 			"record submitting, call revoke", none, none,
@@ -159,7 +159,7 @@ func TestWoken(t *testing.T) {
 		after time.Duration
 		want  [4]string
 	}{
-		{Submitting, time.Minute, [4]string{"wake-up resubmit 2m0s, ack", "wake-up revoke 2m0s, ack", "-", "-"}},
+		{Submitting, time.Minute, [4]string{"wake-up resubmit 2m0s, ack", "record submitting, call revoke", "-", "-"}},
 		{Submitting, time.Hour, [4]string{"record indeterminate, call lookup", "record submitting, call revoke", "-", "-"}},
 		{Unaccepted, time.Minute, [4]string{"record submitting, call enroll", "record submitting, call revoke", "-", "-"}},
 		{Indeterminate, time.Hour, [4]string{"call lookup", "record submitting, call revoke", "-", "call target"}},
