@@ -159,6 +159,10 @@ func (k *checker) gateway(ctx context.Context, cache *mtlscache.Cache, c *checke
 		c.is(stateCritical, "asking for CA %q: %v%s", k.Gateway.CAID, err, gatewayAdvice(err))
 		return
 	}
+	if err := client.ProbeEnroll(ctx); err != nil {
+		c.is(stateCritical, "asking for the enrollments of CA %q: %v%s", k.Gateway.CAID, err, gatewayAdvice(err))
+		return
+	}
 	c.is(stateOK, "%s knows CA %q, dialect %s", k.Gateway.URL, k.Gateway.CAID, client.Dialect())
 }
 

@@ -196,7 +196,7 @@ func TestDefaultsAreThoseOfThePackages(t *testing.T) {
 				"transport.MaxIdleConns": true, "transport.IdleConnTimeout": true, "transport.ResponseHeaderTimeout": true,
 				"transport.Log": true,
 			}
-			if value.IsZero() && !zeroMeansOff[name+"."+f.Name] {
+			if f.IsExported() && value.IsZero() && !zeroMeansOff[name+"."+f.Name] {
 				t.Errorf("%s.%s is handed down as zero", name, f.Name)
 			}
 		}
