@@ -58,7 +58,7 @@ func startWorker(ctx context.Context, b *bus, gw *gatewaytest.Server, o *options
 		return nil, err
 	}
 	return rig.RunWorker(ctx, b.url(), consumer.Config{
-		Layout: b.layout, CAID: gw.CAID(), ProfileID: gw.Profile(),
+		Layout: b.layout, Gateway: gw.URL(), CAID: gw.CAID(), ProfileID: gw.Profile(),
 		Issue: t.issue, Revoke: t.revoke, Poll: t.poll, Schedule: t.schedule, MaxWait: t.maxWait,
 		EnrollTimeout: t.enrollTimeout, EventDelay: t.eventDelay, Drain: t.drain,
 	}, client, transport.Close, log)

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,6 +40,7 @@ import (
 //	record-until PATTERN FILE KEY=VALUE...
 //	                        writes one again and again until the file matches
 //	wakeup KEY=VALUE...     schedules the wake-up of an order
+//	due SUBJECT             waits for a due message
 //	letter KEY=VALUE...     publishes a dead letter
 //	odd-letter              publishes what is no dead letter where they are
 //	requests N              expects so many messages in the stream of requests
@@ -58,7 +60,7 @@ func TestOperatorScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"bus": stageBus, "bus-restart": restartBus, "gateway": stageGateway, "approve": approve, "refuse": refuse, "enrollments": enrollments, "publish": publish, "csr": writeCSR, "to-der": toDER, "certificate": certificate,
-			"record": writeRecord, "record-until": recordUntil, "wakeup": writeWakeup, "letter": writeLetter, "odd-letter": oddLetter,
+			"record": writeRecord, "record-until": recordUntil, "wakeup": writeWakeup, "due": waitDue, "letter": writeLetter, "odd-letter": oddLetter,
 			"requests": countRequests, "last-request": lastRequest, "eventually": eventually, "exits": exits,
 		},
 	})
@@ -205,12 +207,26 @@ func countRequests(ts *testscript.TestScript, _ bool, args []string) {
 
 func lastRequest(ts *testscript.TestScript, neg bool, args []string) {
 	s := stageOf(ts)
-	m, err := streams.Last(context.Background(), s.js, s.layout.Requests, "entrust.request.>")
+	m, err := streams.Last(context.Background(), s.js, s.layout.Requests, ">")
 	ts.Check(err)
 	text := m.Subject + "\n" + fmt.Sprint(m.Header) + "\n" + string(m.Data)
 	if regexp.MustCompile(args[0]).MatchString(text) == neg {
 		ts.Fatalf("match of %s is %t in\n%s", args[0], neg, text)
 	}
+}
+
+func waitDue(ts *testscript.TestScript, _ bool, args []string) {
+	s := stageOf(ts)
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		_, err := streams.Last(context.Background(), s.js, s.layout.Parked, args[0])
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, streams.ErrNoMessage) {
+			ts.Check(err)
+		}
+	}
+	ts.Fatalf("no due message came on %s", args[0])
 }
 
 func eventually(ts *testscript.TestScript, _ bool, args []string) {

@@ -137,6 +137,9 @@ func beside(t *testing.T, base []string, k config.Key) []string {
 	switch k.Path {
 	case "gateway.client_key_path":
 		return append(without(base, "CERTCTL_ENTRUST_CLIENT_CERT_PATH"), "CERTCTL_ENTRUST_CLIENT_CERT_PATH="+file)
+	case "gateway.client_key_password_file":
+		base = without(without(base, "CERTCTL_ENTRUST_CLIENT_CERT_PATH"), "CERTCTL_ENTRUST_CLIENT_KEY_PATH")
+		return append(base, "CERTCTL_ENTRUST_CLIENT_CERT_PATH="+file, "CERTCTL_ENTRUST_CLIENT_KEY_PATH="+file)
 	case "gateway.client_p12_path", "gateway.client_p12_password_file":
 		base = without(without(base, "CERTCTL_ENTRUST_CLIENT_CERT_PATH"), "CERTCTL_ENTRUST_CLIENT_KEY_PATH")
 		return append(base, "ENTRUST_WORKER_GATEWAY_CLIENT_P12_PATH="+file)

@@ -25,9 +25,9 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
-	"github.com/entrust-worker/entrust-worker/internal/parking"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
 // within bounds each wait.
@@ -49,7 +49,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s := &site{seeds: map[string]string{}}
-	for _, user := range []string{"worker", "operator", "shop", "web"} {
+	for _, user := range []string{"worker", "operator", "monitor", "shop", "web"} {
 		pair, err := nkeys.CreateUser()
 		if err != nil {
 			t.Fatal(err)
@@ -143,8 +143,8 @@ func (s *site) environ(user string) []string {
 		"ENTRUST_WORKER_HTTP_ADDR=127.0.0.1:0",
 		"ENTRUST_WORKER_LOG_LEVEL=debug",
 	}
-	if user == "worker" {
-		env = append(env, "ENTRUST_WORKER_NATS_INBOX_PREFIX=_INBOX_worker")
+	if user == "worker" || user == "monitor" {
+		env = append(env, "ENTRUST_WORKER_NATS_INBOX_PREFIX=_INBOX_"+user)
 	}
 	return env
 }
@@ -244,7 +244,10 @@ func TestPermissionsSuffice(t *testing.T) {
 	if _, err := client.Submit(ctx, held); err != nil {
 		t.Fatal(err)
 	}
-	s.pollUntil(ctx, t, "hold-2")
+	if err := s.until(ctx, t, "hold-2", func(o *entrustbus.Order) bool { return o.Phase == entrustbus.PhaseAwaiting }); err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, "operator", "orders", "poll", "shop.hold-2")
 	ask(&entrustbus.Cancel{ID: "cancel-1", Order: "hold-2"}, entrustbus.OutcomeCancelled)
 	if err := s.gw.Approve(expired.TrackingID); err != nil {
 		t.Fatal(err)
@@ -303,7 +306,19 @@ func TestPermissionsSuffice(t *testing.T) {
 		t.Error(err)
 	}
 
-	// The operator's verbs.
+	// The verbs of a monitor, and those of the operator.
+	if out := s.run(t, "monitor", "check"); strings.Contains(out, "failed") {
+		t.Errorf("check as the monitor:\n%s", out)
+	}
+	if out := s.run(t, "monitor", "orders", "show", "shop.pending-1"); !strings.Contains(out, "closed") {
+		t.Errorf("orders show as the monitor:\n%s", out)
+	}
+	if out := s.run(t, "monitor", "orders", "ls"); !strings.Contains(out, "pending-1") {
+		t.Errorf("orders ls as the monitor shows no pending-1:\n%s", out)
+	}
+	if out := s.run(t, "monitor", "dead", "ls", "--summary"); !strings.Contains(out, "undecodable") {
+		t.Errorf("dead ls as the monitor shows nothing undecodable:\n%s", out)
+	}
 	if out := s.run(t, "operator", "orders", "ls"); !strings.Contains(out, "pending-1") {
 		t.Errorf("orders ls shows no pending-1:\n%s", out)
 	}
@@ -311,11 +326,14 @@ func TestPermissionsSuffice(t *testing.T) {
 		t.Errorf("dead ls shows nothing undecodable:\n%s", out)
 	}
 	s.run(t, "operator", "dead", "replay", "--id", "reject-1", "--yes")
+	if err := s.until(ctx, t, "reject-1", func(o *entrustbus.Order) bool { return o.Replay == 1 && o.Phase == entrustbus.PhaseClosed }); err != nil {
+		t.Errorf("the replay of reject-1: %v", err)
+	}
 	s.run(t, "operator", "dead", "purge", "--reason", "undecodable", "--yes")
 	s.run(t, "operator", "request", "cancel", "--wait", "--json", "--producer", "shop", "--id", "cancel-2", "hold-2", "--give-up-after", "20s")
 
 	// What a worker does only after trouble: it tells how often a message killed workers,
-	// and removes wake-ups that the server forgot.
+	// and removes due messages that the server forgot.
 	workerNC, workerRefused := s.connect(t, "worker")
 	workerJS, err := jetstream.New(workerNC)
 	if err != nil {
@@ -324,7 +342,7 @@ func TestPermissionsSuffice(t *testing.T) {
 	if _, err := streams.Last(ctx, workerJS, "KV_ENTRUST_CONTROL", "$KV.ENTRUST_CONTROL.suspect.ENTRUST_REQUESTS.1"); !errors.Is(err, streams.ErrNoMessage) {
 		t.Errorf("reading the tries of a message: %v", err)
 	}
-	if err := parking.New(workerJS, "ENTRUST_PARKED", entrustbus.Subjects{Prefix: "entrust"}).Discard(ctx, 1<<40); err != nil {
+	if err := wakeup.New(workerJS, "ENTRUST_PARKED", entrustbus.Subjects{Prefix: "entrust"}).Discard(ctx, 1<<40); err != nil {
 		t.Error(err)
 	}
 
@@ -349,33 +367,33 @@ func (s *site) connectOperator(t *testing.T) (*nats.Conn, *refusals) {
 	return s.server.Conn(t, key, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { r.add(err) })), r
 }
 
-// pollUntil waits until an order of shop is parked.
-func (s *site) pollUntil(ctx context.Context, t *testing.T, id string) {
+// until waits until the record of an order of shop is as it must be.
+func (s *site) until(ctx context.Context, t *testing.T, id string, reached func(*entrustbus.Order) bool) error {
 	t.Helper()
 	nc, _ := s.connectOperator(t)
 	js, err := jetstream.New(nc)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	kv, err := js.KeyValue(ctx, "ENTRUST_ORDERS")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	w, err := kv.Watch(ctx, "shop."+id)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer w.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("waiting until %s is parked: %v", id, ctx.Err())
+			return ctx.Err()
 		case e := <-w.Updates():
 			if e == nil {
 				continue
 			}
-			if o, err := entrustbus.DecodeOrder(e.Value()); err == nil && o.State == entrustbus.StateParked {
-				return
+			if o, err := entrustbus.DecodeOrder(e.Value()); err == nil && reached(o) {
+				return nil
 			}
 		}
 	}
@@ -390,6 +408,11 @@ func TestPermissionsRestrict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	workerNC, _ := s.connect(t, "worker")
+	workerJS, err := jetstream.New(workerNC)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	for _, producer := range []string{"shop", "web"} {
@@ -398,7 +421,7 @@ func TestPermissionsRestrict(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := opJS.Publish(ctx, "entrust.result."+producer+".order-1", []byte("{}")); err != nil {
+		if _, err := workerJS.Publish(ctx, "entrust.result."+producer+".order-1", []byte("{}")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -418,9 +441,11 @@ func TestPermissionsRestrict(t *testing.T) {
 		{name: "deleting a consumer", subject: "$JS.API.CONSUMER.DELETE.ENTRUST_RESULTS.web"},
 		{name: "forging results", subject: "entrust.result.shop.order-2"},
 		{name: "forging dead letters", subject: "entrust.dead.shop.invalid"},
-		{name: "forging wake-ups", subject: "entrust.due.shop.order-1"},
+		{name: "replays", subject: "entrust.operator.shop.issue", own: "entrust.request.shop.issue"},
+		{name: "forging wake-ups", subject: "entrust.parked.shop.order-1"},
+		{name: "forging due messages", subject: "entrust.due.poll.shop.order-1"},
 		{name: "the ledger", subject: "$KV.ENTRUST_ORDERS.shop.order-1"},
-		{name: "a hold", subject: "$KV.ENTRUST_CONTROL.hold"},
+		{name: "a pause of the fleet", subject: "$KV.ENTRUST_CONTROL.pause.x"},
 		{name: "requests of others in the queue", subject: "$JS.API.STREAM.MSG.GET.ENTRUST_REQUESTS", body: `{"seq":1}`},
 		{name: "purging", subject: "$JS.API.STREAM.PURGE.ENTRUST_REQUESTS"},
 	}
@@ -464,6 +489,24 @@ func TestPermissionsRestrict(t *testing.T) {
 		}
 		expectRefusal(t, refused, "$JS.API.STREAM.UPDATE.ENTRUST_REQUESTS")
 	})
+	for user, subjects := range map[string][]string{
+		"operator": {"entrust.result.shop.order-3", "entrust.dead.shop.invalid", "entrust.due.poll.shop.order-1"},
+		"monitor": {
+			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1",
+			"$JS.API.STREAM.PURGE.ENTRUST_DEAD", "$JS.API.CONSUMER.MSG.NEXT.ENTRUST_REQUESTS.worker-issue", "$JS.API.CONSUMER.CREATE.ENTRUST_RESULTS.x",
+		},
+		"worker": {"entrust.operator.shop.issue", "entrust.request.shop.issue", "entrust.due.poll.shop.order-1"},
+	} {
+		t.Run("what no "+user+" publishes", func(t *testing.T) {
+			nc, refused := s.connect(t, user)
+			for _, subject := range subjects {
+				if err := nc.PublishRequest(subject, nc.NewInbox(), []byte("{}")); err != nil {
+					t.Fatal(err)
+				}
+				expectRefusal(t, refused, subject)
+			}
+		})
+	}
 	t.Run("strangers", func(t *testing.T) {
 		nc, err := nats.Connect(s.server.URL)
 		if !errors.Is(err, nats.ErrAuthorization) {

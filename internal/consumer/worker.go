@@ -101,6 +101,9 @@ func Name() string {
 // new key pair.
 func (w *Worker) Wake() { w.throttle.prober.Wake() }
 
+// Lease is the longest that a worker of this configuration owns an order for one call.
+func (w *Worker) Lease() time.Duration { return w.cfg.lease() }
+
 // Run works until ctx is done, then drains: it stops fetching at once, hands
 // back what has not begun, lets calls in flight end within Config.Drain, and
 // hands back the rest. It returns nil after a drain, and an error only when it

@@ -115,7 +115,7 @@ func (k *checker) streams(ctx context.Context, bus *connect.Bus, c *checked) {
 	case len(notes) > 0:
 		c.is(stateWarning, "%v%s", &notes[0], andMore(notes))
 	default:
-		c.is(stateOK, "4 streams, 2 buckets and 4 consumers are set up as required")
+		c.is(stateOK, "4 streams, 2 buckets and 7 consumers are set up as required")
 	}
 }
 
@@ -132,12 +132,14 @@ func (k *checker) keyPair(c *checked) *mtlscache.Cache {
 		c.is(stateCritical, "%v", k.ExplainKeyPair(err))
 		return nil
 	}
-	end := cache.NotAfter()
+	end, warnings := cache.NotAfter(), cache.Warnings()
 	switch left := time.Until(end); {
 	case left <= 0:
 		c.is(stateCritical, "the client certificate expired on %s", end.UTC().Format(time.RFC3339))
 	case left < expiryWarning:
 		c.is(stateWarning, "the client certificate expires on %s, in %.1f days", end.UTC().Format(time.RFC3339), left.Hours()/24)
+	case len(warnings) > 0:
+		c.is(stateWarning, "the client certificate is valid until %s; %s", end.UTC().Format(time.RFC3339), strings.Join(warnings, "; "))
 	default:
 		c.is(stateOK, "the client certificate is valid until %s", end.UTC().Format(time.RFC3339))
 	}
@@ -155,6 +157,10 @@ func (k *checker) gateway(ctx context.Context, cache *mtlscache.Cache, c *checke
 	defer cancel()
 	if err := client.Probe(ctx); err != nil {
 		c.is(stateCritical, "asking for CA %q: %v%s", k.Gateway.CAID, err, gatewayAdvice(err))
+		return
+	}
+	if err := client.ProbeEnroll(ctx); err != nil {
+		c.is(stateCritical, "asking for the enrollments of CA %q: %v%s", k.Gateway.CAID, err, gatewayAdvice(err))
 		return
 	}
 	c.is(stateOK, "%s knows CA %q, dialect %s", k.Gateway.URL, k.Gateway.CAID, client.Dialect())

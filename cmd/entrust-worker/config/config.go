@@ -44,13 +44,15 @@ type Config struct {
 type Gateway struct {
 	URL             string        `koanf:"url" env:"CERTCTL_ENTRUST_API_URL" doc:"Base URL of the CA Gateway, https, with its context path if it has one. Required. The worker appends /v1 unless the path ends in it."`
 	ClientCertPath  string        `koanf:"client_cert_path" env:"CERTCTL_ENTRUST_CLIENT_CERT_PATH" doc:"Path of the client certificate, PEM, intermediates after it. Required unless gateway.client_p12_path is set. The worker looks at the files on every call: replace them to rotate."`
-	ClientKeyPath   Secret        `koanf:"client_key_path" env:"CERTCTL_ENTRUST_CLIENT_KEY_PATH" secret:"file" doc:"Path of the client certificate's unencrypted private key, PEM. Required beside gateway.client_cert_path."`
+	ClientKeyPath   Secret        `koanf:"client_key_path" env:"CERTCTL_ENTRUST_CLIENT_KEY_PATH" secret:"file" doc:"Path of the client certificate's private key, PEM. Required beside gateway.client_cert_path."`
+	KeyPasswordFile Secret        `koanf:"client_key_password_file" secret:"file" doc:"Path of a file that holds the password of an encrypted key: PKCS#8 with PBES2. A key that is not encrypted needs none."`
 	ClientP12Path   Secret        `koanf:"client_p12_path" secret:"file" doc:"Path of a PKCS#12 file with client certificate and key, instead of the PEM pair."`
 	P12PasswordFile Secret        `koanf:"client_p12_password_file" secret:"file" doc:"Path of a file that holds the password of the PKCS#12 file. Unset: the empty password."`
 	CAID            string        `koanf:"ca_id" env:"CERTCTL_ENTRUST_CA_ID" doc:"Certificate authority for requests that name none, as in GET /certificate-authorities. Required."`
 	ProfileID       string        `koanf:"profile_id" env:"CERTCTL_ENTRUST_PROFILE_ID" doc:"Enrollment profile for requests that name none. The cagw dialect needs one, here or in the request."`
 	Dialect         string        `koanf:"dialect" doc:"How the gateway speaks: certctl, cagw, or auto, which asks it once."`
 	ServerCAPath    string        `koanf:"server_ca_path" doc:"Path of PEM certificates that may vouch for the gateway, instead of the system's."`
+	Renegotiation   bool          `koanf:"renegotiation" doc:"Let the gateway ask for the client certificate again after it read a request, once on a connection: as Apache httpd and IIS do where only a path demands it. The worker then speaks TLS 1.2 and HTTP/1.1. Leave it off elsewhere."`
 	EnrollTimeout   time.Duration `koanf:"enroll_timeout" doc:"Limit of one enrollment call, 1s to 1h. Too short cuts live enrollments and leaves them indeterminate, since a gateway may itself wait for a minute; too long holds a place while a gateway hangs."`
 	Timeout         time.Duration `koanf:"timeout" doc:"Limit of every other call to the gateway, at least 1s and below ack_wait."`
 	ConnectTimeout  time.Duration `koanf:"connect_timeout" doc:"Limit of making a TCP connection to the gateway, and again of its TLS handshake, 100ms up to gateway.timeout."`

@@ -89,9 +89,11 @@ func (c Config) Transport(log *slog.Logger) mtlscache.Config {
 	return mtlscache.Config{
 		CertFile:           g.ClientCertPath,
 		KeyFile:            g.ClientKeyPath.Reveal(),
+		KeyPasswordFile:    g.KeyPasswordFile.Reveal(),
 		PKCS12File:         g.ClientP12Path.Reveal(),
 		PKCS12PasswordFile: g.P12PasswordFile.Reveal(),
 		ServerCAFile:       g.ServerCAPath,
+		Renegotiation:      g.Renegotiation,
 		// Every call that the lanes can make at once finds a connection; one more is
 		// for the probe.
 		MaxConnsPerHost:  c.IssueConcurrency + c.RevokeConcurrency + c.PollConcurrency + c.ManageConcurrency + 1,

@@ -72,6 +72,9 @@ func (s *Settings) checkKeyPair(c *checker) {
 	case !pair && g.ClientP12Path == "":
 		c.add("gateway.client_cert_path", "and gateway.client_key_path, or gateway.client_p12_path, must be set")
 	}
+	if g.KeyPasswordFile != "" && g.ClientKeyPath == "" {
+		c.add("gateway.client_key_password_file", "needs gateway.client_key_path")
+	}
 	if g.P12PasswordFile != "" && g.ClientP12Path == "" {
 		c.add("gateway.client_p12_password_file", "needs gateway.client_p12_path")
 	}

@@ -15,6 +15,7 @@ func (s *Settings) ExplainKeyPair(err error) error {
 	}
 	for key, path := range map[string]Secret{
 		"gateway.client_key_path":          s.Gateway.ClientKeyPath,
+		"gateway.client_key_password_file": s.Gateway.KeyPasswordFile,
 		"gateway.client_p12_path":          s.Gateway.ClientP12Path,
 		"gateway.client_p12_password_file": s.Gateway.P12PasswordFile,
 	} {

@@ -19,6 +19,9 @@ func TestRelations(t *testing.T) {
 		"gateway.timeout": {func(s *Settings) { s.Gateway.Timeout, s.AckWait = 45*time.Second, 30*time.Second }, "gateway.timeout must be below ack_wait: 45s !< 30s"},
 		"gateway.connect_timeout": {func(s *Settings) { s.Gateway.ConnectTimeout = 40 * time.Second },
 			"gateway.connect_timeout must not exceed gateway.timeout: 40s !<= 30s"},
+		"key password without a key": {func(s *Settings) {
+			s.Gateway.ClientCertPath, s.Gateway.ClientKeyPath, s.Gateway.ClientP12Path, s.Gateway.KeyPasswordFile = "", "", "p", "w"
+		}, "gateway.client_key_password_file needs gateway.client_key_path"},
 		"poll.max":        {func(s *Settings) { s.Poll.Max = time.Second }, "poll.max must not be below poll.first: 1s !>= 5s"},
 		"poll.max of age": {func(s *Settings) { s.Poll.Max = 72 * time.Hour }, "poll.max must be below a twelfth of streams.orders_max_age: 12 x 72h0m0s !< 720h0m0s"},
 		"poll.max_wait":   {func(s *Settings) { s.Poll.MaxWait = 721 * time.Hour }, "poll.max_wait must not exceed poll.max_wait_limit: 721h0m0s !<= 720h0m0s"},

@@ -14,10 +14,12 @@ func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "orders",
 		Short: "Show orders, poll one now, or stop waiting for one",
-		Long: `Show what the ledger knows of orders, have a worker poll a parked order now, or stop waiting for it.
+		Long: `Show what the ledger knows of orders, have a worker poll a waiting order now, or stop waiting for it.
 
-An order is named <producer>.<id>, or by its id with --producer. States: open (in flight in a worker),
-parked (it waits for approval), closed (its result is published).`,
+An order is named <producer>.<id>, or by its id with --producer. Phases: submitting (a call to the gateway may be
+under way), unaccepted (no try was accepted; a worker tries again), indeterminate (a call may have been accepted;
+a worker finds out), awaiting (the gateway has it; a worker polls), concluded (the outcome is known and not yet
+published), closed (the result is published).`,
 		Args: cobra.ArbitraryArgs,
 		RunE: usage.NeedsVerb,
 	}

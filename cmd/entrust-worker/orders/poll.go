@@ -19,8 +19,10 @@ func pollCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "poll ORDER...",
 		Short: "Have a worker poll a waiting order now",
-		Long: `Have a worker poll a waiting order now instead of at its next poll. The poll counts, the deadline stands, and
-the polls that follow are as far apart as they were. The verb does not wait: orders watch shows the outcome.`,
+		Long: `Have a worker poll a waiting order now instead of at its next wake-up. The poll counts, the deadline stands, and
+the polls that follow are as far apart as they were. An order that is unaccepted or indeterminate is tried or
+looked up now; a look-up that would come too early to tell anything waits. The verb does not wait: orders watch
+shows the outcome.`,
 		Args: usage.AtLeastOne("ORDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			keys, err := Keys(args, producer)

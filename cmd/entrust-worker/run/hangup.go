@@ -10,8 +10,8 @@ import (
 )
 
 // lookOnHangup makes each SIGHUP look at the key pair on disk, until the function it
-// returns is called.
-func lookOnHangup(cache *mtlscache.Cache, log *slog.Logger) func() {
+// returns is called. wake then has a gateway that refused the old pair probed at once.
+func lookOnHangup(cache *mtlscache.Cache, wake func(), log *slog.Logger) func() {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -26,6 +26,7 @@ func lookOnHangup(cache *mtlscache.Cache, log *slog.Logger) func() {
 				log.Error("looking at the key pair", "err", err)
 				continue
 			}
+			wake()
 			log.Info("looked at the key pair", "not_after", cache.NotAfter())
 		}
 	}()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -18,15 +17,10 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
-	"github.com/entrust-worker/entrust-worker/internal/consumer"
-	"github.com/entrust-worker/entrust-worker/internal/control"
-	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
-	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
-	"github.com/entrust-worker/entrust-worker/internal/wakeup"
-	"github.com/entrust-worker/entrust-worker/internal/watchdog"
+	"github.com/entrust-worker/entrust-worker/internal/worker"
 )
 
 // Command is the verb. What ends the worker is logged in the format of its log, in one
@@ -38,7 +32,7 @@ func Command(t *terminal.Terminal, loader *config.Loader, version string) *cobra
 		Short: "Work: take requests, call the gateway, publish results",
 		Long: `Take requests from NATS, call the gateway, and publish results, until SIGTERM or
 SIGINT; then finish the messages in flight within --drain. A second signal ends at
-once. SIGHUP makes the worker look at the key pair on disk now.`,
+once. SIGHUP makes the worker read the key pair on disk now, and probe a gateway that refused it.`,
 	}
 	log := func(cfg config.Log) *slog.Logger { return newLog(cfg, t.Err, scrub) }
 	// Before the configuration is known, the format of the log is the default one.
@@ -67,6 +61,9 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 		return usage.WithHint(fmt.Errorf("loading the client key pair: %w", s.ExplainKeyPair(err)), "replace the files; entrust-worker check says whether they are right")
 	}
 	defer cache.Close()
+	for _, warning := range cache.Warnings() {
+		log.Warn("loading the client key pair", "warning", scrub.Scrub(warning))
+	}
 	client, err := gateway.New(s.GatewayClient(), &http.Client{Transport: cache}, log)
 	if err != nil {
 		return usage.Wrap(err)
@@ -97,7 +94,12 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 		return err
 	}
 	defer stop()
-	defer lookOnHangup(cache, log)()
+	cfg := worker.Config{Config: s.Consumer(metrics.New(registry)), WatchdogEvery: s.WatchdogEvery}
+	w, err := worker.New(cfg, bus.JS, client, log)
+	if err != nil {
+		return usage.Wrap(err)
+	}
+	defer lookOnHangup(cache, w.Wake, log)()
 
 	if err := prepare(ctx, bus, s.Provision, log); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -105,38 +107,12 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 		}
 		return err
 	}
-	counts := metrics.New(registry)
-	cfg := s.Consumer(counts)
-	bucket := control.Open(control.Config{JS: bus.JS, Bucket: cfg.Layout.Control, Worker: consumer.Name(), Gateway: cfg.Gateway, Log: log})
-	worker, err := consumer.New(cfg, bus.JS, bucket, client, log)
-	if err != nil {
-		return usage.Wrap(err)
-	}
 	prepared.Store(true)
-	aside, end := context.WithCancel(ctx)
-	var beside sync.WaitGroup
-	beside.Go(func() {
-		counts.Observe(aside, metrics.Bus{JS: bus.JS, Layout: cfg.Layout, Letters: deadletter.New(bus.JS, cfg.Layout.Dead, bus.Subjects), Control: bucket, Log: log})
-	})
-	if s.WatchdogEvery > 0 {
-		beside.Go(func() { newWatchdog(s, bus, bucket, counts, log).Run(aside) })
-	}
-	err = worker.Run(ctx)
-	end()
-	beside.Wait()
-	if err != nil {
+	if err := w.Run(ctx); err != nil {
 		return err
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, nats.ErrConnectionClosed) {
 		return fmt.Errorf("working: %w", cause)
 	}
 	return nil
-}
-
-func newWatchdog(s *config.Settings, bus *connect.Bus, bucket *control.Bucket, counts *metrics.Worker, log *slog.Logger) *watchdog.Watchdog {
-	l := bus.Layout
-	return &watchdog.Watchdog{
-		JS: bus.JS, Layout: l, Ledger: ledger.New(bus.JS, l.Orders), Wakeups: wakeup.New(bus.JS, l.Parked, bus.Subjects),
-		Control: bucket, Log: log, Metrics: counts, Every: s.WatchdogEvery, Lease: consumer.Lease(s.Gateway.EnrollTimeout),
-	}
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
-	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/worker"
 )
 
 // InProcess is a worker that runs as goroutines of this process.
@@ -23,7 +23,7 @@ type InProcess struct {
 	err  error         // of the run; read after done
 }
 
-// RunWorker starts a worker on a connection of its own, as a process would have it,
+// RunWorker starts a worker, wired as the command wires it, on a connection of its own, as a process would have it,
 // and returns when the streams are verified. The worker runs until Stop. In the end, and
 // where it cannot start, the connection is closed and after is called, which may be nil.
 func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw consumer.Gateway, after func(), log *slog.Logger) (*InProcess, error) {
@@ -39,10 +39,9 @@ func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw cons
 	if err == nil {
 		err = streams.Verify(ctx, js, cfg.Layout)
 	}
-	var w *consumer.Worker
+	var w *worker.Worker
 	if err == nil {
-		bucket := control.Open(control.Config{JS: js, Bucket: cfg.Layout.Control, Worker: consumer.Name(), Gateway: cfg.Gateway, Log: log})
-		w, err = consumer.New(cfg, js, bucket, gw, log)
+		w, err = worker.New(worker.Config{Config: cfg}, js, gw, log)
 	}
 	if err != nil {
 		nc.Close()

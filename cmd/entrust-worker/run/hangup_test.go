@@ -1,0 +1,43 @@
+package run
+
+import (
+	"log/slog"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+)
+
+// A SIGHUP reads the new key pair before it has the gateway probed with it.
+func TestHangupProbesWithTheNewPair(t *testing.T) {
+	gw, err := gatewaytest.Start(gatewaytest.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = gw.Close() })
+	cache, err := mtlscache.New(mtlscache.Config{CertFile: gw.ClientCert(), KeyFile: gw.ClientKey(), ServerCAFile: gw.ServerCA()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cache.Close)
+	reloads := make(chan uint64, 1)
+	t.Cleanup(lookOnHangup(cache, func() { reloads <- cache.Reloads() }, slog.New(slog.DiscardHandler)))
+
+	if err := gw.RotateClient(); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case n := <-reloads:
+		if n != 1 {
+			t.Errorf("the gateway is probed after %d reloads, want 1", n)
+		}
+	case <-time.After(time.Minute):
+		t.Error("no probe after SIGHUP")
+	}
+}

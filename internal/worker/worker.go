@@ -1,0 +1,76 @@
+// Package worker wires one worker: the consumer that handles orders, and beside it the
+// metrics of the bus and the watchdog, which share its control bucket. The command, the
+// sandbox and the test bed all run this one.
+package worker
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/control"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/metrics"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
+	"github.com/entrust-worker/entrust-worker/internal/watchdog"
+)
+
+// Config sets a worker up.
+type Config struct {
+	consumer.Config
+	// WatchdogEvery is the pause between two scans of the watchdog. Default 5 min.
+	WatchdogEvery time.Duration
+}
+
+// Worker is one worker of a fleet. Run runs once; Wake is safe at any time.
+type Worker struct {
+	consumer *consumer.Worker
+	watchdog *watchdog.Watchdog
+	metrics  *metrics.Worker
+	bus      metrics.Bus
+}
+
+// New returns a worker that has not started; it asks the server nothing. Verify streams
+// and consumers before Run. The caller closes the connection of js after it.
+func New(cfg Config, js jetstream.JetStream, gw consumer.Gateway, log *slog.Logger) (*Worker, error) {
+	layout := cfg.Layout
+	bucket := control.Open(control.Config{JS: js, Bucket: layout.Control, Worker: consumer.Name(), Gateway: cfg.Gateway, Log: log})
+	c, err := consumer.New(cfg.Config, js, bucket, gw, log)
+	if err != nil {
+		return nil, err
+	}
+	subjects := layout.Subjects()
+	return &Worker{
+		consumer: c,
+		watchdog: &watchdog.Watchdog{
+			JS: js, Layout: layout, Ledger: ledger.New(js, layout.Orders), Wakeups: wakeup.New(js, layout.Parked, subjects),
+			Control: bucket, Log: log, Metrics: cfg.Metrics, Every: cmp.Or(cfg.WatchdogEvery, 5*time.Minute), Lease: c.Lease(),
+		},
+		metrics: cfg.Metrics,
+		bus:     metrics.Bus{JS: js, Layout: layout, Letters: deadletter.New(js, layout.Dead, subjects), Control: bucket, Log: log},
+	}, nil
+}
+
+// Run works until ctx is done, then drains. It returns nil after a drain, and an error
+// only where the worker could not start.
+func (w *Worker) Run(ctx context.Context) error {
+	aside, end := context.WithCancel(ctx)
+	defer end()
+	var beside sync.WaitGroup
+	beside.Go(func() { w.metrics.Observe(aside, w.bus) })
+	beside.Go(func() { w.watchdog.Run(aside) })
+	err := w.consumer.Run(ctx)
+	end()
+	beside.Wait()
+	return err
+}
+
+// Wake has a gateway that refused the worker's credentials probed at once, as after a
+// new key pair.
+func (w *Worker) Wake() { w.consumer.Wake() }
