@@ -496,7 +496,7 @@ func TestStraysOnParked(t *testing.T) {
 	// The watchdog leaves a record alone until its wake-up cannot be on its way any more.
 	dog := watchdog.Watchdog{
 		JS: s.js, Layout: s.layout, Ledger: ledger.New(s.js, s.layout.Orders), Wakeups: wakeup.New(s.js, s.layout.Parked, s.layout.Subjects()),
-		Control: control.Open(control.Config{JS: s.js, Bucket: s.layout.Control, Worker: "watchdog"}), Log: s.logger(), Lease: consumer.Lease(s.cfg.EnrollTimeout),
+		Control: control.Open(control.Config{JS: s.js, Bucket: s.layout.Control, Worker: "watchdog"}), Log: s.logger(), Lease: s.cfg.EnrollTimeout + time.Second,
 	}
 	s.until("the lost order to be woken", func() bool {
 		repairs, err := dog.Scan(s.ctx)

@@ -142,7 +142,7 @@ func (b *bubble) work(blows ...blow) *worker {
 	}
 	dog := watchdog.Watchdog{
 		JS: js, Layout: cfg.Layout, Ledger: ledger.New(js, cfg.Layout.Orders), Wakeups: wakeup.New(js, cfg.Layout.Parked, cfg.Layout.Subjects()),
-		Control: bucket, Log: log, Every: 30 * time.Second, Lease: consumer.Lease(cfg.EnrollTimeout),
+		Control: bucket, Log: log, Every: 30 * time.Second, Lease: w.Lease(),
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.t.Context()))
 	done := make(chan struct{})

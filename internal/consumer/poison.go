@@ -37,7 +37,8 @@ var errNotAlone = errors.New("a message that may have crashed a worker waits unt
 // for a short time and goes back for a longer one: other messages have four fifths of
 // the time. The longer it is counted, the longer it waits, in the end for as long as
 // any call lasts: so it has its turn, however busy the worker is. Revocations have
-// reserved capacity: they go on meanwhile.
+// reserved capacity: they go on meanwhile, so that one which kills is counted, in its
+// first deliveries, for what runs alone beside it.
 type poison struct {
 	control *control.Bucket
 	longest time.Duration       // that a call, and what belongs to it, takes

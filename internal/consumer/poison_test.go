@@ -66,13 +66,22 @@ func TestCrashedIsTheOneThatKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 3 * len(ids) {
-		m, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+	for range 3 {
+		batch, err := cons.Fetch(len(ids), jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := m.Nak(); err != nil {
-			t.Fatal(err)
+		var held []jetstream.Msg // all of them, so that each comes three times
+		for m := range batch.Messages() {
+			held = append(held, m)
+		}
+		if err := batch.Error(); err != nil || len(held) != len(ids) {
+			t.Fatalf("fetched %d messages, error %v", len(held), err)
+		}
+		for _, m := range held {
+			if err := m.Nak(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
