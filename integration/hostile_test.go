@@ -25,7 +25,6 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/entrustbus/entrustbustest"
-	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
