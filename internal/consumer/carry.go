@@ -38,7 +38,7 @@ func (h *handling) carry(ctx context.Context, d *order.Decision) error {
 		case order.StepClosed:
 			err = h.close(ctx, stands)
 		case order.StepWakeup:
-			err = h.wakeup(ctx, d)
+			err = h.wakeup(ctx, d, stands)
 		case order.StepSettle:
 			h.w.settle(ctx, h.d, d.Settle)
 		}
@@ -98,7 +98,11 @@ func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entru
 	stands, err := repeat(ctx, h, "publishing a result", p.Try)
 	if err != nil {
 		if d.Keep != nil {
-			if kept := h.writeRecord(ctx, *d.Keep); kept != nil {
+			kept := h.writeRecord(ctx, *d.Keep)
+			if errors.Is(kept, ledger.ErrConflict) {
+				return nil, kept // decided again on the record that is there now
+			}
+			if kept != nil {
 				h.w.log.ErrorContext(ctx, "a known outcome could be neither published nor kept",
 					h.args("outcome", string(d.Result.Result.Outcome), "serial", d.Result.Result.Serial, "err", kept)...)
 			}
@@ -132,18 +136,20 @@ func (h *handling) close(ctx context.Context, stands *entrustbus.Result) error {
 		if err := h.look(ctx); err != nil {
 			return err
 		}
-		if h.cur.Phase == order.Closed || h.cur.Generation > stands.Replay {
+		if h.cur.Phase == "" || h.cur.Phase == order.Closed || h.cur.Generation > stands.Replay {
 			return nil
 		}
 	}
 }
 
-func (h *handling) wakeup(ctx context.Context, d *order.Decision) error {
+// wakeup schedules the next wake-up, or removes the one of the generation that ended: a
+// later generation keeps its own.
+func (h *handling) wakeup(ctx context.Context, d *order.Decision, ended *entrustbus.Result) error {
 	_, err := persist(ctx, h, "scheduling a wake-up", func(ctx context.Context) (struct{}, error) {
 		if d.Wakeup != nil {
 			return struct{}{}, h.w.wakeups.Schedule(ctx, d.Wakeup)
 		}
-		return struct{}{}, h.w.wakeups.Cancel(ctx, h.key, h.cur.Generation)
+		return struct{}{}, h.w.wakeups.Cancel(ctx, h.key, ended.Replay)
 	})
 	return err
 }

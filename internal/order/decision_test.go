@@ -45,7 +45,7 @@ func sketch(d *Decision) string {
 	return strings.Join(parts, ", ")
 }
 
-// stage of a table: one scene and the records that its rows begin with.
+// table is what a table test decides on: a request, and the records that it may meet.
 type table struct {
 	*scene
 	key Key

@@ -56,6 +56,11 @@
 //     that: a worker that holds a tracking id never throws it away.
 //   - Only a look-up, an operator, or the setting on_lost_reply leads from indeterminate
 //     back to submitting.
+//   - A look-up tells of the submissions that were made before it, and it is made once
+//     the gateway must show them: that counts from the record of the submission, which
+//     its worker may have written late.
+//   - Any wake-up or due message of an order is a reason to look at it, also one of an
+//     earlier generation: it may have replaced that of the generation in force.
 //   - What waits, waits in a wake-up. Waits that a refusal caused add up, and end at
 //     Settings.SubmitMaxWait; waits for an open breaker or a pause do not.
 //   - No instant of another host is believed further than a worker may have set it, and

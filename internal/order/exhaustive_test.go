@@ -12,28 +12,34 @@ import (
 // scenes are what is searched. Where two orders are under way, only the faults in which
 // they meet happen: the others are those of the order alone.
 func scenes() []*scene {
+	short, large := func(s *scene) { s.short = true }, func(s *scene) { s.large = true }
 	meeting := possible(delay, death, lostAck, staleRedelivery, lostRecord, replay, poison)
 	return []*scene{
 		newScene("issue, hold, look-up", entrustbus.KindIssue, nil),
 		newScene("issue, hold, no look-up", entrustbus.KindIssue, noLookUp),
-		newScene("issue, resubmit, look-up", entrustbus.KindIssue, resubmits),
-		newScene("issue, resubmit, no look-up", entrustbus.KindIssue, on(resubmits, noLookUp)),
+		newScene("issue, resubmit, look-up", entrustbus.KindIssue, on(resubmits, large)),
+		newScene("issue, resubmit, no look-up", entrustbus.KindIssue, on(resubmits, noLookUp, large)),
 		newScene("issue, approval never", entrustbus.KindIssue, neverWaits),
-		newScene("issue, reads before answers", entrustbus.KindIssue, func(s *scene) { s.fresh = true }),
+		newScene("issue, reads before answers", entrustbus.KindIssue, on(short, func(s *scene) { s.fresh = true })),
 		newScene("revoke", entrustbus.KindRevoke, nil),
 		newScene("track", entrustbus.KindTrack, nil),
-		newScene("issue and cancel", entrustbus.KindIssue, on(cancelled, meeting)),
-		newScene("track and cancel", entrustbus.KindTrack, on(cancelled, meeting)),
+		newScene("issue and cancel", entrustbus.KindIssue, on(cancelled, meeting, large)),
+		newScene("track and cancel", entrustbus.KindTrack, on(cancelled, meeting, short)),
 	}
 }
 
 // TestExhaustive drives the machine through every sequence of events. A long run sets
-// ORDER_SEARCH_MORE to the events that it adds to each depth.
+// ORDER_SEARCH_MORE to the events that it adds to each depth: with 1 it takes minutes,
+// and some gigabytes.
 func TestExhaustive(t *testing.T) {
-	t.Cleanup(func(percent int) func() { return func() { debug.SetGCPercent(percent) } }(debug.SetGCPercent(400)))
+	percent := debug.SetGCPercent(400)
+	t.Cleanup(func() { debug.SetGCPercent(percent) })
 	more, _ := strconv.Atoi(os.Getenv("ORDER_SEARCH_MORE"))
 	for _, s := range scenes() {
 		for _, depth := range []struct{ events, faults int }{{6, 1}, {4, 2}} {
+			if depth.faults == 2 && more == 0 && (s.short || s.large && raced) {
+				continue
+			}
 			t.Run(s.name+"/"+strconv.Itoa(depth.faults), func(t *testing.T) {
 				t.Parallel()
 				found := search{scene: s, events: depth.events + more, faults: depth.faults}

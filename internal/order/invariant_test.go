@@ -45,7 +45,7 @@ func (w *world) checkPublished(order int, r *entrustbus.Result) {
 	}
 	switch r.Outcome {
 	case entrustbus.OutcomeUnconfirmed:
-		if !e.excuse {
+		if !e.excuse && !r.PossibleDuplicate {
 			w.fail("I2: unconfirmed, and nothing was unknown")
 		}
 	case entrustbus.OutcomeExpired:

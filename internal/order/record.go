@@ -86,8 +86,10 @@ type Conclusion struct {
 // Stored is a record as the ledger holds it. The zero value says that there is none.
 type Stored struct {
 	Record
-	Revision uint64    // 0 before the first write
-	At       time.Time // when the server stored it
+	Revision uint64 // 0 before the first write
+	// At is when the server stored it. Of its own write, a worker gives the server's time
+	// after the acknowledgement: a look-up must not be early.
+	At time.Time
 }
 
 // to returns r in phase p, without what belongs to the phase that it leaves. It is the

@@ -14,6 +14,8 @@ type scene struct {
 	kind      entrustbus.Kind
 	cancelled bool // a cancellation of the order is under way from the beginning
 	canLookUp bool
+	short     bool // two faults are left to the long run
+	large     bool // two faults are left to the run without race detector
 	fresh     bool // a worker reads the record again before it decides about an answer
 	possible  []faulty
 	settled   time.Duration // added to the delay of events that the machine knows of

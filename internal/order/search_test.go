@@ -200,14 +200,14 @@ func (w *world) step(i int) {
 	case asking:
 		w.ask(i)
 	case calling:
-		w.take(i, w.answers(i)[0])
+		w.give(i, w.answers(i)[0])
 	case answering:
 		w.answered(i)
 	}
 }
 
-// take gives worker i an answer of the gateway.
-func (w *world) take(i int, b branch) {
+// give gives worker i an answer of the gateway.
+func (w *world) give(i int, b branch) {
 	a := b.apply(w)
 	w.workers[i].answer, w.workers[i].stage = a, answering
 }
@@ -225,7 +225,7 @@ func (w *world) successors(follow func(worker int, name string, event bool, appl
 			w.deliveries(i, follow)
 		case calling:
 			for _, b := range w.answers(i) {
-				follow(i, string(h.call.Op)+": "+b.name, false, func(w *world) { w.take(i, b) })
+				follow(i, string(h.call.Op)+": "+b.name, false, func(w *world) { w.give(i, b) })
 			}
 		case answering:
 			follow(i, "answered", h.kind != isTargeted, func(w *world) { w.step(i) })
