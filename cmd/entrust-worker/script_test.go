@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +25,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
@@ -34,6 +39,7 @@ func TestMain(m *testing.M) {
 //	nats-server [configuration]   starts one and sets NATS_URL to it
 //	gateway [certctl|cagw]        starts a simulator and sets the CERTCTL_ENTRUST_ names to it
 //	gateway-down, gateway-up      makes it refuse connections, and answer again
+//	guard                         starts a proxy in front of it that refuses the path of enrollments
 //	short-pair DURATION           replaces the client's key pair by one that ends so soon
 //	free-addr NAME                sets NAME to an address nobody listens on
 //	rotate                        replaces the client's key pair
@@ -59,6 +65,7 @@ func TestScripts(t *testing.T) {
 			"gateway":      startGateway,
 			"gateway-down": func(ts *testscript.TestScript, _ bool, _ []string) { partsOf(ts).gateway.SetDown(true) },
 			"gateway-up":   func(ts *testscript.TestScript, _ bool, _ []string) { partsOf(ts).gateway.SetDown(false) },
+			"guard":        startGuard,
 			"short-pair":   shortPair,
 			"nats-stream":  makeStream,
 			"nats-rm":      removeStream,
@@ -136,6 +143,31 @@ func startGateway(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("CERTCTL_ENTRUST_CLIENT_CERT_PATH", gw.ClientCert())
 	ts.Setenv("CERTCTL_ENTRUST_CLIENT_KEY_PATH", gw.ClientKey())
 	ts.Setenv("ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH", gw.ServerCA())
+}
+
+// startGuard starts a reverse proxy in front of the gateway. The proxy takes any client,
+// and refuses the path of enrollments, as one does that wants a certificate there alone.
+func startGuard(ts *testscript.TestScript, _ bool, _ []string) {
+	gw := partsOf(ts).gateway
+	inside, err := mtlscache.New(mtlscache.Config{CertFile: gw.ClientCert(), KeyFile: gw.ClientKey(), ServerCAFile: gw.ServerCA()})
+	ts.Check(err)
+	ts.Defer(inside.Close)
+	target, err := url.Parse(gw.URL())
+	ts.Check(err)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.Transport = inside
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/enrollments") {
+			http.Error(w, "client certificate required", http.StatusUnauthorized)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	ts.Defer(srv.Close)
+	path := filepath.Join(ts.Getenv("WORK"), "guard.pem")
+	ts.Check(os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600))
+	ts.Setenv("CERTCTL_ENTRUST_API_URL", srv.URL)
+	ts.Setenv("ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH", path)
 }
 
 // shortPair replaces the client's pair by one that ends soon.

@@ -51,11 +51,13 @@ type Config struct {
 	Metrics *metrics.Worker
 }
 
-// lease is how long an order is owned for one call: longer than the call may take, by an
-// eighth and at least a second, for the writes around it.
-func (c *Config) lease() time.Duration {
-	return c.EnrollTimeout + max(c.EnrollTimeout/8, time.Second)
+// Lease is how long an order is owned for one call that may take so long: by an eighth
+// and at least a second longer, for the writes around it.
+func Lease(enrollTimeout time.Duration) time.Duration {
+	return enrollTimeout + max(enrollTimeout/8, time.Second)
 }
+
+func (c *Config) lease() time.Duration { return Lease(c.EnrollTimeout) }
 
 func (c *Config) setDefaults() error {
 	c.Issue = cmp.Or(c.Issue, 64)

@@ -101,7 +101,8 @@ func Name() string {
 // new key pair.
 func (w *Worker) Wake() { w.throttle.prober.Wake() }
 
-// Lease is the longest that a worker of this configuration owns an order for one call.
+// Lease is the longest that this worker owns an order for one call: that of its
+// Config.EnrollTimeout.
 func (w *Worker) Lease() time.Duration { return w.cfg.lease() }
 
 // Run works until ctx is done, then drains: it stops fetching at once, hands
