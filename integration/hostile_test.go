@@ -466,7 +466,7 @@ func largest() []entrustbustest.HostileMessage {
 // slots away, keep neither the order that lost its slot nor any other from its end.
 func TestStraysOnParked(t *testing.T) {
 	t.Parallel()
-	s := openInside(t, 40*time.Second)
+	s := openInside(t, 120*time.Second)
 	gw := gatewayFor(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Millisecond})
 	client, hangUp := s.gatewayAt(gw.URL(), gw.ClientCert(), gw.ClientKey(), gw.ServerCA())
 	defer hangUp()
