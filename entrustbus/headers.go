@@ -4,9 +4,8 @@ package entrustbus
 const Version = 1
 
 // Headers of messages on the bus. A producer sets Content-Type and, to continue its trace, the two W3C headers; the
-// Entrust-* ones are the worker's own. On a request it believes two of them, which an operator's replay carries:
-// HeaderReplay, as far as it may follow the generation in force, and the count of deaths. NATS permissions end at
-// subjects, so who may publish a producer's requests may replay them too; no producer has a use for it.
+// Entrust-* ones are the worker's own. It believes them where an operator published the message, on a subject of
+// [Subjects.Operator], and ignores them on a producer's request.
 const (
 	HeaderContentType = "Content-Type"
 	HeaderTraceParent = "traceparent"
@@ -18,7 +17,7 @@ const (
 	HeaderAttempt    = "Entrust-Attempt"     // polls so far, decimal
 	HeaderTrackingID = "Entrust-Tracking-Id" // the gateway's name of the order
 	HeaderReplay     = "Entrust-Replay"      // replay generation, decimal, absent for 0
-	HeaderDue        = "Entrust-Due"         // when a slot is to fire, RFC 3339 with fractions, UTC
+	HeaderDue        = "Entrust-Due"         // when a wake-up is due, RFC 3339 with fractions, UTC
 
 	HeaderDeadReason     = "Entrust-Dead-Reason"     // undecodable, invalid, denied, rejected, unconfirmed, …
 	HeaderDeadError      = "Entrust-Dead-Error"      // one line that says what was wrong

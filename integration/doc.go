@@ -1,6 +1,6 @@
 // Package integration runs whole workers against real NATS servers and the gateway
 // simulator: deaths at every edge of the crash table, clusters that lose servers,
-// chaos by seed, hostile messages, and a model of an order's life. Package
+// chaos by seed, and hostile messages. Package
 // internal/testbed starts what they run, and its oracle checks what is left.
 //
 //	go test ./integration                       what needs no processes of its own

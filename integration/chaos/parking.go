@@ -146,7 +146,7 @@ func (r *run) checkParking(ctx context.Context, kills int) (*tally, error) {
 }
 
 // scheduledAgain is what a worker logs when its watchdog scheduled wake-ups again.
-var scheduledAgain = regexp.MustCompile(`msg="armed slots again" stuck=(\d+) lost=(\d+)`)
+var scheduledAgain = regexp.MustCompile(`msg="repaired wake-ups" stuck=(\d+) lost=(\d+)`)
 
 // repaired counts the wake-ups that the watchdogs scheduled again.
 func (r *run) repaired() (n int, err error) {

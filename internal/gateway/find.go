@@ -97,7 +97,7 @@ func (c *Client) Find(ctx context.Context, s Search) (Answer, bool, error) {
 		next = page.next
 	}
 	return Answer{}, false, &Error{Op: OpFind, Fate: Unreadable, Class: classOther,
-		Message: fmt.Sprintf("more events than gateway.reconcile_max_pages allows: %d pages", c.cfg.FindMaxPages)}
+		Message: fmt.Sprintf("more events than a look-up reads: %d pages", c.cfg.FindMaxPages)}
 }
 
 // nextEvents fetches page number n, which has the given index, when it may.

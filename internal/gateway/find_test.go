@@ -216,7 +216,7 @@ func TestFindProvesNothing(t *testing.T) {
 		if calls != tt.calls {
 			t.Errorf("%s: %d calls, want %d", tt.name, calls, tt.calls)
 		}
-		if tt.name == "page limit" && !strings.Contains(err.Error(), "gateway.reconcile_max_pages") {
+		if tt.name == "page limit" && !strings.Contains(err.Error(), "more events than a look-up reads") {
 			t.Errorf("%s: %v names no setting", tt.name, err)
 		}
 		if err != nil && strings.Contains(err.Error(), spki) {

@@ -40,7 +40,7 @@ type Config struct {
 	// connection, after it read a request: as Apache httpd and IIS do where only a
 	// path demands it. Neither TLS 1.3 nor HTTP/2 can do that, so connections are
 	// TLS 1.2 and HTTP/1.1 then. Leave it off elsewhere, which is the default: a
-	// renegotiation ends the call then, and its fate is unknown.
+	// renegotiation ends the call then, before the gateway answers.
 	Renegotiation bool
 
 	// MaxConnsPerHost is the most connections open at a time to the gateway,

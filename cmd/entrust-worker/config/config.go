@@ -61,7 +61,7 @@ type Gateway struct {
 	Rate            float64       `koanf:"rate" doc:"Calls a second to the gateway from this worker, at most. 0: no limit."`
 	FleetRate       float64       `koanf:"fleet_rate" doc:"Calls a second to the gateway from all workers together, at most, shared evenly. 0: no limit."`
 	ThrottleFloor   time.Duration `koanf:"throttle_floor" doc:"The shortest pause after a 429, 1ms to 1h: the gateway counts its quota in windows of ten seconds."`
-	NotFoundGrace   time.Duration `koanf:"not_found_grace" doc:"How long after its submission, and gateway.enroll_timeout, an order that the gateway does not know counts as pending, 1s to 24h. After that it has failed."`
+	NotFoundGrace   time.Duration `koanf:"not_found_grace" doc:"How long after its submission, and gateway.enroll_timeout, an order that the gateway does not know counts as pending, 1s to 24h. After that three such answers, over 15 minutes at least, end the order as unconfirmed."`
 	PollPath        string        `koanf:"poll_path" doc:"Path below /v1 of a pending enrollment, with {caId} and {trackingId}. Published for the certctl dialect only."`
 }
 
