@@ -14,6 +14,8 @@ const (
 	// FirstInterval and MaxInterval bound the time between two canaries of the fleet.
 	FirstInterval = time.Second
 	MaxInterval   = 5 * time.Minute
+	// doublings of FirstInterval reach MaxInterval.
+	doublings = 9
 
 	open, closed = "open", "closed"
 )
@@ -48,10 +50,7 @@ func breakerOf(key string, data []byte) (breakerRecord, bool) {
 // intervalOf returns how long after the n-th canary the next one may follow; the
 // opening counts as canary 0.
 func intervalOf(n int) time.Duration {
-	if n >= 9 { // 512 s
-		return MaxInterval
-	}
-	return min(FirstInterval<<n, MaxInterval)
+	return min(FirstInterval<<min(n, doublings), MaxInterval)
 }
 
 // breakerKey returns the key of a breaker, and remembers which CA it stands for.
@@ -71,9 +70,10 @@ func (b *Bucket) remember(token, ca string) {
 
 // OpenBreaker opens the breaker of an operation of a CA for the fleet, or finds it
 // open. It returns what names this opening, and how long the next canary has to wait.
-// again says that the breaker opened during the ramp-up after an earlier opening: the
-// interval goes on from there, and otherwise starts at FirstInterval.
-func (b *Bucket) OpenBreaker(ctx context.Context, operation, ca string, again bool) (opening string, wait time.Duration, err error) {
+// The interval goes on from the last opening's, halved eased times but not below
+// FirstInterval. So a gateway that answers a few calls badly does not come to be asked
+// every MaxInterval only, as one does that answers no ramp-up to its end.
+func (b *Bucket) OpenBreaker(ctx context.Context, operation, ca string, eased int) (opening string, wait time.Duration, err error) {
 	key := b.breakerKey(operation, ca)
 	_, err = b.update(ctx, "the breaker of "+operation, key, 0, func(last entry) any {
 		r, known := breakerOf(key, last.data)
@@ -81,11 +81,7 @@ func (b *Bucket) OpenBreaker(ctx context.Context, operation, ca string, again bo
 			opening, wait = r.Opening, max(0, time.Duration(r.Interval)-last.age)
 			return nil
 		}
-		number := 0
-		if again {
-			number = r.Number
-		}
-		next := b.opened(ca, number)
+		next := b.opened(ca, max(0, min(r.Number, doublings)-eased))
 		opening, wait = next.Opening, time.Duration(next.Interval)
 		return next
 	})

@@ -89,7 +89,7 @@ func TestWorkerWithAWrongHostClock(t *testing.T) {
 	if got, _, err := right.WatchdogLease().Acquire(t.Context(), time.Hour); !got || err != nil {
 		t.Fatalf("acquiring the lease: %v, %v", got, err)
 	}
-	_, _, err := right.OpenBreaker(t.Context(), "enroll", "ca-1", false)
+	_, _, err := right.OpenBreaker(t.Context(), "enroll", "ca-1", doublings)
 	must(t, err)
 	begun := time.Now()
 	time.Sleep(FirstInterval) // the server's clock must pass it, no other does

@@ -135,7 +135,7 @@ func TestBucketInAnotherDomain(t *testing.T) {
 	wantLease(t, a.WatchdogLease(), time.Hour, true)
 	wantLease(t, b.WatchdogLease(), time.Hour, false)
 	must(t, a.WatchdogLease().Release(ctx))
-	opening, _, err := a.OpenBreaker(ctx, "enroll", "ca-1", false)
+	opening, _, err := a.OpenBreaker(ctx, "enroll", "ca-1", doublings)
 	must(t, err)
 	must(t, b.CloseBreaker(ctx, "enroll", "ca-1", opening))
 	if n, err := a.CountTry(ctx, Message{Stream: "S", Sequence: 1}); n != 1 || err != nil {

@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"errors"
+	"math/bits"
 	"time"
 )
 
@@ -60,6 +61,8 @@ const (
 	// above, refused no call in its last step.
 	rampLast = 256
 	rampSoon = 8
+	// easedAll is more than an interval is ever doubled.
+	easedAll = 64
 	// retryIn is the wait that a refused call is told where no better one is known.
 	retryIn = time.Second
 )
@@ -89,7 +92,7 @@ type breaker struct {
 
 	// While open.
 	opening string    // names it for the fleet; empty: not written yet
-	again   bool      // opened during a ramp-up
+	eased   int       // doublings of the interval that the ramp-up before it undid
 	check   bool      // the bucket may not know of it any more
 	asking  bool      // a permit is being asked for
 	due     time.Time // of the next canary
@@ -291,7 +294,12 @@ func (b *breaker) open(opening, last string, cause error, wait time.Duration, no
 	if b.state == Closed {
 		b.since = now
 	}
-	b.again = b.state == HalfOpen
+	switch b.state {
+	case Closed:
+		b.eased = easedAll
+	case HalfOpen:
+		b.eased = bits.Len(uint(b.step)) - 1 // the steps that went well
+	}
 	b.state, b.cause = Open, cause
 	b.epoch++
 	b.opening, b.check, b.asking = opening, false, false

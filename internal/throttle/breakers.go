@@ -35,9 +35,9 @@ var ErrPaused = errors.New("the gateway asked for a pause")
 // means that the effect is unknown.
 type Shared interface {
 	// OpenBreaker opens a breaker for the fleet or finds it open. It returns the name
-	// of the opening, and how long the next canary has to wait. again says that this
-	// follows a ramp-up that failed.
-	OpenBreaker(ctx context.Context, operation, ca string, again bool) (opening string, wait time.Duration, err error)
+	// of the opening, and how long the next canary has to wait. The interval goes on
+	// from the last opening's, halved eased times.
+	OpenBreaker(ctx context.Context, operation, ca string, eased int) (opening string, wait time.Duration, err error)
 	// TakeCanary asks for the fleet's permit for one call. next is how long the next
 	// canary has to wait; 0 and not taken means that the breaker, last opened as
 	// opening, is closed.
@@ -464,12 +464,12 @@ func (b *Breakers) publishOne(ctx context.Context, key breakerKey) bool {
 		br.close = ""
 	}
 	left := br.close != ""
-	open, again, epoch := br.state == Open && (br.opening == "" || br.check), br.again, br.epoch
+	open, eased, epoch := br.state == Open && (br.opening == "" || br.check), br.eased, br.epoch
 	b.mu.Unlock()
 	if left || !open {
 		return !left
 	}
-	opening, wait, err := b.shared.OpenBreaker(ctx, string(key.operation), key.ca, again)
+	opening, wait, err := b.shared.OpenBreaker(ctx, string(key.operation), key.ca, eased)
 	if err != nil {
 		return false
 	}

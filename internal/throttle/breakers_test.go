@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,7 +192,8 @@ func TestOutageOfAFleet(t *testing.T) {
 	})
 }
 
-// A bad answer in the ramp-up opens the breaker again, and the interval goes on doubling.
+// A bad answer in the ramp-up opens the breaker again. The interval goes on from where it
+// was, halved for each step that went well.
 func TestRampUpThatFails(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, f *fleet, w []*worker) {
 		a, b := w[0], w[1]
@@ -217,7 +219,7 @@ func TestRampUpThatFails(t *testing.T) {
 		p1.Done(Bad(errDown))
 		synctest.Wait()
 		for _, x := range w {
-			if got := x.state(Enroll, ca); got.State != Open || got.NextCanary != 16*time.Second {
+			if got := x.state(Enroll, ca); got.State != Open || got.NextCanary != 8*time.Second {
 				t.Errorf("the breaker is %+v", got)
 			}
 		}
@@ -226,6 +228,41 @@ func TestRampUpThatFails(t *testing.T) {
 			t.Errorf("a straggler made the breaker %v", got)
 		}
 	})
+}
+
+// A gateway that answers one call of eight badly, at random, goes on being asked, and one
+// that answers every second call badly comes to be asked seldom.
+func TestIntervalFollowsTheGateway(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		bad         float64
+		least, most int // calls of 10,000, one offered each 400 ms
+	}{
+		{0.125, 3000, 10000},
+		{0.5, 20, 200},
+	} {
+		t.Run(fmt.Sprint(tc.bad), func(t *testing.T) {
+			inFleet(t, 1, func(t *testing.T, _ *fleet, w []*worker) {
+				rnd, calls := rand.New(rand.NewPCG(1, 2)), 0
+				w[0].calls(t, 5, Enroll, ca, "p", Bad(errDown))
+				for range 10_000 {
+					time.Sleep(400 * time.Millisecond)
+					synctest.Wait()
+					answer := Good()
+					if rnd.Float64() < tc.bad {
+						answer = Bad(errDown)
+					}
+					if w[0].call(t, Enroll, ca, "p", answer) {
+						calls++
+					}
+				}
+				t.Logf("%.3f bad: %d calls", tc.bad, calls)
+				if calls < tc.least || calls > tc.most {
+					t.Errorf("with %.3f of the answers bad %d calls were made, want %d to %d", tc.bad, calls, tc.least, tc.most)
+				}
+			})
+		})
+	}
 }
 
 // Results of calls that began before the opening change nothing, good or bad.

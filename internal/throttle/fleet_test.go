@@ -99,14 +99,10 @@ func (f *fleet) begin(r *record, number int) {
 	*r = record{open: true, opening: fmt.Sprint("opening-", f.named), number: number, at: time.Now()}
 }
 
-func (f *fleet) OpenBreaker(_ context.Context, operation, ca string, again bool) (opening string, wait time.Duration, err error) {
+func (f *fleet) OpenBreaker(_ context.Context, operation, ca string, eased int) (opening string, wait time.Duration, err error) {
 	err = f.change(operation, ca, func(r *record) (wrote bool) {
 		if !r.open {
-			number := 0
-			if again {
-				number = r.number
-			}
-			f.begin(r, number)
+			f.begin(r, max(0, r.number-eased))
 			wrote = true
 		}
 		opening, wait = r.opening, max(0, r.interval()-time.Since(r.at))
