@@ -222,8 +222,10 @@ func (s *inside) allGood(n int) {
 	results := s.results()
 	for i := range n {
 		got := results[fmt.Sprintf("good.good-%d", i)]
-		if len(got) != 1 || got[0].Outcome != entrustbus.OutcomeIssued {
-			s.t.Errorf("the results of good request %d: %+v", i, got)
+		if len(got) != 1 {
+			s.t.Errorf("good request %d has %d results", i, len(got))
+		} else if got[0].Outcome != entrustbus.OutcomeIssued {
+			s.t.Errorf("good request %d ended as %s: %+v", i, got[0].Outcome, got[0].Error)
 		}
 	}
 }
