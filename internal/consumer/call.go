@@ -25,6 +25,8 @@ const searchMargin = 2 * time.Minute
 // call makes the call of a decision and puts the answer in the machine's words. begun is
 // when the decision was made.
 func (h *handling) call(ctx context.Context, c *order.Call, permit *throttle.Permit, begun stopwatch) order.Answer {
+	// Of a call that was not made, or that panicked. Only the first Done counts.
+	defer permit.Done(throttle.None())
 	switch c.Op {
 	case order.OpEnroll:
 		return h.enroll(ctx, permit, begun)
@@ -57,12 +59,10 @@ func (h *handling) enroll(ctx context.Context, permit *throttle.Permit, begun st
 	w := h.w
 	issue, ok := h.asked().Body.(*entrustbus.Issue)
 	if !ok {
-		permit.Done(throttle.None())
 		return notCalled(fmt.Errorf("a %s request cannot be submitted", h.cur.Kind))
 	}
 	e, err := enrollmentOf(issue, h.cur.Record)
 	if err != nil {
-		permit.Done(throttle.None())
 		return order.Answer{Word: order.Refused, Error: &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: order.CodeInvalid, Message: err.Error()}}
 	}
 	// The gateway has the whole of EnrollTimeout after the last byte, and the lease covers
@@ -74,7 +74,6 @@ func (h *handling) enroll(ctx context.Context, permit *throttle.Permit, begun st
 		return nil
 	}
 	if err := e.BeforeLastByte(); err != nil {
-		permit.Done(throttle.None())
 		return notCalled(err)
 	}
 	call, cancel := context.WithTimeout(ctx, w.cfg.lease()-begun.elapsed())
@@ -103,11 +102,14 @@ func (h *handling) poll(ctx context.Context, permit *throttle.Permit) order.Answ
 	}
 	begun := time.Now()
 	a, err := w.gw.Poll(ctx, q)
-	w.throttle.seen(ctx, permit, order.OpPoll, begun, a.HTTPStatus, err)
+	forbidden := w.throttle.seen(ctx, permit, order.OpPoll, begun, a.HTTPStatus, err)
 	if err == nil {
 		w.polls.saw(r.CAID, w.now())
 	}
 	out := h.answer(a, err)
+	if forbidden {
+		out.Word = order.Refused // a no to this order: taken for an outage, it would wait for ever
+	}
 	out.OthersAnswered = !r.NoSince.IsZero() && w.polls.since(r.CAID, r.NoSince)
 	return out
 }
@@ -120,7 +122,6 @@ func (h *handling) revoke(ctx context.Context, permit *throttle.Permit) order.An
 		serial, err = q.SerialNumber()
 	}
 	if err != nil {
-		permit.Done(throttle.None())
 		return order.Answer{Word: order.Refused, Error: &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: order.CodeInvalid, Message: err.Error()}}
 	}
 	begun := time.Now()
@@ -136,7 +137,6 @@ func (h *handling) lookUp(ctx context.Context, permit *throttle.Permit) order.An
 	w := h.w
 	csr, sans, err := csrOf(h.asked())
 	if err != nil {
-		permit.Done(throttle.None())
 		return order.Answer{Word: order.Unsearchable, Error: &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: order.CodeLostReply, Message: err.Error()}}
 	}
 	begun := time.Now()
@@ -145,6 +145,9 @@ func (h *handling) lookUp(ctx context.Context, permit *throttle.Permit) order.An
 		Wait: func(ctx context.Context, throttled error) error {
 			if wait := pauseOf(throttled); wait > 0 {
 				w.throttle.askedToPause(ctx, wait, throttled)
+				if w.throttle.pause.Left() > w.cfg.lease() {
+					return throttled // so long an order waits in its wake-up
+				}
 				if err := w.throttle.pause.Wait(ctx); err != nil {
 					return err
 				}
@@ -153,7 +156,6 @@ func (h *handling) lookUp(ctx context.Context, permit *throttle.Permit) order.An
 		},
 	})
 	if errors.Is(err, gateway.ErrNoLookup) {
-		permit.Done(throttle.None())
 		return order.Answer{Word: order.Unsearchable, Error: h.cur.Cause}
 	}
 	if forbidden := w.throttle.seen(ctx, permit, order.OpLookUp, begun, http.StatusOK, err); forbidden {

@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -156,6 +157,64 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
+// A poll that the gateway forbids, though it answers everything else, ends its order at
+// the deadline like any other no: it does not wait for ever.
+func TestForbiddenPoll(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.runWith(&enroller{
+		enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+			return gateway.Answer{State: gateway.Pending, TrackingID: "T-1", HTTPStatus: 202}, nil
+		},
+		poll: func() (gateway.Answer, error) {
+			return gateway.Answer{}, &gateway.Error{Op: gateway.OpPoll, Fate: gateway.Unauthorized, Class: "auth", HTTPStatus: 403, Message: "no right"}
+		},
+	})
+	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o"), PollMaxWaitSeconds: 1})
+	if res := r.result("o"); res.Outcome != entrustbus.OutcomeExpired || res.TrackingID != "T-1" {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	if strings.Contains(r.log.String(), "the gateway does not answer") {
+		t.Error("a poll that is not allowed shut the gateway for all")
+	}
+}
+
+// A burst of calls that the gateway forbids costs a few probes, not one each.
+func TestForbiddenBurst(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	const n = 32
+	var calls, probes atomic.Int32
+	all := make(chan struct{})
+	r.runWith(&enroller{
+		enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+			switch c := calls.Add(1); {
+			case c == n:
+				close(all)
+			case c > n:
+				return gateway.Answer{State: gateway.Pending, TrackingID: "T-1", HTTPStatus: 202}, nil
+			}
+			<-all
+			return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unauthorized, Class: "auth", HTTPStatus: 403}
+		},
+		probe: func() error {
+			probes.Add(1)
+			time.Sleep(50 * time.Millisecond)
+			return nil
+		},
+	})
+	for i := range n {
+		id := fmt.Sprint("o", i)
+		r.send(&entrustbus.Issue{ID: id, CSRPEM: csr(t, id)})
+	}
+	r.eventually("orders that were not accepted", func() bool {
+		return strings.Count(r.log.String(), "did not accept the order") >= n
+	})
+	if got := probes.Load(); got > n/4 {
+		t.Errorf("%d probes for %d answers", got, n)
+	}
+}
+
 // A revocation that was set aside often still has all its tries where an answer is
 // lost.
 func TestRevocationUnacceptedOften(t *testing.T) {
@@ -166,7 +225,7 @@ func TestRevocationUnacceptedOften(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.write("r", order.Record{Phase: order.Unaccepted, Kind: entrustbus.KindRevoke, Digest: digest[:], Tries: 10})
+	r.write("r", order.Record{Phase: order.Unaccepted, Kind: entrustbus.KindRevoke, Digest: digest[:], Tries: 30})
 	r.send(request)
 	lost := false
 	r.runWith(&enroller{revoke: func() error {

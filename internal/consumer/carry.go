@@ -122,6 +122,7 @@ func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entru
 // is of a later generation, or closed: the result decides.
 func (h *handling) close(ctx context.Context, stands *entrustbus.Result) error {
 	for {
+		known := h.cur.Record
 		err := h.writeRecord(ctx, h.cur.Closed(stands))
 		if err == nil {
 			args := h.args("outcome", string(stands.Outcome), "polls", stands.Polls)
@@ -136,14 +137,17 @@ func (h *handling) close(ctx context.Context, stands *entrustbus.Result) error {
 		if err := h.look(ctx); err != nil {
 			return err
 		}
-		if h.cur.Phase == "" || h.cur.Phase == order.Closed || h.cur.Generation > stands.Replay {
+		switch {
+		case h.cur.Phase == "":
+			h.cur.Record = known // what stands there is no record; the order still has one
+		case h.cur.Phase == order.Closed || h.cur.Generation > stands.Replay:
 			return nil
 		}
 	}
 }
 
-// wakeup schedules the next wake-up, or removes the one of the generation that ended: a
-// later generation keeps its own.
+// wakeup schedules the wake-up of a decision, or removes the one of the generation that
+// ended: by now the record may be of a later one, whose wake-up stays.
 func (h *handling) wakeup(ctx context.Context, d *order.Decision, ended *entrustbus.Result) error {
 	_, err := persist(ctx, h, "scheduling a wake-up", func(ctx context.Context) (struct{}, error) {
 		if d.Wakeup != nil {
@@ -200,7 +204,7 @@ func (h *handling) notice(ctx context.Context, d *order.Decision) {
 	if n.Text == "" {
 		return
 	}
-	level := map[order.Level]slog.Level{
+	level := [...]slog.Level{
 		order.Debug: slog.LevelDebug, order.Info: slog.LevelInfo, order.Warn: slog.LevelWarn, order.Error: slog.LevelError,
 	}[n.Level]
 	if !h.w.log.Enabled(ctx, level) {

@@ -94,6 +94,8 @@ type enroller struct {
 	find   func() error
 	probe  func() error
 	revoke func() error
+	poll   func() (gateway.Answer, error)
+	search func(context.Context, gateway.Search) error // in place of find
 }
 
 func (g *enroller) Probe(context.Context) error {
@@ -103,15 +105,20 @@ func (g *enroller) Probe(context.Context) error {
 	return nil
 }
 
+func (g *enroller) Poll(context.Context, gateway.Poll) (gateway.Answer, error) { return g.poll() }
+
 func (g *enroller) Revoke(context.Context, gateway.Revocation) error { return g.revoke() }
 
 func (g *enroller) Enroll(ctx context.Context, e gateway.Enrollment) (gateway.Answer, error) {
 	return g.enroll(ctx, e)
 }
 
-func (g *enroller) CanFind() bool { return g.find != nil }
+func (g *enroller) CanFind() bool { return g.find != nil || g.search != nil }
 
-func (g *enroller) Find(context.Context, gateway.Search) (gateway.Answer, bool, error) {
+func (g *enroller) Find(ctx context.Context, s gateway.Search) (gateway.Answer, bool, error) {
+	if g.search != nil {
+		return gateway.Answer{}, false, g.search(ctx, s)
+	}
 	return gateway.Answer{}, false, g.find()
 }
 
@@ -268,6 +275,26 @@ func TestLookUpThrottled(t *testing.T) {
 	if !strings.Contains(r.log.String(), "the gateway asked for a pause") {
 		t.Error("the fleet was not told of the pause")
 	}
+}
+
+// A look-up that the gateway asks to wait for longer than a call may take waits in its
+// wake-up, not in flight.
+func TestLookUpPausedForLong(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.runWith(&enroller{
+		enroll: func(context.Context, gateway.Enrollment) (gateway.Answer, error) {
+			return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unknown, Class: "timeout", Message: "lost"}
+		},
+		search: func(ctx context.Context, s gateway.Search) error {
+			return s.Wait(ctx, &gateway.Error{Op: gateway.OpFind, Fate: gateway.Throttled, Class: "rate_limited", HTTPStatus: 429, RetryAfter: time.Hour})
+		},
+	})
+	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o")})
+	r.eventually("the look-up in its wake-up", func() bool {
+		rec := r.record("o")
+		return rec.Phase == order.Indeterminate && rec.Tries == 1 && rec.Waited > 0
+	})
 }
 
 // What the gateway says of one order, with a Retry-After, pauses nobody.

@@ -86,7 +86,7 @@ func (w *Worker) woken(ctx context.Context, d *delivery) error {
 	case err != nil:
 		return w.stray(ctx, d, err)
 	}
-	h := &handling{w: w, d: d, key: wake.Key, wake: wake, doubted: d.deliveries > 1 || !w.link.since(wake.Due)}
+	h := &handling{w: w, d: d, key: wake.Key, wake: wake, doubted: d.deliveries > 1 || !w.link.since(wake.Due, w.now())}
 	if err := h.look(ctx); err != nil {
 		return h.rest(err)
 	}

@@ -61,9 +61,18 @@ func (w *Worker) run(stop, work context.Context, l *lane) {
 		if n == 0 {
 			break
 		}
-		started, err := w.fetch(stop, work, l, n, free)
+		room := w.throttle.room(l.op, n)
+		scarce := room < n
+		for ; n > room; n-- {
+			free <- struct{}{}
+		}
+		var batch sync.WaitGroup
+		started, err := w.fetch(stop, work, l, n, free, &batch)
 		for range n - started {
 			free <- struct{}{}
+		}
+		if scarce {
+			batch.Wait() // before the next one is fetched, the breaker has decided about these
 		}
 		if err == nil {
 			trouble.reset()
@@ -101,7 +110,7 @@ func take(stop context.Context, free chan struct{}) int {
 }
 
 // fetch pulls up to n messages and starts each. It returns how many it started.
-func (w *Worker) fetch(stop, work context.Context, l *lane, n int, free chan<- struct{}) (int, error) {
+func (w *Worker) fetch(stop, work context.Context, l *lane, n int, free chan<- struct{}, batch *sync.WaitGroup) (int, error) {
 	started := 0
 	err := w.pull(work, l, n, func(msg *nats.Msg) error {
 		d, err := newDelivery(w.nc, msg, w.cfg.Layout.AckWait)
@@ -109,10 +118,10 @@ func (w *Worker) fetch(stop, work context.Context, l *lane, n int, free chan<- s
 			return err
 		}
 		started++
-		go func() {
+		batch.Go(func() {
 			defer func() { free <- struct{}{} }()
 			w.work(stop, work, l, d)
-		}()
+		})
 		return nil
 	})
 	if errors.Is(err, nats.ErrNoResponders) {

@@ -37,6 +37,31 @@ func TestPoisonWaitsForItsTurn(t *testing.T) {
 	}
 }
 
+// A reserved message goes on while one waits to run alone, and while that runs with others
+// waiting behind it.
+func TestReservedNeverWaits(t *testing.T) {
+	t.Parallel()
+	p := newPoison(nil, time.Minute)
+	if !p.running.TryAcquire(1) {
+		t.Fatal("nothing is in flight, and yet it is taken")
+	}
+	stop, cancel := context.WithCancel(t.Context())
+	alone := make(chan error)
+	go func() { alone <- p.acquire(stop, try{parts: everything}, time.Hour) }()
+	for p.running.TryAcquire(1) { // until the other waits
+		p.running.Release(1)
+		time.Sleep(time.Millisecond)
+	}
+	at, end := context.WithTimeout(t.Context(), time.Second)
+	defer end()
+	if err := p.acquire(at, try{}, 0); err != nil {
+		t.Errorf("a reserved message waits: %v", err)
+	}
+	p.end(try{})
+	cancel()
+	<-alone
+}
+
 // A panic before a message is handled ends that message's try, not the process.
 func TestPanicBeforeHandling(t *testing.T) {
 	t.Parallel()

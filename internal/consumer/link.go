@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// skew is by how much the clocks of worker and server may differ before link.since is
-// wrong about a wake-up.
+// skew is by how much the server's time as the worker measured it may be wrong before
+// link.since is wrong about a wake-up.
 const skew = 5 * time.Second
 
 // link knows when the connection to NATS was made, or made again. A consumer without
@@ -27,9 +27,10 @@ func newLink(nc *nats.Conn) *link {
 	return &link{nc: nc, count: nc.Stats().Reconnects, made: time.Now()}
 }
 
-// since reports whether the connection has stood since before an instant: what fell due
-// at that instant cannot have been delivered over an earlier one.
-func (l *link) since(t time.Time) bool {
+// since reports whether the connection has stood since before an instant of the server's
+// clock, which shows now: what fell due at that instant cannot have been delivered over an
+// earlier one.
+func (l *link) since(t, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// Asked for, and not told by a handler: what comes over a new connection must not
@@ -37,5 +38,5 @@ func (l *link) since(t time.Time) bool {
 	if n := l.nc.Stats().Reconnects; n != l.count {
 		l.count, l.made = n, time.Now()
 	}
-	return t.After(l.made.Add(skew))
+	return t.After(now.Add(skew - time.Since(l.made)))
 }

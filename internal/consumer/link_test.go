@@ -16,8 +16,11 @@ func TestLinkSince(t *testing.T) {
 	before := time.Now()
 	l := newLink(nc)
 	soon := time.Now().Add(skew + time.Millisecond)
-	if l.since(before) || l.since(before.Add(skew)) || !l.since(soon) {
-		t.Error("a new connection has not stood since it was made")
+	for _, ahead := range []time.Duration{0, time.Hour, -time.Hour} { // the server's clock
+		since := func(t time.Time) bool { return l.since(t.Add(ahead), time.Now().Add(ahead)) }
+		if since(before) || since(before.Add(skew)) || !since(soon) {
+			t.Errorf("a new connection has not stood since it was made, or the server's clock %s ahead decides", ahead)
+		}
 	}
 	if err := server.Restart(); err != nil {
 		t.Fatal(err)
@@ -27,7 +30,7 @@ func TestLinkSince(t *testing.T) {
 			t.Fatal("the connection is not made again")
 		}
 	}
-	if l.since(soon) || !l.since(time.Now().Add(skew+time.Second)) {
+	if l.since(soon, time.Now()) || !l.since(time.Now().Add(skew+time.Second), time.Now()) {
 		t.Error("a connection that was made again has not stood since then")
 	}
 }

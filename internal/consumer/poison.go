@@ -96,6 +96,9 @@ func (p *poison) begin(ctx, stop context.Context, l *lane, d *delivery) (try, er
 // acquire waits until the message may run beside what else is in flight, or alone where
 // it has been counted for age.
 func (p *poison) acquire(stop context.Context, t try, age time.Duration) error {
+	if t.parts == 0 {
+		return nil // the semaphore would have it queue behind what waits to run alone
+	}
 	ctx, wait := stop, time.Duration(0)
 	if t.parts == everything {
 		wait = min(max(age/8, shortest), p.longest)

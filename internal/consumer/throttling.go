@@ -30,6 +30,11 @@ type throttling struct {
 	metrics  *metrics.Worker
 	log      *slog.Logger
 	stop     context.Context // set by run
+
+	// doubts is held by the one probe of a gateway that answered a call with 403.
+	doubts   sync.Mutex
+	doubted  time.Time // begin of the last of them
+	doubtErr error     // what it brought
 }
 
 func newThrottling(cfg *Config, bucket *control.Bucket, gw Gateway, log *slog.Logger) *throttling {
@@ -95,6 +100,16 @@ func (t *throttling) wait(ctx context.Context, op order.Op) error {
 	return t.breakers.Wait(ctx, o)
 }
 
+// room returns how many calls of this operation a lane may fetch for, at least one and at
+// most n: what it fetches beyond that goes back, and counts as delivered.
+func (t *throttling) room(op order.Op, n int) int {
+	if op == "" {
+		return n
+	}
+	o, _ := operation(op)
+	return max(1, min(n, t.breakers.Room(o)))
+}
+
 // admit asks for the permit of one call; nil for one that does not go to the gateway. The
 // error is a *throttle.OpenError where the call must wait, or the cause of a stop.
 func (t *throttling) admit(ctx context.Context, c *order.Call, ca, producer string) (*throttle.Permit, error) {
@@ -134,19 +149,31 @@ func (t *throttling) seen(ctx context.Context, permit *throttle.Permit, op order
 	if wait := pauseOf(err); wait > 0 {
 		t.askedToPause(ctx, wait, err)
 	}
-	forbidden = failed && e.Fate == gateway.Unauthorized && e.HTTPStatus == http.StatusForbidden && t.probe(ctx) == nil
+	fate := gateway.FateOf(err)
+	forbidden = failed && fate == gateway.Unauthorized && e.HTTPStatus == http.StatusForbidden && t.recheck(ctx) == nil
 	if forbidden {
-		// It is about what was asked for, a profile or a right that the client does not have.
-		permit.Done(throttle.Good())
-	} else {
-		permit.Done(outcome(op, err))
+		fate = gateway.Refused // what was asked for: a profile or a right that the client does not have
 	}
+	permit.Done(outcome(op, fate, err))
 	return forbidden
 }
 
-// outcome is what an answer says of the gateway.
-func outcome(op order.Op, err error) throttle.Outcome {
-	switch gateway.FateOf(err) {
+// recheck probes a gateway that has just answered a call with 403. Calls whose answers
+// came before one probe began share it: a burst of them costs one or two.
+func (t *throttling) recheck(ctx context.Context) error {
+	answered := time.Now()
+	t.doubts.Lock()
+	defer t.doubts.Unlock()
+	if !t.doubted.After(answered) {
+		t.doubted = time.Now()
+		t.doubtErr = t.probe(ctx)
+	}
+	return t.doubtErr
+}
+
+// outcome is what an answer of this fate says of the gateway.
+func outcome(op order.Op, fate gateway.Fate, err error) throttle.Outcome {
+	switch fate {
 	case gateway.NotAccepted, gateway.Unknown, gateway.Unreadable:
 		return throttle.Bad(err)
 	case gateway.Refused, gateway.NotFound:

@@ -123,6 +123,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	lanes := w.lanes()
 	var aside, handlers sync.WaitGroup
 	w.throttle.run(stop, &aside)
+	w.awaitClock(ctx)
 	for _, l := range lanes {
 		handlers.Go(func() { w.run(stop, work, l) })
 	}
@@ -164,6 +165,18 @@ func (w *Worker) lanes() []*lane {
 		{name: "revoke-again", stream: l.Parked, consumer: streams.ConsumerRevokeAgain, slots: c.Revoke, op: order.OpRevoke, reserved: true, handle: w.woken},
 		{name: "manage-again", stream: l.Parked, consumer: streams.ConsumerManageAgain, slots: c.Manage, handle: w.woken},
 	}
+}
+
+// awaitClock waits until the server's time was measured once: the host's may be wrong by hours,
+// and would end leases and set wake-ups. Where the control bucket is away for longer than
+// ackTimeout, the host's has to do.
+func (w *Worker) awaitClock(ctx context.Context) {
+	for end := time.Now().Add(ackTimeout); time.Now().Before(end); {
+		if _, ok := w.control.Clock().Now(); ok || sleep(ctx, 5*time.Millisecond) != nil {
+			return
+		}
+	}
+	w.log.WarnContext(ctx, "the server's time is not measured yet: working by this host's clock until it is")
 }
 
 // now is the server's time. Before the first measurement it is the host's.

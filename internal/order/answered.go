@@ -96,12 +96,12 @@ func (d *decider) enrolled(c Call, a *Answer) Decision {
 
 // taken decides about an answer that says what became of an order at the gateway.
 func (d *decider) taken(r Record, a *Answer, n Notice) Decision {
+	if a.TrackingID != "" {
+		r.TrackingID = a.TrackingID
+	}
 	if q := d.asked(); q.Problem != nil {
 		d.cur.Record = r
 		return d.unreadable(q)
-	}
-	if a.TrackingID != "" {
-		r.TrackingID = a.TrackingID
 	}
 	switch a.Word {
 	case Issued:
@@ -160,10 +160,10 @@ func (d *decider) revoked(c Call, a *Answer) Decision {
 		r = d.keepsRequest(r.to(Indeterminate))
 		r.Cause = a.Error
 		r.Tries++
-		if r.Tries > revokeTries || r.Waited >= d.SubmitMaxWait {
+		if r.Waited >= d.SubmitMaxWait {
 			return d.conclude(r, entrustbus.OutcomeUnconfirmed, a.Error, Unconfirmed)
 		}
-		wait := d.pause(r.Tries, a.RetryAfter)
+		wait := min(d.pause(r.Tries, a.RetryAfter), max(d.SubmitMaxWait-r.Waited, time.Second))
 		r.Waited += wait
 		return d.wait(r, wait, 0, Notice{Level: Warn, Text: "a revocation is not confirmed; trying again", Cause: message(a)})
 	}

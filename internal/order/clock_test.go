@@ -132,3 +132,38 @@ func TestSubmitMaxWait(t *testing.T) {
 		}
 	}
 }
+
+// TestRevocationWithoutAnswers: however often its call was not accepted before, a
+// revocation whose answers are lost is repeated until SubmitMaxWait.
+func TestRevocationWithoutAnswers(t *testing.T) {
+	t.Parallel()
+	b := tableOf(entrustbus.KindRevoke)
+	lost := Answered{Call: Call{Op: OpRevoke, Owner: "b", Submission: 1}, Answer: Answer{Word: NoAnswer, Error: fault}, Request: b.request}
+	for _, row := range []struct {
+		waited time.Duration
+		want   string
+	}{
+		{b.SubmitMaxWait - time.Minute, "record indeterminate, wake-up revoke 1m0s, ack"},
+		{b.SubmitMaxWait, "record concluded, letter unconfirmed, result unconfirmed, close, no wake-up, ack"},
+	} {
+		cur := b.stored(Submitting)
+		cur.Tries, cur.Waited, cur.Request = 30, row.waited, b.q.Raw
+		if got := b.decide(0, cur, lost); got != row.want {
+			t.Errorf("after %s: %s, want %s", row.waited, got, row.want)
+		}
+	}
+}
+
+// TestTrackingIDOfAnUnreadableRequest: an order whose request cannot be read any more
+// ends with the tracking id that its answer names: a replay polls by it.
+func TestTrackingIDOfAnUnreadableRequest(t *testing.T) {
+	t.Parallel()
+	b := tableOf(entrustbus.KindIssue)
+	d := b.machine(0).Decide(begin, 0.5, b.key, b.stored(Submitting), Answered{
+		Call: Call{Op: OpEnroll, Owner: "b", Submission: 1}, Answer: Answer{Word: Pending, TrackingID: "T"},
+		Request: func() *Request { return nil },
+	})
+	if d.Result == nil || d.Result.Result.TrackingID != "T" || d.Result.Result.Outcome != entrustbus.OutcomeUnconfirmed {
+		t.Errorf("%s: %+v, want an end as unconfirmed under its tracking id", sketch(&d), d.Result)
+	}
+}

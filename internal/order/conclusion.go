@@ -43,6 +43,7 @@ func (d *decider) succeed(r Record, outcome entrustbus.Outcome, cert *Certificat
 	first := r.Kind == entrustbus.KindIssue && r.Phase != Awaiting && (d.OnLostReply == Resubmit || d.ApprovalNever)
 	r = r.to(Concluded)
 	r.Conclusion = d.conclusion(res)
+	r.Request = nil // no letter holds it, and the chain needs the room
 	out := d.publish(r)
 	out.Unwake = waited
 	if first {

@@ -49,9 +49,6 @@ const (
 	// with a no before an order that it had accepted ends: a burst is an outage.
 	noesToEnd = 3
 	noTime    = 15 * time.Minute
-	// revokeTries is how many revocations may stay without an answer before an operator
-	// has to look. At the default schedule that is most of an hour.
-	revokeTries = 12
 	// tooEarly is how much before its time a wake-up may come and still count as due.
 	tooEarly = time.Second
 )

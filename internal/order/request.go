@@ -154,6 +154,9 @@ func (q *Request) bounds(limits Limits) error {
 		}
 	}
 	size := int64(len(q.Raw.Body)) + headers
+	for name, value := range q.Body.LabelMap() {
+		size += int64(len(name) + len(value) + 8) // the record of an end holds them in its result too
+	}
 	if limits.Size > 0 && size > limits.Size {
 		return &entrustbus.FieldError{
 			Field: "body", Problem: fmt.Sprintf("is too large to be kept beside its headers: %d > %d bytes", size, limits.Size),
