@@ -20,7 +20,7 @@ const namespace = "entrust_worker"
 type Worker struct {
 	requests, results, errors, deadLetters, redeliveries, fates, repairs *prometheus.CounterVec
 	expirations, parkings                                                prometheus.Counter
-	inFlight, breakers                                                   *prometheus.GaugeVec
+	inFlight, wedged, breakers                                           *prometheus.GaugeVec
 	gateOpen                                                             *prometheus.GaugeVec
 	duration, calls                                                      *prometheus.HistogramVec
 	lateness                                                             prometheus.Histogram
@@ -51,6 +51,7 @@ func New(reg prometheus.Registerer) *Worker {
 		expirations:   f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "deadline_expirations_total", Help: "Orders that were not approved before their deadline."}),
 		parkings:      f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "parked_orders_total", Help: "Orders that were parked, counted once each."}),
 		inFlight:      gauge("in_flight", "Messages in flight, by lane.", "lane"),
+		wedged:        gauge("wedged_messages", "Messages in flight for longer than their calls explain, by lane.", "lane"),
 		gateOpen:      gauge("breaker_state", "1 for the state the breaker is in: closed (calls pass), outage or credentials.", "state"),
 		breakers:      gauge("operation_breaker_state", "1 for the state that the breaker of an operation of a CA is in: closed, open or half-open.", "operation", "ca", "state"),
 		letters:       gauge("dead_letters", "Dead letters there are, by reason. The same for every worker of a fleet.", "reason"),
@@ -116,6 +117,7 @@ func (m *Worker) begin() {
 	for _, lane := range Lanes() {
 		touch(m.redeliveries, lane)
 		m.inFlight.WithLabelValues(lane)
+		m.wedged.WithLabelValues(lane)
 	}
 	touch(m.fates, "adopted", "resubmitted", "held")
 	touch(m.repairs, "stuck", "lost", "dead")
@@ -192,6 +194,14 @@ func (m *Worker) Parked() {
 func (m *Worker) InFlight(lane string, by float64) {
 	if m != nil {
 		m.inFlight.WithLabelValues(lane).Add(by)
+	}
+}
+
+// Wedged says how many messages of a lane are in flight for longer than their calls
+// explain.
+func (m *Worker) Wedged(lane string, n int) {
+	if m != nil {
+		m.wedged.WithLabelValues(lane).Set(float64(n))
 	}
 }
 

@@ -94,6 +94,8 @@ func (m *Machine) Decide(now time.Time, jitter float64, key Key, cur Stored, ev 
 		return d.poisoned(e)
 	case ByHand:
 		return d.byHand(e)
+	case Oversized:
+		return d.oversized(e)
 	}
 	panic("order: unknown event")
 }
@@ -142,7 +144,7 @@ func (d *decider) changed(r Record) *Record {
 func (d *decider) wakeup(r Record, due time.Time, polls int) *Wakeup {
 	w := &Wakeup{
 		Key: d.key, Kind: r.Kind, Lane: laneOf(r), Generation: r.Generation, Due: due.UTC(), Deadline: r.Deadline,
-		Polls: polls, TrackingID: r.TrackingID, Request: r.Request,
+		Polls: polls, TrackingID: r.TrackingID, Request: r.Request, Kept: r.Request != nil,
 	}
 	if w.Request == nil {
 		w.Request = d.asked().Raw
