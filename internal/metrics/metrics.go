@@ -24,7 +24,7 @@ type Worker struct {
 	gateOpen                                                             *prometheus.GaugeVec
 	duration, calls                                                      *prometheus.HistogramVec
 	lateness                                                             prometheus.Histogram
-	letters, letterAge, pending, unacked, age, known                     *prometheus.GaugeVec
+	letters, letterAge, fullest, pending, unacked, age, known            *prometheus.GaugeVec
 	waiting, oldestWaiting, lastScan, pausedUntil                        prometheus.Gauge
 }
 
@@ -56,6 +56,7 @@ func New(reg prometheus.Registerer) *Worker {
 		breakers:      gauge("operation_breaker_state", "1 for the state that the breaker of an operation of a CA is in: closed, open or half-open.", "operation", "ca", "state"),
 		letters:       gauge("dead_letters", "Dead letters there are, by reason. The same for every worker of a fleet.", "reason"),
 		letterAge:     gauge("dead_letters_oldest_age_seconds", "Age of the oldest dead letter, by reason; 0 without one. The same for every worker.", "reason"),
+		fullest:       gauge("dead_letters_fullest_ratio", "Of the producer with most dead letters of a reason: how much of their bound they are, 1 being all of it, by reason. The same for every worker.", "reason"),
 		pending:       gauge("consumer_pending_messages", "Messages that no worker has been given yet, by lane. The same for every worker.", "lane"),
 		unacked:       gauge("consumer_unacknowledged_messages", "Messages in flight over all workers, by lane. The same for every worker.", "lane"),
 		age:           gauge("consumer_oldest_age_seconds", "Age of the oldest message that is not done with, by lane; 0 without one. The same for every worker.", "lane"),
