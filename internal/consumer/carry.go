@@ -162,11 +162,19 @@ func (h *handling) wakeup(ctx context.Context, d *order.Decision) error {
 		}
 		return struct{}{}, h.w.wakeups.Cancel(ctx, h.key, h.cur.Generation)
 	})
-	if streams.IsRefused(err) {
-		// Only the request in it is large, and only while a worker may be calling for the
-		// order does the record not keep that: the message stays for so long.
-		return later(h.w.cfg.lease(), err)
+	if err == nil || !streams.IsRefused(err) {
+		return err
 	}
+	// Only the request in it is large.
+	if h.cur.Request == nil {
+		// The record keeps it, but for while a worker may be calling for the order. The
+		// message stays for so long. Not wrapped: the order does not end of it.
+		return later(h.w.cfg.lease(), errors.New(err.Error()))
+	}
+	w := d.Wakeup.Smaller()
+	_, err = persist(ctx, h, "scheduling a wake-up without its request", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, h.w.wakeups.Schedule(ctx, w)
+	})
 	return err
 }
 

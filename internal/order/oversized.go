@@ -176,16 +176,12 @@ func cut(text string, most int) string {
 	return text[:most]
 }
 
-// Smaller returns the wake-up without the request, and false where nothing else keeps
-// that, or it is gone already. The record brings such an order back.
-func (w *Wakeup) Smaller() (*Wakeup, bool) {
-	if !w.Kept || w.Request == nil {
-		return nil, false
-	}
+// Smaller returns the wake-up without the request, for an order whose record keeps that.
+func (w *Wakeup) Smaller() *Wakeup {
 	out := *w
 	out.Request = nil
 	if len(out.TrackingID) > maxTrackingID {
 		out.TrackingID = ""
 	}
-	return &out, true
+	return &out
 }

@@ -35,8 +35,6 @@ type Wakeup struct {
 	// for from its beginning, else 0.
 	Observed uint64
 	Request  *Message
-	// Kept says that the record keeps the request too. It is not on the wire.
-	Kept bool
 }
 
 // laneOf returns the lane that wakes an order of this record.
@@ -57,6 +55,6 @@ func laneOf(r Record) Lane {
 func WakeupOf(key Key, r Record, now time.Time) *Wakeup {
 	return &Wakeup{
 		Key: key, Kind: r.Kind, Lane: laneOf(r), Generation: r.Generation, Due: now.UTC(), Deadline: r.Deadline,
-		TrackingID: r.TrackingID, Request: r.Request, Kept: r.Request != nil,
+		TrackingID: r.TrackingID, Request: r.Request,
 	}
 }

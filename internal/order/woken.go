@@ -11,7 +11,6 @@ func (d *decider) woken(e Woken) Decision {
 	w := &e.Wakeup
 	if early := w.Due.Sub(d.now); early > tooEarly {
 		again := *w
-		again.Kept = d.cur.Request != nil
 		return Decision{Wakeup: &again, Settle: Settle{Verb: Ack}, Notice: Notice{Level: Warn, Text: "a wake-up came early: the server's clock moved", Wait: early}}
 	}
 	if d.cur.Phase == "" || w.Generation > d.cur.Generation {
@@ -58,7 +57,6 @@ func (d *decider) deferred(e Deferred) Decision {
 	case Woken:
 		w := by.Wakeup
 		w.Due = d.now.Add(after).UTC()
-		w.Kept = d.cur.Request != nil
 		if w.Request == nil {
 			w.Request = d.asked().Raw
 		}

@@ -54,7 +54,8 @@ func (s *Store) All(ctx context.Context) iter.Seq2[Found, error] {
 // the one that was read as sequence; a change means that it was handled, and
 // Reschedule returns false.
 func (s *Store) Reschedule(ctx context.Context, w *order.Wakeup, sequence uint64) (bool, error) {
-	_, err := s.publish(ctx, w, jetstream.WithExpectLastSequencePerSubject(sequence))
+	_, err := s.js.PublishMsg(ctx, schedule(s.subjects, w), jetstream.WithExpectStream(s.stream),
+		jetstream.WithExpectLastSequencePerSubject(sequence))
 	if streams.IsConflict(err) {
 		return false, nil
 	}

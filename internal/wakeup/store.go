@@ -28,25 +28,11 @@ func New(js jetstream.JetStream, stream string, subjects entrustbus.Subjects) *S
 
 // Schedule has the order woken at w.Due, replacing the wake-up that it has. Once it
 // returns nil the server wakes the order, whichever process dies. It may be repeated.
-// A wake-up that no message can hold is scheduled without the request, where the record
-// keeps that.
 func (s *Store) Schedule(ctx context.Context, w *order.Wakeup) error {
-	_, err := s.publish(ctx, w)
-	if err != nil {
+	if _, err := s.js.PublishMsg(ctx, schedule(s.subjects, w), jetstream.WithExpectStream(s.stream)); err != nil {
 		return fmt.Errorf("scheduling a wake-up of %s: %w", w.Key, err)
 	}
 	return nil
-}
-
-func (s *Store) publish(ctx context.Context, w *order.Wakeup, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	opts = append(opts, jetstream.WithExpectStream(s.stream))
-	ack, err := s.js.PublishMsg(ctx, schedule(s.subjects, w), opts...)
-	if err != nil && streams.IsRefused(err) {
-		if smaller, ok := w.Smaller(); ok {
-			return s.js.PublishMsg(ctx, schedule(s.subjects, smaller), opts...)
-		}
-	}
-	return ack, err
 }
 
 // Cancel removes the wake-up of an order, if it has one of this generation or an
