@@ -7,14 +7,21 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
+
+// refusedError says that the server will never take what a step wrote.
+type refusedError struct {
+	step order.Step
+	err  error
+}
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
 
 // carry carries out the effects of a decision, in the order of order.Steps. It returns
 // ledger.ErrConflict where the record changed since it was read; nothing was done then.
@@ -27,6 +34,7 @@ func (h *handling) carry(ctx context.Context, d *order.Decision) error {
 			continue
 		}
 		failpoint(string(step) + ".before")
+		h.doing("step", string(step))
 		var err error
 		switch step {
 		case order.StepRecord:
@@ -43,6 +51,9 @@ func (h *handling) carry(ctx context.Context, d *order.Decision) error {
 			h.w.settle(ctx, h.d, d.Settle)
 		}
 		if err != nil {
+			if streams.IsRefused(err) {
+				err = &refusedError{step, err}
+			}
 			return err
 		}
 		failpoint(string(step) + ".after")
@@ -59,7 +70,7 @@ func (h *handling) writeRecord(ctx context.Context, next order.Record) error {
 	h.write = write
 	was := h.cur.Phase
 	stored, err := persist(ctx, h, "writing a ledger record", write.Try)
-	if err == nil || errors.Is(err, ledger.ErrConflict) {
+	if err == nil || errors.Is(err, ledger.ErrConflict) || streams.IsRefused(err) {
 		h.write = nil
 	}
 	if err != nil {
@@ -81,6 +92,12 @@ func (h *handling) publishLetter(ctx context.Context, l *order.Letter) error {
 	if err == nil {
 		h.w.metrics.DeadLetter(string(l.Reason))
 	}
+	if streams.IsRefused(err) {
+		// It was tried without the request's headers and body. The result matters more.
+		h.w.log.ErrorContext(ctx, "the server takes no dead letter of this request; it is lost, the result is published all the same",
+			h.args("reason", string(l.Reason), "subject", l.Request.Subject, "why", l.Why, "err", err)...)
+		return nil
+	}
 	return err
 }
 
@@ -97,7 +114,7 @@ func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entru
 	}
 	stands, err := repeat(ctx, h, "publishing a result", p.Try)
 	if err != nil {
-		if d.Keep != nil {
+		if d.Keep != nil && !streams.IsRefused(err) {
 			kept := h.writeRecord(ctx, *d.Keep)
 			if errors.Is(kept, ledger.ErrConflict) {
 				return nil, kept // decided again on the record that is there now
@@ -155,6 +172,19 @@ func (h *handling) wakeup(ctx context.Context, d *order.Decision, ended *entrust
 		}
 		return struct{}{}, h.w.wakeups.Cancel(ctx, h.key, ended.Replay)
 	})
+	if err == nil || d.Wakeup == nil || !streams.IsRefused(err) {
+		return err
+	}
+	// Only the request in it is large.
+	if h.cur.Request == nil {
+		// The record keeps it, but for while a worker may be calling for the order. The
+		// message stays for so long. Not wrapped: the order does not end of it.
+		return later(h.w.cfg.lease(), errors.New(err.Error()))
+	}
+	w := d.Wakeup.Smaller()
+	_, err = persist(ctx, h, "scheduling a wake-up without its request", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, h.w.wakeups.Schedule(ctx, w)
+	})
 	return err
 }
 
@@ -195,7 +225,7 @@ func untilStop[T any](ctx context.Context, h *handling, what string, write func(
 
 // final reports whether repeating a write cannot change its answer.
 func final(err error) bool {
-	return errors.Is(err, ledger.ErrConflict) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, order.ErrNewerFormat)
+	return errors.Is(err, ledger.ErrConflict) || streams.IsRefused(err) || errors.Is(err, order.ErrNewerFormat)
 }
 
 // notice writes the line of a decision.

@@ -2,6 +2,8 @@ package consumer
 
 import (
 	"fmt"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +23,27 @@ type delivery struct {
 	// heldUntil is when the server may give the message to another worker, in
 	// Unix nanoseconds. Only an extension that the server took moves it.
 	heldUntil atomic.Int64
+	begun     time.Time
+
+	mu       sync.Mutex
+	what, of string // it waits for: what of which, as "step" of "result"
+	// reported says that a line about its time in flight was logged. Only the heartbeat
+	// touches it.
+	reported bool
+}
+
+// doing notes what the message waits for from now on.
+func (d *delivery) doing(what, of string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.what, d.of = what, of
+}
+
+// waitsFor is what the message waits for.
+func (d *delivery) waitsFor() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return strings.TrimSpace(d.what + " " + d.of)
 }
 
 func newDelivery(nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (*delivery, error) {
@@ -34,6 +57,7 @@ func newDelivery(nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (*delivery
 		sequence:   meta.Sequence.Stream,
 		stream:     meta.Stream,
 		published:  meta.Timestamp.UTC(),
+		begun:      time.Now(),
 	}
 	d.heldUntil.Store(time.Now().Add(ackWait).UnixNano())
 	return d, nil

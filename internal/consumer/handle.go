@@ -54,6 +54,13 @@ func (h *handling) live(ctx context.Context) context.Context {
 	return h.grace
 }
 
+// doing notes what the message in flight waits for, for the line about one that is in flight too long.
+func (h *handling) doing(what, of string) {
+	if h.d != nil {
+		h.d.doing(what, of)
+	}
+}
+
 // delivered handles a message of the request stream.
 func (w *Worker) delivered(ctx context.Context, d *delivery) error {
 	q := w.readRequest(d)
@@ -181,10 +188,12 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 		}
 	}()
 	work := ctx
+	h.doing("read", "what the bus holds of the order")
 	left, err := h.remains(ctx)
 	if err != nil {
 		return h.rest(err)
 	}
+	happened := event // what a record that another worker changed is decided on
 	for range rounds {
 		ctx := h.live(work)
 		if ctx.Err() != nil {
@@ -194,6 +203,7 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 		d := h.decide(ev)
 		var permit *throttle.Permit
 		if d.Call != nil {
+			h.doing("permit", string(d.Call.Op))
 			permit, err = h.w.throttle.admit(ctx, d.Call, h.ca(&d), h.key.Producer)
 			if open, ok := errors.AsType[*throttle.OpenError](err); ok {
 				d = h.decide(order.Deferred{By: ev, For: open.RetryIn, Request: h.asked})
@@ -207,10 +217,17 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 		if err != nil && permit != nil {
 			permit.Done(throttle.None())
 		}
+		refused, oversized := errors.AsType[*refusedError](err)
 		switch {
 		case errors.Is(err, ledger.ErrConflict):
 			if left, err = h.again(ctx); err != nil {
 				return h.rest(err)
+			}
+			event = happened
+			continue
+		case oversized:
+			event = func(order.Remains) order.Event {
+				return order.Oversized{Decision: d, Step: refused.step, Request: h.asked}
 			}
 			continue
 		case err != nil && d.Call != nil && h.write != nil:
@@ -219,6 +236,7 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 			h.called = true
 			h.cur.Record = *d.Record
 			event = h.answered(*d.Call, notCalled(err))
+			happened = event
 			continue
 		case err != nil || d.Call == nil:
 			return err
@@ -229,9 +247,12 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 				return err
 			}
 			event = func(order.Remains) order.Event { return order.Targeted{Target: target, Request: h.asked} }
+			happened = event
 			continue
 		}
+		h.doing("call", string(d.Call.Op))
 		event = h.answered(*d.Call, h.call(ctx, d.Call, permit, begun))
+		happened = event
 		h.called = true
 	}
 	return later(time.Second, fmt.Errorf("deciding about %s: other workers were faster %d times", h.key, rounds))

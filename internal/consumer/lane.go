@@ -196,11 +196,13 @@ func (w *Worker) guard(stop, ctx context.Context, l *lane, d *delivery) (err err
 			err = fmt.Errorf("handling panicked")
 		}
 	}()
+	d.doing("turn", "among the messages in flight")
 	try, err := w.poison.begin(ctx, stop, l, d)
 	if err != nil {
 		return err
 	}
 	defer w.poison.end(try)
+	d.doing("read", "the ledger record")
 	if try.fatal {
 		err = w.poisoned(ctx, d)
 	} else {
@@ -210,6 +212,25 @@ func (w *Worker) guard(stop, ctx context.Context, l *lane, d *delivery) (err err
 		w.poison.clear(ctx, d)
 	}
 	return err
+}
+
+// findWedged counts the messages that are in flight for longer than their calls explain,
+// and logs once of each what it waits for.
+func (w *Worker) findWedged(ctx context.Context, l *lane, held []*delivery, now time.Time) {
+	wedged := 0
+	for _, d := range held {
+		in := now.Sub(d.begun)
+		if in <= w.cfg.wedgedAfter() {
+			continue
+		}
+		wedged++
+		if !d.reported {
+			d.reported = true
+			w.log.ErrorContext(ctx, "a message is in flight for longer than its calls explain", "lane", l.name,
+				"subject", d.msg.Subject(), "deliveries", d.deliveries, "for", in.Round(time.Second), "waits_for", d.waitsFor())
+		}
+	}
+	w.metrics.Wedged(l.name, wedged)
 }
 
 // heartbeat extends the ack wait of what has been in flight for a third of it.
@@ -229,6 +250,7 @@ func (w *Worker) heartbeat(ctx context.Context, l *lane) {
 			held = append(held, d)
 		}
 		l.mu.Unlock()
+		w.findWedged(ctx, l, held, time.Now())
 		var all sync.WaitGroup
 		for _, d := range held {
 			if time.Until(time.Unix(0, d.heldUntil.Load())) < 2*third {

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/entrust-worker/entrust-worker/internal/metrics"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 func repeated() *delivery {
@@ -97,4 +102,66 @@ func TestPullTakesWhatHasCome(t *testing.T) {
 			t.Errorf("%s: %d messages of %d were taken (%v)", name, taken, n, err)
 		}
 	}
+}
+
+// A message that is in flight for longer than its calls explain is counted, and logged once
+// with what it waits for.
+func TestWedgedMessage(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	registry := prometheus.NewRegistry()
+	w := &Worker{log: slog.New(slog.NewTextHandler(&out, nil)), metrics: metrics.New(registry)}
+	if err := w.cfg.setDefaults(); err == nil { // defaults of the durations, though the CA is missing
+		t.Fatal("a configuration without a CA passes")
+	}
+	limit := w.cfg.wedgedAfter() // 135 s of lease, 120 s of a call, a minute
+	if limit != 315*time.Second {
+		t.Errorf("messages may be in flight for %s, want 5m15s", limit)
+	}
+	l := &lane{name: "issue"}
+	begun := time.Now()
+	d, young := repeated(), repeated()
+	d.begun, young.begun = begun, begun.Add(limit)
+	h := &handling{w: w, d: d}
+	h.doing("step", string(order.StepResult))
+	for _, row := range []struct {
+		in            time.Duration
+		held          []*delivery
+		counted, said int
+	}{
+		{limit, []*delivery{d, young}, 0, 0},
+		{limit + time.Second, []*delivery{d, young}, 1, 1},
+		{limit + time.Hour, []*delivery{d, young}, 2, 2}, // the other one now, and each once
+		{limit + 2*time.Hour, []*delivery{d}, 1, 2},
+		{limit + 3*time.Hour, nil, 0, 2},
+	} {
+		w.findWedged(t.Context(), l, row.held, begun.Add(row.in))
+		if n := gauge(t, registry, "entrust_worker_wedged_messages", "issue"); n != float64(row.counted) {
+			t.Errorf("after %s the metric counts %v, want %d", row.in, n, row.counted)
+		}
+		if n := strings.Count(out.String(), "in flight for longer"); n != row.said {
+			t.Errorf("after %s the log has %d lines, want %d:\n%s", row.in, n, row.said, &out)
+		}
+	}
+	if !strings.Contains(out.String(), `waits_for="step result"`) || !strings.Contains(out.String(), "lane=issue") {
+		t.Errorf("the log does not say what it waits for:\n%s", &out)
+	}
+}
+
+// gauge is the value of a metric of a lane.
+func gauge(t *testing.T, registry *prometheus.Registry, name, lane string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && m.GetLabel()[0].GetValue() == lane {
+				return m.GetGauge().GetValue()
+			}
+		}
+	}
+	t.Fatalf("there is no metric %s of the lane %s", name, lane)
+	return 0
 }

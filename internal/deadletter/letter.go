@@ -17,6 +17,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
 // NoProducer stands in a letter's subject where the request's own does not name
@@ -31,12 +32,16 @@ const headerPrefix = "Entrust-Original-"
 // of a message.
 const textLimit = 512
 
+// maxTrackingID is the longest tracking id that a letter's headers have room for. The
+// gateway makes it.
+const maxTrackingID = 4 << 10
+
 // Letter is one dead letter.
 type Letter struct {
 	order.Letter
 	Time time.Time // when the request ended, UTC
 	// Length is how many bytes the request had where Request.Body holds fewer of
-	// them, since the whole did not fit; 0 for a whole one.
+	// them, since the whole did not fit or cannot be decoded; 0 for a whole one.
 	Length int
 	// Sequence is the letter's place in the stream, 0 before it is published.
 	Sequence uint64
@@ -54,8 +59,14 @@ func New(js jetstream.JetStream, stream string, subjects entrustbus.Subjects) *B
 	return &Box{js: js, stream: stream, subjects: subjects}
 }
 
+// maxUnreadable is how much of a body that could not be decoded a letter keeps, in bytes:
+// it can be of use to a reader only, and its sender may have many of them.
+const maxUnreadable = 64 << 10
+
 // Put publishes a letter. Its ID, as the message id, tells repeats of one letter from
-// new ones.
+// new ones. A letter that the server refuses for good is cut: its request loses its own
+// headers and all of its body but 64 KiB, then the rest of the body. Where even that is
+// refused, streams.IsRefused is true of the error.
 func (b *Box) Put(ctx context.Context, l *Letter) error {
 	msg := l.message(b.subjects)
 	limit := int(b.js.Conn().MaxPayload())
@@ -66,11 +77,24 @@ func (b *Box) Put(ctx context.Context, l *Letter) error {
 	if headers := size - len(msg.Subject) - len(msg.Data); size > limit-roomForIDs || headers > order.MaxHeaders-roomForIDs {
 		msg = l.cut(msg, limit)
 	}
-	if _, err := b.js.PublishMsg(ctx, msg,
-		jetstream.WithMsgID(l.ID), jetstream.WithExpectStream(b.stream)); err != nil {
+	err := b.put(ctx, l, msg)
+	for _, body := range []int{64 << 10, 0} {
+		if err == nil || !streams.IsRefused(err) {
+			break
+		}
+		msg = l.cut(msg, limit)
+		msg.Data = msg.Data[:min(body, len(msg.Data))]
+		err = b.put(ctx, l, msg)
+	}
+	if err != nil {
 		return fmt.Errorf("publishing a dead letter %s for %s: %w", l.Reason, l.Key, err)
 	}
 	return nil
+}
+
+func (b *Box) put(ctx context.Context, l *Letter, msg *nats.Msg) error {
+	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(l.ID), jetstream.WithExpectStream(b.stream))
+	return err
 }
 
 func (l *Letter) message(subjects entrustbus.Subjects) *nats.Msg {
@@ -91,7 +115,7 @@ func (l *Letter) message(subjects entrustbus.Subjects) *nats.Msg {
 	if l.Key.ID != "" {
 		header[entrustbus.HeaderOrderID] = []string{l.Key.ID}
 	}
-	if l.TrackingID != "" {
+	if l.TrackingID != "" && len(l.TrackingID) <= maxTrackingID {
 		header[entrustbus.HeaderTrackingID] = []string{l.TrackingID}
 	}
 	for name, values := range l.Request.Header {
@@ -100,7 +124,12 @@ func (l *Letter) message(subjects entrustbus.Subjects) *nats.Msg {
 		}
 		header[name] = values
 	}
-	return &nats.Msg{Subject: subjects.Dead(producer, string(l.Reason)), Header: header, Data: l.Request.Body}
+	body := l.Request.Body
+	if l.Reason == order.Undecodable && len(body) > maxUnreadable {
+		header[HeaderCut] = []string{strconv.Itoa(len(body))}
+		body = body[:maxUnreadable]
+	}
+	return &nats.Msg{Subject: subjects.Dead(producer, string(l.Reason)), Header: header, Data: body}
 }
 
 // reserved reports whether a request's own header of this name would be taken for
@@ -116,8 +145,8 @@ func reserved(name string) bool {
 	return strings.HasPrefix(name, headerPrefix) || strings.HasPrefix(textproto.CanonicalMIMEHeaderKey(name), "Nats-")
 }
 
-// HeaderCut tells how many bytes the request had, where its letter could not
-// hold all of them.
+// HeaderCut tells how many bytes the request had, where its letter does not hold all of
+// them.
 const HeaderCut = "Entrust-Dead-Length"
 
 // roomForIDs is what the publish itself adds to a letter's headers.
@@ -135,7 +164,7 @@ func (l *Letter) cut(msg *nats.Msg, limit int) *nats.Msg {
 			header.Set(name, v)
 		}
 	}
-	header.Set(HeaderCut, strconv.Itoa(len(msg.Data)))
+	header.Set(HeaderCut, strconv.Itoa(len(l.Request.Body)))
 	short := &nats.Msg{Subject: msg.Subject, Header: header, Data: msg.Data}
 	if over := short.Size() - (limit - roomForIDs); over > 0 {
 		short.Data = msg.Data[:max(0, len(msg.Data)-over)]

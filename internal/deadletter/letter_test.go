@@ -2,14 +2,20 @@ package deadletter_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // full is a letter with every field set.
@@ -102,5 +108,92 @@ func TestLetterThatIsTooLarge(t *testing.T) {
 		if got.Request.Get("Content-Type") != "application/json" || got.Key != l.Key || got.Why != l.Why || got.Generation != 2 {
 			t.Errorf("%s: came back as %+v", name, got)
 		}
+	}
+}
+
+// A body that cannot be decoded is of use to a reader only: its letter keeps 64 KiB of it,
+// and its headers. One that can be decoded is kept whole, since it can be replayed.
+func TestLetterOfAnUndecodableBody(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, row := range []struct {
+		reason     order.Reason
+		size, want int
+	}{
+		{order.Undecodable, 64 << 10, 64 << 10}, {order.Undecodable, 64<<10 + 1, 64 << 10}, {order.Undecodable, 900 << 10, 64 << 10},
+		{order.Invalid, 900 << 10, 900 << 10},
+	} {
+		l := full()
+		l.Reason, l.Request.Body = row.reason, bytes.Repeat([]byte("x"), row.size)
+		length := row.size
+		if row.size == row.want {
+			length = 0
+		}
+		if got := b.put(t, l); len(got.Request.Body) != row.want || got.Length != length || got.Request.Get("X-Own") != "1" {
+			t.Errorf("%s, %d bytes: came back with %d of %d and the headers %v", row.reason, row.size, len(got.Request.Body), got.Length, got.Request.Header)
+		}
+	}
+}
+
+// Beyond the bound of a producer and reason its oldest letter goes, and no other: neither
+// another producer's, nor one of another reason.
+func TestLettersAreBounded(t *testing.T) {
+	t.Parallel()
+	for name, server := range map[string]func(*testing.T) jetstream.JetStream{
+		"one server": func(t *testing.T) jetstream.JetStream { return testbed.Start(t).JetStream(t) },
+		"a cluster":  func(t *testing.T) jetstream.JetStream { return testbed.StartCluster(t, 3).JetStream(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := &bench{js: server(t), layout: streams.DefaultLayout()}
+			b.ctx = t.Context()
+			b.layout.DeadPerReason = 3
+			if name == "a cluster" {
+				b.layout.Replicas = 3
+			}
+			if _, err := streams.Provision(b.ctx, b.js, b.layout); err != nil {
+				t.Fatal(err)
+			}
+			if err := streams.Verify(b.ctx, b.js, b.layout); err != nil {
+				t.Fatal(err)
+			}
+			b.box = deadletter.New(b.js, b.layout.Dead, b.layout.Subjects())
+			kept := []*deadletter.Letter{
+				letter(order.Expired, order.Key{Producer: "mail", ID: "first"}),
+				letter(order.Invalid, order.Key{Producer: "web", ID: "first"}),
+			}
+			all := kept
+			for i := range 8 {
+				all = append(all, letter(order.Expired, order.Key{Producer: "web", ID: fmt.Sprint("o", i)}))
+			}
+			for i, l := range all {
+				l.ID = fmt.Sprint("letter-", i)
+				if err := b.box.Put(b.ctx, l); err != nil {
+					t.Fatal(err)
+				}
+			}
+			st, err := b.js.Stream(b.ctx, b.layout.Dead)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := st.CachedInfo().State.Msgs; got != 5 {
+				t.Errorf("%d letters are left, want 5", got)
+			}
+			for i, l := range all {
+				_, err := streams.At(b.ctx, b.js, b.layout.Dead, uint64(i+1))
+				if gone, want := errors.Is(err, streams.ErrNoMessage), i >= len(kept) && i < len(all)-3; gone != want {
+					t.Errorf("the letter of %s (%s) is gone: %v (%v), want %v", l.Key, l.Reason, gone, err, want)
+				}
+			}
+			depths, err := b.box.Depths(b.ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range depths {
+				if want := map[order.Reason][2]uint64{order.Expired: {4, 3}, order.Invalid: {1, 1}}[d.Reason]; [2]uint64{d.Letters, d.Most} != want {
+					t.Errorf("%s: %d letters, at most %d of a producer; want %v", d.Reason, d.Letters, d.Most, want)
+				}
+			}
+		})
 	}
 }

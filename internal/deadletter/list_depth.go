@@ -20,6 +20,8 @@ type Depth struct {
 	Reason  order.Reason
 	Letters uint64
 	Oldest  time.Time // when the oldest was stored, UTC; zero where there is none
+	// Most is how many letters of the reason the producer has that has most of them.
+	Most uint64
 }
 
 // Depths counts the letters of every reason, those of no letter included, and
@@ -49,6 +51,7 @@ func (b *Box) Depths(ctx context.Context) ([]Depth, error) {
 			foreign[subject] = true
 		}
 		depths[i].Letters += n
+		depths[i].Most = max(depths[i].Most, n)
 	}
 	for i := range reasons {
 		if depths[i].Letters > 0 {

@@ -171,6 +171,7 @@ func (m *Worker) observeLetters(ctx context.Context, b Bus) error {
 	}
 	for _, d := range depths {
 		m.letters.WithLabelValues(string(d.Reason)).Set(float64(d.Letters))
+		m.fullest.WithLabelValues(string(d.Reason)).Set(float64(d.Most) / float64(b.Layout.DeadPerReason))
 		age := 0.0
 		if !d.Oldest.IsZero() {
 			age = time.Since(d.Oldest).Seconds()

@@ -20,11 +20,11 @@ const namespace = "entrust_worker"
 type Worker struct {
 	requests, results, errors, deadLetters, redeliveries, fates, repairs *prometheus.CounterVec
 	expirations, parkings                                                prometheus.Counter
-	inFlight, breakers                                                   *prometheus.GaugeVec
+	inFlight, wedged, breakers                                           *prometheus.GaugeVec
 	gateOpen                                                             *prometheus.GaugeVec
 	duration, calls                                                      *prometheus.HistogramVec
 	lateness                                                             prometheus.Histogram
-	letters, letterAge, pending, unacked, age, known                     *prometheus.GaugeVec
+	letters, letterAge, fullest, pending, unacked, age, known            *prometheus.GaugeVec
 	waiting, oldestWaiting, lastScan, pausedUntil                        prometheus.Gauge
 }
 
@@ -51,10 +51,12 @@ func New(reg prometheus.Registerer) *Worker {
 		expirations:   f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "deadline_expirations_total", Help: "Orders that were not approved before their deadline."}),
 		parkings:      f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "parked_orders_total", Help: "Orders that were parked, counted once each."}),
 		inFlight:      gauge("in_flight", "Messages in flight, by lane.", "lane"),
+		wedged:        gauge("wedged_messages", "Messages in flight for longer than their calls explain, by lane.", "lane"),
 		gateOpen:      gauge("breaker_state", "1 for the state the breaker is in: closed (calls pass), outage or credentials.", "state"),
 		breakers:      gauge("operation_breaker_state", "1 for the state that the breaker of an operation of a CA is in: closed, open or half-open.", "operation", "ca", "state"),
 		letters:       gauge("dead_letters", "Dead letters there are, by reason. The same for every worker of a fleet.", "reason"),
 		letterAge:     gauge("dead_letters_oldest_age_seconds", "Age of the oldest dead letter, by reason; 0 without one. The same for every worker.", "reason"),
+		fullest:       gauge("dead_letters_fullest_ratio", "Of the producer with most dead letters of a reason: how much of their bound they are, 1 being all of it, by reason. The same for every worker.", "reason"),
 		pending:       gauge("consumer_pending_messages", "Messages that no worker has been given yet, by lane. The same for every worker.", "lane"),
 		unacked:       gauge("consumer_unacknowledged_messages", "Messages in flight over all workers, by lane. The same for every worker.", "lane"),
 		age:           gauge("consumer_oldest_age_seconds", "Age of the oldest message that is not done with, by lane; 0 without one. The same for every worker.", "lane"),
@@ -116,6 +118,7 @@ func (m *Worker) begin() {
 	for _, lane := range Lanes() {
 		touch(m.redeliveries, lane)
 		m.inFlight.WithLabelValues(lane)
+		m.wedged.WithLabelValues(lane)
 	}
 	touch(m.fates, "adopted", "resubmitted", "held")
 	touch(m.repairs, "stuck", "lost", "dead")
@@ -192,6 +195,14 @@ func (m *Worker) Parked() {
 func (m *Worker) InFlight(lane string, by float64) {
 	if m != nil {
 		m.inFlight.WithLabelValues(lane).Add(by)
+	}
+}
+
+// Wedged says how many messages of a lane are in flight for longer than their calls
+// explain.
+func (m *Worker) Wedged(lane string, n int) {
+	if m != nil {
+		m.wedged.WithLabelValues(lane).Set(float64(n))
 	}
 }
 

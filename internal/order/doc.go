@@ -63,6 +63,9 @@
 //     earlier generation: it may have replaced that of the generation in force.
 //   - What waits, waits in a wake-up. Waits that a refusal caused add up, and end at
 //     Settings.SubmitMaxWait; waits for an open breaker or a pause do not.
+//   - What no message can hold is said in fewer words: a result without its chain, then
+//     without labels, then as failed with the serial; a wake-up without the request that
+//     the record keeps. An order that cannot wait ends.
 //   - No instant of another host is believed further than a worker may have set it, and
 //     leases are ages between two readings of the server's clock.
 //

@@ -29,3 +29,38 @@ func TestRequestWithTooManyHeaders(t *testing.T) {
 		}
 	}
 }
+
+// The labels of a request are in its result too, and a record holds both: a request whose
+// answer would not fit is refused before it is submitted.
+func TestRequestWithTooManyLabels(t *testing.T) {
+	t.Parallel()
+	const limit = 64 << 10
+	for name, row := range map[string]struct {
+		label  string
+		labels int
+		want   bool // refused
+	}{
+		"few":              {strings.Repeat("x", 1024), 20, false},
+		"many":             {strings.Repeat("x", 1024), 40, true},
+		"few, all escaped": {strings.Repeat("\x01", 1024), 4, false},
+		"more of these":    {strings.Repeat("\x01", 1024), 10, true},
+	} {
+		cancel := &entrustbus.Cancel{ID: "a", Order: "b", Labels: map[string]string{}}
+		for i := range row.labels {
+			cancel.Labels[strings.Repeat("k", i+1)] = row.label
+		}
+		body, err := entrustbus.EncodeRequest(entrustbus.EncodingMsgpack, cancel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := &order.Message{
+			Subject: "entrust.request.shop.cancel", Body: body,
+			Header: map[string][]string{"Content-Type": {entrustbus.EncodingMsgpack.ContentType()}},
+		}
+		q := order.Read(entrustbus.Subjects{}, raw, order.Limits{Size: limit})
+		field, _ := errors.AsType[*entrustbus.FieldError](q.Problem)
+		if refused := field != nil && field.Field == "body"; refused != row.want || q.Problem != nil != row.want {
+			t.Errorf("%s, %d bytes: %v, want refused %v", name, len(body), q.Problem, row.want)
+		}
+	}
+}

@@ -91,6 +91,8 @@ func (m *Machine) Decide(now time.Time, jitter float64, key Key, cur Stored, ev 
 		return d.poisoned(e)
 	case ByHand:
 		return d.byHand(e)
+	case Oversized:
+		return d.oversized(e)
 	}
 	panic("order: unknown event")
 }

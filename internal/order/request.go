@@ -49,7 +49,7 @@ const MaxHeaders = 1<<16 - 1
 // Limits bound what a request may ask for.
 type Limits struct {
 	MaxWait time.Duration // longest poll_max_wait_seconds
-	Size    int64         // most bytes that can be kept beside the headers, 0 for no limit
+	Size    int64         // most bytes of a message, of headers, request and result together; 0 for no limit
 }
 
 // Read reads a request. It never fails: Problem says what is wrong, a *FieldError
@@ -153,17 +153,42 @@ func (q *Request) bounds(limits Limits) error {
 			Fix: "send fewer or shorter headers",
 		}
 	}
-	size := int64(len(q.Raw.Body)) + headers
-	for name, value := range q.Body.LabelMap() {
-		size += int64(len(name) + len(value) + 8) // the record of an end holds them in its result too
-	}
+	size := int64(len(q.Raw.Body)) + headers + q.answer()
 	if limits.Size > 0 && size > limits.Size {
 		return &entrustbus.FieldError{
-			Field: "body", Problem: fmt.Sprintf("is too large to be kept beside its headers: %d > %d bytes", size, limits.Size),
+			Field: "body", Problem: fmt.Sprintf("is too large to be kept beside its headers and its result: %d > %d bytes", size, limits.Size),
 			Fix: "leave out keys that the contract does not know, or shorten headers and labels",
 		}
 	}
 	return nil
+}
+
+// answer is how many bytes of the result, which a record keeps beside the request, come
+// from the request: its labels, as JSON may write them, and the certificate of its names.
+func (q *Request) answer() int64 {
+	size := int64(0)
+	for k, v := range q.Body.LabelMap() {
+		size += escaped(k) + escaped(v) + 6
+	}
+	if q.Kind == entrustbus.KindIssue || q.Kind == entrustbus.KindTrack {
+		size += certificate
+	}
+	return size
+}
+
+// certificate is what a result has room for beside labels, in bytes: most certificates
+// are below 4 KiB.
+const certificate = 8 << 10
+
+// escaped is how long text is in JSON at most: a byte that JSON escapes takes six.
+func escaped(text string) int64 {
+	n := int64(len(text))
+	for _, b := range []byte(text) {
+		if b < ' ' || b == '"' || b == '\\' || b == '<' || b == '>' || b == '&' {
+			n += 5
+		}
+	}
+	return n
 }
 
 // maxWait is how long the request wants to wait for approval, 0 where it does not say.

@@ -71,16 +71,19 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 			AllowDirect:       true,
 		},
 		{
-			Name:              l.Dead,
-			Description:       "Requests that need an operator: original bytes and headers, and why",
-			Subjects:          []string{s.DeadFilter()},
-			Retention:         jetstream.LimitsPolicy,
-			Storage:           jetstream.FileStorage,
+			Name:        l.Dead,
+			Description: "Requests that need an operator: original bytes and headers, and why",
+			Subjects:    []string{s.DeadFilter()},
+			Retention:   jetstream.LimitsPolicy,
+			Storage:     jetstream.FileStorage,
+			// Discard new concerns the limits of the whole stream. Beyond the one of a subject,
+			// the oldest message of that subject goes, unless discard new per subject is set
+			// too (nats-server 2.15, filestore.go, storeRawMsg).
 			Discard:           jetstream.DiscardNew,
 			MaxAge:            l.DeadMaxAge,
 			MaxBytes:          -1,
 			MaxMsgs:           -1,
-			MaxMsgsPerSubject: -1,
+			MaxMsgsPerSubject: l.DeadPerReason,
 			MaxMsgSize:        -1,
 			MaxConsumers:      -1,
 			// As for results: a worker that is away for so long knows its letter again.

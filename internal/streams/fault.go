@@ -15,6 +15,12 @@ const (
 	codeStorageResources = 10047
 	codeInsufficient     = 10023
 	codeStoreFailed      = 10077
+	codeNotMatch         = 10060
+	codeSealed           = 10109
+
+	codeHeaderTooLarge  = 10097
+	codeBadSchedule     = 10189
+	textMessageTooLarge = "message too large" // of codeStoreFailed, which else is a full stream
 )
 
 // IsConflict reports whether err says that a compare-and-set publish met
@@ -25,12 +31,26 @@ func IsConflict(err error) bool {
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// IsTooLarge reports whether err says that a message is larger than its stream, or
-// the server, takes: its publisher alone is concerned.
-func IsTooLarge(err error) bool {
+// IsRefused reports whether err says that the same message will never be taken,
+// whatever an operator does to streams and disks: it is larger than its stream or the
+// server allows, as a whole or by its headers, or malformed. Its publisher alone is
+// concerned. A stream that is full, missing, sealed or another one than was expected
+// refuses for a time only.
+func IsRefused(err error) bool {
+	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || errors.Is(err, nats.ErrBadHeaderMsg) {
+		return true
+	}
 	var api *jetstream.APIError
-	return errors.Is(err, nats.ErrMaxPayload) ||
-		(errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum)
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode {
+	case jetstream.JSErrCodeStreamMessageExceedsMaximum, codeHeaderTooLarge, jetstream.JSErrCodeBadRequest, codeBadSchedule:
+		return true
+	case codeStoreFailed:
+		return api.Description == textMessageTooLarge
+	}
+	return false
 }
 
 // Trouble names what an operator has to fix before a publish or fetch that
@@ -52,6 +72,12 @@ func Trouble(err error) string {
 			return "the consumer does not exist"
 		case jetstream.JSErrCodeStreamMessageExceedsMaximum:
 			return "the message is larger than the stream allows"
+		case codeHeaderTooLarge:
+			return "the headers of the message are larger than 64 KiB"
+		case codeNotMatch:
+			return "the subject belongs to another stream than the configured one"
+		case codeSealed:
+			return "the stream is sealed"
 		case jetstream.JSErrCodeJetStreamNotEnabledForAccount, jetstream.JSErrCodeJetStreamNotEnabled:
 			return "JetStream is not enabled"
 		}

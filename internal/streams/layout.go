@@ -86,6 +86,9 @@ type Layout struct {
 	ResultsMaxAge time.Duration
 	// DeadMaxAge is how long dead letters are kept.
 	DeadMaxAge time.Duration
+	// DeadPerReason is how many dead letters of one producer and reason are kept: of one
+	// more, the oldest of them goes. At least 1.
+	DeadPerReason int64
 	// OrdersMaxAge is how long a ledger record outlives its last change: for so
 	// long the same id never enrolls again. Not below ResultsMaxAge.
 	OrdersMaxAge time.Duration
@@ -115,6 +118,7 @@ func DefaultLayout() Layout {
 		ResultsDuplicates:  15 * time.Minute,
 		ResultsMaxAge:      30 * day,
 		DeadMaxAge:         90 * day,
+		DeadPerReason:      100_000,
 		OrdersMaxAge:       30 * day,
 		AckWait:            time.Minute,
 		IssuePending:       4096,
@@ -163,6 +167,9 @@ func (l Layout) Validate() error {
 	}
 	if l.RequestsMaxBytes < minRequestsBytes {
 		refuse("requests max bytes must be at least %d: %d", minRequestsBytes, l.RequestsMaxBytes)
+	}
+	if l.DeadPerReason < 1 {
+		refuse("dead letters per producer and reason must be at least 1: %d", l.DeadPerReason)
 	}
 	for _, d := range []struct {
 		what     string

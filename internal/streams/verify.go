@@ -68,6 +68,7 @@ func Inspect(ctx context.Context, js jetstream.JetStream, l Layout) ([]Finding, 
 	}
 	c := &checker{layout: l}
 	c.server(js.Conn().ConnectedServerVersion())
+	c.payload(js.Conn().MaxPayload())
 
 	for _, want := range l.streamConfigs() {
 		if err := c.stream(ctx, js, want); err != nil {
@@ -102,6 +103,31 @@ func (c *checker) server(version string) {
 			Why: "older ones have no message schedules the worker can rely on", Fix: "upgrade nats-server",
 		})
 	}
+}
+
+// MinPayload is the smallest max_payload of a server that the worker runs on, in bytes: a
+// result with its certificate has room, and a short dead letter. WantPayload is the
+// server's own default, and what the largest request needs.
+const (
+	MinPayload  = 64 << 10
+	WantPayload = 1 << 20
+)
+
+// payload checks how large a message may be on the server that we are connected to.
+func (c *checker) payload(limit int64) {
+	f := Finding{
+		Object: "nats-server", Setting: "max_payload", Got: strconv.FormatInt(limit, 10),
+		Fix: fmt.Sprintf("set max_payload: %d in the configuration of every nats-server, and reload it", WantPayload),
+	}
+	switch {
+	case limit < MinPayload:
+		f.Want, f.Why = fmt.Sprintf("at least %d", MinPayload), "results and dead letters would not fit into a message"
+	case limit < WantPayload:
+		f.Want, f.Note, f.Why = fmt.Sprintf("at least %d", WantPayload), true, "large requests are refused, and large results lose their chain or labels"
+	default:
+		return
+	}
+	c.found = append(c.found, f)
 }
 
 // missing records an object that is not there.

@@ -211,6 +211,8 @@ func breakages() []breakage {
 		{name: "dead letters for a day", stream: onStream(dead, func(c *sc) { c.MaxAge = 24 * time.Hour }), want: []string{"dead: max age"}},
 		{name: "dead letters with a short window", stream: onStream(dead, func(c *sc) { c.Duplicates = 2 * time.Minute }), want: []string{"dead: duplicate window"}},
 		{name: "dead letters not direct", stream: onStream(dead, func(c *sc) { c.AllowDirect = false }), want: []string{"dead: allow direct"}},
+		{name: "more dead letters a subject", stream: onStream(dead, func(c *sc) { c.MaxMsgsPerSubject *= 2 })},
+		{name: "dead letters refused beyond a bound", stream: onStream(dead, func(c *sc) { c.DiscardNewPerSubject = true }), want: []string{"dead: discard new per subject"}},
 		{name: "one dead letter a subject", stream: onStream(dead, func(c *sc) { c.MaxMsgsPerSubject = 1 }), want: []string{"dead: max messages per subject"}},
 		{name: "dead letters discard old", stream: onStream(dead, func(c *sc) { c.Discard = jetstream.DiscardOld }), want: []string{"dead: discard"}},
 
@@ -296,6 +298,55 @@ func TestVerifyNamesEveryBrokenSetting(t *testing.T) {
 				t.Errorf("found %q, want %q", got, b.want)
 			}
 			if err := Verify(ctx, js, l); (err == nil) != (len(b.want) == 0) {
+				t.Errorf("Verify says %v", err)
+			}
+		})
+	}
+}
+
+// A worker runs on dead letters without a bound, as earlier versions provisioned them, and
+// says so.
+func TestVerifyNotesUnboundedDeadLetters(t *testing.T) {
+	t.Parallel()
+	js := testbed.Start(t).JetStream(t)
+	ctx, l := testContext(t), DefaultLayout()
+	cfg := changed(t, l, l.Dead, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = -1 })
+	if _, err := js.CreateStream(ctx, cfg); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Provision(ctx, js, l); err != nil {
+		t.Fatal(err)
+	}
+	found, err := Inspect(ctx, js, l)
+	if err != nil || len(found) != 1 || !found[0].Note || found[0].Setting != "max messages per subject" ||
+		found[0].Fix != "nats stream edit ENTRUST_DEAD --max-msgs-per-subject=100000" {
+		t.Errorf("found %+v (%v)", found, err)
+	}
+	if err := Verify(ctx, js, l); err != nil {
+		t.Error(err)
+	}
+}
+
+// How large a message may be is checked at start: too small is refused, small is noted.
+func TestVerifyMaxPayload(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		limit    int
+		ok, note bool
+	}{{MinPayload - 1, false, false}, {MinPayload, true, true}, {WantPayload - 1, true, true}, {WantPayload, true, false}} {
+		t.Run(fmt.Sprint(row.limit), func(t *testing.T) {
+			t.Parallel()
+			js := testbed.Start(t, fmt.Sprintf("max_payload: %d", row.limit)).JetStream(t)
+			ctx, l := testContext(t), DefaultLayout()
+			if _, err := Provision(ctx, js, l); err != nil {
+				t.Fatal(err)
+			}
+			found, err := Inspect(ctx, js, l)
+			if err != nil || len(found) > 1 || (len(found) == 0) != (row.ok && !row.note) ||
+				len(found) == 1 && (found[0].Note != row.note || found[0].Setting != "max_payload" || found[0].Fix == "") {
+				t.Errorf("found %+v (%v)", found, err)
+			}
+			if err := Verify(ctx, js, l); (err == nil) != row.ok || err != nil && !strings.Contains(err.Error(), "max_payload must be at least 65536, is 65535") {
 				t.Errorf("Verify says %v", err)
 			}
 		})

@@ -44,10 +44,12 @@ func (c *checker) stream(ctx context.Context, js jetstream.JetStream, want jetst
 		o.parked(got)
 	case c.layout.Results:
 		o.kept(want, got)
+		o.noSubjectLimits(got)
 		o.check(got.Duplicates >= want.Duplicates, "duplicate window", "at least "+want.Duplicates.String(), got.Duplicates.String(),
 			"a result that is published again must be recognised", "--dupe-window="+want.Duplicates.String())
 	case c.layout.Dead:
 		o.kept(want, got)
+		o.perReason(got)
 		o.check(got.Duplicates >= want.Duplicates, "duplicate window", "at least "+want.Duplicates.String(), got.Duplicates.String(),
 			"a dead letter that is published again must be recognised", "--dupe-window="+want.Duplicates.String())
 	}
@@ -146,11 +148,29 @@ func (o *object) direct(got jetstream.StreamConfig, why string) {
 // kept holds for results and dead letters.
 func (o *object) kept(want, got jetstream.StreamConfig) {
 	o.discardNew(got, "a full stream would drop the oldest instead of making the worker wait")
-	o.noSubjectLimits(got)
 	o.noRollup(got)
 	o.check(got.MaxAge == want.MaxAge, "max age", want.MaxAge.String(), got.MaxAge.String(),
 		"how long the ledger remembers is set by it", "--max-age="+want.MaxAge.String())
 	o.direct(got, "what it holds could not be listed, and looking one up would go through the stream's leader each time")
+}
+
+// perReason holds for dead letters. A stream of an earlier version has no bound: the
+// worker runs on it, and says so.
+func (o *object) perReason(got jetstream.StreamConfig) {
+	const setting = "max messages per subject"
+	want := strconv.FormatInt(o.layout.DeadPerReason, 10)
+	flag := "--max-msgs-per-subject=" + want
+	o.check(!got.DiscardNewPerSubject, "discard new per subject", "false", "true",
+		"a dead letter beyond the bound would be refused for ever, and its request never end", "--no-discard-per-subject")
+	if got.MaxMsgsPerSubject <= 0 {
+		o.found = append(o.found, Finding{
+			Object: o.name, Setting: setting, Want: want, Got: "unlimited", Note: true,
+			Why: "one producer's dead letters can fill the disk", Fix: o.edit + " " + flag,
+		})
+		return
+	}
+	o.check(got.MaxMsgsPerSubject >= o.layout.DeadPerReason, setting, "at least "+want, strconv.FormatInt(got.MaxMsgsPerSubject, 10),
+		"dead letters would go before an operator saw them", flag)
 }
 
 // strangers finds consumers that take messages away from ours.

@@ -70,5 +70,5 @@ func (r *repairing) wait() error { return r.group.Wait() }
 // too. Any other is the order's own.
 func ofTheBus(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
-		(streams.Trouble(err) != "" && !streams.IsTooLarge(err))
+		(streams.Trouble(err) != "" && !streams.IsRefused(err))
 }

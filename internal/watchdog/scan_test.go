@@ -324,10 +324,9 @@ func TestScanOfMassLoss(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	const n = 500
-	bad := func(id string) { // a record that fits, and a wake-up, which holds this header twice, that does not
+	bad := func(id string) { // no header of a wake-up can hold this tracking id, and its request is gone
 		rec := record(order.Awaiting, entrustbus.KindIssue)
-		rec.Request.Body = bytes.Repeat([]byte("x"), int(r.js.Conn().MaxPayload())-4000)
-		rec.Request.Header = map[string][]string{"Content-Type": {strings.Repeat("x", 3000)}}
+		rec.Request, rec.TrackingID = nil, strings.Repeat("x", 1<<16)
 		r.keep(id, rec)
 	}
 	bad("bad-first")
@@ -344,6 +343,24 @@ func TestScanOfMassLoss(t *testing.T) {
 	}
 	if n := strings.Count(r.log.String(), "could not be woken"); n != 2 || !strings.Contains(r.log.String(), "orders=2") {
 		t.Errorf("two scans reported %d times of two bad orders:\n%s", n, r.log)
+	}
+}
+
+// A wake-up that no message can hold leaves the request to the record.
+func TestScanOfALargeOrder(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	// A record that fits, and a wake-up, which holds this header twice, that does not.
+	rec := record(order.Awaiting, entrustbus.KindIssue)
+	rec.Request.Body = bytes.Repeat([]byte("x"), int(r.js.Conn().MaxPayload())-4000)
+	rec.Request.Header = map[string][]string{"Content-Type": {strings.Repeat("x", 3000)}}
+	r.keep("large", rec)
+	w := r.worker("w1", later)
+	r.scans(w, Repairs{Lost: 1})
+	r.scans(w, Repairs{})
+	got, _, err := w.Wakeups.Find(t.Context(), order.Key{Producer: "shop", ID: "large"})
+	if err != nil || got == nil || got.Request != nil || got.TrackingID != rec.TrackingID || !got.Deadline.Equal(rec.Deadline) {
+		t.Errorf("the wake-up is %+v (%v)", got, err)
 	}
 }
 

@@ -301,7 +301,12 @@ func (w *Watchdog) revive(ctx context.Context, key order.Key) (bool, error) {
 	if err != nil || wakes {
 		return false, err
 	}
-	return true, w.Wakeups.Schedule(ctx, order.WakeupOf(key, rec.Record, now))
+	wake := order.WakeupOf(key, rec.Record, now)
+	err = w.Wakeups.Schedule(ctx, wake)
+	if streams.IsRefused(err) && wake.Request != nil {
+		err = w.Wakeups.Schedule(ctx, wake.Smaller()) // only the request in it is large
+	}
+	return true, err
 }
 
 // hasMessage reports whether the message of a record is still to be delivered. One that
