@@ -39,7 +39,7 @@
 //	closed.after     closed                              comes again: acknowledged; its wake-up is stale
 //	wakeup.before    a waiting record without wake-up    comes again: given its wake-up
 //	                 closed, a wake-up left behind       fires once, is stale, is acknowledged
-//	wakeup.after     a waiting record and its wake-up    comes again: given its wake-up again, one replaces the other
+//	wakeup.after     a waiting record and its wake-up    comes again: acknowledged; a due message is handled again
 //	settle.before    everything but the acknowledgement  comes again: as the rows above
 //	settle.after     nothing to do
 //
@@ -68,6 +68,7 @@
 //
 // throttling.go asks package throttle before each call and tells it how the call ended.
 // While no CA can be asked for a lane's operation, the lane does not fetch and its
-// requests wait in the stream. A message that meets an open breaker before its record is
+// requests wait in the stream; while few calls are let through, it fetches so many, and
+// handles them before it fetches again. A message that meets an open breaker before its record is
 // written goes back; any other waits in a wake-up.
 package consumer

@@ -137,22 +137,28 @@ func (h *handling) look(ctx context.Context) error {
 // remains reads what the bus holds of the order beside its record, where that matters.
 func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 	r := order.Remains{CanLookUp: h.w.gw.CanFind()}
-	if h.key.ID == "" || !h.cur.NeedsRemains(h.doubted) {
+	if h.d == nil || h.key.ID == "" || !h.cur.NeedsRemains(h.doubted) {
 		return r, nil
 	}
 	var err error
-	if r.Result, _, err = h.w.results.Last(ctx, h.key); err != nil || r.Result != nil || h.cur.Phase != "" {
+	if r.Result, _, err = h.w.results.Last(ctx, h.key); err != nil || r.Result != nil {
 		return r, err
+	}
+	if h.cur.Phase != "" && (h.wake != nil || !h.cur.Phase.Waits()) {
+		return r, nil
 	}
 	if r.Wakeup, _, err = h.w.wakeups.Find(ctx, h.key); err != nil {
 		return r, fmt.Errorf("looking for what is left of %s: %w", h.key, err)
+	}
+	if h.cur.Phase != "" {
+		return r, nil
 	}
 	if h.cur.Revision != 0 {
 		r.Forgotten = true
 		return r, nil
 	}
 	made, err := h.w.ledger.Made(ctx)
-	r.Forgotten = h.d != nil && h.d.published.Before(made)
+	r.Forgotten = h.d.published.Before(made)
 	return r, err
 }
 

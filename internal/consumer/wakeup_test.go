@@ -193,3 +193,19 @@ func TestTwoDueMessagesMeetInOneWakeup(t *testing.T) {
 		t.Errorf("%d results, want 1", n)
 	}
 }
+
+// A producer that publishes its request again and again does not put the next poll off.
+func TestRequestAgainKeepsTheWakeup(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1})
+	r.patience()
+	key := r.park("o")
+	before, request := r.wakeupOf(key), r.record("o").Request
+	stop := r.run()
+	r.publish(entrustbus.KindIssue, request.Body, entrustbus.HeaderContentType, request.Get(entrustbus.HeaderContentType))
+	r.eventually("no request left", func() bool { return r.count(r.layout.Requests) == 0 })
+	stop()
+	if after := r.wakeupOf(key); !after.Due.Equal(before.Due) {
+		t.Errorf("the wake-up was due at %s, and is at %s", before.Due, after.Due)
+	}
+}

@@ -289,3 +289,28 @@ func TestUnansweredAtTheDeadline(t *testing.T) {
 		cur.Record = *d.Record
 	}
 }
+
+// TestRequestAgainWhileItWaits: a request that comes again leaves the wake-up of its order
+// alone; an order without one, or with that of an earlier generation, gets it.
+func TestRequestAgainWhileItWaits(t *testing.T) {
+	t.Parallel()
+	b := tableOf(entrustbus.KindIssue)
+	for phase, without := range map[Phase]string{
+		Unaccepted:    "record submitting, call enroll",
+		Indeterminate: "wake-up resubmit 3m0s, ack",
+		Awaiting:      "wake-up poll 5m0s, ack",
+	} {
+		cur := b.stored(phase)
+		for _, row := range []struct {
+			w    *Wakeup
+			want string
+		}{{nil, without}, {&Wakeup{Generation: 1}, "ack"}, {&Wakeup{Generation: 0}, without}} {
+			cur.Generation = 1
+			q := *b.q
+			q.Generation = 1
+			if got := b.decide(0, cur, Delivered{Request: q, Remains: Remains{CanLookUp: true, Wakeup: row.w}}); got != row.want {
+				t.Errorf("%s, wake-up %+v: %s, want %s", phase, row.w, got, row.want)
+			}
+		}
+	}
+}

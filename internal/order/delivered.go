@@ -33,6 +33,9 @@ func (d *decider) delivered(e Delivered) Decision {
 	case q.Generation > d.cur.Generation:
 		return d.replayed(&q)
 	}
+	if w := d.remains.Wakeup; w != nil && !restored && d.cur.Phase.Waits() && w.Generation >= d.cur.Generation && d.remains.Result == nil {
+		return ack(Notice{}) // it has its wake-up: a producer that repeats itself must not put it off
+	}
 	out := d.resume(false)
 	if restored && out.Record == nil && !out.Close {
 		r := d.cur.Record

@@ -30,7 +30,8 @@ type Woken struct {
 type Remains struct {
 	// Result is the newest result of the order, nil where there is none.
 	Result *entrustbus.Result
-	// Wakeup is the wake-up of an order without a record, nil where there is none.
+	// Wakeup is the wake-up of an order without a record, or of one that waits while its
+	// request came again; nil where there is none.
 	Wakeup *Wakeup
 	// Forgotten says that the ledger is younger than the request: it may have had a
 	// record of it.

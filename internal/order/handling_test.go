@@ -107,7 +107,7 @@ func (w *world) readRemains(i int) {
 	h := &w.workers[i]
 	e := &w.entries[h.order]
 	h.remains.Result = e.result
-	if h.cur.Phase == "" {
+	if h.cur.Phase == "" || h.cur.Phase.Waits() && h.kind == isDelivered {
 		h.remains.Wakeup = e.wakeup
 	}
 	w.decide(i, false)
