@@ -141,7 +141,7 @@ func (s *inside) answered(messages []hostile) {
 	results := s.results()
 	for _, m := range messages {
 		k := identity(m.msg.Subject, m.msg.Data)
-		if len(found[k]) == 0 && m.msg.Size() > maxPayload-4<<10 {
+		if len(found[k]) == 0 && len(m.msg.Data) > maxUnreadable {
 			k = s.shortened(m, found)
 		}
 		i := slices.IndexFunc(found[k], func(l *deadletter.Letter) bool {
@@ -185,12 +185,15 @@ func (s *inside) answered(messages []hostile) {
 // maxPayload is what a server takes by default, headers included.
 const maxPayload = 1 << 20
 
-// shortened looks for the letter of a message that leaves no room for what a letter
-// adds: it holds the begin of it, and says how long it was.
+// maxUnreadable is how much a letter keeps of a body that cannot be decoded.
+const maxUnreadable = 64 << 10
+
+// shortened looks for the letter of a message that cannot be decoded, or leaves no room
+// for what a letter adds: it holds the begin of it, and says how long it was.
 func (s *inside) shortened(m hostile, found map[string][]*deadletter.Letter) string {
 	for k, letters := range found {
 		for _, l := range letters {
-			if l.Length == len(m.msg.Data) && len(l.Request.Body) > l.Length-4<<10 && l.Request.Subject == m.msg.Subject && bytes.HasPrefix(m.msg.Data, l.Request.Body) {
+			if l.Length == len(m.msg.Data) && (len(l.Request.Body) > l.Length-4<<10 || l.Reason == order.Undecodable && len(l.Request.Body) == maxUnreadable) && l.Request.Subject == m.msg.Subject && bytes.HasPrefix(m.msg.Data, l.Request.Body) {
 				return k
 			}
 		}
