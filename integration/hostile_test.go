@@ -95,7 +95,7 @@ func (s *inside) hostiles(all []entrustbustest.HostileMessage, next func()) []ho
 }
 
 // address is the order that a request names in its body or, where that cannot be
-// read, in its message id. The contract's own reader decides.
+// read, in its header. The contract's own reader decides.
 func address(m *nats.Msg) string {
 	producer, kind, err := (entrustbus.Subjects{}).ParseRequest(m.Subject)
 	if err != nil {
@@ -106,9 +106,8 @@ func address(m *nats.Msg) string {
 			return producer + "." + r.OrderID()
 		}
 	}
-	named := strings.Split(m.Header.Get(nats.MsgIdHdr), ".")
-	if len(named) >= 2 && named[0] == producer && entrustbus.ValidToken(named[1]) {
-		return producer + "." + named[1]
+	if id := m.Header.Get(entrustbus.HeaderOrderID); entrustbus.ValidToken(id) {
+		return producer + "." + id
 	}
 	return ""
 }

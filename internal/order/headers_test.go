@@ -17,7 +17,7 @@ func TestRequestWithTooManyHeaders(t *testing.T) {
 		bytes int
 		limit int64
 		want  bool // refused
-	}{{1 << 10, 1 << 20, false}, {24 << 10, 1 << 20, false}, {32 << 10, 1 << 20, true}, {60 << 10, 1 << 20, true}, {60 << 10, 0, false}} {
+	}{{1 << 10, 1 << 20, false}, {24 << 10, 1 << 20, false}, {32 << 10, 1 << 20, false}, {60 << 10, 1 << 20, true}, {60 << 10, 0, false}} {
 		raw := &order.Message{
 			Subject: "entrust.request.shop.cancel", Body: []byte(`{"id":"a","order":"b"}`),
 			Header: map[string][]string{"X-Large": {strings.Repeat("x", row.bytes)}},

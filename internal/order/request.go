@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/textproto"
 	"strconv"
 	"time"
 
@@ -139,12 +140,18 @@ func (q *Request) bounds(limits Limits) error {
 			Fix: "ask for less, or have poll.max_wait_limit raised",
 		}
 	}
-	// A wake-up and a record add to the request, and a wake-up holds its headers twice.
+	// A wake-up and a record add to the request. A wake-up prefixes the names of its headers,
+	// and holds those of its encoding and its trace twice.
 	const extra = 4 << 10
 	headers := int64(extra)
 	for name, values := range q.Raw.Header {
 		for _, v := range values {
-			headers += 2 * int64(len(name)+len(v)+32)
+			size := int64(len(name) + len(v) + 32)
+			switch textproto.CanonicalMIMEHeaderKey(name) {
+			case "Content-Type", "Traceparent", "Tracestate":
+				size *= 2
+			}
+			headers += size
 		}
 	}
 	if limits.Size > 0 && headers > MaxHeaders {
@@ -219,7 +226,7 @@ func (q *Request) ca() (ca, profile string) {
 // breaks the contract.
 func (q *Request) undecodable() bool {
 	var field *entrustbus.FieldError
-	return errors.As(q.Problem, &field) && field.Undecodable
+	return q.Kind == "" || errors.As(q.Problem, &field) && field.Undecodable
 }
 
 // of reports whether the request is that of the record. The message that a record
