@@ -176,6 +176,7 @@ func (c *Client) message(ctx context.Context, r Request) (*nats.Msg, error) {
 	msg := nats.NewMsg(c.cfg.Subjects.Request(c.cfg.Producer, r.Kind()))
 	msg.Data = body
 	msg.Header.Set(HeaderContentType, c.cfg.Encoding.ContentType())
+	msg.Header.Set(HeaderOrderID, r.OrderID())
 	if c.cfg.Trace != nil {
 		parent, state := c.cfg.Trace(ctx)
 		if parent != "" {

@@ -136,10 +136,11 @@ func TestSubmit(t *testing.T) {
 					t.Errorf("%s: subject %q means %q %q, %v", name, msg.Subject, producer, kind, err)
 				}
 				for header, want := range map[string]string{
-					"Nats-Msg-Id":  "", // it would swallow other content under the id
-					"Content-Type": enc.ContentType(),
-					"traceparent":  "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-					"tracestate":   "a=b",
+					"Nats-Msg-Id":      "", // it would swallow other content under the id
+					"Content-Type":     enc.ContentType(),
+					"Entrust-Order-Id": r.OrderID(),
+					"traceparent":      "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+					"tracestate":       "a=b",
 				} {
 					if got := msg.Header.Get(header); got != want {
 						t.Errorf("%s: header %s is %q, want %q", name, header, got, want)

@@ -191,8 +191,8 @@ func lives() []life {
 	return []life{
 		{"issued at once", flat, hold, issueAs("issue"), join(
 			at(issuedOnce, "record.before", "result.after", "closed.before", "closed.after", "settle.before", "settle.after"),
-			at(heldNotThere, "record.after"),
-			at(heldEnrolled, "result.before"),
+			at(heldNotThere, "record.after", "call.before"),
+			at(heldEnrolled, "call.after", "result.before"),
 		)},
 		{"not accepted at first", flat, hold, issueAs("busy"), join(
 			at(heldNotThere, "record.after"),
@@ -209,6 +209,7 @@ func lives() []life {
 			[]death{
 				{"record.before", 2, heldEnrolled}, // pending, as the gateway said, and that was not written
 				{"record.after", 2, issuedOnce}, {"wakeup.before", 2, issuedOnce}, {"wakeup.after", 2, issuedOnce},
+				{"call.before", 2, issuedOnce}, {"call.after", 2, issuedOnce},
 			},
 		)},
 		{"rejected at once", flat, hold, issueAs("reject"), join(
@@ -223,7 +224,7 @@ func lives() []life {
 		)},
 		{"wrong certificate", flat, hold, issueAs("wrong"), at(failedWrong, "letter.before", "letter.after", "result.before", "result.after", "closed.after")},
 		{"invalid", flat, hold, tooPatient, at(failedNothing, "record.before", "record.after", "letter.before", "letter.after", "result.before", "result.after", "closed.after", "settle.before")},
-		{"revoke", flat, hold, revocation, at(revokedOnce, "record.before", "record.after", "result.before", "result.after", "closed.before", "closed.after", "settle.before")},
+		{"revoke", flat, hold, revocation, at(revokedOnce, "record.before", "record.after", "call.before", "call.after", "result.before", "result.after", "closed.before", "closed.after", "settle.before")},
 		{"track", flat, hold, tracked, at(trackedOnce, "record.before", "record.after", "wakeup.before", "wakeup.after", "settle.before", "settle.after", "result.before", "result.after", "closed.before", "closed.after")},
 		{"cancel", flat, hold, cancelled, join(
 			at(cancelledOnce, "record.before", "record.after", "result.before", "result.after", "closed.before", "closed.after", "wakeup.before", "wakeup.after"),
@@ -354,8 +355,8 @@ func TestDeathOfEveryWorker(t *testing.T) {
 		order      func(*crashRun) *oracle.Order
 		want       end
 	}{
-		{"request", "result.before", revocation, failedNothing},
-		{"wake-up", "result.before", issueAs("pending"), heldEnrolled},
+		{"request", "call.after", revocation, failedNothing},
+		{"wake-up", "call.after", issueAs("pending"), heldEnrolled},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

@@ -25,7 +25,7 @@ func (e *refusedError) Unwrap() error { return e.err }
 
 // carry carries out the effects of a decision, in the order of order.Steps. It returns
 // ledger.ErrConflict where the record changed since it was read; nothing was done then.
-// A failpoint stands before and after each effect, and nowhere else in the worker.
+// A failpoint stands before and after each effect, as before and after each call.
 func (h *handling) carry(ctx context.Context, d *order.Decision) error {
 	h.notice(ctx, d)
 	stands := d.Stands

@@ -30,6 +30,9 @@ func TestCrashTable(t *testing.T) {
 	}
 	var want []string
 	for _, step := range order.Steps() {
+		if step == order.StepSettle {
+			want = append(want, "call.before", "call.after")
+		}
 		want = append(want, string(step)+".before", string(step)+".after")
 	}
 	if g, w := strings.Join(got, " "), strings.Join(want, " "); g != w {

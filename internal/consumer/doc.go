@@ -18,7 +18,7 @@
 //
 // # What a crash leaves
 //
-// A failpoint stands before and after each effect, and nowhere else; the crash tests of
+// A failpoint stands before and after each effect and call, and nowhere else; the tests of
 // package integration kill the worker at each. "Comes again" is the message, after the ack
 // wait; where a wake-up exists, the order is woken by that too.
 //
@@ -40,6 +40,8 @@
 //	wakeup.before    a waiting record without wake-up    comes again: given its wake-up
 //	                 closed, a wake-up left behind       fires once, is stale, is acknowledged
 //	wakeup.after     a waiting record and its wake-up    comes again: acknowledged; a due message is handled again
+//	call.before      submitting or waiting: not called   as record.after, or polled and looked up again
+//	call.after       what the gateway did, unwritten     as record.before, or polled and looked up again
 //	settle.before    everything but the acknowledgement  comes again: as the rows above
 //	settle.after     nothing to do
 //

@@ -257,7 +257,10 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 			continue
 		}
 		h.doing("call", string(d.Call.Op))
-		event = h.answered(*d.Call, h.call(ctx, d.Call, permit, begun))
+		failpoint("call.before")
+		answer := h.call(ctx, d.Call, permit, begun)
+		failpoint("call.after")
+		event = h.answered(*d.Call, answer)
 		happened = event
 		h.called = true
 	}

@@ -141,6 +141,13 @@ func (w *Worker) poisoned(ctx context.Context, d *delivery) error {
 		q.Key, q.Kind, q.Generation = h.wake.Key, h.wake.Kind, h.wake.Generation
 	} else {
 		q.Ref = order.Ref{Sequence: d.sequence, Time: d.published}
+		key, err := w.begunBy(ctx, q.Ref)
+		if err != nil {
+			return err
+		}
+		if key.ID != "" {
+			q.Key = key
+		}
 	}
 	q.Deliveries = int(d.deliveries)
 	h.key, h.read = q.Key, &q
@@ -153,4 +160,22 @@ func (w *Worker) poisoned(ctx context.Context, d *delivery) error {
 		q.Digest = h.cur.Digest // the wake-up is the order's
 	}
 	return h.run(ctx, func(order.Remains) order.Event { return order.Poisoned{Request: q} })
+}
+
+// begunBy returns the order whose record says that this message began it, and a zero key
+// where none does. It reads the whole ledger: deaths are few, and only the body, which is
+// not read, may name the order besides.
+func (w *Worker) begunBy(ctx context.Context, message order.Ref) (order.Key, error) {
+	for e, err := range w.ledger.All(ctx) {
+		switch {
+		case errors.Is(err, order.ErrNotARecord), errors.Is(err, order.ErrNewerFormat):
+			continue
+		case err != nil:
+			return order.Key{}, fmt.Errorf("looking for the order of message %d: %w", message.Sequence, err)
+		}
+		if e.Origin.Sequence == message.Sequence && e.Origin.Time.Equal(message.Time) {
+			return e.Key, nil
+		}
+	}
+	return order.Key{}, nil
 }

@@ -59,7 +59,7 @@ func TestCrashedIsTheOneThatKills(t *testing.T) {
 		ids[fmt.Sprint("innocent", i)] = 1000 + i
 	}
 	for id, serial := range ids {
-		r.send(&entrustbus.Revoke{ID: id, SerialDecimal: fmt.Sprint(serial)}, entrustbus.HeaderOrderID, id)
+		r.send(&entrustbus.Revoke{ID: id, SerialDecimal: fmt.Sprint(serial)}) // only body and record name the order
 	}
 	// Deliveries that are not counted yet, without a wait for each.
 	cons, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerRevoke)

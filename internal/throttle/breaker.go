@@ -25,7 +25,8 @@ const (
 	Closed State = iota
 	// Open lets one canary through per interval of the fleet.
 	Open
-	// HalfOpen lets 1, 2, 4, … calls through at a time.
+	// HalfOpen lets 1, 2, 4, … calls through at a time: twice as many after a step that
+	// went well, half as many after a bad answer. One at the first step opens it again.
 	HalfOpen
 )
 
@@ -92,7 +93,7 @@ type breaker struct {
 
 	// While open.
 	opening string    // names it for the fleet; empty: not written yet
-	eased   int       // doublings of the interval that the ramp-up before it undid
+	eased   int       // doublings of the interval that the ramp-up before it undoes
 	check   bool      // the bucket may not know of it any more
 	asking  bool      // a permit is being asked for
 	due     time.Time // of the next canary
@@ -227,6 +228,7 @@ func (b *breaker) goodAnswer(name string, now time.Time) (slowed bool) {
 			break
 		}
 		b.step, b.good, b.refused = 2*b.step, 0, false
+		b.eased = max(b.eased, bits.Len(uint(b.step))-1)
 	}
 	return slowed
 }
@@ -244,7 +246,10 @@ func (b *breaker) badAnswer(name string, wasSlowed bool, now time.Time) (trip, s
 		return false, false
 	}
 	p.run++
-	if b.state == Closed {
+	switch {
+	case b.state == HalfOpen && b.step > 1:
+		b.step, b.good, b.refused = b.step/2, 0, false
+	case b.state == Closed:
 		if b.run == 0 {
 			b.runOf, b.several = name, false
 		}
@@ -252,7 +257,7 @@ func (b *breaker) badAnswer(name string, wasSlowed bool, now time.Time) (trip, s
 		b.several = b.several || name != b.runOf
 		b.keep(answer{true, name})
 		trip = b.run >= tripRun && (b.several || !others) || b.tooMany(others)
-	} else {
+	default:
 		trip = true
 	}
 	// A producer whose calls alone are bad must not open the breaker for the others. Its
@@ -294,11 +299,8 @@ func (b *breaker) open(opening, last string, cause error, wait time.Duration, no
 	if b.state == Closed {
 		b.since = now
 	}
-	switch b.state {
-	case Closed:
+	if b.state == Closed {
 		b.eased = easedAll
-	case HalfOpen:
-		b.eased = bits.Len(uint(b.step)) - 1 // the steps that went well
 	}
 	b.state, b.cause = Open, cause
 	b.epoch++
@@ -317,6 +319,6 @@ func (b *breaker) end() {
 	b.ended = b.opening
 	b.state, b.opening = HalfOpen, ""
 	b.epoch++
-	b.step, b.inFlight, b.good, b.refused = 1, 0, 0, false
+	b.step, b.inFlight, b.good, b.refused, b.eased = 1, 0, 0, false, 0
 	b.run, b.answers = 0, 0
 }
