@@ -3,6 +3,7 @@ package entrustbus
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"time"
 	"unicode/utf8"
@@ -118,7 +119,7 @@ func (r *packReader) skip() error {
 			r.body.budget++ // what is passed over costs nothing
 			_, err = r.value(maxDepth)
 		}
-		if field, ok := err.(*FieldError); ok {
+		if field, ok := errors.AsType[*FieldError](err); ok {
 			return field
 		}
 		if err != nil {

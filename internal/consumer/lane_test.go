@@ -64,7 +64,9 @@ func TestReservedNeverWaits(t *testing.T) {
 	}
 	p.end(try{})
 	cancel()
-	<-alone
+	if err := <-alone; err == nil {
+		t.Error("a message ran alone beside another one")
+	}
 }
 
 // A panic before a message is handled ends that message's try, not the process.

@@ -229,7 +229,7 @@ func (b *Breakers) Admit(ctx context.Context, op Operation, ca, producer string)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	ready, cause, gateway := b.prober.state()
+	ready, gateway, cause := b.prober.state()
 	if !ready {
 		return nil, &OpenError{op, ca, cause, retryIn}
 	}
@@ -249,7 +249,7 @@ func (b *Breakers) Admit(ctx context.Context, op Operation, ca, producer string)
 		return p, nil
 	case passAsCanary:
 		p.canary = true
-		cause, wait := b.askCanary(ctx, p)
+		wait, cause := b.askCanary(ctx, p)
 		if cause == nil {
 			return p, nil
 		}
@@ -264,7 +264,7 @@ func (b *Breakers) Admit(ctx context.Context, op Operation, ca, producer string)
 
 // askCanary asks for the fleet's permit, and returns why p is refused and for how long,
 // or nil. Caller holds b.mu, which is released meanwhile.
-func (b *Breakers) askCanary(ctx context.Context, p *Permit) (cause error, wait time.Duration) {
+func (b *Breakers) askCanary(ctx context.Context, p *Permit) (wait time.Duration, cause error) {
 	br := p.breaker
 	br.asking = true
 	b.mu.Unlock()
@@ -274,18 +274,18 @@ func (b *Breakers) askCanary(ctx context.Context, p *Permit) (cause error, wait 
 	b.mu.Lock()
 	now := time.Now()
 	if br.epoch != p.epoch { // another worker closed it meanwhile
-		return br.cause, retryIn
+		return retryIn, br.cause
 	}
 	br.asking = false
 	defer b.changed.send()
 	switch {
 	case err != nil:
 		br.due = now.Add(sharedTime)
-		return fmt.Errorf("%w (asking the fleet for a canary: %w)", br.cause, err), sharedTime
+		return sharedTime, fmt.Errorf("%w (asking the fleet for a canary: %w)", br.cause, err)
 	case taken:
 		br.adopt(opening, next, now)
 		br.last = p.producer
-		return nil, 0
+		return 0, nil
 	case next > 0:
 		br.adopt(opening, next, now)
 	case opening == br.opening:
@@ -294,7 +294,7 @@ func (b *Breakers) askCanary(ctx context.Context, p *Permit) (cause error, wait 
 		br.check, br.due = true, now.Add(retryIn)
 		b.publish()
 	}
-	return br.cause, max(retryIn, next)
+	return max(retryIn, next), br.cause
 }
 
 // Done takes in how the call ended. Only the first call of it counts.

@@ -53,14 +53,14 @@ func NewProber(probe func(context.Context) error, pause *Pause, onChange func(Pr
 
 // Ready reports whether calls may be made, and why not.
 func (p *Prober) Ready() (ready bool, cause error) {
-	ready, cause, _ = p.state()
+	ready, _, cause = p.state()
 	return ready, cause
 }
 
-func (p *Prober) state() (ready bool, cause error, epoch uint64) {
+func (p *Prober) state() (ready bool, epoch uint64, cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ready, p.cause, p.epoch
+	return p.ready, p.epoch, p.cause
 }
 
 // wait returns when the gateway is ready, or with the cause of ctx.
@@ -111,7 +111,7 @@ func (p *Prober) shut(epoch uint64, cause error) {
 func (p *Prober) Run(ctx context.Context) {
 	for {
 		shut := p.changed.next()
-		if ready, _, epoch := p.state(); !ready {
+		if ready, epoch, _ := p.state(); !ready {
 			// A gateway that has just refused a call deserves a moment.
 			if epoch > 0 && p.rest(ctx, firstProbe) != nil {
 				return

@@ -105,7 +105,7 @@ func TestProbesAfterRefusedCredentials(t *testing.T) {
 		p.Wake() // a SIGHUP of earlier must not count later
 		g.restart()
 		refused := errors.New("401")
-		_, _, epoch := p.state()
+		_, epoch, _ := p.state()
 		g.answers(refused)
 		p.shut(epoch, refused)
 		p.shut(epoch, errDown) // of a call at the same time

@@ -2,7 +2,6 @@ package wakeup_test
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"reflect"
 	"strconv"
@@ -219,7 +218,7 @@ func TestNotAWakeup(t *testing.T) {
 	if good != 1 || odd != 11 {
 		t.Errorf("a scan met %d wake-ups and %d other messages, want 1 and 11", good, odd)
 	}
-	if _, err := r.store.Read(fmt.Sprint("entrust.request.shop.issue"), nats.Header{}, nil); err == nil {
+	if _, err := r.store.Read("entrust.request.shop.issue", nats.Header{}, nil); err == nil {
 		t.Error("a request was read as a due message")
 	}
 }

@@ -63,8 +63,10 @@ func (s *Settings) checkKeyPair(c *checker) {
 	g := s.Gateway
 	switch pair := g.ClientCertPath != "" || g.ClientKeyPath != ""; {
 	case pair && g.ClientP12Path != "":
-		c.add("gateway.client_p12_path", "must not be set beside gateway.client_cert_path and gateway.client_key_path").
-			Others = []string{"gateway.client_cert_path", "gateway.client_key_path"}
+		c.found = append(c.found, &FieldError{
+			Key: "gateway.client_p12_path", Problem: "must not be set beside gateway.client_cert_path and gateway.client_key_path",
+			Others: []string{"gateway.client_cert_path", "gateway.client_key_path"},
+		})
 	case pair && g.ClientCertPath == "":
 		c.add("gateway.client_cert_path", "must be set beside gateway.client_key_path")
 	case pair && g.ClientKeyPath == "":

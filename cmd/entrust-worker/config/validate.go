@@ -16,15 +16,13 @@ import (
 // checker collects what is wrong with a configuration.
 type checker struct{ found []*FieldError }
 
-func (c *checker) add(key, format string, args ...any) *FieldError {
-	e := &FieldError{Key: key, Problem: fmt.Sprintf(format, args...)}
-	c.found = append(c.found, e)
-	return e
+func (c *checker) add(key, format string, args ...any) {
+	c.found = append(c.found, &FieldError{Key: key, Problem: fmt.Sprintf(format, args...)})
 }
 
 // relation reports that a does not stand to b as it must, with both values.
 func (c *checker) relation(a, must, b string, values string, args ...any) {
-	c.add(a, "%s", must+" "+b+": "+fmt.Sprintf(values, args...)).Others = []string{b}
+	c.found = append(c.found, &FieldError{Key: a, Problem: must + " " + b + ": " + fmt.Sprintf(values, args...), Others: []string{b}})
 }
 
 func between[T int | float64 | time.Duration](c *checker, key string, got, low, high T) {
@@ -82,7 +80,7 @@ func (s *Settings) checkBus(c *checker) {
 		}
 	}
 	if (n.TLSCert == "") != (n.TLSKey == "") {
-		c.add("nats.tls_cert", "and nats.tls_key must be set together").Others = []string{"nats.tls_key"}
+		c.found = append(c.found, &FieldError{Key: "nats.tls_cert", Problem: "and nats.tls_key must be set together", Others: []string{"nats.tls_key"}})
 	}
 	if s.Credentials == "nats.user" && n.User == "" {
 		c.add("nats.password", "needs nats.user")
