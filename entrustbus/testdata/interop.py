@@ -31,6 +31,8 @@ def unpack():
             return {"seconds": value.seconds, "nanoseconds": value.nanoseconds}
         if isinstance(value, dict):
             return {key: plain(v) for key, v in value.items()}
+        if isinstance(value, list):
+            return [plain(v) for v in value]
         if isinstance(value, (bool, int, str)):
             return value
         raise TypeError(f"a result holds a {type(value).__name__}")
