@@ -54,7 +54,7 @@ type options struct {
 
 func main() {
 	var o options
-	short := flag.Bool("short", false, "three fixed seeds in less than two minutes")
+	short := flag.Bool("short", false, "three fixed seeds; some two minutes")
 	flag.StringVar(&o.scenario, "scenario", "all", "all: orders and faults of every kind; parking: leaders die while parked orders are due")
 	flag.Uint64Var(&o.seed, "seed", 0, "decides everything that is decided; 0: --seeds of them, from 1 on, or a random one")
 	flag.IntVar(&o.seeds, "seeds", 0, "number of seeds, from 1 on")

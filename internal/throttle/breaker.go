@@ -62,6 +62,9 @@ const (
 	// above, refused no call in its last step.
 	rampLast = 256
 	rampSoon = 8
+	// A good canary undoes the doubling that taking its permit was: only bad ones lengthen
+	// the interval.
+	easedByCanary = 1
 	// easedAll is more than an interval is ever doubled.
 	easedAll = 64
 	// retryIn is the wait that a refused call is told where no better one is known.
@@ -93,7 +96,7 @@ type breaker struct {
 
 	// While open.
 	opening string    // names it for the fleet; empty: not written yet
-	eased   int       // doublings of the interval that the ramp-up before it undoes
+	eased   int       // doublings of the interval that the good answers before it undo
 	check   bool      // the bucket may not know of it any more
 	asking  bool      // a permit is being asked for
 	due     time.Time // of the next canary
@@ -228,7 +231,7 @@ func (b *breaker) goodAnswer(name string, now time.Time) (slowed bool) {
 			break
 		}
 		b.step, b.good, b.refused = 2*b.step, 0, false
-		b.eased = max(b.eased, bits.Len(uint(b.step))-1)
+		b.eased = max(b.eased, easedByCanary+bits.Len(uint(b.step))-1)
 	}
 	return slowed
 }
@@ -319,6 +322,6 @@ func (b *breaker) end() {
 	b.ended = b.opening
 	b.state, b.opening = HalfOpen, ""
 	b.epoch++
-	b.step, b.inFlight, b.good, b.refused, b.eased = 1, 0, 0, false, 0
+	b.step, b.inFlight, b.good, b.refused, b.eased = 1, 0, 0, false, easedByCanary
 	b.run, b.answers = 0, 0
 }

@@ -193,8 +193,8 @@ func TestOutageOfAFleet(t *testing.T) {
 }
 
 // A bad answer in the ramp-up halves the step, and at the first one opens the breaker
-// again. The interval goes on from where it
-// was, halved for each step that went well.
+// again. The interval goes on from where it was before the good canary, halved for each
+// step that went well.
 func TestRampUpThatFails(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, f *fleet, w []*worker) {
 		a, b := w[0], w[1]
@@ -224,7 +224,7 @@ func TestRampUpThatFails(t *testing.T) {
 		p2.Done(Bad(errDown))
 		synctest.Wait()
 		for _, x := range w {
-			if got := x.state(Enroll, ca); got.State != Open || got.NextCanary != 8*time.Second {
+			if got := x.state(Enroll, ca); got.State != Open || got.NextCanary != 4*time.Second {
 				t.Errorf("the breaker is %+v", got)
 			}
 		}
