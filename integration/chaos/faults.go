@@ -67,6 +67,7 @@ func spoilt(rules []gatewaytest.Fault) (n int) {
 // after ctx ends.
 type fault struct {
 	name string
+	most int // orders whose fates it can cost, beside those that a worker's death does
 	do   func(ctx context.Context)
 }
 
@@ -91,7 +92,7 @@ func (r *run) makeFaults(ctx context.Context) {
 				f := k.draw(rnd)
 				r.say("%s", f.name)
 				r.count(f.name)
-				end := r.faults.Begin()
+				end := r.faults.Begin(f.most)
 				f.do(ctx)
 				end()
 			}
@@ -117,33 +118,27 @@ func between(rnd *rand.Rand, low, high time.Duration) time.Duration {
 // killWorkers ends one worker, hard or softly, or freezes it for longer than its
 // lease, and starts another one in its place.
 func (r *run) killWorkers(rnd *rand.Rand) fault {
-	i, pause := rnd.IntN(workers), between(rnd, 0, 1500*time.Millisecond)
-	r.mu.Lock()
-	w := r.workers[i]
-	r.mu.Unlock()
+	i, pause := rnd.IntN(r.setup.workers), between(rnd, 0, 1500*time.Millisecond)
+	w := r.worker(i)
 	restart := func(ctx context.Context) {
 		_ = testbed.Sleep(ctx, pause)
-		w, err := r.site.StartWorker(nil)
-		if err != nil {
-			r.say("starting a worker: %v", err)
-			return
+		if err := r.startWorker(i); err != nil {
+			r.say("%v", err)
 		}
-		r.mu.Lock()
-		r.workers[i] = w
-		r.mu.Unlock()
 	}
 	switch n := rnd.IntN(10); {
 	case n < 6:
-		return fault{"worker killed", func(ctx context.Context) { w.Kill(); restart(ctx) }}
+		// The site notes the death.
+		return fault{"worker killed", 0, func(ctx context.Context) { w.Kill(); restart(ctx) }}
 	case n < 8:
-		return fault{"worker stopped", func(ctx context.Context) {
+		return fault{"worker stopped", r.setup.settings.Submissions(), func(ctx context.Context) {
 			if err := w.Stop(20 * time.Second); err != nil {
 				r.say("stopping a worker: %v", err)
 			}
 			restart(ctx)
 		}}
 	default:
-		return fault{"worker frozen", func(ctx context.Context) {
+		return fault{"worker frozen", r.setup.settings.Submissions(), func(ctx context.Context) {
 			w.Freeze(true)
 			_ = testbed.Sleep(ctx, 4*pause)
 			w.Freeze(false)
@@ -162,17 +157,17 @@ func (r *run) harmServers(rnd *rand.Rand) fault {
 	}
 	switch n := rnd.IntN(10); {
 	case n < 5:
-		return fault{"server killed", func(ctx context.Context) { server.Kill(); restart(ctx) }}
+		return fault{"server killed", r.underWay(), func(ctx context.Context) { server.Kill(); restart(ctx) }}
 	case n < 7:
-		return fault{"server stopped", func(ctx context.Context) { server.Stop(); restart(ctx) }}
+		return fault{"server stopped", r.underWay(), func(ctx context.Context) { server.Stop(); restart(ctx) }}
 	case n < 8 && len(r.cluster.Servers) > 1:
 		names := []string{r.site.Layout.Requests, r.site.Layout.Parked, r.site.Layout.Results, "KV_" + r.site.Layout.Orders}
 		name := names[rnd.IntN(len(names))]
-		return fault{"leader stepped down", func(ctx context.Context) {
+		return fault{"leader stepped down", r.underWay(), func(ctx context.Context) {
 			_, _ = r.site.NATS.Request("$JS.API.STREAM.LEADER.STEPDOWN."+name, nil, time.Second) // amid other faults it may fail
 		}}
 	default:
-		return fault{"server frozen", func(ctx context.Context) {
+		return fault{"server frozen", r.underWay(), func(ctx context.Context) {
 			server.Freeze(true)
 			_ = testbed.Sleep(ctx, 3*lasts)
 			server.Freeze(false)
@@ -181,21 +176,21 @@ func (r *run) harmServers(rnd *rand.Rand) fault {
 }
 
 func (r *run) harmBus(rnd *rand.Rand) fault {
-	return harm(rnd, "bus", r.bus[rnd.IntN(len(r.bus))], r.bus)
+	return harm(rnd, "bus", r.underWay(), r.bus[rnd.IntN(len(r.bus))], r.bus)
 }
 
 func (r *run) harmWire(rnd *rand.Rand) fault {
-	return harm(rnd, "gateway", r.wire, []*testbed.Link{r.wire})
+	return harm(rnd, "gateway", r.outage(), r.wire, []*testbed.Link{r.wire})
 }
 
 // harm disturbs one network, or all of one side: a partition.
-func harm(rnd *rand.Rand, name string, one *testbed.Link, all []*testbed.Link) fault {
+func harm(rnd *rand.Rand, name string, most int, one *testbed.Link, all []*testbed.Link) fault {
 	lasts, delay := between(rnd, 300*time.Millisecond, 4*time.Second), between(rnd, time.Millisecond, 100*time.Millisecond)
 	switch rnd.IntN(5) {
 	case 0:
-		return fault{name + " cut", func(context.Context) { one.Cut() }}
+		return fault{name + " cut", most, func(context.Context) { one.Cut() }}
 	case 1:
-		return fault{name + " cut in two", func(ctx context.Context) {
+		return fault{name + " cut in two", most, func(ctx context.Context) {
 			for _, l := range all {
 				l.Stall(true)
 			}
@@ -205,7 +200,7 @@ func harm(rnd *rand.Rand, name string, one *testbed.Link, all []*testbed.Link) f
 			}
 		}}
 	case 2:
-		return fault{name + " away", func(ctx context.Context) {
+		return fault{name + " away", most, func(ctx context.Context) {
 			for _, l := range all {
 				l.Refuse(true)
 				l.Cut()
@@ -216,14 +211,14 @@ func harm(rnd *rand.Rand, name string, one *testbed.Link, all []*testbed.Link) f
 			}
 		}}
 	case 3:
-		return fault{name + " stalled, then cut", func(ctx context.Context) {
+		return fault{name + " stalled, then cut", most, func(ctx context.Context) {
 			one.Stall(true)
 			_ = testbed.Sleep(ctx, lasts/2)
 			one.Cut()
 			one.Stall(false)
 		}}
 	default:
-		return fault{name + " slow", func(ctx context.Context) {
+		return fault{name + " slow", most, func(ctx context.Context) {
 			one.Delay(delay)
 			_ = testbed.Sleep(ctx, lasts)
 			one.Delay(0)
@@ -236,20 +231,20 @@ func (r *run) harmGateway(rnd *rand.Rand) fault {
 	lasts := between(rnd, 300*time.Millisecond, 3*time.Second)
 	switch rnd.IntN(4) {
 	case 0:
-		return fault{"gateway down", func(ctx context.Context) {
+		return fault{"gateway down", r.outage(), func(ctx context.Context) {
 			r.gateway.SetDown(true)
 			_ = testbed.Sleep(ctx, lasts)
 			r.gateway.SetDown(false)
 		}}
 	case 1:
-		return fault{"key pair rotated", func(context.Context) {
+		return fault{"key pair rotated", 0, func(context.Context) {
 			if err := r.gateway.RotateClient(); err != nil {
 				r.say("rotating the key pair: %v", err)
 			}
 		}}
 	default:
 		f := storm(rnd)
-		return fault{"gateway " + string(f.Kind), func(ctx context.Context) {
+		return fault{"gateway " + string(f.Kind), r.outage(), func(ctx context.Context) {
 			id, err := r.gateway.AddFault(f)
 			if err != nil {
 				r.say("adding a fault: %v", err)

@@ -33,7 +33,7 @@ func (k *killer) kill(ctx context.Context) (kills int, err error) {
 			continue // the stream of results has no leader yet
 		case left == 0:
 			return kills, nil
-		case kills == mostKills, left < len(k.orders)/20:
+		case kills == mostKills, left < len(k.parked)/20:
 			_ = testbed.Sleep(ctx, 200*time.Millisecond)
 			continue
 		}
@@ -45,7 +45,7 @@ func (k *killer) kill(ctx context.Context) (kills int, err error) {
 		if err != nil {
 			return kills, err
 		}
-		end := k.faults.Begin()
+		end := k.faults.Begin(k.underWay())
 		leader.Kill()
 		kills++
 		k.say("killed %s, with %d orders to go and %d due messages in flight", leader.Name, left, inFlight)
@@ -69,7 +69,7 @@ func (k *killer) kill(ctx context.Context) (kills int, err error) {
 // unfinished is the number of orders without a result.
 func (k *killer) unfinished(ctx context.Context) (int, error) {
 	n, err := oracle.Messages(ctx, k.site.JS, k.site.Layout.Results)
-	return len(k.orders) - n, err
+	return len(k.parked) - n, err
 }
 
 // inFlight waits a moment for due messages that the server has published and no worker

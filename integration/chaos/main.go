@@ -30,10 +30,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
-
-	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // shortSeeds are those of --short: one server and both dialects, then a cluster.
@@ -41,13 +40,14 @@ var shortSeeds = []uint64{1, 2, 3}
 
 // options are the flags.
 type options struct {
-	scenario string
+	name     string // of the scenario
 	seed     uint64
 	seeds    int
 	span     time.Duration // of the faults and of the settling together
 	orders   int
 	polls    int
-	servers  int // 0: by the seed
+	servers  int    // 0: by the seed
+	previous string // revision
 	logs     string
 	verbose  bool
 }
@@ -55,13 +55,14 @@ type options struct {
 func main() {
 	var o options
 	short := flag.Bool("short", false, "three fixed seeds; some two minutes")
-	flag.StringVar(&o.scenario, "scenario", "all", "all: orders and faults of every kind; parking: leaders die while parked orders are due")
+	flag.StringVar(&o.name, "scenario", "all", "what is played:"+list())
 	flag.Uint64Var(&o.seed, "seed", 0, "decides everything that is decided; 0: --seeds of them, from 1 on, or a random one")
 	flag.IntVar(&o.seeds, "seeds", 0, "number of seeds, from 1 on")
-	flag.DurationVar(&o.span, "for", 2*time.Minute, "length of a run; faults happen in two thirds of it")
-	flag.IntVar(&o.orders, "orders", 0, "number of orders; default 300, or 2000 parked ones")
+	flag.DurationVar(&o.span, "for", 0, "length of a run, before it settles; default 2m for all (faults happen in two thirds of it), some 1m for the others")
+	flag.IntVar(&o.orders, "orders", 0, "number of orders; 0: as many as the scenario needs")
 	flag.IntVar(&o.polls, "polls", 4, "polls of each parked order that its approval takes")
-	flag.IntVar(&o.servers, "servers", 0, "NATS servers, 1 or 3; 0: the seed decides")
+	flag.IntVar(&o.servers, "servers", 0, "NATS servers, 1 or 3, of the scenarios that run with either; 0: the seed decides")
+	flag.StringVar(&o.previous, "previous", "HEAD~1", "the revision that the scenario rolling deploys from and back to")
 	flag.StringVar(&o.logs, "logs", "", "folder for the workers' logs; default a temporary one, kept if a promise was broken")
 	flag.BoolVar(&o.verbose, "v", false, "print each fault")
 	flag.Parse()
@@ -81,12 +82,26 @@ func main() {
 	}
 }
 
+// list is what the scenarios play, a line each.
+func list() string {
+	var b strings.Builder
+	for _, s := range scenarios() {
+		fmt.Fprintf(&b, "\n  %-10s  %s", s.name, s.about)
+	}
+	return b.String()
+}
+
 // plan is one set of options for each run.
 func (o options) plan(short bool) ([]options, error) {
 	seeds := []uint64{o.seed}
+	s, err := scenarioOf(o.name)
 	switch {
-	case o.scenario != "all" && o.scenario != "parking":
-		return nil, fmt.Errorf("--scenario must be all or parking: %q", o.scenario)
+	case err != nil:
+		return nil, err
+	case short && o.name != "all":
+		return nil, errors.New("--short plays the scenario all")
+	case o.span < 0 || o.span > 0 && o.span < 15*time.Second:
+		return nil, fmt.Errorf("--for must be at least 15s: %v", o.span)
 	case o.polls < 2 || o.orders < 0 || o.seeds < 0:
 		return nil, errors.New("--polls must be at least 2, --orders and --seeds not negative")
 	case o.servers != 0 && o.servers != 1 && o.servers != 3:
@@ -102,8 +117,12 @@ func (o options) plan(short bool) ([]options, error) {
 		}
 	}
 	if o.orders == 0 {
-		o.orders = map[string]int{"all": 300, "parking": 2000}[o.scenario]
+		o.orders = s.orders
+		if o.span > 0 && o.name != "all" && s.span > 0 {
+			o.orders = int(float64(s.orders) * o.span.Seconds() / s.span.Seconds())
+		}
 	}
+	o.span = cmp.Or(o.span, s.span)
 	var runs []options
 	for _, seed := range seeds {
 		o.seed = seed
@@ -118,15 +137,12 @@ func all(ctx context.Context, runs []options) (good bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	bin, err := testbed.Build(ctx, dir, false)
-	if err != nil {
-		return false, err
-	}
+	t := &tools{dir: dir, built: map[string]string{}}
 	good = true
 	var total tally
 	for _, o := range runs {
 		o.logs = filepath.Join(cmp.Or(o.logs, dir), fmt.Sprintf("seed-%d", o.seed))
-		found, err := o.run(ctx, bin)
+		found, err := o.run(ctx, t)
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}

@@ -23,13 +23,13 @@ const (
 	parkingWithin = 5 * time.Minute
 	// producers publish at once.
 	producers = 8
-	// underWay is how long after an order's close a poll may come that had begun
+	// stillUnderWay is how long after an order's close a poll may come that had begun
 	// before: a due message that lost its leader is given to the other worker too. What
 	// does poll an order that is closed comes with its next wake-up, a second later.
-	underWay = 250 * time.Millisecond
+	stillUnderWay = 250 * time.Millisecond
 )
 
-func parkingSetup() setup {
+func setupParking(context.Context, *run) (setup, error) {
 	return setup{
 		servers: 3, workers: 2, gateway: gatewaytest.Config{Dialect: gatewaytest.CertCtl},
 		settings: rig.Settings{
@@ -38,16 +38,16 @@ func parkingSetup() setup {
 			// that was enrolled meanwhile from being held.
 			MaxWait: 30 * time.Minute, EnrollTimeout: 15 * time.Second,
 		},
-	}
+	}, nil
 }
 
 // playParking publishes orders, approves them and kills leaders until all have a
 // result, or the time is over; the oracle reports what is missing then.
-func (r *run) playParking(ctx context.Context) (*tally, error) {
+func playParking(ctx context.Context, r *run) (*tally, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, parkingWithin, fmt.Errorf("the seed took longer than %v", parkingWithin))
 	defer cancel()
 	for i := range r.options.orders {
-		r.orders = append(r.orders, oracle.NewIssue(fmt.Sprintf("order-%d", i), "hold", entrustbus.OutcomeIssued))
+		r.parked = append(r.parked, oracle.NewIssue(fmt.Sprintf("order-%d", i), "hold", entrustbus.OutcomeIssued))
 	}
 	kills, err := r.park(ctx)
 	if err != nil {
@@ -67,8 +67,8 @@ func (r *run) park(ctx context.Context) (kills int, err error) {
 	var publishing sync.WaitGroup
 	for p := range producers {
 		publishing.Go(func() {
-			for i := p; i < len(r.orders) && failed[p] == nil; i += producers {
-				failed[p] = r.site.Submit(ctx, r.orders[i])
+			for i := p; i < len(r.parked) && failed[p] == nil; i += producers {
+				failed[p] = r.site.Submit(ctx, r.parked[i])
 			}
 		})
 	}
@@ -104,7 +104,7 @@ func (r *run) approve(ctx context.Context) {
 // checkParking asks the oracle, and counts what it does not. A run in which no leader
 // was killed, or an order was not polled as often as it was to be, shows nothing.
 func (r *run) checkParking(ctx context.Context, kills int) (*tally, error) {
-	report, err := r.site.Check(ctx, r.orders)
+	report, err := r.site.Check(ctx, r.parked)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (r *run) checkParking(ctx context.Context, kills int) (*tally, error) {
 		t.polls += p.Count
 	}
 	var each []int // polls of one order
-	for _, o := range r.orders {
+	for _, o := range r.parked {
 		csr, err := o.Request.(*entrustbus.Issue).CertificateRequest()
 		if err != nil {
 			return nil, err
@@ -127,7 +127,7 @@ func (r *run) checkParking(ctx context.Context, kills int) (*tally, error) {
 	// The oracle may have used up the seed's time while it waited.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	late, err := r.site.PolledAfterClose(ctx, r.orders, underWay)
+	late, err := r.site.PolledAfterClose(ctx, r.parked, stillUnderWay)
 	if err != nil {
 		return nil, err
 	}

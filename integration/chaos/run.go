@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +23,8 @@ import (
 // run is one seed, and everything that it needs.
 type run struct {
 	options
+	setup   setup
+	tools   *tools
 	begun   time.Time
 	dir     string // of the servers' files
 	cluster *testbed.Cluster
@@ -33,7 +36,8 @@ type run struct {
 	bus  []*testbed.Link
 	wire *testbed.Link
 
-	orders []*oracle.Order // of the scenario parking
+	parked   []*oracle.Order // of the scenario parking
+	deployed *atomic.Int32   // of the scenario rolling: workers of this revision, the first ones
 
 	mu      sync.Mutex
 	workers []*testbed.Worker
@@ -44,8 +48,15 @@ type run struct {
 type setup struct {
 	servers, workers int
 	links            bool // workers reach servers and gateway over networks that can be harmed
-	gateway          gatewaytest.Config
-	settings         rig.Settings
+	// worker changes the settings of the i-th worker. It may be nil.
+	worker func(i int, s *rig.Settings)
+	// server is the binary of the NATS servers; empty for the version that chaos was
+	// built with.
+	server string
+	// others says that producers without an order of the run use the bus too.
+	others   bool
+	gateway  gatewaytest.Config
+	settings rig.Settings
 }
 
 // workers is how many there are in the scenario all.
@@ -57,29 +68,36 @@ const workers = 3
 const settling = 12 * time.Minute
 
 // run plays the seed and returns what it came to.
-func (o options) run(ctx context.Context, bin string) (found *tally, err error) {
+func (o options) run(ctx context.Context, t *tools) (found *tally, err error) {
+	s, err := scenarioOf(o.name)
+	if err != nil {
+		return nil, err
+	}
 	begun := time.Now()
-	r := &run{options: o, faults: new(oracle.Faults), struck: map[string]int{}}
+	r := &run{options: o, tools: t, faults: new(oracle.Faults), struck: map[string]int{}}
 	defer func() { err = errors.Join(err, r.close()) }()
-	play, how := r.playParking, parkingSetup()
-	if o.scenario == "all" {
-		play, how = r.playAll, r.anySetup()
+	if r.setup, err = s.setup(ctx, r); err != nil {
+		return nil, err
+	}
+	bin, err := t.worker(ctx)
+	if err != nil {
+		return nil, err
 	}
 	open, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	if err := r.open(open, bin, how); err != nil {
+	if err := r.open(open, bin, r.setup); err != nil {
 		return nil, err
 	}
 	r.begun = time.Now()
-	found, err = play(ctx)
+	found, err = s.play(ctx, r)
 	if found != nil {
 		found.took = time.Since(begun)
 	}
 	return found, err
 }
 
-// anySetup is drawn by the seed.
-func (r *run) anySetup() setup {
+// setupAll is drawn by the seed.
+func setupAll(_ context.Context, r *run) (setup, error) {
 	rnd := rand.New(rand.NewPCG(r.seed, 1))
 	dialect := gatewaytest.CertCtl
 	if rnd.IntN(2) == 0 {
@@ -98,7 +116,7 @@ func (r *run) anySetup() setup {
 			Latency: 5 * time.Millisecond, LatencyJitter: 300 * time.Millisecond, Faults: usualFaults(),
 		},
 		settings: rig.Settings{OnLostReply: lost, Concurrency: 16, MaxWait: 20 * time.Minute},
-	}
+	}, nil
 }
 
 // open starts servers, gateway and workers, and puts networks between.
@@ -109,7 +127,7 @@ func (r *run) open(ctx context.Context, bin string, how setup) (err error) {
 	if r.dir, err = os.MkdirTemp("", "chaos-nats-"); err != nil {
 		return err
 	}
-	if r.cluster, err = testbed.RunCluster(testbed.ClusterConfig{Dir: r.dir, Size: how.servers, Process: true}); err != nil {
+	if r.cluster, err = testbed.RunCluster(testbed.ClusterConfig{Dir: r.dir, Size: how.servers, Process: true, Binary: how.server}); err != nil {
 		return err
 	}
 	if r.gateway, err = gatewaytest.Start(how.gateway); err != nil {
@@ -132,14 +150,36 @@ func (r *run) open(ctx context.Context, bin string, how setup) (err error) {
 	if r.site, err = rig.Open(ctx, cfg); err != nil {
 		return err
 	}
-	for range how.workers {
-		w, err := r.site.StartWorker(nil)
-		if err != nil {
+	for i := range how.workers {
+		r.workers = append(r.workers, nil)
+		if err := r.startWorker(i); err != nil {
 			return err
 		}
-		r.workers = append(r.workers, w)
 	}
 	return nil
+}
+
+// startWorker starts the i-th worker, where none runs in its place.
+func (r *run) startWorker(i int) error {
+	w, err := r.site.StartWorker(func(s *rig.Settings) {
+		if r.setup.worker != nil {
+			r.setup.worker(i, s)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("starting a worker: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.workers[i] = w
+	return nil
+}
+
+// worker is the i-th worker's process, as it is now.
+func (r *run) worker(i int) *testbed.Worker {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.workers[i]
 }
 
 // link puts networks before the servers and the gateway.
@@ -165,7 +205,7 @@ func (r *run) link(cfg *rig.Config) (err error) {
 }
 
 // playAll plays orders and faults of every kind.
-func (r *run) playAll(ctx context.Context) (*tally, error) {
+func playAll(ctx context.Context, r *run) (*tally, error) {
 	steps := draw(r.options)
 	harm, cancel := context.WithTimeout(ctx, r.span*2/3)
 	defer cancel()
@@ -179,13 +219,7 @@ func (r *run) playAll(ctx context.Context) (*tally, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	r.say("all is published; %v", r.struck)
-	rest, end := context.WithTimeout(ctx, settling)
-	defer end()
-	_ = r.site.Oracle().Rest(rest) // Check reports it
-	r.faults.Spoilt(spoilt(r.gateway.Faults()))
-	report, err := r.site.Check(rest, orders)
-	return tallyOf(report), err
+	return r.finish(ctx, orders)
 }
 
 // close ends whatever was started.

@@ -12,8 +12,8 @@ import (
 type tally struct {
 	*oracle.Report // of one seed
 
-	orders, lost, doubles, seconds, early, held int
-	took                                        time.Duration
+	orders, lost, doubles, seconds, early, held, explained int
+	took                                                   time.Duration
 	// Of the scenario parking.
 	parking                      bool
 	polls, fewest, kills         int
@@ -26,7 +26,7 @@ func tallyOf(r *oracle.Report) *tally {
 	}
 	return &tally{
 		Report: r, orders: r.Orders, lost: r.Lost, doubles: r.DoubleEnrollments, seconds: r.SecondResults,
-		early: r.EarlyPolls, held: r.HeldUnconfirmed,
+		early: r.EarlyPolls, held: r.HeldUnconfirmed, explained: r.Explained,
 	}
 }
 
@@ -45,6 +45,7 @@ func (t *tally) add(o *tally) {
 	t.early += o.early
 	t.late += o.late
 	t.held += o.held
+	t.explained += o.explained
 	t.repaired += o.repaired
 	t.across += o.across
 	t.took += o.took
@@ -60,8 +61,8 @@ func (t *tally) print(w io.Writer, o options) {
 }
 
 func (t *tally) String() string {
-	counts := fmt.Sprintf("lost=%d double_enrollments=%d second_results=%d early_polls=%d held_unconfirmed=%d",
-		t.lost, t.doubles, t.seconds, t.early, t.held)
+	counts := fmt.Sprintf("lost=%d double_enrollments=%d second_results=%d early_polls=%d held_unconfirmed=%d explained<=%d",
+		t.lost, t.doubles, t.seconds, t.early, t.held, t.explained)
 	if t.parking {
 		counts += fmt.Sprintf(" polls=%d fewest_polls=%d kills=%d polls_after_close=%d polls_across_end=%d repaired_by_watchdog=%d",
 			t.polls, t.fewest, t.kills, t.late, t.across, t.repaired)

@@ -14,6 +14,10 @@ import (
 // over what it has in flight while it goes on with it.
 const away = 14 * time.Second
 
+// submissions is how many orders one fault can cost, at most: two workers with 64
+// enrollments under way, and 16 that are made again.
+const submissions = 2 * (64 + 16)
+
 // play sends requests while things go wrong, and has what is left checked.
 func (s *system) play(ctx context.Context, began time.Time) (err error) {
 	s.nc, err = nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", s.natsPort),
@@ -86,7 +90,7 @@ func (s *system) faults(ctx context.Context, t *traffic, began time.Time) error 
 	for _, step := range steps {
 		t.burst(ctx, burst)
 		say(began, "%s", step.say)
-		end := s.happened.Begin()
+		end := s.happened.Begin(submissions)
 		err := step.do()
 		end()
 		if err != nil {

@@ -3,6 +3,7 @@ package testbed
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -16,23 +17,67 @@ const workerModule = "github.com/entrust-worker/entrust-worker"
 // other build. It needs the go command, and a working folder in a module that is or
 // requires the worker's.
 func Build(ctx context.Context, dir string, failpoints bool) (string, error) {
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", workerModule).Output()
+	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return "", fmt.Errorf("finding the worker's module: %w", err)
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
 		return "", err
 	}
-	name, args := "entrust-worker", []string{"build"}
 	if failpoints {
-		name += "-failpoints"
-		args = append(args, "-tags", "failpoints")
+		return build(ctx, filepath.Join(dir, "entrust-worker-failpoints"), "", "-tags", "failpoints")
 	}
-	bin := filepath.Join(dir, name)
+	return build(ctx, filepath.Join(dir, "entrust-worker"), "")
+}
+
+// BuildRevision builds the worker of a revision of its repository into dir. It needs
+// what Build needs, and git and tar.
+func BuildRevision(ctx context.Context, dir, revision string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return "", err
+	}
+	tree := filepath.Join(dir, "tree")
+	if err := os.MkdirAll(tree, 0o755); err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tree)
+	archive := filepath.Join(dir, "tree.tar")
+	defer os.Remove(archive)
+	for _, step := range [][]string{
+		{"git", "-C", root, "archive", "--format=tar", "--output=" + archive, revision},
+		{"tar", "-xf", archive, "-C", tree},
+	} {
+		if out, err := exec.CommandContext(ctx, step[0], step[1:]...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("checking out %s: %w: %s", revision, err, out)
+		}
+	}
+	return build(ctx, filepath.Join(dir, "entrust-worker-previous"), tree)
+}
+
+// build builds the worker of the module in root, "" for the one that the working folder
+// is in or requires.
+func build(ctx context.Context, bin, root string, flags ...string) (string, error) {
+	if root == "" {
+		var err error
+		if root, err = moduleRoot(ctx); err != nil {
+			return "", err
+		}
+	}
+	args := append([]string{"build"}, flags...)
 	build := exec.CommandContext(ctx, "go", append(args, "-o", bin, "./cmd/entrust-worker")...)
-	build.Dir = strings.TrimSpace(string(root))
+	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the worker: %w: %s", err, out)
 	}
 	return bin, nil
+}
+
+func moduleRoot(ctx context.Context) (string, error) {
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", workerModule).Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the worker's module: %w", err)
+	}
+	return strings.TrimSpace(string(root)), nil
 }

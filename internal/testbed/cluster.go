@@ -22,6 +22,8 @@ type ClusterConfig struct {
 	Extra string
 	// Process runs the servers as child processes, so that Kill is a SIGKILL.
 	Process bool
+	// Binary is what child processes run at first; see Server.Use.
+	Binary string
 }
 
 // Cluster is a number of nats-servers with one replicated JetStream.
@@ -80,6 +82,9 @@ func RunCluster(cfg ClusterConfig) (*Cluster, error) {
 		s, err := prepare(Config{Dir: filepath.Join(cfg.Dir, name), Name: name, Addr: clients[i], Extra: cfg.Extra, Process: cfg.Process}, section)
 		if err != nil {
 			return nil, err
+		}
+		if cfg.Binary != "" {
+			s.Use(cfg.Binary)
 		}
 		c.Servers = append(c.Servers, s)
 	}

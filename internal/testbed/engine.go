@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -59,20 +60,27 @@ func (e *inProcess) pid() int { return 0 }
 
 // child runs the server as a process.
 type child struct {
+	bin string // empty: of the version that this program was built with
 	env []string
 	*Process
 	out Buffer
 }
 
 func (e *child) start(confFile string) error {
-	bin, err := serverBinary()
-	if err != nil {
-		return err
+	bin := e.bin
+	if bin == "" {
+		var err error
+		if bin, err = serverBinary(); err != nil {
+			return err
+		}
 	}
 	cmd := exec.Command(bin, "-c", confFile)
 	cmd.Env = append(os.Environ(), e.env...)
 	cmd.Stdout, cmd.Stderr = &e.out, &e.out
-	e.Process, err = Spawn(cmd)
+	p, err := Spawn(cmd)
+	if err == nil {
+		e.Process = p
+	}
 	return err
 }
 
@@ -133,4 +141,20 @@ func serverBinary() (string, error) {
 		return "", fmt.Errorf("building nats-server: %w: %s", err, out)
 	}
 	return bin, os.Rename(tmp, bin)
+}
+
+// InstallServer builds another version of nats-server into dir, such as "v2.14", the
+// newest of that line, and returns the path of its binary. The go command fetches it.
+func InstallServer(ctx context.Context, dir, version string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	install := exec.CommandContext(ctx, "go", "install", serverModule+"@"+version)
+	install.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
+	if out, err := install.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("getting nats-server %s: %w: %s", version, err, out)
+	}
+	bin := filepath.Join(dir, "nats-server-"+version)
+	return bin, os.Rename(filepath.Join(dir, "nats-server"), bin)
 }

@@ -3,6 +3,7 @@ package testbed
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type Link struct {
 	stall  chan struct{} // closed when bytes may flow
 	refuse bool
 	delay  time.Duration
+	jitter time.Duration
 	closed bool
 }
 
@@ -74,10 +76,14 @@ func (l *Link) Refuse(on bool) {
 }
 
 // Delay makes every chunk of bytes wait for d, in each direction.
-func (l *Link) Delay(d time.Duration) {
+func (l *Link) Delay(d time.Duration) { l.Jitter(d, 0) }
+
+// Jitter makes every chunk of bytes wait for d and up to jitter longer, at random, in
+// each direction. Bytes stay in order.
+func (l *Link) Jitter(d, jitter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.delay = d
+	l.delay, l.jitter = d, jitter
 }
 
 // Heal takes every disturbance away.
@@ -178,8 +184,11 @@ func (l *Link) pump(from, to net.Conn) {
 func (l *Link) hold() {
 	for {
 		l.mu.Lock()
-		stall, delay := l.stall, l.delay
+		stall, delay, jitter := l.stall, l.delay, l.jitter
 		l.mu.Unlock()
+		if jitter > 0 {
+			delay += rand.N(jitter)
+		}
 		if delay > 0 {
 			time.Sleep(delay)
 		}

@@ -148,6 +148,22 @@ func (s *Server) Freeze(on bool) bool {
 	return s.up && s.eng.freeze(on)
 }
 
+// Use has the next start run another binary of nats-server; empty is the version that
+// this program was built with. It reports whether that is possible: only a child process
+// has a binary.
+func (s *Server) Use(bin string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.eng.(*child)
+	if ok {
+		c.bin = bin
+	}
+	return ok
+}
+
+// Store is the folder that the server keeps its streams in.
+func (s *Server) Store() string { return filepath.Join(filepath.Dir(s.conf), "store") }
+
 // Running reports whether the server was started and not stopped.
 func (s *Server) Running() bool {
 	s.mu.Lock()

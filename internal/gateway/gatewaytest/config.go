@@ -62,6 +62,17 @@ type Config struct {
 	// HTTP1Only turns HTTP/2 off.
 	HTTP1Only bool
 
+	// MaxStreams is how many requests one HTTP/2 connection takes at once. More of
+	// them, sent before the client has read that, are refused (REFUSED_STREAM).
+	// Default 250.
+	MaxStreams int
+	// IdleTimeout is how long a connection may be idle before the server closes it, in
+	// whole seconds; an HTTP/1.1 answer says so in its Keep-Alive header. Zero: no limit.
+	IdleTimeout time.Duration
+	// Age is how long before Start the server's certificates begin, for clients whose
+	// clocks are behind. Default 24 h.
+	Age time.Duration
+
 	// Latency is how long every gateway request takes at least, plus an even
 	// share of up to LatencyJitter. Half of it passes before the request takes
 	// effect, and goes on when the client hangs up: an order can be accepted
@@ -133,6 +144,8 @@ func (c Config) withDefaults() Config {
 	}
 	c.DefaultValidity = cmp.Or(c.DefaultValidity, 90*24*time.Hour)
 	c.MaxValidity = cmp.Or(c.MaxValidity, 825*24*time.Hour)
+	c.MaxStreams = cmp.Or(c.MaxStreams, 250)
+	c.Age = cmp.Or(c.Age, 24*time.Hour)
 	c.EventPageSize = cmp.Or(c.EventPageSize, 50)
 	c.EventFlag = cmp.Or(c.EventFlag, "morePages")
 	c.CAIDs, c.Profiles, c.Names = slices.Clone(c.CAIDs), slices.Clone(c.Profiles), slices.Clone(c.Names)
@@ -158,7 +171,7 @@ func (c Config) validate() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"Latency": c.Latency, "LatencyJitter": c.LatencyJitter, "ApproveAfter": c.ApproveAfter,
-		"EventDelay": c.EventDelay, "DefaultValidity": c.DefaultValidity,
+		"IdleTimeout": c.IdleTimeout, "Age": c.Age, "EventDelay": c.EventDelay, "DefaultValidity": c.DefaultValidity,
 	} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("gatewaytest: Config.%s must not be negative: %v", name, d))

@@ -76,7 +76,7 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 
 // hello runs when a client's hello has come, before anything is answered.
 func (s *Server) hello(info *tls.ClientHelloInfo) (*tls.Config, error) {
-	if v := s.rules.judge(OpConnect, nil); v.end != nil {
+	if v := s.rules.judge(OpConnect, "", nil); v.end != nil {
 		s.tally.tlsResets.Add(1)
 		reset(info.Conn)
 		return nil, net.ErrClosed

@@ -38,6 +38,9 @@ const (
 	FaultHalfBody Kind = "half-body"
 	// FaultResetTLS resets a new connection after the client's hello.
 	FaultResetTLS Kind = "reset-tls"
+	// FaultGoAway lets the request take effect, answers rightly, and ends the connection:
+	// over HTTP/2 by a GOAWAY, which requests on their way are above of.
+	FaultGoAway Kind = "go-away"
 	// FaultThrottle answers 429 with the text TooManyRequests, and Retry-After if RetryAfter is set.
 	FaultThrottle Kind = "throttle"
 	// FaultStatus answers Status in the given Form.
@@ -87,6 +90,8 @@ type Fault struct {
 	Op Op `json:"op,omitempty"`
 	// Kind is what happens.
 	Kind Kind `json:"kind"`
+	// CA restricts the rule to requests about that CA. Empty: any.
+	CA string `json:"ca,omitempty"`
 	// CNPrefix restricts the rule to orders whose common name begins so.
 	CNPrefix string `json:"cn_prefix,omitempty"`
 	// Skip is the number of matching requests to leave alone first.
@@ -176,7 +181,7 @@ func (f Fault) validate() error {
 	case FaultLatency, FaultCut, FaultLostReply, FaultHang, FaultHalfBody, FaultResetTLS, FaultThrottle, FaultStatus,
 		FaultLicence, FaultRedirect, FaultGarbage, FaultEmptyBody, FaultHugeBody, FaultUnknownStatus,
 		FaultNoCertificate, FaultSlowApproval, FaultReject, FaultWrongKey, FaultWrongNames, FaultExpired,
-		FaultWrongChain, FaultExpiredChain, FaultCADown:
+		FaultWrongChain, FaultExpiredChain, FaultCADown, FaultGoAway:
 	default:
 		return fmt.Errorf("unknown kind %q", f.Kind)
 	}
@@ -216,10 +221,10 @@ func (f *Fault) effective() bool {
 	return false
 }
 
-// applies tells whether the rule is one for requests of op.
-func (f *Fault) applies(op Op) bool {
+// applies tells whether the rule is one for requests of op at a CA.
+func (f *Fault) applies(op Op, ca string) bool {
 	if f.Kind == FaultResetTLS {
 		return op == OpConnect
 	}
-	return op != OpConnect && (f.Op == "" || f.Op == op)
+	return op != OpConnect && (f.Op == "" || f.Op == op) && (f.CA == "" || f.CA == ca)
 }

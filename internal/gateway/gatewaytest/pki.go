@@ -149,7 +149,7 @@ func (p *pki) serverCertificate(cfg Config, now time.Time) (tls.Certificate, err
 		SerialNumber: newSerial(),
 		Subject:      pkix.Name{Organization: []string{orgName}, CommonName: names[0]},
 		DNSNames:     names,
-		NotBefore:    now.Add(-24 * time.Hour),
+		NotBefore:    now.Add(-cfg.Age),
 		NotAfter:     now.AddDate(5, 0, 0),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -37,6 +38,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if s.closed {
 		panic(http.ErrAbortHandler)
 	}
+	if s.cfg.IdleTimeout > 0 && r.ProtoMajor == 1 {
+		w.Header().Set("Keep-Alive", "timeout="+strconv.Itoa(int(s.cfg.IdleTimeout/time.Second)))
+	}
 	c, no := s.route(r)
 	s.tally.count(c.op).Add(1)
 	// A server that answers before it has read the body makes an HTTP/1.1 client
@@ -66,8 +70,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		c.flat = c.flat || s.cfg.Dialect == Both && bytes.Contains(c.body, []byte("-----BEGIN"))
 		c.enrollment, c.refusal = s.parseEnrollment(c.body, c.flat, c.now)
 	}
-	c.v = s.rules.judge(c.op, func() string { return s.subjectOf(c) })
+	c.v = s.rules.judge(c.op, c.caID, func() string { return s.subjectOf(c) })
 
+	if c.v.goAway {
+		w.Header().Set("Connection", "close")
+	}
 	wait := s.latency() + c.v.delay
 	s.pause(wait / 2)
 	if end := c.v.end; end != nil && !end.effective() {

@@ -28,6 +28,7 @@ type verdict struct {
 	word     string // a status to answer with, instead of the true one
 	bare     bool   // leave the certificate out
 	down     bool   // the CA's status is DOWN
+	goAway   bool   // the connection ends after the answer
 	end      *Fault // replaces the answer
 }
 
@@ -88,8 +89,8 @@ func (rs *rules) all() []Fault {
 	return out
 }
 
-// judge returns what the rules do to a request of op. subject is asked only if there are rules.
-func (rs *rules) judge(op Op, subject func() string) verdict {
+// judge returns what the rules do to a request of op at a CA. subject is asked only if there are rules.
+func (rs *rules) judge(op Op, ca string, subject func() string) verdict {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	var v verdict
@@ -101,7 +102,7 @@ func (rs *rules) judge(op Op, subject func() string) verdict {
 		who = subject()
 	}
 	for _, r := range rs.list {
-		if !r.applies(op) || !strings.HasPrefix(who, r.CNPrefix) || v.end != nil && r.terminal() || !r.fires(rs.seed, who) {
+		if !r.applies(op, ca) || !strings.HasPrefix(who, r.CNPrefix) || v.end != nil && r.terminal() || !r.fires(rs.seed, who) {
 			continue
 		}
 		v.add(&r.Fault)
@@ -161,6 +162,8 @@ func (v *verdict) add(f *Fault) {
 		v.bare = true
 	case FaultCADown:
 		v.down = true
+	case FaultGoAway:
+		v.goAway = true
 	default:
 		end := *f
 		v.end = &end

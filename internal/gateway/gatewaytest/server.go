@@ -85,7 +85,7 @@ func (s *Server) prepare(now time.Time) error {
 	} else if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return fmt.Errorf("making folder: %w", err)
 	}
-	if s.pki, err = loadPKI(s.dir, now); err != nil {
+	if s.pki, err = loadPKI(s.dir, now.Add(-s.cfg.Age+24*time.Hour)); err != nil {
 		return err
 	}
 	s.chains = s.pki.chains()
@@ -130,9 +130,10 @@ func (s *Server) listen(now time.Time) error {
 			GetConfigForClient: s.hello,
 		},
 		Protocols:         protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: s.cfg.MaxStreams},
 		ErrorLog:          quiet,
 		ReadHeaderTimeout: 30 * time.Second,
+		IdleTimeout:       s.cfg.IdleTimeout,
 		ConnState:         s.connState,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)

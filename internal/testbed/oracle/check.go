@@ -16,9 +16,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// check compares one order. It returns the time in which the fate of one that is held,
-// and was not meant to be, was lost.
-func (c *Oracle) check(ctx context.Context, r *Report, ev *evidence, o *Order) (held, bool) {
+// writtenWithin is how long after its acceptance an order still counts as under way: the
+// answer has to arrive, and the record to be written.
+const writtenWithin = time.Second
+
+// check compares one order. It returns the time of its last submission, and whether it
+// is held without being meant to.
+func (c *Oracle) check(ctx context.Context, r *Report, ev *evidence, o *Order) (last submission, held bool) {
 	id, key := o.ID(), o.Key()
 	results := ev.results[key]
 	there := gatewaytest.Enrollment{}
@@ -30,7 +34,7 @@ func (c *Oracle) check(ctx context.Context, r *Report, ev *evidence, o *Order) (
 		r.find("%s has no result; the gateway enrolled it %d times %v, the ledger says %s, its schedule is %s, it was woken %d times %v",
 			id, there.Count, there.Statuses, c.ledgerWord(ctx, key), c.schedule(ctx, o), len(ev.wakes[key]), ev.wakes[key])
 		r.countEnrollments(o, there, 1)
-		return held{}, false
+		return submission{}, false
 	}
 	seen := map[int]bool{}
 	for _, res := range results {
@@ -67,7 +71,14 @@ func (c *Oracle) check(ctx context.Context, r *Report, ev *evidence, o *Order) (
 	r.checkLetters(ev, o, res)
 	c.checkLedger(ctx, r, ev, o, res)
 	c.checkPolls(r, ev, key, there)
-	return held{id, res.SubmittedAt, res.FinishedAt}, unconfirmed && !o.Right(res.Outcome)
+	last = submission{id, res.SubmittedAt, res.FinishedAt}
+	if n := len(there.Enrolled); n > 0 && !unconfirmed {
+		// An order that was parked was under way only until its acceptance was written.
+		if taken := there.Enrolled[n-1].Add(writtenWithin); taken.Before(last.to) {
+			last.to = taken
+		}
+	}
+	return last, unconfirmed && !o.Right(res.Outcome)
 }
 
 func words(outcomes []entrustbus.Outcome) string {

@@ -1,38 +1,47 @@
 package oracle
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 )
 
 // Faults is an account of what went wrong on purpose, so that the oracle can tell an
-// order that is held for a fault from one that is held for none. Its zero value is a
-// run without faults. It is safe for concurrent use.
+// order that is held for a fault from one that is held for none. Each fault explains as
+// many held orders as it can have cost, and no more. Its zero value is a run without
+// faults. It is safe for concurrent use.
 type Faults struct {
 	mu     sync.Mutex
-	spans  []span
+	spans  []*span
 	spoilt int
 }
 
-// span is the time of one fault; to is zero while it lasts.
-type span struct{ from, to time.Time }
+// span is the time of one fault; to is zero while it lasts. most is how many orders it
+// can have cost.
+type span struct {
+	from, to time.Time
+	most     int
+}
 
-// Begin notes that a fault begins, and returns what notes its end. A fault without
-// duration, such as a kill, ends at once.
-func (f *Faults) Begin() (end func()) {
+// Begin notes that a fault begins that can cost the fates of most orders: those whose
+// submissions were under way, and those that followed before a breaker opened, or as
+// canaries. It returns what notes the end of the fault. A fault without duration, such
+// as a kill, ends at once.
+func (f *Faults) Begin(most int) (end func()) {
+	s := &span{from: time.Now(), most: most}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i := len(f.spans)
-	f.spans = append(f.spans, span{from: time.Now()})
+	f.spans = append(f.spans, s)
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.spans[i].to = time.Now()
+		s.to = time.Now()
 	}
 }
 
-// Note notes a fault without duration.
-func (f *Faults) Note() { f.Begin()() }
+// Note notes a fault without duration that can cost the fates of most orders.
+func (f *Faults) Note(most int) { f.Begin(most)() }
 
 // Spoilt notes that the gateway spoilt n answers to enrollments, at times unknown. Each
 // explains one order that is held.
@@ -42,39 +51,82 @@ func (f *Faults) Spoilt(n int) {
 	f.spoilt += n
 }
 
-// during reports whether a fault fell, in part at least, into the time between.
-func (f *Faults) during(from, to time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, s := range f.spans {
-		if !s.from.After(to) && (s.to.IsZero() || !s.to.Before(from)) {
-			return true
-		}
-	}
-	return false
-}
-
-// held is an order that ended as unconfirmed, and the time in which its fate was lost.
-type held struct {
+// submission is the time in which an order's last submission was under way, or in
+// which its fate was lost.
+type submission struct {
 	id       string
 	from, to time.Time
 }
 
-// explain reports the orders that are held and that no fault explains. One that no span
-// covers is explained by an answer that the gateway spoilt, while there are any left.
-func (f *Faults) explain(r *Report, orders []held) {
-	var bare []held
-	for _, h := range orders {
-		if !f.during(h.from, h.to) {
-			bare = append(bare, h)
-		}
-	}
+// meets reports whether the fault fell, in part at least, into the time of a submission.
+func (s *span) meets(h submission) bool {
+	return !s.from.After(h.to) && (s.to.IsZero() || !s.to.Before(h.from))
+}
+
+// explain reports the orders that are held and that no fault explains, and returns how
+// many held orders the faults could explain. A fault explains no more orders than it
+// can have cost, nor more than had a submission under way in its time; all are those of
+// every order. An order that no fault is left for is explained by an answer that the
+// gateway spoilt, while there are any left.
+func (f *Faults) explain(r *Report, held, all []submission) (most int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	most = f.spoilt
+	var left []int // by span: how many orders it may still explain
+	for _, s := range f.spans {
+		n := 0
+		for _, o := range all {
+			if s.meets(o) {
+				n++
+			}
+		}
+		left = append(left, min(s.most, n))
+		most += min(s.most, n)
+	}
+	bare := f.unmatched(held, left)
 	if len(bare) <= f.spoilt {
-		return
+		return most
 	}
 	for _, h := range bare {
 		r.find("%s is held, and no fault explains it: %d orders like it, %d answers spoilt", h.id, len(bare), f.spoilt)
 	}
+	return most
+}
+
+// unmatched gives as many held orders as possible a fault each, and returns the others.
+// Caller holds f.mu.
+func (f *Faults) unmatched(held []submission, left []int) (bare []submission) {
+	// Those with the fewest faults to choose from first: less has to be moved.
+	held = slices.Clone(held)
+	slices.SortStableFunc(held, func(a, b submission) int {
+		return cmp.Compare(a.to.Sub(a.from), b.to.Sub(b.from))
+	})
+	taken := make([][]int, len(f.spans)) // by span: the held orders that it explains
+	// place finds a fault for order i, moving others to other faults where it must.
+	var place func(i int, tried []bool) bool
+	place = func(i int, tried []bool) bool {
+		for s, sp := range f.spans {
+			if tried[s] || left[s] == 0 && len(taken[s]) == 0 || !sp.meets(held[i]) {
+				continue
+			}
+			tried[s] = true
+			if len(taken[s]) < left[s] {
+				taken[s] = append(taken[s], i)
+				return true
+			}
+			for k, other := range taken[s] {
+				if place(other, tried) {
+					taken[s][k] = i
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for i, h := range held {
+		if !place(i, make([]bool, len(f.spans))) {
+			bare = append(bare, h)
+		}
+	}
+	return bare
 }

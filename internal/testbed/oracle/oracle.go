@@ -113,16 +113,20 @@ func (c *Oracle) Check(ctx context.Context, orders []*Order) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	var unconfirmed []held
+	var unconfirmed, submitted []submission
 	known := map[string]bool{}
 	for _, o := range orders {
 		known[o.Key()] = true
-		if h, ok := c.check(ctx, r, ev, o); ok {
-			unconfirmed = append(unconfirmed, h)
+		last, held := c.check(ctx, r, ev, o)
+		if !last.from.IsZero() {
+			submitted = append(submitted, last)
+		}
+		if held {
+			unconfirmed = append(unconfirmed, last)
 		}
 	}
 	if c.Faults != nil {
-		c.Faults.explain(r, unconfirmed)
+		r.Explained = c.Faults.explain(r, unconfirmed, submitted)
 	}
 	// No wake-up comes before its time.
 	for key, wakes := range ev.wakes {
@@ -138,7 +142,30 @@ func (c *Oracle) Check(ctx context.Context, orders []*Order) (*Report, error) {
 			r.find("there is a result of %s, which is no order", key)
 		}
 	}
+	if !r.Good() {
+		r.Control = c.control(ctx)
+	}
 	return r, nil
+}
+
+// control describes the breakers and pauses in the control bucket: an order that does
+// not end may wait for one of them.
+func (c *Oracle) control(ctx context.Context) (lines []string) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	prefix := "$KV." + c.Layout.Control + "."
+	for _, keys := range []string{"breaker.>", "pause.>"} {
+		for m, err := range streams.Scan(ctx, c.JS, "KV_"+c.Layout.Control, prefix+keys) {
+			if err != nil {
+				return append(lines, fmt.Sprintf("reading %s: %v", keys, err))
+			}
+			lines = append(lines, fmt.Sprintf("%s %s, stored %s ago", m.Subject[len(prefix):], m.Data, time.Since(m.Time).Round(time.Second)))
+		}
+	}
+	if lines == nil {
+		lines = []string{"no breaker and no pause"}
+	}
+	return lines
 }
 
 // evidence reads results, dead letters, ledger and wake-ups.

@@ -26,6 +26,9 @@ type Report struct {
 	// HeldUnconfirmed is the number of orders that ended as unconfirmed: the gateway may
 	// have taken them, and the worker did not submit them again.
 	HeldUnconfirmed int
+	// Explained is how many orders the faults of the run could have had held, at most.
+	// It is 0 where the oracle has no account of them.
+	Explained int
 
 	// Outcomes counts the results.
 	Outcomes map[entrustbus.Outcome]int
@@ -41,6 +44,9 @@ type Report struct {
 	Repeated int
 	// Findings are all ways in which the run broke a promise, a line each.
 	Findings []string
+	// Control is what the control bucket held of breakers and pauses, a line each, where
+	// a promise was broken.
+	Control []string
 	// Notes are worth knowing and break no promise.
 	Notes []string
 }
@@ -58,10 +64,10 @@ func (r *Report) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// String is the five numbers that decide about a run.
+// String is the numbers that decide about a run.
 func (r *Report) String() string {
-	return fmt.Sprintf("lost=%d double_enrollments=%d second_results=%d early_polls=%d held_unconfirmed=%d",
-		r.Lost, r.DoubleEnrollments, r.SecondResults, r.EarlyPolls, r.HeldUnconfirmed)
+	return fmt.Sprintf("lost=%d double_enrollments=%d second_results=%d early_polls=%d held_unconfirmed=%d explained<=%d",
+		r.Lost, r.DoubleEnrollments, r.SecondResults, r.EarlyPolls, r.HeldUnconfirmed, r.Explained)
 }
 
 // Details writes the outcomes and, where there are any, the findings and notes.
@@ -74,6 +80,9 @@ func (r *Report) Details(w io.Writer) {
 		r.Orders, strings.Join(parts, ", "), r.Repeated, r.LatePolls)
 	for _, f := range r.Findings {
 		fmt.Fprintf(w, "  BROKEN %s\n", f)
+	}
+	for _, k := range r.Control {
+		fmt.Fprintf(w, "  control %s\n", k)
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "  note   %s\n", n)

@@ -5,7 +5,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
+
+// defaultConcurrency is that of the lanes issue and poll.
+const defaultConcurrency = 32
 
 // MaxWaitLimit is the longest deadline that a request may name at every site.
 const MaxWaitLimit = 24 * time.Hour
@@ -27,6 +32,12 @@ type Settings struct {
 	MaxWait            time.Duration // in whole seconds; default 60 s
 	Drain              time.Duration // default 5 s
 	Concurrency        int           // of the lanes issue and poll; default 32
+
+	// Binary is what runs. Default: the site's.
+	Binary string
+	// Skew is how far the worker's host clock is ahead, negative where it is behind. It
+	// takes a worker that testbed.BuildSkewed built.
+	Skew time.Duration
 
 	// DieAt kills a worker that was built with failpoints at an edge of the crash
 	// table, when it comes by for the DiePass-th time (default the first).
@@ -70,8 +81,8 @@ func (s Settings) environ(at *Site) []string {
 		"ENTRUST_WORKER_POLL_MAX_WAIT_LIMIT":        MaxWaitLimit.String(),
 		"ENTRUST_WORKER_DRAIN":                      or(s.Drain, 5*time.Second),
 		"ENTRUST_WORKER_WATCHDOG_EVERY":             "10s",
-		"ENTRUST_WORKER_ISSUE_CONCURRENCY":          number(s.Concurrency, 32),
-		"ENTRUST_WORKER_POLL_CONCURRENCY":           number(s.Concurrency, 32),
+		"ENTRUST_WORKER_ISSUE_CONCURRENCY":          number(s.Concurrency, defaultConcurrency),
+		"ENTRUST_WORKER_POLL_CONCURRENCY":           number(s.Concurrency, defaultConcurrency),
 		"ENTRUST_WORKER_ACK_WAIT":                   l.AckWait.String(),
 		"ENTRUST_WORKER_REPLICAS":                   strconv.Itoa(l.Replicas),
 		"ENTRUST_WORKER_STREAMS_PREFIX":             l.Prefix,
@@ -83,11 +94,21 @@ func (s Settings) environ(at *Site) []string {
 	if s.DieAt != "" {
 		env["FAILPOINT_DIE_AT"], env["FAILPOINT_DIE_PASS"] = s.DieAt, number(s.DiePass, 1)
 	}
+	if s.Skew != 0 {
+		env[testbed.SkewVariable] = s.Skew.String()
+	}
 	list := make([]string, 0, len(env))
 	for name, value := range env {
 		list = append(list, name+"="+value)
 	}
 	return list
+}
+
+// Submissions is how many enrollments a worker has under way at once, at most: those of
+// the lane issue, and those that it makes again.
+func (s Settings) Submissions() int {
+	n := cmp.Or(s.Concurrency, defaultConcurrency)
+	return n + max(n/4, 4)
 }
 
 func (s Settings) first() time.Duration { return cmp.Or(s.PollFirst, 300*time.Millisecond) }

@@ -5,6 +5,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -118,7 +119,7 @@ func (s *Site) StartWorker(change func(*Settings)) (*testbed.Worker, error) {
 	env := settings.environ(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w, err := testbed.StartWorker(s.Binary, env, filepath.Join(s.Dir, fmt.Sprintf("%s-worker-%d.log", s.Name, len(s.workers)+1)))
+	w, err := testbed.StartWorker(cmp.Or(settings.Binary, s.Binary), env, filepath.Join(s.Dir, fmt.Sprintf("%s-worker-%d.log", s.Name, len(s.workers)+1)))
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +128,7 @@ func (s *Site) StartWorker(change func(*Settings)) (*testbed.Worker, error) {
 		go func() {
 			<-w.Done()
 			if w.Killed() {
-				s.Faults.Note()
+				s.Faults.Note(settings.Submissions())
 			}
 		}()
 	}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
+)
+
+const (
+	// opening is how many bad answers one worker takes before its breaker opens, at
+	// most: 5 in a row, or 6 of the last 20.
+	opening = 6
+	// canaries is how many intervals of an open breaker, 1 s doubling, fit into any
+	// fault that is played.
+	canaries = 8
+)
+
+// draws is a sequence of random numbers that the seed decides.
+func (r *run) draws(sequence uint64) *rand.Rand { return rand.New(rand.NewPCG(r.seed, sequence)) }
+
+// underWay is how many submissions the workers have under way at once, at most.
+func (r *run) underWay() int { return r.setup.workers * r.setup.settings.Submissions() }
+
+// outage is how many orders a bad gateway, or a bad way to it, can cost at most: what was
+// under way, what it took to open the breaker, and one canary per interval.
+func (r *run) outage() int { return r.underWay() + r.setup.workers*opening + canaries }
+
+// flow publishes orders at an even pace, and returns them when all are stored. next makes
+// the i-th of them.
+func (r *run) flow(ctx context.Context, over time.Duration, next func(i int) *oracle.Order) []*oracle.Order {
+	var all sync.WaitGroup
+	var orders []*oracle.Order
+	begun, n := time.Now(), r.options.orders
+	for i := range n {
+		if testbed.Sleep(ctx, time.Until(begun.Add(over*time.Duration(i)/time.Duration(n)))) != nil {
+			break
+		}
+		o := next(i)
+		orders = append(orders, o)
+		all.Go(func() {
+			if err := r.site.Submit(ctx, o); err != nil {
+				r.say("%v", err)
+			}
+		})
+	}
+	all.Wait()
+	return orders
+}
+
+// mixed makes the i-th order of a flow, as every scenario may use it: issued at once, or
+// pending for a while.
+func mixed(i int) *oracle.Order {
+	fate := []string{"issue", "issue", "pending"}[i%3]
+	return oracle.NewIssue(fmt.Sprintf("order-%d", i), fate, entrustbus.OutcomeIssued)
+}
+
+// atOnce makes the i-th order of a flow at a gateway where none waits.
+func atOnce(i int) *oracle.Order {
+	return oracle.NewIssue(fmt.Sprintf("order-%d", i), "issue", entrustbus.OutcomeIssued)
+}
+
+// phase is a time in which something is wrong. begin starts it and returns what ends it.
+type phase struct {
+	name  string
+	lasts time.Duration
+	most  int // orders whose fates it can cost
+	begin func() (end func(), err error)
+}
+
+// phases plays one after the other, with pauses before each and after the last. It returns
+// early when ctx ends.
+func (r *run) phases(ctx context.Context, pause time.Duration, list ...phase) error {
+	for _, p := range list {
+		if testbed.Sleep(ctx, pause) != nil {
+			return nil
+		}
+		r.say("%s", p.name)
+		r.count(p.name)
+		over := r.faults.Begin(p.most)
+		end, err := p.begin()
+		if err != nil {
+			return fmt.Errorf("beginning %s: %w", p.name, err)
+		}
+		_ = testbed.Sleep(ctx, p.lasts)
+		end()
+		over()
+	}
+	_ = testbed.Sleep(ctx, pause)
+	return nil
+}
+
+// spoil begins a phase of a gateway that answers by rules.
+func (r *run) spoil(rules ...gatewaytest.Fault) func() (func(), error) {
+	return func() (func(), error) {
+		var ids []int
+		end := func() {
+			for _, id := range ids {
+				r.gateway.RemoveFault(id)
+			}
+		}
+		for _, f := range rules {
+			id, err := r.gateway.AddFault(f)
+			if err != nil {
+				end()
+				return nil, err
+			}
+			ids = append(ids, id)
+		}
+		return end, nil
+	}
+}
+
+// beside plays a flow of orders and, beside it, what goes wrong. It returns when both
+// are over.
+func (r *run) beside(ctx context.Context, next func(i int) *oracle.Order, wrong func(ctx context.Context) error) (orders []*oracle.Order, err error) {
+	// Submissions insist for as long as anything may take.
+	play, end := context.WithTimeout(ctx, r.span+settling)
+	defer end()
+	var flow sync.WaitGroup
+	flow.Go(func() { orders = r.flow(play, r.span, next) })
+	err = wrong(play)
+	flow.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return orders, err
+}
+
+// finish waits until everything is at rest, and has the oracle check the orders.
+func (r *run) finish(ctx context.Context, orders []*oracle.Order) (*tally, error) {
+	r.say("all is published; %v", r.struck)
+	rest, end := context.WithTimeout(ctx, settling)
+	defer end()
+	c := r.site.Oracle()
+	if c.Others = r.setup.others; c.Others {
+		// What others sent need not end soon.
+		_, _ = r.site.Results(rest, orders...) // Check reports it
+	} else {
+		_ = c.Rest(rest) // so does CheckAtRest
+	}
+	if len(r.cluster.Servers) > 1 {
+		_ = r.site.CaughtUp(rest) // so does what a replica lacks
+	}
+	r.faults.Spoilt(spoilt(r.gateway.Faults()))
+	check := c.CheckAtRest
+	if c.Others {
+		check = c.Check
+	}
+	report, err := check(rest, orders)
+	return tallyOf(report), err
+}
+
+// find notes a broken promise that the oracle does not know of.
+func (t *tally) find(format string, args ...any) {
+	t.Findings = append(t.Findings, fmt.Sprintf(format, args...))
+}

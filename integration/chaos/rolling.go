@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
+)
+
+// rollingWorkers is how many workers are deployed, one after the other.
+const rollingWorkers = 3
+
+// setupRolling begins with workers of the previous revision. Which of them are of this one
+// is what r.deployed counts: the first ones.
+func setupRolling(ctx context.Context, r *run) (setup, error) {
+	previous, err := r.tools.previous(ctx, r.previous)
+	if err != nil {
+		return setup{}, err
+	}
+	r.deployed = new(atomic.Int32)
+	rnd := r.draws(1)
+	dialect := []gatewaytest.Dialect{gatewaytest.CertCtl, gatewaytest.CAGW}[rnd.IntN(2)]
+	lost := []string{"hold", "resubmit"}[rnd.IntN(2)]
+	r.say("previous revision %s, dialect %s, on_lost_reply %s", r.previous, dialect, lost)
+	return setup{
+		servers: 1, workers: rollingWorkers,
+		gateway: gatewaytest.Config{
+			Dialect: dialect, Seed: r.seed, ApproveAfter: 4 * time.Second,
+			Latency: 5 * time.Millisecond, LatencyJitter: 200 * time.Millisecond,
+		},
+		settings: rig.Settings{OnLostReply: lost, Concurrency: 16, MaxWait: 20 * time.Minute},
+		worker: func(i int, s *rig.Settings) {
+			if i >= int(r.deployed.Load()) {
+				s.Binary = previous
+			}
+		},
+	}, nil
+}
+
+// playRolling deploys this revision one worker after the other, and the previous one again,
+// while workers of both die. Some requests come twice, and meet both.
+func playRolling(ctx context.Context, r *run) (*tally, error) {
+	orders, err := r.beside(ctx, r.someTwice(ctx), func(ctx context.Context) error {
+		kills, end := context.WithTimeout(ctx, r.span)
+		defer end()
+		return r.underKills(kills, 3*time.Second, func() error { return r.deploy(kills) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.finish(ctx, orders)
+}
+
+// someTwice makes orders; every fifth request is sent once more a little later.
+func (r *run) someTwice(ctx context.Context) func(i int) *oracle.Order {
+	return func(i int) *oracle.Order {
+		o := mixed(i)
+		if i%5 == 0 {
+			time.AfterFunc(r.span/20+time.Duration(i%7)*time.Second, func() {
+				if err := r.site.Resend(ctx, o.Request); err != nil {
+					r.say("sending %s again: %v", o.ID(), err)
+				}
+			})
+		}
+		return o
+	}
+}
+
+// deploy moves the boundary between the revisions forth and back, a worker at a time. A
+// worker that is deployed is stopped, and started as what it is to be.
+func (r *run) deploy(ctx context.Context) error {
+	step := r.span / (2*rollingWorkers + 2)
+	for n := range 2 * rollingWorkers {
+		if testbed.Sleep(ctx, step) != nil {
+			return nil
+		}
+		i, to := n, n+1
+		if n >= rollingWorkers {
+			i = 2*rollingWorkers - 1 - n
+			to = i
+		}
+		r.deployed.Store(int32(to))
+		r.say("worker %d deployed; %d of %d are of this revision", i, to, rollingWorkers)
+		r.count(fmt.Sprintf("%d of this revision", to))
+		end := r.faults.Begin(r.setup.settings.Submissions())
+		err := r.worker(i).Stop(20 * time.Second)
+		end()
+		if err != nil {
+			r.say("stopping worker %d: %v", i, err) // it was killed meanwhile
+		}
+		if err := r.startWorker(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}

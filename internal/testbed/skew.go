@@ -1,0 +1,84 @@
+package testbed
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// SkewVariable is the environment variable that sets the clock of a worker that
+// BuildSkewed built ahead, or back: a duration such as "3h" or "-8760h".
+const SkewVariable = "TESTBED_CLOCK_SKEW"
+
+// skewSource is compiled into package time of such a worker.
+const skewSource = `package time
+
+import "syscall"
+
+// skew is how many seconds the clock is ahead.
+var skew = func() int64 {
+	text, ok := syscall.Getenv("` + SkewVariable + `")
+	if !ok {
+		return 0
+	}
+	d, err := ParseDuration(text)
+	if err != nil {
+		panic("time: ` + SkewVariable + ` is no duration: " + text)
+	}
+	return int64(d / Second)
+}()
+
+func skewedNow() (sec int64, nsec int32, mono int64) {
+	sec, nsec, mono = runtimeNow()
+	return sec + skew, nsec, mono
+}
+`
+
+// BuildSkewed builds the worker into dir with a standard library whose clock is wrong by
+// what SkewVariable says: every reading of the host's clock in that process is, TLS's
+// too. The worker's own code is the one that Build builds, and knows nothing of it.
+func BuildSkewed(ctx context.Context, dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the standard library: %w", err)
+	}
+	library := filepath.Join(strings.TrimSpace(string(root)), "src", "time")
+	original, err := os.ReadFile(filepath.Join(library, "time.go"))
+	if err != nil {
+		return "", fmt.Errorf("reading package time: %w", err)
+	}
+	head, body, found := bytes.Cut(original, []byte("\nfunc Now() Time {"))
+	const read = "runtimeNow()"
+	if end := bytes.Index(body, []byte("\n}")); !found || end < 0 || bytes.Count(body[:end], []byte(read)) != 1 {
+		return "", fmt.Errorf("skewing the clock: %s/time.go reads it in a way that is not known", library)
+	}
+	body = bytes.Replace(body, []byte(read), []byte("skewedNow()"), 1)
+	replace := map[string]string{}
+	for name, text := range map[string][]byte{
+		"time.go":         append(append(head, "\nfunc Now() Time {"...), body...),
+		"testbed_skew.go": []byte(skewSource),
+	} {
+		replace[filepath.Join(library, name)] = filepath.Join(dir, name)
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			return "", err
+		}
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		return "", err
+	}
+	return build(ctx, filepath.Join(dir, "entrust-worker-skewed"), "", "-overlay", file)
+}
