@@ -180,12 +180,15 @@ func (r *run) harmBus(rnd *rand.Rand) fault {
 }
 
 func (r *run) harmWire(rnd *rand.Rand) fault {
-	return harm(rnd, "gateway", r.outage(), r.wire, []*testbed.Link{r.wire})
+	return harm(rnd, "gateway", r.outage(longestHarm), r.wire, []*testbed.Link{r.wire})
 }
+
+// longestHarm is how long a network is disturbed, at most.
+const longestHarm = 4 * time.Second
 
 // harm disturbs one network, or all of one side: a partition.
 func harm(rnd *rand.Rand, name string, most int, one *testbed.Link, all []*testbed.Link) fault {
-	lasts, delay := between(rnd, 300*time.Millisecond, 4*time.Second), between(rnd, time.Millisecond, 100*time.Millisecond)
+	lasts, delay := between(rnd, 300*time.Millisecond, longestHarm), between(rnd, time.Millisecond, 100*time.Millisecond)
 	switch rnd.IntN(5) {
 	case 0:
 		return fault{name + " cut", most, func(context.Context) { one.Cut() }}
@@ -231,7 +234,7 @@ func (r *run) harmGateway(rnd *rand.Rand) fault {
 	lasts := between(rnd, 300*time.Millisecond, 3*time.Second)
 	switch rnd.IntN(4) {
 	case 0:
-		return fault{"gateway down", r.outage(), func(ctx context.Context) {
+		return fault{"gateway down", r.outage(lasts), func(ctx context.Context) {
 			r.gateway.SetDown(true)
 			_ = testbed.Sleep(ctx, lasts)
 			r.gateway.SetDown(false)
@@ -244,7 +247,7 @@ func (r *run) harmGateway(rnd *rand.Rand) fault {
 		}}
 	default:
 		f := storm(rnd)
-		return fault{"gateway " + string(f.Kind), r.outage(), func(ctx context.Context) {
+		return fault{"gateway " + string(f.Kind), r.outage(lasts), func(ctx context.Context) {
 			id, err := r.gateway.AddFault(f)
 			if err != nil {
 				r.say("adding a fault: %v", err)

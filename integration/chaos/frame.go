@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -17,9 +18,8 @@ const (
 	// opening is how many bad answers one worker takes before its breaker opens, at
 	// most: 5 in a row, or 6 of the last 20.
 	opening = 6
-	// canaries is how many intervals of an open breaker, 1 s doubling, fit into any
-	// fault that is played.
-	canaries = 8
+	// firstInterval is the time before an open breaker's first canary. It doubles.
+	firstInterval = time.Second
 )
 
 // draws is a sequence of random numbers that the seed decides.
@@ -28,9 +28,12 @@ func (r *run) draws(sequence uint64) *rand.Rand { return rand.New(rand.NewPCG(r.
 // underWay is how many submissions the workers have under way at once, at most.
 func (r *run) underWay() int { return r.setup.workers * r.setup.settings.Submissions() }
 
-// outage is how many orders a bad gateway, or a bad way to it, can cost at most: what was
-// under way, what it took to open the breaker, and one canary per interval.
-func (r *run) outage() int { return r.underWay() + r.setup.workers*opening + canaries }
+// outage is how many orders a gateway that is bad for so long, or a bad way to it, can cost
+// at most: what was under way, what it took to open the breaker, and one canary of the
+// fleet per interval.
+func (r *run) outage(lasts time.Duration) int {
+	return r.underWay() + r.setup.workers*opening + bits.Len(uint(lasts/firstInterval)+1)
+}
 
 // flow publishes orders at an even pace, and returns them when all are stored. next makes
 // the i-th of them.
@@ -141,7 +144,11 @@ func (r *run) finish(ctx context.Context, orders []*oracle.Order) (*tally, error
 	c := r.site.Oracle()
 	if c.Others = r.setup.others; c.Others {
 		// What others sent need not end soon.
-		_, _ = r.site.Results(rest, orders...) // Check reports it
+		for _, o := range orders {
+			if _, err := r.site.Result(rest, o); err != nil {
+				break // Check reports it
+			}
+		}
 	} else {
 		_ = c.Rest(rest) // so does CheckAtRest
 	}

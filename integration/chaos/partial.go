@@ -45,7 +45,7 @@ func playPartial(ctx context.Context, r *run) (*tally, error) {
 	down := partialCAs[1]
 	var from, to time.Time
 	list := []phase{
-		{"enrollments at " + sick + " answered 500", lasts, r.outage(), r.spoil(status(gatewaytest.OpEnroll, sick, 500))},
+		{"enrollments at " + sick + " answered 500", lasts, r.outage(lasts), r.spoil(status(gatewaytest.OpEnroll, sick, 500))},
 		{fmt.Sprintf("polls answered %d", poll), lasts * 2 / 3, 0, r.spoil(status(gatewaytest.OpPoll, "", poll))},
 		{down + " answers 503", lasts, 0, func() (func(), error) {
 			from = time.Now()

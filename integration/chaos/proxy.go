@@ -39,7 +39,7 @@ func playProxy(ctx context.Context, r *run) (*tally, error) {
 	for _, status := range []int{503, 404, 403} {
 		for _, form := range []string{"text", "html", "empty", "spring", "other"} {
 			op := []gatewaytest.Op{gatewaytest.OpEnroll, gatewaytest.OpPoll, ""}[rnd.IntN(3)]
-			most := r.outage()
+			most := r.outage(r.span / 20)
 			if op == gatewaytest.OpPoll {
 				most = 0
 			}

@@ -73,7 +73,6 @@ func (o options) run(ctx context.Context, t *tools) (found *tally, err error) {
 	if err != nil {
 		return nil, err
 	}
-	begun := time.Now()
 	r := &run{options: o, tools: t, faults: new(oracle.Faults), struck: map[string]int{}}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if r.setup, err = s.setup(ctx, r); err != nil {
@@ -83,6 +82,7 @@ func (o options) run(ctx context.Context, t *tools) (found *tally, err error) {
 	if err != nil {
 		return nil, err
 	}
+	begun := time.Now()
 	open, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if err := r.open(open, bin, r.setup); err != nil {

@@ -217,7 +217,7 @@ func failed(err error) order.Answer {
 
 // checked checks what the gateway issued.
 func (h *handling) checked(a gateway.Answer, out order.Answer) order.Answer {
-	want, err := expectationOf(h.asked())
+	want, err := expectationOf(h.asked(), h.w.now())
 	if err != nil {
 		out.Word = order.Issued // the machine sees that the request cannot be read
 		return out
@@ -290,10 +290,11 @@ func csrOf(q *order.Request) (csr *x509.CertificateRequest, sans []gateway.SAN, 
 	return csr, sans, err
 }
 
-// expectationOf says what a certificate must be to be published as issued. A
+// expectationOf says what a certificate must be at an instant of the server's clock to be
+// published as issued: the host's may be years wrong. A
 // track request without a CSR can only be held to form and validity.
-func expectationOf(q *order.Request) (gateway.Expectation, error) {
-	want := gateway.Expectation{Now: time.Now()}
+func expectationOf(q *order.Request, now time.Time) (gateway.Expectation, error) {
+	want := gateway.Expectation{Now: now}
 	csr, sans, err := csrOf(q)
 	if err != nil {
 		return want, fmt.Errorf("reading what was asked for: %w", err)
