@@ -7,4 +7,5 @@
 //	go test -tags integration ./integration     deaths and clusters too; some 4 minutes
 //	go run ./integration/chaos --seed 7 --for 2m
 //	go run ./integration/chaos --scenario parking --seeds 20
+//	go run ./integration/chaos --help                        lists the scenarios
 package integration

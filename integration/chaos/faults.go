@@ -37,7 +37,8 @@ func usualFaults() []gatewaytest.Fault {
 	}
 }
 
-// storm is a fault of the whole gateway for a while.
+// storm is a fault of the gateway, of one of its operations, or of a proxy before it, for a
+// while.
 func storm(rnd *rand.Rand) gatewaytest.Fault {
 	all := []gatewaytest.Fault{
 		{Kind: gatewaytest.FaultThrottle, RetryAfter: time.Second},
@@ -48,6 +49,12 @@ func storm(rnd *rand.Rand) gatewaytest.Fault {
 		{Kind: gatewaytest.FaultStatus, Status: 500, Fraction: 0.3},
 		{Kind: gatewaytest.FaultLatency, Delay: 900 * time.Millisecond},
 		{Kind: gatewaytest.FaultResetTLS, Op: gatewaytest.OpConnect},
+		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 500},
+		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 404, Form: "spring"},
+		{Op: gatewaytest.OpPoll, Kind: gatewaytest.FaultStatus, Status: 404},
+		{Op: gatewaytest.OpPoll, Kind: gatewaytest.FaultStatus, Status: 410},
+		{Kind: gatewaytest.FaultStatus, Status: 403, Form: "text"},
+		{Kind: gatewaytest.FaultGoAway, Fraction: 0.3},
 	}
 	return all[rnd.IntN(len(all))]
 }
@@ -140,7 +147,7 @@ func (r *run) killWorkers(rnd *rand.Rand) fault {
 	default:
 		return fault{"worker frozen", r.setup.settings.Submissions(), func(ctx context.Context) {
 			w.Freeze(true)
-			_ = testbed.Sleep(ctx, 4*pause)
+			_ = testbed.Sleep(ctx, 8*pause) // lease and settle time are less
 			w.Freeze(false)
 		}}
 	}
@@ -222,9 +229,9 @@ func harm(rnd *rand.Rand, name string, most int, one *testbed.Link, all []*testb
 		}}
 	default:
 		return fault{name + " slow", most, func(ctx context.Context) {
-			one.Delay(delay)
+			one.Jitter(delay/2, delay)
 			_ = testbed.Sleep(ctx, lasts)
-			one.Delay(0)
+			one.Jitter(0, 0)
 		}}
 	}
 }

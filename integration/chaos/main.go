@@ -5,11 +5,36 @@
 //	go run ./integration/chaos --short
 //	go run ./integration/chaos --scenario parking --seeds 20
 //
+//	go run ./integration/chaos --scenario partial --seed 3 -v
+//
 // The seed decides what is ordered and what goes wrong, and when it is meant to;
 // how threads and packets fall in between is the machine's. Each run prints its
 // seed and lost, double_enrollments, second_results, early_polls and
 // held_unconfirmed. The status is 1 if a promise was broken: an order that is held is
 // one too where no fault explains it.
+//
+// A held order is explained by a fault that fell into the time of its submission, and a
+// fault explains no more orders than it can have cost: a worker that dies, those that it
+// had under way; an outage, those in flight, those that opened the breaker, and one canary
+// per interval. explained<=N is what the faults of the run could have cost.
+//
+// Each scenario has a file; --help lists them. All but all and parking take some 70
+// seconds a seed, and --for and --orders change that.
+//
+//   - partial: enrollments at one CA answered 500, polls answered 404, 410 or 500, one CA of
+//     two answering 503, at 40 orders a second.
+//   - proxy: 503, 404 and 403 with a foreign body; GOAWAY, REFUSED_STREAM, connections
+//     closed while idle; HTTP/2 or HTTP/1.1.
+//   - clocks: three of four workers have clocks that are up to two years wrong. Their
+//     binary is built with another package time; see testbed.BuildSkewed.
+//   - frozen: SIGSTOP for 10 to 18 seconds.
+//   - slow-net: delay and jitter on every connection.
+//   - upgrade: servers of 2.14, 2.15, 2.14 and 2.15 in turn. It needs the older server, which
+//     the go command fetches and builds.
+//   - neighbours: other producers that send garbage, headers of 65 kB, foreign message ids, refused requests and
+//     random CAs, and one whose orders are answered 500.
+//   - rolling: --previous REV beside this revision. It needs git and tar.
+//   - rollback: the store of the one server is put back.
 //
 // The scenario parking parks --orders orders (default 2,000) on three servers and kills
 // the leader of the parked stream, again and again, while they are due; each order is

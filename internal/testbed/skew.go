@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -47,26 +49,16 @@ func BuildSkewed(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	library, original, err := packageTime(ctx)
 	if err != nil {
-		return "", fmt.Errorf("finding the standard library: %w", err)
+		return "", err
 	}
-	library := filepath.Join(strings.TrimSpace(string(root)), "src", "time")
-	original, err := os.ReadFile(filepath.Join(library, "time.go"))
+	skewed, err := skewNow(original)
 	if err != nil {
-		return "", fmt.Errorf("reading package time: %w", err)
+		return "", fmt.Errorf("skewing the clock of %s: %w", library, err)
 	}
-	head, body, found := bytes.Cut(original, []byte("\nfunc Now() Time {"))
-	const read = "runtimeNow()"
-	if end := bytes.Index(body, []byte("\n}")); !found || end < 0 || bytes.Count(body[:end], []byte(read)) != 1 {
-		return "", fmt.Errorf("skewing the clock: %s/time.go reads it in a way that is not known", library)
-	}
-	body = bytes.Replace(body, []byte(read), []byte("skewedNow()"), 1)
 	replace := map[string]string{}
-	for name, text := range map[string][]byte{
-		"time.go":         append(append(head, "\nfunc Now() Time {"...), body...),
-		"testbed_skew.go": []byte(skewSource),
-	} {
+	for name, text := range map[string][]byte{"time.go": skewed, "testbed_skew.go": []byte(skewSource)} {
 		replace[filepath.Join(library, name)] = filepath.Join(dir, name)
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			return "", err
@@ -81,4 +73,28 @@ func BuildSkewed(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 	return build(ctx, filepath.Join(dir, "entrust-worker-skewed"), "", "-overlay", file)
+}
+
+// packageTime returns the folder of the toolchain's package time, and its time.go.
+func packageTime(ctx context.Context) (folder string, source []byte, err error) {
+	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", nil, fmt.Errorf("finding the standard library: %w", err)
+	}
+	folder = filepath.Join(strings.TrimSpace(string(root)), "src", "time")
+	source, err = os.ReadFile(filepath.Join(folder, "time.go"))
+	if err != nil {
+		return "", nil, fmt.Errorf("reading package time: %w", err)
+	}
+	return folder, source, nil
+}
+
+// skewNow has the function Now of package time's source read the clock of skewSource.
+func skewNow(source []byte) ([]byte, error) {
+	const begin, read = "\nfunc Now() Time {", "runtimeNow()"
+	head, body, found := bytes.Cut(source, []byte(begin))
+	if end := bytes.Index(body, []byte("\n}")); !found || end < 0 || bytes.Count(body[:end], []byte(read)) != 1 {
+		return nil, errors.New("time.go reads it in a way that is not known")
+	}
+	return slices.Concat(head, []byte(begin), bytes.Replace(body, []byte(read), []byte("skewedNow()"), 1)), nil
 }
