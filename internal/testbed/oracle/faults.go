@@ -63,28 +63,17 @@ func (s *span) meets(h submission) bool {
 	return !s.from.After(h.to) && (s.to.IsZero() || !s.to.Before(h.from))
 }
 
-// explain reports the orders that are held and that no fault explains, and returns how
-// many held orders the faults could explain. A fault explains no more orders than it
-// can have cost, nor more than had a submission under way in its time; all are those of
-// every order. An order that no fault is left for is explained by an answer that the
-// gateway spoilt, while there are any left.
+// explain reports the orders that are held and that no fault explains. all are the
+// submissions of every order. It returns how many of them the faults could have cost at
+// most: each fault only those that were under way in its time, and no more than it can
+// have cost; and each order only once. An order that no fault is left for is explained by
+// an answer that the gateway spoilt, while there are any left.
 func (f *Faults) explain(r *Report, held, all []submission) (most int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	most = f.spoilt
-	var left []int // by span: how many orders it may still explain
-	for _, s := range f.spans {
-		n := 0
-		for _, o := range all {
-			if s.meets(o) {
-				n++
-			}
-		}
-		left = append(left, min(s.most, n))
-		most += min(s.most, n)
-	}
-	bare := f.unmatched(held, left)
-	if len(bare) <= f.spoilt {
+	bare := f.unmatched(all)
+	most = len(all) - len(bare) + min(len(bare), f.spoilt)
+	if bare = f.unmatched(held); len(bare) <= f.spoilt {
 		return most
 	}
 	for _, h := range bare {
@@ -93,24 +82,24 @@ func (f *Faults) explain(r *Report, held, all []submission) (most int) {
 	return most
 }
 
-// unmatched gives as many held orders as possible a fault each, and returns the others.
+// unmatched gives as many submissions as possible a fault each, and returns the others.
 // Caller holds f.mu.
-func (f *Faults) unmatched(held []submission, left []int) (bare []submission) {
+func (f *Faults) unmatched(all []submission) (bare []submission) {
 	// Those with the fewest faults to choose from first: less has to be moved.
-	held = slices.Clone(held)
-	slices.SortStableFunc(held, func(a, b submission) int {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b submission) int {
 		return cmp.Compare(a.to.Sub(a.from), b.to.Sub(b.from))
 	})
-	taken := make([][]int, len(f.spans)) // by span: the held orders that it explains
-	// place finds a fault for order i, moving others to other faults where it must.
+	taken := make([][]int, len(f.spans)) // by span: the submissions that it explains
+	// place finds a fault for submission i, moving others to other faults where it must.
 	var place func(i int, tried []bool) bool
 	place = func(i int, tried []bool) bool {
 		for s, sp := range f.spans {
-			if tried[s] || left[s] == 0 && len(taken[s]) == 0 || !sp.meets(held[i]) {
+			if tried[s] || sp.most == 0 || !sp.meets(all[i]) {
 				continue
 			}
 			tried[s] = true
-			if len(taken[s]) < left[s] {
+			if len(taken[s]) < sp.most {
 				taken[s] = append(taken[s], i)
 				return true
 			}
@@ -123,7 +112,7 @@ func (f *Faults) unmatched(held []submission, left []int) (bare []submission) {
 		}
 		return false
 	}
-	for i, h := range held {
+	for i, h := range all {
 		if !place(i, make([]bool, len(f.spans))) {
 			bare = append(bare, h)
 		}
