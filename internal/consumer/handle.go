@@ -137,6 +137,9 @@ func (h *handling) look(ctx context.Context) error {
 // remains reads what the bus holds of the order beside its record, where that matters.
 func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 	r := order.Remains{CanLookUp: h.w.gw.CanFind()}
+	if h.w.cfg.Policy != nil {
+		r.Judge = h.judge
+	}
 	if h.d == nil || h.key.ID == "" || !h.cur.NeedsRemains(h.doubted) {
 		return r, nil
 	}

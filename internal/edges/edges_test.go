@@ -59,7 +59,7 @@ func rules() []rule {
 			only: []string{"internal/order", "internal/ledger", "internal/wakeup", "internal/control", "internal/streams", "internal/metrics"}},
 		{name: "the consumer imports the rooms below it", from: []string{"internal/consumer"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/throttle", "internal/control", "internal/ledger", "internal/results", "internal/wakeup",
-			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics",
+			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics", "internal/policy",
 		}},
 		{name: "no room imports the consumer", from: []string{"internal"}, except: []string{"internal/consumer", "internal/testbed"}, never: []string{"internal/consumer"}},
 		{name: "mtlscache imports none of ours", from: []string{"internal/mtlscache"},
