@@ -26,6 +26,7 @@ type rules struct {
 	rsaBits                                   int // 0: no RSA
 	maxValidity, maxWait                      time.Duration
 	extensions, ekus                          set // object identifiers
+	expressions                               []expression
 }
 
 // set is a list of a policy. Any in it stands for all.
@@ -111,7 +112,7 @@ func compile(from Rules) (*rules, error) {
 	case r.wildcards && len(r.exact)+len(r.suffixes) == 0:
 		return nil, ruleError("names.dns.wildcards", "true", "needs names.dns.exact or names.dns.suffixes")
 	}
-	for _, compile := range []func(Rules) error{r.compileRanges, r.compileURIs, r.compileSubject, r.compileKeys} {
+	for _, compile := range []func(Rules) error{r.compileRanges, r.compileURIs, r.compileSubject, r.compileKeys, r.compileExpressions} {
 		if err := compile(from); err != nil {
 			return nil, err
 		}

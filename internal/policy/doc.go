@@ -35,6 +35,8 @@
 //	    ekus: [serverAuth]
 //	    properties: [requester]
 //	    revoke: {serials: any, reasons: [superseded, keyCompromise]}
+//	    expressions:                    # in CEL, for what has no rule; all must be true
+//	      - {expr: "size(names) <= 10", message: at most ten names}
 //
 // # Names
 //

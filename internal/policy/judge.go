@@ -66,6 +66,7 @@ type Finding struct {
 func (p *Policy) Judge(q Request) Verdict {
 	j := judgement{}
 	p.judge(&j, q)
+	j.express(q)
 	return j.Verdict
 }
 
@@ -74,6 +75,7 @@ func (p *Policy) Judge(q Request) Verdict {
 func (p *Policy) Explain(q Request) (Verdict, []Finding) {
 	j := judgement{all: true}
 	p.judge(&j, q)
+	j.express(q)
 	return j.Verdict, j.findings
 }
 
@@ -83,6 +85,7 @@ type judgement struct {
 	Verdict
 	all      bool
 	findings []Finding
+	facts    facts
 }
 
 // over says that no further rule needs to be asked.
@@ -151,8 +154,9 @@ func (j *judgement) revoke(b *entrustbus.Revoke) {
 		j.ask(false, "revoke.serials", "", "serial")
 		return
 	}
-	j.ask(j.revokes, "revoke.serials", fmt.Sprintf("%x", serial), "serial")
 	reason, _ := entrustbus.NormalReason(b.Reason)
+	j.facts.serial, j.facts.reason = fmt.Sprintf("%x", serial), reason
+	j.ask(j.revokes, "revoke.serials", j.facts.serial, "serial")
 	j.ask(b.Reason == "" || reason != "" && j.reasons.has(reason), "revoke.reasons", b.Reason, "reason")
 }
 
@@ -185,6 +189,7 @@ func (j *judgement) issue(b *entrustbus.Issue) {
 // key asks about the key and the signature that the certificate request is made with.
 func (j *judgement) key(csr *entrustbus.CSR) {
 	typ := csr.KeyType()
+	j.facts.key = typ
 	allowed := j.keys[typ]
 	if bits, ok := strings.CutPrefix(typ, "RSA "); ok {
 		n, err := strconv.Atoi(bits)
@@ -214,17 +219,20 @@ func (j *judgement) content(c content, where string) {
 	}
 	for _, e := range c.extensions {
 		value := e.oid
+		j.facts.extensions = append(j.facts.extensions, e.oid)
 		if e.oid == oidBasicConstraints && c.authority {
 			value = "basicConstraints of a CA"
 		}
 		j.ask(j.extensions[e.oid], "extensions", value, where)
 	}
 	for _, id := range c.ekus {
+		j.facts.ekus = append(j.facts.ekus, id)
 		j.ask(j.ekus.has(id), "ekus", id, where)
 	}
 }
 
 func (j *judgement) name(n name, where string) {
+	j.facts.names = append(j.facts.names, n.typ+":"+n.value)
 	rule, value := "names."+n.typ, n.value
 	switch n.typ {
 	case typeDNS, typeIP, typeEmail, typeURI:
@@ -239,6 +247,7 @@ func (j *judgement) name(n name, where string) {
 // attribute asks about an attribute of a subject. Common names and e-mail addresses are
 // names; subject may name values beside.
 func (j *judgement) attribute(a attribute, where string) {
+	j.facts.attribute(a)
 	rule, ok := j.subject[a.oid]
 	named := ok && (slices.Contains(rule.Values, a.value) || slices.Contains(rule.Values, Any))
 	label := "subject." + attributeName(a.oid)
@@ -287,9 +296,11 @@ func (j *judgement) fields(b *entrustbus.Issue) ([]attribute, bool) {
 	}
 	for _, usage := range b.EKUs {
 		id := named(ekuOIDs, strings.TrimSpace(usage))
+		j.facts.ekus = append(j.facts.ekus, id)
 		j.ask(j.ekus.has(id), "ekus", usage, "ekus")
 	}
 	if b.MustStaple {
+		j.facts.extensions = append(j.facts.extensions, oidTLSFeature)
 		j.ask(j.extensions[oidTLSFeature], "extensions", oidTLSFeature, "must_staple")
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Properties)) {

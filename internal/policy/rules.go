@@ -35,6 +35,8 @@ type Rules struct {
 	EKUs       []string `yaml:"ekus,omitempty"`
 	Properties []string `yaml:"properties,omitempty"`
 	Revoke     Revoke   `yaml:"revoke,omitempty"`
+	// Expressions are asked last.
+	Expressions []Expression `yaml:"expressions,omitempty"`
 }
 
 // Names are the names that certificates may have, by type.
