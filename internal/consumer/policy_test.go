@@ -1,6 +1,7 @@
 package consumer_test
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -101,4 +102,35 @@ func TestPolicyCutsTheValidity(t *testing.T) {
 	if got := res.NotAfter.Sub(res.NotBefore); got > 10*24*time.Hour+time.Hour {
 		t.Errorf("the certificate is valid for %s", got)
 	}
+}
+
+// What exceeds a producer's requests a minute waits for its turn, and is submitted once.
+func TestPolicyHasRequestsWaitForTheirTurn(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	p := rules(t, "good", "    requests_per_minute: 40\n")
+	r.cfg.Policy = func() *policy.Policy { return p }
+	const n = 43 // 40 at once, the others 1.5 s, 3 s and 4.5 s later
+	for i := range n {
+		r.send(&entrustbus.Issue{ID: fmt.Sprint("o", i), CSRPEM: csr(t, "a.good")})
+	}
+	begun := time.Now() // they are all there
+	r.run()
+	waited := 0
+	for i := range n {
+		res := r.result(fmt.Sprint("o", i))
+		if res.Outcome != entrustbus.OutcomeIssued || res.Submissions != 1 || res.PossibleDuplicate {
+			t.Errorf("result is %+v (error %+v)", res, res.Error)
+		}
+		if res.SubmittedAt.Sub(begun) > 1200*time.Millisecond {
+			waited++
+		}
+	}
+	if waited == 0 {
+		t.Error("no order waited for its turn")
+	}
+	if got := r.enrolled(); got != n {
+		t.Errorf("%d enrollments, want %d", got, n)
+	}
+	r.quiet()
 }

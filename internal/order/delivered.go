@@ -154,8 +154,11 @@ func (d *decider) begin(r Record) Decision {
 // the order.
 func (d *decider) submit(r Record) Decision {
 	if d.judged(r) {
-		if v := d.verdict(&r); v.Denied != "" {
+		switch v := d.verdict(&r); {
+		case v.Denied != "":
 			return d.deny(r, v)
+		case v.After > 0 && r.Phase == "":
+			return d.putOff(r, v.After)
 		}
 	}
 	r = r.to(Submitting)

@@ -20,7 +20,8 @@
 //	submitting     an enrollment may be        a revocation may be        -                    -
 //	               under way, under a lease    under way; repeated
 //	unaccepted     no submission was           no call was accepted;      -                    -
-//	               accepted; submitted again   repeated
+//	               accepted, or none was made  repeated
+//	               yet; submitted at its turn
 //	indeterminate  a submission may have been  a call may have been       -                    waits for its
 //	               accepted; looked up, then   accepted; simply repeated                       target
 //	               adopted, resubmitted, held

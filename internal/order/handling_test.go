@@ -129,6 +129,9 @@ func (w *world) asks(h *handling) func() *Request {
 func (w *world) event(h *handling) Event {
 	asks := w.asks(h)
 	remains := h.remains
+	if w.scene.turns {
+		remains.Judge = func(Record) Verdict { return Verdict{After: 30 * time.Second} }
+	}
 	if w.denied && h.order == watched {
 		remains.Judge = func(Record) Verdict { return Verdict{Denied: refusal, Digest: []byte("digest")} }
 	}

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -8,13 +9,20 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// CodeDenied is the code of a result that the policy refused.
-const CodeDenied = "denied"
+// Codes of results that the policy refused.
+const (
+	CodeDenied = "denied" // a rule forbids the order
+	CodeQuota  = "quota"  // too many requests of the producer wait for their turn
+)
 
 // Verdict is what the policy says of an order. The zero value allows it.
 type Verdict struct {
 	// Denied says in one line which rule refuses which value, "" where none does.
 	Denied string
+	// Code is CodeDenied or CodeQuota, "" for CodeDenied.
+	Code string
+	// After is how long a new order has to wait for its turn, 0 where it may begin at once.
+	After time.Duration
 	// Digest names the policy, nil where there is none.
 	Digest []byte
 	// Validity is what the policy cuts a longer wish to, 0 where it cuts nothing.
@@ -41,7 +49,7 @@ func (d *decider) judged(r Record) bool {
 // accepted an earlier submission, the refusal ends the tries and not the doubt.
 func (d *decider) deny(r Record, v Verdict) Decision {
 	r.Validity = 0
-	e := &entrustbus.ResultError{Class: entrustbus.ClassPolicy, Code: CodeDenied, Message: v.Denied}
+	e := &entrustbus.ResultError{Class: entrustbus.ClassPolicy, Code: cmp.Or(v.Code, CodeDenied), Message: v.Denied}
 	n := Notice{Level: Warn, Text: "the policy refuses an order", Cause: v.Denied}
 	if r.PossibleDuplicate {
 		e.Message = "an earlier submission may have been accepted, and there is no other: " + v.Denied
@@ -52,6 +60,16 @@ func (d *decider) deny(r Record, v Verdict) Decision {
 	out := d.conclude(r, entrustbus.OutcomeRejected, e, Denied)
 	out.Notice = n
 	return out
+}
+
+// putOff has a new order wait for its turn. No call was made, so that nothing is held
+// against Settings.SubmitMaxWait.
+func (d *decider) putOff(r Record, after time.Duration) Decision {
+	r = d.keepsRequest(r.to(Unaccepted))
+	r.Cause = &entrustbus.ResultError{
+		Class: entrustbus.ClassRateLimited, Code: CodeQuota, Message: "the producer's requests a minute are used up; the order waits for its turn",
+	}
+	return d.wait(r, after, 0, Notice{Level: Debug, Text: "an order waits for its turn", Cause: r.Cause.Message})
 }
 
 // warnings are those of a result: what the contract noticed, and a validity that was cut.

@@ -104,3 +104,27 @@ func TestVerdictIsInRecordAndResult(t *testing.T) {
 		t.Errorf("got %+v of policy %s", e, d.Record.PolicyDigest)
 	}
 }
+
+// A new order that has to wait for its turn is not submitted before, and does not wait twice.
+func TestPutOff(t *testing.T) {
+	t.Parallel()
+	b := tableOf(entrustbus.KindIssue)
+	later := judges(Verdict{After: 90 * time.Second})
+	ev := Delivered{Request: *b.q, Remains: Remains{Judge: later}}
+	d := b.machine(0).Decide(begin, 0.5, b.key, Stored{}, ev)
+	if got := sketch(&d); got != "record unaccepted, wake-up resubmit 1m30s, ack" {
+		t.Fatalf("got %s", got)
+	}
+	if d.Record.Submissions != 0 || d.Record.Waited != 0 || d.Record.Cause.Code != CodeQuota || d.Record.Request == nil {
+		t.Errorf("got %+v", d.Record)
+	}
+	woken := Woken{Wakeup: *d.Wakeup, Remains: Remains{Judge: later}, Request: b.request}
+	if got := b.decide(90*time.Second, Stored{Record: *d.Record, Revision: 1, At: begin}, woken); got != "record submitting, call enroll" {
+		t.Errorf("at its turn: %s", got)
+	}
+	full := Delivered{Request: *b.q, Remains: Remains{Judge: judges(Verdict{Denied: refusal, Code: CodeQuota})}}
+	d = b.machine(0).Decide(begin, 0.5, b.key, Stored{}, full)
+	if e := d.Result.Result.Error; e.Code != CodeQuota || d.Letter.Reason != Denied {
+		t.Errorf("got %+v, letter %+v", e, d.Letter)
+	}
+}

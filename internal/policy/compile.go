@@ -29,6 +29,8 @@ type rules struct {
 	expressions                               []expression
 }
 
+const maxPerMinute = 1_000_000
+
 // set is a list of a policy. Any in it stands for all.
 type set map[string]bool
 
@@ -109,6 +111,8 @@ func compile(from Rules) (*rules, error) {
 		return nil, ruleError("longer_validity", from.LongerValidity, "needs max_validity")
 	case from.Revoke.Serials != "" && from.Revoke.Serials != SerialsAny && from.Revoke.Serials != SerialsNone:
 		return nil, ruleError("revoke.serials", from.Revoke.Serials, "is neither any nor none")
+	case from.RequestsPerMinute < 0 || from.RequestsPerMinute > maxPerMinute:
+		return nil, fmt.Errorf("requests_per_minute: %d is not 1 to %d", from.RequestsPerMinute, maxPerMinute)
 	case r.wildcards && len(r.exact)+len(r.suffixes) == 0:
 		return nil, ruleError("names.dns.wildcards", "true", "needs names.dns.exact or names.dns.suffixes")
 	}

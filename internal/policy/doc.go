@@ -35,6 +35,7 @@
 //	    ekus: [serverAuth]
 //	    properties: [requester]
 //	    revoke: {serials: any, reasons: [superseded, keyCompromise]}
+//	    requests_per_minute: 600        # of kind issue; what exceeds it waits for its turn
 //	    expressions:                    # in CEL, for what has no rule; all must be true
 //	      - {expr: "size(names) <= 10", message: at most ten names}
 //

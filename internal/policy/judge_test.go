@@ -225,6 +225,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		rule("keys: [RSA 2048, RSA 3072]"):                "one least number",
 		rule("max_validity: 90"):                          "90d",
 		rule("max_validity: -1d"):                         "90d",
+		rule("requests_per_minute: -1"):                   "requests_per_minute",
 		rule("longer_validity: cut"):                      "needs max_validity",
 		rule("{max_validity: 1d, longer_validity: trim}"): "trim",
 		rule("extensions: ['*']"):                         "extensions",

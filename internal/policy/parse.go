@@ -38,6 +38,12 @@ func (p *Policy) Rules(producer string) (Rules, bool) {
 	return r, ok
 }
 
+// RequestsPerMinute is how many issue requests of a producer may begin in a minute, 0 where
+// the policy has no bound.
+func (p *Policy) RequestsPerMinute(producer string) int {
+	return p.source[producer].RequestsPerMinute
+}
+
 // Parse reads a policy from YAML. An unknown key, a key that is given twice, and a rule
 // that could never allow anything are errors: they name the producer and the rule.
 func Parse(data []byte) (*Policy, error) {

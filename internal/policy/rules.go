@@ -35,6 +35,9 @@ type Rules struct {
 	EKUs       []string `yaml:"ekus,omitempty"`
 	Properties []string `yaml:"properties,omitempty"`
 	Revoke     Revoke   `yaml:"revoke,omitempty"`
+	// RequestsPerMinute bounds the issue requests of a producer; 0 is no bound. What exceeds
+	// it waits for its turn. The worker counts, not this package.
+	RequestsPerMinute int `yaml:"requests_per_minute,omitempty"`
 	// Expressions are asked last.
 	Expressions []Expression `yaml:"expressions,omitempty"`
 }
