@@ -68,7 +68,11 @@ func TestLook(t *testing.T) {
 	for _, spoil := range []func(){
 		func() { write(t, path, "producers: {shop: [") },
 		func() { write(t, path, "") },
-		func() { os.Remove(path) },
+		func() {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		},
 	} {
 		log.Reset()
 		spoil()
