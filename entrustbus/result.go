@@ -14,7 +14,7 @@ const (
 	OutcomeIssued Outcome = "issued"
 	// OutcomeRevoked: the gateway took the revocation.
 	OutcomeRevoked Outcome = "revoked"
-	// OutcomeRejected: an approver said no.
+	// OutcomeRejected: an approver said no, or the worker's policy did, with an error of ClassPolicy.
 	OutcomeRejected Outcome = "rejected"
 	// OutcomeFailed: the request itself cannot be done; Error says why.
 	OutcomeFailed Outcome = "failed"

@@ -12,6 +12,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/dead"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/orders"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/policy"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/provision"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/request"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/run"
@@ -34,6 +35,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		request.Command(t, dial),
 		orders.Command(t, dial),
 		dead.Command(t, dial),
+		policy.Command(t, loader),
 		config.Command(t, loader),
 		config.OptionsCommand(t),
 		version.Command(t, version.Of(release)),

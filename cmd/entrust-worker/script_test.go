@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
-		Files: scripts(t, "run", "check", "config", "connect", "provision", "usage"),
+		Files: scripts(t, "run", "check", "config", "connect", "policy", "provision", "usage"),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
 			// The race detector's own pause at the end of each process.

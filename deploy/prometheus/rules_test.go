@@ -49,12 +49,14 @@ func metrics(t *testing.T) map[string]metric {
 		}
 		all[descName.FindStringSubmatch(text)[1]] = m
 	}
-	source, err := os.ReadFile("../../cmd/entrust-worker/run/http.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, found := range httpName.FindAllStringSubmatch(string(source), -1) {
-		all["entrust_worker_"+found[1]] = metric{map[string]bool{"version": true}}
+	for _, file := range []string{"http.go", "policy.go"} {
+		source, err := os.ReadFile("../../cmd/entrust-worker/run/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range httpName.FindAllStringSubmatch(string(source), -1) {
+			all["entrust_worker_"+found[1]] = metric{map[string]bool{"version": true}}
+		}
 	}
 	if len(all) < 25 {
 		t.Fatalf("only %d metrics found: %v", len(all), all)

@@ -267,6 +267,9 @@ func enrollmentOf(q *entrustbus.Issue, r order.Record) (gateway.Enrollment, erro
 		CAID: r.CAID, ProfileID: r.ProfileID, CSR: csr, SubjectDN: q.SubjectDN,
 		Validity: time.Duration(q.ValiditySeconds) * time.Second,
 	}
+	if r.Validity > 0 {
+		e.Validity = r.Validity // the policy cut the wish
+	}
 	e.SANs, err = q.Names()
 	return e, err
 }

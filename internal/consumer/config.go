@@ -8,6 +8,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/policy"
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
@@ -47,6 +48,10 @@ type Config struct {
 	Rate, FleetRate float64
 	// Drain is how long a stop waits for what is in flight. Default 25 s.
 	Drain time.Duration
+	// Policy returns the policy in force, never nil. Where the field is nil there is no
+	// policy, and every producer may ask for everything. It is asked often: it must be quick
+	// and safe for concurrent use.
+	Policy func() *policy.Policy
 	// Metrics may be nil.
 	Metrics *metrics.Worker
 }

@@ -12,7 +12,8 @@
 // One loop (handle.go) decides, asks for the permit of the call, has the effects
 // carried out (carry.go), makes the call, and decides about the answer. Effects come in
 // the one order of order.Steps. A permit that is refused changes the decision before
-// anything is carried out. A record that another writer changed is read again, and the
+// anything is carried out. The decision to submit asks the policy in force (policy.go): a
+// refusal is an end like any other. A record that another writer changed is read again, and the
 // same event is decided on it: a definite answer is so written over an undecided record.
 // A cancellation runs the same loop for its target.
 //

@@ -33,6 +33,10 @@ type handling struct {
 	// doubted says that the message may have been handled before, whatever the server's
 	// count says.
 	doubted bool
+	// reserved is the bound a minute under which the order has its turn, 0 where it has
+	// none, and after how long it has to wait for that.
+	reserved int
+	after    time.Duration
 	// write is the last write of the record whose acknowledgement did not come.
 	write *ledger.Write
 	// called says that the gateway answered: the effects that follow are worth a few
@@ -137,6 +141,9 @@ func (h *handling) look(ctx context.Context) error {
 // remains reads what the bus holds of the order beside its record, where that matters.
 func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 	r := order.Remains{CanLookUp: h.w.gw.CanFind()}
+	if h.w.cfg.Policy != nil {
+		r.Judge = h.judge
+	}
 	if h.d == nil || h.key.ID == "" || !h.cur.NeedsRemains(h.doubted) {
 		return r, nil
 	}
@@ -212,6 +219,7 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 			h.doing("permit", string(d.Call.Op))
 			permit, err = h.w.throttle.admit(ctx, d.Call, h.ca(&d), h.key.Producer)
 			if open, ok := errors.AsType[*throttle.OpenError](err); ok {
+				h.giveTurnBack()
 				d = h.decide(order.Deferred{By: ev, For: open.RetryIn, Request: h.asked})
 				d.Notice.Cause = open.Error()
 			} else if err != nil {

@@ -25,6 +25,7 @@ type throttling struct {
 	prober   *throttle.Prober
 	pause    *throttle.Pause
 	rate     *throttle.Rate
+	quota    *quota
 	control  *control.Bucket
 	probe    func(context.Context) error
 	metrics  *metrics.Worker
@@ -38,7 +39,7 @@ type throttling struct {
 }
 
 func newThrottling(cfg *Config, bucket *control.Bucket, gw Gateway, log *slog.Logger) *throttling {
-	t := &throttling{pause: new(throttle.Pause), control: bucket, metrics: cfg.Metrics, log: log, stop: context.Background()}
+	t := &throttling{pause: new(throttle.Pause), quota: newQuota(), control: bucket, metrics: cfg.Metrics, log: log, stop: context.Background()}
 	t.rate = throttle.NewRate(cfg.Rate, cfg.FleetRate)
 	t.probe = func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, probeTime)
@@ -63,7 +64,10 @@ func (t *throttling) run(stop context.Context, aside *sync.WaitGroup) {
 	aside.Go(func() { t.breakers.Run(stop) })
 	aside.Go(func() {
 		t.control.Run(stop, control.Handlers{
-			Workers: t.rate.SetWorkers,
+			Workers: func(n int) {
+				t.rate.SetWorkers(n)
+				t.quota.setWorkers(n)
+			},
 			Paused: func(left time.Duration) {
 				if t.pause.Extend(left) {
 					t.metrics.Paused(t.pause.Until())

@@ -41,6 +41,9 @@ func rules() []rule {
 			never: []string{"internal", "cmd", "entrustbus", "integration", "github.com", "golang.org", "go.opentelemetry.io"}, shipped: true},
 		{name: "order imports the contract and the schedule", from: []string{"internal/order"}, only: []string{"entrustbus", "internal/pollsched"}, shipped: true},
 		{name: "order is pure", from: []string{"internal/order"}, never: []string{"context", "net", "net/http", "os", "log/slog", "github.com/nats-io"}, shipped: true},
+		{name: "policy imports the contract", from: []string{"internal/policy"}, only: []string{"entrustbus"}, shipped: true},
+		{name: "policyfile imports policy", from: []string{"internal/policyfile"}, only: []string{"internal/policy"}, shipped: true},
+		{name: "policy is pure", from: []string{"internal/policy"}, never: []string{"context", "net/http", "os", "log/slog", "github.com/nats-io"}, shipped: true},
 		{name: "gateway imports names alone", from: []string{"internal/gateway"}, except: []string{"internal/gateway/gatewaytest"},
 			only: []string{"entrustbus/san"}, shipped: true},
 		{name: "the simulator imports names alone", from: []string{"internal/gateway/gatewaytest"}, only: []string{"entrustbus/san"}, shipped: true},
@@ -57,7 +60,7 @@ func rules() []rule {
 			only: []string{"internal/order", "internal/ledger", "internal/wakeup", "internal/control", "internal/streams", "internal/metrics"}},
 		{name: "the consumer imports the rooms below it", from: []string{"internal/consumer"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/throttle", "internal/control", "internal/ledger", "internal/results", "internal/wakeup",
-			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics",
+			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics", "internal/policy",
 		}},
 		{name: "no room imports the consumer", from: []string{"internal"}, except: []string{"internal/consumer", "internal/testbed"}, never: []string{"internal/consumer"}},
 		{name: "mtlscache imports none of ours", from: []string{"internal/mtlscache"},

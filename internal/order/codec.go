@@ -36,6 +36,7 @@ func (r Record) Encode() ([]byte, error) {
 	w.text("ca_id", r.CAID)
 	w.text("profile_id", r.ProfileID)
 	w.bytes("policy", r.PolicyDigest)
+	w.number("validity", int64(r.Validity))
 	w.text("owner", r.Owner)
 	w.number("lease", int64(r.Lease))
 	w.number("submissions", int64(r.Submissions))
@@ -96,6 +97,8 @@ func Decode(data []byte) (Record, error) {
 			r.ProfileID, err = dec.DecodeString()
 		case "policy":
 			r.PolicyDigest, err = dec.DecodeBytes()
+		case "validity":
+			r.Validity, err = duration(dec)
 		case "owner":
 			r.Owner, err = dec.DecodeString()
 		case "lease":

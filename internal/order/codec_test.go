@@ -51,7 +51,7 @@ func records() *rapid.Generator[Record] {
 			Generation: counts.Draw(t, "generation"), Digest: bytesOf("digest"),
 			Origin:      Ref{Sequence: rapid.Uint64Range(0, 1<<62).Draw(t, "sequence"), Time: instants().Draw(t, "stored")},
 			RequestedAt: instants().Draw(t, "requested"), CAID: texts.Draw(t, "ca"), ProfileID: texts.Draw(t, "profile"),
-			PolicyDigest: bytesOf("policy"), Owner: texts.Draw(t, "owner"), Lease: time.Duration(counts.Draw(t, "lease")),
+			PolicyDigest: bytesOf("policy"), Validity: time.Duration(counts.Draw(t, "validity")), Owner: texts.Draw(t, "owner"), Lease: time.Duration(counts.Draw(t, "lease")),
 			Submissions: counts.Draw(t, "submissions"), Resubmissions: counts.Draw(t, "resubmissions"),
 			PossibleDuplicate: rapid.Bool().Draw(t, "duplicate"), SubmittedAt: instants().Draw(t, "submitted"),
 			TrackingID: texts.Draw(t, "tracking"), Deadline: instants().Draw(t, "deadline"), Tries: counts.Draw(t, "tries"),

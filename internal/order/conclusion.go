@@ -81,7 +81,7 @@ func (d *decider) result(r Record, outcome entrustbus.Outcome) *entrustbus.Resul
 		Submissions: r.Submissions, PossibleDuplicate: r.PossibleDuplicate,
 	}
 	if q := d.asked(); q.Body != nil {
-		res.Labels, res.Warnings = q.Body.LabelMap(), q.Body.Warnings()
+		res.Labels, res.Warnings = q.Body.LabelMap(), warnings(r, q.Body)
 		if b, ok := q.Body.(*entrustbus.Track); ok && res.TrackingID == "" {
 			res.TrackingID = b.TrackingID
 		}

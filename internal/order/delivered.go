@@ -129,6 +129,15 @@ func (d *decider) resolved(r Record, q *Request) Record {
 // begin does the first thing of a generation.
 func (d *decider) begin(r Record) Decision {
 	switch r.Kind {
+	case entrustbus.KindTrack, entrustbus.KindCancel:
+		if r.Phase != "" {
+			break // it was judged when it began
+		}
+		if v := d.verdict(&r); v.Denied != "" {
+			return d.deny(r, v)
+		}
+	}
+	switch r.Kind {
 	case entrustbus.KindTrack:
 		if b, ok := d.asked().Body.(*entrustbus.Track); ok {
 			r.TrackingID = b.TrackingID
@@ -141,8 +150,17 @@ func (d *decider) begin(r Record) Decision {
 	return d.submit(r)
 }
 
-// submit writes that a call is about to be made, and asks for it.
+// submit writes that a call is about to be made, and asks for it, where the policy allows
+// the order.
 func (d *decider) submit(r Record) Decision {
+	if d.judged(r) {
+		switch v := d.verdict(&r); {
+		case v.Denied != "":
+			return d.deny(r, v)
+		case v.After > 0 && r.Phase == "":
+			return d.putOff(r, v.After)
+		}
+	}
 	r = r.to(Submitting)
 	r.Owner, r.Lease = d.Worker, d.Lease
 	r.Submissions++

@@ -20,7 +20,8 @@
 //	submitting     an enrollment may be        a revocation may be        -                    -
 //	               under way, under a lease    under way; repeated
 //	unaccepted     no submission was           no call was accepted;      -                    -
-//	               accepted; submitted again   repeated
+//	               accepted, or none was made  repeated
+//	               yet; submitted at its turn
 //	indeterminate  a submission may have been  a call may have been       -                    waits for its
 //	               accepted; looked up, then   accepted; simply repeated                       target
 //	               adopted, resubmitted, held
@@ -61,6 +62,10 @@
 //     its worker may have written late.
 //   - Any wake-up or due message of an order is a reason to look at it, also one of an
 //     earlier generation: it may have replaced that of the generation in force.
+//   - The policy is asked before the first submission and before each further one. A refusal
+//     ends an order that no submission of may have been accepted; one that the gateway may
+//     have is looked up, polled, or held, and is not submitted again. A revocation that may
+//     be done is repeated: it was allowed when it began.
 //   - What waits, waits in a wake-up. Waits that a refusal caused add up, and end at
 //     Settings.SubmitMaxWait; waits for an open breaker or a pause do not.
 //   - What no message can hold is said in fewer words: a result without its chain, then

@@ -38,6 +38,9 @@ type Remains struct {
 	Forgotten bool
 	// CanLookUp says that the gateway has a look-up of issued certificates.
 	CanLookUp bool
+	// Judge asks the policy in force about the order in a record that is about to be
+	// submitted. nil is no policy: every order is allowed. It must be pure.
+	Judge func(Record) Verdict
 }
 
 // Answered: the call of a decision was answered.

@@ -20,6 +20,7 @@ func scenes() []*scene {
 		newScene("issue, resubmit, look-up", entrustbus.KindIssue, on(resubmits, large)),
 		newScene("issue, resubmit, no look-up", entrustbus.KindIssue, on(resubmits, noLookUp, large)),
 		newScene("issue, approval never", entrustbus.KindIssue, neverWaits),
+		newScene("issue, after its turn", entrustbus.KindIssue, on(short, func(s *scene) { s.turns = true })),
 		newScene("issue, reads before answers", entrustbus.KindIssue, on(short, func(s *scene) { s.fresh = true })),
 		newScene("revoke", entrustbus.KindRevoke, nil),
 		newScene("track", entrustbus.KindTrack, nil),

@@ -24,12 +24,13 @@ const (
 	resolution      faulty = "resolution"           // an operator says that nothing was issued
 	poison          faulty = "poison"               // a message crashed workers too often
 	lateEvents      faulty = "late events"          // the gateway's events miss a certificate
+	denial          faulty = "denial"               // the policy refuses the order from now on
 )
 
 func everyFault() []faulty {
 	return []faulty{
 		delay, death, lostAck, staleRedelivery, openBreaker, drain, lostRecord, duplicate, replay, completion, resolution, poison,
-		lateEvents,
+		lateEvents, denial,
 	}
 }
 
@@ -152,6 +153,9 @@ func (w *world) faultsOfWorld() []branch {
 		add(lostRecord, func(w *world) {
 			w.entries[watched].record, w.entries[watched].lost, w.entries[watched].excuse = nil, true, true
 		})
+	}
+	if !w.denied {
+		add(denial, func(w *world) { w.denied = true })
 	}
 	first := w.scene.requests[0]
 	add(duplicate, func(w *world) { w.request(watched, first, nil) })

@@ -55,7 +55,7 @@ func (w *world) print(buf []byte, first, second int) []byte {
 	for _, e := range w.gateway.enrollments[:w.gateway.n] {
 		p.enrollment(&e)
 	}
-	p.flags(w.operator, w.replayed, w.resolved, w.missed)
+	p.flags(w.operator, w.replayed, w.resolved, w.missed, w.denied)
 	return p.buf
 }
 
@@ -201,7 +201,7 @@ func (p *printer) handling(h *handling) {
 		}
 	}
 	p.num(at, int64(h.order), int64(h.kind), int64(h.next))
-	p.flags(h.again, h.slow, h.byHand != nil, h.began, h.remains.Wakeup != nil, h.remains.Forgotten)
+	p.flags(h.again, h.slow, h.byHand != nil, h.began, h.refused, h.remains.Wakeup != nil, h.remains.Forgotten)
 	current := p.world.stored(h.order).Revision == h.cur.Revision
 	p.flags(current)
 	if !current {

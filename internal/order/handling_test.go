@@ -30,6 +30,7 @@ type handling struct {
 	next     int                // the step that comes next
 	decided  time.Time          // when the decision was made
 	began    bool               // an effect of the decision was carried out
+	refused  bool               // the policy refused the order when it was made
 	stands   *entrustbus.Result // what the order is closed with
 	written  *Stored            // a write whose acknowledgement was lost
 	outer    *handling          // the cancellation that this end of its target belongs to
@@ -127,13 +128,20 @@ func (w *world) asks(h *handling) func() *Request {
 
 func (w *world) event(h *handling) Event {
 	asks := w.asks(h)
+	remains := h.remains
+	if w.scene.turns {
+		remains.Judge = func(Record) Verdict { return Verdict{After: 30 * time.Second} }
+	}
+	if w.denied && h.order == watched {
+		remains.Judge = func(Record) Verdict { return Verdict{Denied: refusal, Digest: []byte("digest")} }
+	}
 	switch h.kind {
 	case isDelivered:
-		return Delivered{Request: *h.request, Remains: h.remains}
+		return Delivered{Request: *h.request, Remains: remains}
 	case isWoken:
-		return Woken{Wakeup: *h.wakeup, Remains: h.remains, Request: asks}
+		return Woken{Wakeup: *h.wakeup, Remains: remains, Request: asks}
 	case isAnswered:
-		return Answered{Call: *h.call, Answer: *h.answer, Remains: h.remains, Request: asks}
+		return Answered{Call: *h.call, Answer: *h.answer, Remains: remains, Request: asks}
 	case isCancelled:
 		return Cancelled{Request: asks}
 	case isTargeted:
@@ -162,6 +170,7 @@ func (w *world) decide(i int, deferred bool) {
 	}
 	d := w.scene.decide(w.scene.machine(i), w.now, keys[h.order], *h.cur, ev)
 	h.decided = w.now
+	h.refused = w.refuses(h)
 	h.stage, h.decision, h.next, h.began, h.stands = acting, &d, 0, false, d.Stands
 	w.advance(i)
 }
@@ -183,6 +192,7 @@ func (w *world) advance(i int) {
 		w.read(i)
 	default:
 		h.stage, h.call, h.decision = calling, h.decision.Call, nil
+		w.checkCall(h)
 	}
 }
 

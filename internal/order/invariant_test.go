@@ -63,6 +63,35 @@ func (w *world) checkPublished(order int, r *entrustbus.Result) {
 	}
 }
 
+// refusal is what the policy of the model says.
+const refusal = "the policy refuses it"
+
+// refuses reports whether the policy forbids a worker the first call for an order, or
+// another one. A revocation that may be done already is repeated.
+func (w *world) refuses(h *handling) bool {
+	again := w.scene.kind == entrustbus.KindRevoke && (h.cur.Phase == Submitting || h.cur.Phase == Indeterminate || w.entries[watched].lost)
+	return w.denied && h.order == watched && !again
+}
+
+// checkCall checks a call that is about to be made: the policy allowed it when it was
+// decided.
+func (w *world) checkCall(h *handling) {
+	if h.refused && (h.call.Op == OpEnroll || h.call.Op == OpRevoke) {
+		w.fail("policy: a call of an order that the policy refuses")
+	}
+}
+
+// checkDenied checks a record that was written: a refusal is no answer where the gateway
+// may have the order.
+func (w *world) checkDenied(order int, r Record) {
+	if order != watched || r.Phase != Concluded || r.Conclusion.Result.Outcome != entrustbus.OutcomeRejected || r.Conclusion.Result.Error.Code != CodeDenied {
+		return
+	}
+	if w.gateway.created(r.Generation) > 0 && !w.missed && !w.entries[watched].lost {
+		w.fail("policy: denied, and the gateway has the order")
+	}
+}
+
 // checkHandled checks a worker that is done with a message: the definite answer that it
 // was given must stand in the record.
 func (w *world) checkHandled(i int) {
@@ -148,6 +177,9 @@ func (w *world) checkLetter(order int) {
 		reasons = append(reasons, Unconfirmed)
 	case entrustbus.OutcomeRejected:
 		reasons = append(reasons, Rejected)
+		if r.Error.Class == entrustbus.ClassPolicy {
+			reasons = []Reason{Crashed, Denied}
+		}
 	case entrustbus.OutcomeFailed:
 		if r.Error.Code == "resolved" {
 			return

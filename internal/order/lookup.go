@@ -77,6 +77,9 @@ func (d *decider) resubmit(r Record, flag bool) Decision {
 	r.Resubmissions++
 	r.PossibleDuplicate = r.PossibleDuplicate || flag
 	out := d.submit(r)
+	if out.Call == nil {
+		return out // the policy refuses it by now
+	}
 	out.Reconciled = "resubmitted"
 	out.Notice = Notice{Level: Warn, Text: "submitting an order again", Cause: why}
 	return out

@@ -205,6 +205,45 @@ func mutations() []mutation {
 				}
 			}
 		})),
+		issue("the policy is not asked before a submission", 3, 1, possible(denial), given(func(_ *Stored, ev *Event) {
+			if e, ok := (*ev).(Delivered); ok {
+				e.Remains.Judge = nil
+				*ev = e
+			}
+		})),
+		issue("the policy is not asked before a resubmission", 5, 1, possible(denial), given(func(_ *Stored, ev *Event) {
+			if e, ok := (*ev).(Woken); ok {
+				e.Remains.Judge = nil
+				*ev = e
+			}
+		})),
+		issue("the policy is not asked after a look-up", 6, 1, neverWaits, possible(denial), given(func(_ *Stored, ev *Event) {
+			if e, ok := answerOf(*ev, OpLookUp); ok {
+				e.Remains.Judge = nil
+				*ev = e
+			}
+		})),
+		issue("a denial ends an order that may have been accepted", 5, 1, resubmits, noLookUp, possible(denial), decides(func(m *Machine, now time.Time, key Key, cur *Stored, ev *Event) func(*Decision) {
+			asked := *ev
+			return func(out *Decision) {
+				if out.Record != nil && out.Record.Phase == Concluded && out.Record.Conclusion.Result.Error.Code == CodeDenied {
+					d := decider{Machine: m, now: now, key: key, cur: *cur}
+					if e, ok := asked.(Woken); ok {
+						d.request = e.Request
+					} else if e, ok := asked.(Answered); ok {
+						d.request = e.Request
+					}
+					r := cur.Record
+					r.PossibleDuplicate = false
+					*out = d.deny(r, Verdict{Denied: refusal})
+				}
+			}
+		})),
+		issue("a denial gets no dead letter", 3, 1, possible(denial), then(func(_ *Stored, _ Event, d *Decision) {
+			if d.Letter != nil && d.Letter.Reason == Denied {
+				d.Letter = nil
+			}
+		})),
 		issue("an end removes the wake-up of a later generation", 6, 2, possible(replay, delay), loops(func(m *mutant) { m.unwakesAny = true })),
 	}
 }

@@ -8,7 +8,7 @@ type Reason string
 const (
 	Undecodable      Reason = "undecodable"       // the bytes are not a request
 	Invalid          Reason = "invalid"           // a request that breaks the contract, or an id used twice
-	Denied           Reason = "denied"            // the policy forbids it; reserved
+	Denied           Reason = "denied"            // the policy forbids it
 	Rejected         Reason = "rejected"          // the gateway, or an approver, said no
 	Unconfirmed      Reason = "unconfirmed"       // the gateway may have accepted it, and nothing tells
 	Expired          Reason = "expired"           // no approval before the deadline

@@ -29,8 +29,10 @@ type Record struct {
 	// CAID and ProfileID are those that the order uses, whatever the configuration says
 	// later.
 	CAID, ProfileID string
-	// PolicyDigest names the policy that allowed the order. No worker writes it yet.
+	// PolicyDigest names the policy that was asked last, nil where none was.
 	PolicyDigest []byte
+	// Validity is what the policy cut a longer wish to, 0 where it cut nothing.
+	Validity time.Duration
 
 	// Owner may be calling the gateway for a submitting order, until the record is
 	// older than Lease.

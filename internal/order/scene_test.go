@@ -16,6 +16,7 @@ type scene struct {
 	canLookUp bool
 	short     bool // two faults are left to the long run
 	large     bool // two faults are left to the run without race detector
+	turns     bool // a new order has to wait for its turn
 	fresh     bool // a worker reads the record again before it decides about an answer
 	possible  []faulty
 	settled   time.Duration // added to the delay of events that the machine knows of

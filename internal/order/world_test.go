@@ -33,6 +33,7 @@ type world struct {
 	// What happened, as the invariants need to know it.
 	operator, replayed, resolved bool
 	missed                       bool // a look-up missed a certificate that was there
+	denied                       bool // the policy refuses the watched order by now
 	broken                       string
 }
 
@@ -98,6 +99,7 @@ func (w *world) write(order int, over *Stored, r Record) (*Stored, bool) {
 		return nil, false
 	}
 	w.checkWrite(order, cur.Record, r)
+	w.checkDenied(order, r)
 	next := &Stored{Record: r, Revision: w.id(), At: w.now}
 	e := &w.entries[order]
 	e.record = next

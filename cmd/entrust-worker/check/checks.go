@@ -15,6 +15,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/policyfile"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
@@ -44,6 +45,9 @@ func (k *checker) all(ctx context.Context) []checked {
 		k.streams(ctx, bus, c)
 	}))
 
+	if k.Policy.File != "" {
+		all = append(all, k.timed("policy", k.policy))
+	}
 	var cache *mtlscache.Cache
 	all = append(all, k.timed("key pair", func(c *checked) { cache = k.keyPair(c) }))
 	return append(all, k.timed("gateway", func(c *checked) {
@@ -77,6 +81,15 @@ func hinted(err error) error {
 		return fmt.Errorf("%w (%s)", err, hint)
 	}
 	return err
+}
+
+func (k *checker) policy(c *checked) {
+	p, err := policyfile.Read(k.Policy.File)
+	if err != nil {
+		c.is(stateCritical, "%v", err)
+		return
+	}
+	c.is(stateOK, "producers with rules: %d, policy %s", len(p.Producers()), policyfile.Name(p))
 }
 
 func (k *checker) nats(c *checked) *connect.Bus {

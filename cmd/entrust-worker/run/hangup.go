@@ -7,11 +7,13 @@ import (
 	"syscall"
 
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/policyfile"
 )
 
-// lookOnHangup makes each SIGHUP look at the key pair on disk, until the function it
-// returns is called. wake then has a gateway that refused the old pair probed at once.
-func lookOnHangup(cache *mtlscache.Cache, wake func(), log *slog.Logger) func() {
+// lookOnHangup makes each SIGHUP look at the key pair and the policy file on disk, until
+// the function it returns is called. wake then has a gateway that refused the old pair
+// probed at once. rules is nil where there is no policy.
+func lookOnHangup(cache *mtlscache.Cache, rules *policyfile.File, wake func(), log *slog.Logger) func() {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -21,6 +23,9 @@ func lookOnHangup(cache *mtlscache.Cache, wake func(), log *slog.Logger) func() 
 			case <-done:
 				return
 			case <-hangup:
+			}
+			if rules != nil {
+				rules.Look()
 			}
 			if err := cache.Look(); err != nil {
 				log.Error("looking at the key pair", "err", err)

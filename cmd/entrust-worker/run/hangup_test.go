@@ -3,15 +3,17 @@ package run
 import (
 	"log/slog"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/policyfile"
 )
 
-// A SIGHUP reads the new key pair before it has the gateway probed with it.
+// A SIGHUP reads the policy file and the new key pair before it has the gateway probed with it.
 func TestHangupProbesWithTheNewPair(t *testing.T) {
 	gw, err := gatewaytest.Start(gatewaytest.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -23,8 +25,20 @@ func TestHangupProbesWithTheNewPair(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cache.Close)
+	path := filepath.Join(t.TempDir(), "policy.yaml")
+	writePolicy := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writePolicy("producers: {}")
+	rules, err := policyfile.Open(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePolicy("producers: {shop: {}}")
 	reloads := make(chan uint64, 1)
-	t.Cleanup(lookOnHangup(cache, func() { reloads <- cache.Reloads() }, slog.New(slog.DiscardHandler)))
+	t.Cleanup(lookOnHangup(cache, rules, func() { reloads <- cache.Reloads() }, slog.New(slog.DiscardHandler)))
 
 	if err := gw.RotateClient(); err != nil {
 		t.Fatal(err)
@@ -36,6 +50,9 @@ func TestHangupProbesWithTheNewPair(t *testing.T) {
 	case n := <-reloads:
 		if n != 1 {
 			t.Errorf("the gateway is probed after %d reloads, want 1", n)
+		}
+		if len(rules.Policy().Producers()) != 1 {
+			t.Error("the policy file was not read again")
 		}
 	case <-time.After(time.Minute):
 		t.Error("no probe after SIGHUP")

@@ -32,7 +32,8 @@ func Command(t *terminal.Terminal, loader *config.Loader, version string) *cobra
 		Short: "Work: take requests, call the gateway, publish results",
 		Long: `Take requests from NATS, call the gateway, and publish results, until SIGTERM or
 SIGINT; then finish the messages in flight within --drain. A second signal ends at
-once. SIGHUP makes the worker read the key pair on disk now, and probe a gateway that refused it.`,
+once. SIGHUP makes the worker read the key pair and the policy file on disk now, and probe a gateway that
+refused it.`,
 	}
 	log := func(cfg config.Log) *slog.Logger { return newLog(cfg, t.Err, scrub) }
 	// Before the configuration is known, the format of the log is the default one.
@@ -94,12 +95,19 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 		return err
 	}
 	defer stop()
+	rules, err := openPolicy(ctx, s, registry, log)
+	if err != nil {
+		return err
+	}
 	cfg := worker.Config{Config: s.Consumer(metrics.New(registry)), WatchdogEvery: s.WatchdogEvery}
+	if rules != nil {
+		cfg.Policy = rules.Policy
+	}
 	w, err := worker.New(cfg, bus.JS, client, log)
 	if err != nil {
 		return usage.Wrap(err)
 	}
-	defer lookOnHangup(cache, w.Wake, log)()
+	defer lookOnHangup(cache, rules, w.Wake, log)()
 
 	if err := prepare(ctx, bus, s.Provision, log); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {

@@ -1,0 +1,58 @@
+package consumer
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/policy"
+)
+
+// judge asks the policy in force about the order in a record. The machine calls it where
+// the order is about to begin, or to be submitted again.
+func (h *handling) judge(r order.Record) order.Verdict {
+	p := h.w.cfg.Policy()
+	digest := p.Digest()
+	out := order.Verdict{Digest: digest[:]}
+	q := h.asked()
+	if q == nil || q.Body == nil {
+		out.Denied = "the policy cannot be asked: the request cannot be read"
+		return out
+	}
+	v := p.Judge(policy.Request{Producer: h.key.Producer, Body: q.Body, CA: r.CAID, Profile: r.ProfileID})
+	if v.Denial != nil {
+		out.Denied = v.Denial.Error()
+	}
+	out.Validity = v.Validity
+	if out.Denied == "" {
+		h.turn(p.RequestsPerMinute(h.key.Producer), r, &out)
+	}
+	return out
+}
+
+// turn has an issue request that is new wait for its turn, where the producer has a bound.
+// Revocations are never held up by it, nor is what an operator sends.
+func (h *handling) turn(perMinute int, r order.Record, out *order.Verdict) {
+	if perMinute == 0 || r.Kind != entrustbus.KindIssue || r.Phase != "" || r.Generation > 0 {
+		return
+	}
+	if h.reserved == 0 {
+		after, ok := h.w.throttle.quota.reserve(h.key.Producer, perMinute, time.Now())
+		if !ok {
+			out.Code = order.CodeQuota
+			out.Denied = fmt.Sprintf("the policy allows %d requests a minute, and %d wait for their turn (rule requests_per_minute)", perMinute, maxDeferred)
+			return
+		}
+		h.reserved, h.after = perMinute, after
+	}
+	out.After = h.after
+}
+
+// giveTurnBack gives up a turn whose call may not be made now: the message comes again.
+func (h *handling) giveTurnBack() {
+	if h.reserved > 0 {
+		h.w.throttle.quota.release(h.key.Producer, h.reserved)
+		h.reserved, h.after = 0, 0
+	}
+}

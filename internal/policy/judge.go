@@ -1,0 +1,355 @@
+package policy
+
+import (
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+// Request is what is judged.
+type Request struct {
+	Producer string
+	// Body was validated.
+	Body entrustbus.Request
+	// CA and Profile are those that the order uses: the request's, else the worker's.
+	CA, Profile string
+}
+
+// Verdict is what a policy says of a request. The zero value allows it.
+type Verdict struct {
+	// Denial is why the request is refused, nil where it is allowed.
+	Denial *Denial
+	// Validity is what a longer wish is cut to, 0 where nothing is cut.
+	Validity time.Duration
+}
+
+// Denial is the first rule that refused a request. It is an error whose text is one line
+// for the producer.
+type Denial struct {
+	// Rule is the rule by its path in the policy file, or "csr" or "subject_dn" for what
+	// cannot be read, or "producer" for one without rules.
+	Rule string
+	// Value is what it refused, Where the part of the request that has it, "" for the
+	// request itself.
+	Value, Where string
+}
+
+func (d *Denial) Error() string {
+	text := "the policy refuses " + strconv.Quote(cut(d.Value, 120))
+	if d.Where != "" {
+		text += " in " + d.Where
+	}
+	return text + " (rule " + d.Rule + ")"
+}
+
+// cut shortens a text to at most so many bytes, between two characters.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// Finding is one answer of one rule.
+type Finding struct {
+	Denial
+	Allowed bool
+}
+
+// Judge judges a request. It stops at the first rule that refuses.
+func (p *Policy) Judge(q Request) Verdict {
+	j := judgement{}
+	p.judge(&j, q)
+	j.express(q)
+	return j.Verdict
+}
+
+// Explain judges a request and returns what every rule says of it, in the order in which
+// they are asked.
+func (p *Policy) Explain(q Request) (Verdict, []Finding) {
+	j := judgement{all: true}
+	p.judge(&j, q)
+	j.express(q)
+	return j.Verdict, j.findings
+}
+
+// judgement is one request under judgement.
+type judgement struct {
+	*rules
+	Verdict
+	all      bool
+	findings []Finding
+	facts    facts
+}
+
+// over says that no further rule needs to be asked.
+func (j *judgement) over() bool { return j.Denial != nil && !j.all }
+
+// ask notes what a rule says of a value.
+func (j *judgement) ask(allowed bool, rule, value, where string) {
+	if j.over() || allowed && !j.all {
+		return
+	}
+	d := Denial{Rule: rule, Value: value, Where: where}
+	if !allowed && j.Denial == nil {
+		j.Denial = &d
+	}
+	if j.all {
+		j.findings = append(j.findings, Finding{Denial: d, Allowed: allowed})
+	}
+}
+
+func (p *Policy) judge(j *judgement, q Request) {
+	r, ok := p.producers[q.Producer]
+	j.ask(ok, "producer", q.Producer, "")
+	if !ok {
+		return
+	}
+	j.rules = r
+	kind := string(q.Body.Kind())
+	j.ask(r.kinds.has(kind), "kinds", kind, "")
+	switch b := q.Body.(type) {
+	case *entrustbus.Issue:
+		j.choice(r.cas, "cas", q.CA, b.CAID, "ca_id")
+		j.choice(r.profiles, "profiles", q.Profile, b.ProfileID, "profile_id")
+		j.wait(b.PollMaxWaitSeconds)
+		j.issue(b)
+	case *entrustbus.Track:
+		j.choice(r.cas, "cas", q.CA, b.CAID, "ca_id")
+		j.wait(b.PollMaxWaitSeconds)
+	case *entrustbus.Revoke:
+		j.choice(r.cas, "cas", q.CA, b.CAID, "ca_id")
+		j.revoke(b)
+	case *entrustbus.Cancel:
+	default:
+		j.ask(false, "kinds", kind, "") // no rule knows it
+	}
+}
+
+// choice asks about a CA or a profile: one of the list, or, without a list, that of the
+// worker.
+func (j *judgement) choice(list set, rule, used, named, where string) {
+	if len(list) == 0 {
+		j.ask(named == "", rule, named, where)
+		return
+	}
+	j.ask(list.has(used), rule, used, where)
+}
+
+func (j *judgement) wait(seconds int64) {
+	if j.maxWait > 0 && seconds > 0 {
+		j.ask(seconds <= int64(j.maxWait/time.Second), "max_wait", strconv.FormatInt(seconds, 10), "poll_max_wait_seconds")
+	}
+}
+
+func (j *judgement) revoke(b *entrustbus.Revoke) {
+	serial, err := b.SerialNumber()
+	if err != nil {
+		j.ask(false, "revoke.serials", "", "serial")
+		return
+	}
+	reason, _ := entrustbus.NormalReason(b.Reason)
+	j.facts.serial, j.facts.reason = fmt.Sprintf("%x", serial), reason
+	j.ask(j.revokes, "revoke.serials", j.facts.serial, "serial")
+	j.ask(b.Reason == "" || reason != "" && j.reasons.has(reason), "revoke.reasons", b.Reason, "reason")
+}
+
+func (j *judgement) issue(b *entrustbus.Issue) {
+	csr, err := b.CSR()
+	if err != nil {
+		j.ask(false, "csr", "it cannot be parsed", "the certificate request")
+		return
+	}
+	j.key(csr)
+	if j.over() {
+		return
+	}
+	c, err := readCSR(csr.Request.Raw)
+	if err != nil {
+		j.ask(false, "csr", err.Error(), "the certificate request")
+		return
+	}
+	j.content(c, "the certificate request")
+	subject := c.subject
+	if asked, ok := j.fields(b); ok {
+		subject = asked
+	}
+	for _, id := range j.required {
+		j.ask(slices.ContainsFunc(subject, func(a attribute) bool { return a.oid == id }), "subject."+attributeName(id)+".required", "", "the subject")
+	}
+	j.validity(b.ValiditySeconds)
+}
+
+// key asks about the key and the signature that the certificate request is made with.
+func (j *judgement) key(csr *entrustbus.CSR) {
+	typ := csr.KeyType()
+	j.facts.key = typ
+	allowed := j.keys[typ]
+	if bits, ok := strings.CutPrefix(typ, "RSA "); ok {
+		n, err := strconv.Atoi(bits)
+		allowed = err == nil && j.rsaBits > 0 && n >= j.rsaBits
+	}
+	j.ask(allowed, "keys", typ, "the certificate request")
+	switch a := csr.Request.SignatureAlgorithm; a {
+	case x509.SHA1WithRSA, x509.ECDSAWithSHA1:
+		j.ask(j.sha1, "sha1_signatures", a.String(), "the certificate request")
+	case x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA, x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,
+		x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512, x509.PureEd25519:
+	case x509.UnknownSignatureAlgorithm:
+		// Go knows no signature by such a key; the rule of keys named its type.
+		j.ask(csr.Request.PublicKeyAlgorithm == x509.UnknownPublicKeyAlgorithm, "signatures", "an unknown algorithm", "the certificate request")
+	default:
+		j.ask(false, "signatures", a.String(), "the certificate request")
+	}
+}
+
+// content asks about names, attributes and extensions.
+func (j *judgement) content(c content, where string) {
+	for _, a := range c.subject {
+		j.attribute(a, where)
+	}
+	for _, n := range c.names {
+		j.name(n, where)
+	}
+	for _, e := range c.extensions {
+		value := e.oid
+		j.facts.extensions = append(j.facts.extensions, e.oid)
+		if e.oid == oidBasicConstraints && c.authority {
+			value = "basicConstraints of a CA"
+		}
+		j.ask(j.extensions[e.oid], "extensions", value, where)
+	}
+	for _, id := range c.ekus {
+		j.facts.ekus = append(j.facts.ekus, id)
+		j.ask(j.ekus.has(id), "ekus", id, where)
+	}
+}
+
+func (j *judgement) name(n name, where string) {
+	j.facts.names = append(j.facts.names, n.typ+":"+n.value)
+	rule, value := "names."+n.typ, n.value
+	switch n.typ {
+	case typeDNS, typeIP, typeEmail, typeURI:
+	case typeOther:
+		rule, value = "names.other", typeOther+" "+n.value
+	default:
+		rule, value = "names.other", n.typ
+	}
+	j.ask(j.allows(n), rule, value, where)
+}
+
+// attribute asks about an attribute of a subject. Common names and e-mail addresses are
+// names; subject may name values beside.
+func (j *judgement) attribute(a attribute, where string) {
+	j.facts.attribute(a)
+	rule, ok := j.subject[a.oid]
+	named := ok && (slices.Contains(rule.Values, a.value) || slices.Contains(rule.Values, Any))
+	label := "subject." + attributeName(a.oid)
+	switch {
+	case named:
+		j.ask(true, label, a.value, where)
+	case a.oid == oidCommonName:
+		n, isName := typed(a.value)
+		if !isName {
+			j.ask(false, label, a.value, where)
+			return
+		}
+		j.name(n, where+", common name")
+	case a.oid == oidEmail:
+		n, isName := normal(typeEmail, a.value)
+		if !isName {
+			j.ask(false, label, a.value, where)
+			return
+		}
+		j.name(n, where+", emailAddress")
+	default:
+		j.ask(ok && rule.Values == nil, label, a.value, where)
+	}
+}
+
+// fields asks about what the request itself names beside its certificate request. It
+// returns the subject that it asks for, false where that is the certificate request's.
+func (j *judgement) fields(b *entrustbus.Issue) ([]attribute, bool) {
+	if b.CommonName != "" {
+		j.attribute(attribute{oidCommonName, b.CommonName}, "common_name")
+	}
+	if len(b.SANs) > 0 {
+		names, err := b.Names()
+		j.ask(err == nil, "sans", "a name that cannot be read", "sans")
+		for _, n := range names {
+			j.name(ofSAN(n), "sans")
+		}
+	}
+	for _, e := range b.Extensions {
+		c, err := readRequested(e)
+		if err != nil {
+			j.ask(false, "extensions", err.Error(), "extensions")
+			continue
+		}
+		j.content(c, "extensions")
+	}
+	for _, usage := range b.EKUs {
+		id := named(ekuOIDs, strings.TrimSpace(usage))
+		j.facts.ekus = append(j.facts.ekus, id)
+		j.ask(j.ekus.has(id), "ekus", usage, "ekus")
+	}
+	if b.MustStaple {
+		j.facts.extensions = append(j.facts.extensions, oidTLSFeature)
+		j.ask(j.extensions[oidTLSFeature], "extensions", oidTLSFeature, "must_staple")
+	}
+	for _, key := range slices.Sorted(maps.Keys(b.Properties)) {
+		j.ask(j.properties.has(key), "properties", key, "properties")
+	}
+	return j.asked(b)
+}
+
+// asked asks about the subject that the request names instead of the certificate
+// request's.
+func (j *judgement) asked(b *entrustbus.Issue) ([]attribute, bool) {
+	var subject []attribute
+	for _, v := range b.SubjectVariables {
+		a := attribute{named(attributeOIDs, v.Type), v.Value}
+		if a.oid == "" || strings.ContainsFunc(v.Value, hidden) {
+			j.ask(false, "subject", v.Type, "subject_variables")
+			continue
+		}
+		j.attribute(a, "subject_variables")
+		subject = append(subject, a)
+	}
+	if b.SubjectDN != "" && b.SubjectDN != entrustbus.SubjectOmit {
+		dn, err := readDN(b.SubjectDN)
+		if err != nil {
+			j.ask(false, "subject_dn", err.Error(), "subject_dn")
+			return nil, true
+		}
+		for _, a := range dn {
+			j.attribute(a, "subject_dn")
+		}
+		subject = append(subject, dn...)
+	}
+	return subject, b.SubjectDN != "" || len(b.SubjectVariables) > 0
+}
+
+// readRequested reads an extension that the request names.
+func readRequested(e entrustbus.Extension) (content, error) {
+	var c content
+	err := c.readExtension(extension{e.OID, e.Critical}, reader{e.Value})
+	return c, err
+}
+
+func (j *judgement) validity(seconds int64) {
+	most := int64(j.maxValidity / time.Second)
+	if most == 0 || seconds == 0 {
+		return
+	}
+	if seconds > most && j.cut {
+		j.Validity = time.Duration(most) * time.Second
+	}
+	j.ask(seconds <= most || j.cut, "max_validity", strconv.FormatInt(seconds, 10), "validity_seconds")
+}

@@ -1,0 +1,129 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Rules are what one producer may ask for, as the policy file names it. The zero value
+// allows nothing.
+type Rules struct {
+	Kinds    []string `yaml:"kinds,omitempty"`
+	CAs      []string `yaml:"cas,omitempty"`
+	Profiles []string `yaml:"profiles,omitempty"`
+	Names    Names    `yaml:"names,omitempty"`
+	// Subject are the attributes that a subject may have beside CN and emailAddress, by
+	// name or object identifier.
+	Subject map[string]Attribute `yaml:"subject,omitempty"`
+	// Keys are key types: "EC P-256", "Ed25519", and "RSA 3072" for RSA of at least so many
+	// bits. Absent: see Keys.
+	Keys []string `yaml:"keys,omitempty"`
+	// SHA1Signatures lets a certificate request be signed with SHA-1. MD5 is always refused.
+	SHA1Signatures bool `yaml:"sha1_signatures,omitempty"`
+	// MaxValidity bounds validity_seconds; 0 is no bound. A request that names none gets the
+	// validity of its profile.
+	MaxValidity Span `yaml:"max_validity,omitempty"`
+	// LongerValidity is Cut or Refuse, "" for Refuse.
+	LongerValidity string `yaml:"longer_validity,omitempty"`
+	// MaxWait bounds poll_max_wait_seconds; 0 is no bound but the worker's.
+	MaxWait    Span     `yaml:"max_wait,omitempty"`
+	Extensions []string `yaml:"extensions,omitempty"`
+	EKUs       []string `yaml:"ekus,omitempty"`
+	Properties []string `yaml:"properties,omitempty"`
+	Revoke     Revoke   `yaml:"revoke,omitempty"`
+	// RequestsPerMinute bounds the issue requests of a producer; 0 is no bound. What exceeds
+	// it waits for its turn. The worker counts, not this package.
+	RequestsPerMinute int `yaml:"requests_per_minute,omitempty"`
+	// Expressions are asked last.
+	Expressions []Expression `yaml:"expressions,omitempty"`
+}
+
+// Names are the names that certificates may have, by type.
+type Names struct {
+	DNS DNS `yaml:"dns,omitempty"`
+	// IP are ranges with a prefix length, or single addresses.
+	IP []string `yaml:"ip,omitempty"`
+	// Email are host parts of addresses, each exactly.
+	Email []string `yaml:"email,omitempty"`
+	// URI are beginnings of URIs, up to a boundary: the end, or a /, ? or #.
+	URI []string `yaml:"uri,omitempty"`
+	// Other are other types of names: x400Address, directoryName, ediPartyName,
+	// registeredID, and the object identifiers of types of otherName. Their values are not
+	// looked at.
+	Other []string `yaml:"other,omitempty"`
+}
+
+// DNS are host names.
+type DNS struct {
+	Exact []string `yaml:"exact,omitempty"`
+	// Suffixes allow themselves and all names below them.
+	Suffixes  []string `yaml:"suffixes,omitempty"`
+	Wildcards bool     `yaml:"wildcards,omitempty"`
+}
+
+// Attribute is what an attribute of a subject may be.
+type Attribute struct {
+	// Values are the texts that it may have. Absent: any. Those of CN and emailAddress are
+	// allowed beside what the rules of names allow.
+	Values []string `yaml:"values,omitempty"`
+	// Required says that a subject without it is refused.
+	Required bool `yaml:"required,omitempty"`
+}
+
+// Revoke says which certificates may be revoked, and why.
+type Revoke struct {
+	// Serials is SerialsAny or SerialsNone, "" for SerialsNone.
+	Serials string   `yaml:"serials,omitempty"`
+	Reasons []string `yaml:"reasons,omitempty"`
+}
+
+// Words of the policy file.
+const (
+	Any = "*"
+
+	Cut    = "cut"
+	Refuse = "refuse"
+
+	SerialsAny  = "any"
+	SerialsNone = "none"
+)
+
+// Keys are the key types that are allowed where a policy names none.
+func Keys() []string {
+	return []string{"RSA 2048", "EC P-256", "EC P-384", "EC P-521", "Ed25519"}
+}
+
+// Span is a duration, written as Go writes it or in whole days: 36h, 90d.
+type Span time.Duration
+
+// MarshalYAML writes a Span as UnmarshalYAML reads it.
+func (s Span) MarshalYAML() (any, error) {
+	if d := time.Duration(s); d%(24*time.Hour) != 0 {
+		return d.String(), nil
+	}
+	return strconv.Itoa(int(time.Duration(s)/(24*time.Hour))) + "d", nil
+}
+
+// UnmarshalYAML reads a Span. It must be above 0.
+func (s *Span) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.ScalarNode {
+		return fmt.Errorf("line %d: not a duration", n.Line)
+	}
+	d, err := time.ParseDuration(n.Value)
+	if days, ok := strings.CutSuffix(n.Value, "d"); ok {
+		var count int
+		if count, err = strconv.Atoi(days); count > 100*365 {
+			count = 0
+		}
+		d = time.Duration(count) * 24 * time.Hour
+	}
+	if err != nil || d < time.Second {
+		return fmt.Errorf("line %d: %q is not a duration of at least 1s, such as 36h or 90d", n.Line, n.Value)
+	}
+	*s = Span(d)
+	return nil
+}
