@@ -29,6 +29,7 @@ var schemas = map[string]reflect.Type{
 	"request-complete": reflect.TypeFor[entrustbus.Complete](),
 	"request-resolve":  reflect.TypeFor[entrustbus.Resolve](),
 	"result":           reflect.TypeFor[entrustbus.Result](),
+	"refusal":          reflect.TypeFor[entrustbus.Refusal](),
 }
 
 // schema is what the comparison with the Go types needs of one.
@@ -167,7 +168,7 @@ func compareValue(t *testing.T, path string, s schema, goType reflect.Type) {
 		}
 	default:
 		want = map[reflect.Kind]string{
-			reflect.String: "string", reflect.Int: "integer", reflect.Int64: "integer", reflect.Bool: "boolean",
+			reflect.String: "string", reflect.Int: "integer", reflect.Int64: "integer", reflect.Uint64: "integer", reflect.Bool: "boolean",
 		}[goType.Kind()]
 	}
 	if want == "" || s.Type != want {
