@@ -211,6 +211,7 @@ func TestGoldenFilesMatchSchemas(t *testing.T) {
 	for name := range sampleResults(t) {
 		check("result", "result-"+name)
 	}
+	check("refusal", "refusal")
 }
 
 // What a worker takes, the schemas take: here with every key that may be empty and counts as not given then.
@@ -330,6 +331,7 @@ func TestWireKeysAreTags(t *testing.T) {
 	for name := range sampleResults(t) {
 		see("result", "result-"+name)
 	}
+	see("refusal", "refusal")
 	for name := range schemas {
 		got, want := slices.Sorted(maps.Keys(onWire[name])), slices.Sorted(maps.Keys(readSchema(t, name).Properties))
 		if !slices.Equal(got, want) {
