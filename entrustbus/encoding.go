@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"mime"
 	"strings"
+
+	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
 // Encoding is how a message is written. The zero value is MessagePack.
@@ -38,22 +40,12 @@ func (e Encoding) String() string {
 // EncodingOf tells the encoding of a message from its Content-Type header or, without one, from its body: one that
 // begins with {, blanks and a byte-order mark aside, is JSON, since no MessagePack map begins so. The names that MessagePack had before it
 // was registered (application/x-msgpack, application/vnd.msgpack) are taken as well. Anything else is a *FieldError for
-// Content-Type, as is a charset other than UTF-8.
+// Content-Type, as are a charset other than UTF-8, and a body that can only be of the other encoding. The encoding beside
+// an error is that of the body, so that its id can be read.
 func EncodingOf(contentType string, body []byte) (Encoding, error) {
+	seen := seenEncoding(body)
 	if strings.TrimSpace(contentType) == "" {
-		if bytes.HasPrefix(body, byteOrderMark) {
-			return EncodingJSON, nil // no MessagePack map begins so
-		}
-		for _, c := range body {
-			switch c {
-			case ' ', '\t', '\r', '\n':
-				continue
-			case '{':
-				return EncodingJSON, nil
-			}
-			break
-		}
-		return EncodingMsgpack, nil
+		return seen, nil
 	}
 	refused := &FieldError{
 		Field:       HeaderContentType,
@@ -63,19 +55,40 @@ func EncodingOf(contentType string, body []byte) (Encoding, error) {
 	}
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil {
-		return 0, refused
+		return seen, refused
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
 		refused.Problem = "names a charset other than UTF-8"
-		return 0, refused
+		return seen, refused
 	}
 	switch media {
 	case "application/json":
+		if packedMap(body) {
+			refused.Problem, refused.Fix = "says JSON, and the body is MessagePack", "set application/msgpack, or leave the header out"
+			return seen, refused
+		}
 		return EncodingJSON, nil
 	case "application/msgpack", "application/x-msgpack", "application/vnd.msgpack":
+		if seen == EncodingJSON {
+			refused.Problem, refused.Fix = "says MessagePack, and the body is JSON", "set application/json, or leave the header out"
+			return seen, refused
+		}
 		return EncodingMsgpack, nil
 	}
-	return 0, refused
+	return seen, refused
+}
+
+// seenEncoding tells the encoding of a body without a header.
+func seenEncoding(body []byte) Encoding {
+	if bytes.HasPrefix(body, byteOrderMark) || bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
+		return EncodingJSON // no MessagePack map begins so
+	}
+	return EncodingMsgpack
+}
+
+// packedMap reports whether a body begins as a MessagePack map does. No JSON begins so.
+func packedMap(body []byte) bool {
+	return len(body) > 0 && (msgpcode.IsFixedMap(body[0]) || body[0] == msgpcode.Map16 || body[0] == msgpcode.Map32)
 }
 
 // EncodeRequest writes a request with its `v` and `kind`, keys in the contract's order and labels sorted, so equal

@@ -23,8 +23,11 @@ func TestEncodingOf(t *testing.T) {
 	}{
 		{"application/json", "", entrustbus.EncodingJSON, false},
 		{"application/json; charset=utf-8", "", entrustbus.EncodingJSON, false},
-		{"Application/JSON ;charset=UTF-8", "\x80", entrustbus.EncodingJSON, false}, // the header decides, not the body
-		{"application/msgpack", "{", entrustbus.EncodingMsgpack, false},
+		{"Application/JSON ;charset=UTF-8", "[", entrustbus.EncodingJSON, false}, // the header decides
+		{"Application/JSON ;charset=UTF-8", "\x80", entrustbus.EncodingMsgpack, true},
+		{"application/json", "\xde\x00\x00", entrustbus.EncodingMsgpack, true},
+		{"application/msgpack", "x", entrustbus.EncodingMsgpack, false},
+		{"application/msgpack", " {", entrustbus.EncodingJSON, true},
 		{"application/x-msgpack", "", entrustbus.EncodingMsgpack, false},
 		{"application/vnd.msgpack", "", entrustbus.EncodingMsgpack, false},
 		{"", "{", entrustbus.EncodingJSON, false},
@@ -33,14 +36,15 @@ func TestEncodingOf(t *testing.T) {
 		{"", "", entrustbus.EncodingMsgpack, false},
 		{"", "\ufeff{", entrustbus.EncodingJSON, false},
 		{"", "x{", entrustbus.EncodingMsgpack, false},
-		{"application/json; charset=latin1", "{", 0, true},
-		{"text/json", "{", 0, true},
-		{"application", "{", 0, true},
+		{"application/json; charset=latin1", "{", entrustbus.EncodingJSON, true},
+		{"text/json", "{", entrustbus.EncodingJSON, true},
+		{"application", "\x80", entrustbus.EncodingMsgpack, true},
 	} {
 		got, err := entrustbus.EncodingOf(row.contentType, []byte(row.body))
 		if row.refused {
 			wantField(t, row.contentType, err, "Content-Type")
-		} else if err != nil || got != row.want {
+		}
+		if !row.refused && err != nil || got != row.want {
 			t.Errorf("EncodingOf(%q, %q) = %v, %v, want %v", row.contentType, row.body, got, err, row.want)
 		}
 	}

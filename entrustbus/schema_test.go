@@ -29,6 +29,7 @@ var schemas = map[string]reflect.Type{
 	"request-complete": reflect.TypeFor[entrustbus.Complete](),
 	"request-resolve":  reflect.TypeFor[entrustbus.Resolve](),
 	"result":           reflect.TypeFor[entrustbus.Result](),
+	"refusal":          reflect.TypeFor[entrustbus.Refusal](),
 }
 
 // schema is what the comparison with the Go types needs of one.
@@ -167,7 +168,7 @@ func compareValue(t *testing.T, path string, s schema, goType reflect.Type) {
 		}
 	default:
 		want = map[reflect.Kind]string{
-			reflect.String: "string", reflect.Int: "integer", reflect.Int64: "integer", reflect.Bool: "boolean",
+			reflect.String: "string", reflect.Int: "integer", reflect.Int64: "integer", reflect.Uint64: "integer", reflect.Bool: "boolean",
 		}[goType.Kind()]
 	}
 	if want == "" || s.Type != want {
@@ -210,6 +211,7 @@ func TestGoldenFilesMatchSchemas(t *testing.T) {
 	for name := range sampleResults(t) {
 		check("result", "result-"+name)
 	}
+	check("refusal", "refusal")
 }
 
 // What a worker takes, the schemas take: here with every key that may be empty and counts as not given then.
@@ -329,6 +331,7 @@ func TestWireKeysAreTags(t *testing.T) {
 	for name := range sampleResults(t) {
 		see("result", "result-"+name)
 	}
+	see("refusal", "refusal")
 	for name := range schemas {
 		got, want := slices.Sorted(maps.Keys(onWire[name])), slices.Sorted(maps.Keys(readSchema(t, name).Properties))
 		if !slices.Equal(got, want) {

@@ -101,10 +101,9 @@ func address(m *nats.Msg) string {
 	if err != nil {
 		return ""
 	}
-	if enc, err := entrustbus.EncodingOf(m.Header.Get(entrustbus.HeaderContentType), m.Data); err == nil {
-		if r, _ := entrustbus.DecodeRequest(kind, enc, m.Data); r != nil && entrustbus.ValidToken(r.OrderID()) {
-			return producer + "." + r.OrderID()
-		}
+	enc, _ := entrustbus.EncodingOf(m.Header.Get(entrustbus.HeaderContentType), m.Data)
+	if r, _ := entrustbus.DecodeRequest(kind, enc, m.Data); r != nil && entrustbus.ValidToken(r.OrderID()) {
+		return producer + "." + r.OrderID()
 	}
 	if id := m.Header.Get(entrustbus.HeaderOrderID); entrustbus.ValidToken(id) {
 		return producer + "." + id

@@ -273,8 +273,19 @@ func TestPermissionsSuffice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.Publish(ctx, "entrust.request.shop.issue", []byte("not a request")); err != nil {
-		t.Error(err)
+	refusals, err := client.Refused(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ack, err := js.Publish(ctx, "entrust.request.shop.issue", []byte("not a request"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for refusal, err := range refusals {
+		if err != nil || refusal.Sequence != ack.Sequence || refusal.Reason != "undecodable" {
+			t.Errorf("a request that cannot be read: told %+v, %v, want sequence %d", refusal, err, ack.Sequence)
+		}
+		break
 	}
 	if _, err := js.Publish(ctx, "entrust.request.shop.issue", []byte(`{"id":"wrong-1","csr_pem":"none"}`)); err != nil {
 		t.Error(err)
@@ -441,6 +452,7 @@ func TestPermissionsRestrict(t *testing.T) {
 		{name: "deleting a consumer", subject: "$JS.API.CONSUMER.DELETE.ENTRUST_RESULTS.web"},
 		{name: "forging results", subject: "entrust.result.shop.order-2"},
 		{name: "forging dead letters", subject: "entrust.dead.shop.invalid"},
+		{name: "forging refusals", subject: "entrust.refused.web"},
 		{name: "replays", subject: "entrust.operator.shop.issue", own: "entrust.request.shop.issue"},
 		{name: "forging wake-ups", subject: "entrust.parked.shop.order-1"},
 		{name: "forging due messages", subject: "entrust.due.poll.shop.order-1"},
@@ -470,7 +482,7 @@ func TestPermissionsRestrict(t *testing.T) {
 			expectRefusal(t, refused, tt.subject)
 		})
 	}
-	for _, subject := range []string{"entrust.result.web.*", "entrust.result.>", "_INBOX_web.>", "_INBOX_worker.>", "_INBOX.>", "entrust.request.>"} {
+	for _, subject := range []string{"entrust.result.web.*", "entrust.result.>", "entrust.refused.web", "entrust.refused.*", "_INBOX_web.>", "_INBOX_worker.>", "_INBOX.>", "entrust.request.>"} {
 		t.Run("listening to "+subject, func(t *testing.T) {
 			nc, refused := s.connect(t, "shop")
 			if _, err := nc.SubscribeSync(subject); err != nil {

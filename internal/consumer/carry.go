@@ -40,7 +40,9 @@ func (h *handling) carry(ctx context.Context, d *order.Decision) error {
 		case order.StepRecord:
 			err = h.writeRecord(ctx, *d.Record)
 		case order.StepLetter:
-			err = h.publishLetter(ctx, d.Letter)
+			if err = h.publishLetter(ctx, d.Letter); err == nil {
+				h.w.refusals.tell(d.Refusal)
+			}
 		case order.StepResult:
 			stands, err = h.publishResult(ctx, d)
 		case order.StepClosed:

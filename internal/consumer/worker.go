@@ -54,12 +54,13 @@ type Worker struct {
 	metrics  *metrics.Worker
 	subjects entrustbus.Subjects
 
-	machine order.Machine
-	control *control.Bucket
-	ledger  *ledger.Ledger
-	wakeups *wakeup.Store
-	results *results.Store
-	letters *deadletter.Box
+	machine  order.Machine
+	control  *control.Bucket
+	ledger   *ledger.Ledger
+	wakeups  *wakeup.Store
+	results  *results.Store
+	letters  *deadletter.Box
+	refusals *refusals
 
 	throttle *throttling
 	poison   *poison
@@ -83,6 +84,7 @@ func New(cfg Config, js jetstream.JetStream, bucket *control.Bucket, gw Gateway,
 	w.wakeups = wakeup.New(js, cfg.Layout.Parked, w.subjects)
 	w.results = results.New(js, cfg.Layout.Results, w.subjects)
 	w.letters = deadletter.New(js, cfg.Layout.Dead, w.subjects)
+	w.refusals = &refusals{nc: w.nc, subjects: w.subjects, log: log, begun: time.Now()}
 	w.poison = newPoison(bucket, cfg.lease())
 	w.throttle = newThrottling(&cfg, bucket, gw, log)
 	return w, nil

@@ -39,6 +39,9 @@ type Decision struct {
 	Wakeup *Wakeup
 	Unwake bool // remove the wake-up of this generation
 	Settle Settle
+	// Refusal tells a producer, after the letter, of a request without a result. It is no
+	// effect that must happen: it may be lost, and come twice.
+	Refusal *entrustbus.Refusal
 	// Call is what to ask next, after the effects; its answer is the next event. A
 	// decision with a call settles nothing.
 	Call *Call

@@ -260,5 +260,12 @@ func (d *decider) rejectDuplicateID(q *Request) Decision {
 func (d *decider) letterOnly(q *Request, reason Reason, why string) Decision {
 	l := letterOf(q, reason, why)
 	l.ID = fmt.Sprintf("%s.%d.%d.%s", q.Kind, q.Ref.Sequence, q.Ref.Time.UnixNano(), reason)
-	return Decision{Letter: l, Settle: Settle{Verb: AckSure}, Notice: Notice{Level: Warn, Text: "refusing a request", Cause: why}}
+	out := Decision{Letter: l, Settle: Settle{Verb: AckSure}, Notice: Notice{Level: Warn, Text: "refusing a request", Cause: why}}
+	if q.Kind != "" && !q.Operator {
+		out.Refusal = &entrustbus.Refusal{
+			Version: entrustbus.Version, Producer: q.Key.Producer, Kind: q.Kind, ID: q.Key.ID, Sequence: q.Ref.Sequence,
+			Reason: string(reason), Message: why, RefusedAt: d.now.UTC(),
+		}
+	}
+	return out
 }

@@ -57,8 +57,12 @@ type Limits struct {
 // where the request breaks the contract.
 func Read(subjects entrustbus.Subjects, raw *Message, limits Limits) Request {
 	q := Unread(subjects, raw)
-	if q.Problem == nil {
+	switch {
+	case q.Problem == nil:
 		q.Problem = q.readBody(limits)
+	case q.Kind != "":
+		_ = q.readBody(limits) // Content-Type is wrong: the id is read, for the answer
+		q.Digest = q.Bytes
 	}
 	return q
 }

@@ -87,8 +87,11 @@ func explainRequest(source string, err error) error {
 		return fmt.Errorf("%s: %w", source, err)
 	}
 	if strings.HasPrefix(field.Field, "csr_") {
-		return usage.WithHint(fmt.Errorf("%s: not a certificate request that can be sent: %s", source, field.Problem),
-			"openssl req -noout -verify -in %s", source)
+		err := fmt.Errorf("%s: not a certificate request that can be sent: %s", source, field.Problem)
+		if field.Fix != "" {
+			return usage.WithHint(err, "%s", field.Fix)
+		}
+		return usage.WithHint(err, "openssl req -noout -verify -in %s", source)
 	}
 	err = usage.Errorf("%s %s", field.Field, field.Problem)
 	if field.Fix != "" {
