@@ -13,7 +13,7 @@ import (
 )
 
 // cagw is the CA Gateway 1.x as Entrust's own clients speak it.
-type cagw struct{}
+type cagw struct{ chains *chainTexts }
 
 func (cagw) name() Dialect { return DialectCAGW }
 
@@ -114,7 +114,7 @@ type cagwOrder struct {
 	} `json:"chain"`
 }
 
-func (cagw) order(body []byte) (order, error) {
+func (d cagw) order(body []byte) (order, error) {
 	var wire struct {
 		Enrollment *cagwOrder `json:"enrollment"`
 		// A poll's answer is published nowhere; it may be the object itself.
@@ -139,7 +139,7 @@ func (cagw) order(body []byte) (order, error) {
 		return o, nil
 	}
 	for _, link := range e.Chain {
-		certs, err := parseCertificates(link.Certificate)
+		certs, err := d.chains.parse(link.Certificate)
 		if err != nil {
 			o.chainProblem = "chain cannot be parsed"
 			return o, nil

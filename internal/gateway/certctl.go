@@ -11,7 +11,7 @@ import (
 
 // certctl is the dialect of the certctl connector, put on the wire as that connector
 // does: every name is a dNSName, validity and subject are not sent.
-type certctl struct{}
+type certctl struct{ chains *chainTexts }
 
 func (certctl) name() Dialect { return DialectCertctl }
 
@@ -37,7 +37,7 @@ func (certctl) enrollment(e Enrollment) ([]byte, error) {
 	return json.Marshal(body)
 }
 
-func (certctl) order(body []byte) (order, error) {
+func (d certctl) order(body []byte) (order, error) {
 	var wire struct {
 		TrackingID  text   `json:"trackingId"`
 		Status      text   `json:"status"`
@@ -58,7 +58,7 @@ func (certctl) order(body []byte) (order, error) {
 	if len(certs) == 0 {
 		return o, nil
 	}
-	chain, err := parseCertificates(wire.Chain)
+	chain, err := d.chains.parse(wire.Chain)
 	if err != nil {
 		o.chainProblem = "chain cannot be parsed"
 		return o, nil

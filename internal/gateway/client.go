@@ -20,7 +20,9 @@ type Client struct {
 	words    wordCount
 	paddings paddings
 	chains   chainCache
-	links    links
+	// chainTexts are those of the answers.
+	chainTexts chainTexts
+	links      links
 	// idleLimit is the last limit that a Keep-Alive header named; 0: none did.
 	idleLimit atomic.Int64
 	// http1 says that the transport was told to speak HTTP/1.1 alone.
@@ -62,9 +64,9 @@ func New(cfg Config, hc *http.Client, log *slog.Logger) (*Client, error) {
 	c := &Client{cfg: cfg, base: base, http: &own, log: log}
 	switch cfg.Dialect {
 	case DialectCertctl:
-		c.speak(certctl{})
+		c.speak(certctl{&c.chainTexts})
 	case DialectCAGW:
-		c.speak(cagw{})
+		c.speak(cagw{&c.chainTexts})
 	}
 	return c, nil
 }
@@ -96,9 +98,9 @@ func (c *Client) speak(d dialect) { c.speaks.Store(&d) }
 // settled takes in what a probe saw. A dialect that is configured, or chosen before,
 // stays: answers in two dialects come from a proxy in front of two gateways.
 func (c *Client) settled(speaks Dialect) {
-	var d dialect = cagw{}
+	var d dialect = cagw{&c.chainTexts}
 	if speaks == DialectCertctl {
-		d = certctl{}
+		d = certctl{&c.chainTexts}
 	}
 	if c.speaks.CompareAndSwap(nil, &d) {
 		c.log.Info("gateway dialect chosen by its answer", "dialect", string(speaks))

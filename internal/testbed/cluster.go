@@ -20,6 +20,8 @@ type ClusterConfig struct {
 	Size int
 	// Extra is appended to each server's configuration file.
 	Extra string
+	// SyncAlways is that of each server's Config.
+	SyncAlways bool
 	// Process runs the servers as child processes, so that Kill is a SIGKILL.
 	Process bool
 	// Binary is what child processes run at first; see Server.Use.
@@ -79,7 +81,7 @@ func RunCluster(cfg ClusterConfig) (*Cluster, error) {
 			// network of its own between.
 			section = fmt.Sprintf("cluster { name: \"test\", listen: %q, no_advertise: true, routes: [%s] }", routes[i], strings.Join(peers, ", "))
 		}
-		s, err := prepare(Config{Dir: filepath.Join(cfg.Dir, name), Name: name, Addr: clients[i], Extra: cfg.Extra, Process: cfg.Process}, section)
+		s, err := prepare(Config{Dir: filepath.Join(cfg.Dir, name), Name: name, Addr: clients[i], Extra: cfg.Extra, SyncAlways: cfg.SyncAlways, Process: cfg.Process}, section)
 		if err != nil {
 			return nil, err
 		}

@@ -46,6 +46,8 @@ type Config struct {
 	Addr string
 	// Extra is appended to the configuration file, in nats-server's own syntax.
 	Extra string
+	// SyncAlways has JetStream sync each write to the disk before it acknowledges it.
+	SyncAlways bool
 	// Process runs the server as a child process, so that Kill is a SIGKILL.
 	Process bool
 	// Env is added to the environment of the child process, as NAME=value.
@@ -247,8 +249,12 @@ func prepare(cfg Config, cluster string) (*Server, error) {
 	// Streams reserve what they may grow to. Left alone, the server offers a share of the
 	// free disk, which a small disk makes too little. Nothing here tests the disk: the
 	// store's default fsync interval of two minutes stays.
-	text := fmt.Sprintf("server_name: %q\nlisten: %q\njetstream { store_dir: %q, max_file_store: 64GB }\n%s\n%s\n",
-		cfg.Name, cfg.Addr, filepath.Join(cfg.Dir, "store"), cluster, cfg.Extra)
+	sync := ""
+	if cfg.SyncAlways {
+		sync = ", sync_interval: always"
+	}
+	text := fmt.Sprintf("server_name: %q\nlisten: %q\njetstream { store_dir: %q, max_file_store: 64GB%s }\n%s\n%s\n",
+		cfg.Name, cfg.Addr, filepath.Join(cfg.Dir, "store"), sync, cluster, cfg.Extra)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+)
+
+// child is a part of the benchmark that runs as a process of its own, so that its CPU time
+// and its allocations are counted apart. It is this program, started again with a role.
+type child struct {
+	*testbed.Process
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// startChild starts a role with its configuration, and reads what it says when it is
+// ready into ready, which may be nil.
+func startChild(role string, config, ready any) (*child, error) {
+	arg, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, role, string(arg))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	c := &child{in: in, out: bufio.NewReader(out)}
+	if c.Process, err = testbed.Spawn(cmd); err != nil {
+		return nil, err
+	}
+	line, err := c.out.ReadBytes('\n')
+	if err == nil && ready != nil {
+		err = json.Unmarshal(line, ready)
+	}
+	if err != nil {
+		c.Kill()
+		return nil, fmt.Errorf("starting the %s: %w", role, err)
+	}
+	return c, nil
+}
+
+// mallocs is how many objects the child has allocated so far.
+func (c *child) mallocs() (n float64, err error) {
+	if _, err = fmt.Fprintln(c.in); err == nil {
+		_, err = fmt.Fscanln(c.out, &n)
+	}
+	return n, err
+}
+
+// serveChild says that this child is ready, and answers mallocs until its parent closes
+// the pipe.
+func serveChild(ready any) error {
+	if err := json.NewEncoder(os.Stdout).Encode(ready); err != nil {
+		return err
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		fmt.Println(m.Mallocs)
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+// Command throughput measures how fast one worker carries orders, beside a bare loop that
+// only pulls, posts, publishes and acknowledges: no ledger, no check, no dedupe.
+//
+//	go run ./throughput                      all rows, as in docs/performance.md
+//	go run ./throughput --quick              the first three rows, on a host that others use too
+//	go run ./throughput --only "at 0 ms" --beside old=/tmp/entrust-worker
+//
+// Bare loop and worker take turns on the same servers and the same gateway, each a
+// process of its own, in several rounds. A figure is the median of the rounds, with the
+// least and the most beside it; a ratio is that of two neighbouring rounds. How busy
+// others kept the host is measured before each round and during it. Without --quick, a
+// round is repeated, twice at most, where they took more than a tenth.
+//
+// Results go to results/throughput.json, or throughput-quick.json. --page writes the
+// table into a page, between its marks. The command exits 1 where it cannot measure; a
+// bar that is missed is printed. It needs Linux, the go command, and the folder bench as
+// the working directory.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
+)
+
+func main() {
+	roles := map[string]func(string) error{"gateway": runGateway, "loop": runBare}
+	if len(os.Args) == 3 && roles[os.Args[1]] != nil {
+		if err := roles[os.Args[1]](os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "error:", err)
+		}
+		os.Exit(1)
+	}
+}
+
+// options are the flags.
+type options struct {
+	quick              bool
+	rounds             int
+	only, beside       string
+	latency            time.Duration
+	profiles, page     string
+	results, dir, name string
+}
+
+func parse(args []string, stderr io.Writer) (*options, error) {
+	o := new(options)
+	f := flag.NewFlagSet("throughput", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.BoolVar(&o.quick, "quick", false, "the first three rows; no round is repeated where others use the host")
+	f.IntVar(&o.rounds, "rounds", 3, "rounds of each row")
+	f.StringVar(&o.only, "only", "", "only rows with this in their name")
+	f.StringVar(&o.beside, "beside", "", "name=path of another build of the worker, to be measured in the same rounds")
+	f.DurationVar(&o.latency, "latency", 20*time.Second, "time over which added latency is measured; 0s: not at all")
+	f.StringVar(&o.profiles, "profiles", "", "folder for CPU and allocation profiles of the worker in the first row's last round (default: none)")
+	f.StringVar(&o.results, "results", "results", "folder for the results as JSON; empty: none")
+	f.StringVar(&o.page, "page", "", "page whose marks the table is written between (default: none)")
+	f.StringVar(&o.dir, "dir", "", "folder for the servers' files (default: a temporary one)")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if o.rounds < 1 {
+		return nil, fmt.Errorf("--rounds must be at least 1: %d", o.rounds)
+	}
+	if o.name = "throughput"; o.quick {
+		o.name = "throughput-quick"
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(o.dir, "throughput-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			err = os.RemoveAll(dir)
+			return
+		}
+		fmt.Fprintln(stderr, "files are kept in", dir)
+	}()
+	begun := time.Now()
+	m := &measurement{options: o, dir: dir, report: &report{Machine: stats.Machine(dir), Begun: begun.UTC().Truncate(time.Second), Quick: o.quick}}
+	m.say = func(format string, args ...any) {
+		fmt.Fprintf(stderr, "%6.0fs  %s\n", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
+	}
+	m.say("building the worker")
+	bin, err := testbed.Build(ctx, dir, false)
+	if err != nil {
+		return err
+	}
+	m.bins = []binary{{"worker", bin}}
+	if name, path, ok := strings.Cut(o.beside, "="); ok {
+		m.bins = append(m.bins, binary{name, path})
+	}
+	m.say("making certificate requests")
+	if m.csrs, err = makeCSRs(6000); err != nil {
+		return err
+	}
+	if err := m.all(ctx); err != nil {
+		return err
+	}
+	m.report.Took = time.Since(begun).Round(time.Second).String()
+	fmt.Fprint(stdout, m.report)
+	if o.results != "" {
+		err = m.report.save(filepath.Join(o.results, o.name+".json"))
+	}
+	if o.page != "" {
+		err = errors.Join(err, m.report.write(o.page, o.name))
+	}
+	return err
+}
