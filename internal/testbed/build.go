@@ -38,13 +38,12 @@ func BuildRevision(ctx context.Context, dir, revision string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tree := filepath.Join(dir, "tree")
+	checkout := filepath.Join(dir, "checkout")
+	defer os.RemoveAll(checkout)
+	tree, archive := filepath.Join(checkout, "tree"), filepath.Join(checkout, "tree.tar")
 	if err := os.MkdirAll(tree, 0o755); err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(tree)
-	archive := filepath.Join(dir, "tree.tar")
-	defer os.Remove(archive)
 	for _, step := range [][]string{
 		{"git", "-C", root, "archive", "--format=tar", "--output=" + archive, revision},
 		{"tar", "-xf", archive, "-C", tree},
