@@ -104,6 +104,7 @@ func (o *view) fields(now time.Time) []terminal.Field {
 		{"profile", o.ProfileID},
 		{"serial", o.Serial},
 		{"submissions", fmt.Sprint(o.Submissions)},
+		{"policy", o.Policy},
 		{"cause", o.Cause},
 		{"owner", o.Owner},
 		{"lease until", instant(o.LeaseUntil)},

@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"encoding/hex"
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
@@ -31,6 +32,10 @@ type view struct {
 	Cause             string             `json:"cause,omitempty"`
 	Owner             string             `json:"owner,omitempty"`
 	LeaseUntil        time.Time          `json:"lease_until,omitzero"`
+	// Policy names the policy that was asked last, as logs and the verb policy name it.
+	Policy string `json:"policy,omitempty"`
+
+	turn bool // it waits for its turn, and no call was made
 }
 
 func newView(key order.Key, r order.Stored) *view {
@@ -41,8 +46,9 @@ func newView(key order.Key, r order.Stored) *view {
 		Submissions: r.Submissions, PossibleDuplicate: r.PossibleDuplicate, Tries: r.Tries, Owner: r.Owner,
 	}
 	if r.Cause != nil {
-		o.Cause = r.Cause.Message
+		o.Cause, o.turn = r.Cause.Message, r.Cause.Code == order.CodeQuota
 	}
+	o.Policy = hex.EncodeToString(r.PolicyDigest[:len(r.PolicyDigest)/2])
 	if r.Conclusion != nil {
 		o.Outcome = r.Conclusion.Result.Outcome
 	}
@@ -59,6 +65,9 @@ func (o *view) meaning() string {
 	case order.Submitting:
 		return "a call to the gateway may be under way; after the lease a worker finds out what became of it"
 	case order.Unaccepted:
+		if o.turn {
+			return "waits for its turn: the producer's requests a minute are used up"
+		}
 		return "the gateway did not accept it; a worker tries again"
 	case order.Indeterminate:
 		if o.Kind == entrustbus.KindCancel {
