@@ -22,6 +22,8 @@ var (
 	// ErrOtherContent: the id belongs to another request of the producer, one of other content or of another kind, whose
 	// result stands. Submit it under an id of its own.
 	ErrOtherContent = errors.New("the id belongs to another request")
+	// ErrNoOrder: the ledger has no record of the order. No worker has begun on its request, or the record is no longer kept.
+	ErrNoOrder = errors.New("no such order")
 	// ErrNoResult: there is no result yet, or no longer.
 	ErrNoResult = errors.New("no result")
 	// ErrNewStream: the stream of results ends before the sequence to go on from, so it is another one than that was of:

@@ -38,24 +38,34 @@ func (c *Client) forbidden(err error) bool {
 
 // recordedAs reports whether the ledger's record is of this request.
 func (c *Client) recordedAs(ctx context.Context, r Request, body []byte) (bool, error) {
-	bucket := c.ledger.Load()
-	if bucket == nil {
-		opened, err := c.js.KeyValue(ctx, c.cfg.LedgerBucket)
-		if err != nil {
-			return false, err
-		}
-		bucket = &opened
-		c.ledger.Store(bucket)
-	}
-	entry, err := (*bucket).Get(ctx, c.cfg.Producer+"."+r.OrderID())
-	if err != nil {
-		return false, err
-	}
-	o, err := DecodeOrder(entry.Value())
+	o, err := c.record(ctx, r.OrderID())
 	if err != nil {
 		return false, err
 	}
 	content, err := Digest(r)
 	// The bytes are what a record knows of a request that no worker could, or dared to, decode.
 	return o.Kind == r.Kind() && (o.Digest == content || o.Digest == sha256.Sum256(body)), err
+}
+
+// record reads an order's record. The bucket is opened once.
+func (c *Client) record(ctx context.Context, id string) (*Order, error) {
+	bucket := c.ledger.Load()
+	if bucket == nil {
+		opened, err := c.js.KeyValue(ctx, c.cfg.LedgerBucket)
+		if err != nil {
+			return nil, err
+		}
+		bucket = &opened
+		c.ledger.Store(bucket)
+	}
+	entry, err := (*bucket).Get(ctx, c.cfg.Producer+"."+id)
+	if err != nil {
+		return nil, err
+	}
+	o, err := DecodeOrder(entry.Value())
+	if err != nil {
+		return nil, err
+	}
+	o.UpdatedAt = entry.Created().UTC()
+	return o, nil
 }

@@ -38,8 +38,8 @@
 // keeps results keeps the highest.
 //
 // [Client.Wait] waits for one result, [Client.Lookup] looks for one. [Client.Results] yields all of a producer's, and
-// [Client.ResultsAfter] goes on where a program stopped reading. [Client.Watch] shows what becomes of an order before it has
-// a result.
+// [Client.ResultsAfter] goes on where a program stopped reading. [Client.Order] shows where an order is in its life before it
+// has a result, and [Client.Watch] each change. [Client.Refused] yields what workers say of requests that get no result.
 //
 // # On the wire
 //

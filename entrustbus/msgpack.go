@@ -47,6 +47,8 @@ func (r *packReader) message() error {
 	case msgpcode.IsFixedMap(code), code == msgpcode.Map16, code == msgpcode.Map32:
 	case msgpcode.IsFixedArray(code), code == msgpcode.Array16, code == msgpcode.Array32:
 		return errBody("is not a map but a list")
+	case msgpcode.IsFixedNum(code) && len(r.data) > 1: // as ASCII text begins
+		return errBody("is neither a JSON object nor a MessagePack map")
 	default:
 		v, err := r.value(maxDepth)
 		if err == nil {

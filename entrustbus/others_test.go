@@ -219,47 +219,25 @@ func pemBytes(t testing.TB, text string) []byte {
 	return b.Bytes
 }
 
-// What the libraries of other languages make of the same request, by hand from their documentation: which of the forms of
-// MessagePack each one chooses.
+// What the libraries of other languages make of the same request: testdata/others/writers/README.md says who wrote which.
 func TestShapesOfOtherLibraries(t *testing.T) {
 	t.Parallel()
-	text, der := testdata(t, "request.pem"), csrDER(t)
-	str16 := func(s string) string { return string([]byte{0xda, byte(len(s) >> 8), byte(len(s))}) + s }
-	bin16 := func(s string) string { return string([]byte{0xc5, byte(len(s) >> 8), byte(len(s))}) + s }
-	str8 := func(s string) string { return string([]byte{0xd9, byte(len(s))}) + s }
-	want := &entrustbus.Issue{ID: "a", CSRPEM: text, ValiditySeconds: 7776000}
-	for name, body := range map[string]string{
-		// Python's msgpack with use_bin_type=False: text and bytes are one type, DER is no UTF-8.
-		"Python before 1.0": "\x83\xa2id\xa1a\xa7csr_der" + str16(string(der)) + "\xb0validity_seconds\xce\x00\x76\xa7\x00",
-		// Python 2 packs every str as raw, and with use_bin_type every one as bin.
-		"Python 2 with bin": "\x83\xc4\x02id\xc4\x01a\xc4\x07csr_pem" + bin16(text) + "\xc4\x10validity_seconds\xce\x00\x76\xa7\x00",
-		// @msgpack/msgpack: undefined becomes nil, a Date the timestamp, numbers the shortest integer.
-		"Node": "\x86\xa2id\xa1a\xa7csr_pem" + str16(text) + "\xb0validity_seconds\xce\x00\x76\xa7\x00\xa4sans\xc0\xa5ca_id\xc0\xa2at\xd6\xff\x67\x00\x00\x00",
-		// jackson-dataformat-msgpack: every field of the class, null where it is not set; longs as int64 where forced.
-		"Java": "\x87\xa2id\xa1a\xa7csr_pem" + str16(text) + "\xa7csr_der\xc0\xa4sans\xc0\xa6labels\xc0\xb0validity_seconds\xd3\x00\x00\x00\x00\x00\x76\xa7\x00\xa6strict\xc2",
-		// Ruby's msgpack: a String of File.binread is bin, symbols are str, a Time of no registered type raises: none here.
-		"Ruby": "\x83\xa2id\xa1a\xa7csr_pem" + bin16(text) + "\xb0validity_seconds\xce\x00\x76\xa7\x00",
-		// Go with OpenTelemetry's carrier beside the content: str8 where fixstr would do, maps of unknown keys.
-		"Go": "\xde\x00\x05" + str8("id") + str8("a") + str8("csr_pem") + str16(text) + str8("validity_seconds") + "\xd2\x00\x76\xa7\x00" +
-			str8("otel") + "\x81" + str8("traceparent") + str8("00-1-2-3") + str8("v") + "\xd0\x01",
-	} {
-		r, err := entrustbus.DecodeRequest(entrustbus.KindIssue, entrustbus.EncodingMsgpack, []byte(body))
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		} else if digest(t, r) != digest(t, want) || r.OrderID() != "a" || len(r.Warnings()) > 0 {
-			t.Errorf("%s: got %+v, warnings %q", name, r, r.Warnings())
-		}
+	want := digest(t, &entrustbus.Issue{ID: "a", CSRPEM: testdata(t, "request.pem"), ValiditySeconds: 7776000})
+	files, err := filepath.Glob(filepath.Join("testdata", "others", "writers", "*.[jm]s*"))
+	if err != nil || len(files) != 20 {
+		t.Fatalf("there are %d files, %v, want 20", len(files), err)
 	}
-	for name, body := range map[string]string{
-		"Jackson's nulls":  `{"v":1,"kind":null,"id":"a","csr_pem":` + quote(text) + `,"csr_der":null,"sans":null,"labels":{"team":null},"validity_seconds":7776000,"strict":false,"properties":null,"extensions":null,"ekus":null,"subject_variables":null,"must_staple":null}`,
-		"PowerShell":       "\ufeff{\r\n    \"id\":  \"a\",\r\n    \"csr_pem\":  " + quote(text) + ",\r\n    \"validity_seconds\":  7776000\r\n}\r\n",
-		"Python's escapes": `{"id": "\u0061", "csr_pem": ` + quote(text) + `, "validity_seconds": 7776000, "note": "\ud83d\ude00"}`,
-	} {
-		r, err := entrustbus.DecodeRequest(entrustbus.KindIssue, entrustbus.EncodingJSON, []byte(body))
+	for _, file := range files {
+		body := others(t, filepath.Join("writers", filepath.Base(file)))
+		enc, err := entrustbus.EncodingOf("", body)
+		if err != nil || enc.String() != strings.TrimPrefix(filepath.Ext(file), ".") {
+			t.Errorf("%s: told as %v, %v", file, enc, err)
+		}
+		r, err := entrustbus.DecodeRequest(entrustbus.KindIssue, enc, body)
 		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		} else if digest(t, r) != digest(t, want) || r.LabelMap() != nil {
-			t.Errorf("%s: got %+v", name, r)
+			t.Errorf("%s: %v", file, err)
+		} else if digest(t, r) != want || r.OrderID() != "a" || len(r.Warnings()) > 0 || r.LabelMap() != nil {
+			t.Errorf("%s: got %+v, warnings %q", file, r, r.Warnings())
 		}
 	}
 }

@@ -55,10 +55,39 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Order, error] 
 	}
 }
 
+// Order reads the ledger's record of a request once: where the order is in its life. Errors: ErrNoOrder, ErrNoStream where
+// there is no ledger of that name, a *FieldError for a record that cannot be read, or what went wrong on the way. Where the
+// server forbids the read, it does not answer, and the error is the context's. A server that lags may show the record as it
+// was a moment ago.
+func (c *Client) Order(ctx context.Context, id string) (*Order, error) {
+	if !ValidToken(id) {
+		return nil, errToken("id")
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	o, err := c.record(ctx, id)
+	var field *FieldError
+	switch {
+	case err == nil:
+		return o, nil
+	case errors.As(err, &field):
+		return nil, err
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		err = ErrNoOrder
+	case errors.Is(err, jetstream.ErrBucketNotFound):
+		err = c.noLedger()
+	}
+	return nil, fmt.Errorf("reading the order %q: %w", id, err)
+}
+
+func (c *Client) noLedger() error {
+	return fmt.Errorf("%w: there is no bucket %s: run `entrust-worker provision` or check the name", ErrNoStream, c.cfg.LedgerBucket)
+}
+
 func (c *Client) watcher(ctx context.Context, id string) (jetstream.KeyWatcher, error) {
 	bucket, err := c.js.KeyValue(ctx, c.cfg.LedgerBucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return nil, fmt.Errorf("%w: there is no bucket %s: run `entrust-worker provision` or check the name", ErrNoStream, c.cfg.LedgerBucket)
+		return nil, c.noLedger()
 	}
 	if err != nil {
 		return nil, err

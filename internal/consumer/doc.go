@@ -51,7 +51,9 @@
 // left and the ledger is younger than the request, the order is indeterminate.
 //
 // A message whose record never came to be and that gets a dead letter only (no readable id,
-// or an id of another request) is acknowledged with confirmation, after its letter.
+// or an id of another request) is acknowledged with confirmation, after its letter. Between the two
+// its producer is told on entrust.refused.<producer>. That is no effect of the table: a crash
+// may lose it or repeat it.
 //
 // # Messages and the server
 //

@@ -69,7 +69,8 @@ func (h *handling) doing(what, of string) {
 func (w *Worker) delivered(ctx context.Context, d *delivery) error {
 	q := w.readRequest(d)
 	w.metrics.Request(string(q.Kind))
-	h := &handling{w: w, d: d, key: q.Key, read: q, doubted: d.deliveries > 1}
+	// A generation means that the order was there before, whatever the ledger knows of it.
+	h := &handling{w: w, d: d, key: q.Key, read: q, doubted: d.deliveries > 1 || q.Generation > 0}
 	if h.doubted && q.Key.ID != "" {
 		// The common case, the first delivery of a new order, is one write and no read.
 		if err := h.look(ctx); err != nil {

@@ -308,7 +308,7 @@ func msgpackBodies(t *testing.T) []variation {
 		{"map longer than it says", "\x83" + id + csr, refused("ends in the middle of a MessagePack value")},
 		{"the unused code", with("\xa5ca_id\xc1"), refused("is not MessagePack")},
 		{"list", "\x92" + id, unanswerable("is not a map but a list")},
-		{"a word", "hello", unanswerable("body: ")},
+		{"a word", "hello", unanswerable("body: is neither a JSON object nor a MessagePack map")},
 	} {
 		all = append(all, variation{Name: "MessagePack, " + row.name, Kind: entrustbus.KindIssue, Body: []byte(row.body), Bus: row.want, Same: "CSR"})
 	}
