@@ -199,6 +199,7 @@ func failed(err error) order.Answer {
 	out := order.Answer{Error: errorOf(err)}
 	if e, ok := errors.AsType[*gateway.Error](err); ok {
 		out.RetryAfter, out.Written = e.RetryAfter, e.Written || e.Op == gateway.OpRevoke && e.HTTPStatus != 0
+		out.TrackingID = e.TrackingID
 	}
 	switch gateway.FateOf(err) {
 	case gateway.Refused:
@@ -228,7 +229,7 @@ func (h *handling) checked(a gateway.Answer, out order.Answer) order.Answer {
 		out.Certificate = &order.Certificate{
 			PEM: armour(cert.Raw), ChainPEM: armour(a.Chain...),
 			Serial: fmt.Sprintf("%x", cert.SerialNumber), SerialDecimal: cert.SerialNumber.String(),
-			NotBefore: cert.NotBefore, NotAfter: cert.NotAfter,
+			NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Warnings: a.Warnings,
 		}
 		return out
 	}

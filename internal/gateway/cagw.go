@@ -103,50 +103,25 @@ func isoDuration(d time.Duration) string {
 	return fmt.Sprintf("PT%dS", d/time.Second)
 }
 
-// cagwOrder is the enrollment object of an answer.
-type cagwOrder struct {
-	ID     text   `json:"id"`
-	Serial text   `json:"serialNumber"`
-	Status text   `json:"status"`
-	Body   string `json:"body"`
-	Chain  []struct {
-		Certificate string `json:"certificateData"`
-	} `json:"chain"`
-}
-
+// order takes the enrollment object, or an object that has its members itself: a poll's
+// answer is published nowhere.
 func (d cagw) order(body []byte) (order, error) {
-	var wire struct {
-		Enrollment *cagwOrder `json:"enrollment"`
-		// A poll's answer is published nowhere; it may be the object itself.
-		cagwOrder
+	m, whole := readMembers(body)
+	if m == nil {
+		return order{}, errNoObject(body)
 	}
-	if err := parseObject(body, &wire); err != nil {
-		return order{}, err
-	}
-	if wire.Enrollment == nil {
-		if wire.Status == "" && wire.Body == "" {
-			return order{}, errors.New("the answer holds no enrollment")
+	if inner, innerWhole := readMembers(m.get("enrollment")); inner != nil {
+		m, whole = inner, whole && innerWhole
+	} else if m.text("status") == "" && m.get("body") == nil {
+		if !whole {
+			return order{}, errors.New(problemBroken)
 		}
-		wire.Enrollment = &wire.cagwOrder
+		return order{}, errors.New("the answer holds no enrollment")
 	}
-	e := wire.Enrollment
-	o := order{trackingID: string(e.ID), status: strings.TrimSpace(string(e.Status)), serial: string(e.Serial)}
-	var err error
-	if o.certs, err = parseCertificates(e.Body); err != nil {
-		return order{}, err
-	}
-	if len(o.certs) == 0 {
-		return o, nil
-	}
-	for _, link := range e.Chain {
-		certs, err := d.chains.parse(link.Certificate)
-		if err != nil {
-			o.chainProblem = "chain cannot be parsed"
-			return o, nil
-		}
-		o.certs = append(o.certs, certs...)
-	}
-	return o, nil
+	return order{
+		trackingID: m.text("id"), status: m.text("status"), serial: m.text("serialNumber"),
+		certificate: readBundle(m.get("body")), chain: d.chains.read(m.get("chain")), broken: !whole,
+	}, nil
 }
 
 func (cagw) serials(n *big.Int, width int) []string { return hexSerials(n, width) }
