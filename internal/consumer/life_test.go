@@ -261,6 +261,7 @@ func TestSameIDAgain(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
+	r.cfg.RefuseUnverified = true
 	r.run()
 	r.publish(entrustbus.KindIssue, []byte("\xc1 rubbish"))
 	r.publish(entrustbus.KindIssue, []byte("{"), entrustbus.HeaderOrderID, "half")

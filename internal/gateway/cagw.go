@@ -28,30 +28,26 @@ func (cagw) enrollment(e Enrollment) ([]byte, error) {
 	type format struct {
 		Format string `json:"format"`
 	}
-	type details struct {
-		SubjectDN string `json:"subjectDn,omitempty"`
-		Validity  string `json:"validityPeriod,omitempty"`
-	}
 	body := struct {
-		Profile string    `json:"profileId,omitempty"`
-		Format  format    `json:"requiredFormat"`
-		CSR     string    `json:"csr"`
-		Details *details  `json:"optionalCertificateRequestDetails,omitempty"`
-		Names   []altName `json:"subjectAltNames,omitempty"`
+		Profile    string            `json:"profileId,omitempty"`
+		Format     format            `json:"requiredFormat"`
+		CSR        string            `json:"csr"`
+		Details    *requestDetails   `json:"optionalCertificateRequestDetails,omitempty"`
+		Names      []altName         `json:"subjectAltNames,omitempty"`
+		Variables  []SubjectVariable `json:"subjectVariables,omitempty"`
+		Properties map[string]any    `json:"properties,omitempty"`
 	}{
-		Profile: e.ProfileID,
-		Format:  format{"X509"},
-		CSR:     base64.StdEncoding.EncodeToString(e.CSR.Raw),
+		Profile:    e.ProfileID,
+		Format:     format{"X509"},
+		CSR:        base64.StdEncoding.EncodeToString(e.CSR.Raw),
+		Variables:  e.SubjectVariables,
+		Properties: e.Properties,
 	}
-	d := details{SubjectDN: e.SubjectDN, Validity: isoDuration(e.Validity)}
-	if d.SubjectDN == "" {
-		var err error
-		// Whether the subject is taken from the CSR depends on the profile.
-		if d.SubjectDN, err = distinguishedName(e.CSR.RawSubject); err != nil {
-			return nil, err
-		}
+	d, err := e.details()
+	if err != nil {
+		return nil, err
 	}
-	if d != (details{}) {
+	if !d.empty() {
 		body.Details = &d
 	}
 	for _, san := range e.SANs {
@@ -129,12 +125,19 @@ func (cagw) serials(n *big.Int, width int) []string { return hexSerials(n, width
 func (cagw) revocation(r Revocation) (method, verb string, body []byte) {
 	type action struct {
 		Type     string `json:"type"`
-		Reason   string `json:"reason"`
+		Reason   string `json:"reason,omitempty"`
 		Comment  string `json:"comment,omitempty"`
-		IssueCRL string `json:"issueCrl"` // a string on the wire
+		IssueCRL string `json:"issueCrl,omitempty"` // a string on the wire
+	}
+	a := action{Type: "RevokeAction", Reason: r.Reason, Comment: r.Comment}
+	if r.lifts() {
+		a.Type, a.Reason = "UnholdAction", ""
+	}
+	if r.IssueCRL {
+		a.IssueCRL = "true"
 	}
 	// Strings always marshal.
-	body, _ = json.Marshal(map[string]action{"action": {"RevokeAction", r.Reason, r.Comment, "true"}})
+	body, _ = json.Marshal(map[string]action{"action": a})
 	return http.MethodPost, "actions", body
 }
 

@@ -301,6 +301,9 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "entrust-worker")
+	if c.cfg.ClientID != "" {
+		req.Header.Set("ca-client-id", c.cfg.ClientID)
+	}
 	if q.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

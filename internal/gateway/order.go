@@ -45,9 +45,18 @@ type Enrollment struct {
 	CAID, ProfileID string
 	// CSR is the request as it was parsed; its signature is taken as verified.
 	CSR *x509.CertificateRequest
-	// SubjectDN is the subject as RFC 2253 text; empty: that of the CSR. Not sent in
-	// the certctl dialect.
+	// SubjectDN is the subject as RFC 2253 text, or in OpenSSL's form with slashes; empty:
+	// that of the CSR, or none where there are SubjectVariables. Not sent in the certctl
+	// dialect.
 	SubjectDN string
+	// OmitSubject asks for a certificate without naming a subject.
+	OmitSubject bool
+	// SubjectVariables, Properties and Extensions are passed on. An enrollment that has any
+	// is Refused in the certctl dialect, which has no place for them. A property is a
+	// string, a number, a bool, or a list of them.
+	SubjectVariables []SubjectVariable
+	Properties       map[string]any
+	Extensions       []Extension
 	// SANs are the names to request; nil: those of the CSR. The certctl dialect sends
 	// every name with a text as a dNSName.
 	SANs []SAN
@@ -129,6 +138,9 @@ func (c *Client) Enroll(ctx context.Context, e Enrollment) (Answer, error) {
 	if d.name() == DialectCAGW && e.ProfileID == "" {
 		return Answer{}, invalid(OpEnroll, "profile_id", "is needed by the CA Gateway, and none is configured")
 	}
+	if what := e.beyondCertctl(); what != "" && d.name() == DialectCertctl {
+		return Answer{}, invalid(OpEnroll, what, "cannot be asked for in the certctl dialect")
+	}
 	body, err := d.enrollment(e)
 	if err != nil {
 		return Answer{}, invalid(OpEnroll, "csr", err.Error())
@@ -154,6 +166,11 @@ func (e *Enrollment) check() error {
 		var err error
 		if e.SANs, err = san.Read(e.CSR.Extensions); err != nil {
 			return invalid(OpEnroll, "csr", err.Error())
+		}
+	}
+	for i := range e.Extensions {
+		if slices.ContainsFunc(e.Extensions[:i], func(other Extension) bool { return other.OID == e.Extensions[i].OID }) {
+			return invalid(OpEnroll, "extensions", e.Extensions[i].OID+" is asked for twice; ekus and must_staple are extensions too")
 		}
 	}
 	for i, name := range e.SANs {
