@@ -62,7 +62,7 @@ func oidDER(text string) ([]byte, error) {
 	var oid asn1.ObjectIdentifier
 	for arc := range strings.SplitSeq(text, ".") {
 		var n int
-		if _, err := fmt.Sscanf(arc, "%d", &n); err != nil || fmt.Sprint(n) != arc {
+		if _, err := fmt.Sscanf(arc, "%d", &n); err != nil || n < 0 || fmt.Sprint(n) != arc {
 			return nil, errors.New("not an object identifier")
 		}
 		oid = append(oid, n)
