@@ -65,6 +65,10 @@ func (h *handling) enroll(ctx context.Context, permit *throttle.Permit, begun st
 	if err != nil {
 		return order.Answer{Word: order.Refused, Error: &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: order.CodeInvalid, Message: err.Error()}}
 	}
+	if csr, err := issue.CSR(); err == nil && csr.Verifiable() != nil {
+		w.log.InfoContext(ctx, "passing on a certificate request whose signature this worker cannot verify",
+			"producer", h.key.Producer, "order", h.key.ID, "why", csr.Verifiable().Error())
+	}
 	// The gateway has the whole of EnrollTimeout after the last byte, and the lease covers
 	// that. Whatever froze this process before is so found out.
 	e.BeforeLastByte = func() error {
@@ -125,7 +129,9 @@ func (h *handling) revoke(ctx context.Context, permit *throttle.Permit) order.An
 		return order.Answer{Word: order.Refused, Error: &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: order.CodeInvalid, Message: err.Error()}}
 	}
 	begun := time.Now()
-	err = h.w.gw.Revoke(ctx, gateway.Revocation{CAID: h.cur.CAID, Serial: serial, Reason: q.Reason, Comment: q.Comment})
+	err = h.w.gw.Revoke(ctx, gateway.Revocation{
+		CAID: h.cur.CAID, Serial: serial, Reason: q.Reason, Comment: q.Comment, IssueCRL: q.IssueCRL || h.w.cfg.IssueCRL,
+	})
 	h.w.throttle.seen(ctx, permit, order.OpRevoke, begun, http.StatusOK, err)
 	if err != nil {
 		return failed(err)
@@ -199,6 +205,7 @@ func failed(err error) order.Answer {
 	out := order.Answer{Error: errorOf(err)}
 	if e, ok := errors.AsType[*gateway.Error](err); ok {
 		out.RetryAfter, out.Written = e.RetryAfter, e.Written || e.Op == gateway.OpRevoke && e.HTTPStatus != 0
+		out.TrackingID = e.TrackingID
 	}
 	switch gateway.FateOf(err) {
 	case gateway.Refused:
@@ -228,7 +235,7 @@ func (h *handling) checked(a gateway.Answer, out order.Answer) order.Answer {
 		out.Certificate = &order.Certificate{
 			PEM: armour(cert.Raw), ChainPEM: armour(a.Chain...),
 			Serial: fmt.Sprintf("%x", cert.SerialNumber), SerialDecimal: cert.SerialNumber.String(),
-			NotBefore: cert.NotBefore, NotAfter: cert.NotAfter,
+			NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Warnings: a.Warnings,
 		}
 		return out
 	}
@@ -255,23 +262,6 @@ func errorOf(err error) *entrustbus.ResultError {
 		return &entrustbus.ResultError{Class: entrustbus.Class(e.Class), Code: e.Code, Message: e.Message, HTTPStatus: e.HTTPStatus}
 	}
 	return &entrustbus.ResultError{Class: entrustbus.ClassOther, Message: err.Error()}
-}
-
-// enrollmentOf makes the gateway's enrollment of a request.
-func enrollmentOf(q *entrustbus.Issue, r order.Record) (gateway.Enrollment, error) {
-	csr, err := q.CertificateRequest()
-	if err != nil {
-		return gateway.Enrollment{}, err
-	}
-	e := gateway.Enrollment{
-		CAID: r.CAID, ProfileID: r.ProfileID, CSR: csr, SubjectDN: q.SubjectDN,
-		Validity: time.Duration(q.ValiditySeconds) * time.Second,
-	}
-	if r.Validity > 0 {
-		e.Validity = r.Validity // the policy cut the wish
-	}
-	e.SANs, err = q.Names()
-	return e, err
 }
 
 // csrOf returns the certificate request of an order, nil where a track request has none,
@@ -307,7 +297,7 @@ func expectationOf(q *order.Request, now time.Time) (gateway.Expectation, error)
 	}
 	if issue, ok := q.Body.(*entrustbus.Issue); ok {
 		want.SANs = sans
-		if issue.SubjectDN == "" {
+		if issue.SubjectDN == "" && len(issue.SubjectVariables) == 0 {
 			want.CommonName = csr.Subject.CommonName
 		}
 	}

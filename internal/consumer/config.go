@@ -43,6 +43,12 @@ type Config struct {
 	// ApprovalNever says that the gateway issues at once or not at all, so that
 	// an order which its events do not show was not created.
 	ApprovalNever bool
+	// RefuseUnverified refuses certificate requests whose signature cannot be verified here.
+	// False: they are passed on.
+	RefuseUnverified bool
+	// IssueCRL asks for a revocation list with every revocation, not only where the request
+	// does.
+	IssueCRL bool
 	// Rate limits the calls to the gateway a second, of this worker and of all
 	// workers together; 0 is no limit.
 	Rate, FleetRate float64

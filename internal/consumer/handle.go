@@ -83,7 +83,7 @@ func (w *Worker) delivered(ctx context.Context, d *delivery) error {
 // readRequest reads the message of a request lane.
 func (w *Worker) readRequest(d *delivery) *order.Request {
 	raw := &order.Message{Subject: d.msg.Subject(), Header: d.msg.Headers(), Body: d.msg.Data()}
-	q := order.Read(w.subjects, raw, order.Limits{MaxWait: w.cfg.MaxWaitLimit, Size: w.nc.MaxPayload()})
+	q := order.Read(w.subjects, raw, order.Limits{MaxWait: w.cfg.MaxWaitLimit, Size: w.nc.MaxPayload(), Verifiable: w.cfg.RefuseUnverified})
 	q.Ref = order.Ref{Sequence: d.sequence, Time: d.published}
 	q.Deliveries = int(d.deliveries)
 	return &q

@@ -261,6 +261,7 @@ func TestSameIDAgain(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
+	r.cfg.RefuseUnverified = true
 	r.run()
 	r.publish(entrustbus.KindIssue, []byte("\xc1 rubbish"))
 	r.publish(entrustbus.KindIssue, []byte("{"), entrustbus.HeaderOrderID, "half")
@@ -322,7 +323,7 @@ func TestRefused(t *testing.T) {
 // the operator is told its serial.
 func TestWrongCertificate(t *testing.T) {
 	t.Parallel()
-	for _, fault := range []gatewaytest.Kind{gatewaytest.FaultWrongKey, gatewaytest.FaultWrongNames, gatewaytest.FaultExpired, gatewaytest.FaultWrongChain, gatewaytest.FaultExpiredChain} {
+	for _, fault := range []gatewaytest.Kind{gatewaytest.FaultWrongKey, gatewaytest.FaultWrongNames, gatewaytest.FaultExpired} {
 		t.Run(string(fault), func(t *testing.T) {
 			t.Parallel()
 			r := setup(t, gatewaytest.Config{Faults: []gatewaytest.Fault{{Op: gatewaytest.OpEnroll, Kind: fault}}})
@@ -337,6 +338,29 @@ func TestWrongCertificate(t *testing.T) {
 				t.Error("the log does not name the serial to revoke")
 			}
 		})
+	}
+}
+
+// A chain makes no good certificate wrong: what cannot be used of it is left out, and the
+// result says so.
+func TestChainIsNoVerdict(t *testing.T) {
+	t.Parallel()
+	for _, dialect := range dialects {
+		for _, fault := range []gatewaytest.Kind{gatewaytest.FaultWrongChain, gatewaytest.FaultExpiredChain} {
+			t.Run(string(dialect)+" "+string(fault), func(t *testing.T) {
+				t.Parallel()
+				r := setup(t, gatewaytest.Config{Dialect: dialect, Faults: []gatewaytest.Fault{{Kind: fault}}})
+				r.run()
+				r.send(&entrustbus.Issue{ID: "c", CSRPEM: csr(t, "c")})
+				res := r.result("c")
+				if res.Outcome != entrustbus.OutcomeIssued || res.CertificatePEM == "" || res.ChainPEM != "" ||
+					len(res.Warnings) != 1 || !strings.HasPrefix(res.Warnings[0], "chain: ") {
+					t.Fatalf("result is %+v (error %+v)", res, res.Error)
+				}
+				r.wantLetters()
+				r.quiet()
+			})
+		}
 	}
 }
 

@@ -28,30 +28,26 @@ func (cagw) enrollment(e Enrollment) ([]byte, error) {
 	type format struct {
 		Format string `json:"format"`
 	}
-	type details struct {
-		SubjectDN string `json:"subjectDn,omitempty"`
-		Validity  string `json:"validityPeriod,omitempty"`
-	}
 	body := struct {
-		Profile string    `json:"profileId,omitempty"`
-		Format  format    `json:"requiredFormat"`
-		CSR     string    `json:"csr"`
-		Details *details  `json:"optionalCertificateRequestDetails,omitempty"`
-		Names   []altName `json:"subjectAltNames,omitempty"`
+		Profile    string            `json:"profileId,omitempty"`
+		Format     format            `json:"requiredFormat"`
+		CSR        string            `json:"csr"`
+		Details    *requestDetails   `json:"optionalCertificateRequestDetails,omitempty"`
+		Names      []altName         `json:"subjectAltNames,omitempty"`
+		Variables  []SubjectVariable `json:"subjectVariables,omitempty"`
+		Properties map[string]any    `json:"properties,omitempty"`
 	}{
-		Profile: e.ProfileID,
-		Format:  format{"X509"},
-		CSR:     base64.StdEncoding.EncodeToString(e.CSR.Raw),
+		Profile:    e.ProfileID,
+		Format:     format{"X509"},
+		CSR:        base64.StdEncoding.EncodeToString(e.CSR.Raw),
+		Variables:  e.SubjectVariables,
+		Properties: e.Properties,
 	}
-	d := details{SubjectDN: e.SubjectDN, Validity: isoDuration(e.Validity)}
-	if d.SubjectDN == "" {
-		var err error
-		// Whether the subject is taken from the CSR depends on the profile.
-		if d.SubjectDN, err = distinguishedName(e.CSR.RawSubject); err != nil {
-			return nil, err
-		}
+	d, err := e.details()
+	if err != nil {
+		return nil, err
 	}
-	if d != (details{}) {
+	if !d.empty() {
 		body.Details = &d
 	}
 	for _, san := range e.SANs {
@@ -103,50 +99,25 @@ func isoDuration(d time.Duration) string {
 	return fmt.Sprintf("PT%dS", d/time.Second)
 }
 
-// cagwOrder is the enrollment object of an answer.
-type cagwOrder struct {
-	ID     text   `json:"id"`
-	Serial text   `json:"serialNumber"`
-	Status text   `json:"status"`
-	Body   string `json:"body"`
-	Chain  []struct {
-		Certificate string `json:"certificateData"`
-	} `json:"chain"`
-}
-
+// order takes the enrollment object, or an object that has its members itself: a poll's
+// answer is published nowhere.
 func (d cagw) order(body []byte) (order, error) {
-	var wire struct {
-		Enrollment *cagwOrder `json:"enrollment"`
-		// A poll's answer is published nowhere; it may be the object itself.
-		cagwOrder
+	m, whole := readMembers(body)
+	if m == nil {
+		return order{}, errNoObject(body)
 	}
-	if err := parseObject(body, &wire); err != nil {
-		return order{}, err
-	}
-	if wire.Enrollment == nil {
-		if wire.Status == "" && wire.Body == "" {
-			return order{}, errors.New("the answer holds no enrollment")
+	if inner, innerWhole := readMembers(m.get("enrollment")); inner != nil {
+		m, whole = inner, whole && innerWhole
+	} else if m.text("status") == "" && m.get("body") == nil {
+		if !whole {
+			return order{}, errors.New(problemBroken)
 		}
-		wire.Enrollment = &wire.cagwOrder
+		return order{}, errors.New("the answer holds no enrollment")
 	}
-	e := wire.Enrollment
-	o := order{trackingID: string(e.ID), status: strings.TrimSpace(string(e.Status)), serial: string(e.Serial)}
-	var err error
-	if o.certs, err = parseCertificates(e.Body); err != nil {
-		return order{}, err
-	}
-	if len(o.certs) == 0 {
-		return o, nil
-	}
-	for _, link := range e.Chain {
-		certs, err := d.chains.parse(link.Certificate)
-		if err != nil {
-			o.chainProblem = "chain cannot be parsed"
-			return o, nil
-		}
-		o.certs = append(o.certs, certs...)
-	}
-	return o, nil
+	return order{
+		trackingID: m.text("id"), status: m.text("status"), serial: m.text("serialNumber"),
+		certificate: readBundle(m.get("body")), chain: d.chains.read(m.get("chain")), broken: !whole,
+	}, nil
 }
 
 func (cagw) serials(n *big.Int, width int) []string { return hexSerials(n, width) }
@@ -154,12 +125,19 @@ func (cagw) serials(n *big.Int, width int) []string { return hexSerials(n, width
 func (cagw) revocation(r Revocation) (method, verb string, body []byte) {
 	type action struct {
 		Type     string `json:"type"`
-		Reason   string `json:"reason"`
+		Reason   string `json:"reason,omitempty"`
 		Comment  string `json:"comment,omitempty"`
-		IssueCRL string `json:"issueCrl"` // a string on the wire
+		IssueCRL string `json:"issueCrl,omitempty"` // a string on the wire
+	}
+	a := action{Type: "RevokeAction", Reason: r.Reason, Comment: r.Comment}
+	if r.lifts() {
+		a.Type, a.Reason = "UnholdAction", ""
+	}
+	if r.IssueCRL {
+		a.IssueCRL = "true"
 	}
 	// Strings always marshal.
-	body, _ = json.Marshal(map[string]action{"action": {"RevokeAction", r.Reason, r.Comment, "true"}})
+	body, _ = json.Marshal(map[string]action{"action": a})
 	return http.MethodPost, "actions", body
 }
 

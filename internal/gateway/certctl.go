@@ -38,32 +38,20 @@ func (certctl) enrollment(e Enrollment) ([]byte, error) {
 }
 
 func (d certctl) order(body []byte) (order, error) {
-	var wire struct {
-		TrackingID  text   `json:"trackingId"`
-		Status      text   `json:"status"`
-		Certificate string `json:"certificate"`
-		Chain       string `json:"chain"`
+	m, whole := readMembers(body)
+	if m == nil {
+		return order{}, errNoObject(body)
 	}
-	if err := parseObject(body, &wire); err != nil {
-		return order{}, err
+	o := order{
+		trackingID: m.text("trackingId"), status: m.text("status"), serial: m.text("serialNumber"),
+		certificate: readBundle(m.get("certificate")), chain: d.chains.read(m.get("chain")), broken: !whole,
 	}
-	if wire.TrackingID == "" && wire.Status == "" && wire.Certificate == "" {
+	if o.trackingID == "" && o.status == "" && o.certificate.empty() {
+		if !whole {
+			return order{}, errors.New(problemBroken)
+		}
 		return order{}, errors.New("the answer has no trackingId, status or certificate")
 	}
-	certs, err := parseCertificates(wire.Certificate)
-	if err != nil {
-		return order{}, err
-	}
-	o := order{trackingID: string(wire.TrackingID), status: strings.TrimSpace(string(wire.Status)), certs: certs}
-	if len(certs) == 0 {
-		return o, nil
-	}
-	chain, err := d.chains.parse(wire.Chain)
-	if err != nil {
-		o.chainProblem = "chain cannot be parsed"
-		return o, nil
-	}
-	o.certs = append(o.certs, chain...)
 	return o, nil
 }
 

@@ -2,13 +2,14 @@ package gateway
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,7 @@ type chainCache struct {
 }
 
 type chainEntry struct {
-	certs   []*x509.Certificate
+	given   bundle
 	triedAt time.Time
 	err     error // of the last fetch
 }
@@ -43,16 +44,16 @@ func (c *chainCache) get(caID string) chainEntry {
 }
 
 // put records a fetch. A failed one leaves the certificates of the last that worked.
-func (c *chainCache) put(caID string, certs []*x509.Certificate, err error) {
+func (c *chainCache) put(caID string, given bundle, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byCA == nil {
 		c.byCA = map[string]chainEntry{}
 	}
 	if err != nil {
-		certs = c.byCA[caID].certs
+		given = c.byCA[caID].given
 	}
-	c.byCA[caID] = chainEntry{certs, time.Now(), err}
+	c.byCA[caID] = chainEntry{given, time.Now(), err}
 }
 
 // unlike notes that certificates of the CA came with none that bears the name of the
@@ -71,16 +72,16 @@ func (c *chainCache) unlike(caID string, leaf *x509.Certificate) bool {
 	return true
 }
 
-// chainOf returns the chain above the certificate. It is fetched from the CA's
-// resource once and again only when a certificate does not hang under it, as after a
-// renewal of the CA. Where that fails, ctx ends, or the resource is about another
-// issuer, there is no chain: an issued certificate is worth more than its chain, so
-// this is counted and logged, no error.
-func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificate) []*x509.Certificate {
+// chainOf returns the chain above the certificate, and what the CA's resource gave beside
+// it. It is fetched once, and again only when a certificate does not hang under it, as
+// after a renewal of the CA. Where that fails, ctx ends, or the resource is about another
+// issuer, there is no chain: an issued certificate is worth more than its chain, so this is
+// counted and logged, no error.
+func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificate) ([]*x509.Certificate, leftOut) {
 	entry := c.chains.get(caID)
-	above := arrange(leaf, entry.certs, time.Now())
-	if linked(leaf, above) {
-		return above
+	above, left := c.links.above(leaf, entry.given, time.Now())
+	if len(above) > 0 {
+		return above, left
 	}
 	if tried := entry.triedAt; time.Since(tried) >= chainPause {
 		// It goes on where ctx ends, so that it may share nothing that changes here.
@@ -88,8 +89,8 @@ func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificat
 			if c.chains.get(caID).triedAt.After(tried) {
 				return nil, nil // the fetch before this one ended just now
 			}
-			certs, err := c.fetchChain(context.WithoutCancel(ctx), caID)
-			c.chains.put(caID, certs, err)
+			given, err := c.fetchChain(context.WithoutCancel(ctx), caID)
+			c.chains.put(caID, given, err)
 			return nil, nil
 		})
 		select {
@@ -97,23 +98,19 @@ func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificat
 		case <-done:
 		}
 		entry = c.chains.get(caID)
-		above = arrange(leaf, entry.certs, time.Now())
+		above, left = c.links.above(leaf, entry.given, time.Now())
 	}
-	fetched := entry.err == nil && !entry.triedAt.IsZero() && ctx.Err() == nil
-	switch {
-	case linked(leaf, above):
-		return above
-	case fetched && len(above) > 0:
-		// Of the issuer's name, and just fetched: CheckIssued judges it. An old one may be
-		// merely old.
-		return above
-	case fetched:
+	if len(above) > 0 {
+		return above, left
+	}
+	if entry.err == nil && !entry.triedAt.IsZero() && ctx.Err() == nil {
 		c.unchained(caID, leaf)
-	default:
+	} else {
+		left.unfetched = true
 		c.chains.failures.Add(1)
 		c.log.Warn("gateway: the chain of an issued certificate could not be fetched; it is handed out without", "ca_id", caID, "err", entry.err)
 	}
-	return nil
+	return nil, left
 }
 
 // unchained counts a certificate whose issuer is not among those that the gateway
@@ -127,113 +124,125 @@ func (c *Client) unchained(caID string, leaf *x509.Certificate) {
 }
 
 // fetchChain reads the CA's own certificate and those above it.
-func (c *Client) fetchChain(ctx context.Context, caID string) ([]*x509.Certificate, error) {
+func (c *Client) fetchChain(ctx context.Context, caID string) (bundle, error) {
 	r, err := c.send(ctx, call{
 		op: OpProbe, method: http.MethodGet,
 		path:  segments("certificate-authorities", caID),
 		query: url.Values{"$fields": {"ca.certificate,ca.chain"}},
 	})
 	if err != nil {
-		return nil, err
+		return bundle{}, err
 	}
-	var certs []*x509.Certificate
+	var given bundle
 	m, problem := meansNothing, ""
 	if r.success() && r.phase == phaseAnswered {
-		if certs, err = readChain(r.body); err == nil {
+		if given, err = readChain(r.body); err == nil {
 			m = meansDone
 		} else {
 			problem = err.Error()
 		}
 	}
 	_, err = c.verdict(OpProbe, r, m, problem)
-	return certs, err
+	return given, err
 }
 
 // readChain reads the certificates in the answer to GET …/{caId} with $fields.
-func readChain(body []byte) ([]*x509.Certificate, error) {
-	type member struct {
-		Certificate string `json:"certificateData"`
+func readChain(body []byte) (bundle, error) {
+	m, _ := readMembers(body)
+	if m == nil {
+		return bundle{}, errNoObject(body)
 	}
-	var wire struct {
-		CA *struct {
-			Own   member   `json:"certificate"`
-			Chain []member `json:"chain"`
-		} `json:"ca"`
+	ca, _ := readMembers(m.get("ca"))
+	if ca == nil {
+		return bundle{}, errors.New("the answer holds no CA")
 	}
-	if err := parseObject(body, &wire); err != nil {
-		return nil, err
-	}
-	if wire.CA == nil {
-		return nil, errors.New("the answer holds no CA")
-	}
-	var all []*x509.Certificate
-	for _, m := range append([]member{wire.CA.Own}, wire.CA.Chain...) {
-		certs, err := parseCertificates(m.Certificate)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, certs...)
-	}
-	if len(all) == 0 {
-		return nil, errors.New("the answer holds no certificate of the CA")
+	all := readBundle(ca.get("certificate"))
+	all.add(readBundle(ca.get("chain")))
+	if len(all.certs) == 0 {
+		return bundle{}, errors.New("the answer holds no certificate of the CA that can be read")
 	}
 	return all, nil
 }
 
-// arrange orders the certificates above the leaf so that each issued the one before
-// it, up to one that names itself as its issuer, and leaves out the leaf, repetitions
-// and what does not belong to the path. Of two that fit, as when a root is renewed, one
-// in force is taken. Where none issued the leaf, all but the leaf come back as they
-// were if one bears the issuer's name, and none otherwise.
-func arrange(leaf *x509.Certificate, pool []*x509.Certificate, now time.Time) []*x509.Certificate {
-	pool = slices.DeleteFunc(slices.Clone(pool), leaf.Equal)
-	var path []*x509.Certificate
-	for cert := leaf; cert == leaf || !bytes.Equal(cert.RawSubject, cert.RawIssuer); {
-		parent := issuerOf(cert, pool, now)
-		if parent == nil {
+// leftOut counts what was given as a chain and is no part of it.
+type leftOut struct {
+	unread  int // cannot be read
+	expired int // not in force
+	other   int // not above the certificate, or above it by another path
+	// none says that nothing is left; unfetched, that it could not be asked for.
+	none, unfetched bool
+}
+
+func (l leftOut) any() bool { return l.unread+l.expired+l.other > 0 }
+
+// warning says it in one line for the result; "" where nothing was left out.
+func (l leftOut) warning() string {
+	if l.unfetched {
+		return "chain: could not be fetched from the gateway"
+	}
+	if !l.any() {
+		return ""
+	}
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{l.unread, "cannot be read"}, {l.expired, "not in force"}, {l.other, "not part of the path"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
+	}
+	what := "chain: left out some of the gateway's certificates: "
+	if l.none {
+		what = "chain: none of the gateway's certificates can be used: "
+	}
+	return what + strings.Join(parts, ", ")
+}
+
+// above returns the certificates above the leaf: each signed the one before it and is in
+// force, up to one that names itself as its issuer. Of two that fit, as when a root is
+// renewed, the first is taken. What was given beside them is counted; repetitions, and the
+// leaf itself, count as nothing.
+func (l *links) above(leaf *x509.Certificate, given bundle, now time.Time) (path []*x509.Certificate, left leftOut) {
+	var pool []*x509.Certificate
+	for _, cert := range given.certs {
+		if !cert.Equal(leaf) && !slices.ContainsFunc(pool, cert.Equal) {
+			pool = append(pool, cert)
+		}
+	}
+	for child := leaf; child == leaf || !bytes.Equal(child.RawSubject, child.RawIssuer); {
+		i := slices.IndexFunc(pool, func(p *x509.Certificate) bool {
+			return wrongValidity(p, now) == "" && l.issued(p, child, child == leaf)
+		})
+		if i < 0 {
 			break
 		}
-		cert = parent
-		path = append(path, cert)
-		pool = slices.DeleteFunc(pool, cert.Equal)
+		child = pool[i]
+		path = append(path, child)
+		pool = slices.Delete(pool, i, i+1)
 	}
-	named := func(p *x509.Certificate) bool { return bytes.Equal(p.RawSubject, leaf.RawIssuer) }
-	if len(path) == 0 && slices.ContainsFunc(pool, named) {
-		return pool
+	left = leftOut{unread: given.unread, none: len(path) == 0}
+	for _, cert := range pool {
+		if wrongValidity(cert, now) != "" {
+			left.expired++
+		} else {
+			left.other++
+		}
 	}
-	return path
+	return path, left
 }
 
-// issuerOf returns the certificate of the pool that issued the child, in force if there
-// is such a one; nil if there is none.
-func issuerOf(child *x509.Certificate, pool []*x509.Certificate, now time.Time) (parent *x509.Certificate) {
-	for _, p := range pool {
-		if !issued(p, child) {
-			continue
-		}
-		if wrongValidity(p, now) == "" {
-			return p
-		}
-		parent = cmp.Or(parent, p)
-	}
-	return parent
-}
-
-// issued reports whether the parent seems to have issued the child: by name and key
-// id, and by signature only where a key id is missing. CheckIssued verifies signatures.
-func issued(parent, child *x509.Certificate) bool {
-	if !bytes.Equal(parent.RawSubject, child.RawIssuer) {
+// issued reports whether the parent issued the child: by name, key id and signature. The
+// signature of a leaf is new each time, and not remembered.
+func (l *links) issued(parent, child *x509.Certificate, leaf bool) bool {
+	if !bytes.Equal(parent.RawSubject, child.RawIssuer) ||
+		len(parent.SubjectKeyId) > 0 && len(child.AuthorityKeyId) > 0 && !bytes.Equal(parent.SubjectKeyId, child.AuthorityKeyId) {
 		return false
 	}
-	if len(parent.SubjectKeyId) > 0 && len(child.AuthorityKeyId) > 0 {
-		return bytes.Equal(parent.SubjectKeyId, child.AuthorityKeyId)
+	if leaf {
+		return signed(parent, child) == nil
 	}
-	return signed(parent, child) == nil
-}
-
-// linked reports whether the chain is one above the leaf.
-func linked(leaf *x509.Certificate, chain []*x509.Certificate) bool {
-	return len(chain) > 0 && issued(chain[0], leaf)
+	return l.verify(parent, child) == nil
 }
 
 // signed verifies that the parent signed the child. A signature of a kind that

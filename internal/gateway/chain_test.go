@@ -147,7 +147,7 @@ func TestChainIsNotWaitedForAfterTheEnd(t *testing.T) {
 	})
 }
 
-func TestChainThatDoesNotFitIsHandedOn(t *testing.T) {
+func TestChainThatDoesNotFitIsLeftOut(t *testing.T) {
 	t.Parallel()
 	ca, other := newTestCA(t), newTestCA(t)
 	csr := newCSR(t)
@@ -159,8 +159,11 @@ func TestChainThatDoesNotFitIsHandedOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err == nil {
-		t.Error("a certificate that the CA's own did not sign is accepted")
+	if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err != nil || len(a.Chain) != 0 {
+		t.Errorf("%d chain certificates, %v; want the certificate alone", len(a.Chain), err)
+	}
+	if want := []string{"chain: none of the gateway's certificates can be used: 1 not part of the path"}; !slices.Equal(a.Warnings, want) {
+		t.Errorf("warnings %q, want %q", a.Warnings, want)
 	}
 }
 
@@ -205,7 +208,7 @@ func TestChainOfAnotherIssuer(t *testing.T) {
 	}
 }
 
-func TestArrange(t *testing.T) {
+func TestAbove(t *testing.T) {
 	t.Parallel()
 	ca := newTestCA(t)
 	now := time.Now()
@@ -218,13 +221,14 @@ func TestArrange(t *testing.T) {
 		pool, want []*x509.Certificate
 	}{
 		{"one that ran out before its successor", []*x509.Certificate{gone, ca.issuing, ca.root}, []*x509.Certificate{ca.issuing, ca.root}},
-		{"only one that ran out", []*x509.Certificate{gone, ca.root}, []*x509.Certificate{gone, ca.root}}, // for CheckIssued to refuse
+		{"only one that ran out", []*x509.Certificate{gone, ca.root}, nil},
 		{"two versions of the root", []*x509.Certificate{ca.issuing, ca.root, renewed}, []*x509.Certificate{ca.issuing, ca.root}},
 		{"a root that ran out", []*x509.Certificate{ca.issuing, goneRoot, renewed}, []*x509.Certificate{ca.issuing, renewed}},
 		{"others", []*x509.Certificate{leaf, ca.root}, nil},
 		{"none", nil, nil},
 	} {
-		if got := arrange(leaf, tt.pool, now); !slices.EqualFunc(got, tt.want, (*x509.Certificate).Equal) {
+		var l links
+		if got, _ := l.above(leaf, bundle{certs: tt.pool}, now); !slices.EqualFunc(got, tt.want, (*x509.Certificate).Equal) {
 			t.Errorf("%s: %d certificates, want %d", tt.name, len(got), len(tt.want))
 		}
 	}
@@ -239,12 +243,11 @@ func TestSignaturesThatAreNotVerified(t *testing.T) {
 	if err := leaf.CheckSignatureFrom(ca.issuing); err == nil {
 		t.Fatal("Go verifies SHA-1")
 	}
-	a := Answer{State: Issued, Certificate: leaf.Raw, Chain: [][]byte{ca.issuing.Raw}}
-	if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err != nil {
-		t.Error(err)
+	var l links
+	if above, _ := l.above(leaf, bundle{certs: []*x509.Certificate{ca.issuing}}, time.Now()); len(above) != 1 {
+		t.Error("the issuer is left out")
 	}
-	a.Chain = [][]byte{ca.root.Raw}
-	if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err == nil {
+	if above, _ := l.above(leaf, bundle{certs: []*x509.Certificate{ca.root}}, time.Now()); len(above) != 0 {
 		t.Error("a chain of another name is accepted")
 	}
 }
@@ -279,8 +282,11 @@ func TestBundlesAreArranged(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: the certificate is lost: %v", name, err)
 		}
-		if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err == nil || !strings.Contains(err.Error(), "chain cannot be parsed") {
-			t.Errorf("%s: CheckIssued: %v", name, err)
+		if _, err := CheckIssued(a, Expectation{PublicKey: csr.PublicKey}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if want := []string{"chain: none of the gateway's certificates can be used: 1 cannot be read"}; len(a.Chain) != 0 || !slices.Equal(a.Warnings, want) {
+			t.Errorf("%s: %d chain certificates, warnings %q, want %q", name, len(a.Chain), a.Warnings, want)
 		}
 	}
 }

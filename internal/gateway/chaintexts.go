@@ -1,7 +1,8 @@
 package gateway
 
 import (
-	"crypto/x509"
+	"encoding/json"
+	"slices"
 	"sync"
 )
 
@@ -18,30 +19,28 @@ const (
 // certificate. A nil *chainTexts remembers nothing. Safe for concurrent use.
 type chainTexts struct {
 	mu   sync.Mutex
-	seen map[string][]*x509.Certificate // guarded by mu; the certificates never change
+	seen map[string]bundle // by JSON; guarded by mu; the certificates never change
 }
 
-// parse is parseCertificates for a text that may come again. The caller must not change
-// what it returns.
-func (c *chainTexts) parse(s string) ([]*x509.Certificate, error) {
-	if c == nil || len(s) > maxChainText {
-		return parseCertificates(s)
+// read is readBundle for a member that may come again. The caller must not change what it
+// returns.
+func (c *chainTexts) read(raw json.RawMessage) bundle {
+	if c == nil || len(raw) > maxChainText {
+		return readBundle(raw)
 	}
 	c.mu.Lock()
-	certs, known := c.seen[s]
+	b, known := c.seen[string(raw)]
 	c.mu.Unlock()
 	if known {
-		return certs, nil
+		return b
 	}
-	certs, err := parseCertificates(s)
-	if err != nil {
-		return nil, err
-	}
+	b = readBundle(raw)
+	b.certs = slices.Clip(b.certs)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.seen == nil || len(c.seen) >= maxChainTexts {
-		c.seen = map[string][]*x509.Certificate{}
+		c.seen = map[string]bundle{}
 	}
-	c.seen[s] = certs[:len(certs):len(certs)]
-	return certs, nil
+	c.seen[string(raw)] = b
+	return b
 }

@@ -1,7 +1,7 @@
 package gateway
 
 import (
-	"fmt"
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -9,33 +9,33 @@ import (
 // A chain that comes again is not parsed again, and no gateway makes the worker remember
 // more than so many.
 func TestChainTexts(t *testing.T) {
-	chain := newTestCA(t).issuing
-	text := pemOf(chain)
+	text := json.RawMessage(asJSON(t, pemOf(newTestCA(t).issuing)))
 	c := new(chainTexts)
-	first, err := c.parse(text)
-	if err != nil || len(first) != 1 {
-		t.Fatalf("parsed %d certificates: %v", len(first), err)
+	first := c.read(text)
+	if len(first.certs) != 1 || first.unread != 0 {
+		t.Fatalf("read %d certificates, %d cannot be read", len(first.certs), first.unread)
 	}
-	again, err := c.parse(text)
-	if err != nil || again[0] != first[0] {
-		t.Errorf("parsed again: %v", err)
+	if again := c.read(text); again.certs[0] != first.certs[0] {
+		t.Error("parsed again")
 	}
-	if n := testing.AllocsPerRun(100, func() { _, _ = c.parse(text) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { c.read(text) }); n != 0 {
 		t.Errorf("a chain that comes again costs %v allocations", n)
 	}
-	if _, err := c.parse("-----BEGIN CERTIFICATE-----"); err == nil {
-		t.Error("a damaged chain is no error")
+	for range 2 {
+		if b := c.read(json.RawMessage(`"-----BEGIN CERTIFICATE-----"`)); b.unread != 1 {
+			t.Errorf("a damaged chain: %+v", b)
+		}
 	}
 	for i := range 10 * maxChainTexts {
-		if _, err := c.parse(text + strings.Repeat("\n", i+1)); err != nil {
-			t.Fatal(fmt.Errorf("text %d: %w", i, err))
+		if b := c.read(json.RawMessage(string(text) + strings.Repeat(" ", i+1))); len(b.certs) != 1 {
+			t.Fatalf("text %d: %d certificates", i, len(b.certs))
 		}
 	}
 	if n := len(c.seen); n > maxChainTexts {
 		t.Errorf("remembers %d chains", n)
 	}
 	var none *chainTexts
-	if certs, err := none.parse(text); err != nil || len(certs) != 1 {
-		t.Errorf("without a memory: %d certificates, %v", len(certs), err)
+	if b := none.read(text); len(b.certs) != 1 {
+		t.Errorf("without a memory: %d certificates", len(b.certs))
 	}
 }

@@ -43,6 +43,9 @@ type Config struct {
 	// Dialect is how the gateway speaks. Default: DialectAuto.
 	Dialect Dialect
 
+	// ClientID is sent as the header ca-client-id with every call; empty: none is.
+	ClientID string
+
 	// EnrollTimeout bounds one enrollment, answer included. A gateway may itself
 	// wait for its backend for a minute inside the call: too short a time cuts live
 	// enrollments and leaves their fate unknown, too long a time holds a worker's

@@ -111,6 +111,9 @@ type Error struct {
 	// Written says of an enrollment that its whole request was written, or may have been,
 	// once: it counts as a submission, whatever became of it.
 	Written bool
+	// TrackingID and Serial are what an answer to an enrollment or a poll told beside what
+	// could not be read; "" where it told nothing. Serial is lower-case hexadecimal.
+	TrackingID, Serial string
 
 	cause error
 }

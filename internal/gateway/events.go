@@ -137,32 +137,24 @@ func readEvents(body, key []byte) (eventsPage, error) {
 	return page, nil
 }
 
-// certificateOf parses the event's certificate if it holds the key, else it is nil.
-// Others are not parsed: it costs time, and one that Go refuses is none of ours.
+// certificateOf returns the event's certificate if it holds the key, else nil. Others are
+// not parsed: it costs time, and one that cannot be read is none of ours.
 func certificateOf(s string, key []byte) (*x509.Certificate, error) {
-	var cert *x509.Certificate
-	if strings.Contains(s, "-----BEGIN") {
-		certs, err := parseCertificates(s)
-		if err != nil {
-			return nil, err
-		}
-		cert = certs[0]
-	} else {
-		der, err := parseBase64(s)
-		if err != nil {
-			return nil, errors.New("an event's certificate is not base64")
-		}
-		if !bytes.Contains(der, key) {
+	if !strings.Contains(s, pemBegin) {
+		if der, err := parseBase64(s); err == nil && !bytes.Contains(der, key) && !bytes.Contains(der, []byte(pemBegin)) {
 			return nil, nil
 		}
-		if cert, err = x509.ParseCertificate(der); err != nil {
-			return nil, errors.New("an event's certificate cannot be parsed")
+	}
+	b := readCertificates(s)
+	for _, cert := range b.certs {
+		if bytes.Equal(keyBits(cert.RawSubjectPublicKeyInfo), key) {
+			return cert, nil
 		}
 	}
-	if !bytes.Equal(keyBits(cert.RawSubjectPublicKeyInfo), key) {
-		return nil, nil
+	if b.unread > 0 {
+		return nil, errors.New("an event's certificate cannot be read")
 	}
-	return cert, nil
+	return nil, nil
 }
 
 // keyBits returns the key itself out of a SubjectPublicKeyInfo. What surrounds it, the

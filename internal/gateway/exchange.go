@@ -55,6 +55,7 @@ type reply struct {
 	status int // 0 without an answer
 	header http.Header
 	body   []byte // nil unless phaseAnswered or phaseEarly
+	part   []byte // of the body, in phaseCut
 	err    error  // set in every phase but phaseAnswered, phaseEarly and phaseOversize
 	wait   time.Duration
 	// signal is what the protocol says of a request without an answer.
@@ -239,7 +240,7 @@ func (c *Client) exchange(ctx context.Context, q call) (reply, error) {
 	case r.phase == phaseEarly && (err != nil || len(r.body) > maxBody):
 		r.body = nil // it decides nothing by what it says
 	case err != nil:
-		r.phase, r.body, r.err = phaseCut, nil, err
+		r.phase, r.body, r.part, r.err = phaseCut, nil, r.body[:min(len(r.body), maxBody)], err
 	case len(r.body) > maxBody:
 		r.phase, r.body = phaseOversize, nil
 	}
@@ -300,6 +301,9 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "entrust-worker")
+	if c.cfg.ClientID != "" {
+		req.Header.Set("ca-client-id", c.cfg.ClientID)
+	}
 	if q.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -78,7 +78,7 @@ func (c *Client) Find(ctx context.Context, s Search) (Answer, bool, error) {
 			found, problem := ev.judge(s)
 			if found {
 				a := Answer{State: Issued, HTTPStatus: status, Status: bound(ev.action, maxCode)}
-				c.complete(ctx, d, &a, order{certs: []*x509.Certificate{ev.cert}, serial: ev.serial}, Poll{CAID: s.CAID})
+				c.complete(ctx, d, &a, order{serial: ev.serial}, ev.cert, s.CAID)
 				return a, true, nil
 			}
 			doubt = cmp.Or(doubt, problem)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -59,7 +60,7 @@ func sane(t *testing.T, s string, limit int) {
 }
 
 func fuzzOrder(f *testing.F, d dialect) {
-	addRecorded(f)
+	spki := addRecorded(f)
 	words := DefaultStatusWords()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		o, err := d.order(body)
@@ -67,30 +68,42 @@ func fuzzOrder(f *testing.F, d dialect) {
 			sane(t, err.Error(), maxMessage)
 			return
 		}
-		for _, op := range orders {
-			m := o.meaning(op, words)
-			row := judge(op, phaseAnswered, 200, m)
-			if row.end.state == Issued && len(o.certs) == 0 {
-				t.Errorf("issued without a certificate: %q", body)
+		csr := func() *x509.CertificateRequest { return &x509.CertificateRequest{RawSubjectPublicKeyInfo: spki} }
+		for _, leaf := range []*x509.Certificate{o.leaf(nil), o.leaf(csr)} {
+			for _, op := range orders {
+				m, problem := o.meaning(op, words, leaf)
+				row := judge(op, phaseAnswered, 200, m)
+				if row.end.state == Issued && leaf == nil {
+					t.Errorf("issued without a certificate: %q", body)
+				}
+				if row.end.state == Pending && op == OpEnroll && o.trackingID == "" {
+					t.Errorf("pending without an id: %q", body)
+				}
+				if row.end.state == 0 && row.end.fate == 0 || row.end.fate != 0 && problem == "" {
+					t.Errorf("row %q says nothing about an order: %q", row.name, body)
+				}
 			}
-			if row.end.state == Pending && op == OpEnroll && o.trackingID == "" {
-				t.Errorf("pending without an id: %q", body)
+			if leaf == nil {
+				continue
 			}
-			if row.end.state == 0 && row.end.fate == 0 {
-				t.Errorf("row %q says nothing about an order: %q", row.name, body)
-			}
-		}
-		if len(o.certs) > 0 {
 			// The checks run on whatever a gateway sends.
-			above := arrange(o.certs[0], o.certs, time.Now())
-			a := Answer{State: Issued, Certificate: o.certs[0].Raw}
-			for _, cert := range above {
-				a.Chain = append(a.Chain, cert.Raw)
-			}
-			if _, err := CheckIssued(a, Expectation{AnyKey: true}); err != nil {
+			if _, err := CheckIssued(Answer{State: Issued, Certificate: leaf.Raw}, Expectation{AnyKey: true}); err != nil {
 				sane(t, err.Error(), maxMessage+100)
 			}
+			child := leaf
+			var l links
+			above, left := l.above(leaf, o.chain, time.Now())
+			for _, cert := range above {
+				if signed(cert, child) != nil {
+					t.Errorf("a chain that does not link: %q", body)
+				}
+				child = cert
+			}
+			sane(t, left.warning(), maxMessage)
 		}
+		failed := Error{Message: "x"}
+		failed.keep(o)
+		sane(t, failed.Message, maxMessage)
 	})
 }
 
@@ -151,8 +164,8 @@ func FuzzCA(f *testing.F) {
 		if d, err := readDialect(body); (err == nil) != (d == DialectCAGW || d == DialectCertctl) {
 			t.Errorf("dialect %q, %v", d, err)
 		}
-		if certs, err := readChain(body); (err == nil) != (len(certs) > 0) {
-			t.Errorf("%d certificates, %v", len(certs), err)
+		if given, err := readChain(body); (err == nil) != (len(given.certs) > 0) {
+			t.Errorf("%d certificates, %v", len(given.certs), err)
 		}
 	})
 }

@@ -41,10 +41,8 @@ func TestChangedAnswerIsCheckedAsItStands(t *testing.T) {
 		"status": "ISSUED", "certificate": pemOf(ca.issue(csr, nil)), "chain": pemOf(ca.issuing, ca.root),
 	})))
 	for _, change := range []func(*Answer){
-		func(a *Answer) { a.Chain[0] = other.issuing.Raw },
-		func(a *Answer) { a.Chain[1] = other.root.Raw },
-		func(a *Answer) { a.Certificate = other.issue(csr, nil).Raw },
-		func(a *Answer) { a.Chain[0], a.Chain[1] = a.Chain[1], a.Chain[0] },
+		func(a *Answer) { a.Certificate = other.issue(newCSR(t), nil).Raw },
+		func(a *Answer) { a.Certificate = ca.issuing.Raw },
 	} {
 		a, err := c.Enroll(t.Context(), Enrollment{CSR: csr})
 		if err != nil {

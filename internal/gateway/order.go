@@ -1,10 +1,12 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
+	"errors"
+	"math/big"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,9 +45,18 @@ type Enrollment struct {
 	CAID, ProfileID string
 	// CSR is the request as it was parsed; its signature is taken as verified.
 	CSR *x509.CertificateRequest
-	// SubjectDN is the subject as RFC 2253 text; empty: that of the CSR. Not sent in
-	// the certctl dialect.
+	// SubjectDN is the subject as RFC 2253 text, or in OpenSSL's form with slashes; empty:
+	// that of the CSR, or none where there are SubjectVariables. Not sent in the certctl
+	// dialect.
 	SubjectDN string
+	// OmitSubject asks for a certificate without naming a subject.
+	OmitSubject bool
+	// SubjectVariables, Properties and Extensions are passed on. An enrollment that has any
+	// is Refused in the certctl dialect, which has no place for them. A property is a
+	// string, a number, a bool, or a list of them.
+	SubjectVariables []SubjectVariable
+	Properties       map[string]any
+	Extensions       []Extension
 	// SANs are the names to request; nil: those of the CSR. The certctl dialect sends
 	// every name with a text as a dNSName.
 	SANs []SAN
@@ -90,9 +101,12 @@ type Answer struct {
 	// Certificate is the issued certificate's DER. It was not checked: CheckIssued
 	// says whether it is the one that was asked for.
 	Certificate []byte
-	// Chain is the DER of the certificates above, the issuer first. Empty where the
-	// gateway sent none and it could not be fetched (see Stats.ChainFailures).
+	// Chain is the DER of the certificates above, the issuer first: those that the gateway
+	// gave, or its CA's resource, of which each signed the one below it and is in force.
+	// Empty where there are none (see Stats.ChainFailures).
 	Chain [][]byte
+	// Warnings say what was left out of Chain, one line each.
+	Warnings []string
 	// HTTPStatus is the status of the answer.
 	HTTPStatus int
 	// RetryAfter is when the gateway wants to be asked again; 0: it does not say.
@@ -101,10 +115,7 @@ type Answer struct {
 	Code, Message string
 
 	// What was parsed on the way here, so that CheckIssued need not do it again.
-	leaf         *x509.Certificate
-	above        []*x509.Certificate
-	links        *links
-	chainProblem string
+	leaf *x509.Certificate
 }
 
 // Enroll submits an enrollment, once: it writes at most one whole request, which
@@ -126,6 +137,9 @@ func (c *Client) Enroll(ctx context.Context, e Enrollment) (Answer, error) {
 	}
 	if d.name() == DialectCAGW && e.ProfileID == "" {
 		return Answer{}, invalid(OpEnroll, "profile_id", "is needed by the CA Gateway, and none is configured")
+	}
+	if what := e.beyondCertctl(); what != "" && d.name() == DialectCertctl {
+		return Answer{}, invalid(OpEnroll, what, "cannot be asked for in the certctl dialect")
 	}
 	body, err := d.enrollment(e)
 	if err != nil {
@@ -152,6 +166,11 @@ func (e *Enrollment) check() error {
 		var err error
 		if e.SANs, err = san.Read(e.CSR.Extensions); err != nil {
 			return invalid(OpEnroll, "csr", err.Error())
+		}
+	}
+	for i := range e.Extensions {
+		if slices.ContainsFunc(e.Extensions[:i], func(other Extension) bool { return other.OID == e.Extensions[i].OID }) {
+			return invalid(OpEnroll, "extensions", e.Extensions[i].OID+" is asked for twice; ekus and must_staple are extensions too")
 		}
 	}
 	for i, name := range e.SANs {
@@ -190,18 +209,19 @@ func (c *Client) order(ctx context.Context, d dialect, q call, p Poll) (Answer, 
 		return Answer{}, invalid(q.op, "ca_id", "makes no valid URL")
 	}
 	var o order
+	var leaf *x509.Certificate
 	m, problem := meansNothing, ""
 	switch {
-	case r.success() && r.phase == phaseAnswered:
-		if o, err = d.order(r.body); err != nil {
+	case r.success() && (r.phase == phaseAnswered || r.phase == phaseCut):
+		if o, err = d.order(append(r.body, r.part...)); err != nil {
 			problem = err.Error()
 			break
 		}
-		m = o.meaning(q.op, c.cfg.Words)
-		problem = map[meaning]string{
-			meansHollow:    "the answer promises a certificate and holds none",
-			meansUntracked: "the answer has no certificate and no id to ask by",
-		}[m]
+		o.broken = o.broken || r.phase == phaseCut
+		if leaf = o.leaf(p.CSR); leaf != nil {
+			r.phase = phaseAnswered // a whole certificate says more than the end that is missing
+		}
+		m, problem = o.meaning(q.op, c.cfg.Words, leaf)
 		// An error body may carry a status of its own; only a certificate outweighs it.
 		if m != meansIssued && m != meansRejected && readRefusal(r.body, d.name()).own {
 			m = meansNothing
@@ -210,6 +230,9 @@ func (c *Client) order(ctx context.Context, d dialect, q call, p Poll) (Answer, 
 		m = meansYoung
 	}
 	e, err := c.verdict(q.op, r, m, problem)
+	if failed, ok := errors.AsType[*Error](err); ok {
+		failed.keep(o)
+	}
 	if err != nil {
 		return Answer{}, err
 	}
@@ -228,7 +251,7 @@ func (c *Client) order(ctx context.Context, d dialect, q call, p Poll) (Answer, 
 	case Rejected:
 		a.Code, a.Message = readReason(r.body)
 	case Issued:
-		c.complete(ctx, d, &a, o, p)
+		c.complete(ctx, d, &a, o, leaf, p.CAID)
 	}
 	return a, nil
 }
@@ -250,36 +273,34 @@ func (c *Client) noteWord(op Op, word string) {
 	}
 }
 
-func (p *Poll) csr() *x509.CertificateRequest {
-	if p.CSR == nil {
-		return nil
+// keep notes what could be read of an answer whose rest could not be.
+func (e *Error) keep(o order) {
+	e.TrackingID = o.trackingID
+	n, ok := new(big.Int).SetString(o.serial, 16)
+	if !ok || n.Sign() <= 0 || n.BitLen() > 160 {
+		return
 	}
-	return p.CSR()
+	e.Serial = hexSerial(n, 0)
+	e.Message = clean(e.Message + "; the answer names the serial " + e.Serial)
 }
 
 // complete fills in the certificate and its chain.
-func (c *Client) complete(ctx context.Context, d dialect, a *Answer, o order, p Poll) {
-	leaf := 0
-	if csr := p.csr(); csr != nil {
-		// A bundle may begin at either end.
-		for i, cert := range o.certs {
-			if bytes.Equal(cert.RawSubjectPublicKeyInfo, csr.RawSubjectPublicKeyInfo) {
-				leaf = i
-				break
-			}
+func (c *Client) complete(ctx context.Context, d dialect, a *Answer, o order, leaf *x509.Certificate, caID string) {
+	a.leaf, a.Certificate = leaf, leaf.Raw
+	c.paddings.learn(caID, o.serial, leaf.SerialNumber)
+	given := bundle{certs: slices.Concat(o.certificate.certs, o.chain.certs), unread: o.certificate.unread + o.chain.unread}
+	above, left := c.links.above(leaf, given, time.Now())
+	if len(above) == 0 {
+		switch {
+		case d.name() == DialectCAGW:
+			above, left = c.chainOf(ctx, caID, leaf)
+		case left.any():
+			c.unchained(caID, leaf)
 		}
 	}
-	a.leaf, a.Certificate, a.chainProblem = o.certs[leaf], o.certs[leaf].Raw, o.chainProblem
-	c.paddings.learn(p.CAID, o.serial, a.leaf.SerialNumber)
-	above := arrange(a.leaf, o.certs, time.Now())
-	switch {
-	case len(above) > 0 || o.chainProblem != "":
-	case d.name() == DialectCAGW:
-		above = c.chainOf(ctx, p.CAID, a.leaf)
-	case len(o.certs) > 1:
-		c.unchained(p.CAID, a.leaf)
+	if warning := left.warning(); warning != "" {
+		a.Warnings = append(a.Warnings, warning)
 	}
-	a.above, a.links = above, &c.links
 	for _, cert := range above {
 		a.Chain = append(a.Chain, cert.Raw)
 	}

@@ -39,6 +39,12 @@ type recorded struct {
 		Serial     string // hexadecimal
 		Reason     string
 		Comment    string
+		NoCRL      bool              `json:"no_crl"`
+		Omit       bool              `json:"omit_subject"`
+		Variables  []SubjectVariable `json:"subject_variables"`
+		Properties map[string]any
+		EKUs       []string
+		MustStaple bool `json:"must_staple"`
 	} `json:"in"`
 	Exchanges []struct {
 		Method  string
@@ -243,7 +249,21 @@ func perform(t *testing.T, c *Client, rec recorded, csr *x509.CertificateRequest
 	switch in := rec.In; rec.Op {
 	case OpEnroll:
 		validity, _ := time.ParseDuration(in.ValidFor)
-		a, err := c.Enroll(t.Context(), Enrollment{CSR: csr, SubjectDN: in.SubjectDN, Validity: validity})
+		e := Enrollment{
+			CSR: csr, SubjectDN: in.SubjectDN, OmitSubject: in.Omit, Validity: validity,
+			SubjectVariables: in.Variables, Properties: in.Properties,
+		}
+		if len(in.EKUs) > 0 {
+			eku, err := ExtendedKeyUsage(in.EKUs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Extensions = append(e.Extensions, eku)
+		}
+		if in.MustStaple {
+			e.Extensions = append(e.Extensions, MustStaple())
+		}
+		a, err := c.Enroll(t.Context(), e)
 		return a, false, err
 	case OpPoll:
 		a, err := c.Poll(t.Context(), Poll{TrackingID: in.TrackingID, CSR: func() *x509.CertificateRequest { return csr }})
@@ -253,7 +273,7 @@ func perform(t *testing.T, c *Client, rec recorded, csr *x509.CertificateRequest
 		if !ok {
 			t.Fatalf("serial %q", in.Serial)
 		}
-		return Answer{}, false, c.Revoke(t.Context(), Revocation{Serial: serial, Reason: in.Reason, Comment: in.Comment})
+		return Answer{}, false, c.Revoke(t.Context(), Revocation{Serial: serial, Reason: in.Reason, Comment: in.Comment, IssueCRL: !in.NoCRL})
 	case OpFind:
 		return c.Find(t.Context(), Search{CSR: csr, Since: time.Now()})
 	case OpProbe:

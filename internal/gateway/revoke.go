@@ -16,12 +16,20 @@ type Revocation struct {
 	// Serial is the certificate's serial number, positive.
 	Serial *big.Int
 	// Reason is one of the gateway's reasons in RFC 5280's spelling (keyCompromise);
-	// empty: unspecified.
+	// empty: unspecified. RemoveFromCRL lifts a hold instead, which the certctl dialect
+	// has no way to say.
 	Reason string
+	// IssueCRL asks for a revocation list at once. Not sent in the certctl dialect.
+	IssueCRL bool
 	// Comment is kept by the gateway with the revocation. Not sent in the certctl
 	// dialect.
 	Comment string
 }
+
+// RemoveFromCRL as Revocation.Reason lifts a hold.
+const RemoveFromCRL = "removeFromCRL"
+
+func (r Revocation) lifts() bool { return r.Reason == RemoveFromCRL }
 
 // reasons are the revocation reasons that the gateway knows.
 var reasons = []string{
@@ -46,12 +54,15 @@ func (c *Client) Revoke(ctx context.Context, r Revocation) error {
 		return invalid(OpRevoke, "ca_id", "must not be empty")
 	case r.Serial == nil || r.Serial.Sign() <= 0:
 		return invalid(OpRevoke, "serial", "must be a positive number")
-	case !slices.Contains(reasons, r.Reason):
+	case !slices.Contains(reasons, r.Reason) && !r.lifts():
 		return invalid(OpRevoke, "reason", "unknown; one of "+strings.Join(reasons, ", "))
 	}
 	d, err := c.dialect(ctx, OpRevoke)
 	if err != nil {
 		return err
+	}
+	if r.lifts() && d.name() == DialectCertctl {
+		return invalid(OpRevoke, "reason", "the certctl dialect has no way to lift a hold")
 	}
 	for _, serial := range d.serials(r.Serial, c.paddings.of(r.CAID)) {
 		if err = c.revoke(ctx, d, r, serial); !isNotFound(err) {
@@ -89,5 +100,10 @@ func (c *Client) revoke(ctx context.Context, d dialect, r Revocation, serial str
 		}
 	}
 	_, err = c.verdict(OpRevoke, got, m, problem)
+	if err == nil && m != meansDone && r.lifts() {
+		// "Already revoked" is what a revocation wants, and a hold that stays.
+		no := readRefusal(got.body, d.name())
+		return &Error{Op: OpRevoke, Fate: Refused, Class: class4xx, HTTPStatus: got.status, Code: no.code, Message: no.message, Own: true}
+	}
 	return err
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// attributeNames are the attributes with a name in RFC 2253, and the two more that
-// the common directory libraries read. Others are written as OID and hex.
+// attributeNames are the attributes with a name in RFC 2253, and those that directory
+// libraries of Java read by name, the gateway's language. Others are written as OID and hex.
 var attributeNames = map[string]string{
 	"2.5.4.3":                    "CN",
 	"2.5.4.5":                    "SERIALNUMBER",
@@ -20,6 +20,12 @@ var attributeNames = map[string]string{
 	"2.5.4.10":                   "O",
 	"2.5.4.11":                   "OU",
 	"2.5.4.17":                   "POSTALCODE",
+	"2.5.4.4":                    "SURNAME",
+	"2.5.4.12":                   "T",
+	"2.5.4.42":                   "GIVENNAME",
+	"2.5.4.43":                   "INITIALS",
+	"2.5.4.46":                   "DNQUALIFIER",
+	"1.2.840.113549.1.9.1":       "EMAILADDRESS",
 	"0.9.2342.19200300.100.1.1":  "UID",
 	"0.9.2342.19200300.100.1.25": "DC",
 }

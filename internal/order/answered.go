@@ -198,12 +198,19 @@ func (d *decider) polled(c Call, a *Answer) Decision {
 // several of them to expire it.
 func (d *decider) unanswered(r Record, c Call, polls int, last bool, a *Answer) Decision {
 	n := Notice{Level: Warn, Text: "a poll was not answered; asking again", Cause: message(a)}
+	if a.Word == Malformed {
+		n.Text = "the answer to a poll cannot be read; asking again"
+	}
 	if !last {
 		return d.nextPoll(r, polls, a.RetryAfter, n)
 	}
 	r.Tries++
 	if r.Tries >= lastPolls {
-		return d.expire(r, polls, "; the last poll was not answered")
+		why := "; the last poll was not answered"
+		if a.Word == Malformed {
+			why = "; the answer to the last poll cannot be read: " + message(a)
+		}
+		return d.expire(r, polls, why)
 	}
 	return d.wait(r, d.pause(r.Tries, a.RetryAfter), polls, n)
 }

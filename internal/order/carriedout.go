@@ -4,41 +4,17 @@ import "github.com/entrust-worker/entrust-worker/entrustbus"
 
 // carriedOut refuses what the contract allows and this worker would ignore: it would
 // issue or revoke something else than was asked for.
-func carriedOut(r entrustbus.Request) error {
-	key := ""
-	switch q := r.(type) {
-	case *entrustbus.Issue:
-		if err := verifiable(q); err != nil {
-			return err
-		}
-		switch {
-		case q.SubjectDN == entrustbus.SubjectOmit:
-			key = "subject_dn"
-		case q.MaxValiditySeconds > 0:
-			key = "max_validity_seconds"
-		case len(q.Properties) > 0:
-			key = "properties"
-		case len(q.SubjectVariables) > 0:
-			key = "subject_variables"
-		case len(q.Extensions) > 0:
-			key = "extensions"
-		case len(q.EKUs) > 0:
-			key = "ekus"
-		case q.MustStaple:
-			key = "must_staple"
-		}
-	case *entrustbus.Revoke:
-		switch {
-		case q.IssueCRL:
-			key = "issue_crl"
-		case q.Reason == entrustbus.ReasonRemoveFromCRL:
-			key = "reason"
-		}
-	}
-	if key == "" {
+func carriedOut(r entrustbus.Request, limits Limits) error {
+	q, ok := r.(*entrustbus.Issue)
+	switch {
+	case !ok:
 		return nil
+	case q.MaxValiditySeconds > 0:
+		return &entrustbus.FieldError{Field: "max_validity_seconds", Problem: "is not carried out by this worker", Fix: "leave the key out"}
+	case limits.Verifiable:
+		return verifiable(q)
 	}
-	return &entrustbus.FieldError{Field: key, Problem: "is not carried out by this worker", Fix: "leave the key out"}
+	return nil
 }
 
 // verifiable refuses keys whose signatures this worker cannot verify.

@@ -2,6 +2,7 @@ package order
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
@@ -38,6 +39,7 @@ func (d *decider) succeed(r Record, outcome entrustbus.Outcome, cert *Certificat
 		res.CertificatePEM, res.ChainPEM = cert.PEM, cert.ChainPEM
 		res.Serial, res.SerialDecimal = cert.Serial, cert.SerialDecimal
 		res.NotBefore, res.NotAfter = cert.NotBefore.UTC(), cert.NotAfter.UTC()
+		res.Warnings = slices.Concat(res.Warnings, cert.Warnings)
 	}
 	waited := r.Request != nil
 	first := r.Kind == entrustbus.KindIssue && r.Phase != Awaiting && (d.OnLostReply == Resubmit || d.ApprovalNever)

@@ -139,6 +139,9 @@ type Certificate struct {
 	PEM, ChainPEM         string
 	Serial, SerialDecimal string
 	NotBefore, NotAfter   time.Time
+	// Warnings say what is to be known of it beside that, as of a chain that was shortened:
+	// one line each, for the result.
+	Warnings []string
 }
 
 // NeedsRemains reports whether the caller must read what the bus holds of the order

@@ -51,6 +51,8 @@ const MaxHeaders = 1<<16 - 1
 type Limits struct {
 	MaxWait time.Duration // longest poll_max_wait_seconds
 	Size    int64         // most bytes of a message, of headers, request and result together; 0 for no limit
+	// Verifiable refuses certificate requests whose signature this worker cannot verify.
+	Verifiable bool
 }
 
 // Read reads a request. It never fails: Problem says what is wrong, a *FieldError
@@ -135,7 +137,7 @@ func generation(raw *Message) (int, error) {
 // bounds refuses what the configuration forbids, and what the bus could carry but not
 // keep: it would be submitted, and then have nowhere to wait.
 func (q *Request) bounds(limits Limits) error {
-	if err := carriedOut(q.Body); err != nil {
+	if err := carriedOut(q.Body, limits); err != nil {
 		return err
 	}
 	if wait, limit := q.maxWait(), limits.MaxWait; limit > 0 && wait > limit {

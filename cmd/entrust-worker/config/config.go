@@ -52,6 +52,9 @@ type Gateway struct {
 	CAID            string        `koanf:"ca_id" env:"CERTCTL_ENTRUST_CA_ID" doc:"Certificate authority for requests that name none, as in GET /certificate-authorities. Required."`
 	ProfileID       string        `koanf:"profile_id" env:"CERTCTL_ENTRUST_PROFILE_ID" doc:"Enrollment profile for requests that name none. The cagw dialect needs one, here or in the request."`
 	Dialect         string        `koanf:"dialect" doc:"How the gateway speaks: certctl, cagw, or auto, which asks it once."`
+	ClientID        string        `koanf:"client_id" doc:"Sent as the header ca-client-id with every call. Leave it empty unless your gateway asks for one."`
+	UnverifiedKeys  string        `koanf:"unverified_keys" doc:"Certificate requests whose signature the worker cannot verify, as with brainpool, secp256k1, Ed448, RSASSA-PSS and ML-DSA keys. pass: the CA decides, and the worker compares the issued key byte by byte. refuse: the request is invalid."`
+	IssueCRL        bool          `koanf:"issue_crl" doc:"Ask for a revocation list with every revocation. Off, only requests with issue_crl do: better for many revocations at once. The certctl dialect has no way to ask."`
 	ServerCAPath    string        `koanf:"server_ca_path" doc:"Path of PEM certificates that may vouch for the gateway, instead of the system's."`
 	Renegotiation   bool          `koanf:"renegotiation" doc:"Let the gateway ask for the client certificate again after it read a request, once on a connection: as Apache httpd and IIS do where only a path demands it. The worker then speaks TLS 1.2 and HTTP/1.1. Leave it off elsewhere."`
 	EnrollTimeout   time.Duration `koanf:"enroll_timeout" doc:"Limit of one enrollment call, 1s to 1h. Too short cuts live enrollments and leaves them indeterminate, since a gateway may itself wait for a minute; too long holds a place while a gateway hangs."`

@@ -29,5 +29,8 @@ func (c Config) Consumer(counts *metrics.Worker) consumer.Config {
 		Drain:         c.Drain,
 		SubmitMaxWait: c.SubmitMaxWait,
 		Metrics:       counts,
+
+		RefuseUnverified: c.Gateway.UnverifiedKeys == UnverifiedRefuse,
+		IssueCRL:         c.Gateway.IssueCRL,
 	}
 }

@@ -71,6 +71,7 @@ func (c Config) GatewayClient() gateway.Config {
 		CAID:          g.CAID,
 		ProfileID:     g.ProfileID,
 		Dialect:       gateway.Dialect(g.Dialect),
+		ClientID:      g.ClientID,
 		EnrollTimeout: g.EnrollTimeout,
 		Timeout:       g.Timeout,
 		NotFoundGrace: g.NotFoundGrace,

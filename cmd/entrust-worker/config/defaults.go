@@ -16,6 +16,8 @@ func Default() Config {
 	return Config{
 		Gateway: Gateway{
 			Dialect:        string(gateway.DialectAuto),
+			UnverifiedKeys: UnverifiedPass,
+			IssueCRL:       true,
 			EnrollTimeout:  120 * time.Second,
 			Timeout:        30 * time.Second,
 			ConnectTimeout: 10 * time.Second,
@@ -62,6 +64,9 @@ func Default() Config {
 
 // Words of the configuration.
 const (
+	UnverifiedPass   = "pass"
+	UnverifiedRefuse = "refuse"
+
 	ApprovalUnknown = "unknown"
 	ApprovalNever   = "never"
 

@@ -36,6 +36,7 @@ func AddFlags(flags *pflag.FlagSet) {
 func CompleteFlags(root *cobra.Command) {
 	usage.Complete(root, "gateway-dialect", "auto", "certctl", "cagw")
 	usage.Complete(root, "gateway-approval", ApprovalUnknown, ApprovalNever)
+	usage.Complete(root, "gateway-unverified-keys", UnverifiedPass, UnverifiedRefuse)
 	usage.Complete(root, "on-lost-reply", Hold, Resubmit)
 	usage.Complete(root, "on-rollback", Lookup, Hold, Resubmit)
 	usage.Complete(root, "log-level", "debug", "info", "warn", "error")

@@ -19,6 +19,10 @@ func (s *Settings) checkGateway(c *checker) {
 	}
 	s.checkKeyPair(c)
 	c.oneOf("gateway.approval", g.Approval, ApprovalUnknown, ApprovalNever)
+	c.oneOf("gateway.unverified_keys", g.UnverifiedKeys, UnverifiedPass, UnverifiedRefuse)
+	if strings.ContainsFunc(g.ClientID, func(r rune) bool { return r < ' ' || r > '~' }) {
+		c.add("gateway.client_id", "must be printable ASCII")
+	}
 	c.oneOf("gateway.dialect", g.Dialect, "auto", "certctl", "cagw")
 	between(c, "gateway.enroll_timeout", g.EnrollTimeout, time.Second, time.Hour)
 	between(c, "gateway.timeout", g.Timeout, time.Second, time.Hour)

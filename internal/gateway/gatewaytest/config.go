@@ -57,6 +57,9 @@ type Config struct {
 	// Names are further DNS names and IP addresses of the server's certificate,
 	// beside localhost, 127.0.0.1 and ::1.
 	Names []string
+	// ECS answers 400 to an enrollment without the properties tracking.requesterName and
+	// tracking.requesterEmail, as a CA of Entrust Certificate Services does.
+	ECS bool
 	// NoStatus leaves out the status of a CA, which an older gateway does not have.
 	NoStatus bool
 	// HTTP1Only turns HTTP/2 off.

@@ -52,7 +52,8 @@ type enrollBody struct {
 		ValidityPeriod string `json:"validityPeriod"`
 		UseSANFromCSR  bool   `json:"useSANFromCSR"`
 	} `json:"optionalCertificateRequestDetails"`
-	IncludeCA bool `json:"includeCa"`
+	IncludeCA  bool           `json:"includeCa"`
+	Properties map[string]any `json:"properties"`
 }
 
 // enrollment is an enrollment request that was understood.
@@ -78,6 +79,13 @@ func (s *Server) parseEnrollment(data []byte, flat bool, now time.Time) (*enroll
 	}
 	if body.ProfileID != "" && !slices.Contains(s.cfg.Profiles, body.ProfileID) {
 		return nil, &refusal{http.StatusBadRequest, "cagw-4021", "Profile not found", "profileId"}
+	}
+	if s.cfg.ECS {
+		for _, name := range []string{"tracking.requesterName", "tracking.requesterEmail"} {
+			if value, _ := body.Properties[name].(string); strings.TrimSpace(value) == "" {
+				return nil, refuse("properties", "The property "+name+" is required")
+			}
+		}
 	}
 	if r := e.setShape(&body, flat); r != nil {
 		return nil, r

@@ -1,0 +1,66 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
+
+// members are those of a JSON object, each unread: one of a type that was not expected
+// hides no other.
+type members map[string]json.RawMessage
+
+// readMembers reads the members of an object. Of one that is broken off, or damaged, it
+// returns those before the damage, the one that holds it included, and false. It returns
+// nil where body is no object.
+func readMembers(body []byte) (m members, whole bool) {
+	body = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\ufeff")))
+	if len(body) == 0 || body[0] != '{' {
+		return nil, false
+	}
+	if json.Unmarshal(body, &m) == nil {
+		return m, true
+	}
+	m = members{}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if _, err := dec.Token(); err != nil {
+		return m, false
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		name, ok := key.(string)
+		if err != nil || !ok {
+			return m, false
+		}
+		at := dec.InputOffset()
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			m[name] = bytes.TrimLeft(body[at:], ": \t\r\n")
+			return m, false
+		}
+		m[name] = value
+	}
+	return m, false
+}
+
+// get returns the member of the name, of any case, or nil.
+func (m members) get(name string) json.RawMessage {
+	if raw, ok := m[name]; ok {
+		return raw
+	}
+	for key, raw := range m {
+		if strings.EqualFold(key, name) {
+			return raw
+		}
+	}
+	return nil
+}
+
+// text returns the text or number of a member, trimmed; "" where it is neither.
+func (m members) text(name string) string {
+	var t text
+	if raw := m.get(name); len(raw) == 0 || json.Unmarshal(raw, &t) != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(t))
+}
