@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
@@ -58,7 +59,7 @@ func (f *stateFile) load() (state, error) {
 
 // save writes the state where it changed.
 func (f *stateFile) save(s state) error {
-	s.Rollback.Age = 0
+	s.Rollback.At = time.Time{}
 	if f.dir == "" || s == f.last {
 		return nil
 	}

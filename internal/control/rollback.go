@@ -25,8 +25,8 @@ type Rollback struct {
 	// Worker noticed it.
 	Worker string `json:"worker"`
 
-	// Age is how long ago it was written, by server time. It is not stored.
-	Age time.Duration `json:"-"`
+	// At is when the server stored it. It is not written.
+	At time.Time `json:"-"`
 }
 
 func rollbackOf(e entry) Rollback {
@@ -34,7 +34,7 @@ func rollbackOf(e entry) Rollback {
 	if e.data == nil || json.Unmarshal(e.data, &r) != nil || r.Count < 0 {
 		return Rollback{}
 	}
-	r.Age = e.age
+	r.At = e.stored
 	return r
 }
 

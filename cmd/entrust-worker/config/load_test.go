@@ -191,7 +191,7 @@ func TestDefaultsAreThoseOfThePackages(t *testing.T) {
 		for f, value := range reflect.ValueOf(v).Fields() {
 			zeroMeansOff := map[string]bool{
 				"gateway.ProfileID": true, "consumer.ProfileID": true, "consumer.Rate": true, "consumer.FleetRate": true,
-				"consumer.ApprovalNever": true, "consumer.Metrics": true, "consumer.Policy": true,
+				"consumer.ApprovalNever": true, "consumer.Metrics": true, "consumer.Policy": true, "consumer.StateDir": true,
 				"transport.KeyPasswordFile": true, "transport.Renegotiation": true, "transport.PKCS12File": true, "transport.PKCS12PasswordFile": true, "transport.ServerCAFile": true,
 				"transport.MaxIdleConns": true, "transport.IdleConnTimeout": true, "transport.ResponseHeaderTimeout": true,
 				"transport.Log": true,
