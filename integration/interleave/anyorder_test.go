@@ -64,11 +64,6 @@ func drawStory(t *rapid.T) story {
 	}
 	s.Lives = rapid.SliceOfNDistinct(rapid.SampledFrom(all), 1, 3, func(l life) string { return l.name }).Draw(t, "lives")
 	stalls := []time.Duration{0, 0, 500 * time.Millisecond, 4 * time.Second, 20 * time.Second, 90 * time.Second}
-	if s.Never {
-		// A look-up proves that an order was not created only for as long as no call of
-		// it is still on its way: see the settle time in docs/guarantees.md.
-		stalls = []time.Duration{0}
-	}
 	for range rapid.IntRange(1, 4).Draw(t, "workers") {
 		w := fate{Begins: time.Duration(rapid.IntRange(0, 40).Draw(t, "begins")) * 500 * time.Millisecond}
 		for range rapid.IntRange(0, 3).Draw(t, "blows") {

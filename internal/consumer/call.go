@@ -35,12 +35,18 @@ func (h *handling) call(ctx context.Context, c *order.Call, permit *throttle.Per
 	case order.OpRevoke:
 		return h.revoke(ctx, permit)
 	}
-	return h.lookUp(ctx, permit)
+	return h.lookUp(ctx, c, permit)
 }
 
 // notCalled is the answer to a call that was not made.
 func notCalled(why error) order.Answer {
 	return order.Answer{Word: order.NotAccepted, Error: &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: "not_sent", Message: why.Error()}}
+}
+
+// notAnswered is the answer to a call that was not made, of an order that may have been
+// submitted all the same.
+func notAnswered(why error) order.Answer {
+	return order.Answer{Word: order.NoAnswer, Error: &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: order.CodeLostReply, Message: why.Error()}}
 }
 
 var errLeaseUsed = errors.New("the order lease was used up before the request was sent")
@@ -139,7 +145,7 @@ func (h *handling) revoke(ctx context.Context, permit *throttle.Permit) order.An
 	return order.Answer{Word: order.Revoked, Certificate: &order.Certificate{Serial: fmt.Sprintf("%x", serial), SerialDecimal: serial.String()}}
 }
 
-func (h *handling) lookUp(ctx context.Context, permit *throttle.Permit) order.Answer {
+func (h *handling) lookUp(ctx context.Context, c *order.Call, permit *throttle.Permit) order.Answer {
 	w := h.w
 	csr, sans, err := csrOf(h.asked())
 	if err != nil {
@@ -147,7 +153,7 @@ func (h *handling) lookUp(ctx context.Context, permit *throttle.Permit) order.An
 	}
 	begun := time.Now()
 	a, found, err := w.gw.Find(ctx, gateway.Search{
-		CAID: h.cur.CAID, CSR: csr, SANs: sans, Since: h.cur.SubmittedAt.Add(-searchMargin),
+		CAID: h.cur.CAID, CSR: csr, SANs: sans, Since: c.Since.Add(-searchMargin),
 		Wait: func(ctx context.Context, throttled error) error {
 			if wait := pauseOf(throttled); wait > 0 {
 				w.throttle.askedToPause(ctx, wait, throttled)

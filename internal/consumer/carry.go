@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,9 +34,15 @@ func (h *handling) carry(ctx context.Context, d *order.Decision) error {
 		if !d.Has(step) {
 			continue
 		}
+		gone, err := h.rolledBack(ctx)
+		if err != nil {
+			return err
+		}
+		if gone {
+			return errRolledBack
+		}
 		failpoint(string(step) + ".before")
 		h.doing("step", string(step))
-		var err error
 		switch step {
 		case order.StepRecord:
 			err = h.writeRecord(ctx, *d.Record)
@@ -152,6 +159,9 @@ func (h *handling) close(ctx context.Context, stands *entrustbus.Result) error {
 		}
 		if !errors.Is(err, ledger.ErrConflict) {
 			return err
+		}
+		if gone, err := h.rolledBack(ctx); err != nil || gone {
+			return cmp.Or(err, errRolledBack) // the result may be gone, too
 		}
 		if err := h.look(ctx); err != nil {
 			return err

@@ -40,6 +40,12 @@ type Config struct {
 	EventDelay time.Duration
 	// OnLostReply is order.Hold (default) or order.Resubmit.
 	OnLostReply string
+	// OnRollback is order.Lookup (default), order.Hold or order.Resubmit: for orders whose
+	// last record the bus may have lost.
+	OnRollback string
+	// StateDir is a directory in which the worker keeps, across its own restart, what was
+	// acknowledged to it. Default "": it keeps nothing.
+	StateDir string
 	// ApprovalNever says that the gateway issues at once or not at all, so that
 	// an order which its events do not show was not created.
 	ApprovalNever bool
@@ -88,6 +94,7 @@ func (c *Config) setDefaults() error {
 	c.EnrollTimeout = cmp.Or(c.EnrollTimeout, 120*time.Second)
 	c.EventDelay = cmp.Or(c.EventDelay, 30*time.Second)
 	c.OnLostReply = cmp.Or(c.OnLostReply, order.Hold)
+	c.OnRollback = cmp.Or(c.OnRollback, order.Lookup)
 	c.Drain = cmp.Or(c.Drain, 25*time.Second)
 	switch {
 	case c.CAID == "":
@@ -96,6 +103,8 @@ func (c *Config) setDefaults() error {
 		return errors.New("consumer: concurrency must be at least 1 in every lane")
 	case c.OnLostReply != order.Hold && c.OnLostReply != order.Resubmit:
 		return fmt.Errorf("consumer: OnLostReply must be %s or %s, not %q", order.Hold, order.Resubmit, c.OnLostReply)
+	case c.OnRollback != order.Lookup && c.OnRollback != order.Hold && c.OnRollback != order.Resubmit:
+		return fmt.Errorf("consumer: OnRollback must be %s, %s or %s, not %q", order.Lookup, order.Hold, order.Resubmit, c.OnRollback)
 	case c.MaxWait > c.MaxWaitLimit:
 		return fmt.Errorf("consumer: MaxWait must not exceed MaxWaitLimit: %s > %s", c.MaxWait, c.MaxWaitLimit)
 	}
@@ -107,6 +116,6 @@ func (c *Config) settings(worker string) order.Settings {
 	return order.Settings{
 		Worker: worker, CAID: c.CAID, ProfileID: c.ProfileID, Lease: c.lease(), EventDelay: c.EventDelay, Schedule: c.Schedule,
 		MaxWait: c.MaxWait, MaxWaitLimit: c.MaxWaitLimit, SubmitMaxWait: c.SubmitMaxWait, KeepAfter: c.Layout.OrdersMaxAge / 4,
-		OnLostReply: c.OnLostReply, ApprovalNever: c.ApprovalNever,
+		OnLostReply: c.OnLostReply, OnRollback: c.OnRollback, ApprovalNever: c.ApprovalNever,
 	}
 }

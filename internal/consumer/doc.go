@@ -50,6 +50,16 @@
 // finds result or wake-up on the bus and writes the record that those show. Where neither is
 // left and the ledger is younger than the request, the order is indeterminate.
 //
+// # A bus that lost its last writes
+//
+// rollback.go compares what was acknowledged with what the leader holds: after each
+// connect, before an order goes on, and with each presence. The first worker that misses
+// something writes to the control bucket how far ledger and requests had come. An issue
+// order without a record whose request is older, and an open record that is older, are
+// indeterminate from then on. A handling that began before the loss stops before its next
+// effect, so that no acknowledgement takes away what the bus no longer holds; an answer
+// of the gateway is decided on again. A call that was not begun is not begun.
+//
 // A message whose record never came to be and that gets a dead letter only (no readable id,
 // or an id of another request) is acknowledged with confirmation, after its letter. Between the two
 // its producer is told on entrust.refused.<producer>. That is no effect of the table: a crash

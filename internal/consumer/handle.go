@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/throttle"
@@ -39,6 +40,10 @@ type handling struct {
 	after    time.Duration
 	// write is the last write of the record whose acknowledgement did not come.
 	write *ledger.Write
+	// lost is the count of rollbacks that this worker knew of when it read the record.
+	lost int
+	// under is the record that the last call was made under.
+	under order.Record
 	// called says that the gateway answered: the effects that follow are worth a few
 	// seconds of a stop, which grace gives them.
 	called bool
@@ -71,6 +76,14 @@ func (w *Worker) delivered(ctx context.Context, d *delivery) error {
 	w.metrics.Request(string(q.Kind))
 	// A generation means that the order was there before, whatever the ledger knows of it.
 	h := &handling{w: w, d: d, key: q.Key, read: q, doubted: d.deliveries > 1 || q.Generation > 0}
+	if q.Kind == entrustbus.KindIssue {
+		past, err := w.rollbacks.fleet(ctx)
+		if err != nil {
+			return err
+		}
+		h.doubted = h.doubted || past.Requests.Holds(d.sequence)
+	}
+	h.lost = w.rollbacks.count()
 	if h.doubted && q.Key.ID != "" {
 		// The common case, the first delivery of a new order, is one write and no read.
 		if err := h.look(ctx); err != nil {
@@ -115,7 +128,7 @@ func (w *Worker) stray(ctx context.Context, d *delivery, why error) error {
 	q := w.readRequest(d)
 	q.Key, q.Problem = order.Key{}, why
 	q.Kind = ""
-	h := &handling{w: w, d: d, read: q}
+	h := &handling{w: w, d: d, read: q, lost: w.rollbacks.count()}
 	return h.run(ctx, func(r order.Remains) order.Event { return order.Delivered{Request: *q, Remains: r} })
 }
 
@@ -129,6 +142,7 @@ func (h *handling) rest(err error) error {
 
 // look reads the record of the order.
 func (h *handling) look(ctx context.Context) error {
+	h.lost = h.w.rollbacks.count()
 	cur, err := h.w.ledger.Get(ctx, h.key)
 	if errors.Is(err, order.ErrNotARecord) {
 		// It may have been a record: the order is one that the ledger forgot.
@@ -145,10 +159,13 @@ func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 	if h.w.cfg.Policy != nil {
 		r.Judge = h.judge
 	}
+	var err error
+	if r.Forgotten, err = h.forgotten(ctx); err != nil {
+		return r, err
+	}
 	if h.d == nil || h.key.ID == "" || !h.cur.NeedsRemains(h.doubted) {
 		return r, nil
 	}
-	var err error
 	if r.Result, _, err = h.w.results.Last(ctx, h.key); err != nil || r.Result != nil {
 		return r, err
 	}
@@ -166,8 +183,42 @@ func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 		return r, nil
 	}
 	made, err := h.w.ledger.Made(ctx)
-	r.Forgotten = h.d.published.Before(made)
+	r.Forgotten = r.Forgotten || h.d.published.Before(made)
 	return r, err
+}
+
+// forgotten reports whether the bus lost its last writes since the record that is known
+// was stored, and with them perhaps a later one. Only of an order that may be submitted
+// this matters. A worker with an answer of the gateway does not wait for the others.
+func (h *handling) forgotten(ctx context.Context) (bool, error) {
+	kind, phase := h.cur.Kind, h.cur.Phase
+	if phase == "" && h.wake == nil && h.read != nil {
+		kind = h.read.Kind
+	}
+	if kind != entrustbus.KindIssue || phase == order.Awaiting || phase == order.Concluded {
+		return false, nil
+	}
+	last := h.w.rollbacks.fleet
+	if h.called {
+		last = h.w.rollbacks.own
+	}
+	past, err := last(ctx)
+	switch {
+	case err != nil || past.Count == 0:
+		return false, err
+	case past.Count != h.lost:
+		return true, nil
+	case phase != "" && phase != order.Closed:
+		return past.Ledger.Holds(h.cur.Revision), nil
+	}
+	return h.d != nil && h.wake == nil && past.Requests.Holds(h.d.sequence), nil
+}
+
+// rolledBack reports whether the bus lost writes since the record was read: the effects
+// so far may be gone, and an acknowledgement would lose the order.
+func (h *handling) rolledBack(ctx context.Context) (bool, error) {
+	past, err := h.w.rollbacks.own(ctx)
+	return past.Count != h.lost, err
 }
 
 // asked reads the request of the order, once: that of the message, or the one that the
@@ -213,6 +264,12 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if h.called {
+			if left.Forgotten, err = h.forgotten(ctx); err != nil {
+				return err
+			}
+			h.lost = h.w.rollbacks.count() // what follows is decided by that
+		}
 		ev := event(left)
 		d := h.decide(ev)
 		var permit *throttle.Permit
@@ -235,6 +292,15 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 		refused, oversized := errors.AsType[*refusedError](err)
 		switch {
 		case errors.Is(err, ledger.ErrConflict):
+			if left, err = h.again(ctx); err != nil {
+				return h.rest(err)
+			}
+			event = happened
+			continue
+		case errors.Is(err, errRolledBack):
+			if !h.called {
+				return later(time.Second, err)
+			}
 			if left, err = h.again(ctx); err != nil {
 				return h.rest(err)
 			}
@@ -265,6 +331,19 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 			happened = event
 			continue
 		}
+		h.under = h.cur.Record
+		gone, err := h.rolledBack(ctx)
+		if err != nil || gone && d.Call.Op == order.OpEnroll {
+			permit.Done(throttle.None())
+			if err != nil {
+				return err
+			}
+			// The record is written, on a bus that may have held a later one.
+			event = h.answered(*d.Call, notAnswered(errRolledBack))
+			happened = event
+			h.called = true
+			continue
+		}
 		h.doing("call", string(d.Call.Op))
 		failpoint("call.before")
 		answer := h.call(ctx, d.Call, permit, begun)
@@ -283,6 +362,9 @@ func (h *handling) again(ctx context.Context) (order.Remains, error) {
 	read := func(ctx context.Context) (order.Remains, error) {
 		if err := h.look(ctx); err != nil {
 			return order.Remains{}, err
+		}
+		if h.called && (h.cur.Phase == "" || h.cur.Generation < h.under.Generation) {
+			h.cur.Record = h.under // the later record is gone: the answer is that order's
 		}
 		return h.remains(ctx)
 	}
@@ -317,7 +399,7 @@ func (h *handling) target(ctx context.Context) (order.Stored, error) {
 	if err := t.look(ctx); err != nil || t.cur.Phase == "" {
 		return t.cur, t.rest(err)
 	}
-	if err := t.run(ctx, func(order.Remains) order.Event { return order.Cancelled{Request: t.asked} }); err != nil {
+	if err := t.run(ctx, func(r order.Remains) order.Event { return order.Cancelled{Remains: r, Request: t.asked} }); err != nil {
 		return t.cur, err
 	}
 	err := t.look(ctx)

@@ -131,7 +131,7 @@ func (p *poison) clear(ctx context.Context, d *delivery) {
 // the cause.
 func (w *Worker) poisoned(ctx context.Context, d *delivery) error {
 	raw := &order.Message{Subject: d.msg.Subject(), Header: d.msg.Headers(), Body: d.msg.Data()}
-	h := &handling{w: w, d: d, doubted: true}
+	h := &handling{w: w, d: d, doubted: true, lost: w.rollbacks.count()}
 	if wake, err := w.wakeups.Read(d.msg.Subject(), d.msg.Headers(), d.msg.Data()); err == nil {
 		h.wake, h.key = wake, wake.Key
 		raw = wake.Request

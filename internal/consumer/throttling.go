@@ -58,7 +58,8 @@ func newThrottling(cfg *Config, bucket *control.Bucket, gw Gateway, log *slog.Lo
 }
 
 // run keeps the prober, the breakers and the control bucket going until stop is done.
-func (t *throttling) run(stop context.Context, aside *sync.WaitGroup) {
+// compare is control.Handlers.Compare.
+func (t *throttling) run(stop context.Context, compare func(context.Context) error, aside *sync.WaitGroup) {
 	t.stop = stop
 	aside.Go(func() { t.prober.Run(stop) })
 	aside.Go(func() { t.breakers.Run(stop) })
@@ -77,6 +78,7 @@ func (t *throttling) run(stop context.Context, aside *sync.WaitGroup) {
 			BreakerOpened: t.breakers.Opened,
 			BreakerClosed: t.breakers.ClosedBy,
 			Synced:        t.breakers.Synced,
+			Compare:       compare,
 		})
 	})
 }

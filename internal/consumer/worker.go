@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"sync"
@@ -62,9 +63,10 @@ type Worker struct {
 	letters  *deadletter.Box
 	refusals *refusals
 
-	throttle *throttling
-	poison   *poison
-	polls    answeredPolls
+	throttle  *throttling
+	rollbacks *rollbacks
+	poison    *poison
+	polls     answeredPolls
 }
 
 // New returns a worker that has not started. Streams and consumers must exist:
@@ -86,6 +88,7 @@ func New(cfg Config, js jetstream.JetStream, bucket *control.Bucket, gw Gateway,
 	w.letters = deadletter.New(js, cfg.Layout.Dead, w.subjects)
 	w.refusals = &refusals{nc: w.nc, subjects: w.subjects, log: log, begun: time.Now()}
 	w.poison = newPoison(bucket, cfg.lease())
+	w.rollbacks = newRollbacks(w)
 	w.throttle = newThrottling(&cfg, bucket, gw, log)
 	return w, nil
 }
@@ -121,10 +124,13 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.log.Warn("reading the ledger the long way", "err", err)
 	}
 	cancelOpen()
+	if err := w.recall(); err != nil {
+		return err
+	}
 
 	lanes := w.lanes()
 	var aside, handlers sync.WaitGroup
-	w.throttle.run(stop, &aside)
+	w.throttle.run(stop, w.rollbacks.compare, &aside)
 	w.awaitClock(ctx)
 	for _, l := range lanes {
 		handlers.Go(func() { w.run(stop, work, l) })
@@ -150,7 +156,23 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.nc.FlushWithContext(flush); err != nil {
 		w.log.Warn("flushing the last acknowledgements; those messages come again", "err", err)
 	}
+	w.rollbacks.keep(flush)
 	w.log.Info("worker stopped", "worker", w.id)
+	return nil
+}
+
+// recall takes in what an earlier process of this worker kept.
+func (w *Worker) recall() error {
+	kept, err := w.rollbacks.state.load()
+	if errors.Is(err, errNotAState) {
+		w.log.Warn("reading the state file", "err", err)
+	} else if err != nil {
+		return err
+	}
+	if kept.Ledger.Revision > 0 {
+		w.ledger.SetMark(kept.Ledger)
+	}
+	w.rollbacks.last = kept.Rollback
 	return nil
 }
 

@@ -1,6 +1,7 @@
 // Package control owns the control bucket: what the workers of one fleet tell each
 // other. It has the live workers, the pause that the gateway asked for, the breakers, the
-// watchdog lease and what the watchdog scanned, and counts of poison messages.
+// watchdog lease and what the watchdog scanned, the last rollback, and counts of poison
+// messages.
 //
 // Every write is a compare-and-set. Values hold durations and no instants: the time
 // at which the server stored a value starts its duration, and Clock measures the
@@ -8,7 +9,7 @@
 // A duration that another worker wrote is capped before it is believed.
 //
 // The bucket may be deleted and made again while workers run. Nothing in it is the
-// only copy of anything that an order needs.
+// only copy of anything that an order needs: workers remember the last rollback.
 package control
 
 import (
@@ -89,7 +90,10 @@ type Bucket struct {
 	scans   map[string]Scan   // last seen by the watch
 	scanned map[string]time.Time
 	live    int
+	others  []string // live workers but this one, by their token
+	nudge   chan struct{}
 	own     uint64    // revision of the presence that this worker wrote last
+	made    time.Time // when the bucket was made, once that was asked
 	timed   time.Time // of the last measurement of the clock
 }
 
@@ -110,7 +114,7 @@ func Open(cfg Config) *Bucket {
 		pause:  pausePrefix + token(cfg.Gateway),
 		sights: map[string]sight{}, cas: map[string]string{},
 		scans: map[string]Scan{}, scanned: map[string]time.Time{},
-		live: 1,
+		live: 1, nudge: make(chan struct{}, 1),
 	}
 }
 

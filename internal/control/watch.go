@@ -45,6 +45,10 @@ type Handlers struct {
 	// Synced is told that everything in the bucket has been told. A breaker that was
 	// not is unknown there.
 	Synced func()
+	// Compare is called before this worker says that it lives, to find out whether the
+	// bus lost writes. Where it returns an error the worker says nothing this time. It may
+	// take a few seconds.
+	Compare func(context.Context) error
 }
 
 // Workers returns how many workers live, this one included; 1 before Run has seen
@@ -95,7 +99,7 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *b
 	seen.refresh(time.Now())
 	ticks := time.NewTicker(beat)
 	defer ticks.Stop()
-	if err := b.appear(ctx); err != nil {
+	if err := b.compareAndAppear(ctx, h); err != nil {
 		return err
 	}
 	var shown uint64 // revision of our own presence that the watch showed last
@@ -109,10 +113,14 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *b
 			if shown != b.ownRevision() {
 				return errors.New("watching the bucket: the watch did not show this worker's own presence")
 			}
-			if err := b.appear(ctx); err != nil {
+			if err := b.compareAndAppear(ctx, h); err != nil {
 				return err
 			}
 			b.count(seen, h)
+		case <-b.nudge:
+			if err := b.compareAndAppear(ctx, h); err != nil {
+				return err
+			}
 		case e, ok := <-w.Updates():
 			switch {
 			case !ok:
@@ -180,6 +188,17 @@ func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
 	default:
 		b.log.Debug("a breaker's key in the control bucket holds what no worker wrote", "key", key)
 	}
+}
+
+// compareAndAppear writes this worker's presence once it knows what the bus lost.
+func (b *Bucket) compareAndAppear(ctx context.Context, h Handlers) error {
+	if h.Compare != nil {
+		if err := h.Compare(ctx); err != nil {
+			b.log.DebugContext(ctx, "comparing the bus with what was acknowledged", "err", err)
+			return nil
+		}
+	}
+	return b.appear(ctx)
 }
 
 // appear writes this worker's presence, and measures the clock by it when it is time.
@@ -253,6 +272,12 @@ func (b *Bucket) count(seen presence, h Handlers) {
 	b.mu.Lock()
 	changed := live != b.live
 	b.live = live
+	b.others = b.others[:0:0]
+	for id := range seen {
+		if id != token(b.worker) {
+			b.others = append(b.others, id)
+		}
+	}
 	b.mu.Unlock()
 	if changed && h.Workers != nil {
 		h.Workers(live)

@@ -84,8 +84,9 @@ func TestWriteInProcess(t *testing.T) {
 	}
 }
 
-// A record that went with its bucket, or by hand, is written again by the worker that
-// has the order in flight; another one that came to be meanwhile is a conflict as ever.
+// A record that was deleted by hand is written again by the worker that has the order in
+// flight. One that went with its bucket is a conflict: more may be gone. So is another one
+// that came to be meanwhile.
 func TestWriteOfARecordThatIsGone(t *testing.T) {
 	t.Parallel()
 	l, js := setup(t)
@@ -116,7 +117,10 @@ func TestWriteOfARecordThatIsGone(t *testing.T) {
 	if _, err := l.Write(other, late, record(order.Awaiting, "T-1"), nil).Try(t.Context()); !errors.Is(err, ledger.ErrConflict) {
 		t.Errorf("writing over another's record: %v, want a conflict", err)
 	}
-	mine = write(t, l, key, mine, record(order.Awaiting, "T-1"))
+	if _, err := l.Write(key, mine, record(order.Awaiting, "T-1"), nil).Try(t.Context()); !errors.Is(err, ledger.ErrConflict) {
+		t.Errorf("writing over a record that went with its bucket: %v, want a conflict", err)
+	}
+	mine = write(t, l, key, order.Stored{}, record(order.Awaiting, "T-1"))
 	wantStored(t, l, key, mine)
 	if err := kv.Delete(t.Context(), key.String()); err != nil {
 		t.Fatal(err)

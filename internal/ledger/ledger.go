@@ -27,6 +27,7 @@ type Ledger struct {
 	bucket string
 	// single is the bucket where it has one replica, else nil.
 	single jetstream.Stream
+	marks  marks
 }
 
 // New returns the ledger in bucket. It does not touch the server.
@@ -34,14 +35,15 @@ func New(js jetstream.JetStream, bucket string) *Ledger {
 	return &Ledger{js: js, bucket: bucket}
 }
 
-// Open looks how many replicas the bucket has. With one, Get asks it by direct
-// get, at a third of the cost. It need not be called, and is not safe beside
+// Open looks how many replicas the bucket has, and when it was made. With one, Get asks
+// it by direct get, at a third of the cost. It need not be called, and is not safe beside
 // other methods.
 func (l *Ledger) Open(ctx context.Context) error {
 	st, err := l.js.Stream(ctx, l.stream())
 	if err != nil {
 		return fmt.Errorf("opening the ledger %s: %w", l.bucket, err)
 	}
+	l.SetMark(Mark{Made: st.CachedInfo().Created})
 	if cfg := st.CachedInfo().Config; cfg.Replicas == 1 && cfg.AllowDirect {
 		l.single = st
 	}

@@ -58,6 +58,7 @@ func (w *Write) Try(ctx context.Context) (order.Stored, error) {
 		ack, err := w.send(ctx, msg)
 		switch {
 		case err == nil:
+			w.l.acked(w.key, ack.Sequence)
 			return order.Stored{Record: w.record, Revision: ack.Sequence, At: time.Now().UTC()}, nil
 		case !streams.IsConflict(err):
 			w.nonces = append(w.nonces, nonce)
@@ -86,8 +87,9 @@ func (w *Write) send(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, err
 // conflict tells our own earlier write, whose acknowledgement was lost, from another's.
 // Where the record still is what was read, the server refused the write since it has
 // another one in process, which may be our own and is stored a moment later: nothing is
-// decided yet. A record that is gone, with its bucket or by hand, belongs to no writer,
-// and is written again.
+// decided yet. A record that is gone, with its bucket or with the last writes of the bus,
+// is a conflict: results and wake-ups may be gone too. One that was deleted by hand
+// belongs to no writer, and is written again.
 func (w *Write) conflict(ctx context.Context) (s order.Stored, done bool, err error) {
 	m, err := streams.Last(ctx, w.l.js, w.l.stream(), w.l.subject(w.key))
 	switch {
@@ -95,8 +97,7 @@ func (w *Write) conflict(ctx context.Context) (s order.Stored, done bool, err er
 		if w.revision == 0 {
 			return s, false, fmt.Errorf("writing the ledger record of %s: %w", w.key, errInProcess)
 		}
-		w.revision = 0
-		return s, false, nil
+		return s, true, ErrConflict
 	case err != nil:
 		return s, false, fmt.Errorf("reading the ledger record of %s after a conflict: %w", w.key, err)
 	case m.Sequence == w.revision:

@@ -19,7 +19,7 @@ const namespace = "entrust_worker"
 // needs none. It is safe for concurrent use.
 type Worker struct {
 	requests, results, errors, deadLetters, redeliveries, fates, repairs *prometheus.CounterVec
-	expirations, parkings                                                prometheus.Counter
+	expirations, parkings, rollbacks                                     prometheus.Counter
 	inFlight, wedged, breakers                                           *prometheus.GaugeVec
 	gateOpen                                                             *prometheus.GaugeVec
 	duration, calls                                                      *prometheus.HistogramVec
@@ -50,6 +50,7 @@ func New(reg prometheus.Registerer) *Worker {
 		repairs:       counter("wakeup_repairs_total", "What the watchdog repaired: stuck wake-ups and orders without one, both scheduled again, and dead due messages, removed.", "kind"),
 		expirations:   f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "deadline_expirations_total", Help: "Orders that were not approved before their deadline."}),
 		parkings:      f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "parked_orders_total", Help: "Orders that were parked, counted once each."}),
+		rollbacks:     f.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "bus_rollbacks_total", Help: "Times that this worker found that the bus had lost its last writes."}),
 		inFlight:      gauge("in_flight", "Messages in flight, by lane.", "lane"),
 		wedged:        gauge("wedged_messages", "Messages in flight for longer than their calls explain, by lane.", "lane"),
 		gateOpen:      gauge("breaker_state", "1 for the state the breaker is in: closed (calls pass), outage or credentials.", "state"),
@@ -132,6 +133,13 @@ func (m *Worker) begin() {
 func (m *Worker) Request(kind string) {
 	if m != nil {
 		m.requests.WithLabelValues(kind).Inc()
+	}
+}
+
+// RolledBack counts that this worker found the bus without its last writes.
+func (m *Worker) RolledBack() {
+	if m != nil {
+		m.rollbacks.Inc()
 	}
 }
 

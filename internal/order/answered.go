@@ -22,6 +22,9 @@ func (d *decider) answered(e Answered) Decision {
 		out.Notice = late(a)
 		return out
 	}
+	if d.remains.Forgotten && (c.Op == OpEnroll || c.Op == OpLookUp) && !a.definite() && d.cur.Phase != Awaiting {
+		return d.forgotten(d.cur.Record)
+	}
 	switch c.Op {
 	case OpEnroll:
 		return d.enrolled(c, a)

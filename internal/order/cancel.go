@@ -11,12 +11,15 @@ import (
 // written first: a worker that is about to submit the order fails to write that it
 // does. While a call may be under way the order goes on, and the cancellation waits.
 func (d *decider) cancelled(e Cancelled) Decision {
-	d.request = e.Request
+	d.remains, d.request = e.Remains, e.Request
 	var out Decision
 	switch d.cur.Phase {
 	case Unaccepted, Awaiting:
 		if d.cur.Kind != entrustbus.KindIssue && d.cur.Kind != entrustbus.KindTrack {
 			return Decision{}
+		}
+		if d.cur.Phase == Unaccepted && d.remains.Forgotten {
+			return Decision{} // it may have been accepted: its wake-up finds out
 		}
 		out = d.conclude(d.cur.Record, entrustbus.OutcomeCancelled, nil, "")
 	case Concluded:

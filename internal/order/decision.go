@@ -122,10 +122,11 @@ const (
 type Call struct {
 	Op         Op
 	Generation int
-	Owner      string // of an enroll or revoke
-	Submission int    // of an enroll or revoke; of a look-up: the last one that it can tell of
-	Polls      int    // of a poll: made before
-	Last       bool   // of a poll: woken for the deadline
+	Owner      string    // of an enroll or revoke
+	Submission int       // of an enroll or revoke; of a look-up: the last one that it can tell of
+	Since      time.Time // of a look-up: no submission was made before
+	Polls      int       // of a poll: made before
+	Last       bool      // of a poll: woken for the deadline
 }
 
 // Notice is one line for the log; Text is "" for none.

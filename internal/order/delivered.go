@@ -73,7 +73,8 @@ func recordOfResult(r *entrustbus.Result, q *Request) Record {
 // accepted may have been submitted all the same: the record that knew is gone.
 func (d *decider) recordOfWakeup(w *Wakeup) Record {
 	r := Record{
-		Kind: w.Kind, Generation: w.Generation, RequestedAt: d.now, SubmittedAt: d.now, Submissions: 1,
+		// The request came before; an order that is not accepted waits for SubmitMaxWait.
+		Kind: w.Kind, Generation: w.Generation, RequestedAt: d.now.Add(-d.SubmitMaxWait), SubmittedAt: d.now, Submissions: 1,
 		TrackingID: w.TrackingID, CAID: d.CAID, ProfileID: d.ProfileID, Request: w.Request,
 	}
 	if q := d.asked(); q.Digest != nil {
@@ -86,12 +87,25 @@ func (d *decider) recordOfWakeup(w *Wakeup) Record {
 		return r
 	}
 	r = r.to(Indeterminate)
-	r.Cause = lost(errForgotten.Error())
+	r.Cause = recordLost()
 	return r
 }
 
 func lost(why string) *entrustbus.ResultError {
 	return &entrustbus.ResultError{Class: entrustbus.ClassNetwork, Code: CodeLostReply, Message: why}
+}
+
+func recordLost() *entrustbus.ResultError {
+	return &entrustbus.ResultError{Class: entrustbus.ClassNetwork, Code: CodeLostRecord, Message: errForgotten.Error()}
+}
+
+// forgotten goes on with an order whose last record may be lost, r being what is known:
+// it may have been submitted since r. The owner of the lost record may still begin its
+// call, for as long as a lease; its answer counts until then.
+func (d *decider) forgotten(r Record) Decision {
+	r = d.keepsRequest(r.to(Indeterminate))
+	r.SubmittedAt, r.Cause = d.now.UTC(), recordLost()
+	return d.wait(r, d.Lease+d.EventDelay, 0, Notice{Level: Warn, Text: "an order's fate is unknown", Cause: r.Cause.Message})
 }
 
 // fresh begins the life of an order that nothing is known of.
@@ -103,10 +117,7 @@ func (d *decider) fresh(q *Request) Decision {
 		return d.invalid(r, q)
 	}
 	if d.remains.Forgotten && q.Kind == entrustbus.KindIssue {
-		// The owner of the lost record may still begin its call, for as long as a lease.
-		r = d.keepsRequest(r.to(Indeterminate))
-		r.SubmittedAt, r.Cause = d.now.UTC(), lost(errForgotten.Error())
-		return d.wait(r, d.Lease+d.EventDelay, 0, Notice{Level: Warn, Text: "an order's fate is unknown", Cause: r.Cause.Message})
+		return d.forgotten(r)
 	}
 	return d.begin(r)
 }
@@ -193,6 +204,10 @@ func (d *decider) resume(observed bool) Decision {
 		if d.cur.Kind != entrustbus.KindRevoke && !d.cur.leaseOver(d.now, observed) {
 			return d.waitForLease()
 		}
+	}
+	// What could not be read was accepted: it is not submitted again, whatever is lost.
+	if d.remains.Forgotten && d.cur.Kind == entrustbus.KindIssue && (d.cur.Phase != Indeterminate || d.cur.Cause.Code != CodeMalformed) {
+		return d.forgotten(d.cur.Record)
 	}
 	q := d.asked()
 	if q.Problem != nil {

@@ -33,8 +33,8 @@ type Remains struct {
 	// Wakeup is the wake-up of an order without a record, or of one that waits while its
 	// request came again; nil where there is none.
 	Wakeup *Wakeup
-	// Forgotten says that the ledger is younger than the request: it may have had a
-	// record of it.
+	// Forgotten says that the ledger may have lost the last record of the order: it is
+	// younger than the request, or the bus lost its last writes since.
 	Forgotten bool
 	// CanLookUp says that the gateway has a look-up of issued certificates.
 	CanLookUp bool
@@ -60,7 +60,10 @@ type Deferred struct {
 }
 
 // Cancelled: a cancellation asks for the end of the order.
-type Cancelled struct{ Request func() *Request }
+type Cancelled struct {
+	Remains Remains // of which Forgotten alone is needed
+	Request func() *Request
+}
 
 // Targeted: the order that a cancellation names was read, and got its Cancelled event.
 type Targeted struct {

@@ -18,6 +18,7 @@ const (
 	openBreaker     faulty = "open breaker"         // the call is deferred
 	drain           faulty = "drain"                // a stop cuts the publication of a result
 	lostRecord      faulty = "lost record"          // the ledger was made again
+	rollback        faulty = "rollback"             // a copy of the store is put back under living workers
 	duplicate       faulty = "duplicate"            // the producer publishes the request again
 	replay          faulty = "replay"               // an operator replays the order
 	completion      faulty = "completion"           // an operator brings the certificate
@@ -151,11 +152,15 @@ func (w *world) faultsOfWorld() []branch {
 	e := &w.entries[watched]
 	if e.record != nil && !w.creating() {
 		add(lostRecord, func(w *world) {
-			w.entries[watched].record, w.entries[watched].lost, w.entries[watched].excuse = nil, true, true
+			e := &w.entries[watched]
+			e.record, e.lost, e.lostTo, e.excuse = nil, true, w.ids, true
 		})
 	}
 	if !w.denied {
 		add(denial, func(w *world) { w.denied = true })
+	}
+	if w.kept != nil {
+		add(rollback, (*world).putBack)
 	}
 	first := w.scene.requests[0]
 	add(duplicate, func(w *world) { w.request(watched, first, nil) })

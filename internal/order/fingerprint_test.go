@@ -39,16 +39,9 @@ type printer struct {
 
 func (w *world) print(buf []byte, first, second int) []byte {
 	p := printer{buf: buf, world: w, names: [2]string{w.scene.workers[first], w.scene.workers[second]}}
-	for order := range w.entries[:w.scene.orders()] {
-		p.entry(order)
-	}
-	p.num(int64(len(w.bus)))
-	for i := range w.bus {
-		m := &w.bus[i]
-		p.num(int64(m.order), int64(m.generation()), int64(m.held))
-		p.flags(m.again, m.byHand != nil, m.byHand != nil && m.byHand.Certificate != nil)
-		p.time(m.after, 0)
-		p.wakeup(m.wakeup)
+	p.bus(&w.entries, w.bus)
+	if k := w.kept; k != nil && w.faults > 0 {
+		p.bus(&k.entries, k.bus)
 	}
 	p.handling(&w.workers[first])
 	p.handling(&w.workers[second])
@@ -57,6 +50,21 @@ func (w *world) print(buf []byte, first, second int) []byte {
 	}
 	p.flags(w.operator, w.replayed, w.resolved, w.missed, w.denied)
 	return p.buf
+}
+
+// bus appends what a bus holds.
+func (p *printer) bus(entries *[2]entry, messages []queued) {
+	for order := range entries[:p.world.scene.orders()] {
+		p.entry(&entries[order])
+	}
+	p.num(int64(len(messages)))
+	for i := range messages {
+		m := &messages[i]
+		p.num(int64(m.order), int64(m.generation()), int64(m.held))
+		p.flags(m.again, m.byHand != nil, m.byHand != nil && m.byHand.Certificate != nil, m.id <= entries[m.order].lostTo)
+		p.time(m.after, 0)
+		p.wakeup(m.wakeup)
+	}
 }
 
 func (p *printer) num(ns ...int64) {
@@ -101,14 +109,13 @@ func (p *printer) owner(name string) {
 	}
 }
 
-func (p *printer) entry(order int) {
-	e := &p.world.entries[order]
+func (p *printer) entry(e *entry) {
 	p.stored(e.record)
 	p.result(e.result)
 	p.wakeup(e.wakeup)
 	p.text(e.letters...)
 	p.num(int64(e.opened), int64(len(e.letters)))
-	p.flags(e.excuse, e.lost)
+	p.flags(e.excuse, e.lost, e.orphan, e.record != nil && e.record.Revision <= e.lostTo)
 	for g := range e.opened + 1 {
 		p.num(int64(e.posts[g]), int64(e.counts[g]))
 		if e.counts[g] == 0 {
@@ -201,7 +208,7 @@ func (p *printer) handling(h *handling) {
 		}
 	}
 	p.num(at, int64(h.order), int64(h.kind), int64(h.next))
-	p.flags(h.again, h.slow, h.byHand != nil, h.began, h.refused, h.remains.Wakeup != nil, h.remains.Forgotten)
+	p.flags(h.again, h.slow, h.byHand != nil, h.began, h.refused, h.remains.Wakeup != nil, h.remains.Forgotten, h.since)
 	current := p.world.stored(h.order).Revision == h.cur.Revision
 	p.flags(current)
 	if !current {

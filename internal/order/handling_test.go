@@ -14,6 +14,7 @@ type handling struct {
 	again   bool // the message was delivered before
 	order   int
 	slow    bool // a delay was counted
+	since   bool // the store was rolled back since this worker read the record
 
 	// The event, by its kind. Request and wakeup are those of the message.
 	kind    eventKind
@@ -25,6 +26,7 @@ type handling struct {
 	target  *Stored
 
 	cur      *Stored // the record as this worker knows it
+	under    *Stored // the record that the call was made under
 	remains  Remains
 	decision *Decision
 	next     int                // the step that comes next
@@ -95,7 +97,24 @@ func (w *world) deliver(i int, id uint64, poison bool) {
 func (w *world) read(i int) {
 	h := &w.workers[i]
 	h.cur = w.stored(h.order)
-	h.remains = Remains{CanLookUp: w.scene.canLookUp, Forgotten: w.entries[h.order].lost}
+	w.found(i)
+}
+
+// readAgain is read where the worker has an answer of the gateway.
+func (w *world) readAgain(i int) {
+	h := &w.workers[i]
+	h.cur = w.stored(h.order)
+	if h.kind == isAnswered && (h.cur.Phase == "" || h.cur.Generation < h.under.Generation) {
+		h.cur = &Stored{Record: h.under.Record, Revision: h.cur.Revision, At: h.under.At}
+	}
+	w.found(i)
+}
+
+// found goes on with the record that was read.
+func (w *world) found(i int) {
+	h := &w.workers[i]
+	h.since = false
+	h.remains = Remains{CanLookUp: w.scene.canLookUp, Forgotten: w.forgotten(h)}
 	if (h.kind == isDelivered || h.kind == isWoken || h.kind == isAnswered) && h.cur.NeedsRemains(h.again || h.remains.Forgotten) {
 		h.stage = reading
 		return
@@ -143,7 +162,7 @@ func (w *world) event(h *handling) Event {
 	case isAnswered:
 		return Answered{Call: *h.call, Answer: *h.answer, Remains: remains, Request: asks}
 	case isCancelled:
-		return Cancelled{Request: asks}
+		return Cancelled{Remains: h.remains, Request: asks}
 	case isTargeted:
 		return Targeted{Target: *h.target, Request: asks}
 	case isByHand:
@@ -164,6 +183,7 @@ func (w *world) event(h *handling) Event {
 // decide asks the machine. Deferred says that the call may not be made now.
 func (w *world) decide(i int, deferred bool) {
 	h := &w.workers[i]
+	h.remains.Forgotten = w.forgotten(h)
 	ev := w.event(h)
 	if deferred {
 		ev = Deferred{By: ev, For: breakerOpen, Request: w.asks(h)}
@@ -191,7 +211,11 @@ func (w *world) advance(i int) {
 		w.workers[i] = handling{message: h.message, again: h.again, slow: h.slow, order: watched, kind: isCancelled, outer: &outer}
 		w.read(i)
 	default:
-		h.stage, h.call, h.decision = calling, h.decision.Call, nil
+		h.stage, h.call, h.decision, h.under = calling, h.decision.Call, nil, h.cur
+		if h.since && h.call.Op == OpEnroll {
+			h.answer, h.stage = &Answer{Word: NoAnswer, Error: fault}, answering
+			return
+		}
 		w.checkCall(h)
 	}
 }
@@ -216,6 +240,9 @@ func (w *world) finish(i int) {
 func (w *world) effect(i int) bool {
 	h := &w.workers[i]
 	d := h.decision
+	if h.since && !w.scene.mutant.ignoresLoss {
+		return w.startOver(i)
+	}
 	switch w.scene.steps[h.next] {
 	case StepRecord:
 		if w.scene.mutant.callsUnrecorded && d.Record.Phase == Submitting {
@@ -263,7 +290,7 @@ func (w *world) lostTo(i int) bool {
 		w.workers[i] = handling{}
 		return false
 	}
-	w.read(i)
+	w.readAgain(i)
 	return false
 }
 

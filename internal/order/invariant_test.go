@@ -23,7 +23,8 @@ func (w *world) checkWrite(order int, old, next Record) {
 	case next.Generation < old.Generation:
 		w.fail("I2: generation %d goes back to %d", old.Generation, next.Generation)
 	case next.Generation > old.Generation:
-		if old.Phase != Closed && old.Phase != "" && next.Phase != Closed {
+		// An answer of a later generation than the one that a rollback brought back stands.
+		if old.Phase != Closed && old.Phase != "" && next.Phase != Closed && !w.entries[order].lost {
 			w.fail("I2: generation %d begins while %d is %s", next.Generation, old.Generation, old.Phase)
 		}
 	case old.Phase == Closed:
@@ -152,7 +153,7 @@ func (w *world) checkLost(order int) {
 		case e.result.Replay == r.Generation && e.result.Outcome != r.Outcome:
 			w.fail("I2: closed as %s, and the result says %s", r.Outcome, e.result.Outcome)
 		}
-	case e.closable():
+	case e.closable(), e.orphan:
 	case !w.pending(order, r.Generation):
 		w.fail("I1: nothing brings back an order that is %s", r.Phase)
 	}
@@ -222,7 +223,7 @@ func (w *world) checkEnded() {
 		e := &w.entries[order]
 		switch {
 		case e.record == nil && (e.result != nil || len(e.letters) > 0):
-		case e.record != nil && e.closable():
+		case e.record != nil && (e.closable() || e.orphan):
 		case e.record == nil || e.record.Phase != Closed:
 			w.fail("liveness: the order rests as %q", w.stored(order).Phase)
 		}

@@ -19,13 +19,25 @@ func (d *decider) unknown(r Record, cause *entrustbus.ResultError) Record {
 // indeterminate record that says so.
 func (d *decider) lookUp(r Record) Decision {
 	n := Notice{Level: Warn, Text: "an order's fate is unknown; looking it up", Cause: r.Cause.Message}
-	if !d.remains.CanLookUp {
-		return d.unfound(r)
-	}
-	if wait := d.settled(r).Sub(d.now); wait > 0 {
+	forgotten := r.Cause.Code == CodeLostRecord
+	looks := d.remains.CanLookUp && (!forgotten || d.OnRollback == Lookup)
+	// The worker that had the lost record may be about to write its answer.
+	if wait := d.settled(r).Sub(d.now); wait > 0 && (looks || forgotten) {
 		return d.wait(r, wait, 0, n)
 	}
-	return Decision{Record: d.changed(r), Call: &Call{Op: OpLookUp, Generation: r.Generation, Submission: r.Submissions}, Notice: n}
+	if !looks {
+		return d.unfound(r)
+	}
+	since := r.SubmittedAt
+	if forgotten {
+		since = r.RequestedAt
+	}
+	return Decision{Record: d.changed(r), Call: &Call{Op: OpLookUp, Generation: r.Generation, Submission: r.Submissions, Since: since}, Notice: n}
+}
+
+// repeatable reports whether the fate of r is such that it may be submitted again.
+func (r Record) repeatable() bool {
+	return r.Resubmissions < maxResubmissions && (r.Cause.Code == CodeLostReply || r.Cause.Code == CodeLostRecord)
 }
 
 // lookedUp decides about the answer to a look-up.
@@ -33,7 +45,7 @@ func (d *decider) lookedUp(a *Answer) Decision {
 	r := d.cur.Record
 	switch a.Word {
 	case NoMatch:
-		if d.ApprovalNever && r.Cause.Code == CodeLostReply && r.Resubmissions < maxResubmissions {
+		if d.ApprovalNever && r.repeatable() {
 			return d.resubmit(r, false)
 		}
 		return d.unfound(r)
@@ -58,11 +70,15 @@ func (d *decider) lookedUp(a *Answer) Decision {
 
 // unfound goes on where a look-up decides nothing.
 func (d *decider) unfound(r Record) Decision {
-	if d.OnLostReply == Resubmit && r.Cause.Code == CodeLostReply && r.Resubmissions < maxResubmissions {
+	onLoss := d.OnLostReply
+	if r.Cause.Code == CodeLostRecord {
+		onLoss = d.OnRollback
+	}
+	if onLoss == Resubmit && r.repeatable() {
 		return d.resubmit(r, true)
 	}
 	e := *r.Cause
-	if e.Code != CodeLostReply {
+	if e.Code == CodeMalformed {
 		e.Class = entrustbus.ClassOther
 	}
 	out := d.conclude(r, entrustbus.OutcomeUnconfirmed, &e, Unconfirmed)

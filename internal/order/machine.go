@@ -7,8 +7,10 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 )
 
-// What an order of unknown fate becomes where looking it up decides nothing.
+// What an order of unknown fate becomes where looking it up decides nothing. Lookup is of
+// Settings.OnRollback only.
 const (
+	Lookup   = "lookup"   // looked up where the gateway can; held where that decides nothing
 	Hold     = "hold"     // a result `unconfirmed` and a dead letter; an operator decides
 	Resubmit = "resubmit" // another submission, flagged as a possible duplicate
 )
@@ -33,6 +35,8 @@ type Settings struct {
 	KeepAfter time.Duration
 	// OnLostReply is Hold or Resubmit.
 	OnLostReply string
+	// OnRollback is Lookup, Hold or Resubmit: for orders whose last record is lost.
+	OnRollback string
 	// ApprovalNever says that the gateway issues at once or not at all, so that an order
 	// which its events do not show was not created.
 	ApprovalNever bool
@@ -55,9 +59,10 @@ const (
 
 // Codes of results that the machine makes itself.
 const (
-	CodeLostReply = "lost_reply"        // the fate of the submission is unknown
-	CodeMalformed = "unreadable_answer" // the gateway's answer could not be read
-	CodeInvalid   = "invalid_request"
+	CodeLostReply  = "lost_reply"        // the fate of the submission is unknown
+	CodeLostRecord = "lost_record"       // so it is, since the bus lost the record of the order
+	CodeMalformed  = "unreadable_answer" // the gateway's answer could not be read
+	CodeInvalid    = "invalid_request"
 )
 
 // Machine decides what becomes of an order. It is pure: instants and jitter are

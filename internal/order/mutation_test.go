@@ -66,11 +66,12 @@ func on(changes ...func(*scene)) func(*scene) {
 	}
 }
 
-func possible(f ...faulty) func(*scene) { return func(s *scene) { s.possible = f } }
-func cancelled(s *scene)                { s.cancelled = true }
-func noLookUp(s *scene)                 { s.canLookUp = false }
-func resubmits(s *scene)                { s.OnLostReply = Resubmit }
-func neverWaits(s *scene)               { s.ApprovalNever = true }
+func possible(f ...faulty) func(*scene)      { return func(s *scene) { s.possible = f } }
+func cancelled(s *scene)                     { s.cancelled = true }
+func noLookUp(s *scene)                      { s.canLookUp = false }
+func resubmits(s *scene)                     { s.OnLostReply = Resubmit }
+func rolledBack(more ...faulty) func(*scene) { return possible(append(more, rollback)...) }
+func neverWaits(s *scene)                    { s.ApprovalNever = true }
 
 // answerOf returns the answer that an event brings.
 func answerOf(ev Event, op Op) (Answered, bool) {
@@ -102,6 +103,7 @@ func mutations() []mutation {
 		issue("an event is dropped where another writer was first", 5, 2, possible(delay, staleRedelivery), loops(func(m *mutant) { m.dropsOnConflict = true })),
 		issue("a drain keeps no end", 4, 1, possible(drain), loops(func(m *mutant) { m.forgetsKeep = true })),
 		issue("the lease is not checked before the call", 6, 2, possible(delay, staleRedelivery), neverWaits, loops(func(m *mutant) { m.callsAfterLease = true })),
+		issue("a rollback of the store is not noticed", 6, 1, rolledBack(), loops(func(m *mutant) { m.ignoresLoss = true })),
 		issue("no answer counts as not accepted", 4, 0, given(func(_ *Stored, ev *Event) {
 			if e, ok := answerOf(*ev, OpEnroll); ok && e.Answer.Word == NoAnswer {
 				e.Answer.Word, e.Answer.Written = NotAccepted, true

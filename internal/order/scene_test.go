@@ -44,6 +44,7 @@ type mutant struct {
 	forgetsKeep      bool // a drain does not keep an end that is not published
 	callsUnrecorded  bool // the record of a submission is not written before its call
 	callsAfterLease  bool // the lease is not checked before the call
+	ignoresLoss      bool // a loss of the last records is not noticed
 }
 
 // keys of the watched order and of the cancellation.
@@ -57,7 +58,7 @@ func testSettings() Settings {
 		CAID: "ca", ProfileID: "profile", Lease: 2 * time.Minute, EventDelay: time.Minute,
 		Schedule: pollsched.Schedule{First: 5 * time.Minute, Max: 5 * time.Minute, Factor: 1},
 		MaxWait:  8 * time.Minute, MaxWaitLimit: time.Hour, SubmitMaxWait: 6 * time.Minute, KeepAfter: 24 * time.Hour,
-		OnLostReply: Hold,
+		OnLostReply: Hold, OnRollback: Lookup,
 	}
 }
 

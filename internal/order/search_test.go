@@ -248,6 +248,9 @@ func (w *world) successors(follow func(worker int, name string, event bool, appl
 			follow(-1, b.name, false, func(w *world) { b.apply(w) })
 		}
 	}
+	if w.faults > 0 && w.scene.has(rollback) && w.kept == nil && w.idle() {
+		follow(-1, "the store is copied", false, (*world).copyStore)
+	}
 	for order := range w.entries {
 		if up := w.entries[order].wakeup; up != nil && !up.Due.After(w.now) {
 			follow(-1, "wake-up fires", false, func(w *world) { w.fire(order) })

@@ -2,6 +2,8 @@ package order
 
 import (
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
 // woken decides about a due message. Whether the order still waits, the record says: a
@@ -113,6 +115,9 @@ func (d *decider) replayed(q *Request) Decision {
 	r := d.next(q, step)
 	if step == ReplayResume {
 		return d.await(r, r.TrackingID, 0, Notice{Level: Info, Text: "waiting for approval again"})
+	}
+	if d.remains.Forgotten && r.Kind == entrustbus.KindIssue {
+		return d.forgotten(r)
 	}
 	return d.begin(r)
 }

@@ -31,6 +31,7 @@ type world struct {
 	faults  int // left
 
 	// What happened, as the invariants need to know it.
+	kept                         *kept // a copy of the store, nil where there is none
 	operator, replayed, resolved bool
 	missed                       bool // a look-up missed a certificate that was there
 	denied                       bool // the policy refuses the watched order by now
@@ -56,6 +57,8 @@ type entry struct {
 	counts [generations]int       // results published
 	excuse bool                   // an end as unconfirmed has a cause that no worker can help
 	lost   bool                   // the ledger lost the record
+	orphan bool                   // a message of it was lost, too: the watchdog brings it back
+	lostTo uint64                 // revisions and message ids up to here are older than the loss
 }
 
 const generations = 4
@@ -181,7 +184,7 @@ func (w *world) acknowledge(id uint64) {
 // release hands a message back to the server, which delivers it again after a while.
 func (w *world) release(id uint64, after time.Duration) {
 	if m := w.message(id); m != nil {
-		m.held--
+		m.held = max(0, m.held-1) // a rollback forgot that it was delivered
 		m.after = w.now.Add(after)
 	}
 }

@@ -134,8 +134,13 @@ func serverBinary() (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	// Built beside its place and renamed: two test processes may do this at once.
-	tmp := fmt.Sprintf("%s.%d", bin, os.Getpid())
+	// Built beside its place and renamed: two tests may do this at once.
+	beside, err := os.MkdirTemp(dir, "build-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(beside)
+	tmp := filepath.Join(beside, "nats-server")
 	out, err := exec.Command("go", "build", "-o", tmp, serverModule).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building nats-server: %w: %s", err, out)

@@ -13,6 +13,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 	"github.com/entrust-worker/entrust-worker/internal/policyfile"
@@ -129,6 +130,23 @@ func (k *checker) streams(ctx context.Context, bus *connect.Bus, c *checked) {
 		c.is(stateWarning, "%v%s", &notes[0], andMore(notes))
 	default:
 		c.is(stateOK, "4 streams, 2 buckets and 7 consumers are set up as required")
+	}
+	if c.state == stateOK {
+		k.rollback(ctx, bus, c)
+	}
+}
+
+// rollbackShown is how long check warns of a rollback of the bus.
+const rollbackShown = 7 * 24 * time.Hour
+
+// rollback warns where a worker noticed that the bus lost its last writes.
+func (k *checker) rollback(ctx context.Context, bus *connect.Bus, c *checked) {
+	last, err := control.Open(control.Config{JS: bus.JS, Bucket: bus.Layout.Control}).Rollback(ctx)
+	switch {
+	case err != nil:
+		c.is(stateWarning, "%v", hinted(err))
+	case last.Count > 0 && time.Since(last.At) < rollbackShown:
+		c.is(stateWarning, "the bus lost its last writes before %s, as worker %s noticed; orders stored before end as on_rollback: %s says", last.At.UTC().Format(time.RFC3339), last.Worker, k.OnRollback)
 	}
 }
 

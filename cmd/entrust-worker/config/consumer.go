@@ -5,8 +5,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
 )
 
-// Consumer is what the worker itself needs. The keys on_rollback and format have no
-// field there yet.
+// Consumer is what the worker itself needs. The key format has no field
+// there yet.
 func (c Config) Consumer(counts *metrics.Worker) consumer.Config {
 	return consumer.Config{
 		Layout:        c.Layout(),
@@ -23,6 +23,8 @@ func (c Config) Consumer(counts *metrics.Worker) consumer.Config {
 		EnrollTimeout: c.Gateway.EnrollTimeout,
 		EventDelay:    c.Gateway.EventDelay,
 		OnLostReply:   c.OnLostReply,
+		OnRollback:    c.OnRollback,
+		StateDir:      c.StateDir,
 		ApprovalNever: c.Gateway.Approval == ApprovalNever,
 		Rate:          c.Gateway.Rate,
 		FleetRate:     c.Gateway.FleetRate,

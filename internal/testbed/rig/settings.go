@@ -20,6 +20,8 @@ const MaxWaitLimit = 24 * time.Hour
 type Settings struct {
 	Dialect     string // "certctl", "cagw" or "auto"; default "auto"
 	OnLostReply string // "hold" or "resubmit"; default "hold"
+	OnRollback  string // "lookup", "hold" or "resubmit"; default "lookup"
+	StateDir    string // default: none
 	// ApprovalNever says that the gateway issues at once or not at all.
 	ApprovalNever bool
 
@@ -76,6 +78,7 @@ func (s Settings) environ(at *Site) []string {
 		// What a gateway that never forgets an order says of one is true at once.
 		"ENTRUST_WORKER_GATEWAY_NOT_FOUND_GRACE":    "1s",
 		"ENTRUST_WORKER_ON_LOST_REPLY":              cmp.Or(s.OnLostReply, "hold"),
+		"ENTRUST_WORKER_ON_ROLLBACK":                cmp.Or(s.OnRollback, "lookup"),
 		"ENTRUST_WORKER_POLL_FIRST":                 s.first().String(),
 		"ENTRUST_WORKER_POLL_MAX":                   pollMax.String(),
 		"ENTRUST_WORKER_POLL_MAX_WAIT_LIMIT":        MaxWaitLimit.String(),
@@ -90,6 +93,9 @@ func (s Settings) environ(at *Site) []string {
 		"ENTRUST_WORKER_HTTP_ADDR":                  "127.0.0.1:0",
 		"ENTRUST_WORKER_LOG_LEVEL":                  "debug",
 		"ENTRUST_WORKER_LOG_FORMAT":                 "text",
+	}
+	if s.StateDir != "" {
+		env["ENTRUST_WORKER_STATE_DIR"] = s.StateDir
 	}
 	if s.DieAt != "" {
 		env["FAILPOINT_DIE_AT"], env["FAILPOINT_DIE_PASS"] = s.DieAt, number(s.DiePass, 1)

@@ -1,0 +1,269 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/internal/control"
+	"github.com/entrust-worker/entrust-worker/internal/ledger"
+	"github.com/entrust-worker/entrust-worker/internal/metrics"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+const (
+	// compareTime bounds one comparison, the looks that confirm a loss included.
+	compareTime = 15 * time.Second
+	// confirmLooks and confirmWait are how often, and how far apart, the leader must say
+	// that a write is gone: one that was elected a moment ago may not have read it yet.
+	confirmLooks = 4
+	confirmWait  = time.Second
+	compareRetry = 500 * time.Millisecond
+)
+
+// errRolledBack ends a handling whose effects the bus may have lost.
+var errRolledBack = errors.New("the bus lost its last writes while the message was handled")
+
+// rollbacks knows whether the bus lost its last writes: whether the last record that was
+// acknowledged to this worker, and its last presence, are still there. It looks whenever
+// the connection was made, or made again, before any order goes on, and with each
+// presence; the first worker that finds a loss tells the fleet through the control
+// bucket. Safe for concurrent use.
+type rollbacks struct {
+	js       jetstream.JetStream
+	nc       *nats.Conn
+	requests string // stream
+	ledger   *ledger.Ledger
+	control  *control.Bucket
+	metrics  *metrics.Worker
+	log      *slog.Logger
+	state    *stateFile
+
+	comparing chan struct{} // holds a token while one comparison is under way
+	waiting   chan struct{} // while others are waited for
+	failed    time.Time     // of the last comparison that failed, and why; under comparing
+	failure   error
+
+	mu       sync.Mutex
+	last     control.Rollback
+	compared connection // that this worker's own marks were compared over
+	settled  connection // over which the others were heard, too
+}
+
+// connection tells one connection to NATS from the next. The zero value is none.
+type connection uint64
+
+func newRollbacks(w *Worker) *rollbacks {
+	return &rollbacks{
+		js: w.js, nc: w.nc, requests: w.cfg.Layout.Requests, ledger: w.ledger, control: w.control,
+		metrics: w.metrics, log: w.log, state: &stateFile{dir: w.cfg.StateDir},
+		comparing: make(chan struct{}, 1), waiting: make(chan struct{}, 1),
+	}
+}
+
+// connection returns the one that stands, zero where none does.
+func (r *rollbacks) connection() connection {
+	if !r.nc.IsConnected() {
+		return 0
+	}
+	return connection(r.nc.Stats().Reconnects + 1)
+}
+
+// count returns the count of the last rollback that this worker knows of.
+func (r *rollbacks) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last.Count
+}
+
+// own returns the last rollback, once this worker compared its marks over the connection
+// that stands. It fails only with ctx.
+func (r *rollbacks) own(ctx context.Context) (control.Rollback, error) {
+	return r.await(ctx, &r.compared, r.compare)
+}
+
+// fleet returns the last rollback, once the other live workers have compared theirs too.
+func (r *rollbacks) fleet(ctx context.Context) (control.Rollback, error) {
+	return r.await(ctx, &r.settled, r.settle)
+}
+
+// await asks until done is the connection that stands.
+func (r *rollbacks) await(ctx context.Context, done *connection, ask func(context.Context) error) (control.Rollback, error) {
+	for {
+		conn := r.connection()
+		r.mu.Lock()
+		last, over := r.last, *done
+		r.mu.Unlock()
+		if conn != 0 && over == conn {
+			return last, nil
+		}
+		if ask(ctx) == nil {
+			continue
+		}
+		if err := sleep(ctx, compareRetry); err != nil {
+			return last, err
+		}
+	}
+}
+
+// settle compares, hears the others, and reads what they found.
+func (r *rollbacks) settle(ctx context.Context) error {
+	if err := hold(ctx, r.waiting); err != nil {
+		return err
+	}
+	defer release(r.waiting)
+	conn := r.connection()
+	r.mu.Lock()
+	first, done := r.settled == 0, r.settled == conn && conn != 0
+	r.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := r.compare(ctx); err != nil {
+		return err
+	}
+	if !first {
+		r.control.AwaitOthers(ctx)
+		if err := r.compare(ctx); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	r.settled = conn
+	r.mu.Unlock()
+	return nil
+}
+
+// compare compares this worker's marks with the bus, tells the fleet of a loss, and
+// reads what it was told.
+func (r *rollbacks) compare(ctx context.Context) error {
+	if err := hold(ctx, r.comparing); err != nil {
+		return err
+	}
+	defer release(r.comparing)
+	ctx, cancel := context.WithTimeout(ctx, compareTime)
+	defer cancel()
+	conn := r.connection()
+	if conn == 0 {
+		return nats.ErrDisconnected
+	}
+	if time.Since(r.failed) < compareRetry {
+		return r.failure // of many messages that wait for the answer, one asks
+	}
+	told, err := r.look(ctx)
+	if err != nil {
+		r.failed, r.failure = time.Now(), err
+		r.log.DebugContext(ctx, "comparing the bus with what was acknowledged; trying again", "err", err)
+		return err
+	}
+	r.mu.Lock()
+	r.last, r.compared = told, conn
+	r.mu.Unlock()
+	r.keep(ctx)
+	return nil
+}
+
+// keep writes the state file. The caller holds the token of the comparison, or is the
+// last one.
+func (r *rollbacks) keep(ctx context.Context) {
+	r.mu.Lock()
+	last := r.last
+	r.mu.Unlock()
+	if err := r.state.save(state{Ledger: r.ledger.Mark(), Rollback: last}); err != nil {
+		r.log.WarnContext(ctx, "writing the state file; after a restart this worker notices a rollback of the bus only as far as the file says", "err", err)
+	}
+}
+
+// look returns the last rollback: that which it finds, or of which the fleet was told.
+// While there is no control bucket no worker is told anything.
+func (r *rollbacks) look(ctx context.Context) (control.Rollback, error) {
+	r.mu.Lock()
+	last := r.last
+	r.mu.Unlock()
+	what, err := r.lost(ctx)
+	if err != nil {
+		return last, err
+	}
+	if what != "" {
+		return r.tell(ctx, last.Count+1, what)
+	}
+	told, err := r.control.Rollback(ctx)
+	if err == nil && told.Count < last.Count {
+		told, err = r.control.TellRollback(ctx, last) // the bucket was made again
+	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return last, nil
+	}
+	return told, err
+}
+
+// lost says what the bus lost, "" for nothing.
+func (r *rollbacks) lost(ctx context.Context) (what string, err error) {
+	for look := range confirmLooks {
+		if look > 0 {
+			if err := sleep(ctx, confirmWait); err != nil {
+				return "", err
+			}
+		}
+		what = ""
+		lost, err := r.ledger.Lost(ctx)
+		if err != nil {
+			return "", err
+		}
+		if lost {
+			what = "the last record that was acknowledged"
+		} else if lost, err = r.control.Lost(ctx); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return "", err
+		} else if lost {
+			what = "the last presence that was acknowledged"
+		}
+		if what == "" {
+			return "", nil
+		}
+	}
+	return what, nil
+}
+
+// tell says that the bus lost its last writes. Where another worker did since, its word
+// stands.
+func (r *rollbacks) tell(ctx context.Context, count int, what string) (control.Rollback, error) {
+	made := control.Rollback{Count: count, Worker: r.control.Worker()}
+	var err error
+	if made.Ledger, err = r.ledger.Extent(ctx); err != nil {
+		return made, err
+	}
+	if made.Requests, err = streams.ExtentOf(ctx, r.js, r.requests); err != nil {
+		return made, err
+	}
+	told, err := r.control.TellRollback(ctx, made)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		told, err = made, nil
+	}
+	if err != nil {
+		return told, fmt.Errorf("telling the fleet that the bus lost its last writes: %w", err)
+	}
+	r.ledger.SetMark(ledger.Mark{Made: made.Ledger.Made})
+	r.control.Restart()
+	r.metrics.RolledBack()
+	r.log.ErrorContext(ctx, "the bus lost its last writes; orders stored before may have been submitted, and end as on_rollback says",
+		"lost", what, "worker", told.Worker, "rollback", told.Count, "ledger", told.Ledger.Last, "requests", told.Requests.Last)
+	return told, nil
+}
+
+// hold takes the token of one that works alone, or ends with ctx.
+func hold(ctx context.Context, token chan struct{}) error {
+	select {
+	case token <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func release(token chan struct{}) { <-token }

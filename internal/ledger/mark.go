@@ -1,0 +1,108 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// Mark is the last record that the server acknowledged. A ledger that no longer holds it
+// has lost its last writes. One mark is enough: a stream that lost any write has lost
+// all that came after it. The zero Mark is none.
+type Mark struct {
+	Made     time.Time `json:"made"` // when the bucket was made
+	Key      order.Key `json:"key"`
+	Revision uint64    `json:"revision"`
+	At       time.Time `json:"at"` // by the host's clock
+}
+
+// marks keeps the last mark. Safe for concurrent use.
+type marks struct {
+	mu   sync.Mutex
+	last Mark
+	conn uint64 // reconnections when last was written, or compared
+}
+
+// acked takes in an acknowledged write. Over a new connection the earlier mark stays until
+// it is compared: a ledger that was rolled back may have come past it by then.
+func (l *Ledger) acked(key order.Key, revision uint64) {
+	conn := l.js.Conn().Stats().Reconnects
+	l.marks.mu.Lock()
+	defer l.marks.mu.Unlock()
+	m := &l.marks
+	switch {
+	case m.last.Revision == 0:
+		m.conn = conn
+	case m.conn != conn || m.last.Revision >= revision:
+		return
+	}
+	m.last.Key, m.last.Revision, m.last.At = key, revision, time.Now().UTC()
+}
+
+// Mark returns the last mark.
+func (l *Ledger) Mark() Mark {
+	l.marks.mu.Lock()
+	defer l.marks.mu.Unlock()
+	return l.marks.last
+}
+
+// SetMark sets the mark, as that of an earlier process. The zero Mark has the next
+// acknowledged write begin anew.
+func (l *Ledger) SetMark(m Mark) {
+	l.marks.mu.Lock()
+	defer l.marks.mu.Unlock()
+	l.marks.last, l.marks.conn = m, l.js.Conn().Stats().Reconnects
+}
+
+// Extent is how far the bucket has come.
+func (l *Ledger) Extent(ctx context.Context) (streams.Extent, error) {
+	return streams.ExtentOf(ctx, l.js, l.stream())
+}
+
+// Lost reports whether the leader of the bucket no longer holds the mark: the record at
+// that revision or a later one. A bucket that was deleted and made again has lost
+// nothing that its age does not show; the mark is dropped then. So it is where the
+// bucket may have let the record go by its age. A leader that was elected a moment ago
+// may be behind: the caller asks again before it believes a loss.
+func (l *Ledger) Lost(ctx context.Context) (bool, error) {
+	conn := l.js.Conn().Stats().Reconnects
+	m := l.Mark()
+	if m.Revision == 0 {
+		return false, nil
+	}
+	last, err := streams.Last(ctx, l.js, l.stream(), l.subject(m.Key))
+	switch {
+	case err == nil && last.Sequence >= m.Revision:
+		l.compared(m, conn)
+		return false, nil
+	case err != nil && !errors.Is(err, streams.ErrNoMessage):
+		return false, fmt.Errorf("comparing the ledger with the last acknowledged record: %w", err)
+	}
+	st, err := l.js.Stream(ctx, l.stream())
+	if err != nil {
+		return false, fmt.Errorf("comparing the ledger with the last acknowledged record: %w", err)
+	}
+	info := st.CachedInfo()
+	maxAge := info.Config.MaxAge
+	aged := last == nil && maxAge > 0 && time.Since(m.At) > maxAge/2 && info.State.LastSeq >= m.Revision
+	if aged || !m.Made.IsZero() && !info.Created.Equal(m.Made) {
+		l.SetMark(Mark{Made: info.Created})
+		return false, nil
+	}
+	return true, nil
+}
+
+// compared notes that the ledger holds m over a connection, so that later writes move the
+// mark on.
+func (l *Ledger) compared(m Mark, conn uint64) {
+	l.marks.mu.Lock()
+	defer l.marks.mu.Unlock()
+	if l.marks.last.Revision == m.Revision {
+		l.marks.conn = conn
+	}
+}

@@ -1,0 +1,76 @@
+package order
+
+import "slices"
+
+// kept is a copy of what the bus holds.
+type kept struct {
+	entries [2]entry
+	bus     []queued
+}
+
+// copyStore copies what the bus holds. Messages that are handled come again.
+func (w *world) copyStore() {
+	k := &kept{w.entries, slices.Clone(w.bus)}
+	for i := range k.bus {
+		k.bus[i].held, k.bus[i].again = 0, false // the server forgets what it delivered
+	}
+	w.kept = k
+}
+
+// putBack puts the copy of the store in the place of the store. Workers and gateway go
+// on. What the invariants count of the gateway stays.
+func (w *world) putBack() {
+	k := w.kept
+	w.kept = nil
+	var orphans [2]bool
+	for _, m := range w.bus {
+		there := slices.ContainsFunc(k.bus, func(o queued) bool { return o.id == m.id })
+		orphans[m.order] = orphans[m.order] || !there
+	}
+	w.bus = k.bus
+	for i := range w.entries {
+		was := w.entries[i]
+		e := k.entries[i]
+		e.posts, e.began, e.excuse, e.lost, e.lostTo = was.posts, was.began, true, true, w.ids
+		e.orphan = orphans[i]
+		w.entries[i] = e
+	}
+	for i := range w.workers {
+		h := &w.workers[i]
+		h.since = h.stage != idle
+		if h.outer != nil {
+			outer := *h.outer
+			outer.since, h.outer = true, &outer
+		}
+	}
+}
+
+// startOver ends a handling whose effects may be gone: its message comes again. An
+// answer of the gateway is decided on again, under the record that the worker knew where
+// what stands is none, or one of an earlier generation.
+func (w *world) startOver(i int) bool {
+	h := &w.workers[i]
+	if h.kind != isAnswered {
+		w.release(h.message, 0)
+		w.workers[i] = handling{}
+		return false
+	}
+	w.readAgain(i)
+	return false
+}
+
+// forgotten reports whether the record that a worker read may not be the last one.
+func (w *world) forgotten(h *handling) bool {
+	e := &w.entries[h.order]
+	switch {
+	case w.scene.mutant.ignoresLoss:
+		return false
+	case h.since:
+		return true
+	case h.cur.Phase == "":
+		return e.lost
+	case h.cur.Phase == Closed:
+		return e.lost && h.message <= e.lostTo
+	}
+	return e.lost && h.cur.Revision <= e.lostTo
+}

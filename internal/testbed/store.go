@@ -1,0 +1,32 @@
+package testbed
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// CopyStore copies what the server has on disk to a folder that does not exist yet. The
+// server must be stopped, killed or frozen: what it acknowledged is on disk then, as far
+// as any other process can see.
+func (s *Server) CopyStore(to string) error {
+	if err := os.CopyFS(to, os.DirFS(s.store())); err != nil {
+		return fmt.Errorf("copying the store of nats-server %q: %w", s.Name, err)
+	}
+	return nil
+}
+
+// PutStore puts a copy of CopyStore in the place of the server's store. The server must
+// not run.
+func (s *Server) PutStore(from string) error {
+	err := os.RemoveAll(s.store())
+	if err == nil {
+		err = os.CopyFS(s.store(), os.DirFS(from))
+	}
+	if err != nil {
+		return fmt.Errorf("putting back the store of nats-server %q: %w", s.Name, err)
+	}
+	return nil
+}
+
+func (s *Server) store() string { return filepath.Join(filepath.Dir(s.conf), "store") }
