@@ -146,16 +146,46 @@ func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entru
 
 // close writes that the result stands. Another writer's record is written over unless it
 // is of a later generation, or closed: the result decides.
+//
+// Nothing waits for the write where its loss delays nothing: the result stands by then, and
+// a worker that meets the record reads the result first. Of an order that awaits approval it
+// reads that only after a redelivery, and the order that a cancellation ends is read again.
+// Those are waited for.
 func (h *handling) close(ctx context.Context, stands *entrustbus.Result) error {
+	if h.d != nil && h.cur.NeedsRemains(false) {
+		write := h.w.ledger.Write(h.key, h.cur, h.cur.Closed(stands), h.write)
+		// A handling of its own: this one goes on beside it.
+		again := &handling{w: h.w, key: h.key, cur: h.cur, write: write, called: true}
+		if h.w.closes.Send(write, func() { again.closeAgain(ctx, stands) }) {
+			h.logClosed(ctx, stands)
+			return nil
+		}
+	}
+	return h.closeAndWait(ctx, stands)
+}
+
+// closeAgain closes an order whose close was refused or lost.
+func (h *handling) closeAgain(ctx context.Context, stands *entrustbus.Result) {
+	defer h.release()
+	if err := h.closeAndWait(h.live(ctx), stands); err != nil {
+		h.w.log.WarnContext(ctx, "closing an order; the watchdog closes it from its result", h.args("err", err)...)
+	}
+}
+
+func (h *handling) logClosed(ctx context.Context, stands *entrustbus.Result) {
+	args := h.args("outcome", string(stands.Outcome), "polls", stands.Polls)
+	if stands.Error != nil {
+		args = append(args, "err", stands.Error.Message)
+	}
+	h.w.log.InfoContext(ctx, "closed", args...)
+}
+
+func (h *handling) closeAndWait(ctx context.Context, stands *entrustbus.Result) error {
 	for {
 		known := h.cur.Record
 		err := h.writeRecord(ctx, h.cur.Closed(stands))
 		if err == nil {
-			args := h.args("outcome", string(stands.Outcome), "polls", stands.Polls)
-			if stands.Error != nil {
-				args = append(args, "err", stands.Error.Message)
-			}
-			h.w.log.InfoContext(ctx, "closed", args...)
+			h.logClosed(ctx, stands)
 		}
 		if !errors.Is(err, ledger.ErrConflict) {
 			return err

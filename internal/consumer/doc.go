@@ -37,14 +37,15 @@
 //	audit.before     reserved: no decision has this step yet
 //	audit.after      reserved
 //	closed.before    result, record not closed           comes again: closed
-//	closed.after     closed                              comes again: acknowledged; its wake-up is stale
+//	closed.after     closed, or the close is lost        comes again: acknowledged, or closed; its wake-up is stale
 //	wakeup.before    a waiting record without wake-up    comes again: given its wake-up
 //	                 closed, a wake-up left behind       fires once, is stale, is acknowledged
 //	wakeup.after     a waiting record and its wake-up    comes again: acknowledged; a due message is handled again
 //	call.before      submitting or waiting: not called   as record.after, or polled and looked up again
 //	call.after       what the gateway did, unwritten     as record.before, or polled and looked up again
 //	settle.before    everything but the acknowledgement  comes again: as the rows above
-//	settle.after     nothing to do
+//	settle.after     nothing to do; where the server lost    the watchdog wakes the order, which is closed from its
+//	                 the close that nothing waits for        result
 //
 // A ledger that is deleted and made again has no record: a redelivered request, or a wake-up,
 // finds result or wake-up on the bus and writes the record that those show. Where neither is

@@ -63,6 +63,13 @@ func (h *handling) live(ctx context.Context) context.Context {
 	return h.grace
 }
 
+// release ends the context that live made.
+func (h *handling) release() {
+	if h.end != nil {
+		h.end()
+	}
+}
+
 // doing notes what the message in flight waits for, for the line about one that is in flight too long.
 func (h *handling) doing(what, of string) {
 	if h.d != nil {
@@ -247,11 +254,7 @@ func (h *handling) asked() *order.Request {
 // about the answer, until a decision has no call. event makes the event of what is left
 // on the bus.
 func (h *handling) run(ctx context.Context, event func(order.Remains) order.Event) error {
-	defer func() {
-		if h.end != nil {
-			h.end()
-		}
-	}()
+	defer h.release()
 	work := ctx
 	h.doing("read", "what the bus holds of the order")
 	left, err := h.remains(ctx)

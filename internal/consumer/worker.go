@@ -58,6 +58,7 @@ type Worker struct {
 	machine  order.Machine
 	control  *control.Bucket
 	ledger   *ledger.Ledger
+	closes   *ledger.Unwaited // nil before Run
 	wakeups  *wakeup.Store
 	results  *results.Store
 	letters  *deadletter.Box
@@ -127,6 +128,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.recall(); err != nil {
 		return err
 	}
+	var err error
+	if w.closes, err = w.ledger.Unwaited(); err != nil {
+		return err
+	}
 
 	lanes := w.lanes()
 	var aside, handlers sync.WaitGroup
@@ -153,6 +158,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Acks and naks are only buffered until here.
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
 	defer cancel()
+	if err := w.closes.Close(flush); err != nil {
+		w.log.Warn("closing the last orders; the watchdog closes them from their results", "err", err)
+	}
 	if err := w.nc.FlushWithContext(flush); err != nil {
 		w.log.Warn("flushing the last acknowledgements; those messages come again", "err", err)
 	}

@@ -50,11 +50,7 @@ func (w *Write) Try(ctx context.Context) (order.Stored, error) {
 		return order.Stored{}, fmt.Errorf("encoding the ledger record of %s: %w", w.key, err)
 	}
 	for range attempts {
-		nonce := nuid.Next()
-		msg := &nats.Msg{Subject: streams.PublishSubject(w.l.js, w.l.subject(w.key)), Data: data, Header: nats.Header{
-			jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(w.revision, 10)},
-			headerNonce:                         {nonce},
-		}}
+		msg, nonce := w.message(data)
 		ack, err := w.send(ctx, msg)
 		switch {
 		case err == nil:
@@ -69,6 +65,15 @@ func (w *Write) Try(ctx context.Context) (order.Stored, error) {
 		}
 	}
 	return order.Stored{}, fmt.Errorf("writing the ledger record of %s: %w", w.key, errInProcess)
+}
+
+// message is one write of an encoded record over the revision that is known.
+func (w *Write) message(data []byte) (msg *nats.Msg, nonce string) {
+	nonce = nuid.Next()
+	return &nats.Msg{Subject: streams.PublishSubject(w.l.js, w.l.subject(w.key)), Data: data, Header: nats.Header{
+		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(w.revision, 10)},
+		headerNonce:                         {nonce},
+	}}, nonce
 }
 
 // attempts bounds how often one Try sends a write over a revision that it found to be

@@ -55,6 +55,7 @@ refused it.`,
 
 // work is the life of a worker.
 func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, version string, log *slog.Logger) error {
+	collectLess()
 	log.Info("starting", "version", version, "gateway", s.Gateway.URL, "ca", s.Gateway.CAID, "nats", s.NATSServer())
 
 	cache, err := mtlscache.New(s.Transport(log))

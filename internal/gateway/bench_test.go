@@ -1,0 +1,63 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"net/http"
+	"testing"
+)
+
+// What one issued answer in the certctl dialect costs, chain included: reading it, and
+// checking it against the request. Read with benchstat.
+func BenchmarkAnswer(b *testing.B) {
+	ca := newTestCA(b)
+	key := newKey(b)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{"a.example.net"}}, key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		b.Fatal(err)
+	}
+	leaf := ca.issue(csr, nil)
+	body, err := json.Marshal(map[string]string{
+		"trackingId": "1", "status": "ISSUED", "certificate": pemOf(leaf), "chain": pemOf(ca.issuing, ca.root),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := certctl{new(chainTexts)}
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.order(body); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	o, err := d.order(body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	a := Answer{State: Issued, Certificate: leaf.Raw, leaf: o.certs[0], above: o.certs[1:], links: new(links)}
+	for _, c := range a.above {
+		a.Chain = append(a.Chain, c.Raw)
+	}
+	b.Run("check", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := CheckIssued(a, Expectation{SPKI: csr.RawSubjectPublicKeyInfo}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkTriage(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = judge(OpEnroll, phaseAnswered, http.StatusServiceUnavailable, meansForeign)
+	}
+}
