@@ -105,6 +105,15 @@ func (h *handling) poll(ctx context.Context, permit *throttle.Permit) order.Answ
 			}
 			return csr
 		},
+		Search: func() (gateway.Search, bool) {
+			csr, sans, err := csrOf(h.asked())
+			since := r.SubmittedAt
+			if since.IsZero() {
+				// Of a track request: its order is no older than one may wait.
+				since = r.RequestedAt.Add(-w.cfg.MaxWaitLimit)
+			}
+			return gateway.Search{CSR: csr, SANs: sans, Since: since.Add(-searchMargin), Wait: h.betweenPages}, err == nil && csr != nil
+		},
 	}
 	if !q.SubmittedAt.IsZero() {
 		// The record has the time before the call, and a slow one may have lasted so long.
@@ -154,18 +163,7 @@ func (h *handling) lookUp(ctx context.Context, c *order.Call, permit *throttle.P
 	begun := time.Now()
 	a, found, err := w.gw.Find(ctx, gateway.Search{
 		CAID: h.cur.CAID, CSR: csr, SANs: sans, Since: c.Since.Add(-searchMargin),
-		Wait: func(ctx context.Context, throttled error) error {
-			if wait := pauseOf(throttled); wait > 0 {
-				w.throttle.askedToPause(ctx, wait, throttled)
-				if w.throttle.pause.Left() > w.cfg.lease() {
-					return throttled // so long an order waits in its wake-up
-				}
-				if err := w.throttle.pause.Wait(ctx); err != nil {
-					return err
-				}
-			}
-			return w.throttle.rate.Wait(ctx, throttle.ForPoll)
-		},
+		Wait: h.betweenPages,
 	})
 	if errors.Is(err, gateway.ErrNoLookup) {
 		return order.Answer{Word: order.Unsearchable, Error: h.cur.Cause}
@@ -177,6 +175,21 @@ func (h *handling) lookUp(ctx context.Context, c *order.Call, permit *throttle.P
 		return order.Answer{Word: order.NoMatch}
 	}
 	return h.answer(a, err)
+}
+
+// betweenPages waits before a further page of a look-up, which is a call of its own.
+func (h *handling) betweenPages(ctx context.Context, throttled error) error {
+	t := h.w.throttle
+	if wait := pauseOf(throttled); wait > 0 {
+		t.askedToPause(ctx, wait, throttled)
+		if t.pause.Left() > h.w.cfg.lease() {
+			return throttled // so long an order waits in its wake-up
+		}
+		if err := t.pause.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return t.rate.Wait(ctx, throttle.ForPoll)
 }
 
 // answer puts what the gateway said of an order in the machine's words.

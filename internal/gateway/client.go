@@ -29,6 +29,7 @@ type Client struct {
 	http1 atomic.Bool
 	// statusless says that the gateway has no status of a CA.
 	statusless atomic.Bool
+	poll       pollPath
 
 	speaks   atomic.Pointer[dialect] // nil until the dialect is known
 	settling singleflight.Group

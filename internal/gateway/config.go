@@ -67,6 +67,9 @@ type Config struct {
 	// PollPath is the path below /v1 of a pending enrollment, with the placeholders
 	// {caId} (optional) and {trackingId}. Default: DefaultPollPath.
 	PollPath string
+	// Poll is how pending enrollments are asked after in the cagw dialect. Default:
+	// PollAuto.
+	Poll PollMode
 	// Words are the status words. Default: DefaultStatusWords.
 	Words StatusWords
 
@@ -98,6 +101,9 @@ func (c Config) withDefaults() Config {
 	if c.PollPath == "" {
 		c.PollPath = DefaultPollPath
 	}
+	if c.Poll == "" {
+		c.Poll = PollAuto
+	}
 	if c.FindMaxPages == 0 {
 		c.FindMaxPages = 20
 	}
@@ -121,6 +127,14 @@ func (c Config) Validate() error {
 	case DialectAuto, DialectCertctl, DialectCAGW:
 	default:
 		bad("gateway dialect: unknown %q; one of auto, certctl, cagw", c.Dialect)
+	}
+	switch c.Poll {
+	case PollAuto, PollEnrollment, PollEvents:
+	default:
+		bad("gateway poll: unknown %q; one of auto, enrollment, events", c.Poll)
+	}
+	if c.Poll == PollEvents && c.Dialect == DialectCertctl {
+		bad("gateway poll: events needs the dialect cagw; certctl has no events")
 	}
 	for _, d := range []struct {
 		name string

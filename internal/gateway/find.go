@@ -89,7 +89,7 @@ func (c *Client) Find(ctx context.Context, s Search) (Answer, bool, error) {
 			doubt, page.more = cmp.Or(doubt, "the gateway promises more events and names no further page"), false
 		}
 		if !page.more && doubt != "" {
-			return Answer{}, false, &Error{Op: OpFind, Fate: Unreadable, Class: classOther, HTTPStatus: status, Message: doubt}
+			return Answer{}, false, &Error{Op: OpFind, Fate: Unreadable, Class: classOther, HTTPStatus: status, Message: doubt, cause: errInconclusive}
 		}
 		if !page.more {
 			return Answer{}, false, nil
@@ -97,7 +97,7 @@ func (c *Client) Find(ctx context.Context, s Search) (Answer, bool, error) {
 		next = page.next
 	}
 	return Answer{}, false, &Error{Op: OpFind, Fate: Unreadable, Class: classOther,
-		Message: fmt.Sprintf("more events than a look-up reads: %d pages", c.cfg.FindMaxPages)}
+		Message: fmt.Sprintf("more events than a look-up reads: %d pages", c.cfg.FindMaxPages), cause: errInconclusive}
 }
 
 // nextEvents fetches page number n, which has the given index, when it may.

@@ -89,6 +89,9 @@ type Poll struct {
 	// issued certificate from others in the same answer, and is called only when an
 	// answer holds one: parsing a request costs more than a poll.
 	CSR func() *x509.CertificateRequest
+	// Search, if not nil, returns what to look for in the certificate events where those
+	// are asked, or false where the order cannot be known there. See PollMode.
+	Search func() (Search, bool)
 }
 
 // Answer is what the gateway said about an enrollment.
@@ -115,7 +118,8 @@ type Answer struct {
 	Code, Message string
 
 	// What was parsed on the way here, so that CheckIssued need not do it again.
-	leaf *x509.Certificate
+	leaf    *x509.Certificate
+	foreign bool // no success, and not in the gateway's own words
 }
 
 // Enroll submits an enrollment, once: it writes at most one whole request, which
@@ -199,7 +203,19 @@ func (c *Client) Poll(ctx context.Context, p Poll) (Answer, error) {
 	}
 	path := strings.NewReplacer("{caId}", segment(p.CAID), "{trackingId}", segment(p.TrackingID)).
 		Replace(strings.TrimLeft(c.cfg.PollPath, "/"))
-	return c.order(ctx, d, call{op: OpPoll, method: http.MethodGet, path: path}, p)
+	q := call{op: OpPoll, method: http.MethodGet, path: path}
+	switch {
+	case d.name() != DialectCAGW || c.cfg.Poll == PollEnrollment:
+		return c.order(ctx, d, q, p)
+	case c.cfg.Poll == PollAuto:
+		return c.pollAuto(ctx, d, q, p)
+	}
+	if p.Search != nil {
+		if s, ok := p.Search(); ok {
+			return c.pollEvents(ctx, p, s)
+		}
+	}
+	return Answer{State: Pending, TrackingID: p.TrackingID, Status: "events cannot show it"}, nil
 }
 
 // order sends an enrollment or a poll and reads the answer.
@@ -247,6 +263,8 @@ func (c *Client) order(ctx context.Context, d dialect, q call, p Poll) (Answer, 
 	case Pending:
 		if r.success() {
 			c.noteWord(q.op, o.status)
+		} else {
+			a.foreign = !readRefusal(r.body, d.name()).own
 		}
 	case Rejected:
 		a.Code, a.Message = readReason(r.body)

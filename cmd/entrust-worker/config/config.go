@@ -67,6 +67,7 @@ type Gateway struct {
 	FleetRate       float64       `koanf:"fleet_rate" doc:"Calls a second to the gateway from all workers together, at most, shared evenly. 0: no limit."`
 	ThrottleFloor   time.Duration `koanf:"throttle_floor" doc:"The shortest pause after a 429, 1ms to 1h: the gateway counts its quota in windows of ten seconds."`
 	NotFoundGrace   time.Duration `koanf:"not_found_grace" doc:"How long after its submission, and gateway.enroll_timeout, an order that the gateway does not know counts as pending, 1s to 24h. After that three such answers, over 15 minutes at least, end the order as unconfirmed."`
+	Poll            string        `koanf:"poll" doc:"How a pending enrollment is asked after in the cagw dialect. enrollment: at gateway.poll_path. events: in the certificate events, which show issued certificates only, so that a rejected order expires at its deadline. auto: at the path, and in the events while the gateway shows no such path."`
 	PollPath        string        `koanf:"poll_path" doc:"Path below /v1 of a pending enrollment, with {caId} and {trackingId}. Published for the certctl dialect only."`
 }
 

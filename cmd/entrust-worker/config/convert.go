@@ -77,6 +77,7 @@ func (c Config) GatewayClient() gateway.Config {
 		NotFoundGrace: g.NotFoundGrace,
 		ThrottleFloor: g.ThrottleFloor,
 		RetryAfterMax: retryAfterMax,
+		Poll:          gateway.PollMode(g.Poll),
 		PollPath:      g.PollPath,
 		Words:         gateway.DefaultStatusWords(),
 		FindSkew:      5 * time.Minute,

@@ -25,6 +25,7 @@ func Default() Config {
 			EventDelay:     30 * time.Second,
 			ThrottleFloor:  10 * time.Second,
 			NotFoundGrace:  2 * time.Minute,
+			Poll:           string(gateway.PollAuto),
 			PollPath:       gateway.DefaultPollPath,
 		},
 		NATS: NATS{

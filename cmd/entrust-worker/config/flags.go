@@ -35,6 +35,7 @@ func AddFlags(flags *pflag.FlagSet) {
 // CompleteFlags tells shells the words that keys take.
 func CompleteFlags(root *cobra.Command) {
 	usage.Complete(root, "gateway-dialect", "auto", "certctl", "cagw")
+	usage.Complete(root, "gateway-poll", "auto", "enrollment", "events")
 	usage.Complete(root, "gateway-approval", ApprovalUnknown, ApprovalNever)
 	usage.Complete(root, "gateway-unverified-keys", UnverifiedPass, UnverifiedRefuse)
 	usage.Complete(root, "on-lost-reply", Hold, Resubmit)

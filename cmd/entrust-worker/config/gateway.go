@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
 )
 
 // checkGateway checks the group of keys that say how to reach the CA Gateway.
@@ -24,6 +26,10 @@ func (s *Settings) checkGateway(c *checker) {
 		c.add("gateway.client_id", "must be printable ASCII")
 	}
 	c.oneOf("gateway.dialect", g.Dialect, "auto", "certctl", "cagw")
+	c.oneOf("gateway.poll", g.Poll, "auto", "enrollment", "events")
+	if g.Poll == string(gateway.PollEvents) && g.Dialect == string(gateway.DialectCertctl) {
+		c.relation("gateway.poll", "must not be events with", "gateway.dialect", "%s, %s: certctl has no events", g.Poll, g.Dialect)
+	}
 	between(c, "gateway.enroll_timeout", g.EnrollTimeout, time.Second, time.Hour)
 	between(c, "gateway.timeout", g.Timeout, time.Second, time.Hour)
 	between(c, "gateway.connect_timeout", g.ConnectTimeout, 100*time.Millisecond, time.Minute)

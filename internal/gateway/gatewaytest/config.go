@@ -62,6 +62,9 @@ type Config struct {
 	ECS bool
 	// NoStatus leaves out the status of a CA, which an older gateway does not have.
 	NoStatus bool
+	// NoPollPath leaves out GET of an enrollment, for which there is no public evidence in
+	// the CA Gateway: its answer is Spring Boot's own 404.
+	NoPollPath bool
 	// HTTP1Only turns HTTP/2 off.
 	HTTP1Only bool
 

@@ -201,6 +201,9 @@ func (s *Server) routeCA(c *call, r *http.Request, parts []string, missing *refu
 		return s.only(r, http.MethodPost, Both)
 	case len(parts) == 2 && parts[0] == "enrollments":
 		c.op, c.handle = OpPoll, s.poll
+		if s.cfg.NoPollPath {
+			c.handle = noRoute
+		}
 		c.flat = c.flat || strings.HasPrefix(c.id, "ENR-")
 		return s.only(r, http.MethodGet, Both)
 	case len(parts) == 3 && parts[0] == "certificates" && parts[2] == "revoke":
@@ -231,4 +234,12 @@ func (s *Server) only(r *http.Request, method string, d Dialect) *refusal {
 		return &refusal{http.StatusMethodNotAllowed, "cagw-4050", "Method not allowed", ""}
 	}
 	return nil
+}
+
+// noRoute answers as Spring Boot does for a path that no controller has.
+func noRoute(c *call) *answer {
+	return jsonAnswer(http.StatusNotFound, map[string]any{
+		"timestamp": c.now.UTC().Format(time.RFC3339Nano), "status": http.StatusNotFound, "error": "Not Found",
+		"path": "/v1/certificate-authorities/" + c.caID + "/enrollments/" + c.id,
+	})
 }
