@@ -53,6 +53,11 @@ const (
 	tooEarly = time.Second
 )
 
+// Early reports whether a wake-up came too early to be handled. The caller measures the
+// server's time again then, before it has the wake-up decided: the server's clock may have
+// been set since it was measured.
+func (w *Wakeup) Early(now time.Time) bool { return w.Due.Sub(now) > tooEarly }
+
 // Codes of results that the machine makes itself.
 const (
 	CodeLostReply = "lost_reply"        // the fate of the submission is unknown
