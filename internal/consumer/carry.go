@@ -55,7 +55,9 @@ func (h *handling) carry(ctx context.Context, d *order.Decision) error {
 		case order.StepClosed:
 			err = h.close(ctx, stands)
 		case order.StepWakeup:
-			err = h.wakeup(ctx, d, stands)
+			if err = h.wakeup(ctx, d, stands); err == nil && d.Wakeup != nil && d.Record == nil && h.cur.Phase == order.Submitting {
+				err = h.unchanged(ctx)
+			}
 		case order.StepSettle:
 			h.w.settle(ctx, h.d, d.Settle)
 		}
@@ -230,6 +232,19 @@ func (h *handling) wakeup(ctx context.Context, d *order.Decision, ended *entrust
 	return err
 }
 
+// unchanged returns ledger.ErrConflict where the record changed since it was read. A
+// wake-up for another worker's lease may have replaced the one that this worker scheduled
+// meanwhile, with its record: it is decided again then.
+func (h *handling) unchanged(ctx context.Context) error {
+	now, err := persist(ctx, h, "reading the record of an order whose lease is waited for", func(ctx context.Context) (order.Stored, error) {
+		return h.w.ledger.Get(ctx, h.key)
+	})
+	if err == nil && now.Revision != h.cur.Revision {
+		err = ledger.ErrConflict
+	}
+	return err
+}
+
 // persistTry bounds one try of persist.
 const persistTry = 5 * time.Second
 
@@ -267,7 +282,7 @@ func untilStop[T any](ctx context.Context, h *handling, what string, write func(
 
 // final reports whether repeating a write cannot change its answer.
 func final(err error) bool {
-	return errors.Is(err, ledger.ErrConflict) || streams.IsRefused(err) || errors.Is(err, order.ErrNewerFormat)
+	return errors.Is(err, ledger.ErrConflict) || streams.IsRefused(err) || errors.Is(err, order.ErrNewerFormat) || errors.Is(err, order.ErrNotARecord)
 }
 
 // notice writes the line of a decision.

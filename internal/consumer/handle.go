@@ -118,6 +118,11 @@ func (w *Worker) woken(ctx context.Context, d *delivery) error {
 	case err != nil:
 		return w.stray(ctx, d, err)
 	}
+	if wake.Early(w.now()) {
+		if err := w.control.MeasureClock(ctx); err != nil {
+			return later(time.Second, fmt.Errorf("a wake-up of %s came early: %w", wake.Key, err))
+		}
+	}
 	h := &handling{w: w, d: d, key: wake.Key, wake: wake, doubted: d.deliveries > 1 || !w.link.since(wake.Due, w.now())}
 	if err := h.look(ctx); err != nil {
 		return h.rest(err)
@@ -126,7 +131,7 @@ func (w *Worker) woken(ctx context.Context, d *delivery) error {
 		w.metrics.Poll(max(0, w.now().Sub(wake.Due)))
 	}
 	return h.run(ctx, func(r order.Remains) order.Event {
-		return order.Woken{Wakeup: *wake, Remains: r, Request: h.asked}
+		return order.Woken{Wakeup: *wake, Remains: r, Fired: d.published, Request: h.asked}
 	})
 }
 

@@ -36,6 +36,9 @@ type lane struct {
 	reserved bool
 	handle   func(context.Context, *delivery) error
 
+	// ended is closed when a stop has ended the last pull of the lane.
+	ended chan struct{}
+
 	mu       sync.Mutex
 	inFlight map[identity]*delivery
 }
@@ -48,6 +51,7 @@ func (w *Worker) run(stop, work context.Context, l *lane) {
 		free <- struct{}{}
 	}
 	l.inFlight = make(map[identity]*delivery)
+	l.ended = make(chan struct{})
 	beat, cancel := context.WithCancel(work)
 	var beats sync.WaitGroup
 	beats.Go(func() { w.heartbeat(beat, l) })
@@ -72,7 +76,7 @@ func (w *Worker) run(stop, work context.Context, l *lane) {
 			free <- struct{}{}
 		}
 		if scarce {
-			batch.Wait() // before the next one is fetched, the breaker has decided about these
+			waitFor(stop, &batch) // before the next one is fetched, the breaker has decided about these
 		}
 		if err == nil {
 			trouble.reset()
@@ -85,11 +89,22 @@ func (w *Worker) run(stop, work context.Context, l *lane) {
 			break
 		}
 	}
+	close(l.ended)
 	for range l.slots {
 		<-free
 	}
 	cancel()
 	beats.Wait()
+}
+
+// waitFor waits for a group, or until stop is done.
+func waitFor(stop context.Context, group *sync.WaitGroup) {
+	over := make(chan struct{})
+	go func() { group.Wait(); close(over) }()
+	select {
+	case <-over:
+	case <-stop.Done():
+	}
 }
 
 // take waits for one free slot, then takes what else is free. It returns 0 when
@@ -112,7 +127,7 @@ func take(stop context.Context, free chan struct{}) int {
 // fetch pulls up to n messages and starts each. It returns how many it started.
 func (w *Worker) fetch(stop, work context.Context, l *lane, n int, free chan<- struct{}, batch *sync.WaitGroup) (int, error) {
 	started := 0
-	err := w.pull(work, l, n, func(msg *nats.Msg) error {
+	err := w.pull(stop, work, l, n, func(msg *nats.Msg) error {
 		d, err := newDelivery(w.nc, msg, w.cfg.Layout.AckWait)
 		if err != nil {
 			return err
@@ -161,6 +176,9 @@ func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
 	}
 	if err != nil && work.Err() != nil && errors.Is(context.Cause(work), errStopping) {
 		err = errStopping
+	}
+	if errors.Is(err, errStopping) {
+		<-l.ended // or it would come back to this worker's own pull
 	}
 	if err != nil {
 		w.handBack(work, d, err)

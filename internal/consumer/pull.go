@@ -43,12 +43,16 @@ func (m message) DoubleAck(ctx context.Context) error {
 // when they have come, when the consumer has no more, or when the server says
 // that something is wrong.
 //
+// When stop is done it ends the pull at the server, and hands on what had come by then: a
+// message that is handed back while a pull stands comes to it again, at once, as often as
+// the pull has room.
+//
 // It does what jetstream.Consumer.Fetch does, but for one thing: to Fetch a
 // message without a body whose publisher sent a header Status is the server's
 // word. It would never be handled, and each time it came, end the pull that it
 // came with. Here the reply subject tells: the server puts one on every message
 // that is to be acknowledged, and none on its own word.
-func (w *Worker) pull(ctx context.Context, l *lane, n int, take func(*nats.Msg) error) error {
+func (w *Worker) pull(stop, ctx context.Context, l *lane, n int, take func(*nats.Msg) error) error {
 	request, err := json.Marshal(struct {
 		Batch   int           `json:"batch"`
 		Expires time.Duration `json:"expires"`
@@ -68,14 +72,22 @@ func (w *Worker) pull(ctx context.Context, l *lane, n int, take func(*nats.Msg) 
 	// A server that is gone does not say that the time is over.
 	over := time.NewTimer(fetchWait + time.Second)
 	defer over.Stop()
-	err = receive(ctx, come, over.C, n, take)
+	err = receive(stop, come, over.C, n, take)
+	if stop.Err() != nil {
+		// The server takes the end of the interest in before it answers the flush, and what it
+		// had sent before is here then.
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+		defer cancel()
+		err = errors.Join(err, sub.Drain(), w.nc.FlushWithContext(end))
+		return errors.Join(err, rest(come, take))
+	}
 	// Nothing is left to be done about an error of the end. What has come by then,
 	// as to a process that stood still, would rest until its ack wait is over.
 	_ = sub.Unsubscribe()
 	return errors.Join(err, rest(come, take))
 }
 
-// receive takes n messages, or fewer where the pull ends before.
+// receive takes n messages, or fewer where the pull ends before, or ctx is done.
 func receive(ctx context.Context, come <-chan *nats.Msg, over <-chan time.Time, n int, take func(*nats.Msg) error) error {
 	for range n {
 		select {

@@ -111,6 +111,9 @@ func (w *Worker) Wake() { w.throttle.prober.Wake() }
 // Config.EnrollTimeout.
 func (w *Worker) Lease() time.Duration { return w.cfg.lease() }
 
+// PollsIn is how often this worker's schedule polls an order that waits for so long.
+func (w *Worker) PollsIn(waited time.Duration) int { return w.cfg.Schedule.PollsIn(waited) }
+
 // Run works until ctx is done, then drains: it stops fetching at once, hands
 // back what has not begun, lets calls in flight end within Config.Drain, and
 // hands back the rest. It returns nil after a drain, and an error only when it
@@ -199,12 +202,24 @@ func (w *Worker) lanes() []*lane {
 	}
 }
 
+// noteworthySkew is how far apart the clocks of host and server may be without a warning.
+const noteworthySkew = 10 * time.Second
+
 // awaitClock waits until the server's time was measured once: the host's may be wrong by hours,
 // and would end leases and set wake-ups. Where the control bucket is away for longer than
 // ackTimeout, the host's has to do.
 func (w *Worker) awaitClock(ctx context.Context) {
 	for end := time.Now().Add(ackTimeout); time.Now().Before(end); {
-		if _, ok := w.control.Clock().Now(); ok || sleep(ctx, 5*time.Millisecond) != nil {
+		if skew, uncertainty, ok := w.control.Clock().Skew(); ok {
+			level := slog.LevelInfo
+			if skew.Abs() > noteworthySkew+uncertainty {
+				level = slog.LevelWarn
+			}
+			w.log.Log(ctx, level, "measured the NATS server's clock, by which this worker goes",
+				"ahead_of_this_host", skew.Round(time.Millisecond), "uncertainty", uncertainty.Round(time.Millisecond))
+			return
+		}
+		if sleep(ctx, 5*time.Millisecond) != nil {
 			return
 		}
 	}

@@ -84,6 +84,8 @@ type Bucket struct {
 	log    *slog.Logger
 	clock  Clock
 
+	measuring sync.Mutex // held over a measurement that was asked for
+
 	mu      sync.Mutex
 	sights  map[string]sight
 	cas     map[string]string // CA by its token, to name what a removed key was about

@@ -1,9 +1,13 @@
 package control
 
 import (
+	"context"
+	"fmt"
 	"sync"
 	"time"
 )
+
+const clockPrefix = "clock." // one key for each worker that measured apart from its presence
 
 // Clock is the time of the NATS server, as the time at which it stored a key of this
 // worker shows it. It runs on the host's monotonic clock between two measurements, so
@@ -80,4 +84,49 @@ func (b bounds) narrowed(n bounds) bounds {
 		n.high = high
 	}
 	return n
+}
+
+// MeasureClock measures the server's time now, instead of with the next presence: for
+// when something shows that the server's clock was set. Callers that come at the same
+// time share one measurement.
+func (b *Bucket) MeasureClock(ctx context.Context) error {
+	asked := time.Now()
+	b.measuring.Lock()
+	defer b.measuring.Unlock()
+	b.mu.Lock()
+	shared := b.timed.After(asked)
+	b.mu.Unlock()
+	if shared {
+		return nil
+	}
+	const what = "the server's clock"
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	// A key of its own: the presence must not change but by Run, which looks for it.
+	key := clockPrefix + token(b.worker)
+	var sent time.Time
+	revision, err := b.update(ctx, what, key, presenceTTL, func(entry) any {
+		sent = time.Now()
+		return struct{}{}
+	})
+	acked := time.Now()
+	if err != nil {
+		return err
+	}
+	e, err := b.read(ctx, key)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", what, err)
+	}
+	if e.revision == revision {
+		b.took(sent, acked, e.stored)
+	}
+	return nil
+}
+
+// took takes in a measurement.
+func (b *Bucket) took(sent, acked, stored time.Time) {
+	b.clock.measured(sent, acked, stored)
+	b.mu.Lock()
+	b.timed = acked
+	b.mu.Unlock()
 }

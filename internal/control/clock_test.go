@@ -2,6 +2,7 @@ package control
 
 import (
 	"regexp"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,5 +133,32 @@ func TestWorkerWithAWrongHostClock(t *testing.T) {
 		if instant.Match(v.Value()) {
 			t.Errorf("%s holds an instant: %s", key, v.Value())
 		}
+	}
+}
+
+// A measurement that is asked for shows a server's clock that was set since the last one,
+// and callers at the same time share it.
+func TestMeasureClock(t *testing.T) {
+	t.Parallel()
+	server, _ := newBus(t)
+	b := worker(server.JetStream(t), "w1")
+	now := time.Now()
+	b.took(now, now, now.Add(-time.Hour)) // since then the server's clock went an hour forward
+	before := b.js.Conn().Stats().OutMsgs
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if err := b.MeasureClock(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	skew, _, ok := b.clock.Skew()
+	if !ok || skew.Abs() > time.Second {
+		t.Errorf("the skew is %s (%v)", skew, ok)
+	}
+	if sent := b.js.Conn().Stats().OutMsgs - before; sent > 60 {
+		t.Errorf("50 callers at once sent %d messages", sent)
 	}
 }

@@ -28,8 +28,14 @@ type Scan struct {
 	// is the one up to which it was read again after the longest lease or wait.
 	Cursor  uint64 `json:"cursor"`
 	Lagging uint64 `json:"lagging"`
+	// Parked is the last sequence of the parked stream when the scan began: one that is
+	// lower later has lost its end.
+	Parked uint64 `json:"parked,omitempty"`
 	// Complete is false where the record only keeps the cursors of a scan under way.
 	Complete bool `json:"complete"`
+	// Before is how long before this record the last scan had ended, where this one is
+	// not complete; 0 where none had.
+	Before time.Duration `json:"before_ns,omitempty"`
 	// Oldest is how long the oldest waiting order had waited at the end of the scan.
 	Oldest time.Duration `json:"oldest_ns"`
 	// Took is how long the scan took.
@@ -39,6 +45,14 @@ type Scan struct {
 	Age time.Duration `json:"-"`
 	// Revision is what SaveScan compares. It is not stored. 0: no record yet.
 	Revision uint64 `json:"-"`
+}
+
+// Ended returns how long ago the last scan of the name ended; false where none did.
+func (s Scan) Ended() (ago time.Duration, ok bool) {
+	if s.Complete {
+		return s.Age, true
+	}
+	return s.Before + s.Age, s.Before > 0
 }
 
 // ReadScan returns the record of the scan of that name from the leader; the zero Scan

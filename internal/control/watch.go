@@ -237,10 +237,7 @@ func (b *Bucket) appear(ctx context.Context) error {
 		return fmt.Errorf("reading %s: %w", what, err)
 	}
 	if e.revision == revision {
-		b.clock.measured(sent, acked, e.stored)
-		b.mu.Lock()
-		b.timed = acked
-		b.mu.Unlock()
+		b.took(sent, acked, e.stored)
 	}
 	return nil
 }

@@ -121,12 +121,34 @@ type Entry struct {
 // server can, and keep what is not yet read in this process's memory. Any
 // replica may answer; ask Get where it matters. A record that cannot be decoded
 // is yielded as an error, and reading goes on; an error of the server ends it.
-func (l *Ledger) All(ctx context.Context) iter.Seq2[Entry, error] {
+func (l *Ledger) All(ctx context.Context) iter.Seq2[Entry, error] { return l.From(ctx, 1) }
+
+// Extent returns which bucket it is and how far it counts, as its leader knows it.
+func (l *Ledger) Extent(ctx context.Context) (streams.Extent, error) {
+	return streams.ExtentOf(ctx, l.js, l.stream())
+}
+
+// Since returns the revision of the first record that was written at an instant or later,
+// by the server's clock, 0 where there is none.
+func (l *Ledger) Since(ctx context.Context, at time.Time) (uint64, error) {
+	m, err := streams.FirstSince(ctx, l.js, l.stream(), at)
+	switch {
+	case errors.Is(err, streams.ErrNoMessage):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("reading the ledger %s: %w", l.bucket, err)
+	}
+	return m.Sequence, nil
+}
+
+// From is All for the records whose revision is at least this one, in the order of their
+// revisions. What cannot be decoded has its revision and time all the same.
+func (l *Ledger) From(ctx context.Context, revision uint64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		prefix := "$KV." + l.bucket + "."
 		// The bucket holds nothing else, and any other filter has nats-server 2.15 match
 		// subjects: half a million records took ten times as long.
-		for m, err := range streams.Scan(ctx, l.js, l.stream(), ">") {
+		for m, err := range streams.ScanFrom(ctx, l.js, l.stream(), ">", revision) {
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("reading the ledger %s: %w", l.bucket, err))
 				return
@@ -138,7 +160,7 @@ func (l *Ledger) All(ctx context.Context) iter.Seq2[Entry, error] {
 			if err != nil {
 				err = fmt.Errorf("%w: %w", order.ErrNotARecord, err)
 			}
-			e := Entry{Key: key}
+			e := Entry{Key: key, Stored: order.Stored{Revision: m.Sequence, At: m.Time.UTC()}}
 			if err == nil {
 				e.Stored, err = stored(key, m)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
@@ -146,17 +147,29 @@ func (m *Worker) observeParked(ctx context.Context, b Bus) error {
 		return fmt.Errorf("reading the stream %s: %w", b.Layout.Parked, err)
 	}
 	m.waiting.Set(float64(st.CachedInfo().State.Msgs))
-	scan, err := b.Control.ReadScan(ctx, control.ScanFull)
+	scan, err := b.Control.ReadScan(ctx, control.ScanRecent)
 	if err != nil {
 		return err // the gauge keeps what it had
+	}
+	whole, err := b.Control.ReadScan(ctx, control.ScanFull)
+	if err != nil {
+		return err
 	}
 	oldest := 0.0
 	if scan.Oldest > 0 {
 		oldest = (scan.Oldest + scan.Age).Seconds()
 	}
 	m.oldestWaiting.Set(oldest)
-	if scan.Revision > 0 {
-		m.lastScan.Set(float64(time.Now().Add(-scan.Age).Unix()))
+	for _, s := range []struct {
+		control.Scan
+		gauge prometheus.Gauge
+	}{{scan, m.lastScan}, {whole, m.lastWholeScan}} {
+		if ago, ok := s.Ended(); ok {
+			s.gauge.Set(float64(time.Now().Add(-ago).Unix()))
+		}
+	}
+	if skew, _, ok := b.Control.Clock().Skew(); ok {
+		m.skew.Set(skew.Seconds())
 	}
 	return nil
 }

@@ -139,9 +139,10 @@ func TestObserveLanes(t *testing.T) {
 func TestObserveParked(t *testing.T) {
 	t.Parallel()
 	ctx, m, b, registry := observer(t)
+	whole := 0.0
 	want := func(when string, waiting, oldest, scanned float64) {
 		t.Helper()
-		for name, want := range map[string]float64{"parked_orders": waiting, "parked_oldest_age_seconds": oldest, "watchdog_last_scan_timestamp_seconds": scanned} {
+		for name, want := range map[string]float64{"watchdog_last_whole_scan_timestamp_seconds": whole, "parked_orders": waiting, "parked_oldest_age_seconds": oldest, "watchdog_last_scan_timestamp_seconds": scanned} {
 			if got, _ := value(t, registry, name); math.Abs(got-want) > 30 || (got == 0) != (want == 0) {
 				t.Errorf("%s: %s is %v, want about %v", when, name, got, want)
 			}
@@ -164,7 +165,7 @@ func TestObserveParked(t *testing.T) {
 	scan := control.Scan{Complete: true, Oldest: time.Hour}
 	save := func() {
 		t.Helper()
-		if err := b.Control.SaveScan(ctx, control.ScanFull, &scan); err != nil {
+		if err := b.Control.SaveScan(ctx, control.ScanRecent, &scan); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -176,9 +177,17 @@ func TestObserveParked(t *testing.T) {
 	save()
 	read()
 	want("none waited in the scan", 2, 0, now)
+	// One that is under way does not hide when the last one ended.
+	part := control.Scan{Before: time.Hour}
+	if err := b.Control.SaveScan(ctx, control.ScanFull, &part); err != nil {
+		t.Fatal(err)
+	}
+	read()
+	whole = now - 3600
+	want("a whole scan is under way", 2, 0, now)
 	kv, err := b.JS.KeyValue(ctx, b.Layout.Control)
 	if err == nil {
-		_, err = kv.PutString(ctx, "scan."+control.ScanFull, "no scan")
+		_, err = kv.PutString(ctx, "scan."+control.ScanRecent, "no scan")
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ type Worker struct {
 	duration, calls                                                      *prometheus.HistogramVec
 	lateness                                                             prometheus.Histogram
 	letters, letterAge, fullest, pending, unacked, age, known            *prometheus.GaugeVec
-	waiting, oldestWaiting, lastScan, pausedUntil                        prometheus.Gauge
+	waiting, oldestWaiting, lastScan, lastWholeScan, skew, pausedUntil   prometheus.Gauge
 }
 
 // New registers a worker's metrics.
@@ -64,7 +64,9 @@ func New(reg prometheus.Registerer) *Worker {
 		known:         gauge("observed_timestamp_seconds", "When the gauges of the bus were last read, in Unix time, by what they are about.", "of"),
 		waiting:       single("parked_orders", "Orders that wait, for approval or for another try. The same for every worker."),
 		oldestWaiting: single("parked_oldest_age_seconds", "Age of the oldest order that waits, as of the watchdog's last scan; 0 without one. The same for every worker."),
-		lastScan:      single("watchdog_last_scan_timestamp_seconds", "When the watchdog's last whole scan ended, in Unix time; 0 for never. The same for every worker."),
+		lastScan:      single("watchdog_last_scan_timestamp_seconds", "When the watchdog's last scan ended, in Unix time; 0 for never. The same for every worker."),
+		lastWholeScan: single("watchdog_last_whole_scan_timestamp_seconds", "When the watchdog's last scan of every record ended, in Unix time; 0 for never. The same for every worker."),
+		skew:          single("clock_skew_seconds", "How far the NATS server's clock is ahead of this worker's host, below 0 where it is behind. 0 before it is measured."),
 		pausedUntil:   single("paused_until_timestamp_seconds", "Until when the gateway asked the fleet to wait, in Unix time; 0 for never."),
 		calls: f.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "gateway_request_duration_seconds", Help: "Calls to the gateway, by operation and HTTP status; status 0 is no answer.",

@@ -50,6 +50,24 @@ func TestEarlyWakeup(t *testing.T) {
 	}
 }
 
+// TestEarlyWakeupOfAnotherClock: a server whose clock is ahead fires by its own clock, and
+// is told to wait by it; the time at which the order is due stays.
+func TestEarlyWakeupOfAnotherClock(t *testing.T) {
+	t.Parallel()
+	b := tableOf(entrustbus.KindIssue)
+	ev := b.woken(Awaiting).(Woken)
+	const early, ahead = time.Hour, 3 * time.Hour
+	now := ev.Wakeup.Due.Add(-early)
+	ev.Fired = now.Add(ahead)
+	d := b.machine(0).Decide(now, 0.5, b.key, b.stored(Awaiting), ev)
+	if d.Wakeup == nil || !d.Wakeup.Due.Equal(ev.Wakeup.Due) || !d.Wakeup.At.Equal(now.Add(ahead+early)) {
+		t.Errorf("%s: %+v, want it due at the same time, fired at %s", sketch(&d), d.Wakeup, now.Add(ahead+early))
+	}
+	if !ev.Wakeup.Early(now) || ev.Wakeup.Early(ev.Wakeup.Due.Add(-tooEarly)) {
+		t.Error("Early disagrees with the decision")
+	}
+}
+
 // TestForeignInstants: an instant that a host with a wrong clock wrote is believed only
 // so far as the server's store time allows.
 func TestForeignInstants(t *testing.T) {

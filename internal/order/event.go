@@ -19,6 +19,9 @@ type Delivered struct {
 type Woken struct {
 	Wakeup  Wakeup
 	Remains Remains
+	// Fired is when the server made the message, by the clock of the server that did; zero
+	// where the caller does not know.
+	Fired time.Time
 	// Request reads the request that the record or the wake-up keeps. It is called only
 	// where the order ends or calls the gateway with it: reading one costs more than a
 	// poll.

@@ -57,6 +57,11 @@ const (
 	tooEarly = time.Second
 )
 
+// Early reports whether a wake-up came too early to be handled. The caller measures the
+// server's time again then, before it has the wake-up decided: the server's clock may have
+// been set since it was measured.
+func (w *Wakeup) Early(now time.Time) bool { return w.Due.Sub(now) > tooEarly }
+
 // Codes of results that the machine makes itself.
 const (
 	CodeLostReply  = "lost_reply"        // the fate of the submission is unknown
@@ -146,7 +151,7 @@ func (d *decider) changed(r Record) *Record {
 func (d *decider) wakeup(r Record, due time.Time, polls int) *Wakeup {
 	w := &Wakeup{
 		Key: d.key, Kind: r.Kind, Lane: laneOf(r), Generation: r.Generation, Due: due.UTC(), Deadline: r.Deadline,
-		Polls: polls, TrackingID: r.TrackingID, Request: r.Request,
+		Polls: polls, RequestedAt: r.RequestedAt, TrackingID: r.TrackingID, Request: r.Request,
 	}
 	if w.Request == nil {
 		w.Request = d.asked().Raw

@@ -28,9 +28,13 @@ type Wakeup struct {
 	Lane       Lane
 	Generation int
 	Due        time.Time // UTC, the server's clock
-	Deadline   time.Time // of an awaiting order
-	Polls      int       // made so far
-	TrackingID string
+	// At is when the server is to fire it, by the clock of the server that does; zero: Due.
+	// It is not read back.
+	At          time.Time
+	RequestedAt time.Time // of the request; zero where an older worker scheduled it
+	Deadline    time.Time // of an awaiting order
+	Polls       int       // made so far
+	TrackingID  string
 	// Observed is the revision of a submitting record whose lease this wake-up waits
 	// for from its beginning, else 0.
 	Observed uint64
@@ -55,6 +59,6 @@ func laneOf(r Record) Lane {
 func WakeupOf(key Key, r Record, now time.Time) *Wakeup {
 	return &Wakeup{
 		Key: key, Kind: r.Kind, Lane: laneOf(r), Generation: r.Generation, Due: now.UTC(), Deadline: r.Deadline,
-		TrackingID: r.TrackingID, Request: r.Request,
+		RequestedAt: r.RequestedAt, TrackingID: r.TrackingID, Request: r.Request,
 	}
 }

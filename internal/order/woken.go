@@ -12,8 +12,14 @@ func (d *decider) woken(e Woken) Decision {
 	d.remains, d.request = e.Remains, e.Request
 	w := &e.Wakeup
 	if early := w.Due.Sub(d.now); early > tooEarly {
+		// The server that fires has another clock than the one that was measured. By its own it
+		// waits as much longer: at the time that has passed there, it would fire at once, again
+		// and again.
 		again := *w
-		return Decision{Wakeup: &again, Settle: Settle{Verb: Ack}, Notice: Notice{Level: Warn, Text: "a wake-up came early: the server's clock moved", Wait: early}}
+		if !e.Fired.IsZero() {
+			again.At = e.Fired.Add(early).UTC()
+		}
+		return Decision{Wakeup: &again, Settle: Settle{Verb: Ack}, Notice: Notice{Level: Warn, Text: "a wake-up came early: the clocks of two servers differ", Wait: early}}
 	}
 	if d.cur.Phase == "" || w.Generation > d.cur.Generation {
 		if s := d.remains.Result; s != nil && s.Replay >= w.Generation {

@@ -71,6 +71,21 @@ func (s Schedule) Wait(attempt int) time.Duration {
 	return max(time.Duration(math.Round(d)), s.First)
 }
 
+// PollsIn returns how many polls the exact curve makes in a time.
+func (s Schedule) PollsIn(age time.Duration) int {
+	n := 0
+	for age > 0 && s.First > 0 {
+		wait := s.Wait(n)
+		if wait >= s.Max {
+			return n + int(age/wait)
+		}
+		if age -= wait; age >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // NextAt returns when to poll next, given the polls made so far and the
 // Retry-After of the last answer (0: none). The spread is a number in [0, 1)
 // that the caller draws; 0.5 means no jitter, and one outside is taken as the

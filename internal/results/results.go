@@ -28,8 +28,13 @@ func New(js jetstream.JetStream, stream string, subjects entrustbus.Subjects) *S
 	return &Store{js: js, stream: stream, subjects: subjects}
 }
 
+// CodeUnreadable is the error code of a result that stands and cannot be read.
+const CodeUnreadable = "unreadable_result"
+
 // Last reads the newest result of an order from the leader of the stream, nil where
-// there is none.
+// there is none. One that a worker published and that this one cannot read, such as a newer
+// version, stands all the same, as unconfirmed. What no worker published is no result: it is
+// published over.
 func (s *Store) Last(ctx context.Context, key order.Key) (*entrustbus.Result, uint64, error) {
 	m, err := streams.Last(ctx, s.js, s.stream, s.subjects.Result(key.Producer, key.ID))
 	if errors.Is(err, streams.ErrNoMessage) {
@@ -38,15 +43,36 @@ func (s *Store) Last(ctx context.Context, key order.Key) (*entrustbus.Result, ui
 	if err != nil {
 		return nil, 0, err
 	}
-	enc, err := entrustbus.EncodingOf(m.Header.Get(entrustbus.HeaderContentType), m.Data)
+	r, err := decode(m)
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading the result of %s: %w", key, err)
-	}
-	r, err := entrustbus.DecodeResult(enc, m.Data)
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading the result of %s: %w", key, err)
+		return unreadable(key, m, err), m.Sequence, nil
 	}
 	return r, m.Sequence, nil
+}
+
+func decode(m *streams.Message) (*entrustbus.Result, error) {
+	enc, err := entrustbus.EncodingOf(m.Header.Get(entrustbus.HeaderContentType), m.Data)
+	if err != nil {
+		return nil, err
+	}
+	return entrustbus.DecodeResult(enc, m.Data)
+}
+
+// unreadable is what a result that cannot be read says of its order by its headers, nil
+// where it is no worker's.
+func unreadable(key order.Key, m *streams.Message, why error) *entrustbus.Result {
+	replay, err := strconv.Atoi(m.Header.Get(entrustbus.HeaderReplay))
+	if err != nil || replay < 0 || m.Header.Get(nats.MsgIdHdr) != entrustbus.ResultMsgID(key.Producer, key.ID, replay) {
+		return nil
+	}
+	return &entrustbus.Result{
+		ID: key.ID, Producer: key.Producer, Kind: entrustbus.Kind(m.Header.Get(entrustbus.HeaderKind)), Replay: replay,
+		Outcome: entrustbus.OutcomeUnconfirmed,
+		Error: &entrustbus.ResultError{
+			Class: entrustbus.ClassOther, Code: CodeUnreadable,
+			Message: fmt.Sprintf("the result that stands cannot be read by this worker: %v", why),
+		},
+	}
 }
 
 // Publication is one result on its way. Try may be repeated. Not safe for concurrent

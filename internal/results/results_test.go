@@ -232,14 +232,53 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// What stands in the place of a result and is none is an error, and no absence.
+// What stands in the place of a result and is no worker's is none: it is published over, and
+// no order waits for it for ever.
 func TestNotAResult(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	if _, err := r.js.Publish(t.Context(), "entrust.result.shop.one", []byte("?")); err != nil {
+	for range 2 {
+		if _, err := r.js.Publish(t.Context(), "entrust.result.shop.one", []byte("?")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if last, sequence, err := r.store.Last(t.Context(), key); err != nil || last != nil || sequence != 2 {
+		t.Errorf("read as %+v, at %d (%v)", last, sequence, err)
+	}
+	p := r.prepare(conclusion(0, "T-1"))
+	stands, err := p.Try(t.Context())
+	for range 2 { // the first try takes the subject for free
+		if err != nil {
+			stands, err = p.Try(t.Context())
+		}
+	}
+	if err != nil || stands.TrackingID != "T-1" {
+		t.Errorf("published: %+v, %v", stands, err)
+	}
+}
+
+// A worker's result that this one cannot read stands, as unconfirmed and in words: a second
+// one of its generation would be another result, and to try again changes nothing.
+func TestUnreadableResultStands(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	msg := nats.NewMsg("entrust.result.shop.one")
+	msg.Data = []byte("a version to come")
+	msg.Header.Set(nats.MsgIdHdr, entrustbus.ResultMsgID("shop", "one", 1))
+	msg.Header.Set(entrustbus.HeaderReplay, "1")
+	msg.Header.Set(entrustbus.HeaderKind, "issue")
+	if _, err := r.js.PublishMsg(t.Context(), msg); err != nil {
 		t.Fatal(err)
 	}
-	if last, _, err := r.store.Last(t.Context(), key); err == nil {
-		t.Errorf("read as %+v", last)
+	last, sequence, err := r.store.Last(t.Context(), key)
+	if err != nil || sequence != 1 || last == nil || last.Replay != 1 || last.Outcome != entrustbus.OutcomeUnconfirmed || last.Kind != entrustbus.KindIssue ||
+		last.Error == nil || last.Error.Code != results.CodeUnreadable || !strings.Contains(last.Error.Message, "cannot be read") {
+		t.Fatalf("read as %+v, at %d (%v)", last, sequence, err)
+	}
+	if stands, err := r.prepare(conclusion(1, "T-1")).Try(t.Context()); err != nil || stands.Error == nil || stands.Error.Code != results.CodeUnreadable {
+		t.Errorf("over it stands %+v, %v", stands, err)
+	}
+	if stands, err := r.prepare(conclusion(2, "T-2")).Try(t.Context()); err != nil || stands.TrackingID != "T-2" {
+		t.Errorf("the next generation: %+v, %v", stands, err)
 	}
 }

@@ -30,11 +30,19 @@ const (
 // missed. The stream must allow direct gets. It holds one batch at a time, and
 // stops after yielding an error.
 func Scan(ctx context.Context, js jetstream.JetStream, stream, filter string) iter.Seq2[*Message, error] {
+	return ScanFrom(ctx, js, stream, filter, 1)
+}
+
+// ScanFrom is Scan from a sequence on. What lies before it costs nothing: from the second
+// half of a stream on, the server looks at what follows only.
+func ScanFrom(ctx context.Context, js jetstream.JetStream, stream, filter string, sequence uint64) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
-		for next := uint64(1); next > 0; {
+		// Batches grow: a caller that stops soon is not sent thousands of messages.
+		size := 1
+		for next := max(sequence, 1); next > 0; size = min(64*size, scanBatch) {
 			from := next
 			next = 0
-			for m, err := range batch(ctx, js, stream, filter, from) {
+			for m, err := range batch(ctx, js, stream, batchQuery{Sequence: from, Next: filter, Batch: size, Bytes: scanBytes}) {
 				if !yield(m, err) || err != nil {
 					return
 				}
@@ -44,15 +52,29 @@ func Scan(ctx context.Context, js jetstream.JetStream, stream, filter string) it
 	}
 }
 
-// batch yields one batch of messages from a sequence on.
-func batch(ctx context.Context, js jetstream.JetStream, stream, filter string, from uint64) iter.Seq2[*Message, error] {
+// FirstSince returns the first message that the stream took at an instant or later, by
+// the clock of its server. It returns ErrNoMessage where there is none. Any replica may
+// answer.
+func FirstSince(ctx context.Context, js jetstream.JetStream, stream string, at time.Time) (*Message, error) {
+	for m, err := range batch(ctx, js, stream, batchQuery{Since: at.UTC(), Next: ">", Batch: 1}) {
+		return m, err
+	}
+	return nil, ErrNoMessage
+}
+
+// batchQuery asks for a batch of messages: from a sequence, or from an instant.
+type batchQuery struct {
+	Sequence uint64    `json:"seq,omitempty"`
+	Since    time.Time `json:"start_time,omitzero"`
+	Next     string    `json:"next_by_subj"`
+	Batch    int       `json:"batch"`
+	Bytes    int       `json:"max_bytes,omitempty"`
+}
+
+// batch yields one batch of messages.
+func batch(ctx context.Context, js jetstream.JetStream, stream string, q batchQuery) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
-		query, err := json.Marshal(struct {
-			Seq   uint64 `json:"seq"`
-			Next  string `json:"next_by_subj"`
-			Batch int    `json:"batch"`
-			Bytes int    `json:"max_bytes"`
-		}{from, filter, scanBatch, scanBytes})
+		query, err := json.Marshal(q)
 		if err != nil {
 			yield(nil, fmt.Errorf("encoding a read of %s: %w", stream, err))
 			return

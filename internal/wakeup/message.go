@@ -45,6 +45,7 @@ const (
 	headerFormat   = "Entrust-Format"
 	headerObserved = "Entrust-Observed-Revision"
 	headerSubject  = "Entrust-Request-Subject" // of the request that waits
+	headerAsked    = "Entrust-Requested-At"
 	// headerPrefix marks the request's own headers, so that neither the server nor this
 	// package mistakes one for its own.
 	headerPrefix = "Entrust-Original-"
@@ -53,10 +54,14 @@ const (
 // schedule returns the message that schedules w.
 func schedule(subjects entrustbus.Subjects, w *order.Wakeup) *nats.Msg {
 	due := w.Due.UTC().Format(time.RFC3339Nano)
+	at := due
+	if !w.At.IsZero() {
+		at = w.At.UTC().Format(time.RFC3339Nano)
+	}
 	msg := &nats.Msg{
 		Subject: subjects.Parked(w.Key.Producer, w.Key.ID),
 		Header: nats.Header{
-			headerSchedule:           {"@at " + due},
+			headerSchedule:           {"@at " + at},
 			headerTarget:             {subjects.Due(string(w.Lane), w.Key.Producer, w.Key.ID)},
 			headerFormat:             {strconv.Itoa(order.Format)},
 			entrustbus.HeaderOrderID: {w.Key.ID},
@@ -72,6 +77,9 @@ func schedule(subjects entrustbus.Subjects, w *order.Wakeup) *nats.Msg {
 		}
 	}
 	set(entrustbus.HeaderTrackingID, w.TrackingID)
+	if !w.RequestedAt.IsZero() {
+		set(headerAsked, w.RequestedAt.UTC().Format(time.RFC3339Nano))
+	}
 	if !w.Deadline.IsZero() {
 		set(entrustbus.HeaderDeadline, w.Deadline.UTC().Format(time.RFC3339Nano))
 	}
@@ -132,9 +140,9 @@ func parse(subjects entrustbus.Subjects, subject string, header nats.Header, bod
 	for _, t := range []struct {
 		name string
 		to   *time.Time
-	}{{entrustbus.HeaderDue, &w.Due}, {entrustbus.HeaderDeadline, &w.Deadline}} {
+	}{{entrustbus.HeaderDue, &w.Due}, {entrustbus.HeaderDeadline, &w.Deadline}, {headerAsked, &w.RequestedAt}} {
 		text := header.Get(t.name)
-		if text == "" && t.name == entrustbus.HeaderDeadline {
+		if text == "" && t.name != entrustbus.HeaderDue {
 			continue
 		}
 		if *t.to, err = time.Parse(time.RFC3339Nano, text); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -21,7 +22,13 @@ var ErrNotAWakeup = errors.New("not a wake-up")
 type Found struct {
 	*order.Wakeup
 	Sequence uint64
+	Stored   time.Time // when the stream took it, by the clock of its server
 	Fired    bool
+}
+
+// Extent returns which stream it is and how far it counts, as its leader knows it.
+func (s *Store) Extent(ctx context.Context) (streams.Extent, error) {
+	return streams.ExtentOf(ctx, s.js, s.stream)
 }
 
 // All yields every wake-up and due message, once over. It reads the stream forward
@@ -38,9 +45,9 @@ func (s *Store) All(ctx context.Context) iter.Seq2[Found, error] {
 				return
 			}
 			w, err := parse(s.subjects, m.Subject, m.Header, m.Data)
-			f := Found{Wakeup: w, Sequence: m.Sequence, Fired: !strings.HasPrefix(m.Subject, parked)}
+			f := Found{Wakeup: w, Sequence: m.Sequence, Stored: m.Time.UTC(), Fired: !strings.HasPrefix(m.Subject, parked)}
 			if err != nil && !errors.Is(err, ErrNewerFormat) {
-				f, err = Found{}, fmt.Errorf("%w: %w", ErrNotAWakeup, err)
+				f, err = Found{Sequence: m.Sequence, Stored: m.Time.UTC()}, fmt.Errorf("%w: %w", ErrNotAWakeup, err)
 			}
 			if !yield(f, err) {
 				return

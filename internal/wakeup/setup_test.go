@@ -48,7 +48,7 @@ func (r *rig) lane(lane order.Lane) jetstream.Consumer {
 func wake(id string, due time.Time) *order.Wakeup {
 	return &order.Wakeup{
 		Key: order.Key{Producer: "shop", ID: id}, Kind: entrustbus.KindIssue, Lane: order.LanePoll, Generation: 2,
-		Due: due.UTC(), Deadline: due.Add(time.Hour).UTC(), Polls: 3, TrackingID: "T-1",
+		Due: due.UTC(), Deadline: due.Add(time.Hour).UTC(), Polls: 3, RequestedAt: due.Add(-time.Hour).UTC(), TrackingID: "T-1",
 		Request: &order.Message{
 			Subject: "entrust.request.shop.issue", Body: []byte(`{"id":"x"}`),
 			Header: map[string][]string{"Content-Type": {"application/json"}, "Nats-Msg-Id": {"shop.x"}, "traceparent": {"00-1-2-3"}, "Entrust-Replay": {"2"}},

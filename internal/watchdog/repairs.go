@@ -11,13 +11,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// repairsAtOnce is how many repairs are under way at once. It bounds what a scan holds
-// beside its list, and how fast it can be when many wake-ups were lost.
+// repairsAtOnce is how many repairs are under way at once. It bounds what a scan holds,
+// and how fast it can be when many wake-ups were lost.
 const repairsAtOnce = 32
 
 // repairing is the repairs of one scan, side by side.
 type repairing struct {
-	ctx   context.Context // ends with the scan, or when the bus is in trouble
+	ctx   context.Context // ends with during, or when the bus is in trouble
 	group *errgroup.Group
 
 	mu      sync.Mutex
@@ -26,11 +26,16 @@ type repairing struct {
 	first   error // why the first of them
 }
 
-func newRepairing(ctx context.Context) *repairing {
-	r := new(repairing)
+// during runs read, which may begin repairs, and returns when all of them have ended: no
+// two parts of a scan repair one order at a time. What ended the repairs early comes first.
+func (r *repairing) during(ctx context.Context, read func() error) error {
 	r.group, r.ctx = errgroup.WithContext(ctx)
 	r.group.SetLimit(repairsAtOnce)
-	return r
+	err := read()
+	if ended := r.group.Wait(); ended != nil {
+		return ended
+	}
+	return err
 }
 
 // do begins a repair and waits where too many are under way. repair says whether
@@ -62,9 +67,6 @@ func (r *repairing) count(what *int) {
 	defer r.mu.Unlock()
 	*what++
 }
-
-// wait returns when every repair has ended, with what ended them early.
-func (r *repairing) wait() error { return r.group.Wait() }
 
 // ofTheBus reports whether a repair failed for a cause that the next one would meet
 // too. Any other is the order's own.

@@ -66,6 +66,18 @@ func (r *rig) worker(name string, ahead time.Duration) *Watchdog {
 	}
 }
 
+// whole has the next scan read every record, as an operator may.
+func (r *rig) whole() {
+	r.t.Helper()
+	kv, err := r.js.KeyValue(r.t.Context(), r.layout.Control)
+	if err == nil {
+		err = kv.Delete(r.t.Context(), "scan."+control.ScanFull)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // scans checks what one scan repairs.
 func (r *rig) scans(w *Watchdog, want Repairs) {
 	r.t.Helper()
@@ -205,6 +217,26 @@ func (r *rig) fill(n int) {
 	}
 	for i := range n {
 		if _, err := r.js.PublishAsync(fmt.Sprintf("$KV.%s.%s.closed-%s", r.layout.Orders, producer, strconv.Itoa(i)), data); err != nil {
+			r.t.Fatal(err)
+		}
+		if i%500 == 499 || i == n-1 {
+			<-r.js.PublishAsyncComplete()
+		}
+	}
+}
+
+// park has n orders that wait hold a wake-up each.
+func (r *rig) park(n int) {
+	r.t.Helper()
+	r.schedule(wake("pattern", record(order.Awaiting, entrustbus.KindIssue)))
+	m, err := streams.Last(r.t.Context(), r.js, r.layout.Parked, r.layout.Subjects().Parked(producer, "pattern"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	delete(m.Header, "Nats-Expected-Stream")
+	for i := range n {
+		on := r.layout.Subjects().Parked(producer, "parked-"+strconv.Itoa(i))
+		if _, err := r.js.PublishMsgAsync(&nats.Msg{Subject: on, Header: m.Header, Data: m.Data}); err != nil {
 			r.t.Fatal(err)
 		}
 		if i%500 == 499 || i == n-1 {

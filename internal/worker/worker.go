@@ -50,7 +50,7 @@ func New(cfg Config, js jetstream.JetStream, gw consumer.Gateway, log *slog.Logg
 		consumer: c,
 		watchdog: &watchdog.Watchdog{
 			JS: js, Layout: layout, Ledger: ledger.New(js, layout.Orders), Wakeups: wakeup.New(js, layout.Parked, subjects),
-			Control: bucket, Log: log, Metrics: cfg.Metrics, Every: cmp.Or(cfg.WatchdogEvery, 5*time.Minute), Lease: c.Lease(),
+			Control: bucket, Log: log, Metrics: cfg.Metrics, Every: cmp.Or(cfg.WatchdogEvery, 5*time.Minute), Lease: c.Lease(), Polls: c.PollsIn,
 		},
 		metrics: cfg.Metrics,
 		bus:     metrics.Bus{JS: js, Layout: layout, Letters: deadletter.New(js, layout.Dead, subjects), Control: bucket, Log: log},

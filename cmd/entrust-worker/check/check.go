@@ -24,6 +24,9 @@ const (
 // expiryWarning is how long before its end a client certificate is warned of.
 const expiryWarning = 14 * 24 * time.Hour
 
+// skewWarning is how far apart the clocks of host and server may be without a warning.
+const skewWarning = 10 * time.Second
+
 // checked is what became of one check.
 type checked struct {
 	Name     string            `json:"name"`
@@ -42,7 +45,7 @@ func Command(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check NATS, the streams, the key pair and the gateway",
-		Long: `Check NATS, the streams, the key pair and the gateway, one line each. The verb
+		Long: `Check NATS, the streams, the clocks, the key pair and the gateway, one line each. The verb
 changes nothing. Exit code 0 if all checks passed, 1 if one failed, 2 if the
 configuration is wrong; with --format nagios as Nagios has it: 0, 1, 2, and 3,
 UNKNOWN, if the configuration is wrong.`,

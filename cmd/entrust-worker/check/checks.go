@@ -45,6 +45,13 @@ func (k *checker) all(ctx context.Context) []checked {
 		}
 		k.streams(ctx, bus, c)
 	}))
+	all = append(all, k.timed("clock", func(c *checked) {
+		if bus == nil {
+			c.is(stateUnknown, "not tried without NATS")
+			return
+		}
+		k.clock(ctx, bus, c)
+	}))
 
 	if k.Policy.File != "" {
 		all = append(all, k.timed("policy", k.policy))
@@ -148,6 +155,28 @@ func (k *checker) rollback(ctx context.Context, bus *connect.Bus, c *checked) {
 	case last.Count > 0 && time.Since(last.At) < rollbackShown:
 		c.is(stateWarning, "the bus lost its last writes before %s, as worker %s noticed; orders stored before end as on_rollback: %s says", last.At.UTC().Format(time.RFC3339), last.Worker, k.OnRollback)
 	}
+}
+
+// clock compares this host's clock with that of the server which leads the request stream.
+func (k *checker) clock(ctx context.Context, bus *connect.Bus, c *checked) {
+	asked := time.Now()
+	st, err := bus.JS.Stream(ctx, bus.Layout.Requests)
+	if err != nil {
+		c.is(stateUnknown, "not tried without the stream %s", bus.Layout.Requests)
+		return
+	}
+	half := time.Since(asked) / 2
+	skew := st.CachedInfo().TimeStamp.Sub(asked.Add(half))
+	state := stateOK
+	if skew.Abs() > skewWarning+half {
+		state = stateWarning
+	}
+	skew = skew.Round(time.Millisecond)
+	where := "ahead of"
+	if skew < 0 {
+		where = "behind"
+	}
+	c.is(state, "the NATS server's clock is %v %s this host's, within %v", skew.Abs(), where, half.Round(time.Microsecond))
 }
 
 func andMore(f []streams.Finding) string {

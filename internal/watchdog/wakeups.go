@@ -1,0 +1,111 @@
+package watchdog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/wakeup"
+)
+
+// scanWakeups reads the parked stream up to a sequence. It has stuck wake-ups scheduled
+// again, and removes due messages that the server will never deliver, after waking their
+// orders. It returns in oldest for how long the oldest order has waited.
+func (w *Watchdog) scanWakeups(r *repairing, last uint64, oldest *time.Duration) error {
+	settled := map[order.Lane]uint64{}
+	for _, lane := range order.Lanes() {
+		var err error
+		if settled[lane], err = w.Wakeups.Settled(r.ctx, lane); err != nil {
+			return cause(r.ctx, err)
+		}
+	}
+	for f, err := range slowly(r.ctx, w.Wakeups.All(r.ctx)) {
+		switch {
+		case f.Sequence > last:
+			return nil
+		case errors.Is(err, wakeup.ErrNewerFormat):
+			continue // its workers look after it, and Wakes knows it
+		case errors.Is(err, wakeup.ErrNotAWakeup):
+			// The publisher of it must not keep lost orders from being found.
+			w.Log.WarnContext(r.ctx, "the parked stream holds a message that is not a wake-up", "stream", w.Layout.Parked, "err", err)
+			continue
+		case err != nil:
+			return cause(r.ctx, err)
+		}
+		now := w.now()
+		if f.Fired && f.Sequence <= settled[f.Lane] {
+			r.do(&r.repairs.Dead, func(ctx context.Context) (bool, error) { return w.removeDead(ctx, r, f.Key, f.Sequence) })
+			continue
+		}
+		if !f.RequestedAt.IsZero() {
+			*oldest = max(*oldest, now.Sub(f.RequestedAt))
+		}
+		if f.Fired || now.Sub(f.Due) < overdue {
+			continue
+		}
+		again, sequence := *f.Wakeup, f.Sequence
+		// Past by the clock of the server that fires, too, which may be behind ours.
+		again.Due, again.At = now.UTC(), f.Stored
+		r.do(&r.repairs.Stuck, func(ctx context.Context) (bool, error) { return w.Wakeups.Reschedule(ctx, &again, sequence) })
+	}
+	return nil
+}
+
+// removeDead removes a due message that the server will never deliver, after waking its order
+// where nothing else does.
+func (w *Watchdog) removeDead(ctx context.Context, r *repairing, key order.Key, sequence uint64) (bool, error) {
+	revived, err := w.revive(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	if revived {
+		r.count(&r.repairs.Lost)
+	}
+	if err := w.Wakeups.Discard(ctx, sequence); err != nil {
+		// It only counts as parked. A later scan tries again.
+		w.Log.WarnContext(ctx, "removing a due message that will never be delivered", "err", err)
+		return false, nil
+	}
+	return true, nil
+}
+
+// schedule gives an order a wake-up that is due now.
+func (w *Watchdog) schedule(ctx context.Context, key order.Key, rec order.Stored, now time.Time) error {
+	wake := order.WakeupOf(key, rec.Record, now)
+	if w.Polls != nil && rec.Phase == order.Awaiting {
+		// The count is lost with the wake-up. Orders that have waited for hours are not all
+		// polled as often as new ones.
+		wake.Polls = w.Polls(now.Sub(rec.At))
+	}
+	err := w.Wakeups.Schedule(ctx, wake)
+	if streams.IsRefused(err) && wake.Request != nil {
+		err = w.Wakeups.Schedule(ctx, wake.Smaller()) // only the request in it is large
+	}
+	return err
+}
+
+// hasMessage reports whether the message of a record is still to be delivered. One that
+// its consumer takes for acknowledged is not, though a server that was killed may keep it.
+func (w *Watchdog) hasMessage(ctx context.Context, rec order.Record) (bool, error) {
+	if rec.Origin.Sequence == 0 {
+		return false, nil
+	}
+	m, err := streams.At(ctx, w.JS, w.Layout.Requests, rec.Origin.Sequence)
+	switch {
+	case errors.Is(err, streams.ErrNoMessage):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !m.Time.Equal(rec.Origin.Time):
+		return false, nil
+	}
+	name := streams.RequestConsumer(rec.Kind)
+	c, err := w.JS.Consumer(ctx, w.Layout.Requests, name)
+	if err != nil {
+		return false, fmt.Errorf("reading the consumer %s: %w", name, err)
+	}
+	return m.Sequence > c.CachedInfo().AckFloor.Stream, nil
+}
