@@ -59,11 +59,6 @@ func (l *Ledger) SetMark(m Mark) {
 	l.marks.last, l.marks.conn = m, l.js.Conn().Stats().Reconnects
 }
 
-// Extent is how far the bucket has come.
-func (l *Ledger) Extent(ctx context.Context) (streams.Extent, error) {
-	return streams.ExtentOf(ctx, l.js, l.stream())
-}
-
 // Lost reports whether the leader of the bucket no longer holds the mark: the record at
 // that revision or a later one. A bucket that was deleted and made again has lost
 // nothing that its age does not show; the mark is dropped then. So it is where the

@@ -98,22 +98,6 @@ func fromLeader(ctx context.Context, js jetstream.JetStream, stream string, q qu
 	return m, nil
 }
 
-// Extent says which stream it is, by when it was made, and how far it counts.
-type Extent struct {
-	Made time.Time
-	Last uint64 // sequence of the last message, gone or not
-}
-
-// ExtentOf reads the extent of a stream from its leader. Safe for concurrent use.
-func ExtentOf(ctx context.Context, js jetstream.JetStream, stream string) (Extent, error) {
-	st, err := js.Stream(ctx, stream)
-	if err != nil {
-		return Extent{}, fmt.Errorf("reading the state of the stream %s: %w", stream, err)
-	}
-	info := st.CachedInfo()
-	return Extent{info.Created, info.State.LastSeq}, nil
-}
-
 // APISubject puts the API prefix or domain of js in front of an API verb.
 func APISubject(js jetstream.JetStream, verb string) string {
 	switch o := js.Options(); {
