@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -112,6 +113,8 @@ func (g *enroller) Revoke(context.Context, gateway.Revocation) error { return g.
 func (g *enroller) Enroll(ctx context.Context, e gateway.Enrollment) (gateway.Answer, error) {
 	return g.enroll(ctx, e)
 }
+
+func (g *enroller) CAs(context.Context) ([]string, error) { return nil, errors.New("no list") }
 
 func (g *enroller) CanFind() bool { return g.find != nil || g.search != nil }
 

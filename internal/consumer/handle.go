@@ -97,6 +97,11 @@ func (w *Worker) delivered(ctx context.Context, d *delivery) error {
 			return h.rest(err)
 		}
 	}
+	// An order that was begun goes on at its CA, whatever is listed by now.
+	if q.Problem == nil && h.cur.Phase == "" {
+		ca, _ := q.CA()
+		q.Problem = w.cas.refuses(ctx, ca)
+	}
 	return h.run(ctx, func(r order.Remains) order.Event { return order.Delivered{Request: *q, Remains: r} })
 }
 

@@ -74,12 +74,12 @@ func (w *Worker) pull(stop, ctx context.Context, l *lane, n int, take func(*nats
 	defer over.Stop()
 	err = receive(stop, come, over.C, n, take)
 	if stop.Err() != nil {
-		// The server takes the end of the interest in before it answers the flush, and what it
-		// had sent before is here then.
+		// The server ends the interest now, or after the one message that it was about to send,
+		// and answers the flush once it has: what it had sent before is here then. Drain would
+		// do the same, with a goroutine and a timer that outlive this call.
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
 		defer cancel()
-		err = errors.Join(err, sub.Drain(), w.nc.FlushWithContext(end))
-		return errors.Join(err, rest(come, take))
+		err = errors.Join(err, sub.AutoUnsubscribe(1), w.nc.FlushWithContext(end))
 	}
 	// Nothing is left to be done about an error of the end. What has come by then,
 	// as to a process that stood still, would rest until its ack wait is over.

@@ -38,6 +38,8 @@ type Gateway interface {
 	// while CanFind says yes.
 	Find(context.Context, gateway.Search) (gateway.Answer, bool, error)
 	CanFind() bool
+	// CAs returns the CAs that the gateway lists, at least one.
+	CAs(context.Context) ([]string, error)
 	// Probe asks the cheapest question there is.
 	Probe(context.Context) error
 }
@@ -65,6 +67,7 @@ type Worker struct {
 	refusals *refusals
 
 	throttle  *throttling
+	cas       *knownCAs
 	rollbacks *rollbacks
 	poison    *poison
 	polls     answeredPolls
@@ -91,6 +94,7 @@ func New(cfg Config, js jetstream.JetStream, bucket *control.Bucket, gw Gateway,
 	w.poison = newPoison(bucket, cfg.lease())
 	w.rollbacks = newRollbacks(w)
 	w.throttle = newThrottling(&cfg, bucket, gw, log)
+	w.cas = &knownCAs{configured: cfg.CAID, read: gw.CAs, found: w.throttle.breakers.Add, log: log}
 	return w, nil
 }
 

@@ -127,7 +127,7 @@ func (d *decider) resolved(r Record, q *Request) Record {
 	if q.Kind == entrustbus.KindCancel {
 		return r
 	}
-	r.CAID, r.ProfileID = q.ca()
+	r.CAID, r.ProfileID = q.CA()
 	if r.CAID == "" {
 		r.CAID = d.CAID
 	}

@@ -215,8 +215,8 @@ func (q *Request) maxWait() time.Duration {
 	return 0
 }
 
-// ca returns the CA and profile that the request names, "" where it names none.
-func (q *Request) ca() (ca, profile string) {
+// CA returns the CA and profile that the request names, "" where it names none.
+func (q *Request) CA() (ca, profile string) {
 	switch b := q.Body.(type) {
 	case *entrustbus.Issue:
 		return b.CAID, b.ProfileID

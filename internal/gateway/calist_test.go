@@ -1,0 +1,24 @@
+package gateway
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestReadCAList(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{"type":"CAListResponse","caList":[{"id":"a","name":"A"},{"id":"b"}]}`: "[a b]",
+		`{"caList":[{"id":"a"}]}`:                           "[a]",
+		`{"type":"CAListResponse","caList":[]}`:             "[]",
+		`{"type":"CAListResponse","caList":[{"name":"A"}]}`: "[]",
+		`{"type":"CAResponse","caList":[{"id":"a"}]}`:       "[]",
+		`{"ca":{"id":"a"}}`:                                 "[]",
+		`[{"id":"a"}]`:                                      "[]",
+		`<html>`:                                            "[]",
+	} {
+		if got := fmt.Sprint(readCAList([]byte(body))); got != want {
+			t.Errorf("%s lists %s, want %s", body, got, want)
+		}
+	}
+}
