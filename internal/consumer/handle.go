@@ -195,6 +195,11 @@ func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 	if h.cur.Phase != "" {
 		return r, nil
 	}
+	if r.Wakeup == nil {
+		if r.Wakeup, err = h.w.wakeups.FindDue(ctx, h.key); err != nil {
+			return r, fmt.Errorf("looking for what is left of %s: %w", h.key, err)
+		}
+	}
 	if h.cur.Revision != 0 {
 		r.Forgotten = true
 		return r, nil

@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -105,6 +106,34 @@ func TestLedgerLostSinceParking(t *testing.T) {
 	if err := r.sim.Approve(tracking); err != nil {
 		t.Fatal(err)
 	}
+	if res := r.result("o"); res.Outcome != entrustbus.OutcomeIssued || res.TrackingID != tracking || r.enrolled() != 1 {
+		t.Errorf("result is %+v (error %+v), %d enrollments", res, res.Error, r.enrolled())
+	}
+}
+
+// The same where the wake-up has become a due message already, which nobody has handled.
+func TestLedgerLostWithADueMessage(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{PendingFraction: 1})
+	request := &entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o")}
+	stop := r.run()
+	r.send(request)
+	r.eventually("the order parked", func() bool { return r.record("o").Phase == order.Awaiting })
+	r.eventually("no request left", func() bool { return r.count(r.layout.Requests) == 0 })
+	stop()
+	tracking := r.record("o").TrackingID
+	r.loseLedger()
+	parked := r.layout.Subjects().Parked("shop", "o")
+	r.eventually("the wake-up due", func() bool {
+		_, err := streams.Last(t.Context(), r.js, r.layout.Parked, parked)
+		return errors.Is(err, streams.ErrNoMessage)
+	})
+	r.send(request, nats.MsgIdHdr, "again")
+	r.deliver(streams.ConsumerIssue, 1)
+	if err := r.sim.Approve(tracking); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
 	if res := r.result("o"); res.Outcome != entrustbus.OutcomeIssued || res.TrackingID != tracking || r.enrolled() != 1 {
 		t.Errorf("result is %+v (error %+v), %d enrollments", res, res.Error, r.enrolled())
 	}

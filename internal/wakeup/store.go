@@ -81,6 +81,29 @@ func (s *Store) Find(ctx context.Context, key order.Key) (*order.Wakeup, uint64,
 	return w, m.Sequence, nil
 }
 
+// FindDue returns the due message of an order, as the wake-up that it was, or nil: the
+// server has taken the schedule away by then. Where the ledger lost its record, this is
+// what says that the order was submitted. It returns ErrNewerFormat as Find does.
+func (s *Store) FindDue(ctx context.Context, key order.Key) (*order.Wakeup, error) {
+	for _, lane := range order.Lanes() {
+		m, err := streams.Last(ctx, s.js, s.stream, s.subjects.Due(string(lane), key.Producer, key.ID))
+		if errors.Is(err, streams.ErrNoMessage) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the due message of %s: %w", key, err)
+		}
+		w, err := parse(s.subjects, m.Subject, m.Header, m.Data)
+		if errors.Is(err, ErrNewerFormat) {
+			return nil, err
+		}
+		if err == nil {
+			return w, nil
+		}
+	}
+	return nil, nil
+}
+
 // Wakes reports whether something brings this generation of the order back: a wake-up,
 // or a due message that is not acknowledged yet, as the leader of the stream knows them.
 // What an earlier generation left behind, or another publisher put there, does not, nor

@@ -14,6 +14,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
 // writtenWithin is how long after its acceptance an order still counts as under way: the
@@ -186,7 +187,13 @@ func (c *Oracle) checkLedger(ctx context.Context, r *Report, ev *evidence, o *Or
 		return
 	}
 	// A replica may lag; the leader decides.
+	if ev.closedBy.IsZero() {
+		ev.closedBy = time.Now().Add(closing)
+	}
 	rec, err := c.record(ctx, o.Key())
+	for !agrees(rec) && time.Now().Before(ev.closedBy) && testbed.Sleep(ctx, 100*time.Millisecond) == nil {
+		rec, err = c.record(ctx, o.Key())
+	}
 	switch {
 	case err != nil:
 		r.find("%s: %v", o.ID(), err)

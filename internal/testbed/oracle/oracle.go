@@ -59,7 +59,12 @@ type evidence struct {
 	ledger      map[string]*entrustbus.Order
 	wakes       map[string][]Wake
 	revocations map[string]gatewaytest.Revocation // by serial
+	closedBy    time.Time                         // until when records may still be closed; zero: none was waited for
 }
+
+// closing bounds how long a record may stay open behind its result: workers close it
+// without waiting for the write, and where that is lost the watchdog finds it.
+const closing = 3 * time.Minute
 
 // Rest waits until no request, schedule or due message is left on the bus.
 func (c *Oracle) Rest(ctx context.Context) error {
