@@ -414,7 +414,8 @@ func TestGivenClientIsCopied(t *testing.T) {
 func TestBodyLimit(t *testing.T) {
 	t.Parallel()
 	huge := func(status int) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
+		return func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, `{"enrollment":{"id":"1","status":"`)
 			_, _ = io.Copy(w, io.LimitReader(zeros{}, maxBody))
