@@ -127,7 +127,7 @@ func take(stop context.Context, free chan struct{}) int {
 // fetch pulls up to n messages and starts each. It returns how many it started.
 func (w *Worker) fetch(stop, work context.Context, l *lane, n int, free chan<- struct{}, batch *sync.WaitGroup) (int, error) {
 	started := 0
-	err := w.pull(stop, work, l, n, func(msg *nats.Msg) error {
+	err := w.pull(stop, l, n, func(msg *nats.Msg) error {
 		d, err := newDelivery(w.nc, msg, w.cfg.Layout.AckWait)
 		if err != nil {
 			return err

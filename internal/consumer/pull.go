@@ -52,7 +52,7 @@ func (m message) DoubleAck(ctx context.Context) error {
 // word. It would never be handled, and each time it came, end the pull that it
 // came with. Here the reply subject tells: the server puts one on every message
 // that is to be acknowledged, and none on its own word.
-func (w *Worker) pull(stop, ctx context.Context, l *lane, n int, take func(*nats.Msg) error) error {
+func (w *Worker) pull(stop context.Context, l *lane, n int, take func(*nats.Msg) error) error {
 	request, err := json.Marshal(struct {
 		Batch   int           `json:"batch"`
 		Expires time.Duration `json:"expires"`
@@ -73,16 +73,9 @@ func (w *Worker) pull(stop, ctx context.Context, l *lane, n int, take func(*nats
 	over := time.NewTimer(fetchWait + time.Second)
 	defer over.Stop()
 	err = receive(stop, come, over.C, n, take)
-	if stop.Err() != nil {
-		// The server ends the interest now, or after the one message that it was about to send,
-		// and answers the flush once it has: what it had sent before is here then. Drain would
-		// do the same, with a goroutine and a timer that outlive this call.
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
-		defer cancel()
-		err = errors.Join(err, sub.AutoUnsubscribe(1), w.nc.FlushWithContext(end))
-	}
-	// Nothing is left to be done about an error of the end. What has come by then,
-	// as to a process that stood still, would rest until its ack wait is over.
+	// The server takes the end of the interest in before what is handed back, so that none of
+	// it comes here again. Nothing is left to be done about an error of the end. What has come
+	// by then, as to a process that stood still, would rest until its ack wait is over.
 	_ = sub.Unsubscribe()
 	return errors.Join(err, rest(come, take))
 }

@@ -10,7 +10,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"io"
 	"log/slog"
 	"math/big"
 	"net/http"
@@ -159,11 +158,9 @@ func newClientLogging(t testing.TB, cfg Config, log *slog.Logger, handler http.H
 	return c
 }
 
-// always answers every request in the same way, once it is there as a whole: a no to less
-// than that is another fate.
+// always answers every request in the same way.
 func always(status int, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
+	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(body))
