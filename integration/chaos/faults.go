@@ -60,11 +60,16 @@ func storm(rnd *rand.Rand) gatewaytest.Fault {
 }
 
 // spoilt is how many answers to enrollments the rules spoilt so that the worker cannot
-// know what became of its order.
+// know what became of its order. What takes a whole connection with it takes all that is
+// under way there, as much as a worker submits at a time.
 func spoilt(rules []gatewaytest.Fault) (n int) {
 	for _, f := range rules {
 		if f.Op == gatewaytest.OpEnroll && f.CNPrefix == "" && (f.Kind != gatewaytest.FaultStatus || f.Status != 503) {
-			n += f.Fired
+			each := 1
+			if f.WholeConnection {
+				each = concurrency
+			}
+			n += f.Fired * each
 		}
 	}
 	return n

@@ -62,6 +62,9 @@ type setup struct {
 // workers is how many there are in the scenario all.
 const workers = 3
 
+// concurrency is how many orders a worker of the scenario all submits at a time.
+const concurrency = 16
+
 // settling bounds how long everything may take after the faults. A breaker whose canaries
 // met bad answers until the end asks again after five minutes, and what met that canary
 // waits as long once more; a schedule that the server lost is found in two minutes.
@@ -115,7 +118,7 @@ func setupAll(_ context.Context, r *run) (setup, error) {
 			Dialect: dialect, Seed: r.seed, ApproveAfter: 3 * time.Second,
 			Latency: 5 * time.Millisecond, LatencyJitter: 300 * time.Millisecond, Faults: usualFaults(),
 		},
-		settings: rig.Settings{OnLostReply: lost, Concurrency: 16, MaxWait: 20 * time.Minute},
+		settings: rig.Settings{OnLostReply: lost, Concurrency: concurrency, MaxWait: 20 * time.Minute},
 	}, nil
 }
 
