@@ -33,7 +33,7 @@ type knownCAs struct {
 
 	reading singleflight.Group
 	mu      sync.Mutex
-	listed  []string  // of the last list that was read; empty: none was
+	listed  []string  // empty: it was not read, or could not be
 	asked   time.Time // zero: never
 }
 
@@ -45,7 +45,12 @@ func (k *knownCAs) refuses(ctx context.Context, ca string) error {
 	lists, old := k.lists(ca)
 	if !lists && old {
 		// Requests that name a CA which is listed do not wait for this.
-		_, _, _ = k.reading.Do("", func() (any, error) { k.ask(ctx); return nil, nil })
+		_, _, _ = k.reading.Do("", func() (any, error) {
+			if _, old := k.lists(ca); old { // nobody read it since
+				k.ask(ctx)
+			}
+			return nil, nil
+		})
 		lists, _ = k.lists(ca)
 	}
 	if lists {
@@ -63,25 +68,24 @@ func (k *knownCAs) refuses(ctx context.Context, ca string) error {
 	}
 }
 
-// lists reports whether the last list has this CA, and whether it may be read again.
+// lists reports whether the list has this CA, and whether it may be read again.
 func (k *knownCAs) lists(ca string) (yes, old bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Contains(k.listed, ca), k.asked.IsZero() || time.Since(k.asked) > caListAge
 }
 
-// ask reads the list. A list that was read stays where a later one cannot be.
+// ask reads the list. Where it cannot be read there is none: an older one may lack a CA that
+// was added since, and would refuse its requests for good.
 func (k *knownCAs) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), caListTime)
 	defer cancel()
 	listed, err := k.read(ctx)
 	if err != nil {
 		k.log.InfoContext(ctx, "the gateway's list of CAs cannot be read; requests that name a CA go to the gateway", "err", err)
+		listed = nil
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.asked = time.Now()
-	if err == nil {
-		k.listed = listed
-	}
+	k.asked, k.listed = time.Now(), listed
 }

@@ -89,8 +89,8 @@ func TestCloseMeetsGarbage(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	rec := r.record("o")
-	if rec.Phase != order.Closed || rec.Outcome != entrustbus.OutcomeIssued || rec.Kind != entrustbus.KindIssue || string(rec.Digest) != string(before.Digest) {
+	rec := r.closed("o")
+	if rec.Outcome != entrustbus.OutcomeIssued || rec.Kind != entrustbus.KindIssue || string(rec.Digest) != string(before.Digest) {
 		t.Errorf("the ledger says %+v", rec)
 	}
 }

@@ -141,8 +141,7 @@ func TestResultTooLarge(t *testing.T) {
 					t.Errorf("warning %d is %q, want one about %s", i, res.Warnings[i], what)
 				}
 			}
-			r.eventually("the record closed", func() bool { return r.record("big").Phase == order.Closed })
-			if rec := r.record("big"); rec.Outcome != row.outcome || rec.Serial != "bad" {
+			if rec := r.closed("big"); rec.Outcome != row.outcome || rec.Serial != "bad" {
 				t.Errorf("the record says %s, serial %s", rec.Outcome, rec.Serial)
 			}
 			if row.outcome == entrustbus.OutcomeIssued {

@@ -259,6 +259,14 @@ func (r *rig) record(id string) order.Stored {
 	return rec
 }
 
+// closed waits until the record of an order is closed, which no result waits for.
+func (r *rig) closed(id string) order.Stored {
+	r.t.Helper()
+	var rec order.Stored
+	r.eventually("the record of "+id+" closed", func() bool { rec = r.record(id); return rec.Phase == order.Closed })
+	return rec
+}
+
 // loseLedger deletes the ledger's bucket and makes it again.
 func (r *rig) loseLedger() {
 	r.t.Helper()

@@ -116,7 +116,7 @@ func TestWakeupAfterTheResult(t *testing.T) {
 	if poll, err := r.sim.PollsOf(rec.TrackingID); err != nil || poll.Count != 0 {
 		t.Errorf("%d polls, %v; want none", poll.Count, err)
 	}
-	if rec := r.record("o"); rec.Phase != order.Closed || rec.Outcome != entrustbus.OutcomeRejected {
+	if rec := r.closed("o"); rec.Outcome != entrustbus.OutcomeRejected {
 		t.Errorf("the record became %+v", rec)
 	}
 	if n := r.count(r.layout.Results); n != 1 {

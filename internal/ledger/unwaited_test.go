@@ -86,6 +86,7 @@ func TestUnwaitedLost(t *testing.T) {
 	}
 
 	server.Stop() // from now on nothing is acknowledged
+	until(t, "the client knows", func() bool { return !js.Conn().IsConnected() })
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	v, err := l.Unwaited()

@@ -73,9 +73,12 @@ func recordOfResult(r *entrustbus.Result, q *Request) Record {
 // accepted may have been submitted all the same: the record that knew is gone.
 func (d *decider) recordOfWakeup(w *Wakeup) Record {
 	r := Record{
-		// The request came before; an order that is not accepted waits for SubmitMaxWait.
-		Kind: w.Kind, Generation: w.Generation, RequestedAt: d.now.Add(-d.SubmitMaxWait), SubmittedAt: d.now, Submissions: 1,
+		Kind: w.Kind, Generation: w.Generation, RequestedAt: w.RequestedAt, SubmittedAt: d.now, Submissions: 1,
 		TrackingID: w.TrackingID, CAID: d.CAID, ProfileID: d.ProfileID, Request: w.Request,
+	}
+	if r.RequestedAt.IsZero() {
+		// It came before; an order that is not accepted waits for SubmitMaxWait.
+		r.RequestedAt = d.now.Add(-d.SubmitMaxWait)
 	}
 	if q := d.asked(); q.Digest != nil {
 		r.Digest = q.Digest

@@ -14,6 +14,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/policy"
 	"github.com/entrust-worker/entrust-worker/internal/policyfile"
 )
@@ -44,7 +45,7 @@ it is published: JSON or MessagePack; - is standard input. Exit code 0 if the po
 			if err != nil {
 				return err
 			}
-			namedCA, namedProfile := chosen(body)
+			namedCA, namedProfile := (&order.Request{Body: body}).CA()
 			verdict, findings := p.Explain(policy.Request{
 				Producer: producer, Body: body,
 				CA: cmp.Or(namedCA, ca, s.Gateway.CAID), Profile: cmp.Or(namedProfile, profile, s.Gateway.ProfileID),
@@ -66,19 +67,6 @@ it is published: JSON or MessagePack; - is standard input. Exit code 0 if the po
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	usage.Complete(cmd, "kind", "issue", "revoke", "track", "cancel")
 	return cmd
-}
-
-// chosen are the CA and the profile that a request names.
-func chosen(body entrustbus.Request) (ca, profile string) {
-	switch b := body.(type) {
-	case *entrustbus.Issue:
-		return b.CAID, b.ProfileID
-	case *entrustbus.Revoke:
-		return b.CAID, ""
-	case *entrustbus.Track:
-		return b.CAID, ""
-	}
-	return "", ""
 }
 
 // maxInput bounds what is read of a file: more than NATS carries as one message.
