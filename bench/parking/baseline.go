@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -195,22 +194,11 @@ type holder struct {
 }
 
 func startHolder(way, url string) (*holder, error) {
-	self, err := os.Executable()
+	p, in, out, err := testbed.SpawnSelf("hold", way, url)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, "hold", way, url)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	p, err := testbed.Spawn(cmd)
-	return &holder{Process: p, in: in, out: json.NewDecoder(out)}, err
+	return &holder{Process: p, in: in, out: json.NewDecoder(out)}, nil
 }
 
 // ask asks the process how it stands.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
 )
@@ -240,15 +241,15 @@ func (p plan) profile(ctx context.Context, s *site, n int, when string) error {
 	return s.worker.Profile(ctx, "heap?gc=1", filepath.Join(p.profiles, fmt.Sprintf("heap-%d-%s.pprof", n, when)))
 }
 
-// looked returns when the watchdog has ended a look: it then writes the age of
-// the oldest parked order to the control bucket.
+// looked returns when the watchdog has ended a scan: it then writes how far it came to
+// the control bucket.
 func (s *site) looked(ctx context.Context) error {
 	kv, err := s.js.KeyValue(ctx, s.layout.Control)
 	if err != nil {
 		return err
 	}
 	revision := func() (uint64, error) {
-		e, err := kv.Get(ctx, "oldest-parked")
+		e, err := kv.Get(ctx, "scan."+control.ScanRecent)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return 0, nil
 		}

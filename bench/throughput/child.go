@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"runtime"
 
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
@@ -27,24 +26,11 @@ func startChild(role string, config, ready any) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
+	p, in, out, err := testbed.SpawnSelf(role, string(arg))
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, role, string(arg))
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	c := &child{in: in, out: bufio.NewReader(out)}
-	if c.Process, err = testbed.Spawn(cmd); err != nil {
-		return nil, err
-	}
+	c := &child{p, in, bufio.NewReader(out)}
 	line, err := c.out.ReadBytes('\n')
 	if err == nil && ready != nil {
 		err = json.Unmarshal(line, ready)
