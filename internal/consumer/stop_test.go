@@ -127,3 +127,26 @@ func TestStopIsNoOutage(t *testing.T) {
 		t.Error("a stop opened the breaker")
 	}
 }
+
+// A close that nothing waits for, and that the ledger does not take, holds up a stop no
+// longer than the last acknowledgements do.
+func TestStopWhileClosing(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	bus := &stubborn{JetStream: r.server.JetStream(t), match: closing, writing: make(chan struct{})}
+	gw := &slow{Gateway: r.client(), called: make(chan struct{}, 1), answer: make(chan struct{})}
+	stop := r.runOn(bus, gw)
+	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o")})
+	<-gw.called
+	r.write("o", r.record("o").Record) // so that the close is refused, and tried again
+	close(gw.answer)
+	<-bus.writing
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); stop() }()
+	select {
+	case <-stopped:
+	case <-time.After(20 * time.Second):
+		t.Error("the worker does not stop")
+		bus.over.Store(true)
+	}
+}

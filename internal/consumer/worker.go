@@ -165,6 +165,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Acks and naks are only buffered until here.
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
 	defer cancel()
+	// A close that is tried again while NATS is away, or takes nothing, ends with that time.
+	context.AfterFunc(flush, func() { cancelWork(errStopping) })
 	if err := w.closes.Close(flush); err != nil {
 		w.log.Warn("closing the last orders; the watchdog closes them from their results", "err", err)
 	}

@@ -114,7 +114,8 @@ func (u *Unwaited) sweep(now time.Time) {
 func (u *Unwaited) fail(s unwaited) { u.failing.Go(s.failed) }
 
 // Close waits until every write is acknowledged, or was handed back and dealt with, and
-// unsubscribes. Where ctx ends first, it returns its error: those writes may be lost. No
+// unsubscribes. Where ctx ends first, it returns its error: those writes may be lost. What
+// was handed back is waited for all the same: it has to end with the caller's own time. No
 // Send may follow.
 func (u *Unwaited) Close(ctx context.Context) error {
 	tick := time.NewTicker(2 * time.Millisecond)
