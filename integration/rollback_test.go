@@ -155,6 +155,7 @@ func TestRollback(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
+			row.settings.RollbackWindow = -1 // orders that come after it are new
 			r := startRollback(t, row.dialect, row.settings, 2)
 			r.send("before", 10, true)
 			for _, hard := range []bool{false, true} {
@@ -183,6 +184,45 @@ func TestRollback(t *testing.T) {
 			after := r.send("after", 10, true)
 			if got := r.count(after, 1, entrustbus.OutcomeIssued, false); got != len(after) {
 				t.Errorf("%d of %d orders that came after the rollback ended as usual", got, len(after))
+			}
+		})
+	}
+}
+
+// A request that the bus lost, and that its producer publishes again, may have been
+// submitted too. It is handled as on_rollback says, by the worker that noticed the
+// rollback and by others.
+func TestRequestsLostInARollback(t *testing.T) {
+	t.Parallel()
+	const n = 15
+	for _, row := range []struct {
+		name        string
+		dialect     gatewaytest.Dialect
+		settings    rig.Settings
+		enrollments int
+		outcome     entrustbus.Outcome
+		flagged     bool
+	}{
+		{"lookup", gatewaytest.CAGW, rig.Settings{}, 1, entrustbus.OutcomeIssued, false},
+		{"lookup, approval never", gatewaytest.CAGW, rig.Settings{ApprovalNever: true}, 1, entrustbus.OutcomeIssued, false},
+		{"nothing to look up in", gatewaytest.CertCtl, rig.Settings{OnLostReply: "resubmit"}, 1, entrustbus.OutcomeUnconfirmed, false},
+		{"resubmit", gatewaytest.CertCtl, rig.Settings{OnRollback: "resubmit"}, 2, entrustbus.OutcomeIssued, true},
+		{"no window", gatewaytest.CertCtl, rig.Settings{RollbackWindow: -1}, 2, entrustbus.OutcomeIssued, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			r := startRollback(t, row.dialect, row.settings, 2)
+			r.send("before", 10, true)
+			_, store := r.backlog(1)
+			lost := r.send("lost", n, true)
+			r.putBack(store)
+			if err := testbed.Until(r.ctx, "a worker notices", func() (bool, error) { return r.noticed(r.workers...) > 0, nil }); err != nil {
+				t.Fatal(err)
+			}
+			submit(r.ctx, r, r.site, lost...)
+			r.await(lost)
+			if got := r.count(lost, row.enrollments, row.outcome, row.flagged); got != n {
+				t.Errorf("%d of %d orders ended as %s with %d enrollments, flagged %v", got, n, row.outcome, row.enrollments, row.flagged)
 			}
 		})
 	}

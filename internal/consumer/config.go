@@ -43,6 +43,9 @@ type Config struct {
 	// OnRollback is order.Lookup (default), order.Hold or order.Resubmit: for orders whose
 	// last record the bus may have lost.
 	OnRollback string
+	// RollbackWindow is how long after a rollback of the bus a new request may be one that
+	// the bus lost, published again. Zero: such a request counts as new.
+	RollbackWindow time.Duration
 	// StateDir is a directory in which the worker keeps, across its own restart, what was
 	// acknowledged to it. Default "": it keeps nothing.
 	StateDir string

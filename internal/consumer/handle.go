@@ -88,7 +88,7 @@ func (w *Worker) delivered(ctx context.Context, d *delivery) error {
 		if err != nil {
 			return err
 		}
-		h.doubted = h.doubted || past.Requests.Holds(d.sequence)
+		h.doubted = h.doubted || w.rollbacks.predates(past, d)
 	}
 	h.lost = w.rollbacks.count()
 	if h.doubted && q.Key.ID != "" {
@@ -172,7 +172,7 @@ func (h *handling) look(ctx context.Context) error {
 
 // remains reads what the bus holds of the order beside its record, where that matters.
 func (h *handling) remains(ctx context.Context) (order.Remains, error) {
-	r := order.Remains{CanLookUp: h.w.gw.CanFind()}
+	r := order.Remains{CanLookUp: h.w.gw.CanFind(), LostSince: h.w.rollbacks.lostSince(h.cur.RequestedAt)}
 	if h.w.cfg.Policy != nil {
 		r.Judge = h.judge
 	}
@@ -233,7 +233,7 @@ func (h *handling) forgotten(ctx context.Context) (bool, error) {
 	case phase != "" && phase != order.Closed:
 		return past.Ledger.Holds(h.cur.Revision), nil
 	}
-	return h.d != nil && h.wake == nil && past.Requests.Holds(h.d.sequence), nil
+	return h.d != nil && h.wake == nil && h.w.rollbacks.predates(past, h.d), nil
 }
 
 // rolledBack reports whether the bus lost writes since the record was read: the effects

@@ -44,6 +44,8 @@ type rollbacks struct {
 	metrics  *metrics.Worker
 	log      *slog.Logger
 	state    *stateFile
+	window   time.Duration // Config.RollbackWindow
+	now      func() time.Time
 
 	comparing chan struct{} // holds a token while one comparison is under way
 	waiting   chan struct{} // while others are waited for
@@ -63,6 +65,7 @@ func newRollbacks(w *Worker) *rollbacks {
 	return &rollbacks{
 		js: w.js, nc: w.nc, requests: w.cfg.Layout.Requests, ledger: w.ledger, control: w.control,
 		metrics: w.metrics, log: w.log, state: &stateFile{dir: w.cfg.StateDir},
+		window: w.cfg.RollbackWindow, now: w.now,
 		comparing: make(chan struct{}, 1), waiting: make(chan struct{}, 1),
 	}
 }
@@ -80,6 +83,29 @@ func (r *rollbacks) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last.Count
+}
+
+// predates reports whether a request may have been submitted before a rollback: it was
+// stored before that, or so soon after it that its producer may have published again what
+// the bus lost.
+func (r *rollbacks) predates(past control.Rollback, d *delivery) bool {
+	return past.Requests.Holds(d.sequence) || r.publishedAgain(past, d.published)
+}
+
+// publishedAgain reports whether a request that was stored at that time may be one that
+// the bus lost before.
+func (r *rollbacks) publishedAgain(past control.Rollback, stored time.Time) bool {
+	return past.Count > 0 && stored.Before(past.At.Add(r.window))
+}
+
+// lostSince is Remains.LostSince of an order that was requested at that time.
+func (r *rollbacks) lostSince(requested time.Time) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.publishedAgain(r.last, requested) {
+		return time.Time{}
+	}
+	return r.last.Ledger.At
 }
 
 // own returns the last rollback, once this worker compared its marks over the connection
@@ -244,6 +270,7 @@ func (r *rollbacks) tell(ctx context.Context, count int, what string) (control.R
 	told, err := r.control.TellRollback(ctx, made)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		told, err = made, nil
+		told.At = r.now()
 	}
 	if err != nil {
 		return told, fmt.Errorf("telling the fleet that the bus lost its last writes: %w", err)

@@ -25,7 +25,7 @@ type Rollback struct {
 	// Worker noticed it.
 	Worker string `json:"worker"`
 
-	// At is when the server stored it. It is not written.
+	// At is when the server stored it: the bucket keeps it beside the value.
 	At time.Time `json:"-"`
 }
 
@@ -53,15 +53,16 @@ func (b *Bucket) Rollback(ctx context.Context) (Rollback, error) {
 // TellRollback writes r for the fleet, unless one of its count or a later one is there:
 // another worker was first. It returns the one that stands.
 func (b *Bucket) TellRollback(ctx context.Context, r Rollback) (Rollback, error) {
-	stands := r
 	_, err := b.update(ctx, "the last rollback", rollbackKey, 0, func(last entry) any {
-		if stands = rollbackOf(last); stands.Count >= r.Count {
+		if rollbackOf(last).Count >= r.Count {
 			return nil
 		}
-		stands = r
 		return r
 	})
-	return stands, err
+	if err != nil {
+		return r, err
+	}
+	return b.Rollback(ctx)
 }
 
 // Lost reports whether the bucket no longer has the last presence that this worker

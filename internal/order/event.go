@@ -39,6 +39,10 @@ type Remains struct {
 	// Forgotten says that the ledger may have lost the last record of the order: it is
 	// younger than the request, or the bus lost its last writes since.
 	Forgotten bool
+	// LostSince is when the bus stored the last record that it did not lose, where the
+	// request may have been published again because of that loss; zero elsewhere. The
+	// order may have been submitted from then on.
+	LostSince time.Time
 	// CanLookUp says that the gateway has a look-up of issued certificates.
 	CanLookUp bool
 	// Judge asks the policy in force about the order in a record that is about to be

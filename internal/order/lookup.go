@@ -31,6 +31,9 @@ func (d *decider) lookUp(r Record) Decision {
 	since := r.SubmittedAt
 	if forgotten {
 		since = r.RequestedAt
+		if at := d.remains.LostSince; !at.IsZero() && at.Before(since) {
+			since = at
+		}
 	}
 	return Decision{Record: d.changed(r), Call: &Call{Op: OpLookUp, Generation: r.Generation, Submission: r.Submissions, Since: since}, Notice: n}
 }

@@ -28,6 +28,19 @@ func TestForgotten(t *testing.T) {
 	if got, want := b.decide(3*time.Minute, cur, ev), "call lookup"; got != want {
 		t.Errorf("once the gateway must show it:\n got %s\nwant %s", got, want)
 	}
+	// A request that was published again was submitted before it came.
+	requested := cur.RequestedAt
+	for _, row := range []struct{ lost, want time.Time }{
+		{time.Time{}, requested},
+		{requested.Add(-time.Hour), requested.Add(-time.Hour)},
+		{requested.Add(time.Minute), requested},
+	} {
+		ev.Remains.LostSince = row.lost
+		d := b.machine(0).Decide(begin.Add(3*time.Minute), 0.5, b.key, cur, ev)
+		if !d.Call.Since.Equal(row.want) {
+			t.Errorf("records since %s are lost: looked up since %s, want %s", row.lost, d.Call.Since, row.want)
+		}
+	}
 }
 
 // TestRestored: what the bus holds of an order stands for the record that was lost.

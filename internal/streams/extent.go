@@ -16,6 +16,8 @@ type Extent struct {
 	// Last is the highest sequence that the stream has given out. While no write is lost
 	// it never goes down, whatever is removed.
 	Last uint64 `json:"last"`
+	// At is when the newest message was stored, by the server's clock; zero where there is none.
+	At time.Time `json:"at,omitzero"`
 }
 
 // ExtentOf asks the leader of a stream. Safe for concurrent use.
@@ -25,7 +27,7 @@ func ExtentOf(ctx context.Context, js jetstream.JetStream, stream string) (Exten
 		return Extent{}, fmt.Errorf("asking how far the stream %s has come: %w", stream, err)
 	}
 	info := st.CachedInfo()
-	return Extent{Made: info.Created, Last: info.State.LastSeq}, nil
+	return Extent{Made: info.Created, Last: info.State.LastSeq, At: info.State.LastTime.UTC()}, nil
 }
 
 // Holds reports whether a message of the same stream was stored by then.

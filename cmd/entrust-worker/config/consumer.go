@@ -32,6 +32,7 @@ func (c Config) Consumer(counts *metrics.Worker) consumer.Config {
 		SubmitMaxWait: c.SubmitMaxWait,
 		Metrics:       counts,
 
+		RollbackWindow:   c.RollbackWindow,
 		RefuseUnverified: c.Gateway.UnverifiedKeys == UnverifiedRefuse,
 		IssueCRL:         c.Gateway.IssueCRL,
 	}

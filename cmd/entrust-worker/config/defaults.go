@@ -57,6 +57,7 @@ func Default() Config {
 		SubmitMaxWait:     24 * time.Hour,
 		OnLostReply:       Hold,
 		OnRollback:        Lookup,
+		RollbackWindow:    2 * time.Minute, // nats-server's default sync_interval
 		WatchdogEvery:     5 * time.Minute,
 		Replicas:          layout.Replicas,
 		Format:            maxFormat,

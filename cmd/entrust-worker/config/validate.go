@@ -129,6 +129,7 @@ func (s *Settings) checkWorker(c *checker) {
 	between(c, "watchdog_every", s.WatchdogEvery, 10*time.Second, 24*time.Hour)
 	c.oneOf("on_lost_reply", s.OnLostReply, Hold, Resubmit)
 	c.oneOf("on_rollback", s.OnRollback, Lookup, Hold, Resubmit)
+	between(c, "rollback_window", s.RollbackWindow, 0, 24*time.Hour)
 	between(c, "format", s.Format, 1, maxFormat)
 	if s.SubmitMaxWait < time.Minute {
 		c.add("submit_max_wait", "must be at least 1m, is %v", s.SubmitMaxWait)

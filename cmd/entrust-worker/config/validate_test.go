@@ -28,9 +28,10 @@ func TestRelations(t *testing.T) {
 		"submit_max_wait": {func(s *Settings) { s.SubmitMaxWait = 720 * time.Hour }, "submit_max_wait must be below streams.orders_max_age: 720h0m0s !< 720h0m0s"},
 		"streams.orders_max_age": {func(s *Settings) { s.Streams.OrdersMaxAge = 24 * time.Hour },
 			"streams.orders_max_age must not be below streams.results_max_age: 24h0m0s !>= 720h0m0s"},
-		"format":         {func(s *Settings) { s.Format = 2 }, "format must be 1 to 1, is 2"},
-		"on_rollback":    {func(s *Settings) { s.OnRollback = "ignore" }, `on_rollback must be lookup or hold or resubmit, is "ignore"`},
-		"streams.prefix": {func(s *Settings) { s.Streams.Prefix = strings.Repeat("x", 56) }, "streams.prefix must be subject tokens of letters, digits, _ and -, 55 characters at most"},
+		"format":          {func(s *Settings) { s.Format = 2 }, "format must be 1 to 1, is 2"},
+		"rollback window": {func(s *Settings) { s.RollbackWindow = 25 * time.Hour }, `rollback_window must be 0s to 24h0m0s, is 25h0m0s`},
+		"on_rollback":     {func(s *Settings) { s.OnRollback = "ignore" }, `on_rollback must be lookup or hold or resubmit, is "ignore"`},
+		"streams.prefix":  {func(s *Settings) { s.Streams.Prefix = strings.Repeat("x", 56) }, "streams.prefix must be subject tokens of letters, digits, _ and -, 55 characters at most"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

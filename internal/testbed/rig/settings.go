@@ -21,7 +21,9 @@ type Settings struct {
 	Dialect     string // "certctl", "cagw" or "auto"; default "auto"
 	OnLostReply string // "hold" or "resubmit"; default "hold"
 	OnRollback  string // "lookup", "hold" or "resubmit"; default "lookup"
-	StateDir    string // default: none
+	// RollbackWindow is rollback_window. Default 2 min; negative: none.
+	RollbackWindow time.Duration
+	StateDir       string // default: none
 	// ApprovalNever says that the gateway issues at once or not at all.
 	ApprovalNever bool
 
@@ -93,6 +95,10 @@ func (s Settings) environ(at *Site) []string {
 		"ENTRUST_WORKER_HTTP_ADDR":                  "127.0.0.1:0",
 		"ENTRUST_WORKER_LOG_LEVEL":                  "debug",
 		"ENTRUST_WORKER_LOG_FORMAT":                 "text",
+	}
+	// A worker of an earlier revision does not know the key.
+	if s.RollbackWindow != 0 {
+		env["ENTRUST_WORKER_ROLLBACK_WINDOW"] = max(0, s.RollbackWindow).String()
 	}
 	if s.StateDir != "" {
 		env["ENTRUST_WORKER_STATE_DIR"] = s.StateDir
