@@ -84,7 +84,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 0, "decides everything that is decided; 0: --seeds of them, from 1 on, or a random one")
 	flag.IntVar(&o.seeds, "seeds", 0, "number of seeds, from 1 on")
 	flag.DurationVar(&o.span, "for", 0, "length of a run, before it settles; default 2m for all (faults happen in two thirds of it), some 1m for the others")
-	flag.IntVar(&o.orders, "orders", 0, "number of orders; 0: as many as the scenario needs")
+	flag.IntVar(&o.orders, "orders", 0, "number of orders; 0: as many as the scenario has in its own time, in proportion to --for")
 	flag.IntVar(&o.polls, "polls", 4, "polls of each parked order that its approval takes")
 	flag.IntVar(&o.servers, "servers", 0, "NATS servers, 1 or 3, of the scenarios that run with either; 0: the seed decides")
 	flag.StringVar(&o.previous, "previous", "HEAD~1", "the revision that the scenario rolling deploys from and back to")
@@ -143,7 +143,7 @@ func (o options) plan(short bool) ([]options, error) {
 	}
 	if o.orders == 0 {
 		o.orders = s.orders
-		if o.span > 0 && o.name != "all" && s.span > 0 {
+		if o.span > 0 && s.span > 0 {
 			o.orders = int(float64(s.orders) * o.span.Seconds() / s.span.Seconds())
 		}
 	}
