@@ -101,6 +101,7 @@ func (c Config) Transport(log *slog.Logger) mtlscache.Config {
 		MaxConnsPerHost:  c.IssueConcurrency + c.RevokeConcurrency + c.PollConcurrency + c.ManageConcurrency + 1,
 		DialTimeout:      g.ConnectTimeout,
 		TLSTimeout:       g.ConnectTimeout,
+		IdleConnTimeout:  g.IdleTimeout,
 		HalfRotationWait: 2 * time.Second,
 		DialContext:      gateway.HearAlerts(nil),
 		Log:              log,

@@ -21,6 +21,7 @@ func Default() Config {
 			EnrollTimeout:  120 * time.Second,
 			Timeout:        30 * time.Second,
 			ConnectTimeout: 10 * time.Second,
+			IdleTimeout:    15 * time.Second, // Tomcat closes after 20, nginx after 75
 			Approval:       ApprovalUnknown,
 			EventDelay:     30 * time.Second,
 			ThrottleFloor:  10 * time.Second,

@@ -32,6 +32,7 @@ func (s *Settings) checkGateway(c *checker) {
 	}
 	between(c, "gateway.enroll_timeout", g.EnrollTimeout, time.Second, time.Hour)
 	between(c, "gateway.timeout", g.Timeout, time.Second, time.Hour)
+	between(c, "gateway.idle_timeout", g.IdleTimeout, 100*time.Millisecond, 10*time.Minute)
 	between(c, "gateway.connect_timeout", g.ConnectTimeout, 100*time.Millisecond, time.Minute)
 	between(c, "gateway.event_delay", g.EventDelay, time.Millisecond, time.Hour)
 	between(c, "gateway.not_found_grace", g.NotFoundGrace, time.Second, 24*time.Hour)

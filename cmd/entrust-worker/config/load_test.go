@@ -87,8 +87,8 @@ func TestEveryKeyIsComplete(t *testing.T) {
 // The number of keys is a promise to operators: it grows only with a reason.
 func TestNumberOfKeys(t *testing.T) {
 	t.Parallel()
-	if n := len(Keys()); n != 67 {
-		t.Errorf("there are %d keys, want 67", n)
+	if n := len(Keys()); n != 68 {
+		t.Errorf("there are %d keys, want 68", n)
 	}
 }
 
@@ -193,7 +193,7 @@ func TestDefaultsAreThoseOfThePackages(t *testing.T) {
 				"gateway.ProfileID": true, "consumer.ProfileID": true, "consumer.Rate": true, "consumer.FleetRate": true,
 				"consumer.ApprovalNever": true, "consumer.Metrics": true, "consumer.Policy": true, "consumer.StateDir": true, "consumer.RefuseUnverified": true, "gateway.ClientID": true,
 				"transport.KeyPasswordFile": true, "transport.Renegotiation": true, "transport.PKCS12File": true, "transport.PKCS12PasswordFile": true, "transport.ServerCAFile": true,
-				"transport.MaxIdleConns": true, "transport.IdleConnTimeout": true, "transport.ResponseHeaderTimeout": true,
+				"transport.MaxIdleConns": true, "transport.ResponseHeaderTimeout": true,
 				"transport.Log": true,
 			}
 			if f.IsExported() && value.IsZero() && !zeroMeansOff[name+"."+f.Name] {

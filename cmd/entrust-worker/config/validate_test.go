@@ -29,6 +29,7 @@ func TestRelations(t *testing.T) {
 		"streams.orders_max_age": {func(s *Settings) { s.Streams.OrdersMaxAge = 24 * time.Hour },
 			"streams.orders_max_age must not be below streams.results_max_age: 24h0m0s !>= 720h0m0s"},
 		"format":          {func(s *Settings) { s.Format = 2 }, "format must be 1 to 1, is 2"},
+		"idle timeout":    {func(s *Settings) { s.Gateway.IdleTimeout = time.Millisecond }, `gateway.idle_timeout must be 100ms to 10m0s, is 1ms`},
 		"rollback window": {func(s *Settings) { s.RollbackWindow = 25 * time.Hour }, `rollback_window must be 0s to 24h0m0s, is 25h0m0s`},
 		"on_rollback":     {func(s *Settings) { s.OnRollback = "ignore" }, `on_rollback must be lookup or hold or resubmit, is "ignore"`},
 		"streams.prefix":  {func(s *Settings) { s.Streams.Prefix = strings.Repeat("x", 56) }, "streams.prefix must be subject tokens of letters, digits, _ and -, 55 characters at most"},
