@@ -14,7 +14,9 @@ ENV CGO_ENABLED=0 GOTOOLCHAIN=local \
 # owner from there.
 WORKDIR /empty
 WORKDIR /src
-COPY go.mod go.sum ./
+COPY go.work go.work.sum go.mod go.sum ./
+COPY bench/go.mod bench/go.sum bench/
+COPY entrustbus/go.mod entrustbus/go.sum entrustbus/
 RUN ["go", "mod", "download"]
 COPY . .
 RUN ["go", "build", "-o", "/out/", "./cmd/entrust-worker", "./cmd/entrust-sandbox", "./deploy/healthcheck"]

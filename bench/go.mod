@@ -6,7 +6,7 @@ go 1.26.0
 tool github.com/nats-io/nats-server/v2
 
 require (
-	github.com/entrust-worker/entrust-worker v0.0.0
+	github.com/entrust-worker/entrust-worker v0.1.0
 	github.com/nats-io/nats.go v1.55.0
 	github.com/vmihailenco/msgpack/v5 v5.4.1
 	golang.org/x/sync v0.24.0
@@ -16,6 +16,7 @@ require (
 	cel.dev/expr v0.25.1 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/antlr4-go/antlr/v4 v4.13.1 // indirect
+	github.com/entrust-worker/entrust-worker/entrustbus v0.1.0
 	github.com/google/cel-go v0.31.0 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
@@ -35,5 +36,3 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 	software.sslmate.com/src/go-pkcs12 v0.7.4 // indirect
 )
-
-replace github.com/entrust-worker/entrust-worker => ../

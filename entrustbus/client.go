@@ -192,12 +192,12 @@ func (c *Client) message(ctx context.Context, r Request) (*nats.Msg, error) {
 }
 
 func (c *Client) submitError(r Request, subject string, err error) error {
-	api, refused := errors.AsType[*jetstream.APIError](err)
+	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("submitting %q: %w takes %s, or its leader is away: try again, run `entrust-worker provision`, "+
 			"check the prefix, and that the account has JetStream: %w", r.OrderID(), ErrNoStream, subject, err)
-	case refused && api.ErrorCode == streamStoreFailed:
+	case errors.As(err, &api) && api.ErrorCode == streamStoreFailed:
 		return fmt.Errorf("submitting %q: %w: %w", r.OrderID(), ErrStreamFull, err)
 	}
 	return fmt.Errorf("submitting %q: %w", r.OrderID(), err)

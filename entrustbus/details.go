@@ -166,7 +166,7 @@ func isOID(s string) bool {
 	if !ok || len(s) > MaxOIDBytes || len(first) != 1 || first[0] < '0' || first[0] > '2' {
 		return false
 	}
-	for arc := range strings.SplitSeq(rest, ".") {
+	for _, arc := range strings.Split(rest, ".") {
 		if arc == "" || len(arc) > 1 && arc[0] == '0' || strings.Trim(arc, "0123456789") != "" {
 			return false
 		}

@@ -69,14 +69,17 @@ func (c *Client) follow(ctx context.Context, cfg jetstream.OrderedConsumerConfig
 		yield(nil, fmt.Errorf("reading results: %w", c.streamError(err)))
 		return
 	}
-	defer messages.Stop()
+	next, stop := inBackground(messages)
+	defer stop()
 	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			yield(nil, fmt.Errorf("reading results: %w", err))
+		var msg delivery
+		select {
+		case <-ctx.Done():
+			msg.err = context.Cause(ctx)
+		case msg = <-next:
+		}
+		if msg.err != nil {
+			yield(nil, fmt.Errorf("reading results: %w", msg.err))
 			return
 		}
 		meta, err := msg.Metadata()
@@ -87,5 +90,34 @@ func (c *Client) follow(ctx context.Context, cfg jetstream.OrderedConsumerConfig
 		if !yield(decodeResultMsg(msg.Headers(), msg.Data(), meta.Sequence.Stream)) {
 			return
 		}
+	}
+}
+
+// delivery is what one call of Next returned.
+type delivery struct {
+	jetstream.Msg
+	err error
+}
+
+// inBackground calls Next for as long as its answers are taken, until the first error or until it is stopped: Next takes
+// no context in nats.go before 1.46.
+func inBackground(messages jetstream.MessagesContext) (next <-chan delivery, stop func()) {
+	deliveries, stopped := make(chan delivery), make(chan struct{})
+	go func() {
+		for {
+			msg, err := messages.Next()
+			select {
+			case deliveries <- delivery{msg, err}:
+			case <-stopped:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return deliveries, func() {
+		close(stopped)
+		messages.Stop()
 	}
 }

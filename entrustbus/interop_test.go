@@ -23,7 +23,7 @@ func python(t *testing.T, stdin string, args ...string) []string {
 		if exec.Command(name, "-c", "import msgpack").Run() != nil {
 			continue
 		}
-		cmd := exec.CommandContext(t.Context(), name, append([]string{"testdata/interop.py"}, args...)...)
+		cmd := exec.Command(name, append([]string{"testdata/interop.py"}, args...)...)
 		var stderr bytes.Buffer
 		cmd.Stdin, cmd.Stderr = strings.NewReader(stdin), &stderr
 		cmd.Env = append(cmd.Environ(), "PYTHONIOENCODING=utf-8")

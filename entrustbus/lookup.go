@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -78,6 +79,9 @@ const (
 	lookAgainTimes = 4
 )
 
+// lookAtConnection is how often Wait compares the number of reconnects: an announcement may have been missed before each.
+const lookAtConnection = time.Second
+
 // lookWithin bounds one look-up of Wait.
 const lookWithin = 5 * time.Second
 
@@ -101,8 +105,10 @@ func (c *Client) Wait(ctx context.Context, id string) (*Result, error) {
 		return nil, fmt.Errorf("waiting for %q: %w", id, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
-	connection := c.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	defer c.nc.RemoveStatusListener(connection)
+	// A listener for the connection's status would outlive this call in nats.go before 1.42.
+	connection := time.NewTicker(lookAtConnection)
+	defer connection.Stop()
+	connects := c.connects()
 
 	served := false // whether the stream has answered before: then its silence is an outage, not a mistake
 	again := lookAgainSoon
@@ -112,30 +118,44 @@ func (c *Client) Wait(ctx context.Context, id string) (*Result, error) {
 		look, cancel := context.WithTimeout(ctx, lookWithin)
 		r, err := c.Lookup(look, id)
 		cancel()
-		_, unreadable := errors.AsType[*FieldError](err)
+		var unreadable *FieldError
 		switch {
 		case err == nil:
 			return r, nil
 		case errors.Is(err, ErrNoResult):
 			served = true
 		case ctx.Err() != nil:
-		case unreadable, errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, ErrNoStream) && !served:
+		case errors.As(err, &unreadable), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, ErrNoStream) && !served:
 			return nil, err
 		default:
 			again = min(again, time.Second)
 		}
 		timer := time.NewTimer(again)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, fmt.Errorf("waiting for %q: %w", id, context.Cause(ctx))
-		case <-announced:
-			again = lookAgainSoon
-		case <-connection:
-			again = lookAgainSoon
-		case <-timer.C:
-			again = min(lookAgainTimes*again, lookAgainIdle)
+		for waiting := true; waiting; {
+			waiting = false
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return nil, fmt.Errorf("waiting for %q: %w", id, context.Cause(ctx))
+			case <-announced:
+				again = lookAgainSoon
+			case <-connection.C:
+				now := c.connects()
+				if waiting = now == connects; !waiting {
+					connects, again = now, lookAgainSoon
+				}
+			case <-timer.C:
+				again = min(lookAgainTimes*again, lookAgainIdle)
+			}
 		}
 		timer.Stop()
 	}
+}
+
+// connects is a number that changes when the connection was made again, and when it is closed for good.
+func (c *Client) connects() uint64 {
+	if c.nc.IsClosed() {
+		return math.MaxUint64
+	}
+	return c.nc.Stats().Reconnects
 }

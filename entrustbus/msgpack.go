@@ -121,7 +121,8 @@ func (r *packReader) skip() error {
 			r.body.budget++ // what is passed over costs nothing
 			_, err = r.value(maxDepth)
 		}
-		if field, ok := errors.AsType[*FieldError](err); ok {
+		var field *FieldError
+		if errors.As(err, &field) {
 			return field
 		}
 		if err != nil {

@@ -27,18 +27,6 @@ func csrDER(t testing.TB) []byte {
 	return block.Bytes
 }
 
-// producerRequests are the samples of the kinds that producers may use.
-func producerRequests(t testing.TB) map[string]entrustbus.Request {
-	t.Helper()
-	all := sampleRequests(t)
-	for name, r := range all {
-		if !r.Kind().ForProducers() {
-			delete(all, name)
-		}
-	}
-	return all
-}
-
 // sampleRequests has every key of every kind somewhere.
 func sampleRequests(t testing.TB) map[string]entrustbus.Request {
 	t.Helper()

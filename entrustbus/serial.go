@@ -44,7 +44,7 @@ func serialFromHex(s string) (*big.Int, error) {
 		if !strings.Contains(digits, separator) {
 			continue
 		}
-		for octet := range strings.SplitSeq(digits, separator) {
+		for _, octet := range strings.Split(digits, separator) {
 			if octet == "" {
 				return nil, errSerial("serial", "has a separator that separates nothing")
 			}

@@ -27,7 +27,7 @@ func (s Subjects) prefix() string {
 
 // Validate reports a prefix that cannot begin a subject, as a *FieldError.
 func (s Subjects) Validate() error {
-	for token := range strings.SplitSeq(s.prefix(), ".") {
+	for _, token := range strings.Split(s.prefix(), ".") {
 		if !ValidToken(token) {
 			return &FieldError{
 				Field:   "prefix",

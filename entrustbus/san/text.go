@@ -69,7 +69,7 @@ func dnsName(s string) bool {
 		return false
 	}
 	last := ""
-	for label := range strings.SplitSeq(s, ".") {
+	for _, label := range strings.Split(s, ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return false
 		}

@@ -218,7 +218,7 @@ func within(pkg string, names []string) bool {
 
 func load(t *testing.T) graph {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,TestImports,XTestImports", "./...", "./entrustbus/...")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {

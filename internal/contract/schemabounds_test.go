@@ -1,4 +1,4 @@
-package entrustbus_test
+package contract
 
 import (
 	"encoding/base64"
@@ -23,7 +23,7 @@ import (
 // the bounds. A list written here would not notice a constant that is added there.
 func declared(t *testing.T) (values map[string][]string, bounds []string) {
 	t.Helper()
-	files, err := filepath.Glob("*.go")
+	files, err := filepath.Glob(filepath.Join(busDir, "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package entrustbus_test
+package contract
 
 import (
 	"context"

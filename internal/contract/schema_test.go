@@ -1,4 +1,4 @@
-package entrustbus_test
+package contract
 
 import (
 	"encoding/json"
@@ -18,7 +18,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus/entrustbustest"
 )
 
-const schemaDir = "../docs/schema"
+const schemaDir = "../../docs/schema"
 
 // schemas are the files and the Go types that they describe.
 var schemas = map[string]reflect.Type{

@@ -1,4 +1,4 @@
-package entrustbus_test
+package contract
 
 import (
 	"errors"
@@ -92,7 +92,7 @@ func FuzzParseSAN(f *testing.F) {
 			t.Fatalf("ParseSAN(%q) = %+v", s, san)
 		}
 		again, err := entrustbus.ParseSAN(prefix + san.Value)
-		if err != nil || !equalSAN(again, san) {
+		if err != nil || again.Type != san.Type || again.Value != san.Value || again.DER != nil {
 			t.Fatalf("ParseSAN(%q) = %+v, but %+v, %v with its type in front", s, san, again, err)
 		}
 	})
