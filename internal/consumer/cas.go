@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 // refuses what it does not know. Safe for concurrent use.
 type knownCAs struct {
 	configured string
-	read       func(context.Context) ([]string, error)
+	read       func(context.Context) ([]gateway.CA, error)
 	found      func(ca string) // told of each CA that a request names and the gateway lists
 	log        *slog.Logger
 
@@ -80,10 +81,14 @@ func (k *knownCAs) lists(ca string) (yes, old bool) {
 func (k *knownCAs) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), caListTime)
 	defer cancel()
-	listed, err := k.read(ctx)
+	all, err := k.read(ctx)
 	if err != nil {
 		k.log.InfoContext(ctx, "the gateway's list of CAs cannot be read; requests that name a CA go to the gateway", "err", err)
-		listed = nil
+		all = nil
+	}
+	listed := make([]string, len(all))
+	for i, ca := range all {
+		listed[i] = ca.ID
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

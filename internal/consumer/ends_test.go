@@ -114,7 +114,7 @@ func (g *enroller) Enroll(ctx context.Context, e gateway.Enrollment) (gateway.An
 	return g.enroll(ctx, e)
 }
 
-func (g *enroller) CAs(context.Context) ([]string, error) { return nil, errors.New("no list") }
+func (g *enroller) CAs(context.Context) ([]gateway.CA, error) { return nil, errors.New("no list") }
 
 func (g *enroller) CanFind() bool { return g.find != nil || g.search != nil }
 

@@ -39,7 +39,7 @@ type Gateway interface {
 	Find(context.Context, gateway.Search) (gateway.Answer, bool, error)
 	CanFind() bool
 	// CAs returns the CAs that the gateway lists, at least one.
-	CAs(context.Context) ([]string, error)
+	CAs(context.Context) ([]gateway.CA, error)
 	// Probe asks the cheapest question there is.
 	Probe(context.Context) error
 }

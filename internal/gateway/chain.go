@@ -6,8 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -121,29 +119,6 @@ func (c *Client) unchained(caID string, leaf *x509.Certificate) {
 	if c.chains.unlike(caID, leaf) {
 		c.log.Warn("gateway: the issuer of certificates is not in the chain that the gateway gives; they are handed out without", "ca_id", caID)
 	}
-}
-
-// fetchChain reads the CA's own certificate and those above it.
-func (c *Client) fetchChain(ctx context.Context, caID string) (bundle, error) {
-	r, err := c.send(ctx, call{
-		op: OpProbe, method: http.MethodGet,
-		path:  segments("certificate-authorities", caID),
-		query: url.Values{"$fields": {"ca.certificate,ca.chain"}},
-	})
-	if err != nil {
-		return bundle{}, err
-	}
-	var given bundle
-	m, problem := meansNothing, ""
-	if r.success() && r.phase == phaseAnswered {
-		if given, err = readChain(r.body); err == nil {
-			m = meansDone
-		} else {
-			problem = err.Error()
-		}
-	}
-	_, err = c.verdict(OpProbe, r, m, problem)
-	return given, err
 }
 
 // readChain reads the certificates in the answer to GET …/{caId} with $fields.

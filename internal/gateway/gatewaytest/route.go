@@ -218,6 +218,12 @@ func (s *Server) routeCA(c *call, r *http.Request, parts []string, missing *refu
 	case len(parts) == 1 && parts[0] == "certificate-events":
 		c.op, c.handle = OpEvents, s.listEvents
 		return s.only(r, http.MethodGet, CAGW)
+	case len(parts) == 1 && parts[0] == "profiles":
+		c.handle = s.listProfiles
+		return s.only(r, http.MethodGet, CAGW)
+	case len(parts) == 2 && parts[0] == "profiles":
+		c.handle = s.describeProfile
+		return s.only(r, http.MethodGet, CAGW)
 	case len(parts) == 1 && parts[0] == "status" && !s.cfg.NoStatus:
 		c.handle = s.describeStatus
 		return s.only(r, http.MethodGet, CAGW)
