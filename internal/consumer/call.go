@@ -315,7 +315,10 @@ func expectationOf(q *order.Request, now time.Time) (gateway.Expectation, error)
 		want.SPKI = csr.RawSubjectPublicKeyInfo
 	}
 	if issue, ok := q.Body.(*entrustbus.Issue); ok {
-		want.SANs = sans
+		want.SANs, want.MaxValidity = sans, time.Duration(issue.MaxValiditySeconds)*time.Second
+		if period, err := entrustbus.ParsePeriod(issue.ValidityPeriod); err == nil {
+			want.From = period.Begins()
+		}
 		if issue.SubjectDN == "" && len(issue.SubjectVariables) == 0 {
 			want.CommonName = csr.Subject.CommonName
 		}

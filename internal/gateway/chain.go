@@ -187,7 +187,7 @@ func (l *links) above(leaf *x509.Certificate, given bundle, now time.Time) (path
 	}
 	for child := leaf; child == leaf || !bytes.Equal(child.RawSubject, child.RawIssuer); {
 		i := slices.IndexFunc(pool, func(p *x509.Certificate) bool {
-			return wrongValidity(p, now) == "" && l.issued(p, child, child == leaf)
+			return wrongValidity(p, now, time.Time{}) == "" && l.issued(p, child, child == leaf)
 		})
 		if i < 0 {
 			break
@@ -198,7 +198,7 @@ func (l *links) above(leaf *x509.Certificate, given bundle, now time.Time) (path
 	}
 	left = leftOut{unread: given.unread, none: len(path) == 0}
 	for _, cert := range pool {
-		if wrongValidity(cert, now) != "" {
+		if wrongValidity(cert, now, time.Time{}) != "" {
 			left.expired++
 		} else {
 			left.other++
