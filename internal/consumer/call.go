@@ -68,6 +68,12 @@ func (h *handling) enroll(ctx context.Context, permit *throttle.Permit, begun st
 		return notCalled(fmt.Errorf("a %s request cannot be submitted", h.cur.Kind))
 	}
 	e, err := enrollmentOf(issue, h.cur.Record)
+	if err == nil {
+		e.Properties, err = w.cfg.Properties.with(h.key, h.cur.Record, issue)
+	}
+	if err == nil {
+		err = w.profiles.missing(ctx, h.cur.CAID, h.cur.ProfileID, e.Properties)
+	}
 	if err != nil {
 		return order.Answer{Word: order.Refused, Error: &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: order.CodeInvalid, Message: err.Error()}}
 	}

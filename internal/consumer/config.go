@@ -58,6 +58,8 @@ type Config struct {
 	// IssueCRL asks for a revocation list with every revocation, not only where the request
 	// does.
 	IssueCRL bool
+	// Properties are those of enrollments that name none of their own.
+	Properties Properties
 	// Rate limits the calls to the gateway a second, of this worker and of all
 	// workers together; 0 is no limit.
 	Rate, FleetRate float64

@@ -15,7 +15,7 @@ func enrollmentOf(q *entrustbus.Issue, r order.Record) (gateway.Enrollment, erro
 		return gateway.Enrollment{}, err
 	}
 	e := gateway.Enrollment{
-		CAID: r.CAID, ProfileID: r.ProfileID, CSR: csr, SubjectDN: q.SubjectDN, Properties: q.Properties,
+		CAID: r.CAID, ProfileID: r.ProfileID, CSR: csr, SubjectDN: q.SubjectDN,
 		Validity: time.Duration(q.ValiditySeconds) * time.Second, Period: q.ValidityPeriod, MaxValidity: time.Duration(q.MaxValiditySeconds) * time.Second,
 	}
 	switch {

@@ -40,6 +40,9 @@ type Gateway interface {
 	CanFind() bool
 	// CAs returns the CAs that the gateway lists, at least one.
 	CAs(context.Context) ([]gateway.CA, error)
+	// Profile returns what the gateway says of an enrollment profile. The error wraps
+	// gateway.ErrNotDescribed where its dialect has no such call.
+	Profile(ctx context.Context, ca, profile string) (gateway.Profile, error)
 	// Probe asks the cheapest question there is.
 	Probe(context.Context) error
 }
@@ -68,6 +71,7 @@ type Worker struct {
 
 	throttle  *throttling
 	cas       *knownCAs
+	profiles  *knownProfiles
 	rollbacks *rollbacks
 	poison    *poison
 	polls     answeredPolls
@@ -95,6 +99,7 @@ func New(cfg Config, js jetstream.JetStream, bucket *control.Bucket, gw Gateway,
 	w.rollbacks = newRollbacks(w)
 	w.throttle = newThrottling(&cfg, bucket, gw, log)
 	w.cas = &knownCAs{configured: cfg.CAID, read: gw.CAs, found: w.throttle.breakers.Add, log: log}
+	w.profiles = &knownProfiles{read: gw.Profile, log: log}
 	return w, nil
 }
 

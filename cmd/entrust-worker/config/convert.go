@@ -67,10 +67,13 @@ const retryAfterMax = time.Hour
 func (c Config) GatewayClient() gateway.Config {
 	g := c.Gateway
 	return gateway.Config{
-		URL:           g.URL,
-		CAID:          g.CAID,
-		ProfileID:     g.ProfileID,
-		Dialect:       gateway.Dialect(g.Dialect),
+		URL:       g.URL,
+		CAID:      g.CAID,
+		ProfileID: g.ProfileID,
+		Dialect:   gateway.Dialect(g.Dialect),
+
+		ProfileValidity: g.ProfileValidity,
+
 		ClientID:      g.ClientID,
 		EnrollTimeout: g.EnrollTimeout,
 		Timeout:       g.Timeout,

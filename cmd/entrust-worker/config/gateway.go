@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 )
 
@@ -29,6 +30,12 @@ func (s *Settings) checkGateway(c *checker) {
 	c.oneOf("gateway.poll", g.Poll, "auto", "enrollment", "events")
 	if g.Poll == string(gateway.PollEvents) && g.Dialect == string(gateway.DialectCertctl) {
 		c.relation("gateway.poll", "must not be events with", "gateway.dialect", "%s, %s: certctl has no events", g.Poll, g.Dialect)
+	}
+	if _, err := consumer.NewProperties(g.Properties); err != nil {
+		c.add("gateway.properties", "are wrong: %v", err)
+	}
+	if len(g.Properties) > 0 && g.Dialect == string(gateway.DialectCertctl) {
+		c.relation("gateway.properties", "must not be set with", "gateway.dialect", "%s has no properties", g.Dialect)
 	}
 	between(c, "gateway.enroll_timeout", g.EnrollTimeout, time.Second, time.Hour)
 	between(c, "gateway.timeout", g.Timeout, time.Second, time.Hour)
