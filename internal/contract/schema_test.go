@@ -30,6 +30,7 @@ var schemas = map[string]reflect.Type{
 	"request-resolve":  reflect.TypeFor[entrustbus.Resolve](),
 	"result":           reflect.TypeFor[entrustbus.Result](),
 	"refusal":          reflect.TypeFor[entrustbus.Refusal](),
+	"event":            reflect.TypeFor[entrustbus.Event](),
 }
 
 // schema is what the comparison with the Go types needs of one.
@@ -212,6 +213,7 @@ func TestGoldenFilesMatchSchemas(t *testing.T) {
 		check("result", "result-"+name)
 	}
 	check("refusal", "refusal")
+	check("event", "event")
 }
 
 // What a worker takes, the schemas take: here with every key that may be empty and counts as not given then.
@@ -332,6 +334,7 @@ func TestWireKeysAreTags(t *testing.T) {
 		see("result", "result-"+name)
 	}
 	see("refusal", "refusal")
+	see("event", "event")
 	for name := range schemas {
 		got, want := slices.Sorted(maps.Keys(onWire[name])), slices.Sorted(maps.Keys(readSchema(t, name).Properties))
 		if !slices.Equal(got, want) {
