@@ -63,7 +63,8 @@ func TestPeriodBesideOtherValidities(t *testing.T) {
 		r := &entrustbus.Issue{ID: "a", CSRPEM: testdata(t, "request.pem")}
 		tc.change(r)
 		err := r.Validate()
-		bad, ok := errors.AsType[*entrustbus.FieldError](err)
+		var bad *entrustbus.FieldError
+		ok := errors.As(err, &bad)
 		if ok != (tc.field != "") || ok && (bad.Field != tc.field || !strings.Contains(bad.Problem, tc.says)) {
 			t.Errorf("%q: %v, want %q about %q", r.ValidityPeriod, err, tc.says, tc.field)
 		}
