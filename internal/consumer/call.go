@@ -185,10 +185,27 @@ func (h *handling) lookUp(ctx context.Context, c *order.Call, permit *throttle.P
 
 // betweenPages waits before a further page of a look-up, which is a call of its own.
 func (h *handling) betweenPages(ctx context.Context, throttled error) error {
-	t := h.w.throttle
+	return h.w.nextPage(ctx, throttled)
+}
+
+// Turn returns when a call to the gateway that is for no order may be made, as one for
+// certificate events: not while its look-ups are held up, nor in a pause, nor beyond the rate.
+// throttled is the error of the call before, nil where there is none; Turn returns it where the
+// gateway asks for a long pause.
+func (w *Worker) Turn(ctx context.Context, throttled error) error {
+	if throttled == nil {
+		if err := w.throttle.breakers.Wait(ctx, throttle.Lookup); err != nil {
+			return err
+		}
+	}
+	return w.nextPage(ctx, throttled)
+}
+
+func (w *Worker) nextPage(ctx context.Context, throttled error) error {
+	t := w.throttle
 	if wait := pauseOf(throttled); wait > 0 {
 		t.askedToPause(ctx, wait, throttled)
-		if t.pause.Left() > h.w.cfg.lease() {
+		if t.pause.Left() > w.cfg.lease() {
 			return throttled // so long an order waits in its wake-up
 		}
 		if err := t.pause.Wait(ctx); err != nil {

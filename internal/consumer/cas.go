@@ -76,6 +76,27 @@ func (k *knownCAs) lists(ca string) (yes, old bool) {
 	return slices.Contains(k.listed, ca), k.asked.IsZero() || time.Since(k.asked) > caListAge
 }
 
+// all returns the configured CA, and those that the gateway lists.
+func (k *knownCAs) all(ctx context.Context) []string {
+	if _, old := k.lists(k.configured); old {
+		_, _, _ = k.reading.Do("", func() (any, error) {
+			if _, old := k.lists(k.configured); old { // nobody read it since
+				k.ask(ctx)
+			}
+			return nil, nil
+		})
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := []string{k.configured}
+	for _, ca := range k.listed {
+		if ca != k.configured {
+			all = append(all, ca)
+		}
+	}
+	return all
+}
+
 // ask reads the list. Where it cannot be read there is none: an older one may lack a CA that
 // was added since, and would refuse its requests for good.
 func (k *knownCAs) ask(ctx context.Context) {

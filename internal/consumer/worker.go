@@ -112,6 +112,12 @@ func Name() string {
 	return host + "-" + nuid.Next()[12:]
 }
 
+// CAs are those that requests may name, the configured one first.
+func (w *Worker) CAs(ctx context.Context) []string { return w.cas.all(ctx) }
+
+// Now is the time by the NATS server's clock, as this worker measures it.
+func (w *Worker) Now() time.Time { return w.now() }
+
 // Wake has a gateway that refused the worker's credentials probed at once, as after a
 // new key pair.
 func (w *Worker) Wake() { w.throttle.prober.Wake() }

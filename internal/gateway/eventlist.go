@@ -70,6 +70,9 @@ func (w wireEvents) page() EventPage {
 			Action: bound(string(ev.Action), maxCode), Date: eventDate(string(ev.Date)),
 			Reason: eventText(ev.Reason), Detail: eventText(ev.Detail),
 		}
+		if y := e.Date.Year(); y < 1 || y > 9999 {
+			e.Date = time.Time{} // no format of dates has it
+		}
 		if n, ok := new(big.Int).SetString(strings.TrimSpace(string(ev.Serial)), 16); ok && n.Sign() > 0 && n.BitLen() <= 160 {
 			e.Serial = hexSerial(n, 0)
 		}

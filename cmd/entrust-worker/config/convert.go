@@ -30,6 +30,9 @@ func (c Config) Layout() streams.Layout {
 	l.Prefix = c.Streams.Prefix
 	l.Requests, l.Parked, l.Results, l.Dead = name+"_REQUESTS", name+"_PARKED", name+"_RESULTS", name+"_DEAD"
 	l.Orders, l.Control = name+"_ORDERS", name+"_CONTROL"
+	if c.Gateway.Feed > 0 {
+		l.Events = name + "_EVENTS"
+	}
 	l.Replicas = c.Replicas
 	l.RequestsMaxBytes = int64(c.Streams.RequestsMaxBytes)
 	l.ResultsMaxAge, l.OrdersMaxAge, l.DeadMaxAge = c.Streams.ResultsMaxAge, c.Streams.OrdersMaxAge, c.Streams.DeadMaxAge

@@ -37,6 +37,12 @@ func (s *Settings) checkGateway(c *checker) {
 	if len(g.Properties) > 0 && g.Dialect == string(gateway.DialectCertctl) {
 		c.relation("gateway.properties", "must not be set with", "gateway.dialect", "%s has no properties", g.Dialect)
 	}
+	if g.Feed != 0 {
+		between(c, "gateway.feed", g.Feed, 10*time.Second, 24*time.Hour)
+		if g.Dialect == string(gateway.DialectCertctl) {
+			c.relation("gateway.feed", "must not be set with", "gateway.dialect", "%s has no events", g.Dialect)
+		}
+	}
 	between(c, "gateway.enroll_timeout", g.EnrollTimeout, time.Second, time.Hour)
 	between(c, "gateway.timeout", g.Timeout, time.Second, time.Hour)
 	between(c, "gateway.idle_timeout", g.IdleTimeout, 100*time.Millisecond, 10*time.Minute)

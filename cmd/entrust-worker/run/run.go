@@ -100,7 +100,7 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	if err != nil {
 		return err
 	}
-	cfg := worker.Config{Config: s.Consumer(metrics.New(registry)), WatchdogEvery: s.WatchdogEvery}
+	cfg := worker.Config{Config: s.Consumer(metrics.New(registry)), WatchdogEvery: s.WatchdogEvery, FeedEvery: s.Gateway.Feed}
 	if rules != nil {
 		cfg.Policy = rules.Policy
 	}
