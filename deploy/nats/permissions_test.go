@@ -226,6 +226,7 @@ func TestPermissionsSuffice(t *testing.T) {
 
 	request := order(t, "issue-1")
 	issued := ask(request, entrustbus.OutcomeIssued)
+	s.questions(ctx, t, client)
 	if again, err := client.Submit(ctx, request); err != nil || !again.Duplicate {
 		t.Errorf("a duplicate: %+v, %v", again, err)
 	}
@@ -367,6 +368,28 @@ func TestPermissionsSuffice(t *testing.T) {
 	}
 }
 
+// questions asks what a producer may ask.
+func (s *site) questions(ctx context.Context, t *testing.T, client *entrustbus.Client) {
+	t.Helper()
+	if check, err := client.Check(ctx, ""); err != nil || !check.GatewayReady || check.CAID != s.gw.CAID() {
+		t.Errorf("a check: %+v, %v", check, err)
+	}
+	if ca, err := client.CA(ctx, ""); err != nil || ca.ChainPEM == "" {
+		t.Errorf("the certificates of the CA: %+v, %v", ca, err)
+	}
+	if answer, err := client.Policy(ctx, order(t, "policy-1")); err != nil || !answer.Allowed {
+		t.Errorf("a policy check: %+v, %v", answer, err)
+	}
+	if _, err := client.Check(ctx, "no-such-ca"); !errors.Is(err, entrustbus.ErrUnknownCA) {
+		t.Errorf("a check of an unknown CA: %v", err)
+	}
+	// The operator sees the service of each worker.
+	nc, refused := s.connectOperator(t)
+	if msg, err := nc.RequestWithContext(ctx, "$SRV.STATS.entrust-worker", nil); err != nil || !bytes.Contains(msg.Data, []byte("entrust.ask.*.ca")) {
+		t.Errorf("statistics of the service: %v, %s", err, refused.all())
+	}
+}
+
 // connectOperator connects with the usual inbox prefix, as the nats command does.
 func (s *site) connectOperator(t *testing.T) (*nats.Conn, *refusals) {
 	t.Helper()
@@ -440,6 +463,9 @@ func TestPermissionsRestrict(t *testing.T) {
 	// Each of these is allowed for the producer itself, as control, or for nobody.
 	publish := []struct{ name, subject, own, body string }{
 		{name: "requests", subject: "entrust.request.web.issue", own: "entrust.request.shop.issue"},
+		{name: "questions", subject: "entrust.ask.web.policy.issue"},
+		{name: "discovery", subject: "$SRV.PING"},
+		{name: "discovery of workers", subject: "$SRV.STATS.entrust-worker"},
 		{name: "results of others", subject: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.web.order-1", own: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.shop.order-1"},
 		{name: "results by number", subject: "$JS.API.DIRECT.GET.ENTRUST_RESULTS", body: `{"seq":2}`},
 		{name: "results through the leader", subject: "$JS.API.STREAM.MSG.GET.ENTRUST_RESULTS", body: `{"last_by_subj":"entrust.result.web.order-1"}`},
@@ -504,10 +530,10 @@ func TestPermissionsRestrict(t *testing.T) {
 	for user, subjects := range map[string][]string{
 		"operator": {"entrust.result.shop.order-3", "entrust.dead.shop.invalid", "entrust.due.poll.shop.order-1"},
 		"monitor": {
-			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1",
+			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.ask.shop.check", "$SRV.PING", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1",
 			"$JS.API.STREAM.PURGE.ENTRUST_DEAD", "$JS.API.CONSUMER.MSG.NEXT.ENTRUST_REQUESTS.worker-issue", "$JS.API.CONSUMER.CREATE.ENTRUST_RESULTS.x",
 		},
-		"worker": {"entrust.operator.shop.issue", "entrust.request.shop.issue", "entrust.due.poll.shop.order-1"},
+		"worker": {"entrust.operator.shop.issue", "entrust.request.shop.issue", "entrust.due.poll.shop.order-1", "_INBOX_shop.x"},
 	} {
 		t.Run("what no "+user+" publishes", func(t *testing.T) {
 			nc, refused := s.connect(t, user)
@@ -519,6 +545,22 @@ func TestPermissionsRestrict(t *testing.T) {
 			}
 		})
 	}
+	t.Run("asking as another", func(t *testing.T) {
+		nc, _ := s.connect(t, "shop")
+		client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "web"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Check(ctx, ""); !errors.Is(err, entrustbus.ErrNotAllowed) {
+			t.Errorf("Check as web by shop's connection: %v, want ErrNotAllowed", err)
+		}
+		if client, err = entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Check(ctx, ""); !errors.Is(err, entrustbus.ErrNoWorker) {
+			t.Errorf("Check without a worker: %v, want ErrNoWorker", err)
+		}
+	})
 	t.Run("strangers", func(t *testing.T) {
 		nc, err := nats.Connect(s.server.URL)
 		if !errors.Is(err, nats.ErrAuthorization) {

@@ -42,6 +42,13 @@ type Gateway interface {
 	CAs(context.Context) ([]string, error)
 	// Probe asks the cheapest question there is.
 	Probe(context.Context) error
+	// CA reads the certificates of a CA. The error is gateway.ErrNoCertificates where the
+	// gateway has none to give.
+	CA(ctx context.Context, ca string) (gateway.CA, error)
+	// KnownCA returns those that were read before, and whether they need not be read again.
+	KnownCA(ca string) (known gateway.CA, fresh, ok bool)
+	// Dialect is gateway.DialectAuto before the gateway has answered.
+	Dialect() gateway.Dialect
 }
 
 // Worker takes requests off the bus, calls the gateway, and publishes results.

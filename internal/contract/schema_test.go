@@ -30,6 +30,9 @@ var schemas = map[string]reflect.Type{
 	"request-resolve":  reflect.TypeFor[entrustbus.Resolve](),
 	"result":           reflect.TypeFor[entrustbus.Result](),
 	"refusal":          reflect.TypeFor[entrustbus.Refusal](),
+	"answer-ca":        reflect.TypeFor[entrustbus.CA](),
+	"answer-check":     reflect.TypeFor[entrustbus.Check](),
+	"answer-policy":    reflect.TypeFor[entrustbus.PolicyCheck](),
 }
 
 // schema is what the comparison with the Go types needs of one.
@@ -332,6 +335,9 @@ func TestWireKeysAreTags(t *testing.T) {
 		see("result", "result-"+name)
 	}
 	see("refusal", "refusal")
+	for _, name := range []string{"answer-ca", "answer-check", "answer-policy"} {
+		see(name, name)
+	}
 	for name := range schemas {
 		got, want := slices.Sorted(maps.Keys(onWire[name])), slices.Sorted(maps.Keys(readSchema(t, name).Properties))
 		if !slices.Equal(got, want) {

@@ -42,6 +42,8 @@ func rules() []rule {
 		{name: "order imports the contract and the schedule", from: []string{"internal/order"}, only: []string{"entrustbus", "internal/pollsched"}, shipped: true},
 		{name: "order is pure", from: []string{"internal/order"}, never: []string{"context", "net", "net/http", "os", "log/slog", "github.com/nats-io"}, shipped: true},
 		{name: "policy imports the contract", from: []string{"internal/policy"}, only: []string{"entrustbus"}, shipped: true},
+		{name: "status imports what it answers from", from: []string{"internal/status"}, shipped: true,
+			only: []string{"entrustbus", "internal/gateway", "internal/order", "internal/policy", "internal/policyfile"}},
 		{name: "policyfile imports policy", from: []string{"internal/policyfile"}, only: []string{"internal/policy"}, shipped: true},
 		{name: "policy is pure", from: []string{"internal/policy"}, never: []string{"context", "net/http", "os", "log/slog", "github.com/nats-io"}, shipped: true},
 		{name: "gateway imports names alone", from: []string{"internal/gateway"}, except: []string{"internal/gateway/gatewaytest"},

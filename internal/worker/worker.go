@@ -1,5 +1,5 @@
 // Package worker wires one worker: the consumer that handles orders, and beside it the
-// metrics of the bus and the watchdog, which share its control bucket. The command, the
+// metrics of the bus and the watchdog, which share its control bucket, and the micro service. The command, the
 // sandbox and the test bed all run this one.
 package worker
 
@@ -17,6 +17,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
+	"github.com/entrust-worker/entrust-worker/internal/status"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 	"github.com/entrust-worker/entrust-worker/internal/watchdog"
 )
@@ -26,14 +27,20 @@ type Config struct {
 	consumer.Config
 	// WatchdogEvery is the pause between two scans of the watchdog. Default 5 min.
 	WatchdogEvery time.Duration
+	// Version is that of the program, for the micro service.
+	Version string
+	// Credentials is status.Service.Credentials.
+	Credentials func() (notAfter time.Time, err error)
 }
 
 // Worker is one worker of a fleet. Run runs once; Wake is safe at any time.
 type Worker struct {
 	consumer *consumer.Worker
 	watchdog *watchdog.Watchdog
+	service  *status.Service
 	metrics  *metrics.Worker
 	bus      metrics.Bus
+	log      *slog.Logger
 }
 
 // New returns a worker that has not started; it asks the server nothing. Verify streams
@@ -52,6 +59,11 @@ func New(cfg Config, js jetstream.JetStream, gw consumer.Gateway, log *slog.Logg
 			JS: js, Layout: layout, Ledger: ledger.New(js, layout.Orders), Wakeups: wakeup.New(js, layout.Parked, subjects),
 			Control: bucket, Log: log, Metrics: cfg.Metrics, Every: cmp.Or(cfg.WatchdogEvery, 5*time.Minute), Lease: c.Lease(), Polls: c.PollsIn,
 		},
+		service: &status.Service{
+			NC: js.Conn(), Subjects: subjects, Worker: c, CAID: cfg.CAID, ProfileID: cfg.ProfileID, Policy: cfg.Policy,
+			Credentials: cfg.Credentials, Version: cfg.Version, Log: log,
+		},
+		log:     log,
 		metrics: cfg.Metrics,
 		bus:     metrics.Bus{JS: js, Layout: layout, Letters: deadletter.New(js, layout.Dead, subjects), Control: bucket, Log: log},
 	}, nil
@@ -65,6 +77,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { w.metrics.Observe(aside, w.bus) })
 	beside.Go(func() { w.watchdog.Run(aside) })
+	beside.Go(func() {
+		if err := w.service.Run(aside); err != nil {
+			w.log.Error("questions of producers are not answered", "err", err)
+		}
+	})
 	err := w.consumer.Run(ctx)
 	end()
 	beside.Wait()
