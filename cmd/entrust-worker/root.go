@@ -11,6 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/dead"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/keys"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/orders"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/policy"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/provision"
@@ -36,6 +37,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		orders.Command(t, dial),
 		dead.Command(t, dial),
 		policy.Command(t, loader),
+		keys.Command(t, dial),
 		config.Command(t, loader),
 		config.OptionsCommand(t),
 		version.Command(t, version.Of(release)),

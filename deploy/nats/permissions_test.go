@@ -39,6 +39,7 @@ type site struct {
 	gw     *gatewaytest.Server
 	seeds  map[string]string // paths by user
 	worker string            // the binary
+	policy string            // path of the policy file
 }
 
 // newSite sets environment variables, so its tests do not run in parallel.
@@ -68,6 +69,10 @@ func newSite(t *testing.T) *site {
 			t.Fatal(err)
 		}
 	}
+	s.policy = filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(s.policy, []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s.server = testbed.Start(t, string(permissions))
 	if s.gw, err = gatewaytest.Start(gatewaytest.Config{Dialect: gatewaytest.Both, ApproveAfter: time.Second}); err != nil {
 		t.Fatal(err)
@@ -78,6 +83,14 @@ func newSite(t *testing.T) *site {
 	}
 	return s
 }
+
+// rules are the policy of the workers here.
+const rules = `producers:
+  shop:
+    kinds: ['*']
+    names: {dns: {suffixes: [example]}}
+    revoke: {serials: own, reasons: [keyCompromise]}
+`
 
 // connect connects as a user, and keeps what the server forbids it.
 func (s *site) connect(t *testing.T, user string) (*nats.Conn, *refusals) {
@@ -142,6 +155,7 @@ func (s *site) environ(user string) []string {
 		"ENTRUST_WORKER_WATCHDOG_EVERY=10s",
 		"ENTRUST_WORKER_HTTP_ADDR=127.0.0.1:0",
 		"ENTRUST_WORKER_LOG_LEVEL=debug",
+		"ENTRUST_WORKER_POLICY_FILE=" + s.policy,
 	}
 	if user == "worker" || user == "monitor" {
 		env = append(env, "ENTRUST_WORKER_NATS_INBOX_PREFIX=_INBOX_"+user)
@@ -233,7 +247,15 @@ func TestPermissionsSuffice(t *testing.T) {
 	if _, err := client.Submit(ctx, order(t, "issue-1")); !errors.Is(err, entrustbus.ErrOtherContent) {
 		t.Errorf("another request of the same id: %v", err)
 	}
-	ask(&entrustbus.Revoke{ID: "revoke-1", Serial: issued.Serial}, entrustbus.OutcomeRevoked)
+	// Its own certificate, whose key is blocked from then on.
+	ask(&entrustbus.Revoke{ID: "revoke-1", Serial: issued.Serial, Reason: "keyCompromise"}, entrustbus.OutcomeRevoked)
+	ask(&entrustbus.Issue{ID: "issue-2", CSRDER: request.CSRDER}, entrustbus.OutcomeRejected)
+	if out := s.run(t, "monitor", "keys", "ls"); !strings.Contains(out, "shop.revoke-1") {
+		t.Errorf("keys ls as the monitor shows no blocked key:\n%s", out)
+	}
+	key := strings.Fields(s.run(t, "operator", "keys", "ls"))[4]
+	s.run(t, "operator", "keys", "unblock", key)
+	s.run(t, "operator", "keys", "block", "--reason", "lost", key)
 	ask(order(t, "pending-1"), entrustbus.OutcomeIssued)
 	ask(order(t, "reject-1"), entrustbus.OutcomeRejected)
 
@@ -484,6 +506,9 @@ func TestPermissionsRestrict(t *testing.T) {
 		{name: "forging due messages", subject: "entrust.due.poll.shop.order-1"},
 		{name: "the ledger", subject: "$KV.ENTRUST_ORDERS.shop.order-1"},
 		{name: "a pause of the fleet", subject: "$KV.ENTRUST_CONTROL.pause.x"},
+		{name: "whose a certificate is", subject: "$KV.ENTRUST_CERTS.00.0a"},
+		{name: "unblocking a key", subject: "$KV.ENTRUST_KEYS.00"},
+		{name: "reading blocked keys", subject: "$JS.API.DIRECT.GET.KV_ENTRUST_KEYS.$KV.ENTRUST_KEYS.00"},
 		{name: "requests of others in the queue", subject: "$JS.API.STREAM.MSG.GET.ENTRUST_REQUESTS", body: `{"seq":1}`},
 		{name: "purging", subject: "$JS.API.STREAM.PURGE.ENTRUST_REQUESTS"},
 	}
@@ -528,9 +553,9 @@ func TestPermissionsRestrict(t *testing.T) {
 		expectRefusal(t, refused, "$JS.API.STREAM.UPDATE.ENTRUST_REQUESTS")
 	})
 	for user, subjects := range map[string][]string{
-		"operator": {"entrust.result.shop.order-3", "entrust.dead.shop.invalid", "entrust.due.poll.shop.order-1"},
+		"operator": {"entrust.result.shop.order-3", "entrust.dead.shop.invalid", "entrust.due.poll.shop.order-1", "$KV.ENTRUST_CERTS.00.0a"},
 		"monitor": {
-			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.ask.shop.check", "$SRV.PING", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1",
+			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.ask.shop.check", "$SRV.PING", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1", "$KV.ENTRUST_KEYS.00",
 			"$JS.API.STREAM.PURGE.ENTRUST_DEAD", "$JS.API.CONSUMER.MSG.NEXT.ENTRUST_REQUESTS.worker-issue", "$JS.API.CONSUMER.CREATE.ENTRUST_RESULTS.x",
 		},
 		"worker": {"entrust.operator.shop.issue", "entrust.request.shop.issue", "entrust.due.poll.shop.order-1", "_INBOX_shop.x"},

@@ -20,7 +20,11 @@ func (h *handling) judge(r order.Record) order.Verdict {
 		out.Denied = "the policy cannot be asked: the request cannot be read"
 		return out
 	}
-	v := p.Judge(policy.Request{Producer: h.key.Producer, Body: q.Body, CA: r.CAID, Profile: r.ProfileID})
+	ask := policy.Request{Producer: h.key.Producer, Body: q.Body, CA: r.CAID, Profile: r.ProfileID, BlockedKey: h.known.blocked}
+	if h.known.ca == r.CAID {
+		ask.Owner = h.known.owner
+	}
+	v := p.Judge(ask)
 	if v.Denial != nil {
 		out.Denied = v.Denial.Error()
 	}

@@ -13,9 +13,11 @@ import (
 	"github.com/nats-io/nuid"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/certs"
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/keys"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
 	"github.com/entrust-worker/entrust-worker/internal/order"
@@ -72,6 +74,8 @@ type Worker struct {
 	results  *results.Store
 	letters  *deadletter.Box
 	refusals *refusals
+	certs    *certs.Store
+	keys     *keys.Store
 
 	throttle  *throttling
 	cas       *knownCAs
@@ -98,6 +102,7 @@ func New(cfg Config, js jetstream.JetStream, bucket *control.Bucket, gw Gateway,
 	w.results = results.New(js, cfg.Layout.Results, w.subjects)
 	w.letters = deadletter.New(js, cfg.Layout.Dead, w.subjects)
 	w.refusals = &refusals{nc: w.nc, subjects: w.subjects, log: log, begun: time.Now()}
+	w.certs, w.keys = certs.New(js, cfg.Layout.Certs), keys.New(js, cfg.Layout.Keys)
 	w.poison = newPoison(bucket, cfg.lease())
 	w.rollbacks = newRollbacks(w)
 	w.throttle = newThrottling(&cfg, bucket, gw, log)
@@ -135,8 +140,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	work, cancelWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelWork(nil)
 	open, cancelOpen := context.WithTimeout(ctx, ackTimeout)
-	if err := w.ledger.Open(open); err != nil {
-		w.log.Warn("reading the ledger the long way", "err", err)
+	for bucket, err := range map[string]error{"ledger": w.ledger.Open(open), "certificates": w.certs.Open(open), "keys": w.keys.Open(open)} {
+		if err != nil {
+			w.log.Warn("reading a bucket the long way", "bucket", bucket, "err", err)
+		}
 	}
 	cancelOpen()
 	if err := w.recall(); err != nil {

@@ -51,7 +51,7 @@ func rules() []rule {
 		{name: "the simulator imports names alone", from: []string{"internal/gateway/gatewaytest"}, only: []string{"entrustbus/san"}, shipped: true},
 		{name: "throttle imports none of ours", from: []string{"internal/throttle"}, only: []string{}, shipped: true},
 		{name: "streams imports the contract", from: []string{"internal/streams"}, only: []string{"entrustbus"}, shipped: true},
-		{name: "control imports streams", from: []string{"internal/control"}, only: []string{"internal/streams"}, shipped: true},
+		{name: "buckets import streams", from: []string{"internal/control", "internal/certs", "internal/keys"}, only: []string{"internal/streams"}, shipped: true},
 		{name: "stores import order and streams", from: []string{"internal/ledger", "internal/wakeup", "internal/results", "internal/deadletter"},
 			only: []string{"entrustbus", "internal/order", "internal/streams"}, shipped: true},
 		{name: "replay imports stores", from: []string{"internal/replay"}, shipped: true,
@@ -63,6 +63,7 @@ func rules() []rule {
 		{name: "the consumer imports the rooms below it", from: []string{"internal/consumer"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/throttle", "internal/control", "internal/ledger", "internal/results", "internal/wakeup",
 			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics", "internal/policy",
+			"internal/certs", "internal/keys",
 		}},
 		{name: "no room imports the consumer", from: []string{"internal"}, except: []string{"internal/consumer", "internal/testbed"}, never: []string{"internal/consumer"}},
 		{name: "mtlscache imports none of ours", from: []string{"internal/mtlscache"},

@@ -34,7 +34,7 @@
 //	    extensions: [keyUsage]          # by name or id; names and key usages have rules of their own
 //	    ekus: [serverAuth]
 //	    properties: [requester]
-//	    revoke: {serials: any, reasons: [superseded, keyCompromise]}
+//	    revoke: {serials: own, reasons: [superseded, keyCompromise]} # own, any or none
 //	    requests_per_minute: 600        # of kind issue; what exceeds it waits for its turn
 //	    expressions:                    # in CEL, for what has no rule; all must be true
 //	      - {expr: "size(names) <= 10", message: at most ten names}

@@ -76,7 +76,7 @@ type Attribute struct {
 
 // Revoke says which certificates may be revoked, and why.
 type Revoke struct {
-	// Serials is SerialsAny or SerialsNone, "" for SerialsNone.
+	// Serials is SerialsOwn, SerialsAny or SerialsNone, "" for SerialsNone.
 	Serials string   `yaml:"serials,omitempty"`
 	Reasons []string `yaml:"reasons,omitempty"`
 }
@@ -88,6 +88,7 @@ const (
 	Cut    = "cut"
 	Refuse = "refuse"
 
+	SerialsOwn  = "own" // certificates of which the worker knows that they are the producer's
 	SerialsAny  = "any"
 	SerialsNone = "none"
 )

@@ -20,13 +20,15 @@ import (
 )
 
 func testCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
-	var producer, kind, ca, profile string
+	var producer, kind, ca, profile, owner string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "test FILE",
 		Short: "Say whether a request would be allowed, and which rule decides",
 		Long: `Say whether a request would be allowed, and which rule decides. FILE is a certificate request, or a request as
-it is published: JSON or MessagePack; - is standard input. Exit code 0 if the policy allows it, 1 if it refuses.`,
+it is published: JSON or MessagePack; - is standard input. Exit code 0 if the policy allows it, 1 if it refuses.
+
+NATS is not asked: --owner says whose the certificate of a revocation is, and no key counts as blocked.`,
 		Example: `  entrust-worker policy test --producer shop web.csr
   entrust-worker policy test --producer shop --kind revoke revoke.json`,
 		Args: usage.AtLeastOne("FILE"),
@@ -48,7 +50,7 @@ it is published: JSON or MessagePack; - is standard input. Exit code 0 if the po
 			namedCA, namedProfile := (&order.Request{Body: body}).CA()
 			verdict, findings := p.Explain(policy.Request{
 				Producer: producer, Body: body,
-				CA: cmp.Or(namedCA, ca, s.Gateway.CAID), Profile: cmp.Or(namedProfile, profile, s.Gateway.ProfileID),
+				CA: cmp.Or(namedCA, ca, s.Gateway.CAID), Profile: cmp.Or(namedProfile, profile, s.Gateway.ProfileID), Owner: owner,
 			})
 			if err := answer(t, asJSON, p, verdict, findings); err != nil {
 				return err
@@ -64,6 +66,7 @@ it is published: JSON or MessagePack; - is standard input. Exit code 0 if the po
 	flags.StringVar(&kind, "kind", string(entrustbus.KindIssue), "what a request file asks for: `issue`, revoke, track or cancel")
 	flags.StringVar(&ca, "ca", "", "`id` of the worker's certificate authority; default the configured one")
 	flags.StringVar(&profile, "profile", "", "`id` of the worker's profile; default the configured one")
+	flags.StringVar(&owner, "owner", "", "of a revocation: `name` of the producer that the certificate was issued to; default none that is known")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	usage.Complete(cmd, "kind", "issue", "revoke", "track", "cancel")
 	return cmd
