@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -27,7 +28,9 @@ type rules struct {
 	keys                                      set
 	rsaBits                                   int // 0: no RSA
 	maxValidity, maxWait                      time.Duration
-	extensions, ekus                          set // object identifiers
+	extensions, ekus                          set                          // object identifiers
+	signers                                   map[string]ed25519.PublicKey // by key id, empty where nothing need be signed
+	window                                    time.Duration
 	expressions                               []expression
 }
 
@@ -118,7 +121,7 @@ func compile(from Rules) (*rules, error) {
 	case r.wildcards && len(r.exact)+len(r.suffixes) == 0:
 		return nil, ruleError("names.dns.wildcards", "true", "needs names.dns.exact or names.dns.suffixes")
 	}
-	for _, compile := range []func(Rules) error{r.compileRanges, r.compileURIs, r.compileSubject, r.compileKeys, r.compileExpressions} {
+	for _, compile := range []func(Rules) error{r.compileSignatures, r.compileRanges, r.compileURIs, r.compileSubject, r.compileKeys, r.compileExpressions} {
 		if err := compile(from); err != nil {
 			return nil, err
 		}

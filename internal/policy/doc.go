@@ -11,6 +11,9 @@
 //
 //	producers:
 //	  shop:
+//	    signatures:                     # absent: requests need no signature
+//	      keys: {shop-1: MCowBQYDK2VwAyEA…} # ed25519, by id: several for a rotation
+//	      window: 15m                   # between signing and publication; 15m where absent
 //	    kinds: [issue, revoke]          # of issue, revoke, track, cancel
 //	    cas: [issuing-1]                # absent: the request must name none
 //	    profiles: [tls-server]          # absent: the request must name none

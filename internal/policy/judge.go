@@ -24,6 +24,8 @@ type Request struct {
 	Owner string
 	// BlockedKey is the hash of the certificate request's key where that key is blocked, else "".
 	BlockedKey string
+	// Message is the request as it was published, whose signature is verified.
+	Message Message
 }
 
 // Verdict is what a policy says of a request. The zero value allows it.
@@ -117,6 +119,10 @@ func (p *Policy) judge(j *judgement, q Request) {
 		return
 	}
 	j.rules = r
+	j.sign(q.Message)
+	if j.over() {
+		return
+	}
 	kind := string(q.Body.Kind())
 	j.ask(r.kinds.has(kind), "kinds", kind, "")
 	switch b := q.Body.(type) {

@@ -12,6 +12,9 @@ import (
 // Rules are what one producer may ask for, as the policy file names it. The zero value
 // allows nothing.
 type Rules struct {
+	// Signatures are the keys that requests must be signed with. Absent: they need no signature.
+	Signatures *Signatures `yaml:"signatures,omitempty"`
+
 	Kinds    []string `yaml:"kinds,omitempty"`
 	CAs      []string `yaml:"cas,omitempty"`
 	Profiles []string `yaml:"profiles,omitempty"`
