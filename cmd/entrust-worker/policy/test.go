@@ -28,7 +28,8 @@ func testCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 		Long: `Say whether a request would be allowed, and which rule decides. FILE is a certificate request, or a request as
 it is published: JSON or MessagePack; - is standard input. Exit code 0 if the policy allows it, 1 if it refuses.
 
-NATS is not asked: --owner says whose the certificate of a revocation is, and no key counts as blocked.`,
+NATS is not asked: --owner says whose the certificate of a revocation is, and no key counts as blocked. The answer
+says where the producer must sign the request as well.`,
 		Example: `  entrust-worker policy test --producer shop web.csr
   entrust-worker policy test --producer shop --kind revoke revoke.json`,
 		Args: usage.AtLeastOne("FILE"),
@@ -51,8 +52,9 @@ NATS is not asked: --owner says whose the certificate of a revocation is, and no
 			verdict, findings := p.Explain(policy.Request{
 				Producer: producer, Body: body,
 				CA: cmp.Or(namedCA, ca, s.Gateway.CAID), Profile: cmp.Or(namedProfile, profile, s.Gateway.ProfileID), Owner: owner,
+				Message: policy.Message{Unsigned: true}, // a file has no headers
 			})
-			if err := answer(t, asJSON, p, verdict, findings); err != nil {
+			if err := answer(t, asJSON, p, p.MustSign(producer), verdict, findings); err != nil {
 				return err
 			}
 			if verdict.Denial != nil {
@@ -129,7 +131,7 @@ type finding struct {
 
 // answer prints what every rule says, and the verdict: below the table for people, which a
 // reader of the last line finds.
-func answer(t *terminal.Terminal, asJSON bool, p *policy.Policy, v policy.Verdict, findings []policy.Finding) error {
+func answer(t *terminal.Terminal, asJSON bool, p *policy.Policy, sign bool, v policy.Verdict, findings []policy.Finding) error {
 	var all []finding
 	for _, f := range findings {
 		said := "allows"
@@ -145,14 +147,18 @@ func answer(t *terminal.Terminal, asJSON bool, p *policy.Policy, v policy.Verdic
 	} else if v.Validity > 0 {
 		verdict = fmt.Sprintf("allowed, with the validity cut to %d seconds", v.Validity/time.Second)
 	}
+	if sign && v.Denial == nil {
+		verdict += ", if the producer signs it"
+	}
 	if asJSON {
 		return terminal.PrintIndented(t.Out, struct {
 			Allowed  bool      `json:"allowed"`
 			Verdict  string    `json:"verdict"`
+			Sign     bool      `json:"signature_required,omitempty"`
 			Validity int64     `json:"validity_seconds,omitempty"`
 			Policy   string    `json:"policy"`
 			Findings []finding `json:"findings"`
-		}{v.Denial == nil, verdict, int64(v.Validity / time.Second), policyfile.Name(p), all})
+		}{v.Denial == nil, verdict, sign, int64(v.Validity / time.Second), policyfile.Name(p), all})
 	}
 	list := t.List(false, "RULE", "ANSWER", "VALUE", "WHERE")
 	for _, f := range all {
