@@ -56,6 +56,11 @@ type ClientConfig struct {
 	// Trace, if set, tells the W3C trace headers to send with a request; an empty one is not sent. The result carries
 	// them again.
 	Trace func(context.Context) (traceparent, tracestate string)
+	// Sign, if set, signs each request with the time of its submission.
+	Sign *SigningKey
+	// Operator has requests published on Subjects.Operator, in the name of the producer. NATS permissions let operators do
+	// that. They are not signed: the subject authorises them.
+	Operator bool
 }
 
 // Client publishes the requests of one producer and reads their results. Make it with New. It is safe for
@@ -83,6 +88,11 @@ func New(nc *nats.Conn, cfg ClientConfig) (*Client, error) {
 	}
 	if err := cfg.Subjects.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.Sign != nil {
+		if err := cfg.Sign.Validate(); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.ResultStream == "" {
 		cfg.ResultStream = DefaultResultStream
@@ -177,6 +187,14 @@ func (c *Client) message(ctx context.Context, r Request) (*nats.Msg, error) {
 	}
 	msg := nats.NewMsg(c.cfg.Subjects.Request(c.cfg.Producer, r.Kind()))
 	msg.Data = body
+	switch {
+	case c.cfg.Operator:
+		msg.Subject = c.cfg.Subjects.Operator(c.cfg.Producer, r.Kind())
+	case c.cfg.Sign != nil:
+		for name, value := range c.cfg.Sign.Sign(msg.Subject, r.OrderID(), time.Now(), body) {
+			msg.Header.Set(name, value)
+		}
+	}
 	msg.Header.Set(HeaderContentType, c.cfg.Encoding.ContentType())
 	msg.Header.Set(HeaderOrderID, r.OrderID())
 	if c.cfg.Trace != nil {

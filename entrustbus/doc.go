@@ -41,6 +41,12 @@
 // [Client.ResultsAfter] goes on where a program stopped reading. [Client.Order] shows where an order is in its life before it
 // has a result, and [Client.Watch] each change. [Client.Refused] yields what workers say of requests that get no result.
 //
+// # Questions
+//
+// A producer may ask before it orders: [Client.Policy] says what the policy of the workers says of a request, [Client.CA]
+// has the certificates of a CA, and [Client.Check] how a worker sees its setup. Questions go to entrust.ask.<name>.ca,
+// .check and .policy.<kind>; they are not stored, and change nothing.
+//
 // # On the wire
 //
 // Payloads are MessagePack maps or JSON objects with the same snake_case keys, told apart by the Content-Type header; a

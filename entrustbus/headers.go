@@ -4,7 +4,8 @@ package entrustbus
 const Version = 1
 
 // Headers of messages on the bus. A producer sets Content-Type, HeaderOrderID, so that even a request that cannot be
-// read gets its result, and, to continue its trace, the two W3C headers; the other Entrust-* ones are the worker's own. It believes them where an operator published the message, on a subject of
+// read gets its result, and, to continue its trace, the two W3C headers. One that signs its requests sets HeaderSignature,
+// HeaderKeyID and HeaderSignedAt. The other Entrust-* ones are the worker's own. It believes them where an operator published the message, on a subject of
 // [Subjects.Operator], and ignores them on a producer's request.
 const (
 	HeaderContentType = "Content-Type"

@@ -73,6 +73,45 @@ func (s Subjects) Event(caID string) string {
 // EventFilter matches the events of every CA.
 func (s Subjects) EventFilter() string { return s.prefix() + ".event.*" }
 
+// Topic is what a producer asks a worker about. Nothing of it is stored.
+type Topic string
+
+// The topics.
+const (
+	TopicCA     Topic = "ca"     // the certificates of a CA
+	TopicCheck  Topic = "check"  // how a worker sees its setup
+	TopicPolicy Topic = "policy" // what the policy says of a request
+)
+
+// Ask is the subject of the producer's questions on a topic that is about no request. NATS permissions on
+// <prefix>.ask.<producer>.> decide who may ask as which producer.
+func (s Subjects) Ask(producer string, topic Topic) string {
+	return s.prefix() + ".ask." + producer + "." + string(topic)
+}
+
+// AskPolicy is the subject of the producer's policy checks of requests of a kind.
+func (s Subjects) AskPolicy(producer string, kind Kind) string {
+	return s.Ask(producer, TopicPolicy) + "." + string(kind)
+}
+
+// ParseAsk takes the subject of a question apart. The kind is that of a policy check, else "". A *FieldError names what
+// does not fit: "subject", "producer" or "kind".
+func (s Subjects) ParseAsk(subject string) (producer string, topic Topic, kind Kind, err error) {
+	rest, ok := strings.CutPrefix(subject, s.prefix()+".ask.")
+	producer, rest, more := strings.Cut(rest, ".")
+	last, of, about := strings.Cut(rest, ".")
+	topic, kind = Topic(last), Kind(of)
+	switch {
+	case !ok || !more || topic != TopicCA && topic != TopicCheck && topic != TopicPolicy || about != (topic == TopicPolicy):
+		return "", "", "", errSubject("ask")
+	case !ValidToken(producer):
+		return "", "", "", errToken("producer")
+	case about && !kind.ForProducers():
+		return producer, topic, "", &FieldError{Field: "kind", Problem: "is not a request kind for producers", Fix: "ask on …ask.<producer>.policy.issue, .revoke, .track or .cancel"}
+	}
+	return producer, topic, kind, nil
+}
+
 // RequestFilter matches the requests of one kind, of every producer.
 func (s Subjects) RequestFilter(kind Kind) string { return s.Request("*", kind) }
 

@@ -5,17 +5,20 @@ package integration
 import (
 	"context"
 	"crypto/x509"
-	"encoding/hex"
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/certs"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/keys"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
@@ -129,11 +132,7 @@ func tooPatient(r *crashRun) *oracle.Order {
 
 func revocation(r *crashRun) *oracle.Order {
 	a, _ := r.enrolled("issue")
-	cert, err := x509.ParseCertificate(a.Certificate)
-	if err != nil {
-		r.Fatal(err)
-	}
-	return r.request(&entrustbus.Revoke{ID: r.id, Serial: hex.EncodeToString(cert.SerialNumber.Bytes()), Reason: "superseded"})
+	return r.request(&entrustbus.Revoke{ID: r.id, CertificatePEM: entrustbus.CertificatePEM(a.Certificate), Reason: "keyCompromise"})
 }
 
 func tracked(r *crashRun) *oracle.Order {
@@ -264,6 +263,40 @@ var crashFaults = []gatewaytest.Fault{
 	{Kind: gatewaytest.FaultLostReply, Op: gatewaytest.OpEnroll, CNPrefix: "lost-", PerOrder: 1},
 }
 
+// crashPolicy allows everything: what workers keep beside a result is to be there.
+const crashPolicy = "producers: {" + oracle.Producer + ": {kinds: ['*'], names: {dns: {suffixes: ['*']}}, revoke: {serials: any, reasons: ['*']}}}"
+
+// kept checks what stands behind the order's result: whose the certificate is, and that the
+// compromised key is blocked.
+func (r *crashRun) kept(o *oracle.Order) {
+	r.Helper()
+	client, err := r.site.Client()
+	if err != nil {
+		r.Fatal(err)
+	}
+	res, err := client.Lookup(r.ctx, o.ID())
+	if err != nil {
+		r.Fatal(err)
+	}
+	switch {
+	case res.Outcome == entrustbus.OutcomeIssued && res.Kind == entrustbus.KindIssue:
+		c, err := certs.New(r.site.JS, r.site.Layout.Certs).Get(r.ctx, res.CAID, res.Serial)
+		if err != nil || c.Producer != res.Producer || c.Order != res.ID || !keys.ValidHash(c.Key) {
+			r.Errorf("what is kept of the certificate of %s is %+v (%v)", res.ID, c, err)
+		}
+	case res.Outcome == entrustbus.OutcomeRevoked:
+		blocks := 0
+		for b, err := range keys.New(r.site.JS, r.site.Layout.Keys).All(r.ctx) {
+			if blocks++; err != nil || b.Order != res.ID {
+				r.Errorf("the block is %+v (%v)", b, err)
+			}
+		}
+		if blocks != 1 {
+			r.Errorf("%d keys are blocked, want 1", blocks)
+		}
+	}
+}
+
 // A worker dies at every failpoint of the crash table; another one brings its order to
 // the end that the table names, with the enrollments that it names.
 func TestDeathAtEveryFailpoint(t *testing.T) {
@@ -272,6 +305,10 @@ func TestDeathAtEveryFailpoint(t *testing.T) {
 	gateways := map[gatewaytest.Dialect]*gatewaytest.Server{}
 	for _, d := range []gatewaytest.Dialect{gatewaytest.CertCtl, gatewaytest.CAGW} {
 		gateways[d] = startGateway(t, gatewaytest.Config{Dialect: d, ApproveAfter: time.Second, Faults: crashFaults})
+	}
+	policy := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(policy, []byte(crashPolicy), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	n := 0
 	for _, l := range lives() {
@@ -282,7 +319,7 @@ func TestDeathAtEveryFailpoint(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
-				settings := rig.Settings{Dialect: string(l.dialect)}
+				settings := rig.Settings{Dialect: string(l.dialect), PolicyFile: policy}
 				l.change(&settings)
 				r := &crashRun{T: t, ctx: ctx, gw: gateways[l.dialect], id: name}
 				r.site = openSite(t, server, rig.Config{Name: name, Gateway: r.gw, Binary: mortalBinary, Settings: settings})
@@ -292,6 +329,7 @@ func TestDeathAtEveryFailpoint(t *testing.T) {
 				startWorker(t, r.site, nil)
 				v := check(ctx, t, r.site, r.orders)
 				r.compare(o, d.want)
+				r.kept(o)
 				t.Log(v)
 			})
 		}

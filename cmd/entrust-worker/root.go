@@ -12,6 +12,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/dead"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/gateway"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/keys"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/orders"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/policy"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/provision"
@@ -38,6 +39,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		dead.Command(t, dial),
 		policy.Command(t, loader),
 		gateway.Command(t, loader),
+		keys.Command(t, dial),
 		config.Command(t, loader),
 		config.OptionsCommand(t),
 		version.Command(t, version.Of(release)),

@@ -39,6 +39,7 @@ type site struct {
 	gw     *gatewaytest.Server
 	seeds  map[string]string // paths by user
 	worker string            // the binary
+	policy string            // path of the policy file
 }
 
 // newSite sets environment variables, so its tests do not run in parallel.
@@ -68,6 +69,10 @@ func newSite(t *testing.T) *site {
 			t.Fatal(err)
 		}
 	}
+	s.policy = filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(s.policy, []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s.server = testbed.Start(t, string(permissions))
 	if s.gw, err = gatewaytest.Start(gatewaytest.Config{Dialect: gatewaytest.Both, ApproveAfter: time.Second}); err != nil {
 		t.Fatal(err)
@@ -78,6 +83,14 @@ func newSite(t *testing.T) *site {
 	}
 	return s
 }
+
+// rules are the policy of the workers here.
+const rules = `producers:
+  shop:
+    kinds: ['*']
+    names: {dns: {suffixes: [example]}}
+    revoke: {serials: own, reasons: [keyCompromise]}
+`
 
 // connect connects as a user, and keeps what the server forbids it.
 func (s *site) connect(t *testing.T, user string) (*nats.Conn, *refusals) {
@@ -143,6 +156,7 @@ func (s *site) environ(user string) []string {
 		"ENTRUST_WORKER_WATCHDOG_EVERY=10s",
 		"ENTRUST_WORKER_HTTP_ADDR=127.0.0.1:0",
 		"ENTRUST_WORKER_LOG_LEVEL=debug",
+		"ENTRUST_WORKER_POLICY_FILE=" + s.policy,
 	}
 	if user == "worker" || user == "monitor" {
 		env = append(env, "ENTRUST_WORKER_NATS_INBOX_PREFIX=_INBOX_"+user)
@@ -227,13 +241,22 @@ func TestPermissionsSuffice(t *testing.T) {
 
 	request := order(t, "issue-1")
 	issued := ask(request, entrustbus.OutcomeIssued)
+	s.questions(ctx, t, client)
 	if again, err := client.Submit(ctx, request); err != nil || !again.Duplicate {
 		t.Errorf("a duplicate: %+v, %v", again, err)
 	}
 	if _, err := client.Submit(ctx, order(t, "issue-1")); !errors.Is(err, entrustbus.ErrOtherContent) {
 		t.Errorf("another request of the same id: %v", err)
 	}
-	ask(&entrustbus.Revoke{ID: "revoke-1", Serial: issued.Serial}, entrustbus.OutcomeRevoked)
+	// Its own certificate, whose key is blocked from then on.
+	ask(&entrustbus.Revoke{ID: "revoke-1", Serial: issued.Serial, Reason: "keyCompromise"}, entrustbus.OutcomeRevoked)
+	ask(&entrustbus.Issue{ID: "issue-2", CSRDER: request.CSRDER}, entrustbus.OutcomeRejected)
+	if out := s.run(t, "monitor", "keys", "ls"); !strings.Contains(out, "shop.revoke-1") {
+		t.Errorf("keys ls as the monitor shows no blocked key:\n%s", out)
+	}
+	key := strings.Fields(s.run(t, "operator", "keys", "ls"))[4]
+	s.run(t, "operator", "keys", "unblock", key)
+	s.run(t, "operator", "keys", "block", "--reason", "lost", key)
 	ask(order(t, "pending-1"), entrustbus.OutcomeIssued)
 	ask(order(t, "reject-1"), entrustbus.OutcomeRejected)
 
@@ -376,6 +399,28 @@ func TestPermissionsSuffice(t *testing.T) {
 	}
 }
 
+// questions asks what a producer may ask.
+func (s *site) questions(ctx context.Context, t *testing.T, client *entrustbus.Client) {
+	t.Helper()
+	if check, err := client.Check(ctx, ""); err != nil || !check.GatewayReady || check.CAID != s.gw.CAID() {
+		t.Errorf("a check: %+v, %v", check, err)
+	}
+	if ca, err := client.CA(ctx, ""); err != nil || ca.ChainPEM == "" {
+		t.Errorf("the certificates of the CA: %+v, %v", ca, err)
+	}
+	if answer, err := client.Policy(ctx, order(t, "policy-1")); err != nil || !answer.Allowed {
+		t.Errorf("a policy check: %+v, %v", answer, err)
+	}
+	if _, err := client.Check(ctx, "no-such-ca"); !errors.Is(err, entrustbus.ErrUnknownCA) {
+		t.Errorf("a check of an unknown CA: %v", err)
+	}
+	// The operator sees the service of each worker.
+	nc, refused := s.connectOperator(t)
+	if msg, err := nc.RequestWithContext(ctx, "$SRV.STATS.entrust-worker", nil); err != nil || !bytes.Contains(msg.Data, []byte("entrust.ask.*.ca")) {
+		t.Errorf("statistics of the service: %v, %s", err, refused.all())
+	}
+}
+
 // connectOperator connects with the usual inbox prefix, as the nats command does.
 func (s *site) connectOperator(t *testing.T) (*nats.Conn, *refusals) {
 	t.Helper()
@@ -449,6 +494,9 @@ func TestPermissionsRestrict(t *testing.T) {
 	// Each of these is allowed for the producer itself, as control, or for nobody.
 	publish := []struct{ name, subject, own, body string }{
 		{name: "requests", subject: "entrust.request.web.issue", own: "entrust.request.shop.issue"},
+		{name: "questions", subject: "entrust.ask.web.policy.issue"},
+		{name: "discovery", subject: "$SRV.PING"},
+		{name: "discovery of workers", subject: "$SRV.STATS.entrust-worker"},
 		{name: "results of others", subject: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.web.order-1", own: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.shop.order-1"},
 		{name: "results by number", subject: "$JS.API.DIRECT.GET.ENTRUST_RESULTS", body: `{"seq":2}`},
 		{name: "results through the leader", subject: "$JS.API.STREAM.MSG.GET.ENTRUST_RESULTS", body: `{"last_by_subj":"entrust.result.web.order-1"}`},
@@ -467,6 +515,9 @@ func TestPermissionsRestrict(t *testing.T) {
 		{name: "forging due messages", subject: "entrust.due.poll.shop.order-1"},
 		{name: "the ledger", subject: "$KV.ENTRUST_ORDERS.shop.order-1"},
 		{name: "a pause of the fleet", subject: "$KV.ENTRUST_CONTROL.pause.x"},
+		{name: "whose a certificate is", subject: "$KV.ENTRUST_CERTS.00.0a"},
+		{name: "unblocking a key", subject: "$KV.ENTRUST_KEYS.00"},
+		{name: "reading blocked keys", subject: "$JS.API.DIRECT.GET.KV_ENTRUST_KEYS.$KV.ENTRUST_KEYS.00"},
 		{name: "requests of others in the queue", subject: "$JS.API.STREAM.MSG.GET.ENTRUST_REQUESTS", body: `{"seq":1}`},
 		{name: "purging", subject: "$JS.API.STREAM.PURGE.ENTRUST_REQUESTS"},
 	}
@@ -511,12 +562,12 @@ func TestPermissionsRestrict(t *testing.T) {
 		expectRefusal(t, refused, "$JS.API.STREAM.UPDATE.ENTRUST_REQUESTS")
 	})
 	for user, subjects := range map[string][]string{
-		"operator": {"entrust.result.shop.order-3", "entrust.dead.shop.invalid", "entrust.due.poll.shop.order-1"},
+		"operator": {"entrust.result.shop.order-3", "entrust.dead.shop.invalid", "entrust.due.poll.shop.order-1", "$KV.ENTRUST_CERTS.00.0a"},
 		"monitor": {
-			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1",
+			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.ask.shop.check", "$SRV.PING", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1", "$KV.ENTRUST_KEYS.00",
 			"$JS.API.STREAM.PURGE.ENTRUST_DEAD", "$JS.API.CONSUMER.MSG.NEXT.ENTRUST_REQUESTS.worker-issue", "$JS.API.CONSUMER.CREATE.ENTRUST_RESULTS.x",
 		},
-		"worker": {"entrust.operator.shop.issue", "entrust.request.shop.issue", "entrust.due.poll.shop.order-1"},
+		"worker": {"entrust.operator.shop.issue", "entrust.request.shop.issue", "entrust.due.poll.shop.order-1", "_INBOX_shop.x"},
 	} {
 		t.Run("what no "+user+" publishes", func(t *testing.T) {
 			nc, refused := s.connect(t, user)
@@ -528,6 +579,22 @@ func TestPermissionsRestrict(t *testing.T) {
 			}
 		})
 	}
+	t.Run("asking as another", func(t *testing.T) {
+		nc, _ := s.connect(t, "shop")
+		client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "web"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Check(ctx, ""); !errors.Is(err, entrustbus.ErrNotAllowed) {
+			t.Errorf("Check as web by shop's connection: %v, want ErrNotAllowed", err)
+		}
+		if client, err = entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Check(ctx, ""); !errors.Is(err, entrustbus.ErrNoWorker) {
+			t.Errorf("Check without a worker: %v, want ErrNoWorker", err)
+		}
+	})
 	t.Run("strangers", func(t *testing.T) {
 		nc, err := nats.Connect(s.server.URL)
 		if !errors.Is(err, nats.ErrAuthorization) {

@@ -1,6 +1,8 @@
 package consumer_test
 
 import (
+	"bytes"
+	"encoding/pem"
 	"os"
 	"strings"
 	"testing"
@@ -33,25 +35,53 @@ func TestHoldIsLifted(t *testing.T) {
 	}
 }
 
-// A key that the worker cannot verify is the CA's to judge, unless it is told to refuse it.
+// A key that the worker cannot verify is the CA's to judge, unless the worker is told to
+// refuse it. What the CA issues for it is checked by the bytes of the key.
 func TestUnverifiedKeys(t *testing.T) {
 	t.Parallel()
-	request, err := os.ReadFile("../../entrustbus/testdata/others/secp256k1.csr")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, refuse := range []bool{false, true} {
-		r := setup(t, gatewaytest.Config{})
-		r.cfg.RefuseUnverified = refuse
-		r.run()
-		r.send(&entrustbus.Issue{ID: "k", CSRPEM: string(request)})
-		res := r.result("k")
-		// The simulator refuses keys that it does not know in words of its own.
-		if fromCA := strings.Contains(res.Error.Message, "CSR is not a PKCS#10 request"); res.Outcome != entrustbus.OutcomeFailed || fromCA == refuse {
-			t.Errorf("refuse %v: %+v (error %+v)", refuse, res, res.Error)
-		}
-		if logged := strings.Contains(r.log.String(), "cannot verify"); logged == refuse {
-			t.Errorf("refuse %v: logged %v", refuse, logged)
-		}
+	for file, kind := range map[string]string{
+		"bp256": "EC brainpoolP256r1", "secp256k1": "EC secp256k1", "ed448": "Ed448", "rsapss": "RSASSA-PSS", "mldsa65": "ML-DSA-65",
+	} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			request, err := os.ReadFile("../../entrustbus/testdata/others/" + file + ".csr")
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked, err := (&entrustbus.Issue{ID: "k", CSRPEM: string(request)}).CSR()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, dialect := range dialects {
+				r := setup(t, gatewaytest.Config{Dialect: dialect, SkipProof: true, Faults: []gatewaytest.Fault{{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultWrongKey, Skip: 1}}})
+				r.run()
+				r.send(&entrustbus.Issue{ID: "k", CSRPEM: string(request)})
+				res := r.result("k")
+				block, _ := pem.Decode([]byte(res.CertificatePEM))
+				if res.Outcome != entrustbus.OutcomeIssued || block == nil || !bytes.Contains(block.Bytes, asked.Request.RawSubjectPublicKeyInfo) {
+					t.Fatalf("%s: %+v (error %+v)", dialect, res, res.Error)
+				}
+				if n := r.sim.Stats().Requests[gatewaytest.OpEvents]; n != 0 {
+					t.Errorf("%s: the answer was not enough: %d look-ups", dialect, n)
+				}
+				if !strings.Contains(r.log.String(), "cannot verify") || !strings.Contains(r.log.String(), kind) {
+					t.Errorf("the log does not say that the worker cannot verify %s", kind)
+				}
+				r.send(&entrustbus.Issue{ID: "w", CSRPEM: string(request)})
+				if res := r.result("w"); res.Outcome != entrustbus.OutcomeFailed || res.Error.Code != "wrong_certificate" {
+					t.Errorf("%s: a certificate of another key: %+v (error %+v)", dialect, res, res.Error)
+				}
+				if i > 0 {
+					continue
+				}
+				r = setup(t, gatewaytest.Config{Dialect: dialect, SkipProof: true})
+				r.cfg.RefuseUnverified = true
+				r.run()
+				r.send(&entrustbus.Issue{ID: "k", CSRPEM: string(request)})
+				if res := r.result("k"); res.Outcome != entrustbus.OutcomeFailed || res.Error.Class != entrustbus.ClassValidation || !strings.Contains(res.Error.Message, kind) || r.enrolled() != 0 {
+					t.Errorf("refused: %+v (error %+v), %d enrollments", res, res.Error, r.enrolled())
+				}
+			}
+		})
 	}
 }

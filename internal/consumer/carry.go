@@ -123,7 +123,12 @@ func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entru
 	if d.Keep != nil {
 		repeat = untilStop[*entrustbus.Result] // what is left of the stop is for the record
 	}
-	stands, err := repeat(ctx, h, "publishing a result", p.Try)
+	stands, err := repeat(ctx, h, "publishing a result", func(ctx context.Context) (*entrustbus.Result, error) {
+		if err := h.keep(ctx, d.Result.Result); err != nil {
+			return nil, err
+		}
+		return p.Try(ctx)
+	})
 	if err != nil {
 		if d.Keep != nil && !streams.IsRefused(err) {
 			kept := h.writeRecord(ctx, *d.Keep)

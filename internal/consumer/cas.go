@@ -28,7 +28,7 @@ const (
 // refuses what it does not know. Safe for concurrent use.
 type knownCAs struct {
 	configured string
-	read       func(context.Context) ([]gateway.CA, error)
+	read       func(context.Context) ([]gateway.ListedCA, error)
 	found      func(ca string) // told of each CA that a request names and the gateway lists
 	log        *slog.Logger
 

@@ -32,7 +32,8 @@
 //	letter.before    concluded                           comes again: published
 //	letter.after     concluded, letter                   comes again: the letter's id makes the second one a duplicate
 //	                                                     within the duplicate window; later there are two of one end
-//	result.before    submitting, awaiting or concluded   looked up, polled again, or published
+//	result.before    submitting, awaiting or concluded;  looked up, polled again, or published; what is known of the
+//	                 its certificate or key may be kept  certificate or key is found there, or written
 //	result.after     the same, and the result            comes again: the result that stands is read, the record closed
 //	audit.before     reserved: no decision has this step yet
 //	audit.after      reserved
@@ -46,6 +47,10 @@
 //	settle.before    everything but the acknowledgement  comes again: as the rows above
 //	settle.after     nothing to do; where the server lost    the watchdog wakes the order, which is closed from its
 //	                 the close that nothing waits for        result
+//
+// With a policy the result effect first keeps whose an issued certificate is, and blocks the
+// key of one that was revoked for its compromise (owner.go). So whatever stands behind a
+// result is there before it, and both writes may be repeated: the first stands.
 //
 // A ledger that is deleted and made again has no record: a redelivered request, or a wake-up,
 // finds result or wake-up on the bus and writes the record that those show. Where neither is

@@ -118,7 +118,9 @@ func (g *enroller) Profile(context.Context, string, string) (gateway.Profile, er
 	return gateway.Profile{}, gateway.ErrNotDescribed
 }
 
-func (g *enroller) CAs(context.Context) ([]gateway.CA, error) { return nil, errors.New("no list") }
+func (g *enroller) CAs(context.Context) ([]gateway.ListedCA, error) {
+	return nil, errors.New("no list")
+}
 
 func (g *enroller) CanFind() bool { return g.find != nil || g.search != nil }
 

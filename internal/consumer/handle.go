@@ -38,6 +38,8 @@ type handling struct {
 	// none, and after how long it has to wait for that.
 	reserved int
 	after    time.Duration
+	// known is what the policy asks about beside the request.
+	known known
 	// write is the last write of the record whose acknowledgement did not come.
 	write *ledger.Write
 	// lost is the count of rollbacks that this worker knew of when it read the record.
@@ -176,7 +178,10 @@ func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 	if h.w.cfg.Policy != nil {
 		r.Judge = h.judge
 	}
-	var err error
+	err := h.learn(ctx)
+	if err != nil {
+		return r, err
+	}
 	if r.Forgotten, err = h.forgotten(ctx); err != nil {
 		return r, err
 	}

@@ -94,9 +94,9 @@ func (c *ca) Profile(context.Context, string, string) (gateway.Profile, error) {
 	return gateway.Profile{}, gateway.ErrNotDescribed
 }
 
-func (c *ca) CAs(context.Context) ([]gateway.CA, error) { return nil, errors.New("no list") }
-func (c *ca) CanFind() bool                             { return false }
-func (c *ca) Probe(context.Context) error               { return nil }
+func (c *ca) CAs(context.Context) ([]gateway.ListedCA, error) { return nil, errors.New("no list") }
+func (c *ca) CanFind() bool                                   { return false }
+func (c *ca) Probe(context.Context) error                     { return nil }
 
 // labels are as many bytes of them, about.
 func labels(n int) map[string]string {

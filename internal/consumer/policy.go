@@ -20,7 +20,11 @@ func (h *handling) judge(r order.Record) order.Verdict {
 		out.Denied = "the policy cannot be asked: the request cannot be read"
 		return out
 	}
-	v := p.Judge(policy.Request{Producer: h.key.Producer, Body: q.Body, CA: r.CAID, Profile: r.ProfileID})
+	ask := policy.Request{Producer: h.key.Producer, Body: q.Body, CA: r.CAID, Profile: r.ProfileID, BlockedKey: h.known.blocked, Message: h.published(q, r)}
+	if h.known.ca == r.CAID {
+		ask.Owner = h.known.owner
+	}
+	v := p.Judge(ask)
 	if v.Denial != nil {
 		out.Denied = v.Denial.Error()
 	}
@@ -29,6 +33,20 @@ func (h *handling) judge(r order.Record) order.Verdict {
 		h.turn(p.RequestsPerMinute(h.key.Producer), r, &out)
 	}
 	return out
+}
+
+// published is how the request of the order in a record was published first. What an
+// operator publishes is authorised by its subject; where it repeats a producer's request,
+// that one's signature must hold, however long ago it was made.
+func (h *handling) published(q *order.Request, r order.Record) policy.Message {
+	m := policy.Message{
+		Subject: h.w.subjects.Request(h.key.Producer, q.Kind), ID: h.key.ID, Body: q.Raw.Body, Published: r.RequestedAt,
+		Signature: q.Raw.Get(entrustbus.HeaderSignature), KeyID: q.Raw.Get(entrustbus.HeaderKeyID), SignedAt: q.Raw.Get(entrustbus.HeaderSignedAt),
+	}
+	if q.Operator {
+		m.Published, m.Unsigned = time.Time{}, q.Raw.Get(order.HeaderRepeats) == ""
+	}
+	return m
 }
 
 // turn has an issue request that is new wait for its turn, where the producer has a bound.

@@ -80,6 +80,47 @@ func TestUnreadableAnswerIsNotSubmittedAgain(t *testing.T) {
 	r.quiet()
 }
 
+// A certificate that cannot be read hides nothing that stands beside it: the order waits
+// under its tracking id, and is not submitted again, whatever was polled meanwhile.
+func TestDamagedCertificate(t *testing.T) {
+	t.Parallel()
+	for _, dialect := range dialects {
+		for _, tc := range []struct {
+			name string
+			op   gatewaytest.Op
+			n    int
+			wait int64
+			want entrustbus.Outcome
+		}{
+			{"of the enrollment", gatewaytest.OpEnroll, 1, 600, entrustbus.OutcomeIssued},
+			{"of some polls", gatewaytest.OpPoll, 2, 600, entrustbus.OutcomeIssued},
+			{"of every answer", "", 0, 2, entrustbus.OutcomeExpired},
+		} {
+			t.Run(string(dialect)+" "+tc.name, func(t *testing.T) {
+				t.Parallel()
+				cfg := gatewaytest.Config{Dialect: dialect, Faults: []gatewaytest.Fault{{Op: tc.op, Kind: gatewaytest.FaultDamagedCertificate, Times: tc.n}}}
+				if tc.op == gatewaytest.OpPoll {
+					cfg.PendingFraction, cfg.ApproveAfter = 1, time.Millisecond
+				}
+				r := setup(t, cfg)
+				r.run()
+				r.send(&entrustbus.Issue{ID: "d", CSRPEM: csr(t, "d"), PollMaxWaitSeconds: tc.wait})
+				res := r.result("d")
+				if res.Outcome != tc.want || res.TrackingID == "" || res.Submissions != 1 || res.PossibleDuplicate {
+					t.Errorf("result is %+v (error %+v)", res, res.Error)
+				}
+				if tc.want == entrustbus.OutcomeExpired && (res.Error == nil || !strings.Contains(res.Error.Message, "the answer to the last poll cannot be read")) {
+					t.Errorf("the error is %+v, want what the answers were", res.Error)
+				}
+				if n := r.enrolled(); n != 1 {
+					t.Errorf("%d enrollments, want 1", n)
+				}
+				r.quiet()
+			})
+		}
+	}
+}
+
 // The last poll of an order is one that was answered: trouble of the gateway that
 // outlasts the deadline expires nothing.
 func TestLastPoll(t *testing.T) {

@@ -13,9 +13,11 @@ import (
 	"github.com/nats-io/nuid"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/certs"
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/keys"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
 	"github.com/entrust-worker/entrust-worker/internal/order"
@@ -39,12 +41,19 @@ type Gateway interface {
 	Find(context.Context, gateway.Search) (gateway.Answer, bool, error)
 	CanFind() bool
 	// CAs returns the CAs that the gateway lists, at least one.
-	CAs(context.Context) ([]gateway.CA, error)
+	CAs(context.Context) ([]gateway.ListedCA, error)
 	// Profile returns what the gateway says of an enrollment profile. The error wraps
 	// gateway.ErrNotDescribed where its dialect has no such call.
 	Profile(ctx context.Context, ca, profile string) (gateway.Profile, error)
 	// Probe asks the cheapest question there is.
 	Probe(context.Context) error
+	// CA reads the certificates of a CA. The error is gateway.ErrNoCertificates where the
+	// gateway has none to give.
+	CA(ctx context.Context, ca string) (gateway.CA, error)
+	// KnownCA returns those that were read before, and whether they need not be read again.
+	KnownCA(ca string) (known gateway.CA, fresh, ok bool)
+	// Dialect is gateway.DialectAuto before the gateway has answered.
+	Dialect() gateway.Dialect
 }
 
 // Worker takes requests off the bus, calls the gateway, and publishes results.
@@ -68,6 +77,8 @@ type Worker struct {
 	results  *results.Store
 	letters  *deadletter.Box
 	refusals *refusals
+	certs    *certs.Store
+	keys     *keys.Store
 
 	throttle  *throttling
 	cas       *knownCAs
@@ -95,6 +106,7 @@ func New(cfg Config, js jetstream.JetStream, bucket *control.Bucket, gw Gateway,
 	w.results = results.New(js, cfg.Layout.Results, w.subjects)
 	w.letters = deadletter.New(js, cfg.Layout.Dead, w.subjects)
 	w.refusals = &refusals{nc: w.nc, subjects: w.subjects, log: log, begun: time.Now()}
+	w.certs, w.keys = certs.New(js, cfg.Layout.Certs), keys.New(js, cfg.Layout.Keys)
 	w.poison = newPoison(bucket, cfg.lease())
 	w.rollbacks = newRollbacks(w)
 	w.throttle = newThrottling(&cfg, bucket, gw, log)
@@ -139,8 +151,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	work, cancelWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelWork(nil)
 	open, cancelOpen := context.WithTimeout(ctx, ackTimeout)
-	if err := w.ledger.Open(open); err != nil {
-		w.log.Warn("reading the ledger the long way", "err", err)
+	for bucket, err := range map[string]error{"ledger": w.ledger.Open(open), "certificates": w.certs.Open(open), "keys": w.keys.Open(open)} {
+		if err != nil {
+			w.log.Warn("reading a bucket the long way", "bucket", bucket, "err", err)
+		}
 	}
 	cancelOpen()
 	if err := w.recall(); err != nil {

@@ -31,6 +31,9 @@ var schemas = map[string]reflect.Type{
 	"result":           reflect.TypeFor[entrustbus.Result](),
 	"refusal":          reflect.TypeFor[entrustbus.Refusal](),
 	"event":            reflect.TypeFor[entrustbus.Event](),
+	"answer-ca":        reflect.TypeFor[entrustbus.CA](),
+	"answer-check":     reflect.TypeFor[entrustbus.Check](),
+	"answer-policy":    reflect.TypeFor[entrustbus.PolicyCheck](),
 }
 
 // schema is what the comparison with the Go types needs of one.
@@ -335,6 +338,9 @@ func TestWireKeysAreTags(t *testing.T) {
 	}
 	see("refusal", "refusal")
 	see("event", "event")
+	for _, name := range []string{"answer-ca", "answer-check", "answer-policy"} {
+		see(name, name)
+	}
 	for name := range schemas {
 		got, want := slices.Sorted(maps.Keys(onWire[name])), slices.Sorted(maps.Keys(readSchema(t, name).Properties))
 		if !slices.Equal(got, want) {

@@ -6,8 +6,8 @@ import (
 	"errors"
 )
 
-// CA is a certificate authority as the gateway lists it.
-type CA struct {
+// ListedCA is a certificate authority as the gateway lists it.
+type ListedCA struct {
 	ID, Name string
 	// Properties are the gateway's own, such as connector-name, which says what stands
 	// behind the gateway.
@@ -17,8 +17,8 @@ type CA struct {
 // CAs returns the CAs that the gateway lists, for the client that asks. The list is never
 // empty. The error is an *Error; a gateway of the certctl dialect, or one in front of which
 // a proxy answers, may have no list, and that is an error too.
-func (c *Client) CAs(ctx context.Context) ([]CA, error) {
-	var all []CA
+func (c *Client) CAs(ctx context.Context) ([]ListedCA, error) {
+	var all []ListedCA
 	err := c.ask(ctx, nil, func(body []byte) error {
 		if all = readCAList(body); len(all) == 0 {
 			return errors.New("the answer lists no CA")
@@ -29,7 +29,7 @@ func (c *Client) CAs(ctx context.Context) ([]CA, error) {
 }
 
 // readCAList returns the CAs of a CAListResponse, nil where the body is none.
-func readCAList(body []byte) []CA {
+func readCAList(body []byte) []ListedCA {
 	var wire struct {
 		Type   string            `json:"type"`
 		CAList []json.RawMessage `json:"caList"`
@@ -37,10 +37,10 @@ func readCAList(body []byte) []CA {
 	if parseObject(body, &wire) != nil || wire.Type != "" && wire.Type != "CAListResponse" {
 		return nil
 	}
-	var all []CA
+	var all []ListedCA
 	for _, raw := range wire.CAList {
 		m, _ := readMembers(raw)
-		ca := CA{ID: m.text("id"), Name: m.text("name"), Properties: m.texts("properties")}
+		ca := ListedCA{ID: m.text("id"), Name: m.text("name"), Properties: m.texts("properties")}
 		if ca.ID == "" {
 			return nil // a list that is not understood as a whole refuses nobody
 		}

@@ -23,7 +23,7 @@ func TestReadCAList(t *testing.T) {
 	}
 }
 
-func ids(all []CA) string {
+func ids(all []ListedCA) string {
 	list := make([]string, len(all))
 	for i, ca := range all {
 		list[i] = ca.ID

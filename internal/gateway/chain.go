@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,9 @@ import (
 // counts calls in windows of ten seconds.
 const chainPause = 10 * time.Second
 
+// maxChains bounds the CAs of which it is remembered that their chain could not be fetched.
+const maxChains = 256
+
 // chainCache keeps the certificates above each CA's own.
 type chainCache struct {
 	fetching singleflight.Group
@@ -31,6 +35,8 @@ type chainCache struct {
 
 type chainEntry struct {
 	given   bundle
+	own     *x509.Certificate // of given, the CA's; nil: it was not there, or cannot be read
+	readAt  time.Time         // of given
 	triedAt time.Time
 	err     error // of the last fetch
 }
@@ -42,16 +48,21 @@ func (c *chainCache) get(caID string) chainEntry {
 }
 
 // put records a fetch. A failed one leaves the certificates of the last that worked.
-func (c *chainCache) put(caID string, given bundle, err error) {
+func (c *chainCache) put(caID string, given bundle, own *x509.Certificate, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byCA == nil {
 		c.byCA = map[string]chainEntry{}
 	}
-	if err != nil {
-		given = c.byCA[caID].given
+	entry, known := c.byCA[caID]
+	if !known && err != nil && len(c.byCA) >= maxChains {
+		return // a producer may make up any number of CAs
 	}
-	c.byCA[caID] = chainEntry{given, time.Now(), err}
+	entry.triedAt, entry.err = time.Now(), err
+	if err == nil {
+		entry.given, entry.own, entry.readAt = given, own, entry.triedAt
+	}
+	c.byCA[caID] = entry
 }
 
 // unlike notes that certificates of the CA came with none that bears the name of the
@@ -81,21 +92,8 @@ func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificat
 	if len(above) > 0 {
 		return above, left
 	}
-	if tried := entry.triedAt; time.Since(tried) >= chainPause {
-		// It goes on where ctx ends, so that it may share nothing that changes here.
-		done := c.chains.fetching.DoChan(caID, func() (any, error) {
-			if c.chains.get(caID).triedAt.After(tried) {
-				return nil, nil // the fetch before this one ended just now
-			}
-			given, err := c.fetchChain(context.WithoutCancel(ctx), caID)
-			c.chains.put(caID, given, err)
-			return nil, nil
-		})
-		select {
-		case <-ctx.Done():
-		case <-done:
-		}
-		entry = c.chains.get(caID)
+	if time.Since(entry.triedAt) >= chainPause {
+		entry = c.refetch(ctx, caID, entry.triedAt)
 		above, left = c.links.above(leaf, entry.given, time.Now())
 	}
 	if len(above) > 0 {
@@ -111,6 +109,25 @@ func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificat
 	return nil, left
 }
 
+// refetch fetches a chain that was last tried at an instant, and returns what there is then,
+// or when ctx ends. All callers that wait share one fetch.
+func (c *Client) refetch(ctx context.Context, caID string, tried time.Time) chainEntry {
+	// It goes on where ctx ends, so that it may share nothing that changes here.
+	done := c.chains.fetching.DoChan(caID, func() (any, error) {
+		if c.chains.get(caID).triedAt.After(tried) {
+			return nil, nil // the fetch before this one ended just now
+		}
+		given, own, err := c.fetchChain(context.WithoutCancel(ctx), caID)
+		c.chains.put(caID, given, own, err)
+		return nil, nil
+	})
+	select {
+	case <-ctx.Done():
+	case <-done:
+	}
+	return c.chains.get(caID)
+}
+
 // unchained counts a certificate whose issuer is not among those that the gateway
 // gave, as where a CA was renewed or has several issuers. It says nothing against the
 // certificate.
@@ -121,22 +138,34 @@ func (c *Client) unchained(caID string, leaf *x509.Certificate) {
 	}
 }
 
+// fetchChain reads the CA's own certificate and those above it. given has them all.
+func (c *Client) fetchChain(ctx context.Context, caID string) (given bundle, own *x509.Certificate, err error) {
+	err = c.ask(ctx, url.Values{"$fields": {"ca.certificate,ca.chain"}}, func(body []byte) (err error) {
+		given, own, err = readChain(body)
+		return err
+	}, "certificate-authorities", caID)
+	return given, own, err
+}
+
 // readChain reads the certificates in the answer to GET …/{caId} with $fields.
-func readChain(body []byte) (bundle, error) {
+func readChain(body []byte) (all bundle, own *x509.Certificate, err error) {
 	m, _ := readMembers(body)
 	if m == nil {
-		return bundle{}, errNoObject(body)
+		return bundle{}, nil, errNoObject(body)
 	}
 	ca, _ := readMembers(m.get("ca"))
 	if ca == nil {
-		return bundle{}, errors.New("the answer holds no CA")
+		return bundle{}, nil, errors.New("the answer holds no CA")
 	}
-	all := readBundle(ca.get("certificate"))
+	all = readBundle(ca.get("certificate"))
+	if len(all.certs) > 0 {
+		own = all.certs[0]
+	}
 	all.add(readBundle(ca.get("chain")))
 	if len(all.certs) == 0 {
-		return bundle{}, errors.New("the answer holds no certificate of the CA that can be read")
+		return bundle{}, nil, errors.New("the answer holds no certificate of the CA that can be read")
 	}
-	return all, nil
+	return all, own, nil
 }
 
 // leftOut counts what was given as a chain and is no part of it.

@@ -37,10 +37,6 @@ func TestReadOnlyCalls(t *testing.T) {
 			t.Errorf("with owner %v, %q is missing, want %q", tc.given, got, tc.want)
 		}
 	}
-	chain, err := c.Chain(ctx, "other/ca")
-	if err != nil || len(chain) != 2 || chain[0].CheckSignatureFrom(chain[1]) != nil {
-		t.Errorf("chain: %d, %v", len(chain), err)
-	}
 
 	csr := sim.newCSR(t, "issue")
 	a, err := c.Enroll(ctx, gateway.Enrollment{CSR: csr})
@@ -79,9 +75,8 @@ func TestNothingIsDescribed(t *testing.T) {
 	c, ctx := startSimulator(t, gatewaytest.Config{}).good, t.Context()
 	_, err1 := c.Profiles(ctx, "")
 	_, err2 := c.Profile(ctx, "", "tls-server")
-	_, err3 := c.Chain(ctx, "")
-	_, err4 := c.Certificate(ctx, "", big.NewInt(1))
-	for _, err := range []error{err1, err2, err3, err4} {
+	_, err3 := c.Certificate(ctx, "", big.NewInt(1))
+	for _, err := range []error{err1, err2, err3} {
 		if !errors.Is(err, gateway.ErrNotDescribed) {
 			t.Error(err)
 		}

@@ -164,7 +164,7 @@ func FuzzCA(f *testing.F) {
 		if d, err := readDialect(body); (err == nil) != (d == DialectCAGW || d == DialectCertctl) {
 			t.Errorf("dialect %q, %v", d, err)
 		}
-		if given, err := readChain(body); (err == nil) != (len(given.certs) > 0) {
+		if given, _, err := readChain(body); (err == nil) != (len(given.certs) > 0) {
 			t.Errorf("%d certificates, %v", len(given.certs), err)
 		}
 	})

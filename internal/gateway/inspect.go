@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/big"
-	"net/url"
 	"time"
 )
 
@@ -66,31 +65,4 @@ func readKept(body []byte, serial *big.Int) (Certificate, error) {
 		return out, nil
 	}
 	return Certificate{}, errors.New("the answer holds no certificate of this serial number that can be read")
-}
-
-// Chain returns the certificate of a CA and those above it, as the gateway gives them; an
-// empty caID is the configured one. The list is never empty. The error is ErrNotDescribed
-// or an *Error.
-func (c *Client) Chain(ctx context.Context, caID string) ([]*x509.Certificate, error) {
-	d, err := c.dialect(ctx, OpProbe)
-	if err != nil {
-		return nil, err
-	}
-	if d.name() != DialectCAGW {
-		return nil, ErrNotDescribed
-	}
-	if caID == "" {
-		caID = c.cfg.CAID
-	}
-	given, err := c.fetchChain(ctx, caID)
-	return given.certs, err
-}
-
-// fetchChain reads the CA's own certificate and those above it.
-func (c *Client) fetchChain(ctx context.Context, caID string) (given bundle, err error) {
-	err = c.ask(ctx, url.Values{"$fields": {"ca.certificate,ca.chain"}}, func(body []byte) (err error) {
-		given, err = readChain(body)
-		return err
-	}, "certificate-authorities", caID)
-	return given, err
 }

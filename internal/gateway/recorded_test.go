@@ -26,7 +26,7 @@ import (
 // a certificate or request made by the runner, "*" in an expected request for any text.
 type recorded struct {
 	Fact    string  `json:"fact"`
-	Grade   string  `json:"grade"` // R recorded or asserted live, C in a shipping client, D documented
+	Grade   string  `json:"grade"` // the weakest of the fact: R recorded or asserted live, C in a shipping client, D documented, G inferred
 	Source  string  `json:"source"`
 	Dialect Dialect `json:"dialect"`
 	Op      Op      `json:"op"`
@@ -105,7 +105,7 @@ func replay(t *testing.T, file string) {
 	if err := dec.Decode(&rec); err != nil {
 		t.Fatal(err)
 	}
-	if i := bytes.Index(data, []byte("{{")); i >= 0 || rec.Fact == "" || !strings.Contains("RCD", rec.Grade) || rec.Source == "" {
+	if i := bytes.Index(data, []byte("{{")); i >= 0 || rec.Fact == "" || len(rec.Grade) != 1 || !strings.Contains("RCDG", rec.Grade) || rec.Source == "" {
 		t.Fatal("the file lacks its fact, grade or source, or holds an unknown {{name}}")
 	}
 

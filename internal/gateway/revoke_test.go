@@ -109,6 +109,9 @@ func TestRevokeAnswers(t *testing.T) {
 		{"revoked before", DialectCertctl, 409, `{"error":"certificate already revoked"}`, 0},
 		{"revoked before, 400", DialectCAGW, 400, `{"type":"ErrorResponse","error":{"code":"x","message":"The certificate has already been revoked."}}`, 0},
 		{"revoked before, 200", DialectCAGW, 200, `{"type":"ErrorResponse","error":{"message":"is already in the requested state"}}`, 0},
+		{"revoked before, code and message", DialectCertctl, 422, `{"code":"CONFLICT","message":"certificate is already in a revoked state"}`, 0},
+		{"revoked before, told by the code", DialectCertctl, 409, `{"code":"ALREADY_REVOKED","message":"conflict"}`, 0},
+		{"revoked before, told by the code", DialectCAGW, 500, `{"type":"ErrorResponse","error":{"code":"CertificateAlreadyRevoked","message":"x"}}`, 0},
 		{"conflict", DialectCAGW, 409, `{"type":"ErrorResponse","error":{"code":"x","message":"on hold"}}`, Refused},
 		{"no such method", DialectCertctl, 405, ``, Unknown},
 		{"proxy page", DialectCertctl, 404, `<html>already revoked</html>`, Unknown}, // not the gateway's words

@@ -5,13 +5,14 @@ import "regexp"
 var (
 	// alreadyRevoked are wordings of "already revoked", and codes such as ALREADY_REVOKED
 	// and CertificateAlreadyRevoked.
-	alreadyRevoked = regexp.MustCompile(`(?i)(already|previously)[\s_-]*((has|have|was|is|been)[\s_-]*)*(in[\s_-]+(the[\s_-]+)?)?revoked` +
+	alreadyRevoked = regexp.MustCompile(`(?i)(already|previously)[\s_-]*((has|have|was|is|been)[\s_-]*)*(in[\s_-]+((the|a)[\s_-]+)?((state|status)\W+)?)?revoked` +
 		`|revoked[\s_-]*(already|before|previously|earlier)` +
-		`|already[\s_-]+in[\s_-]+(the[\s_-]+)?requested[\s_-]+state`)
+		`|already[\s_-]+in[\s_-]+(the[\s_-]+)?requested[\s_-]+state` +
+		`|revoke[\s_-]+(a[\s_-]+)?revoked[\s_-]+certificate`)
 	// isRevoked are sentences that say it of the certificate, and have nothing in front that
 	// could make it another's.
-	isRevoked = regexp.MustCompile(`(?i)^\W*(the\s+|this\s+)?(certificate(\s+(with\s+)?(serial(\s*number)?\s*)?[:#]?\s*["'(]?[0-9a-f:]+["')]?)?\s+(is|was|has\s+been)(\s+now)?` +
-		`|(certificate\s+)?(status|state)\s*(is|of\s+the\s+certificate\s+is|=|:)?)\s*["']?revoked\b`)
+	isRevoked = regexp.MustCompile(`(?i)^\W*(the\s+|this\s+)?(certificate(\s+(with\s+)?(serial(\s*number)?\s*)?[:#]?\s*["'(]?[0-9a-f:]+["')]?)?\s+(is|was|has\s+been)(\s+now)?(\s+in(\s+(the|a))?)?` +
+		`|(certificate('s)?\s+)?(status|state)\s*(is|of\s+the\s+certificate\s+is|=|:)?)\s*["']?revoked\b`)
 	// notRevoked are sentences that say the contrary, or say it of another certificate: our
 	// client's, or the CA's.
 	notRevoked = regexp.MustCompile(`(?i)\b(not|n't|never)\s+(yet\s+|been\s+)*(already|previously)` +

@@ -25,28 +25,24 @@ var ErrConflict = errors.New("the ledger record was changed by another writer")
 type Ledger struct {
 	js     jetstream.JetStream
 	bucket string
-	// single is the bucket where it has one replica, else nil.
-	single jetstream.Stream
+	leader *streams.Leader
 	marks  marks
 }
 
 // New returns the ledger in bucket. It does not touch the server.
 func New(js jetstream.JetStream, bucket string) *Ledger {
-	return &Ledger{js: js, bucket: bucket}
+	return &Ledger{js: js, bucket: bucket, leader: streams.LeaderOf(js, "KV_"+bucket)}
 }
 
 // Open looks how many replicas the bucket has, and when it was made. With one, Get asks
 // it by direct get, at a third of the cost. It need not be called, and is not safe beside
 // other methods.
 func (l *Ledger) Open(ctx context.Context) error {
-	st, err := l.js.Stream(ctx, l.stream())
+	info, err := l.leader.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("opening the ledger %s: %w", l.bucket, err)
 	}
-	l.SetMark(Mark{Made: st.CachedInfo().Created})
-	if cfg := st.CachedInfo().Config; cfg.Replicas == 1 && cfg.AllowDirect {
-		l.single = st
-	}
+	l.SetMark(Mark{Made: info.Created})
 	return nil
 }
 
@@ -79,7 +75,7 @@ func (l *Ledger) Get(ctx context.Context, key order.Key) (order.Stored, error) {
 
 func stored(key order.Key, m *streams.Message) (order.Stored, error) {
 	s := order.Stored{Revision: m.Sequence, At: m.Time.UTC()}
-	if deleted(m) {
+	if m.Deleted() {
 		return s, nil // the revision still counts
 	}
 	var err error
@@ -89,24 +85,11 @@ func stored(key order.Key, m *streams.Message) (order.Stored, error) {
 	return s, nil
 }
 
-// deleted reports whether a message marks a record that was deleted by hand.
-func deleted(m *streams.Message) bool { return m.Header.Get("KV-Operation") != "" }
-
 // last reads the last message of key. A bucket that gets more replicas while this
 // process runs may answer with an older one until the next start: a record that is
 // acted on is written by compare-and-set first, and that is refused then.
 func (l *Ledger) last(ctx context.Context, key order.Key) (*streams.Message, error) {
-	if l.single == nil {
-		return streams.Last(ctx, l.js, l.stream(), l.subject(key))
-	}
-	m, err := l.single.GetLastMsgForSubject(ctx, l.subject(key))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, streams.ErrNoMessage
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &streams.Message{Sequence: m.Sequence, Time: m.Time, Subject: m.Subject, Header: m.Header, Data: m.Data}, nil
+	return l.leader.Last(ctx, l.subject(key))
 }
 
 // Entry is one record as All meets it.
@@ -153,7 +136,7 @@ func (l *Ledger) From(ctx context.Context, revision uint64) iter.Seq2[Entry, err
 				yield(Entry{}, fmt.Errorf("reading the ledger %s: %w", l.bucket, err))
 				return
 			}
-			if deleted(m) {
+			if m.Deleted() {
 				continue
 			}
 			key, err := order.ParseKey(strings.TrimPrefix(m.Subject, prefix))

@@ -107,7 +107,7 @@ func (w *Write) conflict(ctx context.Context) (s order.Stored, done bool, err er
 		return s, false, fmt.Errorf("reading the ledger record of %s after a conflict: %w", w.key, err)
 	case m.Sequence == w.revision:
 		return s, false, fmt.Errorf("writing the ledger record of %s: %w", w.key, errInProcess)
-	case deleted(m):
+	case m.Deleted():
 		w.revision = m.Sequence
 		return s, false, nil
 	}

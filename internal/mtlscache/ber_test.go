@@ -93,11 +93,13 @@ func (s berStyle) writePFX(t testing.TB, der []byte, password string) []byte {
 	)
 	check(unmarshal(der, &file))
 	check(unmarshal(file.AuthSafe.Content.Bytes, &octets))
-	check(unmarshal(octets, &infos))
+	check(unmarshalBER(octets, &infos))
 	for i, info := range infos {
 		if info.Type.Equal(oidData) {
 			var err error
 			check(unmarshal(info.Content.Bytes, &octets))
+			octets, err = toDER(octets)
+			check(err)
 			infos[i], err = data(s.write(t, octets))
 			check(err)
 			continue
@@ -105,6 +107,11 @@ func (s berStyle) writePFX(t testing.TB, der []byte, password string) []byte {
 		var encrypted encryptedData
 		check(unmarshal(info.Content.Bytes, &encrypted))
 		content := &encrypted.Info.Content
+		if content.IsCompound {
+			whole, err := joined(content.Bytes)
+			check(err)
+			content.Bytes = whole
+		}
 		*content = asn1.RawValue{Class: content.Class, Tag: content.Tag, IsCompound: true, Bytes: berStyle{pieces: 100}.split(content.Bytes)}
 		der, err := asn1.Marshal(encrypted)
 		check(err)

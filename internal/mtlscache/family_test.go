@@ -11,10 +11,8 @@ import (
 	"encoding/pem"
 	"math/big"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -96,23 +94,6 @@ func (f *family) write(t testing.TB, name string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(f.path(name), content, 0o600); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// openssl runs the tool in the directory of f.
-func (f *family) openssl(t testing.TB, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "openssl", args...)
-	cmd.Dir = f.dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("openssl %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-}
-
-func needOpenSSL(t testing.TB) {
-	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -54,50 +55,44 @@ func TestPEMInAnyOrder(t *testing.T) {
 	}
 }
 
-// TestEncryptedKeys reads what OpenSSL writes, or names what converts it.
+// TestEncryptedKeys reads what OpenSSL writes (testdata/pkcs8/make.sh), or names what
+// converts it.
 func TestEncryptedKeys(t *testing.T) {
 	t.Parallel()
-	needOpenSSL(t)
-	const password = "pässwörd €"
-	for _, tc := range []struct {
-		name, args string // to openssl
-		want       string // part of the error; empty: read
-	}{
-		{"as by default", "pkcs8 -topk8", ""},
-		{"AES-128", "pkcs8 -topk8 -v2 aes-128-cbc", ""},
-		{"AES-192", "pkcs8 -topk8 -v2 aes-192-cbc", ""},
-		{"AES-256 with SHA-1", "pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA1", ""},
-		{"AES-256 with SHA-224", "pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA224", ""},
-		{"AES-256 with SHA-384", "pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA384", ""},
-		{"AES-256 with SHA-512", "pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA512", ""},
-		{"3DES, as of openssl req", "pkcs8 -topk8 -v2 des3", ""},
-		{"many rounds", "pkcs8 -topk8 -iter 100000", ""},
-		{"pkey", "pkey -aes256", ""},
-		{"scrypt", "pkcs8 -topk8 -scrypt", "key derivation 1.3.6.1.4.1.11591.4.11, which is not supported; convert it with: openssl pkcs8 -topk8"},
-		{"another cipher", "pkcs8 -topk8 -v2 aria-128-cbc", "cipher 1.2.410.200046.1.1.2, which is not supported; convert it with: openssl pkcs8 -topk8"},
-		{"encryption of PKCS#12", "pkcs8 -topk8 -v1 PBE-SHA1-3DES", "encryption 1.2.840.113549.1.12.1.3, which is not supported; convert it with: openssl pkcs8 -topk8"},
-		{"the old form", "pkey -traditional -aes256", "(Proc-Type: 4,ENCRYPTED); convert it with: openssl pkcs8 -topk8"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
+	const made = "testdata/pkcs8/"
+	refused := map[string]string{ // parts of the error
+		"scrypt":      "key derivation 1.3.6.1.4.1.11591.4.11, which is not supported; convert it with: openssl pkcs8 -topk8",
+		"aria":        "cipher 1.2.410.200046.1.1.2, which is not supported; convert it with: openssl pkcs8 -topk8",
+		"pkcs12-3des": "encryption 1.2.840.113549.1.12.1.3, which is not supported; convert it with: openssl pkcs8 -topk8",
+		"old-form":    "(Proc-Type: 4,ENCRYPTED); convert it with: openssl pkcs8 -topk8",
+	}
+	files, err := filepath.Glob(made + "*.key")
+	if err != nil || len(files) != 14 {
+		t.Fatalf("%d files, %v; want 14", len(files), err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".key")
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFamily(t, newKey(t))
-			f.write(t, "password", []byte("\xef\xbb\xbf"+password+"\r\n"))
-			f.write(t, "certs.pem", append(f.sub.certPEM(), f.client.certPEM()...))
-			f.openssl(t, append(strings.Fields(tc.args), "-in", "client.key", "-out", "locked.key", "-passout", "pass:"+password)...)
-			cfg := Config{CertFile: f.path("certs.pem"), KeyFile: f.path("locked.key"), KeyPasswordFile: f.path("password")}
-			if tc.want != "" {
-				if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), tc.want) {
-					t.Errorf("New = %v, want %q", err, tc.want)
+			f := &family{dir: t.TempDir()}
+			f.write(t, "password", []byte("\xef\xbb\xbfpässwörd €\r\n"))
+			f.write(t, "other", []byte("hush"))
+			cfg := Config{CertFile: made + "client.pem", KeyFile: file, KeyPasswordFile: f.path("password")}
+			c, err := New(cfg)
+			if want := refused[name]; want != "" {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("New = %v, want %q", err, want)
 				}
 				return
 			}
-			f.read(t, cfg)
+			if err != nil || len(c.Warnings()) > 0 {
+				t.Fatalf("New = %v, warnings %q", err, c.Warnings())
+			}
 			cfg.KeyPasswordFile = ""
 			if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "name the file of its password") {
 				t.Errorf("New without the password = %v", err)
 			}
-			cfg.KeyPasswordFile = f.path("client.key")
-			f.write(t, "client.key", []byte("hush"))
+			cfg.KeyPasswordFile = f.path("other")
 			if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "the password does not open its key") || strings.Contains(err.Error(), "hush") {
 				t.Errorf("New with another password = %v", err)
 			}

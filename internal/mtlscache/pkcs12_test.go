@@ -3,13 +3,12 @@ package mtlscache
 import (
 	"bytes"
 	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,88 +17,104 @@ import (
 	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// TestPKCS12OfOpenSSL reads what OpenSSL writes in its variants, and each of those
-// again in each style of BER.
-func TestPKCS12OfOpenSSL(t *testing.T) {
+// TestPKCS12Files reads what OpenSSL, the JDK and Bouncy Castle write in their
+// variants (testdata/pkcs12/make.sh has them), and each of those again in each style
+// of BER. Each reading is used for a call to the simulator, which trusts the root
+// alone.
+func TestPKCS12Files(t *testing.T) {
 	t.Parallel()
-	needOpenSSL(t)
-	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	const made = "testdata/pkcs12/"
+	files, err := filepath.Glob(made + "*.p12")
+	if err != nil || len(files) != 35 {
+		t.Fatalf("%d files, %v; want 35", len(files), err)
+	}
+	dir := t.TempDir() // whose CA the simulator takes
+	for from, to := range map[string]string{"root.pem": "ca.crt", "root.key": "ca.key"} {
+		if err := os.WriteFile(filepath.Join(dir, to), content(t, made+from), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sim, err := gatewaytest.Start(gatewaytest.Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, edKey, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	t.Cleanup(func() { sim.Close() })
+	passwords := map[string]string{
+		"empty-password": "", "empty-password-3des": "", "unicode-password": "pässwörd €", "unicode-password-3des": "pässwörd €",
 	}
-	for _, tc := range []struct {
-		name string
-		key  crypto.Signer // nil: ECDSA
-		args string
-		pass string // "secret" if empty, none if "-"
-	}{
-		{name: "as by default"},
-		{name: "RSA", key: rsaKey},
-		{name: "Ed25519", key: edKey},
-		{name: "legacy RC2 and 3DES", args: "-legacy"},
-		{name: "3DES alone", args: "-descert -legacy"},
-		{name: "3DES by name, SHA-1", args: "-certpbe PBE-SHA1-3DES -keypbe PBE-SHA1-3DES -macalg sha1"},
-		{name: "RC2 of 128 bits", args: "-certpbe PBE-SHA1-RC2-128 -keypbe PBE-SHA1-RC2-128 -legacy"},
-		{name: "certificates of 3DES, key of AES", args: "-certpbe PBE-SHA1-3DES -keypbe AES-256-CBC"},
-		{name: "certificates of AES, key of 3DES", args: "-certpbe AES-256-CBC -keypbe PBE-SHA1-3DES"},
-		{name: "AES-128", args: "-certpbe AES-128-CBC -keypbe AES-128-CBC"},
-		{name: "AES-192", args: "-certpbe AES-192-CBC -keypbe AES-192-CBC"},
-		{name: "PBES2 with 3DES", args: "-certpbe DES-EDE3-CBC -keypbe DES-EDE3-CBC"},
-		{name: "certificates in clear", args: "-certpbe NONE"},
-		{name: "key in clear", args: "-keypbe NONE"},
-		{name: "all in clear", args: "-certpbe NONE -keypbe NONE"},
-		{name: "nothing but bags", args: "-certpbe NONE -keypbe NONE -nomac"},
-		{name: "no MAC", args: "-nomac"},
-		{name: "MAC of SHA-1", args: "-macalg sha1"},
-		{name: "MAC of SHA-224", args: "-macalg sha224"},
-		{name: "MAC of SHA-384", args: "-macalg sha384"},
-		{name: "MAC of SHA-512", args: "-macalg sha512"},
-		{name: "one round", args: "-noiter -nomaciter"},
-		{name: "many rounds", args: "-iter 20000"},
-		{name: "friendly names", args: "-name client -caname root -caname sub"},
-		{name: "names beyond ASCII", args: "-name Schlüssel -caname Wurzel"},
-		{name: "attributes of Microsoft", args: "-keyex -CSP Provider"},
-		{name: "empty password", pass: "-"},
-		{name: "empty password, 3DES", pass: "-", args: "-certpbe PBE-SHA1-3DES -keypbe PBE-SHA1-3DES"},
-		{name: "password beyond ASCII", pass: "pässwörd €"},
-		{name: "password beyond ASCII, 3DES", pass: "pässwörd €", args: "-certpbe PBE-SHA1-3DES -keypbe PBE-SHA1-3DES"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".p12")
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if tc.key == nil {
-				tc.key = newKey(t)
-			}
-			f := newFamily(t, tc.key)
-			password := map[string]string{"": "secret", "-": ""}
-			pass, ok := password[tc.pass]
+			f := &family{dir: t.TempDir()}
+			password, ok := passwords[name]
 			if !ok {
-				pass = tc.pass
+				password = "secret"
 			}
-			args := []string{"pkcs12", "-export", "-in", "client.pem", "-inkey", "client.key", "-certfile", "issuers.pem", "-out", "client.p12", "-passout", "pass:" + pass}
-			f.openssl(t, append(args, strings.Fields(tc.args)...)...)
-			f.write(t, "password", []byte(pass+"\n"))
-			cfg := Config{PKCS12File: f.path("client.p12"), PKCS12PasswordFile: f.path("password")}
-			if c := f.read(t, cfg); len(c.Warnings()) > 0 {
-				t.Errorf("Warnings() = %q", c.Warnings())
+			f.write(t, "password", []byte(password+"\n"))
+			leaf := "ec"
+			if name == "rsa" || name == "ed25519" {
+				leaf = name
 			}
-			der, err := os.ReadFile(f.path("client.p12"))
+			want := [][]byte{onlyBlock(t, made+leaf+".pem"), onlyBlock(t, made+"sub.pem")}
+			use := func(how string, file []byte) {
+				t.Helper()
+				f.write(t, "client.p12", file)
+				c, err := New(Config{PKCS12File: f.path("client.p12"), PKCS12PasswordFile: f.path("password"), ServerCAFile: sim.ServerCA()})
+				if err != nil {
+					t.Errorf("%s: %v", how, err)
+					return
+				}
+				defer c.Close()
+				if got := c.state.Load().pair.Certificate; !slices.EqualFunc(got, want, bytes.Equal) || len(c.Warnings()) > 0 {
+					t.Errorf("%s: %d certificates are shown, want the client's and its issuer's; warnings %q", how, len(got), c.Warnings())
+				}
+				res, err := (&http.Client{Transport: c}).Get(sim.URL() + "/v1/certificate-authorities/" + sim.CAID())
+				if err != nil {
+					t.Errorf("%s: calling the simulator: %v", how, err)
+					return
+				}
+				defer res.Body.Close()
+				if res.StatusCode != http.StatusOK {
+					t.Errorf("%s: the simulator answers %s", how, res.Status)
+				}
+			}
+			whole := content(t, file)
+			use("as it is", whole)
+			der, err := toDER(whole) // Bouncy Castle writes BER
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, style := range berStyles {
-				f.write(t, "client.p12", style.write(t, der))
-				f.read(t, cfg)
-				f.write(t, "client.p12", style.writePFX(t, der, pass))
-				f.read(t, cfg)
+				use(style.name, style.write(t, der))
+				use(style.name+" down to the bags", style.writePFX(t, der, password))
 			}
 		})
 	}
+}
+
+// content is what a file holds.
+func content(t testing.TB, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// onlyBlock is what a PEM file of one block holds.
+func onlyBlock(t testing.TB, path string) []byte {
+	t.Helper()
+	block, rest := pem.Decode(content(t, path))
+	if block == nil || len(rest) > 0 {
+		t.Fatalf("%s is not one PEM block", path)
+	}
+	return block.Bytes
 }
 
 // TestPKCS12OfOthers reads files that other tools wrote; testdata/README.md says

@@ -18,7 +18,9 @@ import (
 // where only a path demands a certificate.
 func TestRenegotiation(t *testing.T) {
 	t.Parallel()
-	needOpenSSL(t)
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("openssl is not installed")
+	}
 	for _, on := range []bool{true, false} {
 		t.Run(fmt.Sprintf("Renegotiation=%t", on), func(t *testing.T) {
 			t.Parallel()

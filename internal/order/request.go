@@ -19,6 +19,10 @@ const MaxDeaths = 5
 // HeaderDeaths counts how often a request became a dead letter. A replay carries it on.
 const HeaderDeaths = "Entrust-Deaths"
 
+// HeaderRepeats says that an operator's message repeats a request of a producer, whose subject
+// it names: the producer's signature is to hold for it. It counts on an operator's subject only.
+const HeaderRepeats = "Entrust-Repeats"
+
 // Request is a request as it was read off the bus. What could not be read is zero, and
 // Problem says why.
 type Request struct {

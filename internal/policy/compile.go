@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"cmp"
+	"crypto/ed25519"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -17,7 +19,8 @@ import (
 type rules struct {
 	kinds, cas, profiles, properties, reasons set
 	exact, suffixes, hosts, other             set
-	wildcards, sha1, cut, revokes             bool
+	wildcards, sha1, cut                      bool
+	serials                                   string // which may be revoked: a Serials word
 	ranges                                    []netip.Prefix
 	uris                                      []string
 	subject                                   map[string]Attribute // by object identifier
@@ -25,7 +28,9 @@ type rules struct {
 	keys                                      set
 	rsaBits                                   int // 0: no RSA
 	maxValidity, maxWait                      time.Duration
-	extensions, ekus                          set // object identifiers
+	extensions, ekus                          set                          // object identifiers
+	signers                                   map[string]ed25519.PublicKey // by key id, empty where nothing need be signed
+	window                                    time.Duration
 	expressions                               []expression
 }
 
@@ -76,7 +81,7 @@ func compile(from Rules) (*rules, error) {
 	r := &rules{
 		wildcards: from.Names.DNS.Wildcards, sha1: from.SHA1Signatures,
 		maxValidity: time.Duration(from.MaxValidity), maxWait: time.Duration(from.MaxWait),
-		revokes: from.Revoke.Serials == SerialsAny, cut: from.LongerValidity == Cut,
+		serials: cmp.Or(from.Revoke.Serials, SerialsNone), cut: from.LongerValidity == Cut,
 	}
 	kinds := oneOf(string(entrustbus.KindIssue), string(entrustbus.KindRevoke), string(entrustbus.KindTrack), string(entrustbus.KindCancel))
 	for _, list := range []struct {
@@ -109,14 +114,14 @@ func compile(from Rules) (*rules, error) {
 		return nil, ruleError("longer_validity", from.LongerValidity, "is neither cut nor refuse")
 	case from.LongerValidity != "" && r.maxValidity == 0:
 		return nil, ruleError("longer_validity", from.LongerValidity, "needs max_validity")
-	case from.Revoke.Serials != "" && from.Revoke.Serials != SerialsAny && from.Revoke.Serials != SerialsNone:
-		return nil, ruleError("revoke.serials", from.Revoke.Serials, "is neither any nor none")
+	case oneOf(SerialsOwn, SerialsAny, SerialsNone)(r.serials) == "":
+		return nil, ruleError("revoke.serials", from.Revoke.Serials, "is not one of own, any, none")
 	case from.RequestsPerMinute < 0 || from.RequestsPerMinute > maxPerMinute:
 		return nil, fmt.Errorf("requests_per_minute: %d is not 1 to %d", from.RequestsPerMinute, maxPerMinute)
 	case r.wildcards && len(r.exact)+len(r.suffixes) == 0:
 		return nil, ruleError("names.dns.wildcards", "true", "needs names.dns.exact or names.dns.suffixes")
 	}
-	for _, compile := range []func(Rules) error{r.compileRanges, r.compileURIs, r.compileSubject, r.compileKeys, r.compileExpressions} {
+	for _, compile := range []func(Rules) error{r.compileSignatures, r.compileRanges, r.compileURIs, r.compileSubject, r.compileKeys, r.compileExpressions} {
 		if err := compile(from); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,9 @@
 //
 //	producers:
 //	  shop:
+//	    signatures:                     # absent: requests need no signature
+//	      keys: {shop-1: MCowBQYDK2VwAyEA…} # ed25519, by id: several for a rotation
+//	      window: 15m                   # between signing and publication; 15m where absent
 //	    kinds: [issue, revoke]          # of issue, revoke, track, cancel
 //	    cas: [issuing-1]                # absent: the request must name none
 //	    profiles: [tls-server]          # absent: the request must name none
@@ -34,7 +37,7 @@
 //	    extensions: [keyUsage]          # by name or id; names and key usages have rules of their own
 //	    ekus: [serverAuth]
 //	    properties: [requester]
-//	    revoke: {serials: any, reasons: [superseded, keyCompromise]}
+//	    revoke: {serials: own, reasons: [superseded, keyCompromise]} # own, any or none
 //	    requests_per_minute: 600        # of kind issue; what exceeds it waits for its turn
 //	    expressions:                    # in CEL, for what has no rule; all must be true
 //	      - {expr: "size(names) <= 10", message: at most ten names}

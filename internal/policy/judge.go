@@ -19,6 +19,13 @@ type Request struct {
 	Body entrustbus.Request
 	// CA and Profile are those that the order uses: the request's, else the worker's.
 	CA, Profile string
+	// Owner is the producer whose the certificate is that a revocation names, "" where the
+	// worker does not know.
+	Owner string
+	// BlockedKey is the hash of the certificate request's key where that key is blocked, else "".
+	BlockedKey string
+	// Message is the request as it was published, whose signature is verified.
+	Message Message
 }
 
 // Verdict is what a policy says of a request. The zero value allows it.
@@ -33,7 +40,7 @@ type Verdict struct {
 // for the producer.
 type Denial struct {
 	// Rule is the rule by its path in the policy file, or "csr" or "subject_dn" for what
-	// cannot be read, or "producer" for one without rules.
+	// cannot be read, "producer" for one without rules, "blocked_keys" for a blocked key.
 	Rule string
 	// Value is what it refused, Where the part of the request that has it, "" for the
 	// request itself.
@@ -112,6 +119,10 @@ func (p *Policy) judge(j *judgement, q Request) {
 		return
 	}
 	j.rules = r
+	j.sign(q.Message)
+	if j.over() {
+		return
+	}
 	kind := string(q.Body.Kind())
 	j.ask(r.kinds.has(kind), "kinds", kind, "")
 	switch b := q.Body.(type) {
@@ -119,13 +130,13 @@ func (p *Policy) judge(j *judgement, q Request) {
 		j.choice(r.cas, "cas", q.CA, b.CAID, "ca_id")
 		j.choice(r.profiles, "profiles", q.Profile, b.ProfileID, "profile_id")
 		j.wait(b.PollMaxWaitSeconds)
-		j.issue(b)
+		j.issue(b, q.BlockedKey)
 	case *entrustbus.Track:
 		j.choice(r.cas, "cas", q.CA, b.CAID, "ca_id")
 		j.wait(b.PollMaxWaitSeconds)
 	case *entrustbus.Revoke:
 		j.choice(r.cas, "cas", q.CA, b.CAID, "ca_id")
-		j.revoke(b)
+		j.revoke(b, q)
 	case *entrustbus.Cancel:
 	default:
 		j.ask(false, "kinds", kind, "") // no rule knows it
@@ -148,7 +159,7 @@ func (j *judgement) wait(seconds int64) {
 	}
 }
 
-func (j *judgement) revoke(b *entrustbus.Revoke) {
+func (j *judgement) revoke(b *entrustbus.Revoke, q Request) {
 	serial, err := b.SerialNumber()
 	if err != nil {
 		j.ask(false, "revoke.serials", "", "serial")
@@ -156,17 +167,22 @@ func (j *judgement) revoke(b *entrustbus.Revoke) {
 	}
 	reason, _ := entrustbus.NormalReason(b.Reason)
 	j.facts.serial, j.facts.reason = fmt.Sprintf("%x", serial), reason
-	j.ask(j.revokes, "revoke.serials", j.facts.serial, "serial")
+	allowed, where := j.serials == SerialsAny, "serial"
+	if j.serials == SerialsOwn {
+		allowed, where = q.Owner == q.Producer, "serial, which must be of a certificate of the producer's own"
+	}
+	j.ask(allowed, "revoke.serials", j.facts.serial, where)
 	j.ask(b.Reason == "" || reason != "" && j.reasons.has(reason), "revoke.reasons", b.Reason, "reason")
 }
 
-func (j *judgement) issue(b *entrustbus.Issue) {
+func (j *judgement) issue(b *entrustbus.Issue, blockedKey string) {
 	csr, err := b.CSR()
 	if err != nil {
 		j.ask(false, "csr", "it cannot be parsed", "the certificate request")
 		return
 	}
 	j.key(csr)
+	j.ask(blockedKey == "", "blocked_keys", blockedKey, "the certificate request")
 	if j.over() {
 		return
 	}

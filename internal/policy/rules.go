@@ -12,6 +12,9 @@ import (
 // Rules are what one producer may ask for, as the policy file names it. The zero value
 // allows nothing.
 type Rules struct {
+	// Signatures are the keys that requests must be signed with. Absent: they need no signature.
+	Signatures *Signatures `yaml:"signatures,omitempty"`
+
 	Kinds    []string `yaml:"kinds,omitempty"`
 	CAs      []string `yaml:"cas,omitempty"`
 	Profiles []string `yaml:"profiles,omitempty"`
@@ -76,7 +79,7 @@ type Attribute struct {
 
 // Revoke says which certificates may be revoked, and why.
 type Revoke struct {
-	// Serials is SerialsAny or SerialsNone, "" for SerialsNone.
+	// Serials is SerialsOwn, SerialsAny or SerialsNone, "" for SerialsNone.
 	Serials string   `yaml:"serials,omitempty"`
 	Reasons []string `yaml:"reasons,omitempty"`
 }
@@ -88,6 +91,7 @@ const (
 	Cut    = "cut"
 	Refuse = "refuse"
 
+	SerialsOwn  = "own" // certificates of which the worker knows that they are the producer's
 	SerialsAny  = "any"
 	SerialsNone = "none"
 )

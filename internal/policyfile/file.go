@@ -24,28 +24,30 @@ const every = 5 * time.Second
 // File is a policy file and the policy in force. Make one with Open. It is safe for
 // concurrent use.
 type File struct {
-	path     string
-	log      *slog.Logger
-	inForce  atomic.Pointer[policy.Policy]
-	rejected atomic.Bool
+	path      string
+	ledgerAge time.Duration
+	log       *slog.Logger
+	inForce   atomic.Pointer[policy.Policy]
+	rejected  atomic.Bool
 
 	mu       sync.Mutex // one look at a time
 	reported string     // why the file as it is now is not in force, as it was logged
 }
 
-// Open reads a policy file. The error says what is wrong with it.
-func Open(path string, log *slog.Logger) (*File, error) {
-	p, err := Read(path)
+// Open reads a policy file, as Read does. The error says what is wrong with it.
+func Open(path string, ledgerAge time.Duration, log *slog.Logger) (*File, error) {
+	p, err := Read(path, ledgerAge)
 	if err != nil {
 		return nil, err
 	}
-	f := &File{path: path, log: log}
+	f := &File{path: path, ledgerAge: ledgerAge, log: log}
 	f.inForce.Store(p)
 	return f, nil
 }
 
-// Read reads a policy file once.
-func Read(path string) (*policy.Policy, error) {
+// Read reads a policy file once. The ledger remembers an order for ledgerAge: longer than a
+// signature may be used.
+func Read(path string, ledgerAge time.Duration) (*policy.Policy, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the policy file: %w", err)
@@ -56,6 +58,9 @@ func Read(path string) (*policy.Policy, error) {
 		return nil, fmt.Errorf("reading the policy file: %w", err)
 	}
 	p, err := policy.Parse(data)
+	if err == nil {
+		err = p.CheckWindows(ledgerAge)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("policy file %s: %w", path, err)
 	}
@@ -76,7 +81,7 @@ func (f *File) Look() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	was := f.Policy()
-	p, err := Read(f.path)
+	p, err := Read(f.path, f.ledgerAge)
 	f.rejected.Store(err != nil)
 	switch {
 	case err != nil && err.Error() == f.reported:

@@ -22,7 +22,7 @@ func file(t *testing.T) (f *File, path string, log *bytes.Buffer) {
 	path = filepath.Join(t.TempDir(), "policy.yaml")
 	write(t, path, first)
 	log = new(bytes.Buffer)
-	f, err := Open(path, slog.New(slog.NewTextHandler(log, nil)))
+	f, err := Open(path, 30*24*time.Hour, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,14 +45,23 @@ func kinds(f *File) string {
 func TestOpenRefusesWhatIsNoPolicy(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "policy.yaml")
-	if _, err := Open(path, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := Open(path, 30*24*time.Hour, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("a missing file: %v", err)
 	}
 	write(t, path, "producers: {shop: {kind: [issue]}}")
-	if _, err := Open(path, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "kind") {
+	if _, err := Open(path, 30*24*time.Hour, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "kind") {
 		t.Errorf("a wrong file: %v", err)
 	}
+	write(t, path, long)
+	if _, err := Open(path, 30*24*time.Hour, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "below half of streams.orders_max_age") {
+		t.Errorf("a signature that outlives the ledger: %v", err)
+	}
+	if _, err := Open(path, 41*24*time.Hour, slog.New(slog.DiscardHandler)); err != nil {
+		t.Errorf("one that does not: %v", err)
+	}
 }
+
+const long = "producers: {shop: {signatures: {window: 20d, keys: {a: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}}}}"
 
 // A new file counts from the next look; a bad or missing one never does, and is reported
 // once.
@@ -68,6 +77,7 @@ func TestLook(t *testing.T) {
 	for _, spoil := range []func(){
 		func() { write(t, path, "producers: {shop: [") },
 		func() { write(t, path, "") },
+		func() { write(t, path, long) },
 		func() {
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)

@@ -255,6 +255,9 @@ func (r *Replayer) track(l *deadletter.Letter, key order.Key, generation int) (*
 	}
 	msg := r.message(l, key.Producer, entrustbus.KindTrack, generation)
 	msg.Data = body
+	for _, name := range []string{entrustbus.HeaderSignature, entrustbus.HeaderKeyID, entrustbus.HeaderSignedAt, order.HeaderRepeats} {
+		msg.Header.Del(name) // it is the operator's own request, not the producer's
+	}
 	return msg, nil
 }
 
@@ -270,6 +273,9 @@ func (r *Replayer) message(l *deadletter.Letter, producer string, kind entrustbu
 		default:
 			msg.Header[name] = values
 		}
+	}
+	if in, err := r.subjects.ParseIncoming(l.Request.Subject); err == nil && !in.Operator {
+		msg.Header[order.HeaderRepeats] = []string{l.Request.Subject}
 	}
 	msg.Header[order.HeaderDeaths] = []string{strconv.Itoa(cmp.Or(l.Deaths, 1))}
 	if generation > 0 {

@@ -203,6 +203,8 @@ func TestReplayIsTheRequestAsItCame(t *testing.T) {
 			"Content-Type":                        {"application/json"},
 			"traceparent":                         {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 			"X-Own":                               {"1", "2"},
+			"Entrust-Signature":                   {"signed"},
+			"Entrust-Repeats":                     {"nothing"},
 		}},
 	})
 	plan, err := b.replayer.Plan(b.ctx, l, false)
@@ -220,9 +222,12 @@ func TestReplayIsTheRequestAsItCame(t *testing.T) {
 		"Nats-Msg-Id":    {"web.a.2"},
 		"Entrust-Replay": {"2"},
 		"Entrust-Deaths": {"2"},
-		"Content-Type":   {"application/json"},
-		"traceparent":    {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
-		"X-Own":          {"1", "2"},
+		// The producer's signature is to hold for it.
+		"Entrust-Repeats":   {"entrust.request.web.issue"},
+		"Entrust-Signature": {"signed"},
+		"Content-Type":      {"application/json"},
+		"traceparent":       {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+		"X-Own":             {"1", "2"},
 		// Of this publish, not of the first.
 		"Nats-Expected-Stream": {"ENTRUST_REQUESTS"},
 	}
@@ -294,7 +299,7 @@ func TestReplayOfWhatTheLedgerForgot(t *testing.T) {
 	dead := func(t *testing.T, id string, reason order.Reason, tracking string) *deadletter.Letter {
 		t.Helper()
 		return letter(order.Letter{Reason: reason, Key: order.Key{Producer: "web", ID: id}, TrackingID: tracking, Request: order.Message{
-			Subject: "entrust.request.web.issue", Body: issueRequest(t, id), Header: map[string][]string{"traceparent": {"00-1"}},
+			Subject: "entrust.request.web.issue", Body: issueRequest(t, id), Header: map[string][]string{"traceparent": {"00-1"}, entrustbus.HeaderSignature: {"signed"}},
 		}})
 	}
 
@@ -350,6 +355,9 @@ func TestReplayOfWhatTheLedgerForgot(t *testing.T) {
 		}
 		if m.Header.Get(nats.MsgIdHdr) != "web.d.1" || m.Header.Get("Entrust-Replay") != "1" || m.Header.Get("traceparent") != "00-1" {
 			t.Errorf("got headers %v", m.Header)
+		}
+		if m.Header.Get(order.HeaderRepeats) != "" || m.Header.Get(entrustbus.HeaderSignature) != "" {
+			t.Errorf("an operator's own request counts as the producer's: %v", m.Header)
 		}
 	})
 	t.Run("a revocation may be repeated", func(t *testing.T) {

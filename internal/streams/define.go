@@ -115,7 +115,7 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 	})
 }
 
-// bucketConfigs are the two buckets as Provision creates them.
+// bucketConfigs are the buckets as Provision creates them.
 func (l Layout) bucketConfigs() []jetstream.KeyValueConfig {
 	return []jetstream.KeyValueConfig{
 		{
@@ -134,6 +134,22 @@ func (l Layout) bucketConfigs() []jetstream.KeyValueConfig {
 			Replicas:    l.Replicas,
 			// Only this makes the server accept a time to live on a single key.
 			LimitMarkerTTL: time.Minute,
+		},
+		{
+			Bucket:      l.Certs,
+			Description: "Whose a certificate is, until it ends",
+			History:     1,
+			Storage:     jetstream.FileStorage,
+			Replicas:    l.Replicas,
+			// As above: each entry ends with its certificate.
+			LimitMarkerTTL: time.Minute,
+		},
+		{
+			Bucket:      l.Keys,
+			Description: "Public keys that no certificate is asked for again, by their hash",
+			History:     1,
+			Storage:     jetstream.FileStorage,
+			Replicas:    l.Replicas,
 		},
 	}
 }

@@ -70,6 +70,9 @@ type Layout struct {
 	Events string
 	// Names of the key-value buckets: the ledger, and what workers tell each other.
 	Orders, Control string
+	// Names of the buckets that a policy rests on: whose a certificate is, and which keys
+	// are refused.
+	Certs, Keys string
 
 	// Replicas of everything, 1 to 5. Existing streams may have more or fewer;
 	// Inspect only notes it.
@@ -116,6 +119,8 @@ func DefaultLayout() Layout {
 		Dead:               "ENTRUST_DEAD",
 		Orders:             "ENTRUST_ORDERS",
 		Control:            "ENTRUST_CONTROL",
+		Certs:              "ENTRUST_CERTS",
+		Keys:               "ENTRUST_KEYS",
 		Replicas:           1,
 		RequestsMaxBytes:   1 << 30,
 		RequestsDuplicates: 10 * time.Minute,
@@ -159,6 +164,8 @@ func (l Layout) Validate() error {
 		{"events stream", l.Events, l.Events},
 		{"orders bucket", l.Orders, bucketStream(l.Orders)},
 		{"control bucket", l.Control, bucketStream(l.Control)},
+		{"certs bucket", l.Certs, bucketStream(l.Certs)},
+		{"keys bucket", l.Keys, bucketStream(l.Keys)},
 	} {
 		if n.name == "" && n.what == "events stream" {
 			continue

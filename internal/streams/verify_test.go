@@ -20,7 +20,7 @@ func layoutFor(n int) Layout {
 	l := DefaultLayout()
 	l.RequestsMaxBytes = minRequestsBytes // a server sets limits aside, and its disk is not endless
 	l.Prefix = fmt.Sprintf("t%d", n)
-	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control} {
+	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control, &l.Certs, &l.Keys} {
 		*name = fmt.Sprintf("T%d_%s", n, strings.TrimPrefix(*name, "ENTRUST_"))
 	}
 	return l
@@ -51,7 +51,7 @@ func TestProvisionThenVerify(t *testing.T) {
 	}
 	want := []string{
 		"stream ENTRUST_REQUESTS", "stream ENTRUST_PARKED", "stream ENTRUST_RESULTS", "stream ENTRUST_DEAD",
-		"bucket ENTRUST_ORDERS", "bucket ENTRUST_CONTROL",
+		"bucket ENTRUST_ORDERS", "bucket ENTRUST_CONTROL", "bucket ENTRUST_CERTS", "bucket ENTRUST_KEYS",
 		"consumer ENTRUST_REQUESTS/worker-issue", "consumer ENTRUST_REQUESTS/worker-revoke",
 		"consumer ENTRUST_REQUESTS/worker-manage", "consumer ENTRUST_PARKED/worker-poll", "consumer ENTRUST_PARKED/worker-resubmit",
 		"consumer ENTRUST_PARKED/worker-revoke-again", "consumer ENTRUST_PARKED/worker-manage-again",
@@ -153,6 +153,8 @@ func results(l Layout) string  { return l.Results }
 func dead(l Layout) string     { return l.Dead }
 func orders(l Layout) string   { return bucketStream(l.Orders) }
 func control(l Layout) string  { return bucketStream(l.Control) }
+func certs(l Layout) string    { return bucketStream(l.Certs) }
+func keys(l Layout) string     { return bucketStream(l.Keys) }
 
 func breakages() []breakage {
 	type sc = jetstream.StreamConfig
@@ -225,6 +227,9 @@ func breakages() []breakage {
 		{name: "control without key ttl", stream: onStream(control, func(c *sc) { c.AllowMsgTTL = false; c.SubjectDeleteMarkerTTL = 0 }), want: []string{"control: allow message ttl"}},
 		{name: "control not direct", stream: onStream(control, func(c *sc) { c.AllowDirect = false })}, // read key by key, through the leader then
 		{name: "control forgets", stream: onStream(control, func(c *sc) { c.MaxAge = time.Hour }), want: []string{"control: ttl"}},
+		{name: "certs forget", stream: onStream(certs, func(c *sc) { c.MaxAge = time.Hour }), want: []string{"certs: ttl"}},
+		{name: "certs without key ttl", stream: onStream(certs, func(c *sc) { c.AllowMsgTTL = false; c.SubjectDeleteMarkerTTL = 0 }), want: []string{"certs: allow message ttl"}},
+		{name: "keys forget", stream: onStream(keys, func(c *sc) { c.MaxAge = time.Hour }), want: []string{"keys: ttl"}},
 
 		// Consumers.
 		{name: "max deliver", consumer: onConsumer(ConsumerIssue, func(c *cc) { c.MaxDeliver = 5 }), want: []string{"worker-issue: max deliver"}},
@@ -413,6 +418,10 @@ func short(l Layout, object string) string {
 		return "orders"
 	case "bucket " + l.Control:
 		return "control"
+	case "bucket " + l.Certs:
+		return "certs"
+	case "bucket " + l.Keys:
+		return "keys"
 	}
 	return strings.Fields(object)[1]
 }
@@ -472,7 +481,7 @@ func TestReplicasAreANote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(found) != 6 {
+	if len(found) != 8 {
 		t.Errorf("%d notes, want one for each stream and bucket: %v", len(found), found)
 	}
 	for _, f := range found {

@@ -225,8 +225,13 @@ func (c *checker) bucket(ctx context.Context, js jetstream.JetStream, want jetst
 	o.check(got.MaxMsgsPerSubject == 1, "history", "1", strconv.FormatInt(got.MaxMsgsPerSubject, 10),
 		"old revisions are never read and cost memory", "--max-msgs-per-subject=1")
 	ttl, why := want.TTL.String(), "a record that goes before the results lets the same id enroll again"
-	if want.TTL == 0 {
+	switch want.Bucket {
+	case c.layout.Control:
 		ttl, why = "unlimited", "what the workers agreed on would be forgotten"
+	case c.layout.Certs:
+		ttl, why = "unlimited", "a producer could not revoke its certificates any more"
+	case c.layout.Keys:
+		ttl, why = "unlimited", "keys that were revoked for compromise would be certified again"
 	}
 	o.check(got.MaxAge == want.TTL, "ttl", ttl, got.MaxAge.String(), why, "--max-age="+want.TTL.String())
 	o.check(got.AllowRollup, "allow rollup", "true", "false", "keys could not be purged", "--allow-rollup")

@@ -1,5 +1,5 @@
 // Package worker wires one worker: the consumer that handles orders, and beside it the
-// metrics of the bus and the watchdog, which share its control bucket. The command, the
+// metrics of the bus and the watchdog, which share its control bucket, and the micro service. The command, the
 // sandbox and the test bed all run this one.
 package worker
 
@@ -18,6 +18,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/feed"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
+	"github.com/entrust-worker/entrust-worker/internal/status"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 	"github.com/entrust-worker/entrust-worker/internal/watchdog"
 )
@@ -30,6 +31,10 @@ type Config struct {
 	// FeedEvery is the pause between two readings of the gateway's certificate events. 0: they
 	// are not read, and Layout.Events names no stream.
 	FeedEvery time.Duration
+	// Version is that of the program, for the micro service.
+	Version string
+	// Credentials is status.Service.Credentials.
+	Credentials func() (notAfter time.Time, err error)
 }
 
 // Gateway is what a worker needs of the CA Gateway. *gateway.Client implements it.
@@ -43,8 +48,10 @@ type Worker struct {
 	consumer *consumer.Worker
 	watchdog *watchdog.Watchdog
 	feed     *feed.Feed // nil: there is none
+	service  *status.Service
 	metrics  *metrics.Worker
 	bus      metrics.Bus
+	log      *slog.Logger
 }
 
 // New returns a worker that has not started; it asks the server nothing. Verify streams
@@ -63,6 +70,11 @@ func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Wor
 			JS: js, Layout: layout, Ledger: ledger.New(js, layout.Orders), Wakeups: wakeup.New(js, layout.Parked, subjects),
 			Control: bucket, Log: log, Metrics: cfg.Metrics, Every: cmp.Or(cfg.WatchdogEvery, 5*time.Minute), Lease: c.Lease(), Polls: c.PollsIn,
 		},
+		service: &status.Service{
+			NC: js.Conn(), Subjects: subjects, Worker: c, CAID: cfg.CAID, ProfileID: cfg.ProfileID, Policy: cfg.Policy,
+			Credentials: cfg.Credentials, Version: cfg.Version, Log: log,
+		},
+		log:     log,
 		metrics: cfg.Metrics,
 		bus:     metrics.Bus{JS: js, Layout: layout, Letters: deadletter.New(js, layout.Dead, subjects), Control: bucket, Log: log},
 	}
@@ -86,6 +98,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.feed != nil {
 		beside.Go(func() { w.feed.Run(aside) })
 	}
+	beside.Go(func() {
+		if err := w.service.Run(aside); err != nil {
+			w.log.Error("questions of producers are not answered", "err", err)
+		}
+	})
 	err := w.consumer.Run(ctx)
 	end()
 	beside.Wait()

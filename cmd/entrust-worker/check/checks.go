@@ -92,7 +92,7 @@ func hinted(err error) error {
 }
 
 func (k *checker) policy(c *checked) {
-	p, err := policyfile.Read(k.Policy.File)
+	p, err := policyfile.Read(k.Policy.File, k.Streams.OrdersMaxAge)
 	if err != nil {
 		c.is(stateCritical, "%v", err)
 		return

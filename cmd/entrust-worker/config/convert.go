@@ -29,7 +29,7 @@ func (c Config) Layout() streams.Layout {
 	name := strings.ToUpper(strings.ReplaceAll(c.Streams.Prefix, ".", "_"))
 	l.Prefix = c.Streams.Prefix
 	l.Requests, l.Parked, l.Results, l.Dead = name+"_REQUESTS", name+"_PARKED", name+"_RESULTS", name+"_DEAD"
-	l.Orders, l.Control = name+"_ORDERS", name+"_CONTROL"
+	l.Orders, l.Control, l.Certs, l.Keys = name+"_ORDERS", name+"_CONTROL", name+"_CERTS", name+"_KEYS"
 	if c.Gateway.Feed > 0 {
 		l.Events = name + "_EVENTS"
 	}

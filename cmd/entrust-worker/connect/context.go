@@ -32,7 +32,8 @@ type contextFile struct {
 }
 
 // notSupported are the forms of credentials that contexts of the nats command know and
-// the worker does not: embedded, or fetched by another program.
+// the worker does not: embedded, or fetched by another program. The library that reads
+// them, jsm.go's, would link the NATS server into the worker.
 func notSupported() []string { return []string{"data:", "env://", "file://", "nsc://", "op://"} }
 
 // checkContext reads the context before the library does, whose errors quote what they

@@ -59,6 +59,26 @@ func TestContextWithJWT(t *testing.T) {
 	}
 }
 
+// Each field that nats context add can fill with a reference is refused by the name of the
+// reference's form, and never quoted.
+func TestContextForms(t *testing.T) {
+	t.Parallel()
+	for _, field := range []string{"creds", "nkey", "user_jwt", "user_seed", "token", "password"} {
+		for form, value := range map[string]string{
+			"data:": "data:;base64,aHVzaGh1c2g=", "env://": "env://HUSH", "file://": "file:///hush/x", "nsc://": "nsc://hush/a/u", "op://": "op://hush/item",
+		} {
+			for _, value := range []string{value, strings.ToUpper(form) + strings.TrimPrefix(value, form)} {
+				_, err := loginOf(t, `{"url": "nats://127.0.0.1:1", "`+field+`": "`+value+`"}`)
+				if err == nil || !strings.Contains(err.Error(), field+" has the form "+form+"…, which the worker does not support") {
+					t.Errorf("%s %s: got %v", field, value, err)
+				} else if strings.Contains(strings.ToLower(err.Error()), "hush") || strings.Contains(err.Error(), "aHVzaGh1c2g") {
+					t.Errorf("%s %s is quoted: %v", field, value, err)
+				}
+			}
+		}
+	}
+}
+
 func TestContextMistakes(t *testing.T) {
 	t.Parallel()
 	creds, _ := credsWith(t, "jwt")

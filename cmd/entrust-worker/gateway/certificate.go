@@ -25,11 +25,18 @@ func chainCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 		Args:  usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return read(cmd, loader, func(ctx context.Context, c *gateway.Client) error {
-				all, err := c.Chain(ctx, "")
+				ca, err := c.CA(ctx, "")
 				if err != nil {
 					return err
 				}
-				for _, cert := range all {
+				if ca.Warning != "" {
+					t.Notef("%s", ca.Warning)
+				}
+				for _, der := range append([][]byte{ca.Certificate}, ca.Chain...) {
+					cert, err := x509.ParseCertificate(der)
+					if err != nil {
+						return fmt.Errorf("reading a certificate of CA %s: %w", ca.ID, err)
+					}
 					if asJSON {
 						err = terminal.PrintJSON(t.Out, viewOf(gateway.Certificate{Certificate: cert}))
 					} else {

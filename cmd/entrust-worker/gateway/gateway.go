@@ -51,7 +51,7 @@ func read(cmd *cobra.Command, loader *config.Loader, do func(context.Context, *g
 	ctx, cancel := context.WithTimeout(cmd.Context(), 2*s.Gateway.Timeout)
 	defer cancel()
 	err = do(ctx, client)
-	if err == nil || errors.Is(err, gateway.ErrNotDescribed) {
+	if err == nil || errors.Is(err, gateway.ErrNotDescribed) || errors.Is(err, gateway.ErrNoCertificates) {
 		return err
 	}
 	return usage.WithHint(fmt.Errorf("reading from the gateway: %w", err), "entrust-worker check says whether gateway and client certificate are right")

@@ -16,12 +16,12 @@ import (
 
 func cancelCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var producer string
-	var how request.Sending
+	how := request.Sending{Operator: true}
 	noWait := false
 	cmd := &cobra.Command{
 		Use:   "cancel ORDER...",
 		Short: "Stop waiting for an order",
-		Long: `Stop waiting for an order, by a cancel request in its producer's name. The order ends as cancelled; the
+		Long: `Stop waiting for an order, by an operator's cancel request in its producer's name. The order ends as cancelled; the
 worker logs what the gateway issues for it later, and request track fetches it. The worker
 tells the gateway nothing.`,
 		Args: usage.AtLeastOne("ORDER"),

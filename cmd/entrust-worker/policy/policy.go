@@ -37,7 +37,7 @@ func read(cmd *cobra.Command, loader *config.Loader) (*config.Settings, *policy.
 	if s.Policy.File == "" {
 		return nil, nil, usage.WithHint(usage.Errorf("no policy file is configured"), "--policy-file names one")
 	}
-	p, err := policyfile.Read(s.Policy.File)
+	p, err := policyfile.Read(s.Policy.File, s.Streams.OrdersMaxAge)
 	return s, p, usage.Wrap(err)
 }
 

@@ -20,13 +20,16 @@ import (
 )
 
 func testCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
-	var producer, kind, ca, profile string
+	var producer, kind, ca, profile, owner string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "test FILE",
 		Short: "Say whether a request would be allowed, and which rule decides",
 		Long: `Say whether a request would be allowed, and which rule decides. FILE is a certificate request, or a request as
-it is published: JSON or MessagePack; - is standard input. Exit code 0 if the policy allows it, 1 if it refuses.`,
+it is published: JSON or MessagePack; - is standard input. Exit code 0 if the policy allows it, 1 if it refuses.
+
+NATS is not asked: --owner says whose the certificate of a revocation is, and no key counts as blocked. The answer
+says where the producer must sign the request as well.`,
 		Example: `  entrust-worker policy test --producer shop web.csr
   entrust-worker policy test --producer shop --kind revoke revoke.json`,
 		Args: usage.AtLeastOne("FILE"),
@@ -48,9 +51,10 @@ it is published: JSON or MessagePack; - is standard input. Exit code 0 if the po
 			namedCA, namedProfile := (&order.Request{Body: body}).CA()
 			verdict, findings := p.Explain(policy.Request{
 				Producer: producer, Body: body,
-				CA: cmp.Or(namedCA, ca, s.Gateway.CAID), Profile: cmp.Or(namedProfile, profile, s.Gateway.ProfileID),
+				CA: cmp.Or(namedCA, ca, s.Gateway.CAID), Profile: cmp.Or(namedProfile, profile, s.Gateway.ProfileID), Owner: owner,
+				Message: policy.Message{Unsigned: true}, // a file has no headers
 			})
-			if err := answer(t, asJSON, p, verdict, findings); err != nil {
+			if err := answer(t, asJSON, p, p.MustSign(producer), verdict, findings); err != nil {
 				return err
 			}
 			if verdict.Denial != nil {
@@ -64,6 +68,7 @@ it is published: JSON or MessagePack; - is standard input. Exit code 0 if the po
 	flags.StringVar(&kind, "kind", string(entrustbus.KindIssue), "what a request file asks for: `issue`, revoke, track or cancel")
 	flags.StringVar(&ca, "ca", "", "`id` of the worker's certificate authority; default the configured one")
 	flags.StringVar(&profile, "profile", "", "`id` of the worker's profile; default the configured one")
+	flags.StringVar(&owner, "owner", "", "of a revocation: `name` of the producer that the certificate was issued to; default none that is known")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	usage.Complete(cmd, "kind", "issue", "revoke", "track", "cancel")
 	return cmd
@@ -126,7 +131,7 @@ type finding struct {
 
 // answer prints what every rule says, and the verdict: below the table for people, which a
 // reader of the last line finds.
-func answer(t *terminal.Terminal, asJSON bool, p *policy.Policy, v policy.Verdict, findings []policy.Finding) error {
+func answer(t *terminal.Terminal, asJSON bool, p *policy.Policy, sign bool, v policy.Verdict, findings []policy.Finding) error {
 	var all []finding
 	for _, f := range findings {
 		said := "allows"
@@ -142,14 +147,18 @@ func answer(t *terminal.Terminal, asJSON bool, p *policy.Policy, v policy.Verdic
 	} else if v.Validity > 0 {
 		verdict = fmt.Sprintf("allowed, with the validity cut to %d seconds", v.Validity/time.Second)
 	}
+	if sign && v.Denial == nil {
+		verdict += ", if the producer signs it"
+	}
 	if asJSON {
 		return terminal.PrintIndented(t.Out, struct {
 			Allowed  bool      `json:"allowed"`
 			Verdict  string    `json:"verdict"`
+			Sign     bool      `json:"signature_required,omitempty"`
 			Validity int64     `json:"validity_seconds,omitempty"`
 			Policy   string    `json:"policy"`
 			Findings []finding `json:"findings"`
-		}{v.Denial == nil, verdict, int64(v.Validity / time.Second), policyfile.Name(p), all})
+		}{v.Denial == nil, verdict, sign, int64(v.Validity / time.Second), policyfile.Name(p), all})
 	}
 	list := t.List(false, "RULE", "ANSWER", "VALUE", "WHERE")
 	for _, f := range all {

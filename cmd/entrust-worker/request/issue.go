@@ -33,7 +33,7 @@ file holds several, or two files are called alike: web.csr makes web.pem and web
 		Args: usage.AtLeastOne("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
-			if template.Labels, err = f.check(); err != nil {
+			if template.Labels, err = f.check(t); err != nil {
 				return err
 			}
 			if template.ValiditySeconds, err = seconds("validity", validity); err != nil {

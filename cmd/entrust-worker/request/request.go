@@ -49,6 +49,7 @@ The exit code is 1 when a result that was waited for is not what was asked for.`
 // requestFlags are the flags of every request.
 type requestFlags struct {
 	producer, id, encoding string
+	keyFile, keyID         string
 	labels                 []string
 	Sending
 
@@ -66,6 +67,7 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags.Var(&f.GiveUp, "give-up-after", "wait no longer than this, while the order goes on; implies --wait")
 	flags.BoolVar(&f.JSON, "json", false, "print one JSON object per line: the results with --wait, else what was published")
 	usage.Complete(cmd, "encoding", "msgpack", "json")
+	f.addSigning()
 }
 
 // addOut declares the flag for certificates.
@@ -74,7 +76,7 @@ func (f *requestFlags) addOut(flags *pflag.FlagSet) {
 }
 
 // check reads what can be read without the bus, and returns the labels.
-func (f *requestFlags) check() (map[string]string, error) {
+func (f *requestFlags) check(t *terminal.Terminal) (map[string]string, error) {
 	if err := usage.NoneEmpty(f.flags, "give-up-after", "out"); err != nil {
 		return nil, err
 	}
@@ -91,6 +93,9 @@ func (f *requestFlags) check() (map[string]string, error) {
 		return nil, usage.Errorf("--encoding must be %s, is %q", strings.Join(slices.Sorted(maps.Keys(encodings)), " or "), f.encoding)
 	}
 	f.Sending.Encoding = enc
+	if err := f.readSigning(t); err != nil {
+		return nil, err
+	}
 	if len(f.labels) == 0 {
 		return nil, nil
 	}

@@ -131,7 +131,7 @@ func cancelCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 // sendOne sends the one request that make makes. file is what its certificate is called,
 // unless the request was given an id.
 func sendOne(cmd *cobra.Command, t *terminal.Terminal, dial connect.Dialer, f *requestFlags, source, file string, make func(id string, labels map[string]string) entrustbus.Request) error {
-	labels, err := f.check()
+	labels, err := f.check(t)
 	if err != nil {
 		return err
 	}

@@ -31,8 +31,11 @@ type Sending struct {
 	Wait     bool
 	GiveUp   usage.Span // how long to wait at most; 0: until the result comes
 	JSON     bool
+	// Operator sends them as an operator does: in the producer's name, and not as the producer.
+	Operator bool
 
-	out string // folder for certificates, "" for none
+	sign *entrustbus.SigningKey // nil: they are not signed
+	out  string                 // folder for certificates, "" for none
 }
 
 // parcel is one request on its way.
@@ -83,6 +86,7 @@ func (s *Sender) client(producer string) (*entrustbus.Client, error) {
 	return entrustbus.New(s.bus.Conn, entrustbus.ClientConfig{
 		Producer: producer, Encoding: s.how.Encoding, Subjects: s.bus.Subjects,
 		ResultStream: s.bus.Layout.Results, LedgerBucket: s.bus.Layout.Orders, JetStream: s.bus.JS,
+		Sign: s.how.sign, Operator: s.how.Operator,
 	})
 }
 

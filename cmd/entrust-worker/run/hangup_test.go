@@ -32,7 +32,7 @@ func TestHangupProbesWithTheNewPair(t *testing.T) {
 		}
 	}
 	writePolicy("producers: {}")
-	rules, err := policyfile.Open(path, slog.New(slog.DiscardHandler))
+	rules, err := policyfile.Open(path, 24*time.Hour, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func openPolicy(ctx context.Context, s *config.Settings, registry *prometheus.Re
 		log.Warn("no policy.file is configured: every producer may ask for everything")
 		return nil, nil
 	}
-	f, err := policyfile.Open(s.Policy.File, log)
+	f, err := policyfile.Open(s.Policy.File, s.Streams.OrdersMaxAge, log)
 	if err != nil {
 		return nil, usage.WithHint(usage.Wrap(err), "a worker does not start without its policy; entrust-worker policy show checks the file")
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -100,7 +101,8 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	if err != nil {
 		return err
 	}
-	cfg := worker.Config{Config: s.Consumer(metrics.New(registry)), WatchdogEvery: s.WatchdogEvery, FeedEvery: s.Gateway.Feed}
+	cfg := worker.Config{Config: s.Consumer(metrics.New(registry)), WatchdogEvery: s.WatchdogEvery, Version: version, FeedEvery: s.Gateway.Feed}
+	cfg.Credentials = func() (time.Time, error) { return cache.NotAfter(), cache.Check() }
 	if rules != nil {
 		cfg.Policy = rules.Policy
 	}

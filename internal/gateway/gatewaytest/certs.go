@@ -94,7 +94,7 @@ func (s *Server) describeCertificate(c *call) *answer {
 	view := certificateView{
 		Status: "normal", Version: cert.Version, SerialNumber: s.hexSerial(cert.SerialNumber),
 		SignatureAlgID: "1.2.840.10045.4.3.2", IssuerName: nameString(cert.RawIssuer), SubjectName: name,
-		EncodedSubject: name, EscapedSubject: name, ValidityPeriod: periodString(cert),
+		EncodedSubject: name, EscapedSubject: name, ValidityPeriod: periodString(cert.NotBefore, cert.NotAfter),
 		PublicKey: publicKeyView{
 			Alg: cert.PublicKeyAlgorithm.String(),
 			Key: base64.StdEncoding.EncodeToString(cert.RawSubjectPublicKeyInfo),

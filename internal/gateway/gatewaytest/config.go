@@ -108,8 +108,8 @@ type Config struct {
 	// SerialDigits pads hex serials with zeros to so many digits (40 on the hosted
 	// gateway). Serials are 32 digits long without. Default: no padding.
 	SerialDigits int
-	// SkipProof accepts a PKCS#10 request without checking its signature, for
-	// benchmarks in which the gateway must cost little.
+	// SkipProof accepts a PKCS#10 request without checking its signature: for keys
+	// that Go does not know, and for benchmarks in which the gateway must cost little.
 	SkipProof bool
 
 	// LicenceCap is the number of certificates that may be active at once; beyond

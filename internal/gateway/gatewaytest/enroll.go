@@ -3,6 +3,7 @@ package gatewaytest
 import (
 	"cmp"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -98,7 +99,7 @@ func (s *Server) enroll(c *call) *answer {
 // noteEnd notes that an answer tells the client how the order ended, unless a rule
 // spoils that answer.
 func (s *Server) noteEnd(num uint32, o order, v verdict) {
-	if o.state != pending && v.word == "" && !v.bare && v.end == nil {
+	if o.state != pending && v.word == "" && !v.bare && !v.damaged && v.end == nil {
 		s.store.told(num)
 	}
 }
@@ -205,10 +206,14 @@ func (s *Server) enrollmentAnswer(num uint32, o order, v verdict, e *enrollment)
 	if o.flaw == flawChain || v.flaw == flawChain {
 		chain = s.chains.expired
 	}
+	der := o.cert
+	if v.damaged {
+		der = der[:len(der)/2]
+	}
 	if o.shape == shapeCertCtl {
 		out := flatEnrollment{TrackingID: id, Status: word}
 		if show {
-			out.Certificate, out.Chain = string(encodeCert(o.cert)), chain.pem
+			out.Certificate, out.Chain = string(encodeCert(der)), chain.pem
 		}
 		return jsonAnswer(http.StatusOK, out), nil
 	}
@@ -226,21 +231,25 @@ func (s *Server) enrollmentAnswer(num uint32, o order, v verdict, e *enrollment)
 	if !show {
 		return jsonAnswer(http.StatusOK, out), nil
 	}
-	cert, err := x509.ParseCertificate(o.cert)
+	fields, err := fieldsOf(o.cert)
 	if err != nil {
 		return nil, err
 	}
 	view := &out.Enrollment
 	if o.shape != shapePKCS12 || e == nil {
-		view.SerialNumber = s.hexSerial(cert.SerialNumber)
-		view.ValidityPeriod = periodString(cert)
+		view.SerialNumber = s.hexSerial(fields.Serial)
+		view.ValidityPeriod = periodString(fields.Validity.NotBefore, fields.Validity.NotAfter)
 	}
-	view.SubjectName, view.IssuerName = nameString(cert.RawSubject), nameString(cert.RawIssuer)
-	view.Body = base64.StdEncoding.EncodeToString(o.cert)
+	view.SubjectName, view.IssuerName = nameString(fields.Subject.FullBytes), nameString(fields.Issuer.FullBytes)
+	view.Body = base64.StdEncoding.EncodeToString(der)
 	switch {
 	case o.shape == shapePEM:
-		view.Body = string(encodeCert(o.cert))
+		view.Body = string(encodeCert(der))
 	case o.shape == shapePKCS12 && e != nil:
+		cert, err := x509.ParseCertificate(o.cert)
+		if err != nil {
+			return nil, err
+		}
 		// The old encoder, for clients as old as the format's users.
 		p12, err := pkcs12.LegacyDES.Encode(e.private, cert, s.chains.certs, e.password)
 		if err != nil {
@@ -279,8 +288,24 @@ func (s *Server) hexSerial(n *big.Int) string {
 	return text
 }
 
-func periodString(cert *x509.Certificate) string {
-	return cert.NotBefore.UTC().Format(time.RFC3339) + "/" + cert.NotAfter.UTC().Format(time.RFC3339)
+// certFields are what an answer says of a certificate, whose key Go may not know.
+type certFields struct {
+	Version   int `asn1:"explicit,tag:0"`
+	Serial    *big.Int
+	Algorithm asn1.RawValue
+	Issuer    asn1.RawValue
+	Validity  struct{ NotBefore, NotAfter time.Time }
+	Subject   asn1.RawValue
+}
+
+func fieldsOf(der []byte) (*certFields, error) {
+	var cert struct{ TBS certFields }
+	_, err := asn1.Unmarshal(der, &cert)
+	return &cert.TBS, err
+}
+
+func periodString(notBefore, notAfter time.Time) string {
+	return notBefore.UTC().Format(time.RFC3339) + "/" + notAfter.UTC().Format(time.RFC3339)
 }
 
 // Approve ends a pending order as issued, from its next poll on. Returns

@@ -61,6 +61,8 @@ const (
 	FaultCADown Kind = "ca-down"
 	// FaultNoCertificate answers that an order is issued but leaves the certificate out.
 	FaultNoCertificate Kind = "no-certificate"
+	// FaultDamagedCertificate answers that an order is issued, with half of its certificate.
+	FaultDamagedCertificate Kind = "damaged-certificate"
 	// FaultSlowApproval makes an order pending, to be approved after Delay (0: by hand).
 	// With a delay beyond the client's deadline it is the approval that comes too late.
 	FaultSlowApproval Kind = "slow-approval"
@@ -180,7 +182,7 @@ func (f Fault) validate() error {
 	switch f.Kind {
 	case FaultLatency, FaultCut, FaultLostReply, FaultHang, FaultHalfBody, FaultResetTLS, FaultThrottle, FaultStatus,
 		FaultLicence, FaultRedirect, FaultGarbage, FaultEmptyBody, FaultHugeBody, FaultUnknownStatus,
-		FaultNoCertificate, FaultSlowApproval, FaultReject, FaultWrongKey, FaultWrongNames, FaultExpired,
+		FaultNoCertificate, FaultDamagedCertificate, FaultSlowApproval, FaultReject, FaultWrongKey, FaultWrongNames, FaultExpired,
 		FaultWrongChain, FaultExpiredChain, FaultCADown, FaultGoAway:
 	default:
 		return fmt.Errorf("unknown kind %q", f.Kind)

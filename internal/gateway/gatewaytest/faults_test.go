@@ -210,6 +210,7 @@ func TestFaultOrders(t *testing.T) {
 		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultUnknownStatus, CNPrefix: "odd"},
 		{Op: gatewaytest.OpPoll, Kind: gatewaytest.FaultUnknownStatus, CNPrefix: "odd", Times: 1, Word: "BAFFLED"},
 		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultNoCertificate, CNPrefix: "bare"},
+		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultDamagedCertificate, CNPrefix: "half"},
 	}})
 	if got := e.enrollFlat(csrOf(t, "slow.example.net"), 201); got.Status != "AWAITING_APPROVAL" {
 		t.Errorf("slow: got %q", got.Status)
@@ -233,6 +234,10 @@ func TestFaultOrders(t *testing.T) {
 	}
 	if got := e.pollFlat(bare.TrackingID); got.Certificate == "" {
 		t.Error("bare: the poll has no certificate either")
+	}
+	half := e.enrollFlat(csrOf(t, "half.example.net"), 200)
+	if whole := e.pollFlat(half.TrackingID).Certificate; half.Status != "ISSUED" || half.Certificate == "" || len(half.Certificate) >= len(whole) {
+		t.Errorf("half: got %+v, then a certificate of %d characters", half, len(whole))
 	}
 }
 

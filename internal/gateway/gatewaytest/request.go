@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -177,6 +178,9 @@ func (s *Server) parseCSR(text string, flat bool) (*x509.CertificateRequest, *re
 		}
 	}
 	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil && s.cfg.SkipProof {
+		csr, err = parseUnknownKey(der)
+	}
 	if err != nil {
 		return nil, refuse("csr", "The CSR is not a PKCS#10 request")
 	}
@@ -186,12 +190,29 @@ func (s *Server) parseCSR(text string, flat bool) (*x509.CertificateRequest, *re
 			return nil, refuse("csr", "RSA keys must have 2048 bits or more")
 		}
 	case nil:
-		return nil, refuse("csr", "The CSR's key is of an unsupported kind")
+		if !s.cfg.SkipProof {
+			return nil, refuse("csr", "The CSR's key is of an unsupported kind")
+		}
 	}
 	if !s.cfg.SkipProof && csr.CheckSignature() != nil {
 		return nil, refuse("csr", "The CSR's signature does not verify")
 	}
 	return csr, nil
+}
+
+// parseUnknownKey reads subject and key of a PKCS#10 request whose key Go refuses, as a
+// CA does that knows more keys.
+func parseUnknownKey(der []byte) (*x509.CertificateRequest, error) {
+	var csr struct {
+		Info struct {
+			Version      int
+			Subject, Key asn1.RawValue
+		}
+	}
+	if _, err := asn1.Unmarshal(der, &csr); err != nil {
+		return nil, err
+	}
+	return &x509.CertificateRequest{RawSubject: csr.Info.Subject.FullBytes, RawSubjectPublicKeyInfo: csr.Info.Key.FullBytes}, nil
 }
 
 // setNames decides subject and alternative names. csr is nil if the gateway makes the key.

@@ -27,6 +27,7 @@ type verdict struct {
 	flaw     flaw
 	word     string // a status to answer with, instead of the true one
 	bare     bool   // leave the certificate out
+	damaged  bool   // show half of it
 	down     bool   // the CA's status is DOWN
 	goAway   bool   // the connection ends after the answer
 	end      *Fault // replaces the answer
@@ -160,6 +161,8 @@ func (v *verdict) add(f *Fault) {
 		}
 	case FaultNoCertificate:
 		v.bare = true
+	case FaultDamagedCertificate:
+		v.damaged = true
 	case FaultCADown:
 		v.down = true
 	case FaultGoAway:

@@ -22,6 +22,7 @@ func (s *Site) CaughtUp(ctx context.Context) error {
 		l.Requests: {streams.ConsumerIssue, streams.ConsumerRevoke, streams.ConsumerManage},
 		l.Parked:   {streams.ConsumerPoll, streams.ConsumerResubmit, streams.ConsumerRevokeAgain, streams.ConsumerManageAgain},
 		l.Results:  nil, l.Dead: nil, "KV_" + l.Orders: nil, "KV_" + l.Control: nil,
+		"KV_" + l.Certs: nil, "KV_" + l.Keys: nil,
 	}
 	var why error // not that the time is up, but what is behind until then
 	return testbed.Until(ctx, "every replica has caught up", func() (bool, error) {

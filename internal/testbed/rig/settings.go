@@ -24,6 +24,7 @@ type Settings struct {
 	// RollbackWindow is rollback_window. Default 2 min; negative: none.
 	RollbackWindow time.Duration
 	StateDir       string // default: none
+	PolicyFile     string // default: none
 	// ApprovalNever says that the gateway issues at once or not at all.
 	ApprovalNever bool
 
@@ -102,6 +103,9 @@ func (s Settings) environ(at *Site) []string {
 	}
 	if s.StateDir != "" {
 		env["ENTRUST_WORKER_STATE_DIR"] = s.StateDir
+	}
+	if s.PolicyFile != "" {
+		env["ENTRUST_WORKER_POLICY_FILE"] = s.PolicyFile
 	}
 	if s.DieAt != "" {
 		env["FAILPOINT_DIE_AT"], env["FAILPOINT_DIE_PASS"] = s.DieAt, number(s.DiePass, 1)

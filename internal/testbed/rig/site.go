@@ -87,7 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Site, error) {
 	l.Prefix, l.AckWait, l.Replicas = cfg.Name, cfg.AckWait, cfg.Replicas
 	// The server sets the whole of it aside, for each site.
 	l.RequestsMaxBytes = 32 << 20
-	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control} {
+	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control, &l.Certs, &l.Keys} {
 		*name = strings.Replace(*name, "ENTRUST", strings.ToUpper(cfg.Name), 1)
 	}
 	js, err := jetstream.New(cfg.NATS)

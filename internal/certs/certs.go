@@ -1,0 +1,93 @@
+// Package certs keeps whose a certificate is, in a key-value bucket: the producer and the
+// order that it was issued for, and the hash of its key. An entry ends with its certificate.
+//
+// The worker writes the entry before the result, so that each result `issued` has one: a
+// crash in between has the result effect repeated, and the entry is found. The first writer
+// wins, so that an order which adopts another's certificate does not take it over.
+package certs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// Certificate is what is kept of one certificate.
+type Certificate struct {
+	// Producer is whose it is; Order is the id of the order that it was issued for.
+	Producer string `json:"producer"`
+	Order    string `json:"order"`
+	// Key is the hash of its public key, as package keys makes it.
+	Key string `json:"key"`
+}
+
+// Store is the bucket. Make one with New. It is safe for concurrent use, but for Open.
+type Store struct {
+	bucket string
+	leader *streams.Leader
+}
+
+// New returns the store in bucket. It does not touch the server.
+func New(js jetstream.JetStream, bucket string) *Store {
+	return &Store{bucket: bucket, leader: streams.LeaderOf(js, "KV_"+bucket)}
+}
+
+// Open makes Get cheaper where the bucket has one replica. It need not be called, and is
+// not safe beside other methods.
+func (s *Store) Open(ctx context.Context) error {
+	_, err := s.leader.Open(ctx)
+	return err
+}
+
+// subject is that of the key <hash of CA>.<serial>: a CA's id may have any characters.
+func (s *Store) subject(ca, serial string) string {
+	sum := sha256.Sum256([]byte(ca))
+	return "$KV." + s.bucket + "." + hex.EncodeToString(sum[:16]) + "." + strings.ToLower(serial)
+}
+
+// Put keeps what c says of a certificate for as long as it is valid. serial is in
+// hexadecimal, without zeros in front. What is known of it already stays. A certificate that
+// has ended is not kept. Put may be repeated until it succeeds.
+func (s *Store) Put(ctx context.Context, ca, serial string, c Certificate, valid time.Duration) error {
+	if valid <= 0 {
+		return nil
+	}
+	data, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encoding whose the certificate %s is: %w", serial, err)
+	}
+	ttl := (valid + time.Second - 1).Truncate(time.Second)
+	_, err = s.leader.Create(ctx, &nats.Msg{Subject: s.subject(ca, serial), Data: data, Header: nats.Header{jetstream.MsgTTLHeader: {ttl.String()}}})
+	if err != nil {
+		return fmt.Errorf("writing whose the certificate %s is: %w", serial, err)
+	}
+	return nil
+}
+
+// Get returns what is known of a certificate; the zero Certificate where that is nothing.
+func (s *Store) Get(ctx context.Context, ca, serial string) (Certificate, error) {
+	var c Certificate
+	m, err := s.leader.Last(ctx, s.subject(ca, serial))
+	switch {
+	case errors.Is(err, streams.ErrNoMessage):
+		return c, nil
+	case err != nil:
+		return c, fmt.Errorf("reading whose the certificate %s is: %w", serial, err)
+	case m.Deleted():
+		return c, nil
+	}
+	if err := json.Unmarshal(m.Data, &c); err != nil {
+		return Certificate{}, nil // no worker wrote it: nothing is known
+	}
+	return c, nil
+}

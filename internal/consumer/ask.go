@@ -1,0 +1,94 @@
+package consumer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/throttle"
+)
+
+// ID is the name of this worker's process.
+func (w *Worker) ID() string { return w.id }
+
+// Dialect is how the gateway speaks, gateway.DialectAuto before it has answered.
+func (w *Worker) Dialect() gateway.Dialect { return w.gw.Dialect() }
+
+// GatewayProblem returns why this worker does not call the gateway now, or nil. The text is
+// one line for producers.
+func (w *Worker) GatewayProblem() error { return w.throttle.problem() }
+
+// CAKnown returns nil where requests may name this CA, "" being the configured one: the
+// gateway lists it, or its list cannot be read. The error is an *entrustbus.FieldError, or
+// says why the gateway may not be asked.
+func (w *Worker) CAKnown(ctx context.Context, ca string) error {
+	if ca == "" || ca == w.cfg.CAID {
+		return nil
+	}
+	if lists, _ := w.cas.lists(ca); lists {
+		return nil
+	}
+	if err := w.throttle.problem(); err != nil {
+		return err
+	}
+	return w.cas.refuses(ctx, ca)
+}
+
+// CA returns the certificates of a CA, "" being the configured one, for a question that no
+// order waits for. What was read in the last minutes is not read again; what was read
+// earlier counts while the gateway may not be asked. Errors are those of CAKnown,
+// gateway.ErrNoCertificates, and those of a call.
+func (w *Worker) CA(ctx context.Context, ca string) (gateway.CA, error) {
+	ca = cmp.Or(ca, w.cfg.CAID)
+	known, fresh, ok := w.gw.KnownCA(ca)
+	if fresh {
+		return known, nil
+	}
+	err := w.CAKnown(ctx, ca)
+	if err == nil {
+		var read gateway.CA
+		if read, err = w.readCA(ctx, ca); err == nil {
+			return read, nil
+		}
+	}
+	if _, refused := errors.AsType[*entrustbus.FieldError](err); ok && !refused {
+		return known, nil
+	}
+	return gateway.CA{}, err
+}
+
+// readCA asks the gateway, as its pause and its state allow. The answer says nothing of the
+// operations that have breakers.
+func (w *Worker) readCA(ctx context.Context, ca string) (gateway.CA, error) {
+	if err := w.throttle.problem(); err != nil {
+		return gateway.CA{}, err
+	}
+	if err := w.throttle.rate.Wait(ctx, throttle.ForPoll); err != nil {
+		return gateway.CA{}, err
+	}
+	read, err := w.gw.CA(ctx, ca)
+	if wait := pauseOf(err); wait > 0 {
+		w.throttle.askedToPause(ctx, wait, err)
+	}
+	return read, err
+}
+
+// errNotReached names no cause: that may be about the files of the worker.
+var errNotReached = errors.New("the worker does not reach the gateway yet; its log says why")
+
+// problem returns why the gateway may not be called at all, or nil.
+func (t *throttling) problem() error {
+	if ready, cause := t.prober.Ready(); !ready {
+		if e, ok := errors.AsType[*gateway.Error](cause); ok {
+			return fmt.Errorf("the worker does not reach the gateway: %w", e)
+		}
+		return errNotReached
+	}
+	if t.pause.Left() > 0 {
+		return throttle.ErrPaused
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package consumer
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/certs"
+	"github.com/entrust-worker/entrust-worker/internal/keys"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+// known is what the bus holds about a request that the policy asks about.
+type known struct {
+	owner   string // whose the certificate of a revocation is, of the CA below; "" where that is not known
+	ca      string
+	blocked string // the hash of the certificate request's key, "" where that is not blocked
+}
+
+// learn reads what the policy is about to ask: whose a certificate is that is to be revoked,
+// and whether the key of a certificate request is blocked. Orders that wait for approval, or
+// ended, are not asked about.
+func (h *handling) learn(ctx context.Context) error {
+	if h.w.cfg.Policy == nil || h.d == nil || h.key.ID == "" || h.cur.Phase == order.Awaiting || h.cur.Phase == order.Concluded {
+		return nil
+	}
+	q := h.asked()
+	if q == nil || q.Problem != nil {
+		return nil
+	}
+	h.known = known{}
+	switch body := q.Body.(type) {
+	case *entrustbus.Issue:
+		csr, err := body.CSR()
+		if err != nil {
+			return nil // the policy refuses it
+		}
+		hash := keys.Hash(csr.Request.RawSubjectPublicKeyInfo)
+		_, blocked, err := h.w.keys.Get(ctx, hash)
+		if blocked {
+			h.known.blocked = hash
+		}
+		return err
+	case *entrustbus.Revoke:
+		serial, err := body.SerialNumber()
+		if err != nil {
+			return nil // the policy refuses it
+		}
+		h.known.ca = cmp.Or(body.CAID, h.w.cfg.CAID)
+		if h.cur.Phase != "" && h.cur.Phase != order.Closed {
+			h.known.ca = h.cur.CAID
+		}
+		c, err := h.w.certs.Get(ctx, h.known.ca, fmt.Sprintf("%x", serial))
+		h.known.owner = c.Producer
+		return err
+	}
+	return nil
+}
+
+// keep writes what a result makes known, before it is published: whose an issued certificate
+// is, and which key was compromised. A crash in between has both done again. What the server
+// refuses for good is given up: the result matters more.
+func (h *handling) keep(ctx context.Context, r *entrustbus.Result) error {
+	if h.w.cfg.Policy == nil {
+		return nil
+	}
+	var err error
+	switch {
+	case r.Kind == entrustbus.KindIssue && r.Outcome == entrustbus.OutcomeIssued:
+		err = h.keepOwner(ctx, r)
+	case r.Outcome == entrustbus.OutcomeRevoked:
+		err = h.blockKey(ctx, r)
+	}
+	if streams.IsRefused(err) {
+		h.w.log.ErrorContext(ctx, "the server does not take what is to be kept of a certificate; its result is published all the same",
+			h.args("serial", r.Serial, "err", err)...)
+		return nil
+	}
+	return err
+}
+
+func (h *handling) keepOwner(ctx context.Context, r *entrustbus.Result) error {
+	hash, err := keyOf(r.CertificatePEM)
+	if err != nil {
+		h.w.log.ErrorContext(ctx, "whose a certificate is cannot be kept", h.args("serial", r.Serial, "err", err)...)
+		return nil
+	}
+	return h.w.certs.Put(ctx, r.CAID, r.Serial, certs.Certificate{Producer: r.Producer, Order: r.ID, Key: hash}, r.NotAfter.Sub(h.w.now()))
+}
+
+// blockKey blocks the key of a certificate that was revoked for its compromise. What was kept
+// of the certificate says which that is. A certificate in the request is believed only where
+// nothing was kept: a producer may have made it up, with another's key.
+func (h *handling) blockKey(ctx context.Context, r *entrustbus.Result) error {
+	q := h.asked()
+	if q == nil {
+		return nil // of an end that was kept before this worker, which wrote the block then
+	}
+	body, ok := q.Body.(*entrustbus.Revoke)
+	if !ok {
+		return nil
+	}
+	if reason, _ := entrustbus.NormalReason(body.Reason); reason != reasonKeyCompromise {
+		return nil
+	}
+	c, err := h.w.certs.Get(ctx, r.CAID, r.Serial)
+	if err != nil {
+		return err
+	}
+	hash := c.Key
+	if !keys.ValidHash(hash) && body.CertificatePEM != "" {
+		hash, _ = keyOf(body.CertificatePEM) // validated with the request
+	}
+	if !keys.ValidHash(hash) {
+		h.w.log.WarnContext(ctx, "the key of a certificate that was revoked for its compromise is not known; block it with entrust-worker keys block",
+			h.args("serial", r.Serial)...)
+		return nil
+	}
+	added, err := h.w.keys.Add(ctx, keys.Block{Hash: hash, Reason: reasonKeyCompromise, Producer: r.Producer, Order: r.ID})
+	if added {
+		h.w.log.InfoContext(ctx, "blocked the key of a revoked certificate", h.args("serial", r.Serial, "key", hash)...)
+	}
+	return err
+}
+
+const reasonKeyCompromise = "keyCompromise"
+
+// keyOf returns the hash of the key of a certificate in PEM.
+func keyOf(text string) (string, error) {
+	all, err := entrustbus.ReadCertificates([]byte(text))
+	if err != nil {
+		return "", err
+	}
+	cert, err := x509.ParseCertificate(all[0])
+	if err != nil {
+		return "", errors.New("the certificate cannot be parsed")
+	}
+	return keys.Hash(cert.RawSubjectPublicKeyInfo), nil
+}

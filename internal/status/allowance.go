@@ -1,0 +1,30 @@
+package status
+
+import (
+	"sync"
+	"time"
+)
+
+// maxQuestions is how many questions of one producer a worker answers in a second.
+const maxQuestions = 50
+
+// allowance keeps a producer that asks too often from slowing others. It knows the
+// producers of one second only. It is safe for concurrent use.
+type allowance struct {
+	begun time.Time
+
+	mu     sync.Mutex
+	second time.Duration  // that asked counts, since begun
+	asked  map[string]int // by producer, in that second
+}
+
+// takes counts a question, and reports whether it is answered.
+func (a *allowance) takes(producer string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if second := time.Since(a.begun).Truncate(time.Second); a.asked == nil || second != a.second {
+		a.second, a.asked = second, map[string]int{}
+	}
+	a.asked[producer]++
+	return a.asked[producer] <= maxQuestions
+}

@@ -1,0 +1,121 @@
+package status
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/pem"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/policy"
+	"github.com/entrust-worker/entrust-worker/internal/policyfile"
+)
+
+// ca answers with the certificates of a CA.
+func (s *Service) ca(ctx context.Context, r micro.Request, q question) {
+	id, err := entrustbus.DecodeQuestion(q.encoding, r.Data())
+	if err != nil {
+		s.fail(r, entrustbus.AnswerInvalid, err)
+		return
+	}
+	ca, err := s.Worker.CA(ctx, id)
+	if err != nil {
+		s.fail(r, codeOf(err), err)
+		return
+	}
+	answer := &entrustbus.CA{CAID: ca.ID, CertificatePEM: armour(ca.Certificate), ChainPEM: armour(ca.Chain...)}
+	if ca.Warning != "" {
+		answer.Warnings = []string{ca.Warning}
+	}
+	s.answer(r, q, answer)
+}
+
+// check answers with what the worker knows of its setup.
+func (s *Service) check(ctx context.Context, r micro.Request, q question) {
+	id, err := entrustbus.DecodeQuestion(q.encoding, r.Data())
+	if err != nil {
+		s.fail(r, entrustbus.AnswerInvalid, err)
+		return
+	}
+	problem := s.Worker.GatewayProblem()
+	// Of a CA that cannot be asked for now, nothing is wrong.
+	if err := s.Worker.CAKnown(ctx, id); err != nil && codeOf(err) == entrustbus.AnswerUnknownCA {
+		s.fail(r, entrustbus.AnswerUnknownCA, err)
+		return
+	}
+	answer := &entrustbus.Check{
+		Worker: s.Worker.ID(), WorkerVersion: s.Version, CAID: cmp.Or(id, s.CAID), ProfileID: s.ProfileID,
+		Dialect: string(s.Worker.Dialect()), GatewayReady: problem == nil, CredentialsUsable: true, Policy: nameOf(s.policy()),
+	}
+	if problem != nil {
+		answer.GatewayProblem = problem.Error()
+	}
+	if s.Credentials != nil {
+		notAfter, err := s.Credentials()
+		// A wire time has no zone and no fractions that anybody needs.
+		answer.CredentialsNotAfter, answer.CredentialsUsable = notAfter.UTC().Truncate(time.Second), err == nil
+	}
+	s.answer(r, q, answer)
+}
+
+// judge answers with what the policy says of the request that is the question.
+func (s *Service) judge(_ context.Context, r micro.Request, q question) {
+	body, err := entrustbus.DecodeRequest(q.kind, q.encoding, r.Data())
+	if err != nil {
+		s.fail(r, entrustbus.AnswerInvalid, err)
+		return
+	}
+	ca, profile := (&order.Request{Body: body}).CA()
+	answer := &entrustbus.PolicyCheck{Allowed: true, CAID: cmp.Or(ca, s.CAID), ProfileID: cmp.Or(profile, s.ProfileID), Warnings: body.Warnings()}
+	if p := s.policy(); p != nil {
+		v := p.Judge(policy.Request{Producer: q.producer, Body: body, CA: answer.CAID, Profile: answer.ProfileID})
+		answer.Policy, answer.ValiditySeconds = policyfile.Name(p), int64(v.Validity/time.Second)
+		if d := v.Denial; d != nil {
+			answer.Allowed, answer.Rule, answer.Value, answer.Where, answer.Message = false, d.Rule, d.Value, d.Where, d.Error()
+		}
+	}
+	s.answer(r, q, answer)
+}
+
+func (s *Service) policy() *policy.Policy {
+	if s.Policy == nil {
+		return nil
+	}
+	return s.Policy()
+}
+
+func nameOf(p *policy.Policy) string {
+	if p == nil {
+		return ""
+	}
+	return policyfile.Name(p)
+}
+
+// codeOf is the code of an answer that an error ended.
+func codeOf(err error) string {
+	if _, refused := errors.AsType[*entrustbus.FieldError](err); refused {
+		return entrustbus.AnswerUnknownCA
+	}
+	if errors.Is(err, gateway.ErrNoCertificates) {
+		return entrustbus.AnswerNotSupported
+	}
+	if fate := gateway.FateOf(err); fate == gateway.NotFound || fate == gateway.Refused {
+		return entrustbus.AnswerUnknownCA
+	}
+	return entrustbus.AnswerUnavailable
+}
+
+// armour writes certificates as PEM, one after the other.
+func armour(certificates ...[]byte) string {
+	var b bytes.Buffer
+	for _, der := range certificates {
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der}) // a bytes.Buffer takes everything
+	}
+	return b.String()
+}

@@ -1,0 +1,348 @@
+package worker
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/policy"
+	"github.com/entrust-worker/entrust-worker/internal/status"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+)
+
+const rules = `
+producers:
+  shop:
+    kinds: [issue]
+    names: {dns: {suffixes: [shop.example]}}
+    max_validity: 90d
+    longer_validity: cut
+  store: {kinds: [issue]}
+`
+
+// asked is a worker that can be asked: on a real server, with a real simulator.
+type asked struct {
+	server *testbed.Server
+	sim    *gatewaytest.Server
+}
+
+func newAsked(t *testing.T, sim gatewaytest.Config, rules string) *asked {
+	t.Helper()
+	a := &asked{server: testbed.Start(t, "")}
+	js := a.server.JetStream(t)
+	layout := streams.DefaultLayout()
+	if _, err := streams.Provision(t.Context(), js, layout); err != nil {
+		t.Fatal(err)
+	}
+	sim.Dir = t.TempDir()
+	var err error
+	if a.sim, err = gatewaytest.Start(sim); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.sim.Close() })
+	cache, err := mtlscache.New(mtlscache.Config{CertFile: a.sim.ClientCert(), KeyFile: a.sim.ClientKey(), ServerCAFile: a.sim.ServerCA()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cache.Close)
+	client, err := gateway.New(gateway.Config{URL: a.sim.URL(), CAID: a.sim.CAID()}, &http.Client{Transport: cache}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{
+		Config:  consumer.Config{Layout: layout, CAID: a.sim.CAID(), ProfileID: a.sim.Profile(), Gateway: a.sim.URL()},
+		Version: "v1.2.3-rc.1", Credentials: func() (time.Time, error) { return cache.NotAfter(), cache.Check() },
+	}
+	if rules != "" {
+		p, err := policy.Parse([]byte(rules))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Policy = func() *policy.Policy { return p }
+	}
+	w, err := New(cfg, js, client, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("the worker ended with %v", err)
+		}
+	})
+	return a
+}
+
+func (a *asked) client(t *testing.T, producer string, enc entrustbus.Encoding) *entrustbus.Client {
+	t.Helper()
+	c, err := entrustbus.New(a.server.Conn(t), entrustbus.ClientConfig{Producer: producer, Encoding: enc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// eventually asks until the worker has started and reached its gateway.
+func eventually[T any](t *testing.T, ask func(context.Context) (T, error), enough func(T) bool) T {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var got T
+	err := testbed.UntilEvery(ctx, 50*time.Millisecond, "the worker answers", func() (bool, error) {
+		var err error
+		if got, err = ask(ctx); errors.Is(err, entrustbus.ErrNoWorker) || errors.Is(err, entrustbus.ErrUnavailable) {
+			return false, nil
+		}
+		return err == nil && enough(got), err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// ready asks for a check until the gateway is reached.
+func ready(t *testing.T, c *entrustbus.Client) *entrustbus.Check {
+	t.Helper()
+	return eventually(t, func(ctx context.Context) (*entrustbus.Check, error) { return c.Check(ctx, "") },
+		func(k *entrustbus.Check) bool { return k.GatewayReady })
+}
+
+func csr(t *testing.T, name string) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{name}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+// One question of each topic, in both encodings.
+func TestServiceAnswers(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, CAIDs: []string{"ca-1", "ca-2"}}, rules)
+	for _, enc := range []entrustbus.Encoding{entrustbus.EncodingMsgpack, entrustbus.EncodingJSON} {
+		check := ready(t, a.client(t, "store", enc))
+		c := a.client(t, "shop", enc)
+		if check.Version != entrustbus.Version || check.CAID != "ca-1" || check.ProfileID != a.sim.Profile() || check.Dialect != "cagw" || check.WorkerVersion != "v1.2.3-rc.1" ||
+			check.Worker == "" || !check.CredentialsUsable || check.CredentialsNotAfter.Before(time.Now()) || check.Policy == "" || check.GatewayProblem != "" {
+			t.Errorf("%s: check: %+v", enc, check)
+		}
+		for id, want := range map[string]string{"": "ca-1", "ca-2": "ca-2"} {
+			ca, err := c.CA(t.Context(), id)
+			if err != nil {
+				t.Fatalf("%s: CA %q: %v", enc, id, err)
+			}
+			own, rest := pem.Decode([]byte(ca.CertificatePEM))
+			above, _ := pem.Decode([]byte(ca.ChainPEM))
+			if ca.CAID != want || own == nil || len(rest) > 0 || above == nil || len(ca.Warnings) > 0 {
+				t.Fatalf("%s: CA %q: %+v", enc, id, ca)
+			}
+			cert, err := x509.ParseCertificate(own.Bytes)
+			if err != nil || !cert.IsCA {
+				t.Errorf("%s: the certificate of CA %q: %v, of a CA: %v", enc, id, err, cert != nil && cert.IsCA)
+			}
+			parent, err := x509.ParseCertificate(above.Bytes)
+			if err != nil || cert.CheckSignatureFrom(parent) != nil {
+				t.Errorf("%s: the chain of CA %q does not link: %v", enc, id, err)
+			}
+			if check, err := c.Check(t.Context(), id); err != nil || check.CAID != want {
+				t.Errorf("%s: check of %q: %+v, %v", enc, id, check, err)
+			}
+		}
+		for _, ask := range []func() error{
+			func() error { _, err := c.CA(t.Context(), "ca-9"); return err },
+			func() error { _, err := c.Check(t.Context(), "ca-9"); return err },
+		} {
+			if err := ask(); !errors.Is(err, entrustbus.ErrUnknownCA) {
+				t.Errorf("%s: an unknown CA: %v, want ErrUnknownCA", enc, err)
+			}
+		}
+		if _, err := c.CA(t.Context(), ".."); err == nil || errors.Is(err, entrustbus.ErrUnknownCA) {
+			t.Errorf("%s: an id that cannot be one: %v, want a field error", enc, err)
+		}
+
+		allowed, err := c.Policy(t.Context(), &entrustbus.Issue{ID: "a", CSRDER: csr(t, "www.shop.example"), ValiditySeconds: 100 * 86400})
+		if err != nil || !allowed.Allowed || allowed.ValiditySeconds != 90*86400 || allowed.CAID != "ca-1" || allowed.Policy != check.Policy {
+			t.Errorf("%s: a request that is allowed: %+v, %v", enc, allowed, err)
+		}
+		refused, err := c.Policy(t.Context(), &entrustbus.Issue{ID: "b", CSRDER: csr(t, "www.web.example")})
+		if err != nil || refused.Allowed || refused.Rule != "names.dns" || refused.Value != "www.web.example" || refused.Where == "" || !strings.Contains(refused.Message, "names.dns") {
+			t.Errorf("%s: a request that is refused: %+v, %v", enc, refused, err)
+		}
+		if kind, err := c.Policy(t.Context(), &entrustbus.Revoke{ID: "c", Serial: "0a"}); err != nil || kind.Allowed || kind.Rule != "kinds" {
+			t.Errorf("%s: a kind that is refused: %+v, %v", enc, kind, err)
+		}
+		// Only the subject says who asks.
+		if other, err := a.client(t, "web", enc).Policy(t.Context(), &entrustbus.Issue{ID: "d", CSRDER: csr(t, "www.shop.example")}); err != nil || other.Allowed || other.Rule != "producer" {
+			t.Errorf("%s: another producer: %+v, %v", enc, other, err)
+		}
+	}
+	if n := a.sim.Stats().Enrolled; n != 0 {
+		t.Errorf("%d enrollments by questions", n)
+	}
+}
+
+// Without a policy everything is allowed, and the answer says so.
+func TestServiceAnswersWithoutAPolicy(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl}, "")
+	c := a.client(t, "shop", entrustbus.EncodingMsgpack)
+	if check := ready(t, c); check.Dialect != "certctl" || check.Policy != "" {
+		t.Errorf("check: %+v", check)
+	}
+	answer, err := c.Policy(t.Context(), &entrustbus.Issue{ID: "a", CSRDER: csr(t, "any.example")})
+	if err != nil || !answer.Allowed || answer.Policy != "" {
+		t.Errorf("policy check: %+v, %v", answer, err)
+	}
+	// The certctl dialect has no certificates of CAs.
+	if _, err := c.CA(t.Context(), ""); !errors.Is(err, entrustbus.ErrNotSupported) {
+		t.Errorf("CA: %v, want ErrNotSupported", err)
+	}
+}
+
+// A gateway that is away is the answer, not an error of the check; certificates that were
+// read before are still handed out while the gateway wants to be left alone.
+func TestServiceWhileTheGatewayIsAway(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, CAIDs: []string{"ca-1", "ca-2"}}, "")
+	c := a.client(t, "shop", entrustbus.EncodingMsgpack)
+	ready(t, c)
+	known, err := c.CA(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The question for another CA meets the pause that it brings about.
+	if _, err := a.sim.AddFault(gatewaytest.Fault{Op: gatewaytest.OpCA, Kind: gatewaytest.FaultThrottle, RetryAfter: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.CA(t.Context(), "ca-2"); !errors.Is(err, entrustbus.ErrUnavailable) {
+		t.Errorf("the certificates of another CA: %v, want ErrUnavailable", err)
+	}
+	calls := a.sim.Stats().Throttled
+	check, err := c.Check(t.Context(), "")
+	if err != nil || check.GatewayReady || !strings.Contains(check.GatewayProblem, "pause") {
+		t.Errorf("check in a pause: %+v, %v", check, err)
+	}
+	if again, err := c.CA(t.Context(), ""); err != nil || again.CertificatePEM != known.CertificatePEM {
+		t.Errorf("certificates that were read before: %v", err)
+	}
+	if _, err := c.CA(t.Context(), "ca-2"); !errors.Is(err, entrustbus.ErrUnavailable) {
+		t.Errorf("the certificates of another CA in the pause: %v, want ErrUnavailable", err)
+	}
+	if n := a.sim.Stats().Throttled; n != calls {
+		t.Errorf("%d calls in the pause", n-calls)
+	}
+}
+
+// A question that cannot be read is answered with what is wrong; one whose answer would go
+// to a subject that means something is not answered.
+func TestServiceRefusesQuestions(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CAGW}, rules)
+	ready(t, a.client(t, "shop", entrustbus.EncodingJSON))
+	nc := a.server.Conn(t)
+	for _, tc := range []struct{ name, subject, body, code, want string }{
+		{"a body that is no question", "entrust.ask.shop.ca", `{"ca_id":7}`, "400", "ca_id"},
+		{"a request that breaks the contract", "entrust.ask.shop.policy.issue", `{"id":"a"}`, "400", "csr_pem"},
+		{"a kind for operators", "entrust.ask.shop.policy.complete", `{"id":"a"}`, "400", "kind"},
+		{"a producer that cannot be one", "entrust.ask.sh*p.check", ``, "400", "producer"},
+		{"an unknown CA", "entrust.ask.shop.check", `{"ca_id":"ca-9"}`, "404", "ca_id"},
+	} {
+		reply, err := nc.Request(tc.subject, []byte(tc.body), 10*time.Second)
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+			continue
+		}
+		if code, text := reply.Header.Get(entrustbus.HeaderServiceErrorCode), reply.Header.Get(entrustbus.HeaderServiceError); code != tc.code || !strings.Contains(text, tc.want) {
+			t.Errorf("%s: answered %s %q, want %s and %q in it", tc.name, code, text, tc.code, tc.want)
+		}
+	}
+	forged, err := nc.SubscribeSync("entrust.result.web.order-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.PublishRequest("entrust.ask.shop.check", "entrust.result.web.order-1", nil); err != nil {
+		t.Fatal(err)
+	}
+	// Questions of one endpoint are taken in turn: the answer to the next comes after it.
+	if _, err := nc.Request("entrust.ask.shop.check", nil, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := forged.NextMsg(100 * time.Millisecond); err == nil {
+		t.Errorf("the worker published to %s", msg.Subject)
+	}
+}
+
+// Too many questions of one producer are refused, those of another one answered.
+func TestServiceBoundsAProducer(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CAGW}, rules)
+	ready(t, a.client(t, "web", entrustbus.EncodingJSON))
+	nc := a.server.Conn(t)
+	inbox := nc.NewInbox()
+	answers, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const questions = 200
+	for range questions {
+		if err := nc.PublishRequest("entrust.ask.shop.policy.cancel", inbox, []byte(`{"id":"a","order":"b"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := 0
+	for range questions {
+		msg, err := answers.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if msg.Header.Get(entrustbus.HeaderServiceErrorCode) == entrustbus.AnswerTooMany {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Errorf("none of %d questions is refused", questions)
+	}
+	ready(t, a.client(t, "web", entrustbus.EncodingJSON))
+}
+
+// The micro service shows name, version and statistics, as the nats command reads them.
+func TestServiceIsDiscovered(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CAGW}, rules)
+	ready(t, a.client(t, "shop", entrustbus.EncodingJSON))
+	msg, err := a.server.Conn(t).Request("$SRV.STATS."+status.ServiceName, nil, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"name":"entrust-worker"`, `"version":"1.2.3"`, `"version":"v1.2.3-rc.1"`, `"entrust.ask.*.check"`, `"num_requests":`} {
+		if !strings.Contains(string(msg.Data), want) {
+			t.Errorf("%s of %s: %s", micro.StatsVerb, status.ServiceName, msg.Data)
+		}
+	}
+}
