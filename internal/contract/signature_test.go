@@ -1,4 +1,4 @@
-package entrustbus_test
+package contract
 
 import (
 	"bytes"
@@ -85,7 +85,7 @@ func TestSigningKeysThatCannotSign(t *testing.T) {
 // The Python example of the documentation signs as the Go client does.
 func TestPythonSigns(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../docs/producers.md")
+	page, err := os.ReadFile("../../docs/producers.md")
 	if err != nil {
 		t.Fatal(err)
 	}
