@@ -36,7 +36,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		request.Command(t, dial),
 		orders.Command(t, dial),
 		dead.Command(t, dial),
-		policy.Command(t, loader),
+		policy.Command(t, loader, dial),
 		keys.Command(t, dial),
 		config.Command(t, loader),
 		config.OptionsCommand(t),

@@ -91,6 +91,11 @@ func (s *Service) Run(ctx context.Context) error {
 			return fmt.Errorf("starting the endpoint %s of the micro service: %w", e.name, err)
 		}
 	}
+	ready, cancel := context.WithTimeout(ctx, answerTime)
+	if err := s.NC.FlushWithContext(ready); err == nil {
+		s.Log.Info("answering questions of producers", "subject", s.Subjects.Ask("*", ">"))
+	}
+	cancel()
 	<-ctx.Done()
 	if err := service.Stop(); err != nil {
 		s.Log.Debug("stopping the micro service", "err", err)
