@@ -24,6 +24,8 @@ const ServiceName = "entrust-worker"
 const (
 	// answerTime bounds one answer that may ask the gateway.
 	answerTime = 15 * time.Second
+	// busTime bounds what one answer reads of the bus.
+	busTime = 2 * time.Second
 	// maxAnswering bounds the answers under way that may ask the gateway.
 	maxAnswering = 8
 	// maxWaiting bounds the questions that wait in this process for one endpoint.
@@ -42,6 +44,9 @@ type Worker interface {
 	// CA returns the certificates of a CA. Beside the errors of CAKnown it returns
 	// gateway.ErrNoCertificates, and those of a call.
 	CA(ctx context.Context, ca string) (gateway.CA, error)
+	// PolicyRequest returns what the policy is asked about a request: with what the bus holds
+	// of its certificate or key.
+	PolicyRequest(ctx context.Context, producer string, body entrustbus.Request) (policy.Request, error)
 }
 
 // Service answers questions of producers. It changes nothing. Run runs once.
