@@ -31,7 +31,7 @@ type Certificate struct {
 	Key string `json:"key"`
 }
 
-// Store is the bucket. Make one with New. It is safe for concurrent use, but for Open.
+// Store is the bucket. Make one with New. It is safe for concurrent use.
 type Store struct {
 	bucket string
 	leader *streams.Leader
@@ -42,8 +42,7 @@ func New(js jetstream.JetStream, bucket string) *Store {
 	return &Store{bucket: bucket, leader: streams.LeaderOf(js, "KV_"+bucket)}
 }
 
-// Open makes Get cheaper where the bucket has one replica. It need not be called, and is
-// not safe beside other methods.
+// Open makes Get cheaper where the bucket has one replica. It need not be called.
 func (s *Store) Open(ctx context.Context) error {
 	_, err := s.leader.Open(ctx)
 	return err

@@ -11,54 +11,75 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/certs"
 	"github.com/entrust-worker/entrust-worker/internal/keys"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/policy"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
 // known is what the bus holds about a request that the policy asks about.
 type known struct {
-	owner   string // whose the certificate of a revocation is, of the CA below; "" where that is not known
-	ca      string
+	ca      string // of the request
+	owner   string // whose the certificate of a revocation is, of that CA; "" where that is not known
 	blocked string // the hash of the certificate request's key, "" where that is not blocked
 }
 
-// learn reads what the policy is about to ask: whose a certificate is that is to be revoked,
-// and whether the key of a certificate request is blocked. Orders that wait for approval, or
-// ended, are not asked about.
+// learn reads what the policy is about to ask. Orders that wait for approval, or ended, are
+// not asked about.
 func (h *handling) learn(ctx context.Context) error {
 	if h.w.cfg.Policy == nil || h.d == nil || h.key.ID == "" || h.cur.Phase == order.Awaiting || h.cur.Phase == order.Concluded {
 		return nil
 	}
 	q := h.asked()
-	if q == nil || q.Problem != nil {
+	if q == nil || q.Problem != nil || q.Body == nil {
 		return nil
 	}
-	h.known = known{}
-	switch body := q.Body.(type) {
+	ca := h.cur.CAID
+	if h.cur.Phase == "" || h.cur.Phase == order.Closed {
+		ca, _ = q.CA()
+	}
+	var err error
+	h.known, err = h.w.known(ctx, q.Body, cmp.Or(ca, h.w.cfg.CAID))
+	return err
+}
+
+// known reads what the bus holds about a request: whose the certificate is that is to be
+// revoked, and whether the key of a certificate request is blocked. ca is the CA that the
+// request uses. What cannot be read of the request, the policy refuses.
+func (w *Worker) known(ctx context.Context, body entrustbus.Request, ca string) (known, error) {
+	k := known{ca: ca}
+	switch body := body.(type) {
 	case *entrustbus.Issue:
 		csr, err := body.CSR()
 		if err != nil {
-			return nil // the policy refuses it
+			return k, nil
 		}
 		hash := keys.Hash(csr.Request.RawSubjectPublicKeyInfo)
-		_, blocked, err := h.w.keys.Get(ctx, hash)
+		_, blocked, err := w.keys.Get(ctx, hash)
 		if blocked {
-			h.known.blocked = hash
+			k.blocked = hash
 		}
-		return err
+		return k, err
 	case *entrustbus.Revoke:
 		serial, err := body.SerialNumber()
 		if err != nil {
-			return nil // the policy refuses it
+			return k, nil
 		}
-		h.known.ca = cmp.Or(body.CAID, h.w.cfg.CAID)
-		if h.cur.Phase != "" && h.cur.Phase != order.Closed {
-			h.known.ca = h.cur.CAID
-		}
-		c, err := h.w.certs.Get(ctx, h.known.ca, fmt.Sprintf("%x", serial))
-		h.known.owner = c.Producer
-		return err
+		c, err := w.certs.Get(ctx, ca, fmt.Sprintf("%x", serial))
+		k.owner = c.Producer
+		return k, err
 	}
-	return nil
+	return k, nil
+}
+
+// PolicyRequest returns what the policy is asked about a request that is no order: with CA and
+// profile, whose the certificate is, and whether the key is blocked. No signature is needed.
+func (w *Worker) PolicyRequest(ctx context.Context, producer string, body entrustbus.Request) (policy.Request, error) {
+	ca, profile := (&order.Request{Body: body}).CA()
+	q := policy.Request{
+		Producer: producer, Body: body, CA: cmp.Or(ca, w.cfg.CAID), Profile: cmp.Or(profile, w.cfg.ProfileID), Message: policy.Message{Unsigned: true},
+	}
+	k, err := w.known(ctx, body, q.CA)
+	q.Owner, q.BlockedKey = k.owner, k.blocked
+	return q, err
 }
 
 // keep writes what a result makes known, before it is published: whose an issued certificate

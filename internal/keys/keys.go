@@ -46,7 +46,7 @@ var hashRule = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // ValidHash reports whether s is what Hash returns.
 func ValidHash(s string) bool { return hashRule.MatchString(s) }
 
-// Store is the bucket. Make one with New. It is safe for concurrent use, but for Open.
+// Store is the bucket. Make one with New. It is safe for concurrent use.
 type Store struct {
 	js     jetstream.JetStream
 	bucket string
@@ -58,8 +58,7 @@ func New(js jetstream.JetStream, bucket string) *Store {
 	return &Store{js: js, bucket: bucket, leader: streams.LeaderOf(js, "KV_"+bucket)}
 }
 
-// Open makes Get cheaper where the bucket has one replica. It need not be called, and is
-// not safe beside other methods.
+// Open makes Get cheaper where the bucket has one replica. It need not be called.
 func (s *Store) Open(ctx context.Context) error {
 	_, err := s.leader.Open(ctx)
 	return err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/micro"
@@ -65,7 +66,7 @@ func (s *Service) check(ctx context.Context, r micro.Request, q question) {
 }
 
 // judge answers with what the policy says of the request that is the question.
-func (s *Service) judge(_ context.Context, r micro.Request, q question) {
+func (s *Service) judge(ctx context.Context, r micro.Request, q question) {
 	body, err := entrustbus.DecodeRequest(q.kind, q.encoding, r.Data())
 	if err != nil {
 		s.fail(r, entrustbus.AnswerInvalid, err)
@@ -74,7 +75,17 @@ func (s *Service) judge(_ context.Context, r micro.Request, q question) {
 	ca, profile := (&order.Request{Body: body}).CA()
 	answer := &entrustbus.PolicyCheck{Allowed: true, CAID: cmp.Or(ca, s.CAID), ProfileID: cmp.Or(profile, s.ProfileID), Warnings: body.Warnings()}
 	if p := s.policy(); p != nil {
-		v := p.Judge(policy.Request{Producer: q.producer, Body: body, CA: answer.CAID, Profile: answer.ProfileID})
+		ctx, cancel := context.WithTimeout(ctx, busTime)
+		ask, err := s.Worker.PolicyRequest(ctx, q.producer, body)
+		cancel()
+		if err != nil {
+			s.fail(r, entrustbus.AnswerUnavailable, errors.New("the worker cannot read whose a certificate is, or which keys are blocked; try again"))
+			return
+		}
+		v := p.Judge(ask)
+		if p.MustSign(q.producer) {
+			answer.Warnings = append(slices.Clip(answer.Warnings), "the request must be signed")
+		}
 		answer.Policy, answer.ValiditySeconds = policyfile.Name(p), int64(v.Validity/time.Second)
 		if d := v.Denial; d != nil {
 			answer.Allowed, answer.Rule, answer.Value, answer.Where, answer.Message = false, d.Rule, d.Value, d.Where, d.Error()

@@ -24,6 +24,8 @@ const ServiceName = "entrust-worker"
 const (
 	// answerTime bounds one answer that may ask the gateway.
 	answerTime = 15 * time.Second
+	// busTime bounds what one answer reads of the bus.
+	busTime = 2 * time.Second
 	// maxAnswering bounds the answers under way that may ask the gateway.
 	maxAnswering = 8
 	// maxWaiting bounds the questions that wait in this process for one endpoint.
@@ -42,6 +44,9 @@ type Worker interface {
 	// CA returns the certificates of a CA. Beside the errors of CAKnown it returns
 	// gateway.ErrNoCertificates, and those of a call.
 	CA(ctx context.Context, ca string) (gateway.CA, error)
+	// PolicyRequest returns what the policy is asked about a request: with what the bus holds
+	// of its certificate or key.
+	PolicyRequest(ctx context.Context, producer string, body entrustbus.Request) (policy.Request, error)
 }
 
 // Service answers questions of producers. It changes nothing. Run runs once.
@@ -91,6 +96,11 @@ func (s *Service) Run(ctx context.Context) error {
 			return fmt.Errorf("starting the endpoint %s of the micro service: %w", e.name, err)
 		}
 	}
+	ready, cancel := context.WithTimeout(ctx, answerTime)
+	if err := s.NC.FlushWithContext(ready); err == nil {
+		s.Log.Info("answering questions of producers", "subject", s.Subjects.Ask("*", ">"))
+	}
+	cancel()
 	<-ctx.Done()
 	if err := service.Stop(); err != nil {
 		s.Log.Debug("stopping the micro service", "err", err)

@@ -5,18 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Leader reads the last messages of one stream as its leader knows them. Make one with
-// LeaderOf. It is safe for concurrent use, but for Open.
+// LeaderOf. It is safe for concurrent use.
 type Leader struct {
 	js     jetstream.JetStream
 	stream string
 	// single is the stream where it has one replica, else nil.
-	single jetstream.Stream
+	single atomic.Pointer[jetstream.Stream]
 }
 
 // LeaderOf returns the leader of a stream. It does not touch the server.
@@ -24,14 +25,14 @@ func LeaderOf(js jetstream.JetStream, stream string) *Leader { return &Leader{js
 
 // Open looks how many replicas the stream has, and returns what the server says of it.
 // With one replica, Last asks it by direct get, at a third of the cost. Open need not be
-// called, and is not safe beside other methods.
+// called.
 func (l *Leader) Open(ctx context.Context) (*jetstream.StreamInfo, error) {
 	st, err := l.js.Stream(ctx, l.stream)
 	if err != nil {
 		return nil, fmt.Errorf("opening the stream %s: %w", l.stream, err)
 	}
 	if cfg := st.CachedInfo().Config; cfg.Replicas == 1 && cfg.AllowDirect {
-		l.single = st
+		l.single.Store(&st)
 	}
 	return st.CachedInfo(), nil
 }
@@ -40,10 +41,11 @@ func (l *Leader) Open(ctx context.Context) (*jetstream.StreamInfo, error) {
 // stream that gets more replicas while this process runs may answer with an older message
 // until the next start.
 func (l *Leader) Last(ctx context.Context, subject string) (*Message, error) {
-	if l.single == nil {
+	single := l.single.Load()
+	if single == nil {
 		return Last(ctx, l.js, l.stream, subject)
 	}
-	m, err := l.single.GetLastMsgForSubject(ctx, subject)
+	m, err := (*single).GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, ErrNoMessage
 	}

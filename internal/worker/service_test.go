@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,9 +18,11 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/certs"
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/keys"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 	"github.com/entrust-worker/entrust-worker/internal/policy"
 	"github.com/entrust-worker/entrust-worker/internal/status"
@@ -205,6 +208,42 @@ func TestServiceAnswers(t *testing.T) {
 	if n := a.sim.Stats().Enrolled; n != 0 {
 		t.Errorf("%d enrollments by questions", n)
 	}
+}
+
+// The answer knows what the bus holds of a certificate and of a key, and says who must sign.
+func TestServiceKnowsOwnersAndKeys(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t, gatewaytest.Config{}, "producers:\n  shop:\n    kinds: [issue, revoke]\n    names: {dns: {suffixes: [shop.example]}}\n    revoke: {serials: own}\n"+
+		"    signatures: {keys: {a: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}}\n")
+	js := a.server.JetStream(t)
+	layout := streams.DefaultLayout()
+	c := a.client(t, "shop", entrustbus.EncodingJSON)
+	ready(t, c)
+	request := csr(t, "www.shop.example")
+	ask := func(r entrustbus.Request, rule string) {
+		t.Helper()
+		got, err := c.Policy(t.Context(), r)
+		if err != nil || got.Allowed != (rule == "") || got.Rule != rule || !slices.Contains(got.Warnings, "the request must be signed") {
+			t.Errorf("%s: %+v, %v; want the rule %q", r.OrderID(), got, err, rule)
+		}
+	}
+	ask(&entrustbus.Issue{ID: "free", CSRDER: request}, "")
+	ask(&entrustbus.Revoke{ID: "unknown", Serial: "0a"}, "revoke.serials")
+	parsed, err := x509.ParseCertificateRequest(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.New(js, layout.Keys).Add(t.Context(), keys.Block{Hash: keys.Hash(parsed.RawSubjectPublicKeyInfo), Reason: "lost"}); err != nil {
+		t.Fatal(err)
+	}
+	for serial, producer := range map[string]string{"a": "shop", "b": "web"} {
+		if err := certs.New(js, layout.Certs).Put(t.Context(), a.sim.CAID(), serial, certs.Certificate{Producer: producer}, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask(&entrustbus.Issue{ID: "blocked", CSRDER: request}, "blocked_keys")
+	ask(&entrustbus.Revoke{ID: "own", Serial: "0a"}, "")
+	ask(&entrustbus.Revoke{ID: "theirs", Serial: "0b"}, "revoke.serials")
 }
 
 // Without a policy everything is allowed, and the answer says so.

@@ -56,6 +56,9 @@ func (k *checker) all(ctx context.Context) []checked {
 	if k.Policy.File != "" {
 		all = append(all, k.timed("policy", k.policy))
 	}
+	if loose := k.LooseFiles(); len(loose) > 0 {
+		all = append(all, k.timed("file modes", func(c *checked) { c.is(stateWarning, "%s", strings.Join(loose, "; ")) }))
+	}
 	var cache *mtlscache.Cache
 	all = append(all, k.timed("key pair", func(c *checked) { cache = k.keyPair(c) }))
 	return append(all, k.timed("gateway", func(c *checked) {

@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/policy"
@@ -15,16 +16,16 @@ import (
 )
 
 // Command is the group of verbs.
-func Command(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
+func Command(t *terminal.Terminal, loader *config.Loader, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
 		Short: "Show the rules of a producer, and test requests against them",
 		Long: `Show the rules of a producer, and test requests against them. The policy is the file that --policy-file, or the
-configuration, names. Nothing is sent to NATS or to the gateway.`,
+configuration, names. Nothing is sent to the gateway, and to NATS only by test --ask.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: usage.NeedsVerb,
 	}
-	cmd.AddCommand(showCommand(t, loader), testCommand(t, loader))
+	cmd.AddCommand(showCommand(t, loader), testCommand(t, loader, dial))
 	return cmd
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
@@ -19,19 +20,21 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/policyfile"
 )
 
-func testCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
+func testCommand(t *terminal.Terminal, loader *config.Loader, dial connect.Dialer) *cobra.Command {
 	var producer, kind, ca, profile, owner string
-	var asJSON bool
+	var asJSON, overBus bool
 	cmd := &cobra.Command{
 		Use:   "test FILE",
 		Short: "Say whether a request would be allowed, and which rule decides",
 		Long: `Say whether a request would be allowed, and which rule decides. FILE is a certificate request, or a request as
 it is published: JSON or MessagePack; - is standard input. Exit code 0 if the policy allows it, 1 if it refuses.
 
-NATS is not asked: --owner says whose the certificate of a revocation is, and no key counts as blocked. The answer
-says where the producer must sign the request as well.`,
+The policy is that of the configured file. NATS is not asked: --owner says whose the certificate of a revocation is,
+and no key counts as blocked. The answer says where the producer must sign the request as well. With --ask a worker
+answers over NATS instead: by its own policy, and by the owners and keys that it knows.`,
 		Example: `  entrust-worker policy test --producer shop web.csr
-  entrust-worker policy test --producer shop --kind revoke revoke.json`,
+  entrust-worker policy test --producer shop --kind revoke revoke.json
+  entrust-worker policy test --producer shop --ask web.csr`,
 		Args: usage.AtLeastOne("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
@@ -39,6 +42,15 @@ says where the producer must sign the request as well.`,
 				return usage.Errorf("one FILE at a time, got %d", len(args))
 			case !entrustbus.ValidToken(producer):
 				return usage.WithHint(usage.Errorf("--producer is missing, or not the name of a producer"), "%s --help", cmd.CommandPath())
+			case overBus && ca+profile+owner != "":
+				return usage.Errorf("--ca, --profile and --owner are what the worker knows with --ask")
+			}
+			if overBus {
+				body, err := readRequest(args[0], entrustbus.Kind(kind), t.In)
+				if err != nil {
+					return err
+				}
+				return ask(cmd, t, dial, producer, asJSON, body)
 			}
 			s, p, err := read(cmd, loader)
 			if err != nil {
@@ -69,6 +81,7 @@ says where the producer must sign the request as well.`,
 	flags.StringVar(&ca, "ca", "", "`id` of the worker's certificate authority; default the configured one")
 	flags.StringVar(&profile, "profile", "", "`id` of the worker's profile; default the configured one")
 	flags.StringVar(&owner, "owner", "", "of a revocation: `name` of the producer that the certificate was issued to; default none that is known")
+	flags.BoolVar(&overBus, "ask", false, "ask a worker over NATS")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	usage.Complete(cmd, "kind", "issue", "revoke", "track", "cancel")
 	return cmd
@@ -145,7 +158,7 @@ func answer(t *terminal.Terminal, asJSON bool, p *policy.Policy, sign bool, v po
 	if v.Denial != nil {
 		verdict = "refused: " + v.Denial.Error()
 	} else if v.Validity > 0 {
-		verdict = fmt.Sprintf("allowed, with the validity cut to %d seconds", v.Validity/time.Second)
+		verdict = cutTo(int64(v.Validity / time.Second))
 	}
 	if sign && v.Denial == nil {
 		verdict += ", if the producer signs it"

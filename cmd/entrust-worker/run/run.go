@@ -59,6 +59,9 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	collectLess()
 	log.Info("starting", "version", version, "gateway", s.Gateway.URL, "ca", s.Gateway.CAID, "nats", s.NATSServer())
 
+	for _, warning := range s.LooseFiles() {
+		log.Warn("a file is not protected", "warning", warning)
+	}
 	cache, err := mtlscache.New(s.Transport(log))
 	if err != nil {
 		return usage.WithHint(fmt.Errorf("loading the client key pair: %w", s.ExplainKeyPair(err)), "replace the files; entrust-worker check says whether they are right")

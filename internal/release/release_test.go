@@ -1,0 +1,186 @@
+// Package release plays a release of the modules in this repository: what `go install` and `go get` find once the tags
+// are pushed. It has no code but this test.
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	root = "github.com/entrust-worker/entrust-worker"
+	bus  = root + "/entrustbus"
+	// version is what the go.mod files require of each other.
+	version = "v0.1.0"
+)
+
+// shell runs commands in one folder with one environment.
+type shell struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+func (s shell) run(name string, args ...string) string {
+	s.t.Helper()
+	out, err := s.try(name, args...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}
+
+func (s shell) try(name string, args ...string) (string, error) {
+	// A download that hangs says which.
+	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), s.env...)
+	out, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		lines := strings.Split(strings.TrimSpace(string(exit.Stderr)), "\n")
+		return "", fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+func (s shell) in(dir string, env ...string) shell {
+	return shell{s.t, dir, append(slices.Clone(s.env), env...)}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// clone makes a repository with one commit out of the files of this one, changes that are not committed included.
+func clone(t *testing.T) shell {
+	t.Helper()
+	here := shell{t: t, dir: "../.."}
+	files, err := here.try("git", "ls-files", "--cached", "--others", "--exclude-standard")
+	if err != nil {
+		t.Skipf("not in a git repository, so there is nothing to tag: %v", err)
+	}
+	there := shell{t: t, dir: t.TempDir(), env: []string{
+		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.net", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.net",
+	}}
+	for _, name := range strings.Split(files, "\n") {
+		body, err := os.ReadFile(filepath.Join(here.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed, and the removal is not committed
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(there.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, string(body))
+	}
+	there.run("git", "init", "-q")
+	there.run("git", "add", "-A")
+	there.run("git", "commit", "-qm", "Begin")
+	return there
+}
+
+// proxy is a module proxy in a folder. The go command fills it from the tags of a repository.
+type proxy struct{ dir string }
+
+func (p proxy) publish(repo shell, module string) {
+	repo.t.Helper()
+	// The go command asks github.com; git goes to the folder instead.
+	repo.in(repo.t.TempDir(), "GOWORK=off", "GOPROXY=direct", "GOSUMDB=off", "GOFLAGS=-modcacherw", "GOMODCACHE="+p.dir,
+		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.file://"+repo.dir+".insteadOf", "GIT_CONFIG_VALUE_0=https://"+root,
+	).run("go", "mod", "download", module+"@"+version)
+}
+
+// environment is that of a machine which takes our modules from the proxy, all others from this machine's module cache,
+// and what is not there from wherever this machine is told to.
+func (p proxy) environment(t *testing.T) []string {
+	here := shell{t: t}
+	return []string{
+		"GOWORK=off", "GOSUMDB=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GOMODCACHE=" + t.TempDir(), "GOBIN=" + t.TempDir(),
+		"GOPROXY=file://" + p.dir + "/cache/download,file://" + here.run("go", "env", "GOMODCACHE") + "/cache/download," + here.run("go", "env", "GOPROXY"),
+	}
+}
+
+// The tag of entrustbus comes first, then go.sum gets its hash, then the tag of the worker: docs/operations.md.
+func TestReleaseByTags(t *testing.T) {
+	t.Parallel()
+	repo, published := clone(t), proxy{t.TempDir()}
+
+	// A clone has all that it is built from before anything is published, and asks nobody for it.
+	repo.in(repo.dir, "GOPROXY=off").run("go", "list", "-deps", "./cmd/...", "./entrustbus/...")
+	for _, module := range []string{".", "bench", "entrustbus"} {
+		if mod := repo.in(filepath.Join(repo.dir, module)).run("go", "mod", "edit", "-json"); !strings.Contains(mod, `"Replace": null`) {
+			t.Errorf("go.mod in %s replaces modules, so that nobody can install it: %s", module, mod)
+		}
+	}
+
+	repo.run("git", "tag", "entrustbus/"+version)
+	published.publish(repo, bus)
+	user := published.environment(t)
+	before := repo.run("cat", "go.mod")
+	repo.in(repo.dir, user...).run("go", "get", bus+"@"+version)
+	if after := repo.run("cat", "go.mod"); after != before {
+		t.Errorf("go.mod is not what `go get %s@%s` leaves:\n%s", bus, version, after)
+	}
+	if changed := repo.run("git", "status", "--short"); changed != "M go.sum" {
+		t.Errorf("the hash of entrustbus changed %q, want go.sum alone", changed)
+	}
+	repo.run("git", "commit", "-qam", "Require "+bus)
+	repo.run("git", "tag", version)
+	published.publish(repo, root)
+
+	t.Run("go install of the worker", func(t *testing.T) {
+		t.Parallel()
+		machine := shell{t: t, dir: t.TempDir(), env: user}
+		machine.run("go", "install", root+"/cmd/entrust-worker@"+version)
+		if got := machine.run(filepath.Join(machine.run("go", "env", "GOBIN"), "entrust-worker"), "version"); !strings.Contains(got, version) {
+			t.Errorf("the installed worker says %q, want %s in it", got, version)
+		}
+	})
+	t.Run("a clone without its workspace", func(t *testing.T) {
+		t.Parallel()
+		alone := shell{t: t, dir: t.TempDir(), env: user}
+		alone.run("git", "clone", "-q", "--branch", version, repo.dir, ".")
+		alone.in(alone.dir, "GOFLAGS=-mod=readonly -modcacherw").run("go", "list", "-deps", "./cmd/entrust-worker")
+	})
+	t.Run("go get of entrustbus", func(t *testing.T) {
+		t.Parallel()
+		program := shell{t: t, dir: t.TempDir(), env: user}
+		// A program with an older Go line and an x/crypto of its own: entrustbus moves neither.
+		goMod := "module example.net/user\n\ngo 1.23.0\n\nrequire golang.org/x/crypto v0.31.0\n"
+		write(t, filepath.Join(program.dir, "go.mod"), goMod)
+		write(t, filepath.Join(program.dir, "main.go"), "package main\n\nimport (\n\t_ \"golang.org/x/crypto/ed25519\"\n\n\t\""+bus+"\"\n)\n\nfunc main() { println(entrustbus.Version) }\n")
+		program.run("go", "get", bus+"@"+version)
+		program.run("go", "build", "-o", os.DevNull, ".")
+		modules := program.run("go", "list", "-m", "all")
+		for _, never := range []string{"koanf", "nats-server", root + " "} {
+			if strings.Contains(modules, never) {
+				t.Errorf("a user of entrustbus gets %s:\n%s", never, modules)
+			}
+		}
+		for _, stays := range []string{"golang.org/x/crypto v0.31.0", bus + " " + version} {
+			if !strings.Contains(modules+"\n", stays+"\n") {
+				t.Errorf("a user of entrustbus does not have %s:\n%s", stays, modules)
+			}
+		}
+		if mod := program.run("cat", "go.mod"); !strings.Contains(mod, "\ngo 1.23.0\n") || strings.Contains(mod, "toolchain") {
+			t.Errorf("entrustbus moves the Go line of its users:\n%s", mod)
+		}
+	})
+}
