@@ -156,6 +156,10 @@ func (s *Server) route(r *http.Request) (*call, *refusal) {
 		s.tally.redirects.Add(1)
 	}
 	missing := &refusal{http.StatusNotFound, "cagw-4040", "No such resource", ""}
+	if r.URL.Path == s.cfg.BasePath+"/actuator/health" {
+		c.handle = s.describeHealth
+		return c, s.only(r, http.MethodGet, CAGW)
+	}
 	path, ok := strings.CutPrefix(r.URL.EscapedPath(), s.cfg.BasePath+"/v1/certificate-authorities")
 	if !ok {
 		return c, missing
