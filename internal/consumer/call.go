@@ -150,12 +150,16 @@ func (h *handling) revoke(ctx context.Context, permit *throttle.Permit) order.An
 		return order.Answer{Word: order.Refused, Error: &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: order.CodeInvalid, Message: err.Error()}}
 	}
 	begun := time.Now()
-	err = h.w.gw.Revoke(ctx, gateway.Revocation{
-		CAID: h.cur.CAID, Serial: serial, Reason: q.Reason, Comment: q.Comment, IssueCRL: q.IssueCRL || h.w.cfg.IssueCRL,
-	})
+	r := gateway.Revocation{
+		CAID: h.cur.CAID, Serial: serial, Reason: q.Reason, Comment: q.Comment, IssueCRL: q.IssueCRL || h.w.cfg.IssueCRL == CRLEach,
+	}
+	err = h.w.gw.Revoke(ctx, r)
 	h.w.throttle.seen(ctx, permit, order.OpRevoke, begun, http.StatusOK, err)
 	if err != nil {
 		return failed(err)
+	}
+	if h.w.cfg.IssueCRL == CRLBulk && !r.IssueCRL {
+		h.w.crls.owe(r)
 	}
 	return order.Answer{Word: order.Revoked, Certificate: &order.Certificate{Serial: fmt.Sprintf("%x", serial), SerialDecimal: serial.String()}}
 }

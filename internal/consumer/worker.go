@@ -83,6 +83,7 @@ type Worker struct {
 	throttle  *throttling
 	cas       *knownCAs
 	profiles  *knownProfiles
+	crls      *crls
 	rollbacks *rollbacks
 	poison    *poison
 	polls     answeredPolls
@@ -111,6 +112,7 @@ func New(cfg Config, js jetstream.JetStream, bucket *control.Bucket, gw Gateway,
 	w.rollbacks = newRollbacks(w)
 	w.throttle = newThrottling(&cfg, bucket, gw, log)
 	w.cas = &knownCAs{configured: cfg.CAID, read: gw.CAs, found: w.throttle.breakers.Add, log: log}
+	w.crls = &crls{ask: gw.Revoke, log: log}
 	w.profiles = &knownProfiles{read: gw.Profile, log: log}
 	return w, nil
 }
@@ -186,6 +188,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		cancelWork(errStopping)
 		<-drained
 	}
+	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+	w.crls.payAll(last)
+	cancelLast()
 	aside.Wait()
 	// Acks and naks are only buffered until here.
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)

@@ -22,6 +22,7 @@ func (s *Settings) checkGateway(c *checker) {
 	}
 	s.checkKeyPair(c)
 	c.oneOf("gateway.approval", g.Approval, ApprovalUnknown, ApprovalNever)
+	c.oneOf("gateway.issue_crl", g.IssueCRL, consumer.CRLEach, consumer.CRLBulk, consumer.CRLRequest)
 	c.oneOf("gateway.unverified_keys", g.UnverifiedKeys, UnverifiedPass, UnverifiedRefuse)
 	if strings.ContainsFunc(g.ClientID, func(r rune) bool { return r < ' ' || r > '~' }) {
 		c.add("gateway.client_id", "must be printable ASCII")
