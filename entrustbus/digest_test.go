@@ -95,6 +95,7 @@ func TestDigestOfOtherContent(t *testing.T) {
 		"validity":    with(func(r *entrustbus.Issue) { r.ValiditySeconds = 60 }),
 		"wait":        with(func(r *entrustbus.Issue) { r.PollMaxWaitSeconds = 60 }),
 		"cap":         with(func(r *entrustbus.Issue) { r.MaxValiditySeconds = 60 }),
+		"period":      with(func(r *entrustbus.Issue) { r.ValidityPeriod = "P60D" }),
 		"omit":        with(func(r *entrustbus.Issue) { r.SubjectDN = "omit" }),
 		"property":    with(func(r *entrustbus.Issue) { r.Properties = map[string]any{"a": "bc"} }),
 		"shifted":     with(func(r *entrustbus.Issue) { r.Properties = map[string]any{"ab": "c"} }),

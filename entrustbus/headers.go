@@ -20,6 +20,8 @@ const (
 	HeaderReplay     = "Entrust-Replay"      // replay generation, decimal, absent for 0
 	HeaderDue        = "Entrust-Due"         // when a wake-up is due, RFC 3339 with fractions, UTC
 
+	HeaderEventID = "Entrust-Event-Id" // of an event: its id
+
 	HeaderDeadReason     = "Entrust-Dead-Reason"     // undecodable, invalid, denied, rejected, unconfirmed, …
 	HeaderDeadError      = "Entrust-Dead-Error"      // one line that says what was wrong
 	HeaderDeadSubject    = "Entrust-Dead-Subject"    // the subject that the message arrived on

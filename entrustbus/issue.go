@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
@@ -39,6 +40,9 @@ type Issue struct {
 	ValiditySeconds int64 `json:"validity_seconds,omitempty"`
 	// MaxValiditySeconds caps the validity, in seconds: a longer one is cut. 0: no cap.
 	MaxValiditySeconds int64 `json:"max_validity_seconds,omitempty"`
+	// ValidityPeriod is the validity demanded, in place of ValiditySeconds, as a duration or an interval of ISO 8601. See
+	// ParsePeriod.
+	ValidityPeriod string `json:"validity_period,omitempty"`
 	// Properties are values for the gateway by name: a string, an int64 or float64, a bool, or a []any of them.
 	Properties map[string]any `json:"properties,omitempty"`
 	// SubjectVariables are values for the subject that the gateway's profile builds.
@@ -85,6 +89,9 @@ var issueForm = form{
 			about: "Validity demanded, in seconds. Absent: the profile's. Written without fraction and exponent."},
 		{key: "max_validity_seconds", at: at(func(r *Issue) any { return &r.MaxValiditySeconds }), shape: seconds{MaxValiditySeconds},
 			about: "Cap on the validity, in seconds: a longer one is cut. Absent: none. Written without fraction and exponent."},
+		{key: "validity_period", at: at(func(r *Issue) any { return &r.ValidityPeriod }),
+			shape: text{most: MaxPeriodBytes, rule: checkPeriod, pattern: "^(|P[0-9YMWDTHS]+|[0-9TZ:.+-]+/[0-9YMWDTHSPZ:.+-]+|P[0-9YMWDTHS]+/[0-9TZ:.+-]+)$"},
+			about: "Validity demanded, in place of validity_seconds: a duration of ISO 8601, or an interval of two instants, or of an instant and a duration in either order. An instant needs its zone, and may leave out its seconds." + inBytes},
 		{key: "properties", at: at(func(r *Issue) any { return &r.Properties }), shape: properties{},
 			about: "Values for the gateway by name: strings, numbers, booleans, or lists of them. Lengths count bytes of UTF-8."},
 		{key: "subject_variables", at: at(func(r *Issue) any { return &r.SubjectVariables }), shape: subjectVariables{},
@@ -158,6 +165,9 @@ func (r *Issue) Validate() error {
 			Fix: "give one of them: validity_seconds demands, max_validity_seconds caps",
 		}
 	}
+	if err := r.checkPeriod(); err != nil {
+		return err
+	}
 	p, err := r.parsed.of(r.CSRPEM, r.CSRDER)
 	if err != nil {
 		return err
@@ -182,6 +192,24 @@ func (r *Issue) Validate() error {
 		}
 	}
 	return nil
+}
+
+// checkPeriod compares the validity period, which can be read, with what stands beside it.
+func (r *Issue) checkPeriod() error {
+	if r.ValidityPeriod == "" {
+		return nil
+	}
+	if r.ValiditySeconds > 0 {
+		return &FieldError{Field: "validity_period", Problem: "is given beside validity_seconds", Fix: "give one of them"}
+	}
+	p, err := ParsePeriod(r.ValidityPeriod)
+	if longest := int64(p.Longest() / time.Second); err == nil && r.MaxValiditySeconds > 0 && longest > r.MaxValiditySeconds {
+		return &FieldError{
+			Field: "max_validity_seconds", Problem: fmt.Sprintf("must be at least what validity_period can be: %d !>= %d", r.MaxValiditySeconds, longest),
+			Fix: "give one of them: validity_period demands, max_validity_seconds caps",
+		}
+	}
+	return err
 }
 
 func checkSANs(_ string, items []string) error {

@@ -101,6 +101,7 @@ const (
 	MaxCommentBytes       = 512               // comment
 	MaxSerialBits         = 160               // a serial number: 20 octets, RFC 5280 4.1.2.2
 	MaxValiditySeconds    = 100 * 366 * 86400 // validity_seconds, max_validity_seconds: a hundred years
+	MaxPeriodBytes        = 128               // validity_period
 	MaxPollMaxWaitSeconds = 30 * 86400        // poll_max_wait_seconds: 30 days; the worker may allow less
 	MaxProperties         = 64                // entries of properties, values of one list there
 	MaxSubjectVariables   = 64                // entries of subject_variables

@@ -46,7 +46,8 @@ func sampleRequests(t testing.TB) map[string]entrustbus.Request {
 			Extensions:       []entrustbus.Extension{{OID: "1.3.6.1.4.1.99999.1", Critical: true, Value: []byte{0x05, 0}}, {OID: "2.5.29.32", Value: []byte{0x30, 0}}},
 			EKUs:             []string{"serverAuth", "1.3.6.1.5.5.7.3.2"}, MustStaple: true, Strict: true,
 		},
-		"revoke": &entrustbus.Revoke{ID: "revoke-1", Serial: "0x12:34:AB:CD"},
+		"issue-period": &entrustbus.Issue{ID: "order-9", CSRPEM: testdata(t, "request.pem"), ValidityPeriod: "2026-11-28T13:00Z/P1Y3M0DT0H0M"},
+		"revoke":       &entrustbus.Revoke{ID: "revoke-1", Serial: "0x12:34:AB:CD"},
 		"revoke-decimal": &entrustbus.Revoke{
 			ID: "revoke-2", SerialDecimal: "305441741", Reason: "keyCompromise", Comment: "laptop lost", CAID: "ca-1",
 			Labels: map[string]string{"ticket": "4711"},

@@ -12,7 +12,7 @@ import (
 // The schemas in docs are made from the tables of fields, so that they cannot say anything else. -update rewrites them.
 func TestSchemasAreThoseOfTheTables(t *testing.T) {
 	t.Parallel()
-	forms := map[string]*form{"result": &resultForm, "refusal": &refusalForm, "answer-ca": &caForm, "answer-check": &checkForm, "answer-policy": &policyCheckForm}
+	forms := map[string]*form{"result": &resultForm, "refusal": &refusalForm, "event": &eventForm, "answer-ca": &caForm, "answer-check": &checkForm, "answer-policy": &policyCheckForm}
 	kindOf := map[string]Kind{}
 	for _, kind := range kinds {
 		forms["request-"+string(kind)], kindOf["request-"+string(kind)] = kind.blank().form(), kind

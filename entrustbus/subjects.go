@@ -1,6 +1,8 @@
 package entrustbus
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strconv"
 	"strings"
 )
@@ -56,6 +58,20 @@ func (s Subjects) OperatorFilter(kind Kind) string { return s.Operator("*", kind
 // Refused is the subject of what is said, and not kept, about the producer's requests that have no readable id, or an id
 // that belongs to other content.
 func (s Subjects) Refused(producer string) string { return s.prefix() + ".refused." + producer }
+
+// Event is the subject of what happened to certificates of a CA. An id with other characters than letters, digits, _, -
+// and ~ goes by its hash: the message has the id itself.
+func (s Subjects) Event(caID string) string {
+	token := caID
+	if !ValidToken(strings.ReplaceAll(token, "~", "-")) {
+		sum := sha256.Sum256([]byte(caID))
+		token = "=" + hex.EncodeToString(sum[:16])
+	}
+	return s.prefix() + ".event." + token
+}
+
+// EventFilter matches the events of every CA.
+func (s Subjects) EventFilter() string { return s.prefix() + ".event.*" }
 
 // Topic is what a producer asks a worker about. Nothing of it is stored.
 type Topic string

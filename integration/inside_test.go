@@ -22,6 +22,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
+	"github.com/entrust-worker/entrust-worker/internal/worker"
 )
 
 // inside is an installation whose workers run in this process, where their
@@ -78,7 +79,7 @@ func (s *inside) logger() *slog.Logger {
 
 // work runs a worker on a connection of its own, and returns what drains it and
 // closes that.
-func (s *inside) work(gw consumer.Gateway) (stop func()) {
+func (s *inside) work(gw worker.Gateway) (stop func()) {
 	s.t.Helper()
 	w, err := rig.RunWorker(s.ctx, s.server.URL, s.cfg, gw, nil, s.logger())
 	if err != nil {

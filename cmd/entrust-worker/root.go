@@ -11,6 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/dead"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/gateway"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/keys"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/orders"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/policy"
@@ -36,6 +37,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		request.Command(t, dial),
 		orders.Command(t, dial),
 		dead.Command(t, dial),
+		gateway.Command(t, loader),
 		policy.Command(t, loader, dial),
 		keys.Command(t, dial),
 		config.Command(t, loader),

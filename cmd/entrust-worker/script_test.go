@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 // commands they have
 //
 //	nats-server [configuration]   starts one and sets NATS_URL to it
-//	gateway [certctl|cagw]        starts a simulator and sets the CERTCTL_ENTRUST_ names to it
+//	gateway [certctl|cagw|ecs]    starts a simulator and sets the CERTCTL_ENTRUST_ names to it
 //	gateway-down, gateway-up      makes it refuse connections, and answer again
 //	guard                         starts a proxy in front of it that refuses the path of enrollments
 //	short-pair DURATION           replaces the client's key pair by one that ends so soon
@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
-		Files: scripts(t, "run", "check", "config", "connect", "policy", "provision", "usage"),
+		Files: scripts(t, "run", "check", "config", "connect", "gateway", "policy", "provision", "usage"),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
 			// The race detector's own pause at the end of each process.
@@ -131,7 +131,10 @@ func onJetStream(ts *testscript.TestScript, do func(jetstream.JetStream) error) 
 
 func startGateway(ts *testscript.TestScript, _ bool, args []string) {
 	cfg := gatewaytest.Config{Dir: filepath.Join(ts.Getenv("WORK"), "gateway"), Dialect: gatewaytest.CertCtl}
-	if len(args) > 0 && args[0] == "cagw" {
+	if len(args) > 0 {
+		cfg.Dialect, cfg.ECS = gatewaytest.Dialect(args[0]), args[0] == "ecs"
+	}
+	if cfg.ECS {
 		cfg.Dialect = gatewaytest.CAGW
 	}
 	gw, err := gatewaytest.Start(cfg)

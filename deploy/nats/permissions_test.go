@@ -150,6 +150,7 @@ func (s *site) environ(user string) []string {
 		"ENTRUST_WORKER_GATEWAY_TIMEOUT=2s",
 		"ENTRUST_WORKER_GATEWAY_CONNECT_TIMEOUT=1s",
 		"ENTRUST_WORKER_GATEWAY_EVENT_DELAY=100ms",
+		"ENTRUST_WORKER_GATEWAY_FEED=10s",
 		"ENTRUST_WORKER_POLL_FIRST=500ms",
 		"ENTRUST_WORKER_POLL_MAX=2s",
 		"ENTRUST_WORKER_WATCHDOG_EVERY=10s",
@@ -337,6 +338,14 @@ func TestPermissionsSuffice(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := msg.DoubleAck(ctx); err != nil {
+		t.Error(err)
+	}
+
+	// The events of the gateway are published too.
+	if err := testbed.Until(ctx, "there are certificate events", func() (bool, error) {
+		events, err := opJS.Stream(ctx, "ENTRUST_EVENTS")
+		return err == nil && events.CachedInfo().State.Msgs > 0, err
+	}); err != nil {
 		t.Error(err)
 	}
 

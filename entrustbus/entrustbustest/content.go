@@ -20,7 +20,7 @@ func (c *corpus) wrongTypes() {
 		issue: {
 			"id": "text", "csr_pem": "text", "csr_der": "text", "common_name": "text", "sans": "", "subject_dn": "text",
 			"profile_id": "text", "ca_id": "text", "validity_seconds": "int", "poll_max_wait_seconds": "int",
-			"labels": "", "v": "", "kind": "", "max_validity_seconds": "int", "properties": "map", "subject_variables": "",
+			"labels": "", "v": "", "kind": "", "max_validity_seconds": "int", "validity_period": "text", "properties": "map", "subject_variables": "",
 			"extensions": "", "ekus": "", "must_staple": "bool", "strict": "bool",
 		},
 		revoke: {"serial": "text", "serial_decimal": "text", "certificate_pem": "text", "reason": "text", "comment": "text", "issue_crl": "bool"},
@@ -189,6 +189,10 @@ func (c *corpus) wrongDetails() {
 		{"ekus: a number", fields{"ekus": []any{1}}},
 		{"ekus: many", fields{"ekus": strings.Split(strings.Repeat("serverAuth ", 40)+"serverAuth", " ")}},
 		{"a cap below the demand", fields{"validity_seconds": 7200, "max_validity_seconds": 3600}},
+		{"a period beside seconds", fields{"validity_period": "P1D", "validity_seconds": 3600}},
+		{"a period beyond the cap", fields{"validity_period": "P1D", "max_validity_seconds": 3600}},
+		{"a period that is none", fields{"validity_period": "90 days"}},
+		{"a period that ends before it begins", fields{"validity_period": "2027-01-01T00:00Z/2026-01-01T00:00Z"}},
 		{"an unknown key in a strict request", fields{"strict": true, "profile": "a"}},
 	} {
 		c.addBoth(row.name, issue, row.change)

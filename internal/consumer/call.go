@@ -68,6 +68,12 @@ func (h *handling) enroll(ctx context.Context, permit *throttle.Permit, begun st
 		return notCalled(fmt.Errorf("a %s request cannot be submitted", h.cur.Kind))
 	}
 	e, err := enrollmentOf(issue, h.cur.Record)
+	if err == nil {
+		e.Properties, err = w.cfg.Properties.with(h.key, h.cur.Record, issue)
+	}
+	if err == nil {
+		err = w.profiles.missing(ctx, h.cur.CAID, h.cur.ProfileID, e.Properties)
+	}
 	if err != nil {
 		return order.Answer{Word: order.Refused, Error: &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: order.CodeInvalid, Message: err.Error()}}
 	}
@@ -144,12 +150,16 @@ func (h *handling) revoke(ctx context.Context, permit *throttle.Permit) order.An
 		return order.Answer{Word: order.Refused, Error: &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: order.CodeInvalid, Message: err.Error()}}
 	}
 	begun := time.Now()
-	err = h.w.gw.Revoke(ctx, gateway.Revocation{
-		CAID: h.cur.CAID, Serial: serial, Reason: q.Reason, Comment: q.Comment, IssueCRL: q.IssueCRL || h.w.cfg.IssueCRL,
-	})
+	r := gateway.Revocation{
+		CAID: h.cur.CAID, Serial: serial, Reason: q.Reason, Comment: q.Comment, IssueCRL: q.IssueCRL || h.w.cfg.IssueCRL == CRLEach,
+	}
+	err = h.w.gw.Revoke(ctx, r)
 	h.w.throttle.seen(ctx, permit, order.OpRevoke, begun, http.StatusOK, err)
 	if err != nil {
 		return failed(err)
+	}
+	if h.w.cfg.IssueCRL == CRLBulk && !r.IssueCRL {
+		h.w.crls.owe(r)
 	}
 	return order.Answer{Word: order.Revoked, Certificate: &order.Certificate{Serial: fmt.Sprintf("%x", serial), SerialDecimal: serial.String()}}
 }
@@ -179,10 +189,27 @@ func (h *handling) lookUp(ctx context.Context, c *order.Call, permit *throttle.P
 
 // betweenPages waits before a further page of a look-up, which is a call of its own.
 func (h *handling) betweenPages(ctx context.Context, throttled error) error {
-	t := h.w.throttle
+	return h.w.nextPage(ctx, throttled)
+}
+
+// Turn returns when a call to the gateway that is for no order may be made, as one for
+// certificate events: not while its look-ups are held up, nor in a pause, nor beyond the rate.
+// throttled is the error of the call before, nil where there is none; Turn returns it where the
+// gateway asks for a long pause.
+func (w *Worker) Turn(ctx context.Context, throttled error) error {
+	if throttled == nil {
+		if err := w.throttle.breakers.Wait(ctx, throttle.Lookup); err != nil {
+			return err
+		}
+	}
+	return w.nextPage(ctx, throttled)
+}
+
+func (w *Worker) nextPage(ctx context.Context, throttled error) error {
+	t := w.throttle
 	if wait := pauseOf(throttled); wait > 0 {
 		t.askedToPause(ctx, wait, throttled)
-		if t.pause.Left() > h.w.cfg.lease() {
+		if t.pause.Left() > w.cfg.lease() {
 			return throttled // so long an order waits in its wake-up
 		}
 		if err := t.pause.Wait(ctx); err != nil {
@@ -315,7 +342,10 @@ func expectationOf(q *order.Request, now time.Time) (gateway.Expectation, error)
 		want.SPKI = csr.RawSubjectPublicKeyInfo
 	}
 	if issue, ok := q.Body.(*entrustbus.Issue); ok {
-		want.SANs = sans
+		want.SANs, want.MaxValidity = sans, time.Duration(issue.MaxValiditySeconds)*time.Second
+		if period, err := entrustbus.ParsePeriod(issue.ValidityPeriod); err == nil {
+			want.From = period.Begins()
+		}
 		if issue.SubjectDN == "" && len(issue.SubjectVariables) == 0 {
 			want.CommonName = csr.Subject.CommonName
 		}

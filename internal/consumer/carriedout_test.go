@@ -2,7 +2,6 @@ package consumer_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"encoding/pem"
 	"os"
 	"strings"
@@ -10,36 +9,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
-	"github.com/entrust-worker/entrust-worker/internal/order"
 )
-
-// An enrollment in the shape of Entrust's Ansible module for Entrust Certificate Services
-// goes from the bus to the certificate; without its properties the CA refuses it.
-func TestEnrollmentOfECS(t *testing.T) {
-	t.Parallel()
-	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, ECS: true})
-	r.run()
-	r.send(&entrustbus.Issue{ID: "bare", CSRPEM: csr(t, "bare")})
-	if res := r.result("bare"); res.Outcome != entrustbus.OutcomeFailed || res.Error.Class != entrustbus.ClassValidation || !strings.Contains(res.Error.Message, "tracking.requesterName") {
-		t.Fatalf("result is %+v (error %+v)", res, res.Error)
-	}
-	r.wantLetters(order.Rejected)
-	body, err := json.Marshal(map[string]any{
-		"id": "ecs", "csr_pem": csr(t, "ecs"), "subject_dn": "omit", "must_staple": true, "ekus": []string{"serverAuth"},
-		"properties": map[string]any{
-			"tracking.requesterName": "Ada", "tracking.requesterEmail": "ada@example.net", "tracking.additionalEmails": []string{"ops@example.net"},
-			"tracking.customFields.number1": 342.5, "tracking.customFields.date1": "2018-01-01",
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.publish(entrustbus.KindIssue, body)
-	if res := r.result("ecs"); res.Outcome != entrustbus.OutcomeIssued {
-		t.Fatalf("result is %+v (error %+v)", res, res.Error)
-	}
-	r.quiet()
-}
 
 // A hold is set and lifted again.
 func TestHoldIsLifted(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/gateway"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 // refuses what it does not know. Safe for concurrent use.
 type knownCAs struct {
 	configured string
-	read       func(context.Context) ([]string, error)
+	read       func(context.Context) ([]gateway.ListedCA, error)
 	found      func(ca string) // told of each CA that a request names and the gateway lists
 	log        *slog.Logger
 
@@ -75,15 +76,40 @@ func (k *knownCAs) lists(ca string) (yes, old bool) {
 	return slices.Contains(k.listed, ca), k.asked.IsZero() || time.Since(k.asked) > caListAge
 }
 
+// all returns the configured CA, and those that the gateway lists.
+func (k *knownCAs) all(ctx context.Context) []string {
+	if _, old := k.lists(k.configured); old {
+		_, _, _ = k.reading.Do("", func() (any, error) {
+			if _, old := k.lists(k.configured); old { // nobody read it since
+				k.ask(ctx)
+			}
+			return nil, nil
+		})
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := []string{k.configured}
+	for _, ca := range k.listed {
+		if ca != k.configured {
+			all = append(all, ca)
+		}
+	}
+	return all
+}
+
 // ask reads the list. Where it cannot be read there is none: an older one may lack a CA that
 // was added since, and would refuse its requests for good.
 func (k *knownCAs) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), caListTime)
 	defer cancel()
-	listed, err := k.read(ctx)
+	all, err := k.read(ctx)
 	if err != nil {
 		k.log.InfoContext(ctx, "the gateway's list of CAs cannot be read; requests that name a CA go to the gateway", "err", err)
-		listed = nil
+		all = nil
+	}
+	listed := make([]string, len(all))
+	for i, ca := range all {
+		listed[i] = ca.ID
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -55,9 +55,10 @@ type Config struct {
 	// RefuseUnverified refuses certificate requests whose signature cannot be verified here.
 	// False: they are passed on.
 	RefuseUnverified bool
-	// IssueCRL asks for a revocation list with every revocation, not only where the request
-	// does.
-	IssueCRL bool
+	// IssueCRL is CRLEach, CRLBulk or CRLRequest, the default.
+	IssueCRL string
+	// Properties are those of enrollments that name none of their own.
+	Properties Properties
 	// Rate limits the calls to the gateway a second, of this worker and of all
 	// workers together; 0 is no limit.
 	Rate, FleetRate float64
@@ -99,6 +100,7 @@ func (c *Config) setDefaults() error {
 	c.OnLostReply = cmp.Or(c.OnLostReply, order.Hold)
 	c.OnRollback = cmp.Or(c.OnRollback, order.Lookup)
 	c.Drain = cmp.Or(c.Drain, 25*time.Second)
+	c.IssueCRL = cmp.Or(c.IssueCRL, CRLRequest)
 	switch {
 	case c.CAID == "":
 		return errors.New("consumer: CAID must be set")
@@ -108,6 +110,8 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("consumer: OnLostReply must be %s or %s, not %q", order.Hold, order.Resubmit, c.OnLostReply)
 	case c.OnRollback != order.Lookup && c.OnRollback != order.Hold && c.OnRollback != order.Resubmit:
 		return fmt.Errorf("consumer: OnRollback must be %s, %s or %s, not %q", order.Lookup, order.Hold, order.Resubmit, c.OnRollback)
+	case c.IssueCRL != CRLEach && c.IssueCRL != CRLBulk && c.IssueCRL != CRLRequest:
+		return fmt.Errorf("consumer: IssueCRL must be %s, %s or %s, not %q", CRLEach, CRLBulk, CRLRequest, c.IssueCRL)
 	case c.MaxWait > c.MaxWaitLimit:
 		return fmt.Errorf("consumer: MaxWait must not exceed MaxWaitLimit: %s > %s", c.MaxWait, c.MaxWaitLimit)
 	}

@@ -114,7 +114,13 @@ func (g *enroller) Enroll(ctx context.Context, e gateway.Enrollment) (gateway.An
 	return g.enroll(ctx, e)
 }
 
-func (g *enroller) CAs(context.Context) ([]string, error) { return nil, errors.New("no list") }
+func (g *enroller) Profile(context.Context, string, string) (gateway.Profile, error) {
+	return gateway.Profile{}, gateway.ErrNotDescribed
+}
+
+func (g *enroller) CAs(context.Context) ([]gateway.ListedCA, error) {
+	return nil, errors.New("no list")
+}
 
 func (g *enroller) CanFind() bool { return g.find != nil || g.search != nil }
 

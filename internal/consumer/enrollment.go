@@ -16,10 +16,14 @@ func enrollmentOf(q *entrustbus.Issue, r order.Record) (gateway.Enrollment, erro
 	}
 	e := gateway.Enrollment{
 		CAID: r.CAID, ProfileID: r.ProfileID, CSR: csr, SubjectDN: q.SubjectDN,
-		Validity: time.Duration(q.ValiditySeconds) * time.Second, Properties: q.Properties,
+		Validity: time.Duration(q.ValiditySeconds) * time.Second, Period: q.ValidityPeriod, MaxValidity: time.Duration(q.MaxValiditySeconds) * time.Second,
 	}
-	if r.Validity > 0 {
+	switch {
+	case r.Validity == 0:
+	case e.Validity > 0:
 		e.Validity = r.Validity // the policy cut the wish
+	default:
+		e.MaxValidity = r.Validity // or the cap
 	}
 	if q.SubjectDN == entrustbus.SubjectOmit {
 		e.SubjectDN, e.OmitSubject = "", true

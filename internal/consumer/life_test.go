@@ -287,17 +287,12 @@ func TestBadRequests(t *testing.T) {
 	if res := r.result("curve"); res.Error == nil || !strings.Contains(res.Error.Message, "secp256k1") {
 		t.Errorf("an unknown curve: %+v (error %+v)", res, res.Error)
 	}
-	// A key that the worker would ignore is refused: what was issued would not be what was asked for.
-	r.send(&entrustbus.Issue{ID: "capped", CSRPEM: csr(t, "capped"), MaxValiditySeconds: 3600})
-	if res := r.result("capped"); res.Error == nil || !strings.Contains(res.Error.Message, "max_validity_seconds") {
-		t.Errorf("a key that is not carried out: %+v (error %+v)", res, res.Error)
-	}
-	for _, id := range []string{"half", "csr", "cut", "curve", "capped"} {
+	for _, id := range []string{"half", "csr", "cut", "curve"} {
 		if res := r.result(id); res.Outcome != entrustbus.OutcomeFailed || res.Error == nil || res.Error.Class != entrustbus.ClassValidation {
 			t.Errorf("%s: %+v (error %+v)", id, res, res.Error)
 		}
 	}
-	for _, l := range r.wantLetters(order.Undecodable, order.Undecodable, order.Undecodable, order.Undecodable, order.Invalid, order.Invalid, order.Invalid) {
+	for _, l := range r.wantLetters(order.Undecodable, order.Undecodable, order.Undecodable, order.Undecodable, order.Invalid, order.Invalid) {
 		if l.Why == "" || len(l.Request.Body) == 0 || l.Request.Subject != "entrust.request.shop.issue" {
 			t.Errorf("a letter lacks its error, body or subject: %+v", l)
 		}

@@ -90,9 +90,13 @@ func (c *ca) Enroll(_ context.Context, e gateway.Enrollment) (gateway.Answer, er
 }
 
 func (c *ca) Poll(context.Context, gateway.Poll) (gateway.Answer, error) { return c.issue(c.csr) }
-func (c *ca) CAs(context.Context) ([]string, error)                      { return nil, errors.New("no list") }
-func (c *ca) CanFind() bool                                              { return false }
-func (c *ca) Probe(context.Context) error                                { return nil }
+func (c *ca) Profile(context.Context, string, string) (gateway.Profile, error) {
+	return gateway.Profile{}, gateway.ErrNotDescribed
+}
+
+func (c *ca) CAs(context.Context) ([]gateway.ListedCA, error) { return nil, errors.New("no list") }
+func (c *ca) CanFind() bool                                   { return false }
+func (c *ca) Probe(context.Context) error                     { return nil }
 
 // labels are as many bytes of them, about.
 func labels(n int) map[string]string {

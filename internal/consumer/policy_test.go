@@ -104,6 +104,46 @@ func TestPolicyCutsTheValidity(t *testing.T) {
 	}
 }
 
+// A cap on the validity is asked for, and held against the certificate; the policy lowers one
+// that is beyond its own.
+func TestCapOfTheValidity(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW})
+	p := rules(t, "good", "    max_validity: 10d\n")
+	r.cfg.Policy = func() *policy.Policy { return p }
+	r.run()
+	for id, want := range map[string]time.Duration{"five": 5 * 24 * time.Hour, "twenty": 10 * 24 * time.Hour} {
+		most := map[string]int64{"five": 5 * 86400, "twenty": 20 * 86400}[id]
+		r.send(&entrustbus.Issue{ID: id, CSRPEM: csr(t, "a.good"), MaxValiditySeconds: most})
+		res := r.result(id)
+		if res.Outcome != entrustbus.OutcomeIssued || res.NotAfter.Sub(res.NotBefore) != want {
+			t.Errorf("%s: result is %+v (error %+v)", id, res, res.Error)
+		}
+		if cut := len(res.Warnings) == 1 && strings.Contains(res.Warnings[0], "max_validity_seconds: cut by the policy from 1728000 to 864000"); cut != (id == "twenty") {
+			t.Errorf("%s: warnings %q", id, res.Warnings)
+		}
+	}
+}
+
+// A certificate that is valid for longer than the cap is no one to hand out: the certctl
+// dialect cannot ask for less. Once the profile is known, the next one is refused unsent.
+func TestCapInTheCertctlDialect(t *testing.T) {
+	t.Parallel()
+	r := setup(t, gatewaytest.Config{})
+	r.run()
+	r.send(&entrustbus.Issue{ID: "first", CSRPEM: csr(t, "first"), MaxValiditySeconds: 5 * 86400})
+	if res := r.result("first"); res.Outcome != entrustbus.OutcomeFailed || res.Error.Code != "wrong_certificate" || res.Serial == "" || res.CertificatePEM != "" {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	r.send(&entrustbus.Issue{ID: "second", CSRPEM: csr(t, "second"), MaxValiditySeconds: 5 * 86400})
+	if res := r.result("second"); res.Outcome != entrustbus.OutcomeFailed || res.Error.Class != entrustbus.ClassValidation || !strings.Contains(res.Error.Message, "max_validity_seconds") {
+		t.Errorf("result is %+v (error %+v)", res, res.Error)
+	}
+	if got := r.enrolled(); got != 1 {
+		t.Errorf("%d enrollments, want 1", got)
+	}
+}
+
 // What exceeds a producer's requests a minute waits for its turn, and is submitted once.
 func TestPolicyHasRequestsWaitForTheirTurn(t *testing.T) {
 	t.Parallel()

@@ -41,7 +41,10 @@ type Gateway interface {
 	Find(context.Context, gateway.Search) (gateway.Answer, bool, error)
 	CanFind() bool
 	// CAs returns the CAs that the gateway lists, at least one.
-	CAs(context.Context) ([]string, error)
+	CAs(context.Context) ([]gateway.ListedCA, error)
+	// Profile returns what the gateway says of an enrollment profile. The error wraps
+	// gateway.ErrNotDescribed where its dialect has no such call.
+	Profile(ctx context.Context, ca, profile string) (gateway.Profile, error)
 	// Probe asks the cheapest question there is.
 	Probe(context.Context) error
 	// CA reads the certificates of a CA. The error is gateway.ErrNoCertificates where the
@@ -79,6 +82,8 @@ type Worker struct {
 
 	throttle  *throttling
 	cas       *knownCAs
+	profiles  *knownProfiles
+	crls      *crls
 	rollbacks *rollbacks
 	poison    *poison
 	polls     answeredPolls
@@ -107,6 +112,8 @@ func New(cfg Config, js jetstream.JetStream, bucket *control.Bucket, gw Gateway,
 	w.rollbacks = newRollbacks(w)
 	w.throttle = newThrottling(&cfg, bucket, gw, log)
 	w.cas = &knownCAs{configured: cfg.CAID, read: gw.CAs, found: w.throttle.breakers.Add, log: log}
+	w.crls = &crls{ask: gw.Revoke, log: log}
+	w.profiles = &knownProfiles{read: gw.Profile, log: log}
 	return w, nil
 }
 
@@ -118,6 +125,12 @@ func Name() string {
 	}
 	return host + "-" + nuid.Next()[12:]
 }
+
+// CAs are those that requests may name, the configured one first.
+func (w *Worker) CAs(ctx context.Context) []string { return w.cas.all(ctx) }
+
+// Now is the time by the NATS server's clock, as this worker measures it.
+func (w *Worker) Now() time.Time { return w.now() }
 
 // Wake has a gateway that refused the worker's credentials probed at once, as after a
 // new key pair.
@@ -175,6 +188,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		cancelWork(errStopping)
 		<-drained
 	}
+	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+	w.crls.payAll(last)
+	cancelLast()
 	aside.Wait()
 	// Acks and naks are only buffered until here.
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)

@@ -30,6 +30,7 @@ var schemas = map[string]reflect.Type{
 	"request-resolve":  reflect.TypeFor[entrustbus.Resolve](),
 	"result":           reflect.TypeFor[entrustbus.Result](),
 	"refusal":          reflect.TypeFor[entrustbus.Refusal](),
+	"event":            reflect.TypeFor[entrustbus.Event](),
 	"answer-ca":        reflect.TypeFor[entrustbus.CA](),
 	"answer-check":     reflect.TypeFor[entrustbus.Check](),
 	"answer-policy":    reflect.TypeFor[entrustbus.PolicyCheck](),
@@ -215,6 +216,7 @@ func TestGoldenFilesMatchSchemas(t *testing.T) {
 		check("result", "result-"+name)
 	}
 	check("refusal", "refusal")
+	check("event", "event")
 }
 
 // What a worker takes, the schemas take: here with every key that may be empty and counts as not given then.
@@ -335,6 +337,7 @@ func TestWireKeysAreTags(t *testing.T) {
 		see("result", "result-"+name)
 	}
 	see("refusal", "refusal")
+	see("event", "event")
 	for _, name := range []string{"answer-ca", "answer-check", "answer-policy"} {
 		see(name, name)
 	}

@@ -117,6 +117,7 @@ func TestSchemasMatchBounds(t *testing.T) {
 		"ca_id": name, "profile_id": name, "common_name": name, "tracking_id": text(entrustbus.MaxTrackingIDBytes),
 		"subject_dn": text(entrustbus.MaxSubjectDNBytes), "comment": text(entrustbus.MaxCommentBytes),
 		"sans":                  {bounds: bounds{MaxItems: entrustbus.MaxSANs}, Items: &one},
+		"validity_period":       text(entrustbus.MaxPeriodBytes),
 		"validity_seconds":      {bounds: bounds{Maximum: entrustbus.MaxValiditySeconds}},
 		"poll_max_wait_seconds": {bounds: bounds{Maximum: entrustbus.MaxPollMaxWaitSeconds}},
 		"labels":                labels,
@@ -124,9 +125,9 @@ func TestSchemasMatchBounds(t *testing.T) {
 	result := map[string]schema{"submissions": count, "polls": count, "replay": count, "labels": labels}
 	for file := range schemas {
 		all := request
-		fromWorkers := file == "result" || file == "refusal" || strings.HasPrefix(file, "answer-")
+		fromWorkers := file == "result" || file == "refusal" || file == "event" || strings.HasPrefix(file, "answer-")
 		switch {
-		case file == "result":
+		case file == "result" || file == "event":
 			all = result
 		case strings.HasPrefix(file, "answer-"):
 			all = map[string]schema{"validity_seconds": request["validity_seconds"]}
@@ -155,7 +156,7 @@ func TestSchemasMatchBounds(t *testing.T) {
 
 	covered := []string{
 		"MaxCSRBytes", "MaxNameBytes", "MaxTrackingIDBytes", "MaxSubjectDNBytes", "MaxCommentBytes", "MaxSANs", "MaxSANBytes",
-		"MaxValiditySeconds", "MaxPollMaxWaitSeconds", "MaxLabels", "MaxLabelKeyBytes", "MaxLabelValueBytes", "MaxTokenLength",
+		"MaxValiditySeconds", "MaxPeriodBytes", "MaxPollMaxWaitSeconds", "MaxLabels", "MaxLabelKeyBytes", "MaxLabelValueBytes", "MaxTokenLength",
 		"MaxProperties", "MaxSubjectVariables", "MaxExtensions", "MaxEKUs", "MaxOIDBytes",
 		"MaxExtensionBytes", // of an item of extensions: TestSchemasAreThoseOfTheTables
 		"MaxSerialBits",     // TestSchemaOfSerials

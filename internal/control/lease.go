@@ -40,6 +40,11 @@ func (b *Bucket) WatchdogLease() *Lease {
 	return &Lease{b: b, key: leasePrefix + "watchdog", what: "the watchdog lease"}
 }
 
+// FeedLease is the lease of the one worker that reads the gateway's certificate events.
+func (b *Bucket) FeedLease() *Lease {
+	return &Lease{b: b, key: leasePrefix + "feed", what: "the lease of the feed"}
+}
+
 // left returns whose lease a value is, and for how long.
 func (l *Lease) left(last entry) (worker string, left time.Duration) {
 	var r leaseRecord

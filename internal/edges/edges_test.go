@@ -60,6 +60,8 @@ func rules() []rule {
 			only: []string{"entrustbus", "internal/order", "internal/control", "internal/deadletter", "internal/streams"}},
 		{name: "the watchdog imports what it compares", from: []string{"internal/watchdog"}, shipped: true,
 			only: []string{"internal/order", "internal/ledger", "internal/wakeup", "internal/control", "internal/streams", "internal/metrics"}},
+		{name: "the feed imports what it reads and writes", from: []string{"internal/feed"}, shipped: true,
+			only: []string{"entrustbus", "internal/control", "internal/gateway", "internal/streams"}},
 		{name: "the consumer imports the rooms below it", from: []string{"internal/consumer"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/throttle", "internal/control", "internal/ledger", "internal/results", "internal/wakeup",
 			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics", "internal/policy",

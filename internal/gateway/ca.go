@@ -74,7 +74,7 @@ func (c *Client) describe(caID string, entry chainEntry) CA {
 		ca.Chain = append(ca.Chain, cert.Raw)
 	}
 	ca.Warning = left.warning()
-	if problem := wrongValidity(entry.own, now); problem != "" {
+	if problem := wrongValidity(entry.own, now, time.Time{}); problem != "" {
 		ca.Warning = "certificate of the CA: " + problem
 	}
 	return ca

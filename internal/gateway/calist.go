@@ -2,49 +2,49 @@ package gateway
 
 import (
 	"context"
-	"net/http"
+	"encoding/json"
+	"errors"
 )
 
-// CAs returns the identifiers of the CAs that the gateway lists, for the client that asks.
-// The list is never empty. The error is an *Error; a gateway of the certctl dialect, or one
-// in front of which a proxy answers, may have no list, and that is an error too.
-func (c *Client) CAs(ctx context.Context) ([]string, error) {
-	r, err := c.send(ctx, call{op: OpProbe, method: http.MethodGet, path: segments("certificate-authorities")})
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	m, problem := meansNothing, ""
-	if r.success() {
-		if ids = readCAList(r.body); len(ids) > 0 {
-			m = meansDone
-		} else {
-			problem = "the answer lists no CA"
-		}
-	}
-	if _, err := c.verdict(OpProbe, r, m, problem); err != nil {
-		return nil, err
-	}
-	return ids, nil
+// ListedCA is a certificate authority as the gateway lists it.
+type ListedCA struct {
+	ID, Name string
+	// Properties are the gateway's own, such as connector-name, which says what stands
+	// behind the gateway.
+	Properties map[string]string
 }
 
-// readCAList returns the ids of a CAListResponse, nil where the body is none.
-func readCAList(body []byte) []string {
+// CAs returns the CAs that the gateway lists, for the client that asks. The list is never
+// empty. The error is an *Error; a gateway of the certctl dialect, or one in front of which
+// a proxy answers, may have no list, and that is an error too.
+func (c *Client) CAs(ctx context.Context) ([]ListedCA, error) {
+	var all []ListedCA
+	err := c.ask(ctx, nil, func(body []byte) error {
+		if all = readCAList(body); len(all) == 0 {
+			return errors.New("the answer lists no CA")
+		}
+		return nil
+	}, "certificate-authorities")
+	return all, err
+}
+
+// readCAList returns the CAs of a CAListResponse, nil where the body is none.
+func readCAList(body []byte) []ListedCA {
 	var wire struct {
-		Type   string `json:"type"`
-		CAList []struct {
-			ID text `json:"id"`
-		} `json:"caList"`
+		Type   string            `json:"type"`
+		CAList []json.RawMessage `json:"caList"`
 	}
 	if parseObject(body, &wire) != nil || wire.Type != "" && wire.Type != "CAListResponse" {
 		return nil
 	}
-	var ids []string
-	for _, ca := range wire.CAList {
+	var all []ListedCA
+	for _, raw := range wire.CAList {
+		m, _ := readMembers(raw)
+		ca := ListedCA{ID: m.text("id"), Name: m.text("name"), Properties: m.texts("properties")}
 		if ca.ID == "" {
 			return nil // a list that is not understood as a whole refuses nobody
 		}
-		ids = append(ids, string(ca.ID))
+		all = append(all, ca)
 	}
-	return ids
+	return all
 }

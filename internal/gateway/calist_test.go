@@ -17,8 +17,16 @@ func TestReadCAList(t *testing.T) {
 		`[{"id":"a"}]`:                                      "[]",
 		`<html>`:                                            "[]",
 	} {
-		if got := fmt.Sprint(readCAList([]byte(body))); got != want {
+		if got := ids(readCAList([]byte(body))); got != want {
 			t.Errorf("%s lists %s, want %s", body, got, want)
 		}
 	}
+}
+
+func ids(all []ListedCA) string {
+	list := make([]string, len(all))
+	for i, ca := range all {
+		list[i] = ca.ID
+	}
+	return fmt.Sprint(list)
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -141,23 +140,10 @@ func (c *Client) unchained(caID string, leaf *x509.Certificate) {
 
 // fetchChain reads the CA's own certificate and those above it. given has them all.
 func (c *Client) fetchChain(ctx context.Context, caID string) (given bundle, own *x509.Certificate, err error) {
-	r, err := c.send(ctx, call{
-		op: OpProbe, method: http.MethodGet,
-		path:  segments("certificate-authorities", caID),
-		query: url.Values{"$fields": {"ca.certificate,ca.chain"}},
-	})
-	if err != nil {
-		return bundle{}, nil, err
-	}
-	m, problem := meansNothing, ""
-	if r.success() && r.phase == phaseAnswered {
-		if given, own, err = readChain(r.body); err == nil {
-			m = meansDone
-		} else {
-			problem = err.Error()
-		}
-	}
-	_, err = c.verdict(OpProbe, r, m, problem)
+	err = c.ask(ctx, url.Values{"$fields": {"ca.certificate,ca.chain"}}, func(body []byte) (err error) {
+		given, own, err = readChain(body)
+		return err
+	}, "certificate-authorities", caID)
 	return given, own, err
 }
 
@@ -230,7 +216,7 @@ func (l *links) above(leaf *x509.Certificate, given bundle, now time.Time) (path
 	}
 	for child := leaf; child == leaf || !bytes.Equal(child.RawSubject, child.RawIssuer); {
 		i := slices.IndexFunc(pool, func(p *x509.Certificate) bool {
-			return wrongValidity(p, now) == "" && l.issued(p, child, child == leaf)
+			return wrongValidity(p, now, time.Time{}) == "" && l.issued(p, child, child == leaf)
 		})
 		if i < 0 {
 			break
@@ -241,7 +227,7 @@ func (l *links) above(leaf *x509.Certificate, given bundle, now time.Time) (path
 	}
 	left = leftOut{unread: given.unread, none: len(path) == 0}
 	for _, cert := range pool {
-		if wrongValidity(cert, now) != "" {
+		if wrongValidity(cert, now, time.Time{}) != "" {
 			left.expired++
 		} else {
 			left.other++

@@ -28,6 +28,11 @@ type Expectation struct {
 	// CommonName is looked at where SANs is empty: the subject must have it, without
 	// regard to case, or a name must cover it. Empty: any subject.
 	CommonName string
+	// MaxValidity caps how long the certificate may be valid; 0: no cap. A tenth more, and a
+	// day at most, is let pass: CAs backdate, and round up.
+	MaxValidity time.Duration
+	// From is when the validity that was asked for begins; zero: with the certificate.
+	From time.Time
 	// Now is when; zero: the time of the call.
 	Now time.Time
 }
@@ -71,7 +76,10 @@ func CheckIssued(a Answer, want Expectation) (*x509.Certificate, error) {
 		problem = wrongNames(leaf, want)
 	}
 	if problem == "" {
-		problem = wrongValidity(leaf, now)
+		problem = wrongValidity(leaf, now, want.From)
+	}
+	if life := leaf.NotAfter.Sub(leaf.NotBefore); problem == "" && want.MaxValidity > 0 && longerThan(life, want.MaxValidity) {
+		problem = fmt.Sprintf("it is valid for %s, and the cap is %s", life, want.MaxValidity)
 	}
 	if problem != "" {
 		return nil, &MismatchError{Serial: hexSerial(leaf.SerialNumber, 0), Problem: problem}
@@ -122,14 +130,20 @@ func wrongNames(leaf *x509.Certificate, want Expectation) string {
 	return clean(fmt.Sprintf("the requested common name %q is not in it", cn))
 }
 
-func wrongValidity(cert *x509.Certificate, now time.Time) string {
+// wrongValidity says what is wrong with when a certificate is valid. from is when it was
+// asked to begin, zero for now.
+func wrongValidity(cert *x509.Certificate, now, from time.Time) string {
+	latest := now.Add(maxAhead)
+	if asked := from.Add(maxAhead); asked.After(latest) {
+		latest = asked
+	}
 	day := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	switch {
 	case !cert.NotAfter.After(cert.NotBefore):
 		return "it ends before it begins"
 	case !cert.NotAfter.After(now):
 		return "it ended at " + day(cert.NotAfter)
-	case cert.NotBefore.After(now.Add(maxAhead)):
+	case cert.NotBefore.After(latest):
 		return "it only begins at " + day(cert.NotBefore)
 	}
 	return ""

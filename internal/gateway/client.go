@@ -23,6 +23,7 @@ type Client struct {
 	// chainTexts are those of the answers.
 	chainTexts chainTexts
 	links      links
+	lives      profileLives
 	// idleLimit is the last limit that a Keep-Alive header named; 0: none did.
 	idleLimit atomic.Int64
 	// http1 says that the transport was told to speak HTTP/1.1 alone.
@@ -62,7 +63,7 @@ func New(cfg Config, hc *http.Client, log *slog.Logger) (*Client, error) {
 	// A followed redirect would send the CSR, and show the client certificate, to
 	// whatever the answer names.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	c := &Client{cfg: cfg, base: base, http: &own, log: log}
+	c := &Client{cfg: cfg, base: base, http: &own, log: log, lives: profileLives{configured: cfg.ProfileValidity}}
 	switch cfg.Dialect {
 	case DialectCertctl:
 		c.speak(certctl{&c.chainTexts})

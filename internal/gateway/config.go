@@ -40,6 +40,10 @@ type Config struct {
 	// ProfileID is the enrollment profile used where a request names none. The CA
 	// Gateway wants one, in the certctl dialect it is optional.
 	ProfileID string
+	// ProfileValidity is how long certificates of a profile are valid where an enrollment asks
+	// for no validity, by profile. Without it the client goes by the last certificate that a
+	// profile gave.
+	ProfileValidity map[string]time.Duration
 	// Dialect is how the gateway speaks. Default: DialectAuto.
 	Dialect Dialect
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
@@ -111,7 +112,7 @@ func (d requestDetails) empty() bool {
 // taken from the CSR depends on the profile, so it is sent, unless it is left out on
 // purpose, or the profile builds it from variables.
 func (e *Enrollment) details() (requestDetails, error) {
-	d := requestDetails{Validity: isoDuration(e.Validity), Extensions: e.Extensions}
+	d := requestDetails{Validity: cmp.Or(e.Period, isoDuration(e.Validity)), Extensions: e.Extensions}
 	dn := e.SubjectDN
 	switch {
 	case e.OmitSubject:
@@ -166,6 +167,8 @@ func (e *Enrollment) beyondCertctl() string {
 		return "subject_variables"
 	case len(e.Extensions) > 0:
 		return "extensions, ekus and must_staple"
+	case e.Period != "":
+		return "validity_period"
 	}
 	return ""
 }

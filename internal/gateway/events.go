@@ -94,27 +94,42 @@ func eventDate(s string) time.Time {
 	return time.UnixMilli(n)
 }
 
-// readEvents reads a page of certificate events and keeps those whose certificate
-// holds the key with these bits. The flag for further pages goes by two names: the documentation's
-// hasMore, and morePages, which the clients read.
-func readEvents(body, key []byte) (eventsPage, error) {
-	var wire struct {
-		Type   string `json:"type"`
-		Events []struct {
-			Action      text   `json:"action"`
-			Date        text   `json:"eventDate"`
-			Serial      text   `json:"serialNumber"`
-			Certificate string `json:"certificate"`
-		} `json:"events"`
-		Next      json.RawMessage `json:"nextPageIndex"`
-		MorePages bool            `json:"morePages"`
-		HasMore   bool            `json:"hasMore"`
-	}
+// wireEvents is a page of certificate events as it is read.
+type wireEvents struct {
+	Type   string `json:"type"`
+	Events []struct {
+		Action      text            `json:"action"`
+		Kind        text            `json:"event"`
+		Date        text            `json:"eventDate"`
+		Serial      text            `json:"serialNumber"`
+		Certificate string          `json:"certificate"`
+		Detail      json.RawMessage `json:"detail"`
+		Reason      json.RawMessage `json:"reason"`
+	} `json:"events"`
+	Next json.RawMessage `json:"nextPageIndex"`
+	// The flag for further pages goes by two names: morePages, which the clients read, and
+	// the documentation's hasMore.
+	MorePages bool `json:"morePages"`
+	HasMore   bool `json:"hasMore"`
+}
+
+func parseEvents(body []byte) (wireEvents, error) {
+	var wire wireEvents
 	if err := parseObject(body, &wire); err != nil {
-		return eventsPage{}, err
+		return wire, err
 	}
 	if wire.Events == nil && wire.Type != "CertificateEventsResponse" {
-		return eventsPage{}, errors.New("the answer holds no events")
+		return wire, errors.New("the answer holds no events")
+	}
+	return wire, nil
+}
+
+// readEvents reads a page of certificate events and keeps those whose certificate
+// holds the key with these bits.
+func readEvents(body, key []byte) (eventsPage, error) {
+	wire, err := parseEvents(body)
+	if err != nil {
+		return eventsPage{}, err
 	}
 	page := eventsPage{more: wire.MorePages || wire.HasMore, next: pageIndex(wire.Next)}
 	for _, ev := range wire.Events {

@@ -120,30 +120,39 @@ func (c *Client) nextEvents(ctx context.Context, s Search, n int, index string) 
 }
 
 // events fetches one page of certificate events.
-func (c *Client) events(ctx context.Context, s Search, next string) (eventsPage, int, error) {
+func (c *Client) events(ctx context.Context, s Search, next string) (page eventsPage, status int, err error) {
+	status, err = c.listEvents(ctx, s.CAID, s.Since, next, func(body []byte) (err error) {
+		page, err = readEvents(body, keyBits(s.CSR.RawSubjectPublicKeyInfo))
+		return err
+	})
+	return page, status, err
+}
+
+// listEvents fetches one page of the events of a CA since an instant, and has it read. The
+// index is the one that the page before named.
+func (c *Client) listEvents(ctx context.Context, caID string, since time.Time, index string, read func(body []byte) error) (status int, err error) {
 	query := url.Values{
-		"startDate":         {s.Since.UTC().Format(time.RFC3339)},
+		"startDate":         {since.UTC().Format(time.RFC3339)},
 		"preferredPageSize": {pageSize},
 	}
-	if next != "" {
-		query.Set("nextPageIndex", next)
+	if index != "" {
+		query.Set("nextPageIndex", index)
 	}
 	r, err := c.send(ctx, call{
 		op: OpFind, method: http.MethodGet, query: query,
-		path: segments("certificate-authorities", s.CAID, "certificate-events"),
+		path: segments("certificate-authorities", caID, "certificate-events"),
 	})
 	if err != nil {
-		return eventsPage{}, 0, invalid(OpFind, "ca_id", "makes no valid URL")
+		return 0, invalid(OpFind, "ca_id", "makes no valid URL")
 	}
-	var page eventsPage
 	m, problem := meansNothing, ""
 	if r.success() && r.phase == phaseAnswered && !readRefusal(r.body, DialectCAGW).own {
-		if page, err = readEvents(r.body, keyBits(s.CSR.RawSubjectPublicKeyInfo)); err == nil {
+		if err := read(r.body); err == nil {
 			m = meansDone
 		} else {
 			problem = err.Error()
 		}
 	}
 	_, err = c.verdict(OpFind, r, m, problem)
-	return page, r.status, err
+	return r.status, err
 }

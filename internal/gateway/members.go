@@ -64,3 +64,19 @@ func (m members) text(name string) string {
 	}
 	return strings.TrimSpace(string(t))
 }
+
+// texts returns the texts and numbers among the members of a member that is an object; nil
+// where there are none.
+func (m members) texts(name string) map[string]string {
+	inner, _ := readMembers(m.get(name))
+	var all map[string]string
+	for key := range inner {
+		if value := inner.text(key); value != "" {
+			if all == nil {
+				all = map[string]string{}
+			}
+			all[key] = value
+		}
+	}
+	return all
+}

@@ -63,6 +63,15 @@ type Enrollment struct {
 	// Validity is how long the certificate shall be valid, in whole seconds; 0: as
 	// the profile says. Not sent in the certctl dialect.
 	Validity time.Duration
+	// Period is the same as a duration or interval of ISO 8601, sent as it is in place of
+	// Validity; empty: none. An enrollment that has one is Refused in the certctl dialect.
+	Period string
+	// MaxValidity caps the validity where neither Validity nor Period asks for one; 0: no
+	// cap. It is asked for unless the profile is known to give no more: by
+	// Config.ProfileValidity, or by the last certificate that it gave unasked. In the certctl
+	// dialect, which cannot ask, an enrollment is Refused where the profile is known to give
+	// more. Expectation.MaxValidity checks what was issued.
+	MaxValidity time.Duration
 	// BeforeLastByte runs on a goroutine of the transport immediately before the last byte
 	// of the request's body is handed to it; nil: nothing runs. The place for a check that
 	// the caller may still enroll. Where it returns an error, the request is abandoned, the
@@ -145,6 +154,13 @@ func (c *Client) Enroll(ctx context.Context, e Enrollment) (Answer, error) {
 	if what := e.beyondCertctl(); what != "" && d.name() == DialectCertctl {
 		return Answer{}, invalid(OpEnroll, what, "cannot be asked for in the certctl dialect")
 	}
+	given, known := c.lives.of(e.CAID, e.ProfileID)
+	if e.MaxValidity > 0 && e.Validity == 0 && e.Period == "" && (!known || longerThan(given, e.MaxValidity)) {
+		if d.name() == DialectCertctl && known {
+			return Answer{}, invalid(OpEnroll, "max_validity_seconds", "the profile gives certificates of "+given.String()+", and the certctl dialect has no way to ask for less")
+		}
+		e.Validity = e.MaxValidity
+	}
 	body, err := d.enrollment(e)
 	if err != nil {
 		return Answer{}, invalid(OpEnroll, "csr", err.Error())
@@ -153,7 +169,11 @@ func (c *Client) Enroll(ctx context.Context, e Enrollment) (Answer, error) {
 		op: OpEnroll, method: http.MethodPost, body: body, lastByte: e.BeforeLastByte,
 		path: segments("certificate-authorities", e.CAID, "enrollments"),
 	}
-	return c.order(ctx, d, q, Poll{CAID: e.CAID, CSR: func() *x509.CertificateRequest { return e.CSR }})
+	a, err := c.order(ctx, d, q, Poll{CAID: e.CAID, CSR: func() *x509.CertificateRequest { return e.CSR }})
+	if a.leaf != nil && (e.Validity == 0 && e.Period == "" || d.name() == DialectCertctl) {
+		c.lives.saw(e.CAID, e.ProfileID, a.leaf)
+	}
+	return a, err
 }
 
 // check finds bad input and fills in the CSR's names where none are given.

@@ -44,7 +44,10 @@ type recorded struct {
 		Variables  []SubjectVariable `json:"subject_variables"`
 		Properties map[string]any
 		EKUs       []string
-		MustStaple bool `json:"must_staple"`
+		MustStaple bool   `json:"must_staple"`
+		Period     string // of the validity
+		Most       string `json:"max_valid_for"`
+		Read       string // what a read-only call asks for
 	} `json:"in"`
 	Exchanges []struct {
 		Method  string
@@ -67,6 +70,7 @@ type recorded struct {
 		Chain      int
 		NotFound   bool   `json:"not_found"` // Find found nothing
 		Problem    string // of CheckIssued
+		Read       string // what a read-only call brought
 	} `json:"want"`
 }
 
@@ -150,6 +154,9 @@ func replay(t *testing.T, file string) {
 	}
 
 	want := rec.Want
+	if rec.In.Read != "" && a.Status != want.Read {
+		t.Errorf("read %q, want %q", a.Status, want.Read)
+	}
 	if want.Fate != "" {
 		e, ok := err.(*Error)
 		if !ok {
@@ -249,9 +256,10 @@ func perform(t *testing.T, c *Client, rec recorded, csr *x509.CertificateRequest
 	switch in := rec.In; rec.Op {
 	case OpEnroll:
 		validity, _ := time.ParseDuration(in.ValidFor)
+		most, _ := time.ParseDuration(in.Most)
 		e := Enrollment{
 			CSR: csr, SubjectDN: in.SubjectDN, OmitSubject: in.Omit, Validity: validity,
-			SubjectVariables: in.Variables, Properties: in.Properties,
+			SubjectVariables: in.Variables, Properties: in.Properties, Period: in.Period, MaxValidity: most,
 		}
 		if len(in.EKUs) > 0 {
 			eku, err := ExtendedKeyUsage(in.EKUs)
@@ -277,6 +285,10 @@ func perform(t *testing.T, c *Client, rec recorded, csr *x509.CertificateRequest
 	case OpFind:
 		return c.Find(t.Context(), Search{CSR: csr, Since: time.Now()})
 	case OpProbe:
+		if rec.In.Read != "" {
+			brought, err := read(t, c, rec.In.Read, rec.In.Serial)
+			return Answer{Status: brought}, false, err
+		}
 		return Answer{}, false, c.Probe(t.Context())
 	}
 	t.Fatalf("unknown op %q", rec.Op)

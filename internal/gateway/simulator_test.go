@@ -26,6 +26,8 @@ type simulator struct {
 	dialect gateway.Dialect
 	good    *gateway.Client
 	n       int
+	// profiles is Config.ProfileValidity of the clients to come.
+	profiles map[string]time.Duration
 }
 
 func startSimulator(t *testing.T, cfg gatewaytest.Config) *simulator {
@@ -71,7 +73,7 @@ func (s *simulator) client(t *testing.T, way func(http.RoundTripper) http.RoundT
 		hc.Transport = way(hc.Transport)
 	}
 	c, err := gateway.New(gateway.Config{
-		URL: s.gw.URL(), CAID: s.gw.CAID(), ProfileID: s.gw.Profile(), Dialect: s.dialect,
+		URL: s.gw.URL(), CAID: s.gw.CAID(), ProfileID: s.gw.Profile(), Dialect: s.dialect, ProfileValidity: s.profiles,
 	}, hc, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ type Verdict struct {
 	After time.Duration
 	// Digest names the policy, nil where there is none.
 	Digest []byte
-	// Validity is what the policy cuts a longer wish to, 0 where it cuts nothing.
+	// Validity is what the policy cuts a longer wish, or cap, to; 0 where it cuts nothing.
 	Validity time.Duration
 }
 
@@ -76,7 +76,11 @@ func (d *decider) putOff(r Record, after time.Duration) Decision {
 func warnings(r Record, body entrustbus.Request) []string {
 	all := body.Warnings()
 	if b, ok := body.(*entrustbus.Issue); ok && r.Validity > 0 {
-		all = append(slices.Clip(all), fmt.Sprintf("validity_seconds: cut by the policy from %d to %d", b.ValiditySeconds, r.Validity/time.Second))
+		key, seconds := "validity_seconds", b.ValiditySeconds
+		if seconds == 0 {
+			key, seconds = "max_validity_seconds", b.MaxValiditySeconds
+		}
+		all = append(slices.Clip(all), fmt.Sprintf("%s: cut by the policy from %d to %d", key, seconds, r.Validity/time.Second))
 	}
 	return all
 }

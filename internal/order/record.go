@@ -31,7 +31,7 @@ type Record struct {
 	CAID, ProfileID string
 	// PolicyDigest names the policy that was asked last, nil where none was.
 	PolicyDigest []byte
-	// Validity is what the policy cut a longer wish to, 0 where it cut nothing.
+	// Validity is what the policy cut a longer wish, or cap, to; 0 where it cut nothing.
 	Validity time.Duration
 
 	// Owner may be calling the gateway for a submitting order, until the record is

@@ -141,8 +141,10 @@ func generation(raw *Message) (int, error) {
 // bounds refuses what the configuration forbids, and what the bus could carry but not
 // keep: it would be submitted, and then have nowhere to wait.
 func (q *Request) bounds(limits Limits) error {
-	if err := carriedOut(q.Body, limits); err != nil {
-		return err
+	if limits.Verifiable {
+		if err := verifiable(q.Body); err != nil {
+			return err
+		}
 	}
 	if wait, limit := q.maxWait(), limits.MaxWait; limit > 0 && wait > limit {
 		return &entrustbus.FieldError{

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"strings"
@@ -128,7 +129,9 @@ func (j *judgement) express(q Request) {
 	}
 	switch b := q.Body.(type) {
 	case *entrustbus.Issue:
-		of["validity"], of["wait"] = b.ValiditySeconds, b.PollMaxWaitSeconds
+		// The worker may ask the gateway for as much as a cap lets it.
+		seconds, _ := demanded(b)
+		of["validity"], of["wait"] = cmp.Or(seconds, b.MaxValiditySeconds), b.PollMaxWaitSeconds
 	case *entrustbus.Track:
 		of["wait"] = b.PollMaxWaitSeconds
 	}

@@ -32,7 +32,7 @@ type Request struct {
 type Verdict struct {
 	// Denial is why the request is refused, nil where it is allowed.
 	Denial *Denial
-	// Validity is what a longer wish is cut to, 0 where nothing is cut.
+	// Validity is what a longer wish, or cap, is cut to; 0 where nothing is cut.
 	Validity time.Duration
 }
 
@@ -199,7 +199,7 @@ func (j *judgement) issue(b *entrustbus.Issue, blockedKey string) {
 	for _, id := range j.required {
 		j.ask(slices.ContainsFunc(subject, func(a attribute) bool { return a.oid == id }), "subject."+attributeName(id)+".required", "", "the subject")
 	}
-	j.validity(b.ValiditySeconds)
+	j.validity(b)
 }
 
 // key asks about the key and the signature that the certificate request is made with.
@@ -359,13 +359,36 @@ func readRequested(e entrustbus.Extension) (content, error) {
 	return c, err
 }
 
-func (j *judgement) validity(seconds int64) {
+// validity asks about the validity that is demanded. A cap demands nothing: one beyond the
+// rule is lowered to it, since the worker may ask the gateway for as much. A period is not cut: it has a beginning.
+func (j *judgement) validity(b *entrustbus.Issue) {
 	most := int64(j.maxValidity / time.Second)
-	if most == 0 || seconds == 0 {
-		return
+	seconds, period := demanded(b)
+	switch {
+	case most == 0:
+	case seconds == 0:
+		if b.MaxValiditySeconds > most {
+			j.Validity = j.maxValidity.Truncate(time.Second)
+		}
+	case period:
+		j.ask(seconds <= most, "max_validity", b.ValidityPeriod, "validity_period")
+	default:
+		if seconds > most && j.cut {
+			j.Validity = j.maxValidity.Truncate(time.Second)
+		}
+		j.ask(seconds <= most || j.cut, "max_validity", strconv.FormatInt(seconds, 10), "validity_seconds")
 	}
-	if seconds > most && j.cut {
-		j.Validity = time.Duration(most) * time.Second
+}
+
+// demanded is the validity that a request demands, in seconds, 0 for none; of a period the
+// longest that it can be.
+func demanded(b *entrustbus.Issue) (seconds int64, period bool) {
+	if b.ValidityPeriod == "" {
+		return b.ValiditySeconds, false
 	}
-	j.ask(seconds <= most || j.cut, "max_validity", strconv.FormatInt(seconds, 10), "validity_seconds")
+	p, err := entrustbus.ParsePeriod(b.ValidityPeriod)
+	if err != nil {
+		return entrustbus.MaxValiditySeconds, true // nobody takes such a request
+	}
+	return int64(p.Longest() / time.Second), true
 }

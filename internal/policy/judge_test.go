@@ -127,6 +127,10 @@ func TestRules(t *testing.T) {
 
 		{request: issue(func(r *entrustbus.Issue) { r.ValiditySeconds = 86400 }), yes: base + "max_validity: 1d", no: base + "max_validity: 23h", rule: "max_validity"},
 		{request: issue(func(r *entrustbus.Issue) { r.ValiditySeconds = 86400 }), yes: base + "{max_validity: 12h, longer_validity: cut}", no: base + "{max_validity: 12h, longer_validity: refuse}", rule: "max_validity", validity: 12 * time.Hour},
+		{request: issue(func(r *entrustbus.Issue) { r.ValidityPeriod = "P1D" }), yes: base + "max_validity: 1d", no: base + "{max_validity: 23h, longer_validity: cut}", rule: "max_validity"},
+		{request: issue(func(r *entrustbus.Issue) { r.ValidityPeriod = "2026-11-01T13:00Z/P1Y" }), yes: base + "max_validity: 366d", no: base + "max_validity: 365d", rule: "max_validity"},
+		{request: issue(func(r *entrustbus.Issue) { r.MaxValiditySeconds = 86400 }), yes: base + "max_validity: 12h", no: base + "keys: []", rule: "keys", validity: 12 * time.Hour},
+		{request: issue(func(r *entrustbus.Issue) { r.MaxValiditySeconds = 86400 }), yes: base + "max_validity: 1d", no: base + "keys: []", rule: "keys"},
 		{request: issue(func(r *entrustbus.Issue) { r.PollMaxWaitSeconds = 3600 }), yes: base + "max_wait: 1h", no: base + "max_wait: 59m", rule: "max_wait"},
 
 		{request: with(request(t, []part{cn("a.example")}, asks(critical("2.5.29.15", str(3, "\x05\xa0"))))), yes: base + "extensions: [KeyUsage]", no: base + "extensions: [2.5.29.14]", rule: "extensions"},

@@ -27,8 +27,8 @@ type Rules struct {
 	Keys []string `yaml:"keys,omitempty"`
 	// SHA1Signatures lets a certificate request be signed with SHA-1. MD5 is always refused.
 	SHA1Signatures bool `yaml:"sha1_signatures,omitempty"`
-	// MaxValidity bounds validity_seconds; 0 is no bound. A request that names none gets the
-	// validity of its profile.
+	// MaxValidity bounds validity_seconds and validity_period; 0 is no bound. A request that
+	// names none gets the validity of its profile. A max_validity_seconds beyond it is lowered.
 	MaxValidity Span `yaml:"max_validity,omitempty"`
 	// LongerValidity is Cut or Refuse, "" for Refuse.
 	LongerValidity string `yaml:"longer_validity,omitempty"`

@@ -8,11 +8,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// streamConfigs are the four streams as Provision creates them. Verify asks for
+// streamConfigs are the streams as Provision creates them. Verify asks for
 // exactly what an invariant rests on, which is less.
 func (l Layout) streamConfigs() []jetstream.StreamConfig {
 	s := l.Subjects()
-	return []jetstream.StreamConfig{
+	all := []jetstream.StreamConfig{
 		{
 			Name:        l.Requests,
 			Description: "Requests to the Entrust CA Gateway; each stays until it has a result",
@@ -92,6 +92,27 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 			AllowDirect: true,
 		},
 	}
+	if l.Events == "" {
+		return all
+	}
+	return append(all, jetstream.StreamConfig{
+		Name:        l.Events,
+		Description: "What happened to certificates of the Entrust CA Gateway, by whomever",
+		Subjects:    []string{s.EventFilter()},
+		Retention:   jetstream.LimitsPolicy,
+		Storage:     jetstream.FileStorage,
+		// Full, it refuses events, and they are read again.
+		Discard:           jetstream.DiscardNew,
+		MaxAge:            l.EventsMaxAge,
+		MaxBytes:          -1,
+		MaxMsgs:           -1,
+		MaxMsgsPerSubject: -1,
+		MaxMsgSize:        -1,
+		MaxConsumers:      -1,
+		Duplicates:        min(2*time.Minute, l.EventsMaxAge),
+		Replicas:          l.Replicas,
+		AllowDirect:       true,
+	})
 }
 
 // bucketConfigs are the buckets as Provision creates them.

@@ -66,6 +66,8 @@ type Layout struct {
 
 	// Names of the streams.
 	Requests, Parked, Results, Dead string
+	// Events is the stream of certificate events. Empty: there is none.
+	Events string
 	// Names of the key-value buckets: the ledger, and what workers tell each other.
 	Orders, Control string
 	// Names of the buckets that a policy rests on: whose a certificate is, and which keys
@@ -87,6 +89,8 @@ type Layout struct {
 	ResultsDuplicates time.Duration
 	// ResultsMaxAge is how long results can be read.
 	ResultsMaxAge time.Duration
+	// EventsMaxAge is how long certificate events are kept.
+	EventsMaxAge time.Duration
 	// DeadMaxAge is how long dead letters are kept.
 	DeadMaxAge time.Duration
 	// DeadPerReason is how many dead letters of one producer and reason are kept: of one
@@ -123,6 +127,7 @@ func DefaultLayout() Layout {
 		ResultsDuplicates:  15 * time.Minute,
 		ResultsMaxAge:      30 * day,
 		DeadMaxAge:         90 * day,
+		EventsMaxAge:       90 * day,
 		DeadPerReason:      100_000,
 		OrdersMaxAge:       30 * day,
 		AckWait:            time.Minute,
@@ -156,11 +161,15 @@ func (l Layout) Validate() error {
 		{"parked stream", l.Parked, l.Parked},
 		{"results stream", l.Results, l.Results},
 		{"dead stream", l.Dead, l.Dead},
+		{"events stream", l.Events, l.Events},
 		{"orders bucket", l.Orders, bucketStream(l.Orders)},
 		{"control bucket", l.Control, bucketStream(l.Control)},
 		{"certs bucket", l.Certs, bucketStream(l.Certs)},
 		{"keys bucket", l.Keys, bucketStream(l.Keys)},
 	} {
+		if n.name == "" && n.what == "events stream" {
+			continue
+		}
 		if !nameRule.MatchString(n.name) {
 			refuse("%s must be 1 to 64 letters, digits, _ and -: %q", n.what, n.name)
 		}
@@ -187,6 +196,7 @@ func (l Layout) Validate() error {
 		{"results duplicates", l.ResultsDuplicates, 100 * time.Millisecond},
 		{"results max age", l.ResultsMaxAge, time.Second},
 		{"dead max age", l.DeadMaxAge, time.Second},
+		{"events max age", l.EventsMaxAge, time.Second},
 		{"orders max age", l.OrdersMaxAge, time.Second},
 		{"ack wait", l.AckWait, time.Second},
 	} {
@@ -222,6 +232,11 @@ func (l Layout) Validate() error {
 
 // Subjects are the subjects of this layout.
 func (l Layout) Subjects() entrustbus.Subjects { return entrustbus.Subjects{Prefix: l.Prefix} }
+
+// Objects counts the streams, buckets and consumers of this layout.
+func (l Layout) Objects() (streams, buckets, consumers int) {
+	return len(l.streamConfigs()), len(l.bucketConfigs()), len(l.lanes())
+}
 
 // bucketStream is the stream that holds a key-value bucket.
 func bucketStream(bucket string) string { return "KV_" + bucket }

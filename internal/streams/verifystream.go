@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// stream checks one of the four streams against what Provision would create.
+// stream checks one of the streams against what Provision would create.
 func (c *checker) stream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
 	name := "stream " + want.Name
 	st, err := js.Stream(ctx, want.Name)
@@ -47,6 +47,11 @@ func (c *checker) stream(ctx context.Context, js jetstream.JetStream, want jetst
 		o.noSubjectLimits(got)
 		o.check(got.Duplicates >= want.Duplicates, "duplicate window", "at least "+want.Duplicates.String(), got.Duplicates.String(),
 			"a result that is published again must be recognised", "--dupe-window="+want.Duplicates.String())
+	case c.layout.Events:
+		o.discardNew(got, "a full stream would drop the oldest instead of making the worker wait")
+		o.noRollup(got)
+		o.noSubjectLimits(got)
+		o.direct(got, "a worker could not see which events were published before")
 	case c.layout.Dead:
 		o.kept(want, got)
 		o.perReason(got)

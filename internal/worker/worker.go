@@ -15,6 +15,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/feed"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
 	"github.com/entrust-worker/entrust-worker/internal/status"
@@ -27,16 +28,26 @@ type Config struct {
 	consumer.Config
 	// WatchdogEvery is the pause between two scans of the watchdog. Default 5 min.
 	WatchdogEvery time.Duration
+	// FeedEvery is the pause between two readings of the gateway's certificate events. 0: they
+	// are not read, and Layout.Events names no stream.
+	FeedEvery time.Duration
 	// Version is that of the program, for the micro service.
 	Version string
 	// Credentials is status.Service.Credentials.
 	Credentials func() (notAfter time.Time, err error)
 }
 
+// Gateway is what a worker needs of the CA Gateway. *gateway.Client implements it.
+type Gateway interface {
+	consumer.Gateway
+	feed.Gateway
+}
+
 // Worker is one worker of a fleet. Run runs once; Wake is safe at any time.
 type Worker struct {
 	consumer *consumer.Worker
 	watchdog *watchdog.Watchdog
+	feed     *feed.Feed // nil: there is none
 	service  *status.Service
 	metrics  *metrics.Worker
 	bus      metrics.Bus
@@ -45,7 +56,7 @@ type Worker struct {
 
 // New returns a worker that has not started; it asks the server nothing. Verify streams
 // and consumers before Run. The caller closes the connection of js after it.
-func New(cfg Config, js jetstream.JetStream, gw consumer.Gateway, log *slog.Logger) (*Worker, error) {
+func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Worker, error) {
 	layout := cfg.Layout
 	bucket := control.Open(control.Config{JS: js, Bucket: layout.Control, Worker: consumer.Name(), Gateway: cfg.Gateway, Log: log})
 	c, err := consumer.New(cfg.Config, js, bucket, gw, log)
@@ -53,7 +64,7 @@ func New(cfg Config, js jetstream.JetStream, gw consumer.Gateway, log *slog.Logg
 		return nil, err
 	}
 	subjects := layout.Subjects()
-	return &Worker{
+	w := &Worker{
 		consumer: c,
 		watchdog: &watchdog.Watchdog{
 			JS: js, Layout: layout, Ledger: ledger.New(js, layout.Orders), Wakeups: wakeup.New(js, layout.Parked, subjects),
@@ -66,7 +77,14 @@ func New(cfg Config, js jetstream.JetStream, gw consumer.Gateway, log *slog.Logg
 		log:     log,
 		metrics: cfg.Metrics,
 		bus:     metrics.Bus{JS: js, Layout: layout, Letters: deadletter.New(js, layout.Dead, subjects), Control: bucket, Log: log},
-	}, nil
+	}
+	if cfg.FeedEvery > 0 {
+		w.feed = &feed.Feed{
+			JS: js, Stream: layout.Events, Subjects: subjects, Gateway: gw, Cursors: bucket, Lease: bucket.FeedLease(),
+			CAs: c.CAs, Turn: c.Turn, Now: c.Now, Every: cfg.FeedEvery, Delay: cfg.EventDelay, Log: log,
+		}
+	}
+	return w, nil
 }
 
 // Run works until ctx is done, then drains. It returns nil after a drain, and an error
@@ -77,6 +95,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { w.metrics.Observe(aside, w.bus) })
 	beside.Go(func() { w.watchdog.Run(aside) })
+	if w.feed != nil {
+		beside.Go(func() { w.feed.Run(aside) })
+	}
 	beside.Go(func() {
 		if err := w.service.Run(aside); err != nil {
 			w.log.Error("questions of producers are not answered", "err", err)

@@ -139,7 +139,8 @@ func (k *checker) streams(ctx context.Context, bus *connect.Bus, c *checked) {
 	case len(notes) > 0:
 		c.is(stateWarning, "%v%s", &notes[0], andMore(notes))
 	default:
-		c.is(stateOK, "4 streams, 2 buckets and 7 consumers are set up as required")
+		streams, buckets, consumers := k.Layout().Objects()
+		c.is(stateOK, "%d streams, %d buckets and %d consumers are set up as required", streams, buckets, consumers)
 	}
 	if c.state == stateOK {
 		k.rollback(ctx, bus, c)

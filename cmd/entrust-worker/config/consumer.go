@@ -8,6 +8,8 @@ import (
 // Consumer is what the worker itself needs. The key format has no field
 // there yet.
 func (c Config) Consumer(counts *metrics.Worker) consumer.Config {
+	// Validation made them before: they are right.
+	properties, _ := consumer.NewProperties(c.Gateway.Properties)
 	return consumer.Config{
 		Layout:        c.Layout(),
 		CAID:          c.Gateway.CAID,
@@ -35,5 +37,6 @@ func (c Config) Consumer(counts *metrics.Worker) consumer.Config {
 		RollbackWindow:   c.RollbackWindow,
 		RefuseUnverified: c.Gateway.UnverifiedKeys == UnverifiedRefuse,
 		IssueCRL:         c.Gateway.IssueCRL,
+		Properties:       properties,
 	}
 }

@@ -30,6 +30,9 @@ func (c Config) Layout() streams.Layout {
 	l.Prefix = c.Streams.Prefix
 	l.Requests, l.Parked, l.Results, l.Dead = name+"_REQUESTS", name+"_PARKED", name+"_RESULTS", name+"_DEAD"
 	l.Orders, l.Control, l.Certs, l.Keys = name+"_ORDERS", name+"_CONTROL", name+"_CERTS", name+"_KEYS"
+	if c.Gateway.Feed > 0 {
+		l.Events = name + "_EVENTS"
+	}
 	l.Replicas = c.Replicas
 	l.RequestsMaxBytes = int64(c.Streams.RequestsMaxBytes)
 	l.ResultsMaxAge, l.OrdersMaxAge, l.DeadMaxAge = c.Streams.ResultsMaxAge, c.Streams.OrdersMaxAge, c.Streams.DeadMaxAge
@@ -67,10 +70,13 @@ const retryAfterMax = time.Hour
 func (c Config) GatewayClient() gateway.Config {
 	g := c.Gateway
 	return gateway.Config{
-		URL:           g.URL,
-		CAID:          g.CAID,
-		ProfileID:     g.ProfileID,
-		Dialect:       gateway.Dialect(g.Dialect),
+		URL:       g.URL,
+		CAID:      g.CAID,
+		ProfileID: g.ProfileID,
+		Dialect:   gateway.Dialect(g.Dialect),
+
+		ProfileValidity: g.ProfileValidity,
+
 		ClientID:      g.ClientID,
 		EnrollTimeout: g.EnrollTimeout,
 		Timeout:       g.Timeout,

@@ -3,6 +3,7 @@ package config
 import (
 	"time"
 
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
@@ -17,7 +18,7 @@ func Default() Config {
 		Gateway: Gateway{
 			Dialect:        string(gateway.DialectAuto),
 			UnverifiedKeys: UnverifiedPass,
-			IssueCRL:       true,
+			IssueCRL:       consumer.CRLEach,
 			EnrollTimeout:  120 * time.Second,
 			Timeout:        30 * time.Second,
 			ConnectTimeout: 10 * time.Second,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
 )
 
 // AddFlags declares a flag for each key. Shells complete those that most people need.
@@ -37,6 +38,7 @@ func CompleteFlags(root *cobra.Command) {
 	usage.Complete(root, "gateway-dialect", "auto", "certctl", "cagw")
 	usage.Complete(root, "gateway-poll", "auto", "enrollment", "events")
 	usage.Complete(root, "gateway-approval", ApprovalUnknown, ApprovalNever)
+	usage.Complete(root, "gateway-issue-crl", consumer.CRLEach, consumer.CRLBulk, consumer.CRLRequest)
 	usage.Complete(root, "gateway-unverified-keys", UnverifiedPass, UnverifiedRefuse)
 	usage.Complete(root, "on-lost-reply", Hold, Resubmit)
 	usage.Complete(root, "on-rollback", Lookup, Hold, Resubmit)

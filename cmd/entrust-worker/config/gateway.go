@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 )
 
@@ -21,6 +22,7 @@ func (s *Settings) checkGateway(c *checker) {
 	}
 	s.checkKeyPair(c)
 	c.oneOf("gateway.approval", g.Approval, ApprovalUnknown, ApprovalNever)
+	c.oneOf("gateway.issue_crl", g.IssueCRL, consumer.CRLEach, consumer.CRLBulk, consumer.CRLRequest)
 	c.oneOf("gateway.unverified_keys", g.UnverifiedKeys, UnverifiedPass, UnverifiedRefuse)
 	if strings.ContainsFunc(g.ClientID, func(r rune) bool { return r < ' ' || r > '~' }) {
 		c.add("gateway.client_id", "must be printable ASCII")
@@ -29,6 +31,18 @@ func (s *Settings) checkGateway(c *checker) {
 	c.oneOf("gateway.poll", g.Poll, "auto", "enrollment", "events")
 	if g.Poll == string(gateway.PollEvents) && g.Dialect == string(gateway.DialectCertctl) {
 		c.relation("gateway.poll", "must not be events with", "gateway.dialect", "%s, %s: certctl has no events", g.Poll, g.Dialect)
+	}
+	if _, err := consumer.NewProperties(g.Properties); err != nil {
+		c.add("gateway.properties", "are wrong: %v", err)
+	}
+	if len(g.Properties) > 0 && g.Dialect == string(gateway.DialectCertctl) {
+		c.relation("gateway.properties", "must not be set with", "gateway.dialect", "%s has no properties", g.Dialect)
+	}
+	if g.Feed != 0 {
+		between(c, "gateway.feed", g.Feed, 10*time.Second, 24*time.Hour)
+		if g.Dialect == string(gateway.DialectCertctl) {
+			c.relation("gateway.feed", "must not be set with", "gateway.dialect", "%s has no events", g.Dialect)
+		}
 	}
 	between(c, "gateway.enroll_timeout", g.EnrollTimeout, time.Second, time.Hour)
 	between(c, "gateway.timeout", g.Timeout, time.Second, time.Hour)

@@ -87,8 +87,8 @@ func TestEveryKeyIsComplete(t *testing.T) {
 // The number of keys is a promise to operators: it grows only with a reason.
 func TestNumberOfKeys(t *testing.T) {
 	t.Parallel()
-	if n := len(Keys()); n != 68 {
-		t.Errorf("there are %d keys, want 68", n)
+	if n := len(Keys()); n != 71 {
+		t.Errorf("there are %d keys, want 71", n)
 	}
 }
 
@@ -104,6 +104,8 @@ func TestEveryKeyCanBeSetInEveryLayer(t *testing.T) {
 		reflect.TypeFor[time.Duration](): "7m",
 		reflect.TypeFor[Size]():          "3MiB",
 		reflect.TypeFor[Secret]():        "elsewhere",
+		reflect.TypeFor[Durations]():     `{"tls.server":"7m"}`,
+		reflect.TypeFor[Properties]():    `{"ca.1":{"tracking.requesterName":"Ada"}}`,
 	}
 	for _, k := range Keys() {
 		value := other[k.kind]
@@ -190,7 +192,7 @@ func TestDefaultsAreThoseOfThePackages(t *testing.T) {
 	} {
 		for f, value := range reflect.ValueOf(v).Fields() {
 			zeroMeansOff := map[string]bool{
-				"gateway.ProfileID": true, "consumer.ProfileID": true, "consumer.Rate": true, "consumer.FleetRate": true,
+				"layout.Events": true, "gateway.ProfileID": true, "gateway.ProfileValidity": true, "consumer.ProfileID": true, "consumer.Rate": true, "consumer.FleetRate": true,
 				"consumer.ApprovalNever": true, "consumer.Metrics": true, "consumer.Policy": true, "consumer.StateDir": true, "consumer.RefuseUnverified": true, "gateway.ClientID": true,
 				"transport.KeyPasswordFile": true, "transport.Renegotiation": true, "transport.PKCS12File": true, "transport.PKCS12PasswordFile": true, "transport.ServerCAFile": true,
 				"transport.MaxIdleConns": true, "transport.ResponseHeaderTimeout": true,

@@ -47,6 +47,14 @@ func parseSize(text string) (Size, error) {
 // type. YAML's own types are accepted where they mean the same. The error is the problem
 // for a FieldError; it quotes no text of a key that may hold a secret.
 func (k Key) parse(raw any, fromEnv bool) (reflect.Value, error) {
+	switch k.kind {
+	case reflect.TypeFor[Durations]():
+		d, err := parseDurations(raw)
+		return reflect.ValueOf(d), err
+	case reflect.TypeFor[Properties]():
+		p, err := parseProperties(raw)
+		return reflect.ValueOf(p), err
+	}
 	switch raw.(type) {
 	case []any:
 		return reflect.Value{}, fmt.Errorf("must be one value, is a list")

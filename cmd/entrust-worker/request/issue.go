@@ -17,7 +17,8 @@ import (
 func issueCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var f requestFlags
 	var template entrustbus.Issue
-	var validity, maxWait usage.Span
+	var validity, maxValidity, maxWait usage.Span
+	var properties []string
 	cmd := &cobra.Command{
 		Use:   "issue FILE|GLOB|-...",
 		Short: "Ask for certificates",
@@ -37,6 +38,19 @@ file holds several, or two files are called alike: web.csr makes web.pem and web
 			}
 			if template.ValiditySeconds, err = seconds("validity", validity); err != nil {
 				return err
+			}
+			if template.MaxValiditySeconds, err = seconds("max-validity", maxValidity); err != nil {
+				return err
+			}
+			for _, p := range properties {
+				name, value, ok := strings.Cut(p, "=")
+				if !ok || name == "" {
+					return usage.Errorf("--property must be name=value, is %q", p)
+				}
+				if template.Properties == nil {
+					template.Properties = map[string]any{}
+				}
+				template.Properties[name] = value
 			}
 			if template.PollMaxWaitSeconds, err = seconds("max-wait", maxWait); err != nil {
 				return err
@@ -75,6 +89,9 @@ file holds several, or two files are called alike: web.csr makes web.pem and web
 	flags.StringVar(&template.SubjectDN, "subject", "", "ask for this subject `DN` instead of the one in the certificate request")
 	flags.StringArrayVar(&template.SANs, "san", nil, "`name` instead of those in the certificate request: dns:, ip:, email: or uri: in front, or bare; may be repeated")
 	flags.Var(&validity, "validity", "validity to ask for, such as 90d; default the profile's")
+	flags.StringVar(&template.ValidityPeriod, "validity-period", "", "validity to ask for as a `duration` or interval of ISO 8601, such as P1Y or 2026-11-01T13:00Z/P90D")
+	flags.Var(&maxValidity, "max-validity", "the longest validity to accept, such as 90d")
+	flags.StringArrayVar(&properties, "property", nil, "`name=value` for the gateway, such as tracking.requesterName=Ada; may be repeated")
 	flags.Var(&maxWait, "max-wait", "how long the order may wait for approval, such as 24h; default the worker's")
 	return cmd
 }

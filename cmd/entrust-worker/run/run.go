@@ -104,7 +104,7 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	if err != nil {
 		return err
 	}
-	cfg := worker.Config{Config: s.Consumer(metrics.New(registry)), WatchdogEvery: s.WatchdogEvery, Version: version}
+	cfg := worker.Config{Config: s.Consumer(metrics.New(registry)), WatchdogEvery: s.WatchdogEvery, Version: version, FeedEvery: s.Gateway.Feed}
 	cfg.Credentials = func() (time.Time, error) { return cache.NotAfter(), cache.Check() }
 	if rules != nil {
 		cfg.Policy = rules.Policy

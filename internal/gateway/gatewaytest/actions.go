@@ -1,7 +1,9 @@
 package gatewaytest
 
 import (
+	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -60,12 +62,11 @@ func (s *Server) revokeFlat(c *call) *answer {
 // actionBody is the body of POST …/actions.
 type actionBody struct {
 	Action struct {
-		Type                string          `json:"type"`
-		Reason              string          `json:"reason"`
-		Comment             string          `json:"comment"`
-		IssueCRL            json.RawMessage `json:"issueCrl"` // clients send the text "true"
-		CompromiseDate      string          `json:"compromiseDate"`
-		SucceedIfAlreadySet *bool           `json:"succeedIfAlreadyInRequestedState"`
+		Type           string          `json:"type"`
+		Reason         string          `json:"reason"`
+		Comment        string          `json:"comment"`
+		IssueCRL       json.RawMessage `json:"issueCrl"` // clients send the text "true"
+		CompromiseDate string          `json:"compromiseDate"`
 	} `json:"action"`
 }
 
@@ -131,16 +132,12 @@ func (s *Server) act(c *call) *answer {
 	if no := s.change(num, o, serial, body, to, c.now); no != nil {
 		return s.refusalAnswer(c, no)
 	}
-	return s.actionDone(num, body, c.now)
+	return s.actionDone(body, c.now)
 }
 
 // change brings a certificate to a standing, unless that cannot be.
 func (s *Server) change(num uint32, o order, serial []byte, body *actionBody, to standing, now time.Time) *refusal {
-	strict := body.Action.SucceedIfAlreadySet != nil && !*body.Action.SucceedIfAlreadySet
-	switch {
-	case o.standing == to && strict:
-		return &refusal{http.StatusConflict, "cagw-4090", "The certificate is already in the requested state", ""}
-	case o.standing == revoked && to != revoked:
+	if o.standing == revoked && to != revoked {
 		return &refusal{http.StatusConflict, "cagw-4091", "The certificate is revoked for good", ""}
 	}
 	if err := s.store.act(num, serial, to, body.Action.Reason, body.Action.Comment, now); err != nil {
@@ -149,16 +146,21 @@ func (s *Server) change(num uint32, o order, serial []byte, body *actionBody, to
 	return nil
 }
 
+// newActionID is a fresh UUID: each action has one of its own, also on one certificate.
+func newActionID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
 // actionDone is the answer to an action that took effect.
-func (s *Server) actionDone(num uint32, body *actionBody, now time.Time) *answer {
+func (s *Server) actionDone(body *actionBody, now time.Time) *answer {
 	a := body.Action
 	view := actionView{
-		Type: a.Type, ID: s.store.nonce.trackingID(num, shapeX509), Properties: map[string]string{},
+		Type: a.Type, ID: newActionID(), Properties: map[string]string{},
 		Comment: a.Comment, Status: "COMPLETED", SucceedIfAlreadySet: true,
 		Reason: a.Reason, CompromiseDate: a.CompromiseDate,
-	}
-	if a.SucceedIfAlreadySet != nil {
-		view.SucceedIfAlreadySet = *a.SucceedIfAlreadySet
 	}
 	if view.CompromiseDate == "" && a.Type == "RevokeAction" {
 		view.CompromiseDate = now.UTC().Format(time.RFC3339Nano)

@@ -93,7 +93,7 @@ func (s *Server) describeCertificate(c *call) *answer {
 	name := nameString(cert.RawSubject)
 	view := certificateView{
 		Status: "normal", Version: cert.Version, SerialNumber: s.hexSerial(cert.SerialNumber),
-		SignatureAlgID: "1.2.840.10045.4.3.2", IssuerName: nameString(cert.RawIssuer), SubjectName: name,
+		SignatureAlgID: "1.2.840.10045.4.3.2", IssuerName: recordedName(cert.RawIssuer), SubjectName: recordedName(cert.RawSubject),
 		EncodedSubject: name, EscapedSubject: name, ValidityPeriod: periodString(cert.NotBefore, cert.NotAfter),
 		PublicKey: publicKeyView{
 			Alg: cert.PublicKeyAlgorithm.String(),

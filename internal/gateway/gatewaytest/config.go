@@ -57,6 +57,11 @@ type Config struct {
 	// Names are further DNS names and IP addresses of the server's certificate,
 	// beside localhost, 127.0.0.1 and ::1.
 	Names []string
+	// Requirements are what the profiles require, by profile id. GET of the profiles shows them,
+	// and an enrollment that lacks one is a 400.
+	Requirements map[string]Requirements
+	// Undescribed leaves them out of the profiles' description; they are required all the same.
+	Undescribed bool
 	// ECS answers 400 to an enrollment without the properties tracking.requesterName and
 	// tracking.requesterEmail, as a CA of Entrust Certificate Services does.
 	ECS bool

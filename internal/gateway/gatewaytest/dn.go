@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -262,6 +263,19 @@ func commonName(der []byte) string {
 		}
 	}
 	return ""
+}
+
+// typeOfName is the type of an attribute in a name that nameString printed, and what stands
+// before it.
+var typeOfName = regexp.MustCompile(`(^|[^\\\\][,+])([A-Z]+)=`)
+
+// recordedName prints the DER of a name as the gateway does in subjectName and issuerName:
+// with the types of its attributes in lower case.
+func recordedName(der []byte) string {
+	return typeOfName.ReplaceAllStringFunc(nameString(der), func(s string) string {
+		i := strings.IndexAny(s, ",+") + 1
+		return s[:i] + strings.ToLower(s[i:])
+	})
 }
 
 // nameString prints the DER of a name in the form of RFC 2253; "" if it is not one.

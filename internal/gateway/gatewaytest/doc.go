@@ -18,8 +18,8 @@
 //
 // The CAGW dialect is the CA Gateway 1.x as its public clients use it: the list
 // of CAs and a CA with $fields, enrollments in X509, PEM and PKCS12, a certificate
-// by serial, actions on a certificate (revoke, hold, unhold), certificate-events in
-// pages, and error bodies. A pending enrollment
+// by serial, profiles with their requirements, actions on a certificate (revoke, hold, unhold),
+// certificate-events in pages, the status of a CA, health at /actuator/health, and error bodies. A pending enrollment
 // is a 201 with an id and no body, and GET …/enrollments/{id} asks for it:
 // nobody outside Entrust has published that, so it is this package's guess.
 // So are all error codes but cagw-4018, the status of the licence cap, the

@@ -240,7 +240,7 @@ func (s *Server) enrollmentAnswer(num uint32, o order, v verdict, e *enrollment)
 		view.SerialNumber = s.hexSerial(fields.Serial)
 		view.ValidityPeriod = periodString(fields.Validity.NotBefore, fields.Validity.NotAfter)
 	}
-	view.SubjectName, view.IssuerName = nameString(fields.Subject.FullBytes), nameString(fields.Issuer.FullBytes)
+	view.SubjectName, view.IssuerName = recordedName(fields.Subject.FullBytes), recordedName(fields.Issuer.FullBytes)
 	view.Body = base64.StdEncoding.EncodeToString(der)
 	switch {
 	case o.shape == shapePEM:

@@ -90,7 +90,7 @@ func (o *order) notePoll(now int64) {
 
 // pack encodes a spec into one slice.
 func (s spec) pack() []byte {
-	b := make([]byte, 0, len(s.spki)+len(s.subject)+len(s.altNames)+20)
+	b := make([]byte, 0, len(s.spki)+len(s.subject)+len(s.altNames)+len(s.extensions)+20)
 	for _, part := range [][]byte{s.spki, s.subject, s.altNames} {
 		b = binary.AppendUvarint(b, uint64(len(part)))
 		b = append(b, part...)
@@ -100,7 +100,8 @@ func (s spec) pack() []byte {
 		start = s.start.Unix()
 	}
 	b = binary.AppendVarint(b, start)
-	return binary.AppendVarint(b, int64(s.validity/time.Second))
+	b = binary.AppendVarint(b, int64(s.validity/time.Second))
+	return append(b, s.extensions...)
 }
 
 // unpack decodes what pack made. Its slices alias b.
@@ -116,8 +117,9 @@ func unpack(b []byte) spec {
 	if start != 0 {
 		s.start = time.Unix(start, 0)
 	}
-	seconds, _ := binary.Varint(b[w:])
-	s.validity = time.Duration(seconds) * time.Second
+	b = b[w:]
+	seconds, w := binary.Varint(b)
+	s.validity, s.extensions = time.Duration(seconds)*time.Second, b[w:]
 	return s
 }
 

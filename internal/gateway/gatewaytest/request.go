@@ -2,6 +2,7 @@ package gatewaytest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
@@ -43,18 +44,21 @@ type enrollBody struct {
 			Password string `json:"password"`
 		} `json:"protection"`
 	} `json:"requiredFormat"`
-	SubjectVariables []struct {
-		Type  string `json:"type"`
-		Value string `json:"value"`
-	} `json:"subjectVariables"`
-	SubjectAltNames []altName `json:"subjectAltNames"`
-	Details         struct {
-		SubjectDN      string `json:"subjectDn"`
-		ValidityPeriod string `json:"validityPeriod"`
-		UseSANFromCSR  bool   `json:"useSANFromCSR"`
+	SubjectVariables []subjectVariable `json:"subjectVariables"`
+	SubjectAltNames  []altName         `json:"subjectAltNames"`
+	Details          struct {
+		SubjectDN      string          `json:"subjectDn"`
+		ValidityPeriod string          `json:"validityPeriod"`
+		UseSANFromCSR  bool            `json:"useSANFromCSR"`
+		Extensions     []extensionBody `json:"extensions"`
 	} `json:"optionalCertificateRequestDetails"`
 	IncludeCA  bool           `json:"includeCa"`
 	Properties map[string]any `json:"properties"`
+}
+
+type subjectVariable struct {
+	Type  string `json:"type"`
+	Value string `json:"value"`
 }
 
 // enrollment is an enrollment request that was understood.
@@ -81,12 +85,13 @@ func (s *Server) parseEnrollment(data []byte, flat bool, now time.Time) (*enroll
 	if body.ProfileID != "" && !slices.Contains(s.cfg.Profiles, body.ProfileID) {
 		return nil, &refusal{http.StatusBadRequest, "cagw-4021", "Profile not found", "profileId"}
 	}
-	if s.cfg.ECS {
-		for _, name := range []string{"tracking.requesterName", "tracking.requesterEmail"} {
-			if value, _ := body.Properties[name].(string); strings.TrimSpace(value) == "" {
-				return nil, refuse("properties", "The property "+name+" is required")
-			}
-		}
+	needs := s.requirements(cmp.Or(body.ProfileID, s.cfg.Profiles[0]))
+	if r := needs.unmet(&body); r != nil && !flat {
+		return nil, r
+	}
+	var err error
+	if e.spec.extensions, err = encodeExtensions(body.Details.Extensions, needs.CA); err != nil {
+		return nil, refuse("optionalCertificateRequestDetails.extensions", "An extension is wrong: "+err.Error())
 	}
 	if r := e.setShape(&body, flat); r != nil {
 		return nil, r

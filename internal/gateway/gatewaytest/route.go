@@ -156,6 +156,10 @@ func (s *Server) route(r *http.Request) (*call, *refusal) {
 		s.tally.redirects.Add(1)
 	}
 	missing := &refusal{http.StatusNotFound, "cagw-4040", "No such resource", ""}
+	if r.URL.Path == s.cfg.BasePath+"/actuator/health" {
+		c.handle = s.describeHealth
+		return c, s.only(r, http.MethodGet, CAGW)
+	}
 	path, ok := strings.CutPrefix(r.URL.EscapedPath(), s.cfg.BasePath+"/v1/certificate-authorities")
 	if !ok {
 		return c, missing
@@ -218,8 +222,17 @@ func (s *Server) routeCA(c *call, r *http.Request, parts []string, missing *refu
 	case len(parts) == 1 && parts[0] == "certificate-events":
 		c.op, c.handle = OpEvents, s.listEvents
 		return s.only(r, http.MethodGet, CAGW)
-	case len(parts) == 1 && parts[0] == "status" && !s.cfg.NoStatus:
+	case len(parts) == 1 && parts[0] == "profiles":
+		c.handle = s.listProfiles
+		return s.only(r, http.MethodGet, CAGW)
+	case len(parts) == 2 && parts[0] == "profiles":
+		c.handle = s.describeProfile
+		return s.only(r, http.MethodGet, CAGW)
+	case len(parts) == 1 && parts[0] == "status":
 		c.handle = s.describeStatus
+		if s.cfg.NoStatus {
+			c.handle = noRoute
+		}
 		return s.only(r, http.MethodGet, CAGW)
 	}
 	return missing
@@ -237,9 +250,4 @@ func (s *Server) only(r *http.Request, method string, d Dialect) *refusal {
 }
 
 // noRoute answers as Spring Boot does for a path that no controller has.
-func noRoute(c *call) *answer {
-	return jsonAnswer(http.StatusNotFound, map[string]any{
-		"timestamp": c.now.UTC().Format(time.RFC3339Nano), "status": http.StatusNotFound, "error": "Not Found",
-		"path": "/v1/certificate-authorities/" + c.caID + "/enrollments/" + c.id,
-	})
-}
+func noRoute(c *call) *answer { return springAnswer(c, http.StatusNotFound) }

@@ -25,6 +25,8 @@ type spec struct {
 	altNames []byte    // value of the subjectAltName extension; nil: none
 	start    time.Time // zero: from the signing on; whole seconds
 	validity time.Duration
+	// extensions that were asked for, DER, one after the other; they replace the usual ones.
+	extensions []byte
 }
 
 // signer makes certificates out of specs. x509.CreateCertificate would do, but
@@ -118,27 +120,36 @@ func (g *signer) sign(s spec, serial []byte, f flaw, now time.Time) ([]byte, err
 
 func (g *signer) addExtensions(b *cryptobyte.Builder, s spec) {
 	b.AddBytes(g.authKey)
-	addExtension(b, asn1.ObjectIdentifier{2, 5, 29, 14}, false, func(b *cryptobyte.Builder) {
+	asked := extensionIDs(s.extensions)
+	usual := func(oid asn1.ObjectIdentifier, critical bool, value func(*cryptobyte.Builder)) {
+		if !asked[oid.String()] {
+			addExtension(b, oid, critical, value)
+		}
+	}
+	usual(asn1.ObjectIdentifier{2, 5, 29, 14}, false, func(b *cryptobyte.Builder) {
 		id := sha256.Sum256(s.spki)
 		b.AddASN1OctetString(id[:20])
 	})
-	addExtension(b, asn1.ObjectIdentifier{2, 5, 29, 15}, true, func(b *cryptobyte.Builder) {
+	usual(asn1.ObjectIdentifier{2, 5, 29, 15}, true, func(b *cryptobyte.Builder) {
 		// digitalSignature and keyEncipherment.
 		b.AddASN1(cryptobyteasn1.BIT_STRING, func(b *cryptobyte.Builder) { b.AddBytes([]byte{5, 0xa0}) })
 	})
-	addExtension(b, asn1.ObjectIdentifier{2, 5, 29, 19}, true, func(b *cryptobyte.Builder) {
+	usual(asn1.ObjectIdentifier{2, 5, 29, 19}, true, func(b *cryptobyte.Builder) {
 		b.AddASN1(cryptobyteasn1.SEQUENCE, func(*cryptobyte.Builder) {})
 	})
-	addExtension(b, asn1.ObjectIdentifier{2, 5, 29, 37}, false, func(b *cryptobyte.Builder) {
-		b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			b.AddASN1ObjectIdentifier(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 1})
-			b.AddASN1ObjectIdentifier(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 2})
+	if !asked["2.5.29.19"] { // a CA's certificate has no usages
+		usual(asn1.ObjectIdentifier{2, 5, 29, 37}, false, func(b *cryptobyte.Builder) {
+			b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1ObjectIdentifier(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 1})
+				b.AddASN1ObjectIdentifier(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 2})
+			})
 		})
-	})
+	}
 	if len(s.altNames) > 0 {
 		emptySubject := bytes.Equal(s.subject, []byte{0x30, 0})
-		addExtension(b, oidAltNames(), emptySubject, func(b *cryptobyte.Builder) { b.AddBytes(s.altNames) })
+		usual(oidAltNames(), emptySubject, func(b *cryptobyte.Builder) { b.AddBytes(s.altNames) })
 	}
+	b.AddBytes(s.extensions)
 }
 
 func oidAltNames() asn1.ObjectIdentifier { return san.Extension() }

@@ -14,6 +14,14 @@ func (s *Server) describeStatus(c *call) *answer {
 	return jsonAnswer(http.StatusOK, map[string]string{"type": "CAStatusResponse", "status": word})
 }
 
+// describeHealth serves GET of the health endpoint, which stands outside /v1.
+func (s *Server) describeHealth(*call) *answer {
+	return jsonAnswer(http.StatusOK, struct {
+		Status string   `json:"status"`
+		Groups []string `json:"groups"`
+	}{"UP", []string{"liveness", "readiness"}})
+}
+
 // springAnswer is the error body of Spring Boot itself, as the gateway's frame writes it
 // where the gateway's own code does not answer.
 func springAnswer(c *call, status int) *answer {

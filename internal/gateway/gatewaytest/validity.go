@@ -25,27 +25,26 @@ func parsePeriod(s string, now time.Time) (period, error) {
 	}
 	switch {
 	case strings.HasPrefix(left, "P"):
-		end, err := time.Parse(time.RFC3339Nano, right)
+		end, err := parseInstant(right)
 		if err != nil {
 			return period{}, errors.New("the interval's end is not an ISO 8601 instant")
 		}
 		// A duration before an end is taken from the end backwards.
-		length, err := addISO(end, left)
+		start, err := beforeISO(end, left)
 		if err != nil {
 			return period{}, err
 		}
-		d := length.Sub(end)
-		return period{start: end.Add(-d), length: d}, nil
+		return period{start: start, length: end.Sub(start)}, nil
 	case strings.HasPrefix(right, "P"):
-		start, err := time.Parse(time.RFC3339Nano, left)
+		start, err := parseInstant(left)
 		if err != nil {
 			return period{}, errors.New("the interval's start is not an ISO 8601 instant")
 		}
 		end, err := addISO(start, right)
 		return period{start: start, length: end.Sub(start)}, err
 	default:
-		start, err1 := time.Parse(time.RFC3339Nano, left)
-		end, err2 := time.Parse(time.RFC3339Nano, right)
+		start, err1 := parseInstant(left)
+		end, err2 := parseInstant(right)
 		if err1 != nil || err2 != nil || !end.After(start) {
 			return period{}, errors.New("the interval is not two ISO 8601 instants in order")
 		}
@@ -53,8 +52,20 @@ func parsePeriod(s string, now time.Time) (period, error) {
 	}
 }
 
-// addISO adds an ISO 8601 duration to t.
-func addISO(t time.Time, s string) (time.Time, error) {
+// parseInstant reads an ISO 8601 instant with its zone, with seconds or without.
+func parseInstant(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		t, err = time.Parse("2006-01-02T15:04Z07:00", s)
+	}
+	return t, err
+}
+
+// addISO adds an ISO 8601 duration to t, beforeISO takes one off.
+func addISO(t time.Time, s string) (time.Time, error)    { return shiftISO(t, s, 1) }
+func beforeISO(t time.Time, s string) (time.Time, error) { return shiftISO(t, s, -1) }
+
+func shiftISO(t time.Time, s string, sign int) (time.Time, error) {
 	bad := errors.New("it is not an ISO 8601 duration")
 	body, ok := strings.CutPrefix(s, "P")
 	if !ok || body == "" {
@@ -104,8 +115,8 @@ func addISO(t time.Time, s string) (time.Time, error) {
 	if years > 1000 || months > 12000 || dayCount > 400000 || length < 0 {
 		return t, errors.New("it is beyond any certificate's life")
 	}
-	end := t.AddDate(years, months, dayCount).Add(length)
-	if !end.After(t) {
+	end := t.AddDate(sign*years, sign*months, sign*dayCount).Add(time.Duration(sign) * length)
+	if end.Equal(t) {
 		return t, errors.New("it is no time at all")
 	}
 	return end, nil

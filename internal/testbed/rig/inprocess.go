@@ -26,7 +26,7 @@ type InProcess struct {
 // RunWorker starts a worker, wired as the command wires it, on a connection of its own, as a process would have it,
 // and returns when the streams are verified. The worker runs until Stop. In the end, and
 // where it cannot start, the connection is closed and after is called, which may be nil.
-func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw consumer.Gateway, after func(), log *slog.Logger) (*InProcess, error) {
+func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw worker.Gateway, after func(), log *slog.Logger) (*InProcess, error) {
 	if after == nil {
 		after = func() {}
 	}
