@@ -105,8 +105,10 @@ func (h *handling) keep(ctx context.Context, r *entrustbus.Result) error {
 }
 
 func (h *handling) keepOwner(ctx context.Context, r *entrustbus.Result) error {
-	hash, err := keyOf(r.CertificatePEM)
-	if err != nil {
+	var hash string
+	if csr, _, err := csrOf(h.asked()); err == nil && csr != nil {
+		hash = keys.Hash(csr.RawSubjectPublicKeyInfo) // the certificate was checked against it
+	} else if hash, err = keyOf(r.CertificatePEM); err != nil {
 		h.w.log.ErrorContext(ctx, "whose a certificate is cannot be kept", h.args("serial", r.Serial, "err", err)...)
 		return nil
 	}

@@ -34,7 +34,11 @@ func (s *simulator) mutual(t *testing.T, certPEM, keyPEM []byte, change func(*mt
 	m := &mutual{cert: filepath.Join(dir, "client.crt"), key: filepath.Join(dir, "client.key")}
 	writeFile(t, m.cert, certPEM)
 	writeFile(t, m.key, keyPEM)
-	cfg := mtlscache.Config{CertFile: m.cert, KeyFile: m.key, ServerCAFile: s.gw.ServerCA(), MaxConnsPerHost: callers, DialContext: s.gw.DialContext}
+	cfg := mtlscache.Config{
+		CertFile: m.cert, KeyFile: m.key, ServerCAFile: s.gw.ServerCA(), MaxConnsPerHost: callers, DialContext: s.gw.DialContext,
+		// The tests count connections: none is to be made again because the machine is slow.
+		IdleConnTimeout: time.Hour, DialTimeout: time.Minute, TLSTimeout: time.Minute,
+	}
 	if change != nil {
 		change(&cfg)
 	}

@@ -70,7 +70,10 @@ func (r *Report) String() string {
 		r.Lost, r.DoubleEnrollments, r.SecondResults, r.EarlyPolls, r.HeldUnconfirmed, r.Explained)
 }
 
-// Details writes the outcomes and, where there are any, the findings and notes.
+// shownNotes is how many notes Details writes.
+const shownNotes = 20
+
+// Details writes the outcomes and, where there are any, the findings and the first notes.
 func (r *Report) Details(w io.Writer) {
 	var parts []string
 	for _, o := range slices.Sorted(maps.Keys(r.Outcomes)) {
@@ -84,7 +87,10 @@ func (r *Report) Details(w io.Writer) {
 	for _, k := range r.Control {
 		fmt.Fprintf(w, "  control %s\n", k)
 	}
-	for _, n := range r.Notes {
+	for _, n := range r.Notes[:min(shownNotes, len(r.Notes))] {
 		fmt.Fprintf(w, "  note   %s\n", n)
+	}
+	if left := len(r.Notes) - shownNotes; left > 0 {
+		fmt.Fprintf(w, "  note   and %d more\n", left)
 	}
 }
