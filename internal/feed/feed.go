@@ -51,6 +51,10 @@ type Cursors interface {
 	SaveFeed(ctx context.Context, ca string, f *control.Feed) error
 }
 
+// Pace is the pause between two pages that leaves six tenths of the smallest quota that is
+// known, 100 calls in 10 s, to orders.
+const Pace = 250 * time.Millisecond
+
 // Feed reads and publishes. Fill in every field. One Run uses it.
 type Feed struct {
 	JS       jetstream.JetStream
@@ -69,7 +73,10 @@ type Feed struct {
 	// Every is the pause between two readings, and Delay how long an event may take to be
 	// shown by the gateway.
 	Every, Delay time.Duration
-	Log          *slog.Logger
+	// Pace is the pause between two pages, 0 for none: a long listing is to leave most of the
+	// gateway's quota to orders.
+	Pace time.Duration
+	Log  *slog.Logger
 
 	states map[string]*state // by CA; nil: nothing is known
 }

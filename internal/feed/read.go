@@ -175,6 +175,11 @@ func (f *Feed) list(ctx context.Context, ca string, s *state) error {
 // page asks for one page when its turn has come.
 func (f *Feed) page(ctx context.Context, ca string, since time.Time, index string) (gateway.EventPage, error) {
 	var throttled error
+	if index != "" && f.Pace > 0 {
+		if err := sleep(ctx, f.Pace); err != nil {
+			return gateway.EventPage{}, err
+		}
+	}
 	for tries := 1; ; tries++ {
 		if err := f.Turn(ctx, throttled); err != nil {
 			return gateway.EventPage{}, err

@@ -81,7 +81,7 @@ func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Wor
 	if cfg.FeedEvery > 0 {
 		w.feed = &feed.Feed{
 			JS: js, Stream: layout.Events, Subjects: subjects, Gateway: gw, Cursors: bucket, Lease: bucket.FeedLease(),
-			CAs: c.CAs, Turn: c.Turn, Now: c.Now, Every: cfg.FeedEvery, Delay: cfg.EventDelay, Log: log,
+			CAs: c.CAs, Turn: c.Turn, Now: c.Now, Every: cfg.FeedEvery, Delay: cfg.EventDelay, Pace: feed.Pace, Log: log,
 		}
 	}
 	return w, nil
