@@ -414,6 +414,23 @@ func (s *site) questions(ctx context.Context, t *testing.T, client *entrustbus.C
 	if _, err := client.Check(ctx, "no-such-ca"); !errors.Is(err, entrustbus.ErrUnknownCA) {
 		t.Errorf("a check of an unknown CA: %v", err)
 	}
+	// Whom the answer goes to, an asker says. The worker may publish results, and must not do
+	// it for a producer. The next question is taken after it.
+	shop, _ := s.connect(t, "shop")
+	if err := shop.PublishRequest("entrust.ask.shop.check", "entrust.result.web.forged-1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shop.RequestWithContext(ctx, "entrust.ask.shop.check", nil); err != nil {
+		t.Fatal(err)
+	}
+	operator, _ := s.connectOperator(t)
+	js, err := jetstream.New(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := streams.Last(ctx, js, "ENTRUST_RESULTS", "entrust.result.web.forged-1"); !errors.Is(err, streams.ErrNoMessage) {
+		t.Errorf("a result that an asker forged: %+v, %v", m, err)
+	}
 	// The operator sees the service of each worker.
 	nc, refused := s.connectOperator(t)
 	if msg, err := nc.RequestWithContext(ctx, "$SRV.STATS.entrust-worker", nil); err != nil || !bytes.Contains(msg.Data, []byte("entrust.ask.*.ca")) {
@@ -579,6 +596,32 @@ func TestPermissionsRestrict(t *testing.T) {
 			}
 		})
 	}
+	// JetStream drops a message whose id came before, whoever published that.
+	t.Run("taking message ids", func(t *testing.T) {
+		shop, _ := s.connect(t, "shop")
+		shopJS, err := jetstream.New(shop)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"web.order-9", "web.order-9.0", "order-9", entrustbus.RequestMsgID("web", "order-9", 1)} {
+			if _, err := shopJS.Publish(ctx, "entrust.request.shop.issue", []byte("{}"), jetstream.WithMsgID(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		web, refused := s.connect(t, "web")
+		client, err := entrustbus.New(web, entrustbus.ClientConfig{Producer: "web"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		receipt, err := client.Submit(ctx, order(t, "order-9"))
+		if err != nil {
+			t.Fatalf("web's request: %v; %s", err, refused.all())
+		}
+		stored, err := streams.Last(ctx, opJS, "ENTRUST_REQUESTS", "entrust.request.web.issue")
+		if err != nil || stored.Sequence != receipt.Sequence {
+			t.Errorf("web's request is said to be message %d, and its last one is %+v, %v", receipt.Sequence, stored, err)
+		}
+	})
 	t.Run("asking as another", func(t *testing.T) {
 		nc, _ := s.connect(t, "shop")
 		client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "web"})
