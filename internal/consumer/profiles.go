@@ -17,8 +17,6 @@ const (
 	// profileAge is how long the description of a profile is believed, and profileRetry how long
 	// one that could not be read, or refuses an enrollment, is not read again.
 	profileAge, profileRetry = time.Hour, time.Minute
-	// profileTime bounds the reading of one.
-	profileTime = 10 * time.Second
 	// maxProfiles bounds the memory for profiles that requests name.
 	maxProfiles = 256
 )
@@ -28,7 +26,9 @@ const (
 // lacks something. Safe for concurrent use.
 type knownProfiles struct {
 	read func(ctx context.Context, ca, profile string) (gateway.Profile, error)
-	log  *slog.Logger
+	// within bounds the reading of one: an enrollment waits for it, under its order lease.
+	within time.Duration
+	log    *slog.Logger
 
 	reading singleflight.Group
 	mu      sync.Mutex
@@ -90,11 +90,14 @@ func (k *knownProfiles) known(ctx context.Context, ca, profile string, age time.
 
 // ask reads the description. Where it cannot be read there is none.
 func (k *knownProfiles) ask(ctx context.Context, name [2]string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), profileTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.within)
 	defer cancel()
 	p, err := k.read(ctx, name[0], name[1])
 	if err != nil && !errors.Is(err, gateway.ErrNotDescribed) {
 		k.log.InfoContext(ctx, "the description of a profile cannot be read; the gateway refuses what lacks something", "ca", name[0], "profile", name[1], "err", err)
+	}
+	if err != nil {
+		p = gateway.Profile{}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

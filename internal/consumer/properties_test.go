@@ -2,8 +2,12 @@ package consumer_test
 
 import (
 	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +68,15 @@ func TestEnrollmentOfECS(t *testing.T) {
 	res := r.result("ecs")
 	if res.Outcome != entrustbus.OutcomeIssued || res.NotAfter.Sub(end).Abs() > time.Minute {
 		t.Fatalf("result is %+v (error %+v)", res, res.Error)
+	}
+	block, _ := pem.Decode([]byte(res.CertificatePEM))
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stapled := slices.ContainsFunc(cert.Extensions, func(e pkix.Extension) bool { return e.Id.String() == "1.3.6.1.5.5.7.1.24" })
+	if !stapled || !slices.Equal(cert.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}) {
+		t.Errorf("must-staple %v, usages %v", stapled, cert.ExtKeyUsage)
 	}
 	sent, err := json.Marshal((<-gw.heard).Properties)
 	const want = `{"tracking.additionalEmails":["ada@example.net"],"tracking.customFields.date1":"2018-01-01","tracking.customFields.number1":342.5,` +

@@ -113,7 +113,7 @@ func New(cfg Config, js jetstream.JetStream, bucket *control.Bucket, gw Gateway,
 	w.throttle = newThrottling(&cfg, bucket, gw, log)
 	w.cas = &knownCAs{configured: cfg.CAID, read: gw.CAs, found: w.throttle.breakers.Add, log: log}
 	w.crls = &crls{ask: gw.Revoke, log: log}
-	w.profiles = &knownProfiles{read: gw.Profile, log: log}
+	w.profiles = &knownProfiles{read: gw.Profile, within: (cfg.lease() - cfg.EnrollTimeout) / 2, log: log}
 	return w, nil
 }
 

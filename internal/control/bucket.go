@@ -1,9 +1,10 @@
 // Package control owns the control bucket: what the workers of one fleet tell each
 // other. It has the live workers, the pause that the gateway asked for, the breakers, the
-// watchdog lease and what the watchdog scanned, the last rollback, and counts of poison
-// messages.
+// watchdog lease and what the watchdog scanned, how far certificate events were read, the last
+// rollback, and counts of poison messages.
 //
-// Every write is a compare-and-set. Values hold durations and no instants: the time
+// Every write is a compare-and-set. Values hold durations and no instants, but for dates of the
+// gateway's events, which are compared with each other: the time
 // at which the server stored a value starts its duration, and Clock measures the
 // server's time. So a worker whose host has a wrong clock misleads no other worker.
 // A duration that another worker wrote is capped before it is believed.
