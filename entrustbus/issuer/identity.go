@@ -111,23 +111,30 @@ func (i *Issuer) identify(ctx context.Context, s sort, r *entrustbus.Issue, rene
 		r.ID = idOf(s, *renewed)
 		return i.exists(ctx, r.ID, 0)
 	}
-	window := time.Duration(i.cfg.WindowSeconds) * time.Second
-	content, err := whatIsWanted(r)
+	current, before, err := windowIDs(s, r, i.cfg.WindowSeconds, time.Now())
 	if err != nil {
 		return false, err
 	}
-	content.Window = time.Now().Unix()/i.cfg.WindowSeconds - 1
-	before := idOf(s, content)
-	content.Window++
-	r.ID = idOf(s, content)
-	if exists, err := i.exists(ctx, r.ID, 0); exists || err != nil {
+	r.ID = current
+	if exists, err := i.exists(ctx, current, 0); exists || err != nil {
 		return exists, err
 	}
-	// One that began shortly before this window did.
-	if exists, err = i.exists(ctx, before, window); exists {
+	if exists, err = i.exists(ctx, before, time.Duration(i.cfg.WindowSeconds)*time.Second); exists {
 		r.ID = before
 	}
 	return exists, err
+}
+
+// windowIDs are the id of a valid request in the window of an instant, and in the window before that.
+func windowIDs(s sort, r *entrustbus.Issue, seconds int64, at time.Time) (current, before string, err error) {
+	content, err := whatIsWanted(r)
+	if err != nil {
+		return "", "", err
+	}
+	content.Window = at.Unix() / seconds
+	current = idOf(s, content)
+	content.Window--
+	return current, idOf(s, content), nil
 }
 
 // exists reports whether there is an order of that id: one that is open, or one with a result whose request is not older
