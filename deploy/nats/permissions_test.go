@@ -10,6 +10,8 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"os"
 	"os/exec"
@@ -24,6 +26,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/entrustbus/issuer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
@@ -242,6 +245,7 @@ func TestPermissionsSuffice(t *testing.T) {
 	request := order(t, "issue-1")
 	issued := ask(request, entrustbus.OutcomeIssued)
 	s.questions(ctx, t, client)
+	s.certctl(ctx, t, nc)
 	if again, err := client.Submit(ctx, request); err != nil || !again.Duplicate {
 		t.Errorf("a duplicate: %+v, %v", again, err)
 	}
@@ -435,6 +439,32 @@ func (s *site) questions(ctx context.Context, t *testing.T, client *entrustbus.C
 	nc, refused := s.connectOperator(t)
 	if msg, err := nc.RequestWithContext(ctx, "$SRV.STATS.entrust-worker", nil); err != nil || !bytes.Contains(msg.Data, []byte("entrust.ask.*.ca")) {
 		t.Errorf("statistics of the service: %v, %s", err, refused.all())
+	}
+}
+
+// certctl does what an issuer of certctl does, as the producer.
+func (s *site) certctl(ctx context.Context, t *testing.T, nc *nats.Conn) {
+	t.Helper()
+	i, err := issuer.New(nc, issuer.Config{Producer: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: order(t, "issue-certctl").CSRDER})
+	result, err := i.IssueCertificate(ctx, issuer.IssuanceRequest{CSRPEM: string(csr)})
+	if err != nil {
+		t.Fatalf("issuing: %v", err)
+	}
+	if status, err := i.GetOrderStatus(ctx, result.OrderID); err != nil || status.Status != issuer.StatusCompleted {
+		t.Errorf("status: %+v, %v", status, err)
+	}
+	if err := i.RevokeCertificate(ctx, issuer.RevocationRequest{Serial: result.Serial}); err != nil {
+		t.Errorf("revoking: %v", err)
+	}
+	if _, err := i.GetCACertPEM(ctx); err != nil {
+		t.Errorf("the chain: %v", err)
+	}
+	if err := i.ValidateConfig(ctx, json.RawMessage(`{"producer":"shop"}`)); err != nil {
+		t.Errorf("the configuration: %v", err)
 	}
 }
 
