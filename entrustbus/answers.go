@@ -56,6 +56,8 @@ type PolicyCheck struct {
 	Message string `json:"message,omitempty"`
 	// ValiditySeconds is what the policy cuts a longer validity to. 0: it cuts nothing.
 	ValiditySeconds int64 `json:"validity_seconds,omitempty"`
+	// MustSign says that the producer must sign its requests. A policy check needs no signature, and judges none.
+	MustSign bool `json:"must_sign,omitempty"`
 	// CAID and ProfileID are those that the request would be sent with.
 	CAID      string `json:"ca_id"`
 	ProfileID string `json:"profile_id,omitempty"`
@@ -106,6 +108,7 @@ var policyCheckForm = form{
 		{key: "where", at: at(func(p *PolicyCheck) any { return &p.Where }), shape: text{}, about: "The part of the request that has the value."},
 		{key: "message", at: at(func(p *PolicyCheck) any { return &p.Message }), shape: text{}, about: "Rule, value and part in one line for people."},
 		{key: "validity_seconds", at: at(func(p *PolicyCheck) any { return &p.ValiditySeconds }), shape: seconds{most: MaxValiditySeconds}, about: "What a longer validity is cut to. Absent: nothing is cut."},
+		{key: "must_sign", at: at(func(p *PolicyCheck) any { return &p.MustSign }), shape: flag{}, about: "True where the producer must sign its requests. The question needs no signature."},
 		{key: "ca_id", at: at(func(p *PolicyCheck) any { return &p.CAID }), shape: text{}, always: true, about: "The CA that the request would be sent to."},
 		{key: "profile_id", at: at(func(p *PolicyCheck) any { return &p.ProfileID }), shape: text{}, about: "The profile that it would be sent with."},
 		{key: "policy", at: at(func(p *PolicyCheck) any { return &p.Policy }), shape: text{}, about: "The policy that was asked, as the worker's log names it. Absent: everything is allowed."},

@@ -27,7 +27,7 @@ func sampleAnswers(t testing.TB) map[string]any {
 		"answer-policy": &entrustbus.PolicyCheck{
 			Version: entrustbus.Version, Rule: "names.dns", Value: "www.web.example", Where: "sans",
 			Message:         `the policy refuses "www.web.example" in sans (rule names.dns)`,
-			ValiditySeconds: 90 * 86400, CAID: "ca-1", ProfileID: "tls-server", Policy: "0123456789abcdef0123456789abcdef",
+			ValiditySeconds: 90 * 86400, MustSign: true, CAID: "ca-1", ProfileID: "tls-server", Policy: "0123456789abcdef0123456789abcdef",
 			Warnings: []string{`unknown key "profile" is ignored: did you mean "profile_id"?`},
 		},
 	}

@@ -113,7 +113,7 @@ func (c *Client) ask(ctx context.Context, subject string, body []byte, answer an
 	if err := c.nc.FlushWithContext(ctx); err != nil {
 		return err
 	}
-	if err := c.nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
+	if err := c.nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) { //nolint:errorlint // whether it is that very error is the question
 		return fmt.Errorf("%w: publishing to %s", ErrNotAllowed, subject)
 	}
 	reply, err := sub.NextMsgWithContext(ctx)

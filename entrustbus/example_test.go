@@ -1,6 +1,7 @@
 package entrustbus_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -26,6 +28,37 @@ func certificateRequest(name string) string {
 		log.Fatal(err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+}
+
+// A producer asks for a certificate and waits for it. It needs a server, so it is compiled only; internal/contract runs it.
+func Example() {
+	nc, err := nats.Connect("nats://nats.example.net", nats.CustomInboxPrefix("_INBOX_shop"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer nc.Close()
+	client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "shop"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	request := &entrustbus.Issue{
+		ID:     "shop-2026-03-01", // the same id again is the same order, however often it is submitted
+		CSRPEM: certificateRequest("shop.example.net"),
+	}
+	if _, err := client.Submit(ctx, request); err != nil {
+		log.Fatal(err)
+	}
+	result, err := client.Wait(ctx, request.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if result.Outcome != entrustbus.OutcomeIssued {
+		log.Fatal(result.Outcome, result.Error)
+	}
+	fmt.Print(result.CertificatePEM, result.ChainPEM)
 }
 
 // A request that the contract forbids is told before it is sent, by the key that is wrong.

@@ -22,7 +22,7 @@ func TestServerAwayLongerThanTheLease(t *testing.T) {
 	const n = 40
 	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	t.Cleanup(cancel)
-	server := testbed.StartProcess(t)
+	server := testbed.StartProcess(t, permitted(t, defaultName))
 	gw := startGateway(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl, ApproveAfter: time.Hour, Latency: 1500 * time.Millisecond})
 	site := openSite(t, server, rig.Config{Gateway: gw, Binary: workerBinary, Settings: rig.Settings{PollFirst: 20 * time.Second, PollMax: 30 * time.Second}})
 	startWorker(t, site, nil)

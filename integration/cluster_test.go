@@ -90,7 +90,7 @@ func TestCluster(t *testing.T) {
 
 // startCluster starts servers, gateway and workers until the test ends.
 func startCluster(t *testing.T) *clusterRun {
-	r := &clusterRun{cluster: testbed.StartProcessCluster(t, 3)}
+	r := &clusterRun{cluster: testbed.StartProcessCluster(t, 3, permitted(t, "cluster"))}
 	var urls []string
 	for _, s := range r.cluster.Servers {
 		u, err := url.Parse(s.URL)

@@ -301,7 +301,13 @@ func (r *crashRun) kept(o *oracle.Order) {
 // the end that the table names, with the enrollments that it names.
 func TestDeathAtEveryFailpoint(t *testing.T) {
 	t.Parallel()
-	server := testbed.Start(t)
+	var names []string
+	for _, l := range lives() {
+		for range l.deaths {
+			names = append(names, fmt.Sprintf("edge%d", len(names)+1))
+		}
+	}
+	server := testbed.Start(t, permitted(t, names...))
 	gateways := map[gatewaytest.Dialect]*gatewaytest.Server{}
 	for _, d := range []gatewaytest.Dialect{gatewaytest.CertCtl, gatewaytest.CAGW} {
 		gateways[d] = startGateway(t, gatewaytest.Config{Dialect: d, ApproveAfter: time.Second, Faults: crashFaults})
@@ -310,11 +316,11 @@ func TestDeathAtEveryFailpoint(t *testing.T) {
 	if err := os.WriteFile(policy, []byte(crashPolicy), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	next := 0
 	for _, l := range lives() {
 		for _, d := range l.deaths {
-			n++
-			name := fmt.Sprintf("edge%d", n)
+			name := names[next]
+			next++
 			t.Run(fmt.Sprintf("%s/%s %d", l.name, d.edge, max(d.pass, 1)), func(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -386,7 +392,7 @@ func (r *crashRun) compare(o *oracle.Order, want end) {
 // before anything is tried. Where the gateway may have the order, the result says so.
 func TestDeathOfEveryWorker(t *testing.T) {
 	t.Parallel()
-	server := testbed.Start(t)
+	server := testbed.Start(t, permitted(t, "lethalrequest", "lethalwake-up"))
 	gw := startGateway(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl, ApproveAfter: time.Hour})
 	for _, row := range []struct {
 		name, edge string
@@ -439,7 +445,7 @@ func timeout(t *testing.T, d time.Duration, done <-chan struct{}) context.Contex
 // Workers die at random while orders of every kind flow.
 func TestDeathAtRandom(t *testing.T) {
 	t.Parallel()
-	server := testbed.Start(t)
+	server := testbed.Start(t, permitted(t, "random0", "random1"))
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()

@@ -44,7 +44,7 @@ func openInside(t testing.TB, within time.Duration) *inside {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	t.Cleanup(cancel)
-	s := &inside{t: t, ctx: ctx, server: testbed.Start(t), layout: streams.DefaultLayout(), log: new(testbed.Buffer)}
+	s := &inside{t: t, ctx: ctx, server: testbed.Start(t, permitted(t, defaultName)), layout: streams.DefaultLayout(), log: new(testbed.Buffer)}
 	s.layout.AckWait = 2 * time.Second
 	s.js = s.server.JetStream(t)
 	if _, err := streams.Provision(ctx, s.js, s.layout); err != nil {
@@ -81,13 +81,17 @@ func (s *inside) logger() *slog.Logger {
 // closes that.
 func (s *inside) work(gw worker.Gateway) (stop func()) {
 	s.t.Helper()
-	w, err := rig.RunWorker(s.ctx, s.server.URL, s.cfg, gw, nil, s.logger())
+	url := strings.Replace(s.server.URL, "://", "://"+defaultName+":"+workerPassword+"@", 1)
+	w, err := rig.RunWorker(s.ctx, url, s.cfg, gw, nil, s.logger())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	stop = sync.OnceFunc(func() {
 		if err := w.Stop(); err != nil {
 			s.t.Errorf("running the worker: %v", err)
+		}
+		for _, line := range refusedBy(s.log.String()) {
+			s.t.Errorf("permissions.conf is too narrow: %s", line)
 		}
 	})
 	s.t.Cleanup(stop)

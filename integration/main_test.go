@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -60,8 +61,9 @@ func startGateway(t testing.TB, cfg gatewaytest.Config) *gatewaytest.Server {
 	return gw
 }
 
-// openSite makes a site that is closed when the test ends. A test that fails shows
-// the last lines of its workers.
+// openSite makes a site that is closed when the test ends. Its workers have the
+// permissions of deploy/nats: the server is one of permitted. A test that fails shows the
+// last lines of its workers.
 func openSite(t testing.TB, server *testbed.Server, cfg rig.Config) *rig.Site {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -70,17 +72,21 @@ func openSite(t testing.TB, server *testbed.Server, cfg rig.Config) *rig.Site {
 		cfg.NATS = server.Conn(t)
 	}
 	cfg.Dir = t.TempDir()
+	cfg.WorkerUser, cfg.WorkerPassword = cmp.Or(cfg.Name, defaultName), workerPassword
 	site, err := rig.Open(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		site.Close()
-		if !t.Failed() {
-			return
-		}
 		for _, w := range site.Workers() {
 			log, _ := os.ReadFile(w.Log)
+			for _, line := range refusedBy(string(log)) {
+				t.Errorf("permissions.conf is too narrow: %s", line)
+			}
+			if !t.Failed() {
+				continue
+			}
 			t.Logf("%s:\n%s", filepath.Base(w.Log), log[max(0, len(log)-8<<10):])
 		}
 	})

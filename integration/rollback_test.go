@@ -31,7 +31,7 @@ type rollbackRun struct {
 func startRollback(t *testing.T, dialect gatewaytest.Dialect, settings rig.Settings, workers int) *rollbackRun {
 	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	t.Cleanup(cancel)
-	r := &rollbackRun{T: t, ctx: ctx, server: testbed.StartProcess(t)}
+	r := &rollbackRun{T: t, ctx: ctx, server: testbed.StartProcess(t, permitted(t, defaultName))}
 	r.gw = startGateway(t, gatewaytest.Config{Dialect: dialect})
 	r.site = openSite(t, r.server, rig.Config{Gateway: r.gw, Binary: workerBinary, Settings: settings})
 	for range workers {

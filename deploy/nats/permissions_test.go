@@ -10,6 +10,8 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"os"
 	"os/exec"
@@ -24,6 +26,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/entrustbus/issuer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
@@ -242,6 +245,7 @@ func TestPermissionsSuffice(t *testing.T) {
 	request := order(t, "issue-1")
 	issued := ask(request, entrustbus.OutcomeIssued)
 	s.questions(ctx, t, client)
+	s.certctl(ctx, t, nc)
 	if again, err := client.Submit(ctx, request); err != nil || !again.Duplicate {
 		t.Errorf("a duplicate: %+v, %v", again, err)
 	}
@@ -414,10 +418,53 @@ func (s *site) questions(ctx context.Context, t *testing.T, client *entrustbus.C
 	if _, err := client.Check(ctx, "no-such-ca"); !errors.Is(err, entrustbus.ErrUnknownCA) {
 		t.Errorf("a check of an unknown CA: %v", err)
 	}
+	// Whom the answer goes to, an asker says. The worker may publish results, and must not do
+	// it for a producer. The next question is taken after it.
+	shop, _ := s.connect(t, "shop")
+	if err := shop.PublishRequest("entrust.ask.shop.check", "entrust.result.web.forged-1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shop.RequestWithContext(ctx, "entrust.ask.shop.check", nil); err != nil {
+		t.Fatal(err)
+	}
+	operator, _ := s.connectOperator(t)
+	js, err := jetstream.New(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := streams.Last(ctx, js, "ENTRUST_RESULTS", "entrust.result.web.forged-1"); !errors.Is(err, streams.ErrNoMessage) {
+		t.Errorf("a result that an asker forged: %+v, %v", m, err)
+	}
 	// The operator sees the service of each worker.
 	nc, refused := s.connectOperator(t)
 	if msg, err := nc.RequestWithContext(ctx, "$SRV.STATS.entrust-worker", nil); err != nil || !bytes.Contains(msg.Data, []byte("entrust.ask.*.ca")) {
 		t.Errorf("statistics of the service: %v, %s", err, refused.all())
+	}
+}
+
+// certctl does what an issuer of certctl does, as the producer.
+func (s *site) certctl(ctx context.Context, t *testing.T, nc *nats.Conn) {
+	t.Helper()
+	i, err := issuer.New(nc, issuer.Config{Producer: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: order(t, "issue-certctl").CSRDER})
+	result, err := i.IssueCertificate(ctx, issuer.IssuanceRequest{CSRPEM: string(csr)})
+	if err != nil {
+		t.Fatalf("issuing: %v", err)
+	}
+	if status, err := i.GetOrderStatus(ctx, result.OrderID); err != nil || status.Status != issuer.StatusCompleted {
+		t.Errorf("status: %+v, %v", status, err)
+	}
+	if err := i.RevokeCertificate(ctx, issuer.RevocationRequest{Serial: result.Serial}); err != nil {
+		t.Errorf("revoking: %v", err)
+	}
+	if _, err := i.GetCACertPEM(ctx); err != nil {
+		t.Errorf("the chain: %v", err)
+	}
+	if err := i.ValidateConfig(ctx, json.RawMessage(`{"producer":"shop"}`)); err != nil {
+		t.Errorf("the configuration: %v", err)
 	}
 }
 
@@ -579,6 +626,32 @@ func TestPermissionsRestrict(t *testing.T) {
 			}
 		})
 	}
+	// JetStream drops a message whose id came before, whoever published that.
+	t.Run("taking message ids", func(t *testing.T) {
+		shop, _ := s.connect(t, "shop")
+		shopJS, err := jetstream.New(shop)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"web.order-9", "web.order-9.0", "order-9", entrustbus.RequestMsgID("web", "order-9", 1)} {
+			if _, err := shopJS.Publish(ctx, "entrust.request.shop.issue", []byte("{}"), jetstream.WithMsgID(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		web, refused := s.connect(t, "web")
+		client, err := entrustbus.New(web, entrustbus.ClientConfig{Producer: "web"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		receipt, err := client.Submit(ctx, order(t, "order-9"))
+		if err != nil {
+			t.Fatalf("web's request: %v; %s", err, refused.all())
+		}
+		stored, err := streams.Last(ctx, opJS, "ENTRUST_REQUESTS", "entrust.request.web.issue")
+		if err != nil || stored.Sequence != receipt.Sequence {
+			t.Errorf("web's request is said to be message %d, and its last one is %+v, %v", receipt.Sequence, stored, err)
+		}
+	})
 	t.Run("asking as another", func(t *testing.T) {
 		nc, _ := s.connect(t, "shop")
 		client, err := entrustbus.New(nc, entrustbus.ClientConfig{Producer: "web"})

@@ -49,7 +49,7 @@ func TestOneListForABulk(t *testing.T) {
 		want("b", 7)
 		for n := range int64(100) {
 			c.owe(gateway.Revocation{CAID: "a", Serial: big.NewInt(100 + n)})
-			time.Sleep(700 * time.Millisecond) // none at the minute itself
+			time.Sleep(700 * time.Millisecond) // none at the instant of the timer
 		}
 		want("a", 19, 185)
 		c.payAll(t.Context())

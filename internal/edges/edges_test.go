@@ -80,6 +80,7 @@ func rules() []rule {
 				"internal/results", "internal/status", "internal/throttle", "internal/wakeup", "internal/watchdog", "internal/worker"}, shipped: true},
 		{name: "only what runs a worker imports its wiring", from: []string{"internal"}, except: []string{"internal/testbed"},
 			never: []string{"internal/worker"}},
+		{name: "the issuer imports the contract", from: []string{"entrustbus/issuer"}, only: []string{"entrustbus"}, shipped: true},
 		{name: "the public contract imports nothing that others cannot", from: []string{"entrustbus"},
 			never: []string{"internal", "cmd", "integration"}, shipped: true},
 		{name: "nothing imports a command", from: []string{all}, except: []string{"cmd"}, never: []string{"cmd"}},

@@ -19,7 +19,7 @@ import (
 type rules struct {
 	kinds, cas, profiles, properties, reasons set
 	exact, suffixes, hosts, other             set
-	wildcards, sha1, cut                      bool
+	wildcards, sha1, cut, strict              bool
 	serials                                   string // which may be revoked: a Serials word
 	ranges                                    []netip.Prefix
 	uris                                      []string
@@ -79,7 +79,7 @@ func oneOf(words ...string) func(string) string {
 // compile checks rules and puts them in the form in which they are asked.
 func compile(from Rules) (*rules, error) {
 	r := &rules{
-		wildcards: from.Names.DNS.Wildcards, sha1: from.SHA1Signatures,
+		wildcards: from.Names.DNS.Wildcards, sha1: from.SHA1Signatures, strict: from.Strict,
 		maxValidity: time.Duration(from.MaxValidity), maxWait: time.Duration(from.MaxWait),
 		serials: cmp.Or(from.Revoke.Serials, SerialsNone), cut: from.LongerValidity == Cut,
 	}

@@ -39,6 +39,7 @@
 //	    properties: [requester]
 //	    revoke: {serials: own, reasons: [superseded, keyCompromise]} # own, any or none
 //	    requests_per_minute: 600        # of kind issue; what exceeds it waits for its turn
+//	    strict: true                    # an unknown key near a known one is refused, not a warning
 //	    expressions:                    # in CEL, for what has no rule; all must be true
 //	      - {expr: "size(names) <= 10", message: at most ten names}
 //

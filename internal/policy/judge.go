@@ -125,6 +125,11 @@ func (p *Policy) judge(j *judgement, q Request) {
 	}
 	kind := string(q.Body.Kind())
 	j.ask(r.kinds.has(kind), "kinds", kind, "")
+	if r.strict {
+		for _, warning := range q.Body.Warnings() {
+			j.ask(false, "strict", warning, "")
+		}
+	}
 	switch b := q.Body.(type) {
 	case *entrustbus.Issue:
 		j.choice(r.cas, "cas", q.CA, b.CAID, "ca_id")

@@ -37,6 +37,16 @@ func rsaKey(t *testing.T, bits int) crypto.Signer {
 	return key
 }
 
+// decoded is a revocation as it was published.
+func decoded(t *testing.T, body string) entrustbus.Request {
+	t.Helper()
+	r, err := entrustbus.DecodeRequest(entrustbus.KindRevoke, entrustbus.EncodingJSON, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // TestRules has a row for each rule both ways: a request, the rules that allow it and those that do not, and
 // the rule that says no. base is in both.
 func TestRules(t *testing.T) {
@@ -66,6 +76,8 @@ func TestRules(t *testing.T) {
 		kinds = "kinds: [issue, revoke, track, cancel]\n"
 		host  = "names: {dns: {exact: [a.example]}}\n"
 		base  = kinds + host
+
+		revoking = kinds + "revoke: {serials: any, reasons: [superseded]}\n"
 	)
 	withNames := func(rules string) string { return kinds + "names: {dns: {exact: [a.example]}, " + rules + "}\n" }
 	for _, tt := range []struct {
@@ -83,6 +95,10 @@ func TestRules(t *testing.T) {
 		{request: issue(none), yes: base, no: base + "cas: [ca-2]", rule: "cas"}, // the worker's own is not in the list
 		{request: issue(func(r *entrustbus.Issue) { r.ProfileID = "p" }), yes: base + "profiles: [p]", no: base + "profiles: [q]", rule: "profiles"},
 		{request: issue(func(r *entrustbus.Issue) { r.ProfileID = "p" }), yes: base + "profiles: ['*']", no: base, rule: "profiles"},
+
+		{request: decoded(t, `{"id":"a","serial":"1","reason":"superseded"}`), yes: revoking + "strict: true", no: "kinds: [issue]", rule: "kinds"},
+		{request: decoded(t, `{"id":"a","serial":"1","unlike_any":1}`), yes: revoking + "strict: true", no: "kinds: [issue]", rule: "kinds"},
+		{request: decoded(t, `{"id":"a","serial":"1","reson":"superseded"}`), yes: revoking, no: revoking + "strict: true", rule: "strict"},
 
 		{request: issue(none), yes: base, no: kinds, rule: "names.dns"},
 		{request: issue(func(r *entrustbus.Issue) { r.CommonName = "a.example" }), yes: base, no: kinds, rule: "names.dns"},

@@ -41,6 +41,8 @@ type Rules struct {
 	// RequestsPerMinute bounds the issue requests of a producer; 0 is no bound. What exceeds
 	// it waits for its turn. The worker counts, not this package.
 	RequestsPerMinute int `yaml:"requests_per_minute,omitempty"`
+	// Strict refuses requests with unknown keys near known ones, as strict in a request does.
+	Strict bool `yaml:"strict,omitempty"`
 	// Expressions are asked last.
 	Expressions []Expression `yaml:"expressions,omitempty"`
 }

@@ -141,6 +141,8 @@ func TestReleaseByTags(t *testing.T) {
 	if changed := repo.run("git", "status", "--short"); changed != "M go.sum" {
 		t.Errorf("the hash of entrustbus changed %q, want go.sum alone", changed)
 	}
+	// Tidying knows no workspace, so this is the first moment at which it can be checked.
+	repo.in(repo.dir, user...).run("go", "mod", "tidy", "-diff")
 	repo.run("git", "commit", "-qam", "Require "+bus)
 	repo.run("git", "tag", version)
 	published.publish(repo, root)

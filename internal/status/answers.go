@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/micro"
@@ -83,9 +82,7 @@ func (s *Service) judge(ctx context.Context, r micro.Request, q question) {
 			return
 		}
 		v := p.Judge(ask)
-		if p.MustSign(q.producer) {
-			answer.Warnings = append(slices.Clip(answer.Warnings), "the request must be signed")
-		}
+		answer.MustSign = p.MustSign(q.producer)
 		answer.Policy, answer.ValiditySeconds = policyfile.Name(p), int64(v.Validity/time.Second)
 		if d := v.Denial; d != nil {
 			answer.Allowed, answer.Rule, answer.Value, answer.Where, answer.Message = false, d.Rule, d.Value, d.Where, d.Error()

@@ -22,12 +22,12 @@ import (
 const ServiceName = "entrust-worker"
 
 const (
-	// answerTime bounds one answer that may ask the gateway.
+	// answerTime bounds one answer, which may ask the gateway or the bus.
 	answerTime = 15 * time.Second
 	// busTime bounds what one answer reads of the bus.
 	busTime = 2 * time.Second
-	// maxAnswering bounds the answers under way that may ask the gateway.
-	maxAnswering = 8
+	// maxAnswering bounds the answers under way.
+	maxAnswering = 16
 	// maxWaiting bounds the questions that wait in this process for one endpoint.
 	maxWaiting = 256
 )
@@ -86,7 +86,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}{
 		{"ca", s.Subjects.Ask("*", entrustbus.TopicCA), s.aside(s.ca)},
 		{"check", s.Subjects.Ask("*", entrustbus.TopicCheck), s.aside(s.check)},
-		{"policy", s.Subjects.AskPolicy("*", "*"), s.judge},
+		{"policy", s.Subjects.AskPolicy("*", "*"), s.aside(s.judge)},
 	} {
 		handler := micro.HandlerFunc(func(r micro.Request) { s.handle(ctx, r, e.answer) })
 		err := service.AddEndpoint(e.name, handler, micro.WithEndpointSubject(e.subject),

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -223,7 +222,7 @@ func TestServiceKnowsOwnersAndKeys(t *testing.T) {
 	ask := func(r entrustbus.Request, rule string) {
 		t.Helper()
 		got, err := c.Policy(t.Context(), r)
-		if err != nil || got.Allowed != (rule == "") || got.Rule != rule || !slices.Contains(got.Warnings, "the request must be signed") {
+		if err != nil || got.Allowed != (rule == "") || got.Rule != rule || !got.MustSign {
 			t.Errorf("%s: %+v, %v; want the rule %q", r.OrderID(), got, err, rule)
 		}
 	}

@@ -39,6 +39,9 @@ func ask(cmd *cobra.Command, t *terminal.Terminal, dial connect.Dialer, producer
 			case answer.ValiditySeconds > 0:
 				verdict = cutTo(answer.ValiditySeconds)
 			}
+			if answer.MustSign && answer.Allowed {
+				verdict += ", if the producer signs it"
+			}
 			for _, w := range answer.Warnings {
 				fmt.Fprintln(t.Err, "warning: "+w)
 			}

@@ -30,7 +30,8 @@ func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw work
 	if after == nil {
 		after = func() {}
 	}
-	nc, err := nats.Connect(natsURL, nats.Name("entrust-worker"), nats.MaxReconnects(-1))
+	nc, err := nats.Connect(natsURL, nats.Name("entrust-worker"), nats.MaxReconnects(-1),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("NATS reports an error", "err", err) }))
 	if err != nil {
 		after()
 		return nil, err

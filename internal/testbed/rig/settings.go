@@ -101,6 +101,9 @@ func (s Settings) environ(at *Site) []string {
 	if s.RollbackWindow != 0 {
 		env["ENTRUST_WORKER_ROLLBACK_WINDOW"] = max(0, s.RollbackWindow).String()
 	}
+	if at.WorkerUser != "" {
+		env["NATS_USER"], env["NATS_PASSWORD"] = at.WorkerUser, at.WorkerPassword
+	}
 	if s.StateDir != "" {
 		env["ENTRUST_WORKER_STATE_DIR"] = s.StateDir
 	}

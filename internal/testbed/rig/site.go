@@ -34,6 +34,8 @@ type Config struct {
 	NATS *nats.Conn
 	// WorkerNATS is the URL that workers connect to. Default: that of NATS.
 	WorkerNATS string
+	// WorkerUser and WorkerPassword are those that workers connect with. Default: none.
+	WorkerUser, WorkerPassword string
 	// Gateway is the simulator, which sites may share.
 	Gateway *gatewaytest.Server
 	// WorkerGateway is the host and port that workers reach the gateway at.
