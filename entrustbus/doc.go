@@ -54,7 +54,7 @@
 // JSON. `v` is the contract's version. Unknown keys are ignored, whatever they hold; one that is near a known key is a
 // warning in the result. JSON Schemas of all messages are in docs/schema.
 //
-// encoding/json writes and reads requests, results and refusals as the contract has them.
+// encoding/json writes and reads requests, results, refusals, answers and events as the contract has them.
 //
 // [DecodeRequest] and [DecodeResult] are safe on anything that a bus may carry: they refuse the one key that is wrong, and
 // allocate by no length that the message only declares. Messages to test

@@ -1,7 +1,7 @@
 package entrustbus
 
-// The methods of encoding/json: Marshal writes what EncodeRequest, EncodeResult and EncodeRefusal write, and Unmarshal
-// reads as DecodeRequest, DecodeResult and DecodeRefusal do, so that the tables of fields are the only words on the wire.
+// The methods of encoding/json: Marshal writes what EncodeRequest, EncodeResult and their like write, and Unmarshal reads
+// as DecodeRequest, DecodeResult and their like do, so that the tables of fields are the only words on the wire.
 // Unmarshal replaces the whole value, and leaves it alone beside an error.
 
 // MarshalJSON is EncodeRequest.
@@ -27,6 +27,18 @@ func (r Result) MarshalJSON() ([]byte, error) { return EncodeResult(EncodingJSON
 
 // MarshalJSON is EncodeRefusal.
 func (r Refusal) MarshalJSON() ([]byte, error) { return EncodeRefusal(&r) }
+
+// MarshalJSON is EncodeEvent.
+func (e Event) MarshalJSON() ([]byte, error) { return EncodeEvent(&e) }
+
+// MarshalJSON is EncodeAnswer.
+func (c CA) MarshalJSON() ([]byte, error) { return EncodeAnswer(EncodingJSON, &c) }
+
+// MarshalJSON is EncodeAnswer.
+func (c Check) MarshalJSON() ([]byte, error) { return EncodeAnswer(EncodingJSON, &c) }
+
+// MarshalJSON is EncodeAnswer.
+func (p PolicyCheck) MarshalJSON() ([]byte, error) { return EncodeAnswer(EncodingJSON, &p) }
 
 // UnmarshalJSON is DecodeRequest.
 func (r *Issue) UnmarshalJSON(data []byte) error { return unmarshal(r, data) }
@@ -60,6 +72,33 @@ func (r *Refusal) UnmarshalJSON(data []byte) error {
 	decoded, err := DecodeRefusal(data)
 	if err == nil {
 		*r = *decoded
+	}
+	return err
+}
+
+// UnmarshalJSON is DecodeEvent.
+func (e *Event) UnmarshalJSON(data []byte) error {
+	decoded, err := DecodeEvent(data)
+	if err == nil {
+		*e = *decoded
+	}
+	return err
+}
+
+// UnmarshalJSON is DecodeAnswer.
+func (c *CA) UnmarshalJSON(data []byte) error { return unmarshalAnswer(c, data) }
+
+// UnmarshalJSON is DecodeAnswer.
+func (c *Check) UnmarshalJSON(data []byte) error { return unmarshalAnswer(c, data) }
+
+// UnmarshalJSON is DecodeAnswer.
+func (p *PolicyCheck) UnmarshalJSON(data []byte) error { return unmarshalAnswer(p, data) }
+
+func unmarshalAnswer[T any](to *T, data []byte) error {
+	decoded := new(T)
+	err := DecodeAnswer(EncodingJSON, data, decoded)
+	if err == nil {
+		*to = *decoded
 	}
 	return err
 }

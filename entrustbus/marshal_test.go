@@ -53,6 +53,14 @@ func TestMarshalIsTheContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("refusal", refusal, []byte(testdata(t, "golden/refusal.json")))
+	event, err := entrustbus.DecodeEvent([]byte(testdata(t, "golden/event.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("event", event, []byte(testdata(t, "golden/event.json")))
+	for name, answer := range sampleAnswers(t) {
+		check(name, answer, []byte(testdata(t, "golden/"+name+".json")))
+	}
 }
 
 func TestUnmarshalReadsAsTheWorker(t *testing.T) {
