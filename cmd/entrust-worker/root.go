@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/audit"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/check"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
@@ -40,6 +41,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		gateway.Command(t, loader),
 		policy.Command(t, loader, dial),
 		keys.Command(t, dial),
+		audit.Command(t, dial),
 		config.Command(t, loader),
 		config.OptionsCommand(t),
 		version.Command(t, version.Of(release)),
