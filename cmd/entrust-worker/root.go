@@ -13,6 +13,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/dead"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/gateway"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/incident"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/keys"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/orders"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/policy"
@@ -42,6 +43,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		policy.Command(t, loader, dial),
 		keys.Command(t, dial),
 		audit.Command(t, dial),
+		incident.Command(t, dial),
 		config.Command(t, loader),
 		config.OptionsCommand(t),
 		version.Command(t, version.Of(release)),
