@@ -379,12 +379,16 @@ func TestPermissionsSuffice(t *testing.T) {
 	}
 	s.run(t, "operator", "dead", "purge", "--reason", "undecodable", "--yes")
 
+	s.run(t, "operator", "keys", "block", "--reason", "a test", strings.Repeat("ab", 32))
 	// A mass revocation, and what the audit trail says of it.
 	s.run(t, "operator", "incident", "create", "leak", "--reason", "superseded", "--why", "a test")
 	s.run(t, "operator", "incident", "load", "leak", "--producer", "shop", "--yes")
 	s.run(t, "operator", "incident", "run", "leak", "--yes")
 	if out := s.run(t, "monitor", "audit", "grep", "--producer", "incident-leak", "--decision", "revoked"); !strings.Contains(out, "a test") {
 		t.Errorf("the audit trail of the incident:\n%s", out)
+	}
+	if out := s.run(t, "monitor", "audit", "grep", "--decision", "key blocked"); !strings.Contains(out, "a test") {
+		t.Errorf("the audit trail of a blocked key:\n%s", out)
 	}
 	if out := s.run(t, "monitor", "audit", "verify"); !strings.Contains(out, " 0 faults") {
 		t.Errorf("audit verify as the monitor:\n%s", out)

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ type Config struct {
 	Subjects entrustbus.Subjects
 	Chain    string // name of the chain: the worker's, fresh with each start
 	Key      *Key   // signs heads
+	// Token is the last token of the subject of what concerns no producer. Default OfWorker.
+	Token string
 	// Now is the time of the server.
 	Now func() time.Time
 	// Policy names the policy in force, "" for none.
@@ -74,6 +77,7 @@ type entry struct {
 // New returns a log that has written nothing. It takes no records until Run has written
 // the head of the start.
 func New(cfg Config) *Log {
+	cfg.Token = cmp.Or(cfg.Token, OfWorker)
 	l := &Log{
 		Config: cfg, chain: NewChain(cfg.Chain), waiting: make(chan *entry, batchMax),
 		stop: make(chan struct{}), done: make(chan struct{}), open: make(chan struct{}),

@@ -15,6 +15,8 @@ const (
 	DecisionDenied      = "denied"
 	DecisionPolicy      = "policy changed"
 	DecisionCredentials = "credentials changed"
+	DecisionBlock       = "key blocked"
+	DecisionUnblock     = "key unblocked"
 )
 
 // Record is one decision. Its chain fills in the first four fields. It holds no

@@ -46,7 +46,7 @@ func (w *worker) store(r *Record) Message {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	m := Message{Sequence: uint64(len(w.stream) + 1), Subject: "entrust.audit." + subjectToken(r), Stored: r.Time, Body: body}
+	m := Message{Sequence: uint64(len(w.stream) + 1), Subject: "entrust.audit." + subjectToken(r, OfWorker), Stored: r.Time, Body: body}
 	if r.Head != nil {
 		m.Signature = w.key.sign(body)
 	}
@@ -242,6 +242,33 @@ func TestForgedTrail(t *testing.T) {
 	}
 	if r := verified(s, forger.stream); len(r.Faults) != 2 {
 		t.Errorf("unsigned: faults %v, want one for each head", r.Faults)
+	}
+}
+
+// What operators write is not signed, and vouched for by the heads behind it. A worker's head
+// that is not signed cannot pass for one.
+func TestRecordsOfOperators(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.start("a")
+	o := &worker{s, NewChain("operator"), "operator"}
+	at := len(s.stream)
+	o.head(HeadStart)
+	s.stream = append(s.stream, o.store(&Record{Decision: DecisionBlock, Operator: "ada", Is: "hash"}))
+	o.head(HeadStop)
+	for i := range s.stream[at:] {
+		s.stream[at+i].Subject, s.stream[at+i].Signature = "entrust.audit."+OfOperator, ""
+	}
+	w.head(HeadStop)
+	if r := verified(s, s.stream); len(r.Faults) > 0 {
+		t.Errorf("faults %v", r.Faults)
+	}
+	if r := verified(s, copied(without(s.stream, at, at+3))); len(r.Faults) == 0 {
+		t.Error("an operator's chain was taken out, and no fault is found")
+	}
+	s.stream[0].Signature = ""
+	if r := verified(s, s.stream); len(r.Faults) != 1 {
+		t.Errorf("a head without its signature: faults %v", r.Faults)
 	}
 }
 

@@ -51,7 +51,7 @@ func (l *Log) link(e *entry) error {
 	if e.id == "" {
 		e.id = l.ownID(e)
 	}
-	e.msg = &nats.Msg{Subject: l.Subjects.Audit(subjectToken(e.record)), Header: nats.Header{nats.MsgIdHdr: {e.id}}, Data: body}
+	e.msg = &nats.Msg{Subject: l.Subjects.Audit(subjectToken(e.record, l.Token)), Header: nats.Header{nats.MsgIdHdr: {e.id}}, Data: body}
 	if e.record.Head != nil && l.Key != nil {
 		e.msg.Header[HeaderSignature] = []string{l.Key.sign(body)}
 	}

@@ -110,8 +110,11 @@ func why(r *audit.Record) string {
 			parts = append(parts, s)
 		}
 	}
-	if r.Is != "" || r.Was != "" {
+	switch {
+	case r.Was != "":
 		parts = append(parts, r.Was+" -> "+r.Is)
+	case r.Is != "":
+		parts = append(parts, r.Is)
 	}
 	return strings.Join(parts, "; ")
 }
