@@ -147,6 +147,12 @@ func (s Subjects) Dead(producer, reason string) string {
 // DeadFilter matches every dead letter.
 func (s Subjects) DeadFilter() string { return s.Dead("*", "*") }
 
+// Audit is the subject of the audit trail of one producer.
+func (s Subjects) Audit(producer string) string { return s.prefix() + ".audit." + producer }
+
+// AuditFilter matches the whole audit trail.
+func (s Subjects) AuditFilter() string { return s.Audit("*") }
+
 // ParseRequest takes the subject of a producer's request apart. A *FieldError names what does not fit: "subject" when it
 // is no request of this prefix, "producer" or "kind" otherwise. With an unknown kind, or one that only operators may use,
 // the producer is returned beside the error, so that a dead letter can still be filed under it.

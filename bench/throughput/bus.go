@@ -69,7 +69,7 @@ type road struct {
 func layout(prefix string, replicas int) streams.Layout {
 	l := streams.DefaultLayout()
 	l.Prefix, l.Replicas = prefix, replicas
-	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control, &l.Certs, &l.Keys} {
+	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control, &l.Certs, &l.Keys, &l.Audit, &l.Incidents} {
 		*name = strings.Replace(*name, "ENTRUST", strings.ToUpper(prefix), 1)
 	}
 	return l

@@ -50,12 +50,14 @@ import (
 func TestOperatorScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
-		Files: scripts(t, "request", "orders", "dead", "keys"),
+		Files: scripts(t, "request", "orders", "dead", "keys", "audit", "incident"),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
 			// The race detector's own pause at the end of each process.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
-			env.Values[stageKey{}] = &stage{layout: streams.DefaultLayout()}
+			layout := streams.DefaultLayout()
+			layout.Audited, layout.AuditMaxBytes = true, 64<<20
+			env.Values[stageKey{}] = &stage{layout: layout}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -7,11 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/audit"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/check"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/dead"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/gateway"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/incident"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/keys"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/orders"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/policy"
@@ -40,6 +42,8 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		gateway.Command(t, loader),
 		policy.Command(t, loader, dial),
 		keys.Command(t, dial),
+		audit.Command(t, dial),
+		incident.Command(t, dial),
 		config.Command(t, loader),
 		config.OptionsCommand(t),
 		version.Command(t, version.Of(release)),

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
@@ -99,6 +102,16 @@ func TestNoSecretInAWholeRun(t *testing.T) {
 		}
 		return path
 	}
+	_, signs, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(signs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	auditKey := write("audit.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	h.pemFile(t, "the key of the audit trail", auditKey)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +125,7 @@ func TestNoSecretInAWholeRun(t *testing.T) {
 		"ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH=" + gw.ServerCA(), "ENTRUST_WORKER_GATEWAY_EVENT_DELAY=100ms",
 		"ENTRUST_WORKER_GATEWAY_ENROLL_TIMEOUT=2s", "ENTRUST_WORKER_POLL_FIRST=200ms", "ENTRUST_WORKER_POLL_MAX=500ms",
 		"ENTRUST_WORKER_LOG_LEVEL=debug", "ENTRUST_WORKER_HTTP_ADDR=" + addr, "ENTRUST_WORKER_PROVISION=true",
+		"ENTRUST_WORKER_AUDIT_KEY_FILE=" + auditKey,
 		"ENTRUST_WORKER_POLICY_FILE=" + write("policy.yaml", "producers: {shop: {kinds: [issue, revoke], names: {dns: {suffixes: [example.net]}}, revoke: {serials: any, reasons: ['*']}}}"),
 	}
 	ctx, stop := context.WithCancel(t.Context())
@@ -252,7 +266,7 @@ func TestNoSecretInAWholeRun(t *testing.T) {
 	for _, verb := range [][]string{
 		{"config"}, {"config", "--json"}, {"check"}, {"check", "--json"}, {"check", "--format", "nagios"}, {"orders", "ls"}, {"orders", "ls", "--json"},
 		{"orders", "show", "shop.lost"}, {"orders", "show", "shop.lost", "--json"}, {"dead", "ls"}, {"dead", "ls", "--json"}, {"dead", "ls", "--summary"},
-		{"policy", "show", "shop"}, {"provision", "--dry-run"},
+		{"policy", "show", "shop"}, {"provision", "--dry-run"}, {"audit", "tail", "-n", "1000"}, {"audit", "tail", "--json"}, {"audit", "verify", "--json"},
 	} {
 		text := patiently(t, verb, environ)
 		if text == "" {

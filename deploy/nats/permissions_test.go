@@ -155,6 +155,7 @@ func (s *site) environ(user string) []string {
 		"ENTRUST_WORKER_GATEWAY_EVENT_DELAY=100ms",
 		"ENTRUST_WORKER_GATEWAY_FEED=10s",
 		"ENTRUST_WORKER_POLL_FIRST=500ms",
+		"ENTRUST_WORKER_AUDIT_ENABLED=on",
 		"ENTRUST_WORKER_POLL_MAX=2s",
 		"ENTRUST_WORKER_WATCHDOG_EVERY=10s",
 		"ENTRUST_WORKER_HTTP_ADDR=127.0.0.1:0",
@@ -377,6 +378,21 @@ func TestPermissionsSuffice(t *testing.T) {
 		t.Errorf("the replay of reject-1: %v", err)
 	}
 	s.run(t, "operator", "dead", "purge", "--reason", "undecodable", "--yes")
+
+	s.run(t, "operator", "keys", "block", "--reason", "a test", strings.Repeat("ab", 32))
+	// A mass revocation, and what the audit trail says of it.
+	s.run(t, "operator", "incident", "create", "leak", "--reason", "superseded", "--why", "a test")
+	s.run(t, "operator", "incident", "load", "leak", "--producer", "shop", "--yes")
+	s.run(t, "operator", "incident", "run", "leak", "--yes")
+	if out := s.run(t, "monitor", "audit", "grep", "--producer", "incident-leak", "--decision", "revoked"); !strings.Contains(out, "a test") {
+		t.Errorf("the audit trail of the incident:\n%s", out)
+	}
+	if out := s.run(t, "monitor", "audit", "grep", "--decision", "key blocked"); !strings.Contains(out, "a test") {
+		t.Errorf("the audit trail of a blocked key:\n%s", out)
+	}
+	if out := s.run(t, "monitor", "audit", "verify"); !strings.Contains(out, " 0 faults") {
+		t.Errorf("audit verify as the monitor:\n%s", out)
+	}
 	s.run(t, "operator", "request", "cancel", "--wait", "--json", "--producer", "shop", "--id", "cancel-2", "hold-2", "--give-up-after", "20s")
 
 	// What a worker does only after trouble: it tells how often a message killed workers,
@@ -557,6 +573,8 @@ func TestPermissionsRestrict(t *testing.T) {
 		{name: "forging results", subject: "entrust.result.shop.order-2"},
 		{name: "forging dead letters", subject: "entrust.dead.shop.invalid"},
 		{name: "forging refusals", subject: "entrust.refused.web"},
+		{name: "forging the audit trail", subject: "entrust.audit.shop"},
+		{name: "an incident", subject: "$KV.ENTRUST_INCIDENTS.leak"},
 		{name: "replays", subject: "entrust.operator.shop.issue", own: "entrust.request.shop.issue"},
 		{name: "forging wake-ups", subject: "entrust.parked.shop.order-1"},
 		{name: "forging due messages", subject: "entrust.due.poll.shop.order-1"},
@@ -609,9 +627,10 @@ func TestPermissionsRestrict(t *testing.T) {
 		expectRefusal(t, refused, "$JS.API.STREAM.UPDATE.ENTRUST_REQUESTS")
 	})
 	for user, subjects := range map[string][]string{
-		"operator": {"entrust.result.shop.order-3", "entrust.dead.shop.invalid", "entrust.due.poll.shop.order-1", "$KV.ENTRUST_CERTS.00.0a"},
+		"operator": {"entrust.audit.shop", "entrust.audit.@worker", "entrust.result.shop.order-3", "entrust.dead.shop.invalid", "entrust.due.poll.shop.order-1", "$KV.ENTRUST_CERTS.00.0a"},
 		"monitor": {
 			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.ask.shop.check", "$SRV.PING", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1", "$KV.ENTRUST_KEYS.00",
+			"entrust.audit.shop", "$KV.ENTRUST_INCIDENTS.leak",
 			"$JS.API.STREAM.PURGE.ENTRUST_DEAD", "$JS.API.CONSUMER.MSG.NEXT.ENTRUST_REQUESTS.worker-issue", "$JS.API.CONSUMER.CREATE.ENTRUST_RESULTS.x",
 		},
 		"worker": {"entrust.operator.shop.issue", "entrust.request.shop.issue", "entrust.due.poll.shop.order-1", "_INBOX_shop.x"},

@@ -69,7 +69,7 @@ func blowBubble(t testing.TB, cfg gatewaytest.Config, change func(*consumer.Conf
 	if err != nil {
 		t.Fatal(err)
 	}
-	site, err := rig.Open(t.Context(), rig.Config{NATS: nc, Gateway: gw})
+	site, err := rig.Open(t.Context(), rig.Config{NATS: nc, Gateway: gw, Audited: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,6 +50,7 @@ func play(t *testing.T, l life, dialect gatewaytest.Dialect, b blow) *run {
 		case <-rest:
 			first.stop()
 		}
+		bub.checkTrail(t)
 		r.effects = first.steps
 		client, err := bub.site.Client()
 		if err != nil {

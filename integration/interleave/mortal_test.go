@@ -68,9 +68,12 @@ func effectsOf(l streams.Layout) func(string, []byte) string {
 	}
 	names := map[string]string{
 		"$KV." + l.Orders + ".": "ledger", prefix(s.ParkedFilter()): "slot", prefix(s.ResultFilter()): "result",
-		prefix(s.DeadFilter()): "letter", "$JS.API.STREAM.PURGE.": "purge",
+		prefix(s.DeadFilter()): "letter", "$JS.API.STREAM.PURGE.": "purge", prefix(s.AuditFilter()): "audit",
 	}
 	return func(subject string, payload []byte) string {
+		if strings.HasPrefix(subject, s.Audit("@")) {
+			return "" // heads come at their own times
+		}
 		for p, name := range names {
 			if strings.HasPrefix(subject, p) {
 				return name

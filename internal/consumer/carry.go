@@ -52,6 +52,8 @@ func (h *handling) carry(ctx context.Context, d *order.Decision) error {
 			}
 		case order.StepResult:
 			stands, err = h.publishResult(ctx, d)
+		case order.StepAudit:
+			err = h.audit(ctx, d.Audit, stands)
 		case order.StepClosed:
 			err = h.close(ctx, stands)
 		case order.StepWakeup:

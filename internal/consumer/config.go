@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/entrust-worker/entrust-worker/internal/audit"
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/policy"
@@ -68,6 +69,11 @@ type Config struct {
 	// policy, and every producer may ask for everything. It is asked often: it must be quick
 	// and safe for concurrent use.
 	Policy func() *policy.Policy
+	// AuditKey signs the heads of the audit trail, which is written where Layout.Audited
+	// says so. May be nil.
+	AuditKey *audit.Key
+	// Credentials names the client certificate in use, for the audit trail. May be nil.
+	Credentials func() string
 	// Metrics may be nil.
 	Metrics *metrics.Worker
 }
@@ -124,5 +130,6 @@ func (c *Config) settings(worker string) order.Settings {
 		Worker: worker, CAID: c.CAID, ProfileID: c.ProfileID, Lease: c.lease(), EventDelay: c.EventDelay, Schedule: c.Schedule,
 		MaxWait: c.MaxWait, MaxWaitLimit: c.MaxWaitLimit, SubmitMaxWait: c.SubmitMaxWait, KeepAfter: c.Layout.OrdersMaxAge / 4,
 		OnLostReply: c.OnLostReply, OnRollback: c.OnRollback, ApprovalNever: c.ApprovalNever,
+		Audited: c.Layout.Audited,
 	}
 }

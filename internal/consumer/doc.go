@@ -35,8 +35,9 @@
 //	result.before    submitting, awaiting or concluded;  looked up, polled again, or published; what is known of the
 //	                 its certificate or key may be kept  certificate or key is found there, or written
 //	result.after     the same, and the result            comes again: the result that stands is read, the record closed
-//	audit.before     reserved: no decision has this step yet
-//	audit.after      reserved
+//	audit.before     the result, no record in the trail  comes again: the record is written of the result that stands
+//	                 awaiting, indeterminate, replayed   comes again; the record of the end counts its submissions
+//	audit.after      the record; the order is not closed comes again: the record is repeated, under an id of its chain
 //	closed.before    result, record not closed           comes again: closed
 //	closed.after     closed, or the close is lost        comes again: acknowledged, or closed; its wake-up is stale
 //	wakeup.before    a waiting record without wake-up    comes again: given its wake-up

@@ -58,7 +58,7 @@ func (w *Worker) run(stop, work context.Context, l *lane) {
 
 	trouble := backoff{first: time.Second, max: 30 * time.Second}
 	for stop.Err() == nil {
-		if w.throttle.wait(stop, l.op) != nil {
+		if w.audited(stop) != nil || w.throttle.wait(stop, l.op) != nil {
 			break
 		}
 		n := take(stop, free)

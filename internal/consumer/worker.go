@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/audit"
 	"github.com/entrust-worker/entrust-worker/internal/certs"
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
@@ -76,6 +77,7 @@ type Worker struct {
 	wakeups  *wakeup.Store
 	results  *results.Store
 	letters  *deadletter.Box
+	audit    *audit.Log // nil where there is no trail
 	refusals *refusals
 	certs    *certs.Store
 	keys     *keys.Store
@@ -106,6 +108,7 @@ func New(cfg Config, js jetstream.JetStream, bucket *control.Bucket, gw Gateway,
 	w.wakeups = wakeup.New(js, cfg.Layout.Parked, w.subjects)
 	w.results = results.New(js, cfg.Layout.Results, w.subjects)
 	w.letters = deadletter.New(js, cfg.Layout.Dead, w.subjects)
+	w.audit = newAudit(w)
 	w.refusals = &refusals{nc: w.nc, subjects: w.subjects, log: log, begun: time.Now()}
 	w.certs, w.keys = certs.New(js, cfg.Layout.Certs), keys.New(js, cfg.Layout.Keys)
 	w.poison = newPoison(bucket, cfg.lease())
@@ -170,6 +173,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	lanes := w.lanes()
 	var aside, handlers sync.WaitGroup
 	w.throttle.run(stop, w.rollbacks.compare, &aside)
+	trail, endTrail := context.WithCancel(context.WithoutCancel(ctx))
+	defer endTrail()
+	w.runAudit(trail, stop, &aside)
 	w.awaitClock(ctx)
 	for _, l := range lanes {
 		handlers.Go(func() { w.run(stop, work, l) })
@@ -200,6 +206,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.closes.Close(flush); err != nil {
 		w.log.Warn("closing the last orders; the watchdog closes them from their results", "err", err)
 	}
+	w.closeAudit(flush)
 	if err := w.nc.FlushWithContext(flush); err != nil {
 		w.log.Warn("flushing the last acknowledgements; those messages come again", "err", err)
 	}

@@ -26,6 +26,7 @@ type Worker struct {
 	lateness                                                             prometheus.Histogram
 	letters, letterAge, fullest, pending, unacked, age, known            *prometheus.GaugeVec
 	waiting, oldestWaiting, lastScan, lastWholeScan, skew, pausedUntil   prometheus.Gauge
+	auditBlocked                                                         prometheus.Gauge
 }
 
 // New registers a worker's metrics.
@@ -67,6 +68,7 @@ func New(reg prometheus.Registerer) *Worker {
 		lastScan:      single("watchdog_last_scan_timestamp_seconds", "When the watchdog's last scan ended, in Unix time; 0 for never. The same for every worker."),
 		lastWholeScan: single("watchdog_last_whole_scan_timestamp_seconds", "When the watchdog's last scan of every record ended, in Unix time; 0 for never. The same for every worker."),
 		skew:          single("clock_skew_seconds", "How far the NATS server's clock is ahead of this worker's host, below 0 where it is behind. 0 before it is measured."),
+		auditBlocked:  single("audit_blocked", "1 while the audit trail takes no record: its stream is full or away, and the lanes stand still."),
 		pausedUntil:   single("paused_until_timestamp_seconds", "Until when the gateway asked the fleet to wait, in Unix time; 0 for never."),
 		calls: f.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "gateway_request_duration_seconds", Help: "Calls to the gateway, by operation and HTTP status; status 0 is no answer.",
@@ -271,4 +273,12 @@ func (m *Worker) Paused(until time.Time) {
 	default:
 		m.pausedUntil.Set(float64(until.Unix()))
 	}
+}
+
+// AuditBlocked notes whether the audit trail takes records.
+func (m *Worker) AuditBlocked(blocked bool) {
+	if m == nil {
+		return
+	}
+	m.auditBlocked.Set(map[bool]float64{true: 1}[blocked])
 }

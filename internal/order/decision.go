@@ -15,7 +15,7 @@ const (
 	StepRecord Step = "record" // write Decision.Record over the record that was decided on
 	StepLetter Step = "letter" // publish Decision.Letter
 	StepResult Step = "result" // publish Decision.Result, unless a result of this generation or a later one stands
-	StepAudit  Step = "audit"  // reserved: no decision has it yet
+	StepAudit  Step = "audit"  // write Decision.Audit to the audit trail, of the result that stands
 	StepClosed Step = "closed" // write Record.Closed of the result that stands
 	StepWakeup Step = "wakeup" // schedule Decision.Wakeup, or remove the one there is
 	StepSettle Step = "settle" // acknowledge the message, or hand it back
@@ -35,6 +35,8 @@ type Decision struct {
 	Result *Conclusion
 	// Stands is the result that an order without a result of its own is closed with.
 	Stands *entrustbus.Result
+	// Audit is set where Settings.Audited is, and only of a decision with an effect outside.
+	Audit  *Audit
 	Close  bool
 	Wakeup *Wakeup
 	Unwake bool // remove the wake-up of this generation
@@ -63,6 +65,8 @@ func (d *Decision) Has(s Step) bool {
 		return d.Letter != nil
 	case StepResult:
 		return d.Result != nil
+	case StepAudit:
+		return d.Audit != nil
 	case StepClosed:
 		return d.Close
 	case StepWakeup:

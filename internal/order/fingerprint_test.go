@@ -114,7 +114,8 @@ func (p *printer) entry(e *entry) {
 	p.result(e.result)
 	p.wakeup(e.wakeup)
 	p.text(e.letters...)
-	p.num(int64(e.opened), int64(len(e.letters)))
+	p.text(e.audits...)
+	p.num(int64(e.opened), int64(len(e.letters)), int64(len(e.audits)))
 	p.flags(e.excuse, e.lost, e.orphan, e.record != nil && e.record.Revision <= e.lostTo)
 	for g := range e.opened + 1 {
 		p.num(int64(e.posts[g]), int64(e.counts[g]))

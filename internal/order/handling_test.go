@@ -63,7 +63,9 @@ const (
 
 // underWay reports whether a death of the worker loses what the gateway did, or said.
 func (h *handling) underWay() bool {
-	return h.stage == calling || h.stage == answering || h.stage == asking || h.stage != idle && h.kind == isAnswered
+	// The record says already that the call may be under way.
+	about := h.stage == acting && h.began && h.decision != nil && h.decision.Call != nil
+	return h.stage == calling || h.stage == answering || h.stage == asking || about || h.stage != idle && h.kind == isAnswered
 }
 
 // deliver hands a message to an idle worker, which reads the record.
@@ -259,6 +261,8 @@ func (w *world) effect(i int) bool {
 		w.deadLetter(h.order, d.Letter)
 	case StepResult:
 		h.stands = w.publish(h.order, d.Result.Result)
+	case StepAudit:
+		w.audit(h.order, d.Audit, h.stands)
 	case StepClosed:
 		if !w.close(i) {
 			return false

@@ -115,6 +115,7 @@ func (w *world) check() {
 	for order := range w.entries[:w.scene.orders()] {
 		w.checkLost(order)
 		w.checkLetter(order)
+		w.checkAudit(order)
 	}
 	if w.scene.kind == entrustbus.KindIssue {
 		w.checkEnrollments()
@@ -196,6 +197,19 @@ func (w *world) checkLetter(order int) {
 		}
 	}
 	w.fail("I1: ended as %s without a dead letter", r.Outcome)
+}
+
+// checkAudit: an end with an effect outside is in the audit trail from the moment the
+// order is closed.
+func (w *world) checkAudit(order int) {
+	e := &w.entries[order]
+	if e.record == nil || e.record.Phase != Closed || e.result == nil || e.result.Replay != e.record.Generation || e.lost || !outside(e.result) {
+		return
+	}
+	a := (Audit{}).Of(e.result)
+	if id := a.ID(keys[order]); !slices.Contains(e.audits, id) {
+		w.fail("audit: closed as %s without a record in the trail", e.result.Outcome)
+	}
 }
 
 // checkEnrollments is I3: no blind second enrollment, and what stands admits it.

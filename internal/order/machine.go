@@ -40,6 +40,8 @@ type Settings struct {
 	// ApprovalNever says that the gateway issues at once or not at all, so that an order
 	// which its events do not show was not created.
 	ApprovalNever bool
+	// Audited has decisions with an effect outside written to the audit trail.
+	Audited bool
 }
 
 const (
@@ -68,6 +70,7 @@ const (
 	CodeLostRecord = "lost_record"       // so it is, since the bus lost the record of the order
 	CodeMalformed  = "unreadable_answer" // the gateway's answer could not be read
 	CodeInvalid    = "invalid_request"
+	codeResolved   = "resolved" // an operator says that nothing was issued
 )
 
 // Machine decides what becomes of an order. It is pure: instants and jitter are
@@ -84,6 +87,14 @@ type Machine struct{ Settings }
 // it carries out nothing and decides Deferred.
 func (m *Machine) Decide(now time.Time, jitter float64, key Key, cur Stored, ev Event) Decision {
 	d := decider{Machine: m, now: now, jitter: jitter, key: key, cur: cur}
+	out := d.decide(ev)
+	if m.Audited {
+		out.Audit = d.audit(ev, &out)
+	}
+	return out
+}
+
+func (d *decider) decide(ev Event) Decision {
 	switch e := ev.(type) {
 	case Delivered:
 		return d.delivered(e)

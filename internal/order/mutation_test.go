@@ -95,6 +95,12 @@ func mutations() []mutation {
 		issue("the dead letter follows the close", 3, 1, possible(death), func(s *scene) {
 			s.steps = []Step{StepRecord, StepResult, StepClosed, StepLetter, StepWakeup, StepSettle}
 		}),
+		issue("the audit follows the close", 3, 1, possible(death), stepsOf(StepClosed, StepAudit)),
+		issue("an order that is closed from its result is not audited", 3, 1, possible(death), then(func(_ *Stored, _ Event, d *Decision) {
+			if d.Stands != nil {
+				d.Audit = nil
+			}
+		})),
 		issue("the message is acknowledged when it comes", 3, 1, possible(death), loops(func(m *mutant) { m.acksFirst = true })),
 		issue("a record is written without compare-and-set", 5, 2, possible(staleRedelivery, delay, death), loops(func(m *mutant) { m.writesBlindly = true })),
 		issue("a result is published without compare-and-set", 4, 1, possible(lostAck, death), loops(func(m *mutant) { m.publishesBlindly = true })),

@@ -58,7 +58,7 @@ func testSettings() Settings {
 		CAID: "ca", ProfileID: "profile", Lease: 2 * time.Minute, EventDelay: time.Minute,
 		Schedule: pollsched.Schedule{First: 5 * time.Minute, Max: 5 * time.Minute, Factor: 1},
 		MaxWait:  8 * time.Minute, MaxWaitLimit: time.Hour, SubmitMaxWait: 6 * time.Minute, KeepAfter: 24 * time.Hour,
-		OnLostReply: Hold, OnRollback: Lookup,
+		OnLostReply: Hold, OnRollback: Lookup, Audited: true,
 	}
 }
 

@@ -276,7 +276,8 @@ func (w *world) unseen() int {
 	return slices.IndexFunc(w.workers[:], func(h handling) bool {
 		switch h.stage {
 		case acting:
-			return w.scene.steps[h.next] == StepLetter || w.alone(&h)
+			step := w.scene.steps[h.next]
+			return step == StepLetter || step == StepAudit || w.alone(&h)
 		case reading:
 			return w.alone(&h)
 		case answering:

@@ -50,6 +50,7 @@ type entry struct {
 	result  *entrustbus.Result
 	wakeup  *Wakeup
 	letters []string // ids, sorted; the stream keeps each once
+	audits  []string // ids of ends, sorted
 
 	opened int                    // highest generation that a record had
 	posts  [generations]int       // calls written to the gateway
@@ -136,6 +137,22 @@ func (w *world) deadLetter(order int, l *Letter) {
 	e := &w.entries[order]
 	if at, found := slices.BinarySearch(e.letters, l.ID); !found {
 		e.letters = slices.Insert(slices.Clone(e.letters), at, l.ID)
+	}
+}
+
+// audit writes the record of a decision to the trail. Only ends are kept: others are
+// repeated by the record of the end.
+func (w *world) audit(order int, a *Audit, stands *entrustbus.Result) {
+	if a.Result == nil {
+		return
+	}
+	if stands != nil {
+		a = a.Of(stands)
+	}
+	e := &w.entries[order]
+	id := a.ID(keys[order])
+	if at, found := slices.BinarySearch(e.audits, id); !found {
+		e.audits = slices.Insert(slices.Clone(e.audits), at, id)
 	}
 }
 

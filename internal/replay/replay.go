@@ -72,6 +72,10 @@ type Replayer struct {
 	subjects entrustbus.Subjects
 	ledger   *ledger.Ledger
 	results  *results.Store
+
+	// Operator and Reason are for the audit trail: who replays, and why. They are set
+	// before the first Plan.
+	Operator, Reason string
 }
 
 // New returns a replayer for the streams of layout. It does not touch the server.
@@ -267,7 +271,8 @@ func (r *Replayer) message(l *deadletter.Letter, producer string, kind entrustbu
 	msg := &nats.Msg{Subject: r.subjects.Operator(producer, kind), Header: nats.Header{}, Data: l.Request.Body}
 	for name, values := range l.Request.Header {
 		switch canonical := textproto.CanonicalMIMEHeaderKey(name); {
-		case canonical == entrustbus.HeaderReplay, canonical == order.HeaderDeaths:
+		case canonical == entrustbus.HeaderReplay, canonical == order.HeaderDeaths,
+			canonical == order.HeaderOperator, canonical == order.HeaderReason: // those of a producer mean nothing
 		case strings.HasPrefix(canonical, "Nats-"):
 			// Instructions to the server, for the first publish only.
 		default:
@@ -278,6 +283,11 @@ func (r *Replayer) message(l *deadletter.Letter, producer string, kind entrustbu
 		msg.Header[order.HeaderRepeats] = []string{l.Request.Subject}
 	}
 	msg.Header[order.HeaderDeaths] = []string{strconv.Itoa(cmp.Or(l.Deaths, 1))}
+	for name, value := range map[string]string{order.HeaderOperator: r.Operator, order.HeaderReason: r.Reason} {
+		if value != "" {
+			msg.Header[name] = []string{value}
+		}
+	}
 	if generation > 0 {
 		msg.Header[nats.MsgIdHdr] = []string{entrustbus.ResultMsgID(producer, l.Key.ID, generation)}
 		msg.Header[entrustbus.HeaderReplay] = []string{strconv.Itoa(generation)}

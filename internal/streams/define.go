@@ -92,30 +92,63 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 			AllowDirect: true,
 		},
 	}
-	if l.Events == "" {
-		return all
+	if l.Events != "" {
+		all = append(all, jetstream.StreamConfig{
+			Name:        l.Events,
+			Description: "What happened to certificates of the Entrust CA Gateway, by whomever",
+			Subjects:    []string{s.EventFilter()},
+			Retention:   jetstream.LimitsPolicy,
+			Storage:     jetstream.FileStorage,
+			// Full, it refuses events, and they are read again.
+			Discard:           jetstream.DiscardNew,
+			MaxAge:            l.EventsMaxAge,
+			MaxBytes:          -1,
+			MaxMsgs:           -1,
+			MaxMsgsPerSubject: -1,
+			MaxMsgSize:        -1,
+			MaxConsumers:      -1,
+			Duplicates:        min(2*time.Minute, l.EventsMaxAge),
+			Replicas:          l.Replicas,
+			AllowDirect:       true,
+		})
 	}
-	return append(all, jetstream.StreamConfig{
-		Name:        l.Events,
-		Description: "What happened to certificates of the Entrust CA Gateway, by whomever",
-		Subjects:    []string{s.EventFilter()},
-		Retention:   jetstream.LimitsPolicy,
-		Storage:     jetstream.FileStorage,
-		// Full, it refuses events, and they are read again.
-		Discard:           jetstream.DiscardNew,
-		MaxAge:            l.EventsMaxAge,
-		MaxBytes:          -1,
-		MaxMsgs:           -1,
-		MaxMsgsPerSubject: -1,
-		MaxMsgSize:        -1,
-		MaxConsumers:      -1,
-		Duplicates:        min(2*time.Minute, l.EventsMaxAge),
-		Replicas:          l.Replicas,
-		AllowDirect:       true,
-	})
+	if l.Audited {
+		all = append(all, jetstream.StreamConfig{
+			Name:        l.Audit,
+			Description: "Audit trail: what was decided, for whom, by which rule; hash-chained",
+			Subjects:    []string{s.AuditFilter()},
+			Retention:   jetstream.LimitsPolicy,
+			Storage:     jetstream.FileStorage,
+			// Full means "no" to the worker, which stops then. Discarding old would drop records.
+			Discard:           jetstream.DiscardNew,
+			MaxAge:            l.AuditMaxAge,
+			MaxBytes:          l.AuditMaxBytes,
+			MaxMsgs:           -1,
+			MaxMsgsPerSubject: -1,
+			MaxMsgSize:        -1,
+			MaxConsumers:      -1,
+			Duplicates:        min(l.ResultsDuplicates, l.AuditMaxAge),
+			Replicas:          l.Replicas,
+			AllowDirect:       true,
+			DenyDelete:        true,
+			DenyPurge:         true,
+		})
+	}
+	return all
 }
 
-// bucketConfigs are the buckets as Provision creates them.
+// incidents is the bucket of mass revocations as Provision creates it. No worker needs it.
+func (l Layout) incidents() jetstream.KeyValueConfig {
+	return jetstream.KeyValueConfig{
+		Bucket:      l.Incidents,
+		Description: "Mass revocations: lists of serials, and how far each has come",
+		History:     1,
+		Storage:     jetstream.FileStorage,
+		Replicas:    l.Replicas,
+	}
+}
+
+// bucketConfigs are the buckets of a worker as Provision creates them.
 func (l Layout) bucketConfigs() []jetstream.KeyValueConfig {
 	return []jetstream.KeyValueConfig{
 		{

@@ -68,8 +68,12 @@ type Layout struct {
 	Requests, Parked, Results, Dead string
 	// Events is the stream of certificate events. Empty: there is none.
 	Events string
-	// Names of the key-value buckets: the ledger, and what workers tell each other.
-	Orders, Control string
+	// Audit is the name of the stream of the audit trail. Audited says that there is one.
+	Audit   string
+	Audited bool
+	// Names of the key-value buckets: the ledger, what workers tell each other, and mass
+	// revocations, which verbs alone need.
+	Orders, Control, Incidents string
 	// Names of the buckets that a policy rests on: whose a certificate is, and which keys
 	// are refused.
 	Certs, Keys string
@@ -96,6 +100,10 @@ type Layout struct {
 	// DeadPerReason is how many dead letters of one producer and reason are kept: of one
 	// more, the oldest of them goes. At least 1.
 	DeadPerReason int64
+	// AuditMaxAge and AuditMaxBytes bound the audit trail. Full, it takes no record, and
+	// the lanes stop: at least 1 MiB.
+	AuditMaxAge   time.Duration
+	AuditMaxBytes int64
 	// OrdersMaxAge is how long a ledger record outlives its last change: for so
 	// long the same id never enrolls again. Not below ResultsMaxAge.
 	OrdersMaxAge time.Duration
@@ -121,6 +129,8 @@ func DefaultLayout() Layout {
 		Control:            "ENTRUST_CONTROL",
 		Certs:              "ENTRUST_CERTS",
 		Keys:               "ENTRUST_KEYS",
+		Audit:              "ENTRUST_AUDIT",
+		Incidents:          "ENTRUST_INCIDENTS",
 		Replicas:           1,
 		RequestsMaxBytes:   1 << 30,
 		RequestsDuplicates: 10 * time.Minute,
@@ -129,6 +139,8 @@ func DefaultLayout() Layout {
 		DeadMaxAge:         90 * day,
 		EventsMaxAge:       90 * day,
 		DeadPerReason:      100_000,
+		AuditMaxAge:        365 * day,
+		AuditMaxBytes:      4 << 30,
 		OrdersMaxAge:       30 * day,
 		AckWait:            time.Minute,
 		IssuePending:       4096,
@@ -162,10 +174,12 @@ func (l Layout) Validate() error {
 		{"results stream", l.Results, l.Results},
 		{"dead stream", l.Dead, l.Dead},
 		{"events stream", l.Events, l.Events},
+		{"audit stream", l.Audit, l.Audit},
 		{"orders bucket", l.Orders, bucketStream(l.Orders)},
 		{"control bucket", l.Control, bucketStream(l.Control)},
 		{"certs bucket", l.Certs, bucketStream(l.Certs)},
 		{"keys bucket", l.Keys, bucketStream(l.Keys)},
+		{"incidents bucket", l.Incidents, bucketStream(l.Incidents)},
 	} {
 		if n.name == "" && n.what == "events stream" {
 			continue
@@ -183,6 +197,12 @@ func (l Layout) Validate() error {
 	}
 	if l.RequestsMaxBytes < minRequestsBytes {
 		refuse("requests max bytes must be at least %d: %d", minRequestsBytes, l.RequestsMaxBytes)
+	}
+	if l.Audited && l.AuditMaxBytes < minRequestsBytes {
+		refuse("audit max bytes must be at least %d: %d", minRequestsBytes, l.AuditMaxBytes)
+	}
+	if l.Audited && l.AuditMaxAge < time.Second {
+		refuse("audit max age must be at least %v: %v", time.Second, l.AuditMaxAge)
 	}
 	if l.DeadPerReason < 1 {
 		refuse("dead letters per producer and reason must be at least 1: %d", l.DeadPerReason)

@@ -46,7 +46,7 @@ func Plan(ctx context.Context, js jetstream.JetStream, l Layout) ([]Change, erro
 			})
 		}
 	}
-	for _, cfg := range l.bucketConfigs() {
+	for _, cfg := range append(l.bucketConfigs(), l.incidents()) {
 		there, err := streamExists(ctx, js, bucketStream(cfg.Bucket))
 		if err != nil {
 			return nil, err

@@ -138,6 +138,12 @@ func (c *checker) missing(object string) {
 	})
 }
 
+// missingTrail records that there is no stream for the audit trail.
+func (c *checker) missingTrail(object string) {
+	c.missing(object)
+	c.found[len(c.found)-1].Fix = "entrust-worker provision --audit-enabled on"
+}
+
 // object is what a run of checks is about.
 type object struct {
 	*checker

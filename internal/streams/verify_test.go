@@ -20,7 +20,7 @@ func layoutFor(n int) Layout {
 	l := DefaultLayout()
 	l.RequestsMaxBytes = minRequestsBytes // a server sets limits aside, and its disk is not endless
 	l.Prefix = fmt.Sprintf("t%d", n)
-	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control, &l.Certs, &l.Keys} {
+	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control, &l.Certs, &l.Keys, &l.Audit, &l.Incidents} {
 		*name = fmt.Sprintf("T%d_%s", n, strings.TrimPrefix(*name, "ENTRUST_"))
 	}
 	return l
@@ -51,7 +51,7 @@ func TestProvisionThenVerify(t *testing.T) {
 	}
 	want := []string{
 		"stream ENTRUST_REQUESTS", "stream ENTRUST_PARKED", "stream ENTRUST_RESULTS", "stream ENTRUST_DEAD",
-		"bucket ENTRUST_ORDERS", "bucket ENTRUST_CONTROL", "bucket ENTRUST_CERTS", "bucket ENTRUST_KEYS",
+		"bucket ENTRUST_ORDERS", "bucket ENTRUST_CONTROL", "bucket ENTRUST_CERTS", "bucket ENTRUST_KEYS", "bucket ENTRUST_INCIDENTS",
 		"consumer ENTRUST_REQUESTS/worker-issue", "consumer ENTRUST_REQUESTS/worker-revoke",
 		"consumer ENTRUST_REQUESTS/worker-manage", "consumer ENTRUST_PARKED/worker-poll", "consumer ENTRUST_PARKED/worker-resubmit",
 		"consumer ENTRUST_PARKED/worker-revoke-again", "consumer ENTRUST_PARKED/worker-manage-again",

@@ -16,7 +16,11 @@ func (c *checker) stream(ctx context.Context, js jetstream.JetStream, want jetst
 	name := "stream " + want.Name
 	st, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		c.missing(name)
+		if want.Name == c.layout.Audit {
+			c.missingTrail(name)
+		} else {
+			c.missing(name)
+		}
 		return nil
 	}
 	if err != nil {
@@ -52,6 +56,8 @@ func (c *checker) stream(ctx context.Context, js jetstream.JetStream, want jetst
 		o.noRollup(got)
 		o.noSubjectLimits(got)
 		o.direct(got, "a worker could not see which events were published before")
+	case c.layout.Audit:
+		o.trail(want, got)
 	case c.layout.Dead:
 		o.kept(want, got)
 		o.perReason(got)
@@ -157,6 +163,23 @@ func (o *object) kept(want, got jetstream.StreamConfig) {
 	o.check(got.MaxAge == want.MaxAge, "max age", want.MaxAge.String(), got.MaxAge.String(),
 		"how long the ledger remembers is set by it", "--max-age="+want.MaxAge.String())
 	o.direct(got, "what it holds could not be listed, and looking one up would go through the stream's leader each time")
+}
+
+// trail holds for the audit trail.
+func (o *object) trail(want, got jetstream.StreamConfig) {
+	o.discardNew(got, "a full stream would drop the oldest records instead of stopping the worker")
+	o.noRollup(got)
+	o.noSubjectLimits(got)
+	o.check(got.DenyDelete, "deny delete", "true", "false", "a record could be deleted", "")
+	o.check(got.DenyPurge, "deny purge", "true", "false", "records could be purged", "")
+	o.check(!got.AllowMsgTTL, "allow message ttl", "false", "true", "a publisher's header could delete a record", "")
+	o.check(got.MaxAge == 0 || got.MaxAge >= want.MaxAge, "max age", "at least "+want.MaxAge.String(), got.MaxAge.String(),
+		"records would go before their time", "--max-age="+want.MaxAge.String())
+	o.check(got.MaxBytes > 0, "max bytes", strconv.FormatInt(want.MaxBytes, 10), "unlimited",
+		"without a limit the disk fills and every stream stops, results too", "--max-bytes="+strconv.FormatInt(want.MaxBytes, 10))
+	o.check(got.Duplicates >= want.Duplicates, "duplicate window", "at least "+want.Duplicates.String(), got.Duplicates.String(),
+		"a record that is published again must be recognised", "--dupe-window="+want.Duplicates.String())
+	o.direct(got, "the trail could not be read")
 }
 
 // perReason holds for dead letters. A stream of an earlier version has no bound: the

@@ -25,6 +25,7 @@ type Config struct {
 	Log     Log     `koanf:"log"`
 	HTTP    HTTP    `koanf:"http"`
 	Policy  Policy  `koanf:"policy"`
+	Audit   Audit   `koanf:"audit"`
 
 	IssueConcurrency  int           `koanf:"issue_concurrency" doc:"Issue requests in flight at once in this worker, 1 to 10000. Throughput is about this number divided by the gateway's latency; more also means more connections to the gateway."`
 	RevokeConcurrency int           `koanf:"revoke_concurrency" doc:"Revocations in flight at once, 1 to 10000. This capacity is reserved: issue requests never use it."`

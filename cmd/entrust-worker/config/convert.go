@@ -33,6 +33,8 @@ func (c Config) Layout() streams.Layout {
 	if c.Gateway.Feed > 0 {
 		l.Events = name + "_EVENTS"
 	}
+	l.Audit, l.Audited, l.Incidents = name+"_AUDIT", c.Audited(), name+"_INCIDENTS"
+	l.AuditMaxBytes, l.AuditMaxAge = int64(c.Audit.MaxBytes), c.Audit.MaxAge
 	l.Replicas = c.Replicas
 	l.RequestsMaxBytes = int64(c.Streams.RequestsMaxBytes)
 	l.ResultsMaxAge, l.OrdersMaxAge, l.DeadMaxAge = c.Streams.ResultsMaxAge, c.Streams.OrdersMaxAge, c.Streams.DeadMaxAge

@@ -47,6 +47,8 @@ func Default() Config {
 			OrdersMaxAge:     layout.OrdersMaxAge,
 			DeadMaxAge:       layout.DeadMaxAge,
 		},
+		Audit: Audit{Enabled: AuditAuto, MaxBytes: Size(layout.AuditMaxBytes), MaxAge: layout.AuditMaxAge},
+
 		Log:  Log{Level: "info", Format: "auto"},
 		HTTP: HTTP{Addr: "127.0.0.1:9464"},
 

@@ -87,6 +87,7 @@ func (s *Settings) checkBus(c *checker) {
 	}
 	between(c, "nats.timeout", n.Timeout, 100*time.Millisecond, time.Minute)
 	s.checkStreams(c)
+	s.checkAudit(c)
 	c.oneOf("log.level", s.Log.Level, "debug", "info", "warn", "error")
 	c.oneOf("log.format", s.Log.Format, "auto", "text", "json")
 }

@@ -32,9 +32,10 @@ replayed dead letter out, unless --keep; if the request fails again, there is a 
 Words: already-issued, already-revoked, still-alive, superseded, already-replayed, other-request, unknown-subject, cut,
 and, unless --force, died-too-often and forgotten.
 
-The exit code is 1 if a dead letter was refused. --dry-run shows what would be done and refused, and exits with 0.`,
-		Example: `  entrust-worker dead replay 42
-  entrust-worker dead replay --reason expired --producer web --dry-run
+Without --yes the verb shows what it would do and refuse, changes nothing, and exits with 0. With it, the exit
+code is 1 if a dead letter was refused. The audit trail names the operator, and the text of --why.`,
+		Example: `  entrust-worker dead replay --reason expired --producer web
+  entrust-worker dead replay 42 --yes --why 'approved by phone'
   entrust-worker dead replay --all --rate 10 --yes`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			filter, err := f.filter(args, t.Now())
@@ -44,9 +45,13 @@ The exit code is 1 if a dead letter was refused. --dry-run shows what would be d
 			if err := f.chosen(args); err != nil {
 				return err
 			}
-			if r.rate < 0 {
+			switch {
+			case r.rate < 0:
 				return usage.Errorf("--rate must be at least 0, is %g", r.rate)
+			case r.dryRun && r.yes:
+				return usage.Errorf("--dry-run excludes --yes")
 			}
+			r.dryRun = !r.yes
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
 				r.terminal, r.bus = t, bus
 				c, err := choose(ctx, t, bus, filter, f.limit, false)
@@ -56,17 +61,15 @@ The exit code is 1 if a dead letter was refused. --dry-run shows what would be d
 				if len(c.sequences) == 0 {
 					return c.end()
 				}
-				if err := r.ask(c); err != nil {
-					return err
-				}
 				return cmp.Or(r.run(ctx, c), c.end())
 			})
 		},
 	}
 	f.add(cmd)
 	f.addAll(cmd.Flags())
-	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "show what would be done, and do nothing")
-	cmd.Flags().BoolVar(&r.yes, "yes", false, "do not ask, even where a replay may create a second order")
+	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "show what would be done, and do nothing: so it is without --yes")
+	cmd.Flags().BoolVar(&r.yes, "yes", false, "do it, even where a replay may create a second order")
+	cmd.Flags().StringVar(&r.why, "why", "", "`text` for the audit trail")
 	cmd.Flags().BoolVar(&r.force, "force", false, "replay what died too often, and orders that the ledger forgot")
 	cmd.Flags().BoolVar(&r.keep, "keep", false, "leave the letters where they are")
 	cmd.Flags().Float64Var(&r.rate, "rate", 0, "at most this `number` of letters a second; 0 is as fast as it goes")
@@ -81,19 +84,7 @@ type replay struct {
 
 	dryRun, yes, force, keep, json bool
 	rate                           float64
-}
-
-// ask has an operator decide about second orders: they cannot be taken back.
-func (r *replay) ask(c choice) error {
-	switch {
-	case r.dryRun || r.yes:
-		return nil
-	case r.force:
-		return r.terminal.Confirm(fmt.Sprintf("Replay %s without checks? There may be second orders.", letters(len(c.sequences))))
-	case c.doubtful > 0:
-		return r.terminal.Confirm(fmt.Sprintf("Replay %s? For %d of them the gateway may have the order: there may be second ones.", letters(len(c.sequences)), c.doubtful))
-	}
-	return nil
+	why                            string
 }
 
 // replayed is what is printed of one letter.
@@ -119,6 +110,7 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 		limiter.SetLimit(rate.Limit(r.rate))
 	}
 	box, replayer := box(r.bus), replays.New(r.bus.JS, r.bus.Layout)
+	replayer.Operator, replayer.Reason = r.terminal.Operator(), r.why
 	var done []uint64
 	defer func() {
 		bar.End()
@@ -168,10 +160,26 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 		verb = "would replay"
 	}
 	r.terminal.Notef("%s %s, refused %d", verb, letters(sent), refused)
+	if r.dryRun {
+		r.caution(c, sent)
+	}
 	if refused > 0 && !r.dryRun {
 		return usage.Code(usage.Failed)
 	}
 	return nil
+}
+
+// caution says, after a dry run, what cannot be taken back, and how to go ahead.
+func (r *replay) caution(c choice, sent int) {
+	switch {
+	case sent == 0:
+		return
+	case r.force:
+		r.terminal.Notef("warning: --force leaves checks out: there may be second orders")
+	case c.doubtful > 0:
+		r.terminal.Notef("warning: the gateway may have the order of %s: there may be second ones", letters(c.doubtful))
+	}
+	r.terminal.Notef("nothing was done; pass --yes to replay")
 }
 
 // one replays a letter, or says why not.

@@ -12,6 +12,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/audit"
 	"github.com/entrust-worker/entrust-worker/internal/keys"
 )
 
@@ -56,6 +57,9 @@ certificates that were issued stay: revoke them.`,
 				return err
 			}
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				if err := record(ctx, t, bus, audit.DecisionBlock, hashes, reason); err != nil {
+					return err
+				}
 				return each(ctx, t, bus, hashes, "blocked", "was blocked before", func(ctx context.Context, s *keys.Store, hash string) (bool, error) {
 					return s.Add(ctx, keys.Block{Hash: hash, Reason: reason})
 				})
@@ -80,12 +84,27 @@ refused: their producer asks again, or entrust-worker dead replay takes them up.
 				return err
 			}
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				if err := record(ctx, t, bus, audit.DecisionUnblock, hashes, ""); err != nil {
+					return err
+				}
 				return each(ctx, t, bus, hashes, "unblocked", "is not blocked", func(ctx context.Context, s *keys.Store, hash string) (bool, error) {
 					return s.Remove(ctx, hash)
 				})
 			})
 		},
 	}
+}
+
+// record writes to the audit trail what an operator is about to do: nothing is done without.
+func record(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, decision string, hashes []string, reason string) error {
+	all := make([]*audit.Record, len(hashes))
+	for i, hash := range hashes {
+		all[i] = &audit.Record{Decision: decision, Operator: t.Operator(), Reason: reason, Is: hash}
+	}
+	if err := bus.Audit(ctx, all...); err != nil {
+		return fmt.Errorf("nothing was done: %w", err)
+	}
+	return nil
 }
 
 // each changes one key after the other, and says what became of it.

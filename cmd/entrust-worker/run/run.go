@@ -109,6 +109,9 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	if rules != nil {
 		cfg.Policy = rules.Policy
 	}
+	if err := openAudit(s, cache, &cfg.Config, log); err != nil {
+		return err
+	}
 	w, err := worker.New(cfg, bus.JS, client, log)
 	if err != nil {
 		return usage.Wrap(err)

@@ -104,11 +104,17 @@ func (s Settings) environ(at *Site) []string {
 	if at.WorkerUser != "" {
 		env["NATS_USER"], env["NATS_PASSWORD"] = at.WorkerUser, at.WorkerPassword
 	}
+	if at.Audited {
+		env["ENTRUST_WORKER_AUDIT_ENABLED"] = "on"
+	}
 	if s.StateDir != "" {
 		env["ENTRUST_WORKER_STATE_DIR"] = s.StateDir
 	}
 	if s.PolicyFile != "" {
 		env["ENTRUST_WORKER_POLICY_FILE"] = s.PolicyFile
+		if !at.Audited {
+			env["ENTRUST_WORKER_AUDIT_ENABLED"] = "off" // it would be on with a policy
+		}
 	}
 	if s.DieAt != "" {
 		env["FAILPOINT_DIE_AT"], env["FAILPOINT_DIE_PASS"] = s.DieAt, number(s.DiePass, 1)

@@ -49,6 +49,8 @@ type Config struct {
 	AckWait time.Duration
 	// Replicas of the streams. Default 1.
 	Replicas int
+	// Audited has the workers write an audit trail.
+	Audited bool
 	// Settings are those of every worker that is started without its own.
 	Settings Settings
 	// Faults is the account of what goes wrong on purpose. The site adds the deaths of
@@ -89,7 +91,9 @@ func Open(ctx context.Context, cfg Config) (*Site, error) {
 	l.Prefix, l.AckWait, l.Replicas = cfg.Name, cfg.AckWait, cfg.Replicas
 	// The server sets the whole of it aside, for each site.
 	l.RequestsMaxBytes = 32 << 20
-	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control, &l.Certs, &l.Keys} {
+	l.AuditMaxBytes = 32 << 20
+	l.Audited = cfg.Audited
+	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control, &l.Certs, &l.Keys, &l.Audit, &l.Incidents} {
 		*name = strings.Replace(*name, "ENTRUST", strings.ToUpper(cfg.Name), 1)
 	}
 	js, err := jetstream.New(cfg.NATS)

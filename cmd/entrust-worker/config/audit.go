@@ -1,0 +1,33 @@
+package config
+
+import "time"
+
+// Audit says what is kept of decisions.
+type Audit struct {
+	Enabled  string        `koanf:"enabled" show:"true" doc:"on: the worker writes each decision with an effect outside to the audit trail. auto: on where policy.file is set. off: never."`
+	KeyFile  Secret        `koanf:"key_file" secret:"file" doc:"Path of an ed25519 private key, PEM of PKCS#8, that signs the heads of the audit trail. Without one, someone who can write the whole stream anew can make a trail of his own."`
+	MaxBytes Size          `koanf:"max_bytes" doc:"Size at which the stream of the audit trail refuses records, at least 1MiB; a record takes about 1KiB. Full, it stops the lanes of every worker until an operator gives it more room."`
+	MaxAge   time.Duration `koanf:"max_age" doc:"How long records are kept, at least 24h."`
+}
+
+// Words of Audit.Enabled.
+const (
+	AuditAuto = "auto"
+	AuditOn   = "on"
+	AuditOff  = "off"
+)
+
+// Audited reports whether there is an audit trail.
+func (c Config) Audited() bool {
+	return c.Audit.Enabled == AuditOn || c.Audit.Enabled == AuditAuto && c.Policy.File != ""
+}
+
+func (s *Settings) checkAudit(c *checker) {
+	c.oneOf("audit.enabled", s.Audit.Enabled, AuditAuto, AuditOn, AuditOff)
+	if s.Audit.MaxBytes < 1<<20 {
+		c.add("audit.max_bytes", "must be at least 1MiB, is %v", s.Audit.MaxBytes)
+	}
+	if s.Audit.MaxAge < 24*time.Hour {
+		c.add("audit.max_age", "must be at least 24h, is %v", s.Audit.MaxAge)
+	}
+}
