@@ -136,7 +136,7 @@ func TestAnsweredEarly(t *testing.T) {
 		{307, "", NotAccepted}, {408, "", NotAccepted}, {413, `{"message":"too large"}`, NotAccepted},
 		{401, "", Unauthorized}, {429, "", Throttled}, {400, `{"error":"bad profile"}`, Refused},
 	} {
-		c := newClient(t, Config{Dialect: DialectCertctl}, always(tt.status, tt.body))
+		c := newClient(t, Config{Dialect: DialectCertctl}, early(tt.status, tt.body))
 		returned := make(chan struct{})
 		_, err := c.Enroll(t.Context(), Enrollment{CSR: newCSR(t), BeforeLastByte: func() error {
 			<-returned // the answer is all that Enroll waits for

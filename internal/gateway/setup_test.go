@@ -159,12 +159,20 @@ func newClientLogging(t testing.TB, cfg Config, log *slog.Logger, handler http.H
 	return c
 }
 
-// always answers every request in the same way.
+// always answers every request in the same way, once it has read it.
 func always(status int, body string) http.HandlerFunc {
+	answer := early(status, body)
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil {
-			_, _ = io.Copy(io.Discard, r.Body) // an answer before the last byte proves more
+			_, _ = io.Copy(io.Discard, r.Body)
 		}
+		answer(w, r)
+	}
+}
+
+// early answers every request in the same way, before it has read it.
+func early(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(body))
