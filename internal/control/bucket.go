@@ -95,9 +95,11 @@ type Bucket struct {
 	live    int
 	others  []string // live workers but this one, by their token
 	nudge   chan struct{}
-	own     uint64    // revision of the presence that this worker wrote last
-	made    time.Time // when the bucket was made, once that was asked
-	timed   time.Time // of the last measurement of the clock
+
+	appeared time.Time // when the presence was last written; of the goroutine of Run
+	own      uint64    // revision of the presence that this worker wrote last
+	made     time.Time // when the bucket was made, once that was asked
+	timed    time.Time // of the last measurement of the clock
 }
 
 // sight is when this worker first saw a revision, on its own clock.
@@ -198,7 +200,7 @@ func (b *Bucket) write(ctx context.Context, key string, after uint64, data []byt
 		nonceHeader:                         {nonce},
 	}}
 	if data == nil {
-		msg.Header.Set(operationHeader, "PURGE")
+		msg.Header.Set(operationHeader, "DEL") // unlike the server's own marks of what expired
 		msg.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
 		ttl = markerTTL
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/internal/streams"
@@ -97,7 +98,7 @@ func (b *Bucket) Restart() {
 // after its Handlers.Compare, or until it no longer counts as live.
 func (b *Bucket) AwaitOthers(ctx context.Context) {
 	b.mu.Lock()
-	left := make(map[string]uint64, len(b.others))
+	left := make(map[string]uint64, len(b.others)) // revisions that were there at first
 	for _, id := range b.others {
 		left[id] = 0
 	}
@@ -114,10 +115,12 @@ func (b *Bucket) AwaitOthers(ctx context.Context) {
 			e, err := b.read(ctx, workerPrefix+id)
 			switch {
 			case err != nil:
-			case e.data == nil, first != 0 && e.revision != first:
-				delete(left, id)
+			case e.data == nil:
+				left[id] = expired
 			case first == 0:
 				left[id] = e.revision
+			case e.revision != first:
+				delete(left, id)
 			}
 		}
 		if len(left) > 0 && sleep(ctx, othersEvery) != nil {
@@ -126,5 +129,10 @@ func (b *Bucket) AwaitOthers(ctx context.Context) {
 	}
 }
 
-// othersEvery is how often AwaitOthers looks.
-const othersEvery = 200 * time.Millisecond
+const (
+	// othersEvery is how often AwaitOthers looks.
+	othersEvery = 200 * time.Millisecond
+	// expired stands for the revision of a presence that is not there: the server was away
+	// for longer than it lasts.
+	expired = math.MaxUint64
+)

@@ -99,7 +99,7 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *b
 	seen.refresh(time.Now())
 	ticks := time.NewTicker(beat)
 	defer ticks.Stop()
-	if err := b.compareAndAppear(ctx, h); err != nil {
+	if err := b.compareAndAppear(ctx, h, seen); err != nil {
 		return err
 	}
 	var shown uint64 // revision of our own presence that the watch showed last
@@ -113,12 +113,12 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *b
 			if shown != b.ownRevision() {
 				return errors.New("watching the bucket: the watch did not show this worker's own presence")
 			}
-			if err := b.compareAndAppear(ctx, h); err != nil {
+			if err := b.compareAndAppear(ctx, h, seen); err != nil {
 				return err
 			}
 			b.count(seen, h)
 		case <-b.nudge:
-			if err := b.compareAndAppear(ctx, h); err != nil {
+			if err := b.compareAndAppear(ctx, h, seen); err != nil {
 				return err
 			}
 		case e, ok := <-w.Updates():
@@ -136,7 +136,7 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *b
 				shown = e.Revision()
 			}
 			if id, ok := strings.CutPrefix(e.Key(), workerPrefix); ok {
-				seen.saw(id, e.Revision(), e.Operation() == jetstream.KeyValuePut, time.Now())
+				seen.saw(id, e.Revision(), e.Operation(), time.Now())
 				if *synced {
 					b.count(seen, h)
 				}
@@ -191,15 +191,26 @@ func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
 }
 
 // compareAndAppear writes this worker's presence once it knows what the bus lost.
-func (b *Bucket) compareAndAppear(ctx context.Context, h Handlers) error {
+func (b *Bucket) compareAndAppear(ctx context.Context, h Handlers, seen presence) error {
 	if h.Compare != nil {
 		if err := h.Compare(ctx); err != nil {
 			b.log.DebugContext(ctx, "comparing the bus with what was acknowledged", "err", err)
 			return nil
 		}
 	}
-	return b.appear(ctx)
+	if err := b.appear(ctx); err != nil {
+		return err
+	}
+	if b.silent() {
+		seen.refresh(time.Now())
+	}
+	b.appeared = time.Now()
+	return nil
 }
+
+// silent reports whether this worker could not write its presence for a while. Then the
+// others could not either, so that their silence says nothing.
+func (b *Bucket) silent() bool { return time.Since(b.appeared) > 2*beat }
 
 // appear writes this worker's presence, and measures the clock by it when it is time.
 func (b *Bucket) appear(ctx context.Context) error {
@@ -262,9 +273,13 @@ func (b *Bucket) ownRevision() uint64 {
 	return b.own
 }
 
-// count tells how many workers live, if that changed.
+// count tells how many workers live, if that changed. It stays as it is while this worker is
+// silent.
 func (b *Bucket) count(seen presence, h Handlers) {
-	seen.saw(token(b.worker), b.ownRevision(), true, time.Now()) // we live, whatever the bucket says
+	if b.silent() {
+		return
+	}
+	seen.saw(token(b.worker), b.ownRevision(), jetstream.KeyValuePut, time.Now()) // we live, whatever the bucket says
 	live := seen.live(time.Now())
 	b.mu.Lock()
 	changed := live != b.live
@@ -289,12 +304,13 @@ type beatSeen struct {
 	at       time.Time
 }
 
-// saw takes in what the bucket says of a worker.
-func (p presence) saw(id string, revision uint64, there bool, now time.Time) {
+// saw takes in what the bucket says of a worker. A key that expired is no sign that its
+// worker left: the server was away for as long.
+func (p presence) saw(id string, revision uint64, op jetstream.KeyValueOp, now time.Time) {
 	switch {
-	case !there:
+	case op == jetstream.KeyValueDelete:
 		delete(p, id)
-	case p[id].revision != revision:
+	case op == jetstream.KeyValuePut && p[id].revision != revision:
 		p[id] = beatSeen{revision, now}
 	}
 }

@@ -27,8 +27,8 @@ func TestPresence(t *testing.T) {
 	t0 := time.Now()
 	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
 	p := presence{}
-	p.saw("a", 1, true, at(0))
-	p.saw("b", 2, true, at(0))
+	p.saw("a", 1, jetstream.KeyValuePut, at(0))
+	p.saw("b", 2, jetstream.KeyValuePut, at(0))
 	for _, step := range []struct {
 		name string
 		do   func()
@@ -36,11 +36,12 @@ func TestPresence(t *testing.T) {
 		want int
 	}{
 		{"both", func() {}, 0, 2},
-		{"b repeats a revision, which is no sign of life", func() { p.saw("a", 3, true, at(14)); p.saw("b", 2, true, at(14)) }, 14, 2},
+		{"b repeats a revision, which is no sign of life", func() { p.saw("a", 3, jetstream.KeyValuePut, at(14)); p.saw("b", 2, jetstream.KeyValuePut, at(14)) }, 14, 2},
 		{"b is silent for 15 s", func() {}, 15, 1},
-		{"b is back", func() { p.saw("b", 4, true, at(16)) }, 16, 2},
+		{"b is back", func() { p.saw("b", 4, jetstream.KeyValuePut, at(16)) }, 16, 2},
 		{"the bucket was away", func() { p.refresh(at(100)) }, 100, 2},
-		{"b leaves", func() { p.saw("b", 5, false, at(101)) }, 101, 1},
+		{"b expires", func() { p.saw("b", 5, jetstream.KeyValuePurge, at(101)) }, 101, 2},
+		{"b leaves", func() { p.saw("b", 5, jetstream.KeyValueDelete, at(101)) }, 101, 1},
 		{"nobody", func() {}, 1000, 1}, // this worker lives
 	} {
 		step.do()
