@@ -90,9 +90,15 @@ func (r *rollbackRun) backlog(n int) (orders []*oracle.Order, store string) {
 }
 
 // putBack has the server lose everything since the copy.
-func (r *rollbackRun) putBack(store string) {
+func (r *rollbackRun) putBack(store string) { r.putBackAfter(store, 0) }
+
+// putBackAfter is putBack by a server that was away for so long.
+func (r *rollbackRun) putBackAfter(store string, away time.Duration) {
 	r.Helper()
 	r.server.Kill()
+	if err := testbed.Sleep(r.ctx, away); err != nil {
+		r.Fatal(err)
+	}
 	if err := r.server.PutStore(store); err != nil {
 		r.Fatal(err)
 	}
@@ -225,6 +231,25 @@ func TestRequestsLostInARollback(t *testing.T) {
 				t.Errorf("%d of %d orders ended as %s with %d enrollments, flagged %v", got, n, row.outcome, row.enrollments, row.flagged)
 			}
 		})
+	}
+}
+
+// A server that comes back after minutes has no worker's presence any more. A worker that
+// lost no write of its own still waits for what the others say.
+func TestRollbackAfterALongOutage(t *testing.T) {
+	t.Parallel()
+	r := startRollback(t, gatewaytest.CAGW, rig.Settings{RollbackWindow: -1}, 2)
+	r.send("before", 10, true)
+	orders, store := r.backlog(10)
+	// The second worker is not given any of the orders, so that it loses nothing.
+	r.workers[1].Freeze(true)
+	r.await(orders)
+	r.server.Kill()
+	r.workers[1].Freeze(false)
+	r.putBackAfter(store, 20*time.Second)
+	r.await(orders)
+	if got := r.count(orders, 1, entrustbus.OutcomeIssued, false); got != len(orders) {
+		t.Errorf("%d of %d orders were adopted", got, len(orders))
 	}
 }
 

@@ -61,6 +61,9 @@ type rollbacks struct {
 // connection tells one connection to NATS from the next. The zero value is none.
 type connection uint64
 
+// firstConnection is that which a worker starts with.
+const firstConnection connection = 1
+
 func newRollbacks(w *Worker) *rollbacks {
 	return &rollbacks{
 		js: w.js, nc: w.nc, requests: w.cfg.Layout.Requests, ledger: w.ledger, control: w.control,
@@ -146,7 +149,7 @@ func (r *rollbacks) settle(ctx context.Context) error {
 	defer release(r.waiting)
 	conn := r.connection()
 	r.mu.Lock()
-	first, done := r.settled == 0, r.settled == conn && conn != 0
+	done := r.settled == conn && conn != 0
 	r.mu.Unlock()
 	if done {
 		return nil
@@ -154,7 +157,7 @@ func (r *rollbacks) settle(ctx context.Context) error {
 	if err := r.compare(ctx); err != nil {
 		return err
 	}
-	if !first {
+	if conn != firstConnection {
 		r.control.AwaitOthers(ctx)
 		if err := r.compare(ctx); err != nil {
 			return err
