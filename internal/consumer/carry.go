@@ -173,10 +173,18 @@ func (h *handling) close(ctx context.Context, stands *entrustbus.Result) error {
 	return h.closeAndWait(ctx, stands)
 }
 
-// closeAgain closes an order whose close was refused or lost.
+// closeAgain closes an order whose close was refused or lost. Its message is acknowledged:
+// after a rollback, nothing else closes an order whose result is still there.
 func (h *handling) closeAgain(ctx context.Context, stands *entrustbus.Result) {
 	defer h.release()
-	if err := h.closeAndWait(h.live(ctx), stands); err != nil {
+	err := h.closeAndWait(h.live(ctx), stands)
+	if errors.Is(err, errRolledBack) {
+		h.lost = h.w.rollbacks.count()
+		if stands, _, err = h.w.results.Last(h.live(ctx), h.key); err == nil && stands != nil {
+			err = h.closeAndWait(h.live(ctx), stands)
+		}
+	}
+	if err != nil {
 		h.w.log.WarnContext(ctx, "closing an order; the watchdog closes it from its result", h.args("err", err)...)
 	}
 }
