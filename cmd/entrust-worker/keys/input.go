@@ -6,8 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
@@ -26,9 +24,9 @@ func hashesOf(args []string, t *terminal.Terminal) ([]string, error) {
 	for _, arg := range args {
 		found := []string{strings.ToLower(arg)}
 		if !keys.ValidHash(found[0]) {
-			data, err := read(arg, t.In)
+			data, _, err := terminal.ReadInput(arg, t.In, maxInput)
 			if err != nil {
-				return nil, fmt.Errorf("reading keys: %w", err)
+				return nil, err
 			}
 			if found, err = hashesIn(data); err != nil {
 				return nil, usage.WithHint(fmt.Errorf("%s: %w", arg, err), "give a certificate request, a certificate, or a list of SHA-256 hashes of SubjectPublicKeyInfo, one a line")
@@ -42,22 +40,6 @@ func hashesOf(args []string, t *terminal.Terminal) ([]string, error) {
 		}
 	}
 	return all, nil
-}
-
-func read(path string, stdin io.Reader) ([]byte, error) {
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		stdin = f
-	}
-	data, err := io.ReadAll(io.LimitReader(stdin, maxInput+1))
-	if len(data) > maxInput {
-		return nil, fmt.Errorf("%s is larger than %d MiB", path, maxInput>>20)
-	}
-	return data, err
 }
 
 // hashesIn reads a list of hashes, or the key of one certificate or certificate request.

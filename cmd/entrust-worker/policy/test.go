@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -92,9 +91,9 @@ const maxInput = 8 << 20
 
 // readRequest reads a certificate request as a request for its certificate, or a request.
 func readRequest(path string, kind entrustbus.Kind, stdin io.Reader) (entrustbus.Request, error) {
-	data, err := readFile(path, stdin)
+	data, _, err := terminal.ReadInput(path, stdin, maxInput)
 	if err != nil {
-		return nil, fmt.Errorf("reading the request: %w", err)
+		return nil, err
 	}
 	enc := entrustbus.EncodingMsgpack
 	if text := bytes.TrimPrefix(bytes.TrimSpace(data), []byte("\ufeff")); bytes.HasPrefix(text, []byte("{")) {
@@ -115,22 +114,6 @@ func explain(path string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s breaks the contract, so that no rule is asked: %w", path, err)
-}
-
-func readFile(path string, stdin io.Reader) ([]byte, error) {
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		stdin = f
-	}
-	data, err := io.ReadAll(io.LimitReader(stdin, maxInput+1))
-	if len(data) > maxInput {
-		return nil, fmt.Errorf("%s is larger than %d MiB", path, maxInput>>20)
-	}
-	return data, err
 }
 
 // finding is what one rule says, as programs read it.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,7 +51,7 @@ func readCSRs(args []string, stdin io.Reader) ([]csr, error) {
 }
 
 func readCSRFile(path string, stdin io.Reader) ([]csr, error) {
-	data, source, err := readInput(path, stdin)
+	data, source, err := terminal.ReadInput(path, stdin, maxInput)
 	if err != nil {
 		return nil, err
 	}
@@ -78,41 +77,9 @@ func explainFile(source string, err error, command string) error {
 // maxInput bounds what is read of one file: many certificate requests, and no disk image.
 const maxInput = 64 << 20
 
-// readInput reads a file, or standard input for "-", and says what it is called.
-func readInput(path string, stdin io.Reader) (data []byte, source string, err error) {
-	if path == "-" {
-		if terminal.Is(stdin) {
-			return nil, "", usage.WithHint(usage.Errorf("standard input is a terminal"), "pipe a certificate request into it, or name a file")
-		}
-		data, err = io.ReadAll(io.LimitReader(stdin, maxInput+1))
-		source = "standard input"
-	} else {
-		var f *os.File
-		if f, err = os.Open(path); err == nil {
-			data, err = io.ReadAll(io.LimitReader(f, maxInput+1))
-			_ = f.Close() // only read
-		}
-		source = path
-	}
-	switch {
-	case err != nil:
-		if file, ok := errors.AsType[*fs.PathError](err); ok {
-			err = file.Err // the message has the path
-		}
-		err = fmt.Errorf("reading %s: %w", source, err)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = usage.WithHint(err, "names are relative to the working folder; - is standard input")
-		}
-		return nil, "", err
-	case len(data) > maxInput:
-		return nil, "", fmt.Errorf("reading %s: larger than %d MiB", source, maxInput>>20)
-	}
-	return data, source, nil
-}
-
 // readCertificate reads one certificate, PEM or DER, as PEM.
 func readCertificate(path string, stdin io.Reader) (string, error) {
-	data, source, err := readInput(path, stdin)
+	data, source, err := terminal.ReadInput(path, stdin, maxInput)
 	if err != nil {
 		return "", err
 	}
