@@ -139,6 +139,16 @@ func (r *rollbackRun) count(orders []*oracle.Order, enrollments int, outcome ent
 	return n
 }
 
+// rollbackRow is how orders end that were submitted before a rollback.
+type rollbackRow struct {
+	name        string
+	dialect     gatewaytest.Dialect
+	settings    rig.Settings
+	enrollments int
+	outcome     entrustbus.Outcome
+	flagged     bool
+}
+
 // A copy of the store is put back under living workers: the requests in it were
 // submitted since, and no record says so. None of them is enrolled again unless
 // on_rollback says so, and then the result admits it. A restart of the server, graceful
@@ -146,14 +156,7 @@ func (r *rollbackRun) count(orders []*oracle.Order, enrollments int, outcome ent
 func TestRollback(t *testing.T) {
 	t.Parallel()
 	const n = 15
-	for _, row := range []struct {
-		name        string
-		dialect     gatewaytest.Dialect
-		settings    rig.Settings
-		enrollments int
-		outcome     entrustbus.Outcome
-		flagged     bool
-	}{
+	for _, row := range []rollbackRow{
 		{"lookup", gatewaytest.CAGW, rig.Settings{}, 1, entrustbus.OutcomeIssued, false},
 		{"lookup, approval never", gatewaytest.CAGW, rig.Settings{ApprovalNever: true}, 1, entrustbus.OutcomeIssued, false},
 		{"hold", gatewaytest.CertCtl, rig.Settings{OnRollback: "hold", OnLostReply: "resubmit"}, 1, entrustbus.OutcomeUnconfirmed, false},
@@ -201,14 +204,7 @@ func TestRollback(t *testing.T) {
 func TestRequestsLostInARollback(t *testing.T) {
 	t.Parallel()
 	const n = 15
-	for _, row := range []struct {
-		name        string
-		dialect     gatewaytest.Dialect
-		settings    rig.Settings
-		enrollments int
-		outcome     entrustbus.Outcome
-		flagged     bool
-	}{
+	for _, row := range []rollbackRow{
 		{"lookup", gatewaytest.CAGW, rig.Settings{}, 1, entrustbus.OutcomeIssued, false},
 		{"lookup, approval never", gatewaytest.CAGW, rig.Settings{ApprovalNever: true}, 1, entrustbus.OutcomeIssued, false},
 		{"nothing to look up in", gatewaytest.CertCtl, rig.Settings{OnLostReply: "resubmit"}, 1, entrustbus.OutcomeUnconfirmed, false},
