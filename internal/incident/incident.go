@@ -11,7 +11,8 @@
 //
 // The ledger holds one order for each serial. A run that was killed begins again: it waits
 // until the stream holds none of its requests, then it publishes those that have neither a
-// result nor a record. The message id keeps two runs at once from publishing one twice.
+// result nor a record. Two runs at once may publish a request
+// twice: its id makes that one order.
 package incident
 
 import (

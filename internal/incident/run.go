@@ -153,7 +153,6 @@ func (r *Run) publish(ctx context.Context, i *Incident, e Entry) error {
 	msg := &nats.Msg{
 		Subject: r.desk.subjects.Operator(i.Producer(), entrustbus.KindRevoke), Data: body,
 		Header: nats.Header{
-			nats.MsgIdHdr:                {entrustbus.ResultMsgID(i.Producer(), e.ID(), 0)},
 			entrustbus.HeaderContentType: {entrustbus.EncodingMsgpack.ContentType()},
 			entrustbus.HeaderOrderID:     {e.ID()},
 			headerOperator:               {i.Operator},

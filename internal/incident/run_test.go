@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
@@ -175,6 +176,29 @@ func TestIncidentKilledTwice(t *testing.T) {
 	again, err := (&incident.Run{JS: s.js, Layout: s.layout, Store: s.store}).Do(t.Context(), "leak")
 	if err != nil || again.Revoked != len(entries) {
 		t.Errorf("run again: %+v, %v", again, err)
+	}
+	s.revokedOnce(t, entries)
+}
+
+// A neighbour that publishes under the message ids that an incident might use swallows none
+// of its requests.
+func TestIncidentBesideForeignMessageIDs(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	entries := serials(3)
+	s.create(t, "leak", entries)
+	for _, e := range entries {
+		for _, id := range []string{entrustbus.RequestMsgID("incident-leak", e.ID(), 0), entrustbus.ResultMsgID("incident-leak", e.ID(), 0)} {
+			if _, err := s.js.Publish(t.Context(), "entrust.request.shop.issue", []byte("{}"), jetstream.WithMsgID(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	within, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	report, err := (&incident.Run{JS: s.js, Layout: s.layout, Store: s.store}).Do(within, "leak")
+	if err != nil || report.Revoked != len(entries) {
+		t.Errorf("the report is %+v, %v", report, err)
 	}
 	s.revokedOnce(t, entries)
 }
