@@ -13,7 +13,7 @@ import (
 )
 
 // Names that follow from the prefix stay within 64 characters.
-const maxPrefix = 64 - len("_REQUESTS")
+const maxPrefix = 64 - len("_INCIDENTS")
 
 var prefixRule = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 
