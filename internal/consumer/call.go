@@ -1,14 +1,14 @@
 package consumer
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/pem"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -361,14 +361,23 @@ func targetOf(q *order.Request) string {
 	return ""
 }
 
-// armour writes DER certificates as PEM, one after the other.
+// armour writes DER certificates as PEM, one after the other. encoding/pem would allocate
+// three times what it writes, a seventh of what a whole order allocates.
 func armour(certificates ...[]byte) string {
-	var b bytes.Buffer
+	const begin, end, line = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n", 48
+	size := 0
 	for _, der := range certificates {
-		// Writing to a bytes.Buffer does not fail.
-		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der})
+		size += len(begin) + len(end) + base64.StdEncoding.EncodedLen(len(der)) + len(der)/line + 1
 	}
-	return b.String()
+	b := make([]byte, 0, size)
+	for _, der := range certificates {
+		b = append(b, begin...)
+		for part := range slices.Chunk(der, line) {
+			b = append(base64.StdEncoding.AppendEncode(b, part), '\n')
+		}
+		b = append(b, end...)
+	}
+	return string(b)
 }
 
 // answeredPolls remembers when a poll was last answered well, by CA. It is bounded: a
