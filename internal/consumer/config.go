@@ -86,9 +86,9 @@ func Lease(enrollTimeout time.Duration) time.Duration {
 
 func (c *Config) lease() time.Duration { return Lease(c.EnrollTimeout) }
 
-// wedgedAfter is how long a message may be in flight: for the order lease, one call, and
-// the writes around them.
-func (c *Config) wedgedAfter() time.Duration { return c.lease() + c.EnrollTimeout + time.Minute }
+// wedgedAfter is how long a message may be in flight: for another's call that its own waits
+// for, the order lease, one call, and the writes around them.
+func (c *Config) wedgedAfter() time.Duration { return c.lease() + 2*c.EnrollTimeout + time.Minute }
 
 func (c *Config) setDefaults() error {
 	c.Issue = cmp.Or(c.Issue, 64)
