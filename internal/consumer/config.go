@@ -21,7 +21,7 @@ type Config struct {
 	CAID, ProfileID string
 	// Gateway names the gateway: workers with the same text share its pauses.
 	Gateway string
-	// Concurrency of the lanes: messages in flight at once. Defaults 64, 16, 64, 8. A
+	// Concurrency of the lanes: calls to the gateway at once; a quarter more messages are in flight. Defaults 64, 16, 64, 8. A
 	// lane of due messages has that of its kind; submissions made again have a quarter
 	// of Issue, at least 4.
 	Issue, Revoke, Poll, Manage int
