@@ -90,6 +90,8 @@ type PauseLeft struct {
 type Watchdog struct {
 	// Scanned is when the last scan of what waits, and of what was written since, ended.
 	Scanned time.Time `json:"scanned,omitzero"`
+	// Every is the pause between two scans; 0 where an older worker scanned.
+	Every time.Duration `json:"every_ns,omitempty"`
 	// ScannedAll is when the last scan of every record ended.
 	ScannedAll time.Time `json:"scanned_all,omitzero"`
 	// Waiting is what the last scan of the parked stream counted, at Counted; zero where an
@@ -188,7 +190,7 @@ func (s *State) scanned(name string, data []byte, stored time.Time, age time.Dur
 	case ScanFull:
 		s.Watchdog.ScannedAll = ended
 	case ScanRecent:
-		s.Watchdog.Scanned = ended
+		s.Watchdog.Scanned, s.Watchdog.Every = ended, scan.Every
 		if scan.Waiting != nil {
 			s.Watchdog.Waiting, s.Watchdog.Counted = *scan.Waiting, stored
 		}
