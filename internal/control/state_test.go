@@ -33,6 +33,9 @@ func TestStateOfKeys(t *testing.T) {
 		{"a closed breaker", "breaker.enroll.ca-1", `{"state":"closed","ca":"ca-1","opening":"x"}`, 0, State{}},
 		{"a pause", "pause.x", `{"duration":"30s","worker":"w1"}`, 10 * time.Second, State{Pauses: []PauseLeft{{Until: now.Add(20 * time.Second), Worker: "w1"}}}},
 		{"a pause that is over", "pause.x", `{"duration":"30s","worker":"w1"}`, 30 * time.Second, State{}},
+		{"a suspension", "suspended.issue.web.=", `{"lane":"issue","producer":"web","operator":"ann","reason":"wrong profile"}`, time.Minute,
+			State{Suspensions: []Suspension{{Scope: Scope{Lane: "issue", Producer: "web"}, Operator: "ann", Reason: "wrong profile", Since: ago(time.Minute)}}}},
+		{"a suspension under another's key", "suspended.issue.web.=", `{"lane":"issue","operator":"ann"}`, 0, State{}},
 		{"a scan", "scan.recent", `{"complete":true,"every_ns":60000000000,"oldest_ns":3000000000,"waiting":{"awaiting":3,"deferred":2,"in_doubt":1,"other":0},"next_due_ns":1000000000}`, time.Minute,
 			State{Watchdog: Watchdog{
 				Scanned: ago(time.Minute), Every: time.Minute, Waiting: Waiting{Awaiting: 3, Unaccepted: 2, Indeterminate: 1}, Counted: ago(time.Minute),

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/internal/control"
@@ -69,11 +68,6 @@ func (s Snapshot) Problems(now time.Time) []Problem {
 		f.gateway(s.Fleet.Of)
 		f.watchdog(s.Fleet.Of)
 	}
-	if !s.Suspensions.Stale() {
-		for _, u := range s.Suspensions.Of {
-			f.warn("entrust-worker resume", "%s is suspended for %s%s", u.Scope(), span.Of(now.Sub(u.Since)), detail(u.Reason))
-		}
-	}
 	if !s.Lanes.Stale() {
 		f.lanes(s)
 	}
@@ -110,7 +104,7 @@ func (f *findings) reading(s Snapshot) {
 		return // every part is stale for that
 	}
 	for _, p := range []struct{ what, problem string }{
-		{"workers", s.Fleet.Problem}, {"suspensions", s.Suspensions.Problem}, {"lanes", s.Lanes.Problem},
+		{"workers", s.Fleet.Problem}, {"lanes", s.Lanes.Problem},
 		{"parked orders", s.Parked.Problem}, {"dead letters", s.Letters.Problem}, {"streams", s.Streams.Problem},
 	} {
 		if p.problem != "" {
@@ -181,6 +175,9 @@ func (f *findings) gateway(s control.State) {
 		}
 		f.warn("ask the operators of the gateway", "the breaker of %s at CA %s is open%s%s", b.Operation, b.CA, since, detail(b.Cause))
 	}
+	for _, u := range s.Suspensions {
+		f.warn("entrust-worker resume", "%s suspended by %s for %s%s", u.Scope, u.Operator, span.Of(f.now.Sub(u.Since)), detail(u.Reason))
+	}
 	for _, p := range s.Pauses {
 		f.warn("", "the gateway asked for a pause: another %s", span.Of(p.Until.Sub(f.now)))
 	}
@@ -207,7 +204,7 @@ func (f *findings) watchdog(s control.State) {
 
 // lanes finds requests that wait although nothing holds them.
 func (f *findings) lanes(s Snapshot) {
-	held := len(s.Fleet.Of.Breakers) > 0 || len(s.Fleet.Of.Pauses) > 0 || len(s.Suspensions.Of) > 0 ||
+	held := len(s.Fleet.Of.Breakers) > 0 || len(s.Fleet.Of.Pauses) > 0 || len(s.Fleet.Of.Suspensions) > 0 ||
 		slices.ContainsFunc(s.Fleet.Of.Workers, func(w control.Presence) bool { return w.GatewayProblem != "" })
 	if held {
 		return
@@ -259,17 +256,6 @@ func (f *findings) streams(all []Stream) {
 			f.warn("look at the NATS servers", "%d of the %d replicas of %s are behind", s.Behind, s.Replicas, s.Name)
 		}
 	}
-}
-
-// Scope says in words what is suspended.
-func (u Suspension) Scope() string {
-	var parts []string
-	for _, p := range [][2]string{{"lane", u.Lane}, {"producer", u.Producer}, {"CA", u.CA}} {
-		if p[1] != "" {
-			parts = append(parts, p[0]+" "+p[1])
-		}
-	}
-	return cmp.Or(strings.Join(parts, ", "), "the fleet")
 }
 
 func detail(text string) string {
