@@ -71,7 +71,10 @@ func rules() []rule {
 			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/audit", "internal/streams", "internal/control",
 		}},
 		{name: "find imports what it reads", from: []string{"internal/find"}, shipped: true, only: []string{
-			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/certs", "internal/streams", "internal/timeline",
+			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/certs", "internal/results", "internal/streams", "internal/timeline",
+		}},
+		{name: "tail imports what it follows", from: []string{"internal/tail"}, shipped: true, only: []string{
+			"entrustbus", "internal/order", "internal/ledger", "internal/deadletter", "internal/audit", "internal/control", "internal/streams", "internal/timeline",
 		}},
 		{name: "incident imports the contract and streams", from: []string{"internal/incident"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
 		{name: "audit imports the contract and streams", from: []string{"internal/audit"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
