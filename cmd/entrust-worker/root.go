@@ -12,6 +12,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/dead"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/events"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/gateway"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/incident"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/keys"
@@ -20,6 +21,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/provision"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/request"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/run"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/suggest"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/version"
@@ -38,6 +40,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		provision.Command(t, loader),
 		request.Command(t, dial),
 		orders.Command(t, dial),
+		events.Command(t, dial),
 		dead.Command(t, dial),
 		gateway.Command(t, loader),
 		policy.Command(t, loader, dial),
@@ -56,6 +59,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		}
 	}
 	config.CompleteFlags(root)
+	suggest.Add(root, dial)
 	root.SetArgs(args)
 	return usage.Report(root.ExecuteContext(ctx), stderr, loader.Scrubber().Scrub)
 }
