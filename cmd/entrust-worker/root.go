@@ -36,7 +36,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		run.Command(t, loader, version.Of(release)),
 		check.Command(t, loader),
 		provision.Command(t, loader),
-		request.Command(t, dial),
+		request.Command(t, loader, dial),
 		orders.Command(t, dial),
 		dead.Command(t, dial),
 		gateway.Command(t, loader),
