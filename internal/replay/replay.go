@@ -133,7 +133,11 @@ func (r *Replayer) Plan(ctx context.Context, l *deadletter.Letter, force bool) (
 			return nil, err
 		}
 	default:
-		if p.Step, err = stepOf(l, kind, rec.Record); err != nil {
+		resolved, err := r.resolved(ctx, l, key, rec.Record)
+		if err != nil {
+			return nil, err
+		}
+		if p.Step, err = stepOf(l, kind, rec.Record, resolved); err != nil {
 			return nil, err
 		}
 		p.Generation, p.Stands, p.CAID = max(rec.Generation, l.Generation)+1, overtaken(l, rec.Record), rec.CAID
@@ -153,13 +157,26 @@ func (r *Replayer) Publish(ctx context.Context, p *Plan) error {
 	return nil
 }
 
+// resolved reports whether an operator resolved the order since the letter: that end has no
+// letter of its own, so that this one still tells of the order.
+func (r *Replayer) resolved(ctx context.Context, l *deadletter.Letter, key order.Key, rec order.Record) (bool, error) {
+	if l.Generation >= rec.Generation || rec.Phase != order.Closed || rec.Outcome != entrustbus.OutcomeFailed {
+		return false, nil
+	}
+	result, _, err := r.results.Last(ctx, key)
+	if err != nil || result == nil || result.Error == nil {
+		return false, err
+	}
+	return result.Replay == rec.Generation && result.Error.Code == order.CodeResolved, nil
+}
+
 // stepOf says what a worker will do with the next generation of an order, by the
 // replay policy, or why the letter's request has none.
-func stepOf(l *deadletter.Letter, kind entrustbus.Kind, rec order.Record) (order.Replay, error) {
+func stepOf(l *deadletter.Letter, kind entrustbus.Kind, rec order.Record, resolved bool) (order.Replay, error) {
 	switch {
 	case rec.Kind != kind || !sameRequest(l, kind, rec.Digest):
 		return "", &Refusal{RefusedOther, fmt.Sprintf("id %q belongs to another %s request; have it sent under an id of its own", l.Key.ID, rec.Kind)}
-	case l.Generation < rec.Generation:
+	case l.Generation < rec.Generation && !resolved:
 		return "", &Refusal{RefusedSuperseded, fmt.Sprintf("generation %d is in force, the letter is of %d", rec.Generation, l.Generation)}
 	}
 	step, refusal := order.ReplayOf(rec)

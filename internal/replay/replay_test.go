@@ -152,6 +152,40 @@ func TestPlanRefusesWhatCameFromNowhere(t *testing.T) {
 	}
 }
 
+// A letter is good for an order that an operator resolved since, and for no other later end.
+func TestReplayOfWhatWasResolved(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	body := issueRequest(t, "a")
+	key := order.Key{Producer: "web", ID: "a"}
+	b.record(t, key, order.Record{Phase: order.Closed, Kind: entrustbus.KindIssue, Digest: digest(t, body), Generation: 1, Outcome: entrustbus.OutcomeFailed})
+	l := b.put(t, order.Letter{
+		Reason: order.Unconfirmed, Key: key, Kind: entrustbus.KindIssue, Deaths: 1,
+		Request: order.Message{Subject: "entrust.request.web.issue", Body: body, Header: map[string][]string{"Content-Type": {"application/json"}}},
+	})
+	for _, code := range []string{"other", order.CodeResolved} {
+		result, err := entrustbus.EncodeResult(entrustbus.EncodingMsgpack, &entrustbus.Result{
+			ID: "a", Producer: "web", Kind: entrustbus.KindIssue, Outcome: entrustbus.OutcomeFailed, Replay: 1, Error: &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: code},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.js.Publish(b.ctx, "entrust.result.web.a", result); err != nil {
+			t.Fatal(err)
+		}
+		plan, err := b.replayer.Plan(b.ctx, l, false)
+		if code != order.CodeResolved {
+			if word(err) != replay.RefusedSuperseded {
+				t.Errorf("ended otherwise: got %v, want %s", err, replay.RefusedSuperseded)
+			}
+			continue
+		}
+		if err != nil || plan.Step != order.ReplaySubmit || plan.Generation != 2 {
+			t.Errorf("resolved: got %+v, %v", plan, err)
+		}
+	}
+}
+
 // What an operator sends to end an order by hand is sent again by the operator alone.
 func TestPlanRefusesWhatOperatorsSend(t *testing.T) {
 	t.Parallel()
