@@ -19,6 +19,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/orders"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/policy"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/provision"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/renew"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/request"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/run"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/suggest"
@@ -38,7 +39,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		run.Command(t, loader, version.Of(release)),
 		check.Command(t, loader),
 		provision.Command(t, loader),
-		request.Command(t, dial),
+		request.Command(t, loader, dial),
 		orders.Command(t, dial),
 		events.Command(t, dial),
 		dead.Command(t, dial),
@@ -47,6 +48,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		keys.Command(t, dial),
 		audit.Command(t, dial),
 		incident.Command(t, dial),
+		renew.Command(t, loader, dial),
 		config.Command(t, loader),
 		config.OptionsCommand(t),
 		version.Command(t, version.Of(release)),
