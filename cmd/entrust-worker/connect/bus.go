@@ -63,7 +63,8 @@ func (d Dialer) Work(cmd *cobra.Command, work func(context.Context, *Bus) error,
 		return err
 	}
 	defer bus.Close()
-	return explainWork(work(cmd.Context(), bus))
+	err = work(cmd.Context(), bus)
+	return explainWork(err, bus.LastError())
 }
 
 // Staying are the options of a connection for verbs that wait as long as it takes: it

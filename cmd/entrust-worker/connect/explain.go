@@ -43,10 +43,14 @@ func explainDial(s *config.Settings, err error) error {
 	return usage.WithHint(wrapped, "entrust-worker config shows the connection's settings and where each came from")
 }
 
-// explainWork adds the likely fix to what the streams answered to a verb.
-func explainWork(err error) error {
+// explainWork adds the likely fix to what the streams answered to a verb. last is the last
+// error of the connection: a question without permission ends with a timeout.
+func explainWork(err, last error) error {
 	if usage.Hint(err) != "" || err == nil {
 		return err
+	}
+	if denied := Denied(last); denied != nil && unanswered(err) {
+		return usage.WithHint(fmt.Errorf("%w: %w", err, denied), "%s", usage.Hint(denied))
 	}
 	var api *jetstream.APIError
 	switch {
@@ -62,6 +66,11 @@ func explainWork(err error) error {
 		return usage.WithHint(err, "%s", trouble)
 	}
 	return ExplainStreams(err)
+}
+
+// unanswered reports whether err is that of a question without an answer.
+func unanswered(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, ErrNoAnswer)
 }
 
 // ExplainStreams adds the likely fix to what package streams returned.
