@@ -63,8 +63,7 @@ func (d Dialer) Work(cmd *cobra.Command, work func(context.Context, *Bus) error,
 		return err
 	}
 	defer bus.Close()
-	err = work(cmd.Context(), bus)
-	return explainWork(err, bus.LastError())
+	return bus.explainWork(work(cmd.Context(), bus))
 }
 
 // Staying are the options of a connection for verbs that wait as long as it takes: it

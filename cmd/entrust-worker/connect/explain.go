@@ -43,14 +43,22 @@ func explainDial(s *config.Settings, err error) error {
 	return usage.WithHint(wrapped, "entrust-worker config shows the connection's settings and where each came from")
 }
 
-// explainWork adds the likely fix to what the streams answered to a verb. last is the last
-// error of the connection: a question without permission ends with a timeout.
-func explainWork(err, last error) error {
+// Explain adds the likely fix to what package streams returned, as ExplainStreams does. A
+// question without permission has no answer: the error then names the permission.
+func (b *Bus) Explain(err error) error {
+	if denied := Denied(b.LastError()); denied != nil && unanswered(err) {
+		return usage.WithHint(fmt.Errorf("%w: %w", err, denied), "%s", usage.Hint(denied))
+	}
+	return ExplainStreams(err)
+}
+
+// explainWork adds the likely fix to what the streams answered to a verb.
+func (b *Bus) explainWork(err error) error {
 	if usage.Hint(err) != "" || err == nil {
 		return err
 	}
-	if denied := Denied(last); denied != nil && unanswered(err) {
-		return usage.WithHint(fmt.Errorf("%w: %w", err, denied), "%s", usage.Hint(denied))
+	if explained := b.Explain(err); errors.As(explained, new(*DeniedError)) {
+		return explained
 	}
 	var api *jetstream.APIError
 	switch {

@@ -24,6 +24,8 @@ func cancelCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Long: `Stop waiting for an order, by an operator's cancel request in its producer's name. The order ends as cancelled; the
 worker logs what the gateway issues for it later, and request track fetches it. The worker
 tells the gateway nothing.`,
+		Example: `  entrust-worker orders cancel web.4711
+  entrust-worker orders cancel web.4711 --give-up-after 1m`,
 		Args: usage.AtLeastOne("ORDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			keys, err := Keys(args, producer)

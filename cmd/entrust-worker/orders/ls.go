@@ -61,7 +61,7 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 	filter.add(cmd.Flags())
 	filter.addTimes(cmd.Flags())
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most this `number` of orders; 0 is all")
-	cmd.Flags().StringVar(&sort, "sort", "", "order by `age`, wake-up or deadline, first those that come first")
+	cmd.Flags().StringVar(&sort, "sort", "", "`order` by age, wake-up or deadline, first those that come first")
 	usage.Complete(cmd, "sort", slices.Sorted(maps.Keys(orderings()))...)
 	filter.complete(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")

@@ -19,7 +19,9 @@ func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ORDER...",
 		Short: "Show one order, or several",
-		Args:  usage.AtLeastOne("ORDER"),
+		Example: `  entrust-worker orders show web.4711
+  entrust-worker orders show web.4711 --json`,
+		Args: usage.AtLeastOne("ORDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			keys, err := Keys(args, producer)
 			if err != nil {

@@ -32,12 +32,8 @@ func prepare(ctx context.Context, bus *connect.Bus, provision bool, log *slog.Lo
 		if err == nil || !passing(err) {
 			return connect.ExplainStreams(err)
 		}
-		why := connect.ExplainStreams(err)
-		if denied := connect.Denied(bus.LastError()); denied != nil {
-			why = denied // what is asked without permission is not answered
-		}
 		args := []any{"wait", retryEvery, "err", err}
-		if hint := usage.Hint(why); hint != "" {
+		if hint := usage.Hint(bus.Explain(err)); hint != "" {
 			args = append(args, "hint", hint)
 		}
 		log.Warn("JetStream does not answer; trying again", args...)

@@ -32,8 +32,14 @@ func Command(t *terminal.Terminal, loader *config.Loader, version string) *cobra
 		Short: "Work: take requests, call the gateway, publish results",
 		Long: `Take requests from NATS, call the gateway, and publish results, until SIGTERM or
 SIGINT; then finish the messages in flight within --drain. A second signal ends at
-once. SIGHUP makes the worker read the key pair and the policy file on disk now, and probe a gateway that
-refused it.`,
+once. SIGHUP makes the worker read the key pair and the policy file on disk now, and
+probe a gateway that refused it.
+
+The log goes to standard error: text on a terminal, else one JSON object a line. The
+verb has no flags of its own: it takes the configuration, as entrust-worker options
+lists it.`,
+		Example: `  entrust-worker run --provision
+  entrust-worker run --config worker.yaml --log-format json`,
 	}
 	log := func(cfg config.Log) *slog.Logger { return newLog(cfg, t.Err, scrub) }
 	early := func(cmd *cobra.Command) *slog.Logger { return log(loader.Log(cmd.Flags())) }
