@@ -8,8 +8,9 @@
 
 FROM golang:1.26.8-bookworm AS build
 ARG VERSION=
+ARG REVISION=
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local \
-    GOFLAGS="-trimpath -buildvcs=false '-ldflags=-s -w -X main.release=${VERSION}'"
+    GOFLAGS="-trimpath -buildvcs=false '-ldflags=-s -w -X main.release=${VERSION} -X main.revision=${REVISION}'"
 # An empty folder, to be copied as the mount point of a volume: a named volume takes its
 # owner from there.
 WORKDIR /empty
