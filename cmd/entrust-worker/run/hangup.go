@@ -13,7 +13,7 @@ import (
 // lookOnHangup makes each SIGHUP look at the key pair and the policy file on disk, until
 // the function it returns is called. wake then has a gateway that refused the old pair
 // probed at once. rules is nil where there is no policy.
-func lookOnHangup(cache *mtlscache.Cache, rules *policyfile.File, wake func(), log *slog.Logger) func() {
+func lookOnHangup(cache *mtlscache.Cache, rules *policyfile.File, wake func(), manager supervisor, log *slog.Logger) func() {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -24,15 +24,18 @@ func lookOnHangup(cache *mtlscache.Cache, rules *policyfile.File, wake func(), l
 				return
 			case <-hangup:
 			}
+			manager.reloading()
 			if rules != nil {
 				rules.Look()
 			}
 			if err := cache.Look(); err != nil {
 				log.Error("looking at the key pair", "err", err)
-				continue
+			} else {
+				wake()
+				log.Info("looked at the key pair", "not_after", cache.NotAfter())
 			}
-			wake()
-			log.Info("looked at the key pair", "not_after", cache.NotAfter())
+			// A manager waits for this, also where the files are wrong: the old ones stay in force.
+			manager.ready("working")
 		}
 	}()
 	return func() {

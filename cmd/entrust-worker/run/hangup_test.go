@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -38,7 +39,8 @@ func TestHangupProbesWithTheNewPair(t *testing.T) {
 	}
 	writePolicy("producers: {shop: {}}")
 	reloads := make(chan uint64, 1)
-	t.Cleanup(lookOnHangup(cache, rules, func() { reloads <- cache.Reloads() }, slog.New(slog.DiscardHandler)))
+	next := notified(t)
+	t.Cleanup(lookOnHangup(cache, rules, func() { reloads <- cache.Reloads() }, supervisor{slog.New(slog.DiscardHandler)}, slog.New(slog.DiscardHandler)))
 
 	if err := gw.RotateClient(); err != nil {
 		t.Fatal(err)
@@ -56,5 +58,8 @@ func TestHangupProbesWithTheNewPair(t *testing.T) {
 		}
 	case <-time.After(time.Minute):
 		t.Error("no probe after SIGHUP")
+	}
+	if first, second := next(), next(); !strings.HasPrefix(first, "RELOADING=1\n") || !strings.HasPrefix(second, "READY=1\n") {
+		t.Errorf("the service manager was told %q and %q", first, second)
 	}
 }

@@ -116,7 +116,10 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	if err != nil {
 		return usage.Wrap(err)
 	}
-	defer lookOnHangup(cache, rules, w.Wake, log)()
+	manager := supervisor{log: log}
+	defer lookOnHangup(cache, rules, w.Wake, manager, log)()
+	manager.ready("waiting for NATS")
+	defer context.AfterFunc(ctx, manager.stopping)()
 
 	if err := prepare(ctx, bus, s.Provision, log); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -125,6 +128,7 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 		return err
 	}
 	prepared.Store(true)
+	manager.ready("working")
 	if err := w.Run(ctx); err != nil {
 		return err
 	}
