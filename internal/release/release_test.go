@@ -101,6 +101,11 @@ type proxy struct{ dir string }
 
 func (p proxy) publish(repo shell, module string) {
 	repo.t.Helper()
+	publish(p, repo, module, version)
+}
+
+func publish(p proxy, repo shell, module, version string) {
+	repo.t.Helper()
 	// The go command asks github.com; git goes to the folder instead.
 	repo.in(repo.t.TempDir(), "GOWORK=off", "GOPROXY=direct", "GOSUMDB=off", "GOFLAGS=-modcacherw", "GOMODCACHE="+p.dir,
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.file://"+repo.dir+".insteadOf", "GIT_CONFIG_VALUE_0=https://"+root,
