@@ -117,7 +117,8 @@ func publish(p proxy, repo shell, module, version string) {
 func (p proxy) environment(t *testing.T) []string {
 	here := shell{t: t}
 	return []string{
-		"GOWORK=off", "GOSUMDB=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GOMODCACHE=" + t.TempDir(), "GOBIN=" + t.TempDir(),
+		// Without cgo, as ./release builds: what is compiled serves both tests.
+		"CGO_ENABLED=0", "GOWORK=off", "GOSUMDB=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GOMODCACHE=" + t.TempDir(), "GOBIN=" + t.TempDir(),
 		"GOPROXY=file://" + p.dir + "/cache/download,file://" + here.run("go", "env", "GOMODCACHE") + "/cache/download," + here.run("go", "env", "GOPROXY"),
 	}
 }

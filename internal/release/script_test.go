@@ -11,7 +11,7 @@ import (
 )
 
 // next is a version that the files do not have yet.
-const next = "v9.8.7"
+const next = "v0.99.0"
 
 // script runs ./release in a clone, for this machine's platform only.
 func script(repo shell, args ...string) (string, error) {
@@ -92,7 +92,8 @@ func TestReleaseScript(t *testing.T) {
 
 	for _, tt := range []struct{ version, want string }{
 		{next, "the tag " + next + " exists"},
-		{"9.8.8", "not a version such as v1.2.3: 9.8.8"},
+		{"0.99.1", "not a version such as v1.2.3: 0.99.1"},
+		{"v2.0.0", "the module paths end in the major version"},
 		{"v1.2", "not a version"},
 	} {
 		if _, err := script(repo, tt.version); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -100,7 +101,7 @@ func TestReleaseScript(t *testing.T) {
 		}
 	}
 	write(t, filepath.Join(repo.dir, "README.md"), "changed")
-	if _, err := script(repo, "v9.9.0"); err == nil || !strings.Contains(err.Error(), "not committed") {
+	if _, err := script(repo, "v0.99.1"); err == nil || !strings.Contains(err.Error(), "not committed") {
 		t.Errorf("with changes: got %v", err)
 	}
 }
