@@ -23,6 +23,7 @@ type files struct {
 	explain func(error) error // names the file of an error by its key
 	rules   *policyfile.File  // nil: there is no policy
 	wake    func()            // has a gateway that refused the pair before probed at once
+	manager supervisor
 	log     *slog.Logger
 
 	broken  bool // the pair could not be used at the last look
@@ -46,7 +47,10 @@ func (f *files) watch() func() {
 			case <-tick.C:
 				f.look()
 			case <-hangup:
+				f.manager.reloading()
 				f.hangup()
+				// A manager waits for this, also where the files are wrong: the old ones stay in force.
+				f.manager.ready("working")
 			}
 		}
 	}()

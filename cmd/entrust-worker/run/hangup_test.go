@@ -41,7 +41,9 @@ func TestHangupProbesWithTheNewPair(t *testing.T) {
 	}
 	writePolicy("producers: {shop: {}}")
 	probed := make(chan struct{}, 1)
-	f := files{cache: cache, rules: rules, log: slog.New(slog.DiscardHandler), wake: func() {
+	next := notified(t)
+	quiet := slog.New(slog.DiscardHandler)
+	f := files{cache: cache, rules: rules, manager: supervisor{quiet}, log: quiet, wake: func() {
 		// The look of each second may have come between, and reads no policy.
 		if cache.Reloads() != 1 || len(rules.Policy().Producers()) != 1 {
 			return
@@ -63,6 +65,9 @@ func TestHangupProbesWithTheNewPair(t *testing.T) {
 	case <-probed:
 	case <-time.After(time.Minute):
 		t.Error("no probe with the new pair and the new policy after SIGHUP")
+	}
+	if first, second := next(), next(); !strings.HasPrefix(first, "RELOADING=1\n") || !strings.HasPrefix(second, "READY=1\n") {
+		t.Errorf("the service manager was told %q and %q", first, second)
 	}
 }
 

@@ -112,8 +112,11 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	if err != nil {
 		return usage.Wrap(err)
 	}
-	watched := files{cache: cache, explain: s.ExplainKeyPair, rules: rules, wake: w.Wake, log: log}
+	manager := supervisor{log: log}
+	watched := files{cache: cache, explain: s.ExplainKeyPair, rules: rules, wake: w.Wake, manager: manager, log: log}
 	defer watched.watch()()
+	manager.ready("waiting for NATS")
+	defer context.AfterFunc(ctx, manager.stopping)()
 
 	if err := prepare(ctx, bus, s.Provision, log); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -122,6 +125,7 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 		return err
 	}
 	health.prepared.Store(true)
+	manager.ready("working")
 	if err := w.Run(ctx); err != nil {
 		return err
 	}
