@@ -87,8 +87,6 @@ func (t *throttling) problem() error {
 		}
 		return errNotReached
 	}
-	if t.pause.Left() > 0 {
-		return throttle.ErrPaused
-	}
-	return nil
+	cause, _ := t.stops.Of(throttle.Scope{})
+	return cause
 }

@@ -19,6 +19,7 @@ type delivery struct {
 	deliveries uint64    // this one included
 	sequence   uint64    // in its stream
 	stream     string    // name
+	lane       string    // that it came by, as operators name it
 	published  time.Time // when the stream took it
 	// heldUntil is when the server may give the message to another worker, in
 	// Unix nanoseconds. Only an extension that the server took moves it.
@@ -46,7 +47,7 @@ func (d *delivery) waitsFor() string {
 	return strings.TrimSpace(d.what + " " + d.of)
 }
 
-func newDelivery(nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (*delivery, error) {
+func newDelivery(nc *nats.Conn, msg *nats.Msg, lane string, ackWait time.Duration) (*delivery, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, fmt.Errorf("reading the metadata of a message on %s: %w", msg.Subject, err)
@@ -56,6 +57,7 @@ func newDelivery(nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (*delivery
 		deliveries: meta.NumDelivered,
 		sequence:   meta.Sequence.Stream,
 		stream:     meta.Stream,
+		lane:       lane,
 		published:  meta.Timestamp.UTC(),
 		begun:      time.Now(),
 	}

@@ -24,6 +24,7 @@ const fetchWait = 2 * time.Second
 // never delays another.
 type lane struct {
 	name     string // label of metrics and logs
+	of       string // lane by which operators suspend it
 	stream   string
 	consumer string
 	// slots bounds the messages in flight. A lane fetches no more than it can
@@ -58,14 +59,14 @@ func (w *Worker) run(stop, work context.Context, l *lane) {
 
 	trouble := backoff{first: time.Second, max: 30 * time.Second}
 	for stop.Err() == nil {
-		if w.audited(stop) != nil || w.throttle.wait(stop, l.op) != nil {
+		if w.audited(stop) != nil || w.throttle.wait(stop, l) != nil {
 			break
 		}
 		n := take(stop, free)
 		if n == 0 {
 			break
 		}
-		room := w.throttle.room(l.op, n)
+		room := w.throttle.room(l, n)
 		scarce := room < n
 		for ; n > room; n-- {
 			free <- struct{}{}
@@ -128,7 +129,7 @@ func take(stop context.Context, free chan struct{}) int {
 func (w *Worker) fetch(stop, work context.Context, l *lane, n int, free chan<- struct{}, batch *sync.WaitGroup) (int, error) {
 	started := 0
 	err := w.pull(stop, l, n, func(msg *nats.Msg) error {
-		d, err := newDelivery(w.nc, msg, w.cfg.Layout.AckWait)
+		d, err := newDelivery(w.nc, msg, l.of, w.cfg.Layout.AckWait)
 		if err != nil {
 			return err
 		}

@@ -97,6 +97,18 @@ type Suspension struct {
 	Age time.Duration `json:"-"`
 }
 
+// About says in one line what is suspended, by whom and why.
+func (s Suspension) About() string {
+	about := s.Scope.String()
+	if s.Operator != "" {
+		about += ", by " + s.Operator
+	}
+	if s.Reason != "" {
+		about += ": " + s.Reason
+	}
+	return about
+}
+
 // suspensionOf decodes the value of a suspension's key; false for what no worker wrote.
 func suspensionOf(key string, data []byte, since time.Time, age time.Duration) (Suspension, bool) {
 	var s Suspension
