@@ -20,6 +20,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/provision"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/request"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/run"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/suspend"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/version"
@@ -41,6 +42,8 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		dead.Command(t, dial),
 		gateway.Command(t, loader),
 		policy.Command(t, loader, dial),
+		suspend.Command(t, dial),
+		suspend.Resume(t, dial),
 		keys.Command(t, dial),
 		audit.Command(t, dial),
 		incident.Command(t, dial),
