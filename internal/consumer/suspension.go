@@ -2,10 +2,13 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
 
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/audit"
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/throttle"
@@ -46,11 +49,56 @@ func (h *handling) suspended(r order.Record, out *order.Verdict) {
 	}
 }
 
+// Suspend has the fleet make no calls of a scope, after the audit trail has it. The error is
+// an *entrustbus.FieldError for what is wrong with the order.
+func (w *Worker) Suspend(ctx context.Context, s *entrustbus.Suspension) (*entrustbus.Suspended, error) {
+	scope := control.Scope{Lane: s.Lane, Producer: s.Producer, CA: s.CAID}
+	if err := w.recordStop(ctx, audit.DecisionSuspended, scope, s); err != nil {
+		return nil, err
+	}
+	stands, added, err := w.control.Suspend(ctx, control.Suspension{Scope: scope, Operator: s.Operator, Reason: s.Reason})
+	if errors.Is(err, control.ErrTooManySuspensions) {
+		return nil, &entrustbus.FieldError{Field: "all", Problem: err.Error()}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &entrustbus.Suspended{Changed: added, About: stands.About(), Since: stands.Since}, nil
+}
+
+// Resume ends the suspension of a scope, after the audit trail has it. Errors are those of
+// Suspend.
+func (w *Worker) Resume(ctx context.Context, s *entrustbus.Suspension) (*entrustbus.Suspended, error) {
+	scope := control.Scope{Lane: s.Lane, Producer: s.Producer, CA: s.CAID}
+	if err := w.recordStop(ctx, audit.DecisionResumed, scope, s); err != nil {
+		return nil, err
+	}
+	was, removed, err := w.control.Resume(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	if !removed {
+		was.Scope = scope
+	}
+	return &entrustbus.Suspended{Changed: removed, About: was.About(), Since: was.Since}, nil
+}
+
+// recordStop checks what an operator orders, and writes it to the audit trail.
+func (w *Worker) recordStop(ctx context.Context, decision string, scope control.Scope, s *entrustbus.Suspension) error {
+	if err := scope.Validate(); err != nil {
+		return &entrustbus.FieldError{Field: "lane, producer or ca_id", Problem: err.Error()}
+	}
+	if w.audit == nil {
+		return nil
+	}
+	return w.audit.Append(ctx, "", &audit.Record{Decision: decision, Operator: text(s.Operator), Reason: text(s.Reason), Is: scope.String()})
+}
+
 // suspended takes in what the control bucket says is suspended, and logs what changed.
 func (t *throttling) suspended(all []control.Suspension) {
 	stops := make([]throttle.Suspension, len(all))
 	for i, s := range all {
-		stops[i] = throttle.Suspension{Scope: throttle.Scope(s.Scope), About: s.About(), Age: s.Age}
+		stops[i] = throttle.Suspension{Scope: throttle.Scope(s.Scope), About: s.Why(), Age: s.Age}
 	}
 	t.stops.Suspend(stops)
 	same := func(s control.Suspension) func(control.Suspension) bool {

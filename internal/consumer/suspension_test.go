@@ -115,7 +115,7 @@ func TestSuspendedProducer(t *testing.T) {
 		return r.record("new").Phase == order.Unaccepted && r.record("revoke").Phase == order.Unaccepted
 	})
 	rec := r.record("new")
-	if rec.Submissions != 0 || rec.Cause.Code != "suspended" || !strings.Contains(rec.Cause.Message, "producer shop, by ann@host: a drill") {
+	if rec.Submissions != 0 || rec.Cause.Code != "suspended" || !strings.Contains(rec.Cause.Message, "producer shop: a drill") {
 		t.Errorf("the record is %+v, cause %+v", rec.Record, rec.Cause)
 	}
 	// No request takes a place among those in flight.

@@ -109,6 +109,12 @@ func (s Suspension) About() string {
 	return about
 }
 
+// Why is About for producers: it does not say who ordered it.
+func (s Suspension) Why() string {
+	s.Operator = ""
+	return s.About()
+}
+
 // suspensionOf decodes the value of a suspension's key; false for what no worker wrote.
 func suspensionOf(key string, data []byte, since time.Time, age time.Duration) (Suspension, bool) {
 	var s Suspension

@@ -38,7 +38,7 @@ func (s Scope) covers(o Scope) bool {
 // Suspension is what an operator wants not to be called.
 type Suspension struct {
 	Scope
-	// About says in a few words what is suspended, by whom and why.
+	// About says in a few words what is suspended and why. Producers may read it.
 	About string
 	// Age is how long it has stood already.
 	Age time.Duration
