@@ -5,7 +5,7 @@ import "time"
 // Suspension is an operator's order to stop calls to the gateway, or to go on. What several keys name is what fits all of
 // them. It is the body of a message on Subjects.AskOperator.
 type Suspension struct {
-	// Lane is issue, resubmit, revoke, poll or manage; Producer and CAID are those of the calls. Empty: any.
+	// Lane is issue, revoke, poll or manage; Producer and CAID are those of the calls. Empty: any.
 	Lane     string `json:"lane,omitempty"`
 	Producer string `json:"producer,omitempty"`
 	CAID     string `json:"ca_id,omitempty"`
@@ -39,7 +39,7 @@ var suspensionForm = form{
 	title: "Suspension",
 	about: "A message on <prefix>.ask.@operator.suspend or .resume, for operators: stops calls to the gateway, or lets them go on. What several keys name is what fits all of them. Unknown keys are refused.",
 	table: table{
-		{key: "lane", at: at(func(s *Suspension) any { return &s.Lane }), shape: text{enum: []string{"issue", "resubmit", "revoke", "poll", "manage"}}, about: "The calls of this lane."},
+		{key: "lane", at: at(func(s *Suspension) any { return &s.Lane }), shape: text{enum: []string{"issue", "revoke", "poll", "manage"}}, about: "The calls of this lane."},
 		{key: "producer", at: at(func(s *Suspension) any { return &s.Producer }), shape: text{most: MaxTokenLength}, about: "The calls for this producer's orders."},
 		{key: "ca_id", at: at(func(s *Suspension) any { return &s.CAID }), shape: nameShape, about: "The calls at this certificate authority."},
 		{key: "all", at: at(func(s *Suspension) any { return &s.All }), shape: flag{}, about: "True for every call. Needed where no other key names any."},

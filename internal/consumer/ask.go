@@ -83,7 +83,7 @@ func (w *Worker) waits(producer string, r order.Stored) string {
 	if !r.Phase.Waits() {
 		return ""
 	}
-	lane := laneResubmit
+	lane := laneIssue
 	switch {
 	case r.Kind == entrustbus.KindRevoke:
 		lane = laneRevoke

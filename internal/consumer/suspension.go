@@ -14,21 +14,21 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/throttle"
 )
 
-// Operators suspend by these lanes. Requests and due messages of one kind are one lane for
-// them, though each has a consumer of its own.
+// Operators suspend by these lanes. The requests of a kind, and the due messages of those that
+// are tried again, are one lane for them, though each has a consumer of its own: what is put
+// off from one is not to go on in the other.
 const (
-	laneIssue    = "issue"
-	laneResubmit = "resubmit"
-	laneRevoke   = "revoke"
-	lanePoll     = "poll"
-	laneManage   = "manage"
+	laneIssue  = "issue"
+	laneRevoke = "revoke"
+	lanePoll   = "poll"
+	laneManage = "manage"
 )
 
 // scope is the call that an order would make at a CA, as suspensions see it.
 func (h *handling) scope(ca string) throttle.Scope {
 	s := throttle.Scope{Producer: h.key.Producer, CA: ca}
 	if h.d != nil {
-		s.Lane = h.d.lane
+		s.Lane = h.d.lane.of
 	}
 	return s
 }

@@ -93,7 +93,18 @@ func TestSuspendedLane(t *testing.T) {
 	}
 	r.resume(control.Scope{Lane: "poll"})
 	r.eventually("a poll", func() bool { return strings.Contains(r.log.String(), "the gateway refused a poll") })
-	r.eventually("the word that both are resumed", func() bool { return strings.Count(r.log.String(), "resumed: calls are made again") == 2 })
+	// What the pull that stood brought after the suspension waits too.
+	r.suspend(control.Scope{Lane: "issue"})
+	r.eventually("the third suspension in the log", func() bool { return strings.Count(r.log.String(), "suspended by an operator") == 5 })
+	r.send(&entrustbus.Issue{ID: "c", CSRPEM: csr(t, "c")})
+	r.send(&entrustbus.Revoke{ID: "s", Serial: "0a"})
+	r.result("s")
+	if rec := r.record("c"); r.enrolled() != 2 || rec.Submissions != 0 {
+		t.Errorf("%d enrolled, %d submissions of the last; want 2 and 0", r.enrolled(), rec.Submissions)
+	}
+	r.resume(control.Scope{Lane: "issue"})
+	r.result("c")
+	r.eventually("the word that all are resumed", func() bool { return strings.Count(r.log.String(), "resumed: calls are made again") == 3 })
 }
 
 // The orders of a suspended producer wait in wake-ups, for longer than a submission may, and

@@ -171,6 +171,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 
 	lanes := w.lanes()
+	for _, l := range lanes {
+		if err := w.open(l); err != nil {
+			return err
+		}
+	}
 	var aside, handlers sync.WaitGroup
 	w.throttle.run(stop, w.rollbacks.compare, &aside)
 	trail, endTrail := context.WithCancel(context.WithoutCancel(ctx))
@@ -242,7 +247,7 @@ func (w *Worker) lanes() []*lane {
 		{name: "revoke", of: laneRevoke, stream: l.Requests, consumer: streams.ConsumerRevoke, slots: c.Revoke, op: order.OpRevoke, reserved: true, handle: w.delivered},
 		{name: "manage", of: laneManage, stream: l.Requests, consumer: streams.ConsumerManage, slots: c.Manage, handle: w.delivered},
 		{name: "poll", of: lanePoll, stream: l.Parked, consumer: streams.ConsumerPoll, slots: c.Poll, op: order.OpPoll, handle: w.woken},
-		{name: "resubmit", of: laneResubmit, stream: l.Parked, consumer: streams.ConsumerResubmit, slots: again, handle: w.woken},
+		{name: "resubmit", of: laneIssue, stream: l.Parked, consumer: streams.ConsumerResubmit, slots: again, handle: w.woken},
 		{name: "revoke-again", of: laneRevoke, stream: l.Parked, consumer: streams.ConsumerRevokeAgain, slots: c.Revoke, op: order.OpRevoke, reserved: true, handle: w.woken},
 		{name: "manage-again", of: laneManage, stream: l.Parked, consumer: streams.ConsumerManageAgain, slots: c.Manage, handle: w.woken},
 	}

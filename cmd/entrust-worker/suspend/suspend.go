@@ -83,7 +83,7 @@ suspended waits and does not fail: in its stream where all calls of a lane are s
 otherwise. submit_max_wait does not run meanwhile; the deadline of an order that waits for approval does.
 A suspension survives restarts. Several flags name what fits all of them.
 
-Lanes: issue, new certificate requests; resubmit, those that are tried or looked up again; revoke,
+Lanes: issue, certificate requests, new ones and those that are tried or looked up again; revoke,
 revocations; poll, orders that wait for approval; manage, messages that need no call of their own:
 track and cancel requests, and what operators complete or resolve by hand.`,
 		Example: `  entrust-worker suspend --producer shop --reason 'asks for wrong names, ticket 4711'
