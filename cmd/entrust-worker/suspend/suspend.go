@@ -78,10 +78,10 @@ func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Use:   "suspend",
 		Short: "Keep the workers from calling the gateway for a lane, a producer or a CA",
 		Long: `Keep every worker of the fleet from calling the gateway for a lane, a producer or a CA, until
-entrust-worker resume with the same flags. Workers obey within seconds. Calls under way end. What is
-suspended waits and does not fail: in its stream where all calls of a lane are suspended, in a wake-up
-otherwise. submit_max_wait does not run meanwhile; the deadline of an order that waits for approval does.
-A suspension survives restarts. Several flags name what fits all of them.
+entrust-worker resume with the same flags. Workers obey within seconds, and finish calls that are
+under way. What is suspended waits and does not fail: in its stream where all calls of a lane are
+suspended, in a wake-up otherwise. submit_max_wait does not run meanwhile; the deadline of an order
+that waits for approval does. A suspension survives restarts. Several flags name what fits all of them.
 
 Lanes: issue, certificate requests, new ones and those that are tried or looked up again; revoke,
 revocations; poll, orders that wait for approval; manage, messages that need no call of their own:
