@@ -12,14 +12,17 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/dead"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/events"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/gateway"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/incident"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/keys"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/orders"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/policy"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/provision"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/renew"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/request"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/run"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/suggest"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/suspend"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
@@ -37,8 +40,9 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		run.Command(t, loader, version.Of(release)),
 		check.Command(t, loader),
 		provision.Command(t, loader),
-		request.Command(t, dial),
+		request.Command(t, loader, dial),
 		orders.Command(t, dial),
+		events.Command(t, dial),
 		dead.Command(t, dial),
 		gateway.Command(t, loader),
 		policy.Command(t, loader, dial),
@@ -47,6 +51,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		keys.Command(t, dial),
 		audit.Command(t, dial),
 		incident.Command(t, dial),
+		renew.Command(t, loader, dial),
 		config.Command(t, loader),
 		config.OptionsCommand(t),
 		version.Command(t, version.Of(release)),
@@ -59,6 +64,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		}
 	}
 	config.CompleteFlags(root)
+	suggest.Add(root, dial)
 	root.SetArgs(args)
 	return usage.Report(root.ExecuteContext(ctx), stderr, loader.Scrubber().Scrub)
 }

@@ -70,7 +70,7 @@ const (
 	CodeLostRecord = "lost_record"       // so it is, since the bus lost the record of the order
 	CodeMalformed  = "unreadable_answer" // the gateway's answer could not be read
 	CodeInvalid    = "invalid_request"
-	codeResolved   = "resolved" // an operator says that nothing was issued
+	CodeResolved   = "resolved" // an operator says that nothing was issued
 )
 
 // Machine decides what becomes of an order. It is pure: instants and jitter are
@@ -161,7 +161,7 @@ func (d *decider) changed(r Record) *Record {
 
 func (d *decider) wakeup(r Record, due time.Time, polls int) *Wakeup {
 	w := &Wakeup{
-		Key: d.key, Kind: r.Kind, Lane: laneOf(r), Generation: r.Generation, Due: due.UTC(), Deadline: r.Deadline,
+		Key: d.key, Kind: r.Kind, Lane: laneOf(r), Phase: r.Phase, Generation: r.Generation, Due: due.UTC(), Deadline: r.Deadline,
 		Polls: polls, RequestedAt: r.RequestedAt, TrackingID: r.TrackingID, Request: r.Request,
 	}
 	if w.Request == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
 
 func pollCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
@@ -51,7 +52,7 @@ shows the outcome.`,
 // pollNow moves the wake-up of a waiting order to now. Like every
 // schedule it overwrites the old one unconditionally: if the old one fires at that moment,
 // there is one due message, and at worst one poll more.
-func (d *desk) pollNow(ctx context.Context, key order.Key, now time.Time) (*view, error) {
+func (d *desk) pollNow(ctx context.Context, key order.Key, now time.Time) (*timeline.Facts, error) {
 	ctx, cancel := d.Step(ctx)
 	defer cancel()
 	rec, err := d.record(ctx, key)
@@ -76,7 +77,7 @@ func (d *desk) pollNow(ctx context.Context, key order.Key, now time.Time) (*view
 	if err := d.wakeups.Schedule(ctx, w); err != nil {
 		return nil, err
 	}
-	o := newView(key, rec)
+	o := timeline.FactsOf(key, rec, now)
 	o.NextWakeup, o.Polls = w.Due, w.Polls
 	return o, nil
 }
