@@ -178,9 +178,7 @@ func (h *handling) look(ctx context.Context) error {
 // remains reads what the bus holds of the order beside its record, where that matters.
 func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 	r := order.Remains{CanLookUp: h.w.gw.CanFind(), LostSince: h.w.rollbacks.lostSince(h.cur.RequestedAt)}
-	if h.w.cfg.Policy != nil {
-		r.Judge = h.judge
-	}
+	r.Judge = h.judge
 	err := h.learn(ctx)
 	if err != nil {
 		return r, err
@@ -301,7 +299,7 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 		var permit *permit
 		if d.Call != nil {
 			h.doing("permit", string(d.Call.Op))
-			permit, err = h.w.throttle.admit(ctx, d.Call, h.ca(&d), h.key.Producer, h.calls())
+			permit, err = h.w.throttle.admit(ctx, d.Call, h.scope(h.ca(&d)), h.calls())
 			if open, ok := errors.AsType[*throttle.OpenError](err); ok {
 				h.giveTurnBack()
 				d = h.decide(order.Deferred{By: ev, For: open.RetryIn, Request: h.asked})

@@ -9,18 +9,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 const namespace = "entrust_worker"
 
 // Worker counts what one worker does. Labels are bounded by the contract: no
-// producer, id or name is one. Its nil value counts nothing, so that a worker
+// producer, id or name is one, but those few that an operator suspended. Its nil value counts nothing, so that a worker
 // needs none. It is safe for concurrent use.
 type Worker struct {
 	requests, results, errors, deadLetters, redeliveries, fates, repairs *prometheus.CounterVec
 	expirations, parkings, rollbacks                                     prometheus.Counter
-	inFlight, wedged, breakers                                           *prometheus.GaugeVec
+	inFlight, wedged, breakers, suspended                                *prometheus.GaugeVec
 	gateOpen                                                             *prometheus.GaugeVec
 	duration, calls                                                      *prometheus.HistogramVec
 	lateness                                                             prometheus.Histogram
@@ -56,6 +57,7 @@ func New(reg prometheus.Registerer) *Worker {
 		wedged:        gauge("wedged_messages", "Messages in flight for longer than their calls explain, by lane.", "lane"),
 		gateOpen:      gauge("breaker_state", "1 for the state the breaker is in: closed (calls pass), outage or credentials.", "state"),
 		breakers:      gauge("operation_breaker_state", "1 for the state that the breaker of an operation of a CA is in: closed, open or half-open.", "operation", "ca", "state"),
+		suspended:     gauge("suspended", "1 for each suspension that an operator ordered, by its scope; an empty label stands for all. The same for every worker.", "lane", "producer", "ca"),
 		letters:       gauge("dead_letters", "Dead letters there are, by reason. The same for every worker of a fleet.", "reason"),
 		letterAge:     gauge("dead_letters_oldest_age_seconds", "Age of the oldest dead letter, by reason; 0 without one. The same for every worker.", "reason"),
 		fullest:       gauge("dead_letters_fullest_ratio", "Of the producer with most dead letters of a reason: how much of their bound they are, 1 being all of it, by reason. The same for every worker.", "reason"),
@@ -272,6 +274,18 @@ func (m *Worker) Paused(until time.Time) {
 		m.pausedUntil.Set(0)
 	default:
 		m.pausedUntil.Set(float64(until.Unix()))
+	}
+}
+
+// Suspended says which suspensions stand: these, and no others. There are at most
+// control.MaxSuspensions.
+func (m *Worker) Suspended(all []control.Suspension) {
+	if m == nil {
+		return
+	}
+	m.suspended.Reset()
+	for _, s := range all {
+		m.suspended.WithLabelValues(s.Lane, s.Producer, s.CA).Set(1)
 	}
 }
 

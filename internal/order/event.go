@@ -58,8 +58,8 @@ type Answered struct {
 	Request func() *Request
 }
 
-// Deferred: the call of a decision may not be made now: its breaker is open, or the
-// fleet pauses. Nothing of that decision was carried out.
+// Deferred: the call of a decision may not be made now: its breaker is open, the
+// fleet pauses, or an operator suspended such calls. Nothing of that decision was carried out.
 type Deferred struct {
 	By      Event // the event that was decided on
 	For     time.Duration
