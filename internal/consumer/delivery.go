@@ -19,6 +19,8 @@ type delivery struct {
 	deliveries uint64    // this one included
 	sequence   uint64    // in its stream
 	stream     string    // name
+	lane       string    // name
+	consumer   string    // name
 	published  time.Time // when the stream took it
 	// heldUntil is when the server may give the message to another worker, in
 	// Unix nanoseconds. Only an extension that the server took moves it.

@@ -132,6 +132,7 @@ func (w *Worker) fetch(stop, work context.Context, l *lane, n int, free chan<- s
 		if err != nil {
 			return err
 		}
+		d.lane, d.consumer = l.name, l.consumer
 		started++
 		batch.Go(func() {
 			defer func() { free <- struct{}{} }()
