@@ -86,7 +86,7 @@ func (h *handling) doing(what, of string) {
 // delivered handles a message of the request stream.
 func (w *Worker) delivered(ctx context.Context, d *delivery) error {
 	q := w.readRequest(d)
-	w.metrics.Request(string(q.Kind))
+	w.metrics.Request(string(q.Kind), q.Key.Producer)
 	// A generation means that the order was there before, whatever the ledger knows of it.
 	h := &handling{w: w, d: d, key: q.Key, read: q, doubted: d.deliveries > 1 || q.Generation > 0}
 	if q.Kind == entrustbus.KindIssue {

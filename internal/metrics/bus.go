@@ -13,6 +13,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
@@ -160,6 +161,11 @@ func (m *Worker) observeParked(ctx context.Context, b Bus) error {
 		oldest = (scan.Oldest + scan.Age).Seconds()
 	}
 	m.oldestWaiting.Set(oldest)
+	for phase, n := range map[order.Phase]int{
+		order.Awaiting: scan.Waiting.Awaiting, order.Unaccepted: scan.Waiting.Unaccepted, order.Indeterminate: scan.Waiting.Indeterminate,
+	} {
+		m.waitingFor.WithLabelValues(string(phase)).Set(float64(n))
+	}
 	for _, s := range []struct {
 		control.Scan
 		gauge prometheus.Gauge

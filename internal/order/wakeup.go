@@ -23,9 +23,12 @@ func Lanes() []Lane { return []Lane{LanePoll, LaneResubmit, LaneRevoke, LaneMana
 // Wakeup is what brings a waiting order back: when, to which lane, and the request
 // itself, so that a ledger which lost the order can be restored from it.
 type Wakeup struct {
-	Key        Key
-	Kind       entrustbus.Kind
-	Lane       Lane
+	Key  Key
+	Kind entrustbus.Kind
+	Lane Lane
+	// Phase is that of the record when it was scheduled, for whoever counts what waits; "" where
+	// an older worker scheduled it.
+	Phase      Phase
 	Generation int
 	Due        time.Time // UTC, the server's clock
 	// At is when the server is to fire it, by the clock of the server that does; zero: Due.
@@ -58,7 +61,7 @@ func laneOf(r Record) Lane {
 // it decides by the record.
 func WakeupOf(key Key, r Record, now time.Time) *Wakeup {
 	return &Wakeup{
-		Key: key, Kind: r.Kind, Lane: laneOf(r), Generation: r.Generation, Due: now.UTC(), Deadline: r.Deadline,
+		Key: key, Kind: r.Kind, Lane: laneOf(r), Phase: r.Phase, Generation: r.Generation, Due: now.UTC(), Deadline: r.Deadline,
 		RequestedAt: r.RequestedAt, TrackingID: r.TrackingID, Request: r.Request,
 	}
 }

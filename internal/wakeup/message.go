@@ -46,6 +46,7 @@ const (
 	headerObserved = "Entrust-Observed-Revision"
 	headerSubject  = "Entrust-Request-Subject" // of the request that waits
 	headerAsked    = "Entrust-Requested-At"
+	headerPhase    = "Entrust-Phase" // of the order when it was scheduled
 	// headerPrefix marks the request's own headers, so that neither the server nor this
 	// package mistakes one for its own.
 	headerPrefix = "Entrust-Original-"
@@ -77,6 +78,7 @@ func schedule(subjects entrustbus.Subjects, w *order.Wakeup) *nats.Msg {
 		}
 	}
 	set(entrustbus.HeaderTrackingID, w.TrackingID)
+	set(headerPhase, string(w.Phase))
 	if !w.RequestedAt.IsZero() {
 		set(headerAsked, w.RequestedAt.UTC().Format(time.RFC3339Nano))
 	}
@@ -120,6 +122,7 @@ func parse(subjects entrustbus.Subjects, subject string, header nats.Header, bod
 		Key:        order.Key{Producer: producer, ID: id},
 		Kind:       entrustbus.Kind(header.Get(entrustbus.HeaderKind)),
 		Lane:       order.Lane(lane),
+		Phase:      order.Phase(header.Get(headerPhase)),
 		TrackingID: header.Get(entrustbus.HeaderTrackingID),
 	}
 	if format, err := strconv.Atoi(header.Get(headerFormat)); err != nil || format > order.Format {

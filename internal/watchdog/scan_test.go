@@ -408,6 +408,9 @@ func TestScanIsKept(t *testing.T) {
 		return s
 	}
 	first := last()
+	if first.Waiting != (control.Waiting{}) {
+		t.Errorf("no order waits, and the scan counts %+v", first.Waiting)
+	}
 	if first.Oldest != 0 {
 		t.Errorf("no order waits, and the oldest for %s", first.Oldest)
 	}
@@ -415,6 +418,16 @@ func TestScanIsKept(t *testing.T) {
 		rec := record(order.Awaiting, entrustbus.KindIssue)
 		rec.RequestedAt = time.Now().Add(-ago).UTC()
 		r.schedule(wake(id, rec))
+	}
+	for id, phase := range map[string]order.Phase{"deferred": order.Unaccepted, "doubtful": order.Indeterminate, "refused": order.Unaccepted} {
+		rec := record(phase, entrustbus.KindIssue)
+		rec.RequestedAt = time.Now().Add(-time.Minute).UTC()
+		r.schedule(wake(id, rec))
+	}
+	for id, lane := range map[string]order.Lane{"old-awaiting": order.LanePoll, "old-doubtful": order.LaneResubmit} {
+		older := wake(id, record(order.Awaiting, entrustbus.KindIssue)) // of a worker that wrote no phase
+		older.Phase, older.Lane = "", lane
+		r.schedule(older)
 	}
 	for id, phase := range map[string]order.Phase{"closed": order.Closed, "concluded": order.Concluded} { // they do not wait
 		rec := record(phase, entrustbus.KindIssue)
@@ -424,6 +437,9 @@ func TestScanIsKept(t *testing.T) {
 	r.scans(w, Repairs{})
 	if second := last(); (second.Oldest-3*time.Hour).Abs() > time.Minute || second.Revision <= first.Revision {
 		t.Errorf("the oldest order waits for %s, want 3h", second.Oldest)
+	}
+	if got, want := last().Waiting, (control.Waiting{Awaiting: 4, Unaccepted: 3, Indeterminate: 1}); got != want {
+		t.Errorf("the scan counts %+v, want %+v", got, want)
 	}
 }
 

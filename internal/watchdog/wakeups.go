@@ -6,15 +6,16 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// scanWakeups reads the parked stream up to a sequence. It has stuck wake-ups scheduled
+// scanWakeups reads the parked stream up to scan.Parked. It has stuck wake-ups scheduled
 // again, and removes due messages that the server will never deliver, after waking their
-// orders. It returns in oldest for how long the oldest order has waited.
-func (w *Watchdog) scanWakeups(r *repairing, last uint64, oldest *time.Duration) error {
+// orders. It notes in scan how many orders wait, and for how long the oldest has.
+func (w *Watchdog) scanWakeups(r *repairing, scan *control.Scan) error {
 	settled := map[order.Lane]uint64{}
 	for _, lane := range order.Lanes() {
 		var err error
@@ -24,7 +25,7 @@ func (w *Watchdog) scanWakeups(r *repairing, last uint64, oldest *time.Duration)
 	}
 	for f, err := range slowly(r.ctx, w.Wakeups.All(r.ctx)) {
 		switch {
-		case f.Sequence > last:
+		case f.Sequence > scan.Parked:
 			return nil
 		case errors.Is(err, wakeup.ErrNewerFormat):
 			continue // its workers look after it, and Wakes knows it
@@ -40,8 +41,9 @@ func (w *Watchdog) scanWakeups(r *repairing, last uint64, oldest *time.Duration)
 			r.do(&r.repairs.Dead, func(ctx context.Context) (bool, error) { return w.removeDead(ctx, r, f.Key, f.Sequence) })
 			continue
 		}
+		count(&scan.Waiting, f.Wakeup)
 		if !f.RequestedAt.IsZero() {
-			*oldest = max(*oldest, now.Sub(f.RequestedAt))
+			scan.Oldest = max(scan.Oldest, now.Sub(f.RequestedAt))
 		}
 		if f.Fired || now.Sub(f.Due) < overdue {
 			continue
@@ -52,6 +54,19 @@ func (w *Watchdog) scanWakeups(r *repairing, last uint64, oldest *time.Duration)
 		r.do(&r.repairs.Stuck, func(ctx context.Context) (bool, error) { return w.Wakeups.Reschedule(ctx, &again, sequence) })
 	}
 	return nil
+}
+
+// count adds a waiting order. Where an older worker scheduled the wake-up its lane says what it
+// waits for, and an order in doubt counts as one that is tried again.
+func count(all *control.Waiting, w *order.Wakeup) {
+	switch {
+	case w.Phase == order.Awaiting, w.Phase == "" && w.Lane == order.LanePoll:
+		all.Awaiting++
+	case w.Phase == order.Indeterminate:
+		all.Indeterminate++
+	default:
+		all.Unaccepted++
+	}
 }
 
 // removeDead removes a due message that the server will never deliver, after waking its order

@@ -91,7 +91,7 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 
 	// Health is served from here on: waiting for NATS is not being dead.
 	registry := prometheus.NewRegistry()
-	describe(registry, cache, version)
+	describe(registry, cache, bus.JS.Conn(), version)
 	var prepared atomic.Bool
 	stop, err := serve(s, registry, func(ctx context.Context) error {
 		if !prepared.Load() && !bus.IsConnected() {
