@@ -49,11 +49,11 @@ func (h *handling) startSpan(ctx context.Context) context.Context {
 	attrs := []attribute.KeyValue{attrProducer.String(h.key.Producer), attrOrder.String(h.key.ID), attrWorker.String(h.w.id)}
 	name := "cancel"
 	if h.d != nil {
-		name = "process " + h.d.lane
+		name = "process " + h.d.lane.name
 		attrs = append(attrs,
 			attribute.String("messaging.system", "nats"), attribute.String("messaging.operation.type", "process"),
 			attribute.String("messaging.operation.name", "process"), attribute.String("messaging.destination.name", h.d.msg.Subject()),
-			attribute.String("messaging.consumer.group.name", h.d.consumer), attrDeliveries.Int64(int64(h.d.deliveries)))
+			attribute.String("messaging.consumer.group.name", h.d.lane.consumer), attrDeliveries.Int64(int64(h.d.deliveries)))
 		options = append(options, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithTimestamp(h.d.begun))
 	} else if asker.IsValid() {
 		// The target of a cancellation: a trace of its own, which that of the cancellation is linked to.
