@@ -64,7 +64,10 @@ func (h *handling) startSpan(ctx context.Context) context.Context {
 	} else if h.read != nil {
 		attrs = append(attrs, attrKind.String(string(h.read.Kind)))
 	}
-	ctx, h.span = tracer.Start(ctx, name, append(options, trace.WithAttributes(attrs...))...)
+	ctx, span := tracer.Start(ctx, name, append(options, trace.WithAttributes(attrs...))...)
+	if span.IsRecording() { // not where it is not sampled
+		h.span = span
+	}
 	return ctx
 }
 

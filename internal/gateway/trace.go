@@ -12,11 +12,11 @@ import (
 )
 
 // startSpan begins the client span of one try of a call, by the HTTP conventions of
-// OpenTelemetry. A call outside a trace, as a probe is, has none: it returns ctx and nil then,
-// and allocates nothing. The query is left out: it may hold names.
+// OpenTelemetry. A call outside a trace, as a probe is, or in one that is not sampled has none: it
+// returns ctx and nil then, and allocates nothing. The query is left out: it may hold names.
 func (c *Client) startSpan(ctx context.Context, q call, try int) (context.Context, trace.Span) {
 	caller := trace.SpanFromContext(ctx)
-	if !caller.SpanContext().IsValid() {
+	if !caller.IsRecording() {
 		return ctx, nil
 	}
 	attrs := []attr.KeyValue{

@@ -20,14 +20,16 @@ func TestCallsAreClientSpans(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		traced    bool
+		unsampled bool
 		status    int
 		delay     time.Duration
 		errorType string
 	}{
-		"answered":      {true, http.StatusOK, 0, ""},
-		"refused":       {true, http.StatusBadRequest, 0, "400"},
-		"no answer":     {true, 0, time.Second, "timeout"},
-		"outside of it": {false, http.StatusOK, 0, ""},
+		"answered":      {true, false, http.StatusOK, 0, ""},
+		"refused":       {true, false, http.StatusBadRequest, 0, "400"},
+		"no answer":     {true, false, 0, time.Second, "timeout"},
+		"outside of it": {false, false, http.StatusOK, 0, ""},
+		"not sampled":   {true, true, http.StatusOK, 0, ""}, // the gateway learns that it is not
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -45,7 +47,11 @@ func TestCallsAreClientSpans(t *testing.T) {
 			recorder := tracetest.NewSpanRecorder()
 			ctx, span := context.Context(t.Context()), trace.SpanFromContext(t.Context())
 			if row.traced {
-				ctx, span = sdk.NewTracerProvider(sdk.WithSpanProcessor(recorder)).Tracer("test").Start(ctx, "process poll")
+				sampler := sdk.AlwaysSample()
+				if row.unsampled {
+					sampler = sdk.NeverSample()
+				}
+				ctx, span = sdk.NewTracerProvider(sdk.WithSpanProcessor(recorder), sdk.WithSampler(sampler)).Tracer("test").Start(ctx, "process poll")
 			}
 			r, err := c.send(ctx, call{op: OpPoll, method: http.MethodGet, path: segments("certificate-authorities", "ca-1", "enrollments", "T-1"), query: map[string][]string{"name": {"secret"}}})
 			if err != nil {
@@ -55,6 +61,12 @@ func TestCallsAreClientSpans(t *testing.T) {
 			ended := recorder.Ended()
 			if !row.traced {
 				if len(ended) != 0 || sent != "" {
+					t.Errorf("%d spans, and the gateway got %q", len(ended), sent)
+				}
+				return
+			}
+			if row.unsampled {
+				if len(ended) != 0 || !strings.HasSuffix(sent, "-00") {
 					t.Errorf("%d spans, and the gateway got %q", len(ended), sent)
 				}
 				return
