@@ -38,8 +38,12 @@ type Scan struct {
 	Before time.Duration `json:"before_ns,omitempty"`
 	// Oldest is how long the oldest waiting order had waited at the end of the scan.
 	Oldest time.Duration `json:"oldest_ns"`
-	// Waiting counts the orders that waited then.
-	Waiting Waiting `json:"waiting"`
+	// Waiting is what the scan counted, nil where an older worker scanned; NextDue is in how
+	// long the first of the waiting orders was due then, nil where none waited.
+	Waiting *Waiting       `json:"waiting,omitempty"`
+	NextDue *time.Duration `json:"next_due_ns,omitempty"`
+	// Every is the pause between two scans; 0 where an older worker scanned.
+	Every time.Duration `json:"every_ns,omitempty"`
 	// Took is how long the scan took.
 	Took time.Duration `json:"took_ns"`
 
@@ -47,15 +51,6 @@ type Scan struct {
 	Age time.Duration `json:"-"`
 	// Revision is what SaveScan compares. It is not stored. 0: no record yet.
 	Revision uint64 `json:"-"`
-}
-
-// Waiting counts waiting orders by what they wait for.
-type Waiting struct {
-	// Awaiting wait for approval, Unaccepted for another try or their turn, and Indeterminate for
-	// what became of a submission.
-	Awaiting      int `json:"awaiting"`
-	Unaccepted    int `json:"unaccepted"`
-	Indeterminate int `json:"indeterminate"`
 }
 
 // Ended returns how long ago the last scan of the name ended; false where none did.

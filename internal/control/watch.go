@@ -42,6 +42,9 @@ type Handlers struct {
 	// BreakerClosed is told that an opening was closed. opening is empty where an
 	// operator removed the key.
 	BreakerClosed func(operation, ca, opening string)
+	// Suspended is told which suspensions stand, all of them, oldest first: once before
+	// Synced, and whenever that changes.
+	Suspended func(all []Suspension)
 	// Synced is told that everything in the bucket has been told. A breaker that was
 	// not is unknown there.
 	Synced func()
@@ -63,7 +66,7 @@ func (b *Bucket) Workers() int {
 // until ctx is done. It then removes this worker's presence. While the bucket is
 // missing, or no server answers, it tries again at up to 30 s. Call it once.
 func (b *Bucket) Run(ctx context.Context, h Handlers) {
-	seen := presence{}
+	seen := beats{}
 	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
 		synced := false
 		err := b.watch(ctx, h, seen, &synced)
@@ -73,7 +76,7 @@ func (b *Bucket) Run(ctx context.Context, h Handlers) {
 		if synced {
 			wait = firstRetry
 		}
-		b.log.Warn("watching the control bucket failed; other workers' pauses and breakers are not seen until it succeeds",
+		b.log.Warn("watching the control bucket failed; other workers' pauses, suspensions and breakers are not seen until it succeeds",
 			"bucket", b.bucket, "wait", wait, "err", err)
 		_ = sleep(ctx, wait)
 	}
@@ -81,7 +84,7 @@ func (b *Bucket) Run(ctx context.Context, h Handlers) {
 }
 
 // watch follows the bucket until something fails.
-func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *bool) error {
+func (b *Bucket) watch(ctx context.Context, h Handlers, seen beats, synced *bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the watch's consumer goes with it
 	lookup, done := context.WithTimeout(ctx, callTime)
@@ -91,7 +94,7 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *b
 		return fmt.Errorf("opening the bucket: %w", err)
 	}
 	// Counts of poison messages are read by the worker that has the message.
-	w, err := kv.WatchFiltered(ctx, []string{workerPrefix + "*", b.pause, breakerPrefix + ">", scanPrefix + "*"})
+	w, err := kv.WatchFiltered(ctx, []string{workerPrefix + "*", b.pause, suspensionPrefix + ">", breakerPrefix + ">", scanPrefix + "*"})
 	if err != nil {
 		return fmt.Errorf("watching the bucket: %w", err)
 	}
@@ -102,7 +105,8 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *b
 	if err := b.compareAndAppear(ctx, h, seen); err != nil {
 		return err
 	}
-	var shown uint64 // revision of our own presence that the watch showed last
+	var shown uint64                     // revision of our own presence that the watch showed last
+	suspended := map[string]Suspension{} // by key, as this watch showed them
 	for {
 		select {
 		case <-ctx.Done():
@@ -128,6 +132,7 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *b
 			case e == nil:
 				*synced = true
 				b.count(seen, h)
+				tellSuspensions(suspended, h)
 				if h.Synced != nil {
 					h.Synced()
 				}
@@ -142,18 +147,30 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *b
 				}
 				continue
 			}
+			if strings.HasPrefix(e.Key(), suspensionPrefix) {
+				b.sawSuspension(suspended, e.Key(), b.entryOf(e))
+				if *synced {
+					tellSuspensions(suspended, h)
+				}
+				continue
+			}
 			b.tell(e, h)
 		}
 	}
 }
 
-// tell passes on what was written under a key.
-func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
-	key := kve.Key()
-	e := entry{revision: kve.Revision(), age: b.age(key, kve.Revision(), kve.Created())}
+// entryOf is what the watch shows of a key.
+func (b *Bucket) entryOf(kve jetstream.KeyValueEntry) entry {
+	e := entry{revision: kve.Revision(), stored: kve.Created(), age: b.age(kve.Key(), kve.Revision(), kve.Created())}
 	if kve.Operation() == jetstream.KeyValuePut {
 		e.data = kve.Value()
 	}
+	return e
+}
+
+// tell passes on what was written under a key.
+func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
+	key, e := kve.Key(), b.entryOf(kve)
 	if name, ok := strings.CutPrefix(key, scanPrefix); ok {
 		b.sawScan(name, e)
 		return
@@ -191,7 +208,7 @@ func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
 }
 
 // compareAndAppear writes this worker's presence once it knows what the bus lost.
-func (b *Bucket) compareAndAppear(ctx context.Context, h Handlers, seen presence) error {
+func (b *Bucket) compareAndAppear(ctx context.Context, h Handlers, seen beats) error {
 	if h.Compare != nil {
 		if err := h.Compare(ctx); err != nil {
 			b.log.DebugContext(ctx, "comparing the bus with what was acknowledged", "err", err)
@@ -216,9 +233,7 @@ func (b *Bucket) silent() bool { return time.Since(b.appeared) > 2*beat }
 func (b *Bucket) appear(ctx context.Context) error {
 	const what = "this worker's presence"
 	key := workerPrefix + token(b.worker)
-	data, err := json.Marshal(struct {
-		Worker string `json:"worker"`
-	}{b.worker})
+	data, err := json.Marshal(b.presence())
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", what, err)
 	}
@@ -275,7 +290,7 @@ func (b *Bucket) ownRevision() uint64 {
 
 // count tells how many workers live, if that changed. It stays as it is while this worker is
 // silent.
-func (b *Bucket) count(seen presence, h Handlers) {
+func (b *Bucket) count(seen beats, h Handlers) {
 	if b.silent() {
 		return
 	}
@@ -296,8 +311,8 @@ func (b *Bucket) count(seen presence, h Handlers) {
 	}
 }
 
-// presence is when the key of each worker last changed, on this worker's clock.
-type presence map[string]beatSeen
+// beats is when the key of each worker last changed, on this worker's clock.
+type beats map[string]beatSeen
 
 type beatSeen struct {
 	revision uint64
@@ -306,7 +321,7 @@ type beatSeen struct {
 
 // saw takes in what the bucket says of a worker. A key that expired is no sign that its
 // worker left: the server was away for as long.
-func (p presence) saw(id string, revision uint64, op jetstream.KeyValueOp, now time.Time) {
+func (p beats) saw(id string, revision uint64, op jetstream.KeyValueOp, now time.Time) {
 	switch {
 	case op == jetstream.KeyValueDelete:
 		delete(p, id)
@@ -317,14 +332,14 @@ func (p presence) saw(id string, revision uint64, op jetstream.KeyValueOp, now t
 
 // refresh grants every worker its time again: while the bucket was away, none could
 // write, and each would take the whole rate.
-func (p presence) refresh(now time.Time) {
+func (p beats) refresh(now time.Time) {
 	for id, b := range p {
 		p[id] = beatSeen{b.revision, now}
 	}
 }
 
 // live drops the workers that were silent for too long, and returns how many are left.
-func (p presence) live(now time.Time) int {
+func (p beats) live(now time.Time) int {
 	for id, b := range p {
 		if now.Sub(b.at) >= liveFor {
 			delete(p, id)

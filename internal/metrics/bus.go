@@ -161,10 +161,10 @@ func (m *Worker) observeParked(ctx context.Context, b Bus) error {
 		oldest = (scan.Oldest + scan.Age).Seconds()
 	}
 	m.oldestWaiting.Set(oldest)
-	for phase, n := range map[order.Phase]int{
-		order.Awaiting: scan.Waiting.Awaiting, order.Unaccepted: scan.Waiting.Unaccepted, order.Indeterminate: scan.Waiting.Indeterminate,
-	} {
-		m.waitingFor.WithLabelValues(string(phase)).Set(float64(n))
+	if n := scan.Waiting; n != nil { // an older worker counts none
+		m.waitingFor.WithLabelValues(string(order.Awaiting)).Set(float64(n.Awaiting))
+		m.waitingFor.WithLabelValues(string(order.Unaccepted)).Set(float64(n.Unaccepted))
+		m.waitingFor.WithLabelValues(string(order.Indeterminate)).Set(float64(n.Indeterminate))
 	}
 	for _, s := range []struct {
 		control.Scan

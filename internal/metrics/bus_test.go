@@ -162,7 +162,7 @@ func TestObserveParked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	scan := control.Scan{Complete: true, Oldest: time.Hour, Waiting: control.Waiting{Awaiting: 5, Unaccepted: 3, Indeterminate: 1}}
+	scan := control.Scan{Complete: true, Oldest: time.Hour, Waiting: &control.Waiting{Awaiting: 5, Unaccepted: 3, Indeterminate: 1}}
 	save := func() {
 		t.Helper()
 		if err := b.Control.SaveScan(ctx, control.ScanRecent, &scan); err != nil {

@@ -23,12 +23,10 @@ func Lanes() []Lane { return []Lane{LanePoll, LaneResubmit, LaneRevoke, LaneMana
 // Wakeup is what brings a waiting order back: when, to which lane, and the request
 // itself, so that a ledger which lost the order can be restored from it.
 type Wakeup struct {
-	Key  Key
-	Kind entrustbus.Kind
-	Lane Lane
-	// Phase is that of the record when it was scheduled, for whoever counts what waits; "" where
-	// an older worker scheduled it.
-	Phase      Phase
+	Key        Key
+	Kind       entrustbus.Kind
+	Lane       Lane
+	Phase      Phase // of the record when it was scheduled, for counts; "" where an older worker scheduled it
 	Generation int
 	Due        time.Time // UTC, the server's clock
 	// At is when the server is to fire it, by the clock of the server that does; zero: Due.

@@ -43,10 +43,10 @@ const (
 // The worker's own headers on a wake-up.
 const (
 	headerFormat   = "Entrust-Format"
+	headerPhase    = "Entrust-Phase" // of the record that waits
 	headerObserved = "Entrust-Observed-Revision"
 	headerSubject  = "Entrust-Request-Subject" // of the request that waits
 	headerAsked    = "Entrust-Requested-At"
-	headerPhase    = "Entrust-Phase" // of the order when it was scheduled
 	// headerPrefix marks the request's own headers, so that neither the server nor this
 	// package mistakes one for its own.
 	headerPrefix = "Entrust-Original-"
@@ -77,8 +77,8 @@ func schedule(subjects entrustbus.Subjects, w *order.Wakeup) *nats.Msg {
 			msg.Header[name] = []string{value}
 		}
 	}
-	set(entrustbus.HeaderTrackingID, w.TrackingID)
 	set(headerPhase, string(w.Phase))
+	set(entrustbus.HeaderTrackingID, w.TrackingID)
 	if !w.RequestedAt.IsZero() {
 		set(headerAsked, w.RequestedAt.UTC().Format(time.RFC3339Nano))
 	}
@@ -122,8 +122,12 @@ func parse(subjects entrustbus.Subjects, subject string, header nats.Header, bod
 		Key:        order.Key{Producer: producer, ID: id},
 		Kind:       entrustbus.Kind(header.Get(entrustbus.HeaderKind)),
 		Lane:       order.Lane(lane),
-		Phase:      order.Phase(header.Get(headerPhase)),
 		TrackingID: header.Get(entrustbus.HeaderTrackingID),
+	}
+	for _, phase := range order.Phases() {
+		if header.Get(headerPhase) == string(phase) {
+			w.Phase = phase // any other counts as unknown
+		}
 	}
 	if format, err := strconv.Atoi(header.Get(headerFormat)); err != nil || format > order.Format {
 		if err == nil {

@@ -408,26 +408,16 @@ func TestScanIsKept(t *testing.T) {
 		return s
 	}
 	first := last()
-	if first.Waiting != (control.Waiting{}) {
-		t.Errorf("no order waits, and the scan counts %+v", first.Waiting)
-	}
 	if first.Oldest != 0 {
 		t.Errorf("no order waits, and the oldest for %s", first.Oldest)
+	}
+	if *first.Waiting != (control.Waiting{}) || first.NextDue != nil {
+		t.Errorf("no order waits, and the scan counted %+v, the first due in %v", *first.Waiting, first.NextDue)
 	}
 	for id, ago := range map[string]time.Duration{"young": time.Minute, "oldest": 3 * time.Hour, "other": time.Hour} {
 		rec := record(order.Awaiting, entrustbus.KindIssue)
 		rec.RequestedAt = time.Now().Add(-ago).UTC()
 		r.schedule(wake(id, rec))
-	}
-	for id, phase := range map[string]order.Phase{"deferred": order.Unaccepted, "doubtful": order.Indeterminate, "refused": order.Unaccepted} {
-		rec := record(phase, entrustbus.KindIssue)
-		rec.RequestedAt = time.Now().Add(-time.Minute).UTC()
-		r.schedule(wake(id, rec))
-	}
-	for id, lane := range map[string]order.Lane{"old-awaiting": order.LanePoll, "old-doubtful": order.LaneResubmit} {
-		older := wake(id, record(order.Awaiting, entrustbus.KindIssue)) // of a worker that wrote no phase
-		older.Phase, older.Lane = "", lane
-		r.schedule(older)
 	}
 	for id, phase := range map[string]order.Phase{"closed": order.Closed, "concluded": order.Concluded} { // they do not wait
 		rec := record(phase, entrustbus.KindIssue)
@@ -438,8 +428,16 @@ func TestScanIsKept(t *testing.T) {
 	if second := last(); (second.Oldest-3*time.Hour).Abs() > time.Minute || second.Revision <= first.Revision {
 		t.Errorf("the oldest order waits for %s, want 3h", second.Oldest)
 	}
-	if got, want := last().Waiting, (control.Waiting{Awaiting: 4, Unaccepted: 3, Indeterminate: 1}); got != want {
-		t.Errorf("the scan counts %+v, want %+v", got, want)
+	for id, phase := range map[string]order.Phase{"deferred": order.Unaccepted, "doubtful": order.Indeterminate, "leased": order.Submitting} {
+		r.schedule(wake(id, record(phase, entrustbus.KindIssue)))
+	}
+	r.scans(w, Repairs{})
+	third, want := last(), control.Waiting{Awaiting: 3, Unaccepted: 1, Indeterminate: 1, Other: 1}
+	if *third.Waiting != want {
+		t.Errorf("the scan counted %+v, want %+v", *third.Waiting, want)
+	}
+	if third.NextDue == nil || *third.NextDue <= 0 {
+		t.Errorf("the first order is due in %v", third.NextDue)
 	}
 }
 

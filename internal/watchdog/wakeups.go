@@ -12,10 +12,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// scanWakeups reads the parked stream up to scan.Parked. It has stuck wake-ups scheduled
+// scanWakeups reads the parked stream up to a sequence. It has stuck wake-ups scheduled
 // again, and removes due messages that the server will never deliver, after waking their
-// orders. It notes in scan how many orders wait, and for how long the oldest has.
-func (w *Watchdog) scanWakeups(r *repairing, scan *control.Scan) error {
+// orders. It writes into found how many orders wait, for how long the oldest has waited, and
+// when the first is due.
+func (w *Watchdog) scanWakeups(r *repairing, last uint64, found *control.Scan) error {
 	settled := map[order.Lane]uint64{}
 	for _, lane := range order.Lanes() {
 		var err error
@@ -25,7 +26,7 @@ func (w *Watchdog) scanWakeups(r *repairing, scan *control.Scan) error {
 	}
 	for f, err := range slowly(r.ctx, w.Wakeups.All(r.ctx)) {
 		switch {
-		case f.Sequence > scan.Parked:
+		case f.Sequence > last:
 			return nil
 		case errors.Is(err, wakeup.ErrNewerFormat):
 			continue // its workers look after it, and Wakes knows it
@@ -41,9 +42,12 @@ func (w *Watchdog) scanWakeups(r *repairing, scan *control.Scan) error {
 			r.do(&r.repairs.Dead, func(ctx context.Context) (bool, error) { return w.removeDead(ctx, r, f.Key, f.Sequence) })
 			continue
 		}
-		count(&scan.Waiting, f.Wakeup)
 		if !f.RequestedAt.IsZero() {
-			scan.Oldest = max(scan.Oldest, now.Sub(f.RequestedAt))
+			found.Oldest = max(found.Oldest, now.Sub(f.RequestedAt))
+		}
+		count(found.Waiting, f.Phase)
+		if left := f.Due.Sub(now); !f.Fired && (found.NextDue == nil || left < *found.NextDue) {
+			found.NextDue = &left
 		}
 		if f.Fired || now.Sub(f.Due) < overdue {
 			continue
@@ -56,16 +60,17 @@ func (w *Watchdog) scanWakeups(r *repairing, scan *control.Scan) error {
 	return nil
 }
 
-// count adds a waiting order. Where an older worker scheduled the wake-up its lane says what it
-// waits for, and an order in doubt counts as one that is tried again.
-func count(all *control.Waiting, w *order.Wakeup) {
-	switch {
-	case w.Phase == order.Awaiting, w.Phase == "" && w.Lane == order.LanePoll:
-		all.Awaiting++
-	case w.Phase == order.Indeterminate:
-		all.Indeterminate++
+// count counts an order that waits.
+func count(w *control.Waiting, phase order.Phase) {
+	switch phase {
+	case order.Awaiting:
+		w.Awaiting++
+	case order.Unaccepted:
+		w.Unaccepted++
+	case order.Indeterminate:
+		w.Indeterminate++
 	default:
-		all.Unaccepted++
+		w.Other++
 	}
 }
 
