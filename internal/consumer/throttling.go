@@ -58,6 +58,9 @@ func newThrottling(cfg *Config, bucket *control.Bucket, gw Gateway, log *slog.Lo
 	t.breakers = throttle.NewBreakers(throttle.Config{
 		CAs: []string{cfg.CAID}, Shared: bucket, Prober: t.prober, Stops: t.stops, OnChange: t.changed,
 	})
+	for _, op := range []throttle.Operation{throttle.Enroll, throttle.Poll, throttle.Revoke, throttle.Lookup} {
+		t.metrics.Breaker(string(op), cfg.CAID, throttle.Closed.String()) // until it changes
+	}
 	return t
 }
 

@@ -121,6 +121,19 @@ const (
 	Unsearchable                 // of a look-up: asking again tells nothing either
 )
 
+// String is the word for people and traces.
+func (w Word) String() string {
+	words := [...]string{
+		Issued: "issued", Pending: "pending", Declined: "declined", Revoked: "revoked", Wrong: "wrong certificate", WrongCSR: "wrong CSR",
+		Refused: "refused", NotFound: "not found", NotAccepted: "not accepted", NoAnswer: "no answer", Malformed: "malformed",
+		NoMatch: "no match", Unsearchable: "unsearchable",
+	}
+	if w < 1 || int(w) >= len(words) {
+		return "unknown"
+	}
+	return words[w]
+}
+
 // Answer is what a call brought.
 type Answer struct {
 	Word       Word
