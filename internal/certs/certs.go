@@ -166,3 +166,19 @@ func (s *Store) Get(ctx context.Context, ca, serial string) (Certificate, error)
 	}
 	return c, nil
 }
+
+// Find returns what is known of the certificates with a serial number, of whatever CA. serial is
+// as for Put. Any replica may answer. The server finds them by their subject.
+func (s *Store) Find(ctx context.Context, serial string) ([]Certificate, error) {
+	var all []Certificate
+	for m, err := range streams.Scan(ctx, s.js, "KV_"+s.bucket, "$KV."+s.bucket+".*."+strings.ToLower(serial)) {
+		if err != nil {
+			return nil, fmt.Errorf("looking for the certificate %s: %w", serial, err)
+		}
+		var c Certificate
+		if !m.Deleted() && json.Unmarshal(m.Data, &c) == nil { // what no worker wrote is left out
+			all = append(all, c)
+		}
+	}
+	return all, nil
+}

@@ -68,6 +68,15 @@ func rules() []rule {
 			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics", "internal/policy",
 			"internal/certs", "internal/keys", "internal/audit",
 		}},
+		{name: "timeline imports what it reads", from: []string{"internal/timeline"}, shipped: true, only: []string{
+			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/audit", "internal/streams", "internal/control",
+		}},
+		{name: "find imports what it reads", from: []string{"internal/find"}, shipped: true, only: []string{
+			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/certs", "internal/results", "internal/streams", "internal/timeline",
+		}},
+		{name: "tail imports what it follows", from: []string{"internal/tail"}, shipped: true, only: []string{
+			"entrustbus", "internal/order", "internal/ledger", "internal/deadletter", "internal/audit", "internal/control", "internal/streams", "internal/timeline",
+		}},
 		{name: "incident imports the contract and streams", from: []string{"internal/incident"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
 		{name: "renewal imports what it reads", from: []string{"internal/renewal"}, shipped: true,
 			only: []string{"entrustbus", "internal/certs", "internal/keys", "internal/streams"}},

@@ -63,7 +63,7 @@ func (f *letterFlags) add(cmd *cobra.Command) {
 	f.flags = flags
 	flags.StringSliceVar(&f.reasons, "reason", nil, "only dead letters with this `reason`; may be repeated")
 	flags.StringVar(&f.producer, "producer", "", "only dead letters of this `producer`")
-	flags.StringVar(&f.kind, "kind", "", "only requests to `issue`, revoke, track or cancel")
+	flags.StringVar(&f.kind, "kind", "", "only requests of this `kind`: issue, revoke, track or cancel")
 	flags.StringVar(&f.id, "id", "", "only dead letters of the request with this `id`")
 	flags.Var(&f.olderThan, "older-than", "only dead letters older than this")
 	flags.Var(&f.newerThan, "newer-than", "only dead letters newer than this")

@@ -32,6 +32,8 @@ func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Short: "Show one dead letter",
 		Long: `Show one dead letter by its number, or the newest of an order, <producer>.<id>: its headers, what its request
 asks for, and what a replay would do. The request itself is shown only with --body.`,
+		Example: `  entrust-worker dead show 42
+  entrust-worker dead show web.4711 --body`,
 		Args: usage.AtLeastOne("SEQ"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {

@@ -62,7 +62,7 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	f.flags = flags
 	flags.StringVar(&f.producer, "producer", "cli", "`name` to send the request as")
 	flags.StringVar(&f.id, "id", "", "`id` of the request; the same again is no second order. Default a new one")
-	flags.StringVar(&f.encoding, "encoding", "msgpack", "`msgpack` or json, on the bus")
+	flags.StringVar(&f.encoding, "encoding", "msgpack", "`encoding` on the bus: msgpack or json")
 	flags.StringArrayVar(&f.labels, "label", nil, "`key=value` that the result carries again; may be repeated")
 	flags.BoolVar(&f.Wait, "wait", false, "wait for the result")
 	flags.Var(&f.GiveUp, "give-up-after", "wait no longer than this, while the order goes on; implies --wait")
