@@ -30,6 +30,10 @@ type breakerRecord struct {
 	Interval duration `json:"interval"`
 	Producer string   `json:"producer,omitempty"` // of the last canary
 	Worker   string   `json:"worker"`             // that wrote this
+	// Lasted is how long the breaker had been open when this was written; nil where an older
+	// worker opened it. Cause is the last bad answer of the opening.
+	Lasted *duration `json:"lasted,omitempty"`
+	Cause  string    `json:"cause,omitempty"`
 }
 
 // breakerOf decodes the value of a breaker's key. It returns false for what no worker
@@ -69,11 +73,11 @@ func (b *Bucket) remember(token, ca string) {
 }
 
 // OpenBreaker opens the breaker of an operation of a CA for the fleet, or finds it
-// open. It returns what names this opening, and how long the next canary has to wait.
+// open. cause is the last bad answer, for people. It returns what names this opening, and how long the next canary has to wait.
 // The interval goes on from the last opening's, halved eased times but not below
 // FirstInterval. So a gateway that answers a few calls badly does not come to be asked
 // every MaxInterval only, as one does that answers no ramp-up to its end.
-func (b *Bucket) OpenBreaker(ctx context.Context, operation, ca string, eased int) (opening string, wait time.Duration, err error) {
+func (b *Bucket) OpenBreaker(ctx context.Context, operation, ca string, eased int, cause string) (opening string, wait time.Duration, err error) {
 	key := b.breakerKey(operation, ca)
 	_, err = b.update(ctx, "the breaker of "+operation, key, 0, func(last entry) any {
 		r, known := breakerOf(key, last.data)
@@ -81,15 +85,18 @@ func (b *Bucket) OpenBreaker(ctx context.Context, operation, ca string, eased in
 			opening, wait = r.Opening, max(0, time.Duration(r.Interval)-last.age)
 			return nil
 		}
-		next := b.opened(ca, max(0, min(r.Number, doublings)-eased))
+		next := b.opened(ca, max(0, min(r.Number, doublings)-eased), cause)
 		opening, wait = next.Opening, time.Duration(next.Interval)
 		return next
 	})
 	return opening, wait, err
 }
 
-func (b *Bucket) opened(ca string, number int) breakerRecord {
-	return breakerRecord{State: open, CA: ca, Opening: nuid.Next(), Number: number, Interval: duration(intervalOf(number)), Worker: b.worker}
+func (b *Bucket) opened(ca string, number int, cause string) breakerRecord {
+	return breakerRecord{
+		State: open, CA: ca, Opening: nuid.Next(), Number: number, Interval: duration(intervalOf(number)),
+		Worker: b.worker, Lasted: new(duration), Cause: oneLine(cause),
+	}
 }
 
 // TakeCanary asks for the fleet's permit for one call on an open breaker. Where it is
@@ -107,7 +114,7 @@ func (b *Bucket) TakeCanary(ctx context.Context, operation, ca, producer string)
 		taken = false
 		switch wait := time.Duration(r.Interval) - last.age; {
 		case !known:
-			r = b.opened(ca, 0)
+			r = b.opened(ca, 0, "")
 		case r.State == closed:
 			opening, next = r.Opening, 0
 			return nil
@@ -118,6 +125,9 @@ func (b *Bucket) TakeCanary(ctx context.Context, operation, ca, producer string)
 			taken = true
 			r.Number++
 			r.Interval, r.Producer, r.Worker = duration(intervalOf(r.Number)), producer, b.worker
+			if r.Lasted != nil {
+				*r.Lasted += duration(last.age)
+			}
 		}
 		opening, next = r.Opening, time.Duration(r.Interval)
 		return r

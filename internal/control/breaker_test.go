@@ -59,12 +59,12 @@ func TestBreakerIsTheFleets(t *testing.T) {
 	var seen news
 	run(t, b, seen.handlers())
 
-	opening, wait, err := a.OpenBreaker(ctx, op, ca, doublings)
+	opening, wait, err := a.OpenBreaker(ctx, op, ca, doublings, "500")
 	if err != nil || opening == "" || wait != FirstInterval {
 		t.Fatalf("opening: %q, %s, %v", opening, wait, err)
 	}
 	eventually(t, "the opening at b", seen.has(func() bool { return seen.opened[op+" "+ca] == opening }))
-	if again, wait, err := b.OpenBreaker(ctx, op, ca, doublings); again != opening || wait > FirstInterval || err != nil {
+	if again, wait, err := b.OpenBreaker(ctx, op, ca, doublings, "500"); again != opening || wait > FirstInterval || err != nil {
 		t.Errorf("a second worker opened it as %q, not %q: %s, %v", again, opening, wait, err)
 	}
 
@@ -100,7 +100,7 @@ func TestBreakerIsTheFleets(t *testing.T) {
 	}
 
 	must(t, a.CloseBreaker(ctx, op, ca, "another opening"))
-	if still, _, err := b.OpenBreaker(ctx, op, ca, doublings); still != opening || err != nil {
+	if still, _, err := b.OpenBreaker(ctx, op, ca, doublings, "500"); still != opening || err != nil {
 		t.Errorf("a closing of another opening closed this one: %q, %v", still, err)
 	}
 	must(t, b.CloseBreaker(ctx, op, ca, opening))
@@ -109,19 +109,19 @@ func TestBreakerIsTheFleets(t *testing.T) {
 		t.Errorf("a canary of a closed breaker: %v, %q, %s, %v", ok, name, next, err)
 	}
 
-	second, wait, err := a.OpenBreaker(ctx, op, ca, 1)
+	second, wait, err := a.OpenBreaker(ctx, op, ca, 1, "500")
 	if err != nil || second == opening || wait != interval/2 {
 		t.Errorf("opened during the second step of a ramp-up: the canary waits for %s, want %s; %v", wait, interval/2, err)
 	}
 	must(t, a.CloseBreaker(ctx, op, ca, second))
-	if _, wait, err := a.OpenBreaker(ctx, op, ca, doublings); err != nil || wait != FirstInterval {
+	if _, wait, err := a.OpenBreaker(ctx, op, ca, doublings, "500"); err != nil || wait != FirstInterval {
 		t.Errorf("opened later: the canary waits for %s, want %s; %v", wait, FirstInterval, err)
 	}
 
 	must(t, kv.Delete(ctx, a.breakerKey(op, ca)))
 	eventually(t, "the removal at b", seen.has(func() bool { name, ok := seen.closed[op+" "+ca]; return ok && name == "" }))
 	put(t, kv, a.breakerKey(op, ca), "rubbish")
-	if _, wait, err := b.OpenBreaker(ctx, op, ca, doublings); err != nil || wait != FirstInterval {
+	if _, wait, err := b.OpenBreaker(ctx, op, ca, doublings, "500"); err != nil || wait != FirstInterval {
 		t.Errorf("opening over rubbish: %s, %v", wait, err)
 	}
 }
@@ -133,7 +133,7 @@ func TestNoCanaryWithoutTheBucket(t *testing.T) {
 	server, _ := newBus(t)
 	js := server.JetStream(t)
 	a := worker(js, "a")
-	_, _, err := a.OpenBreaker(t.Context(), "poll", "ca-1", doublings)
+	_, _, err := a.OpenBreaker(t.Context(), "poll", "ca-1", doublings, "500")
 	must(t, err)
 	must(t, js.DeleteKeyValue(t.Context(), bucket))
 	if taken, _, _, err := a.TakeCanary(t.Context(), "poll", "ca-1", "shop"); taken || err == nil {

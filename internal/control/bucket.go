@@ -4,7 +4,7 @@
 // rollback, and counts of poison messages.
 //
 // Every write is a compare-and-set. Values hold durations and no instants, but for dates of the
-// gateway's events, which are compared with each other: the time
+// gateway's events, which are compared with each other, and of certificates: the time
 // at which the server stored a value starts its duration, and Clock measures the
 // server's time. So a worker whose host has a wrong clock misleads no other worker.
 // A duration that another worker wrote is capped before it is believed.
@@ -23,8 +23,10 @@ import (
 	"log/slog"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -59,8 +61,8 @@ var (
 	tokenRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 )
 
-// Config says which bucket a worker shares and under which name. All fields but Log
-// are required.
+// Config says which bucket a worker shares and under which name. All fields but About
+// and Log are required.
 type Config struct {
 	JS jetstream.JetStream
 	// Bucket is the name of the key-value bucket, without "KV_".
@@ -70,6 +72,9 @@ type Config struct {
 	// Gateway names the gateway that a pause is meant for, such as its URL. Workers
 	// with the same text share pauses. Only its hash is stored.
 	Gateway string
+	// About returns what this worker says of itself with each beat. It must not block. Nil: its
+	// name, age and clock alone.
+	About func() About
 	// Log receives failures of Run. Nil: they are dropped.
 	Log *slog.Logger
 }
@@ -82,6 +87,8 @@ type Bucket struct {
 	bucket string
 	worker string
 	pause  string // key
+	about  func() About
+	begun  time.Time
 	log    *slog.Logger
 	clock  Clock
 
@@ -115,7 +122,7 @@ func Open(cfg Config) *Bucket {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Bucket{
-		js: cfg.JS, bucket: cfg.Bucket, worker: cfg.Worker, log: cfg.Log,
+		js: cfg.JS, bucket: cfg.Bucket, worker: cfg.Worker, about: cfg.About, begun: time.Now(), log: cfg.Log,
 		pause:  pausePrefix + token(cfg.Gateway),
 		sights: map[string]sight{}, cas: map[string]string{},
 		scans: map[string]Scan{}, scanned: map[string]time.Time{},
@@ -278,6 +285,18 @@ func (d *duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	*d = duration(v)
 	return err
+}
+
+// maxText bounds a text of a gateway or a file in the bucket.
+const maxText = 240
+
+// oneLine makes any text one line of at most maxText characters.
+func oneLine(text string) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if r := []rune(text); len(r) > maxText {
+		text = string(r[:maxText-1]) + "…"
+	}
+	return text
 }
 
 // sleep waits for d, or until ctx is done, and then returns its cause.

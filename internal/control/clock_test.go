@@ -90,7 +90,7 @@ func TestWorkerWithAWrongHostClock(t *testing.T) {
 	if got, _, err := right.WatchdogLease().Acquire(t.Context(), time.Hour); !got || err != nil {
 		t.Fatalf("acquiring the lease: %v, %v", got, err)
 	}
-	_, _, err := right.OpenBreaker(t.Context(), "enroll", "ca-1", doublings)
+	_, _, err := right.OpenBreaker(t.Context(), "enroll", "ca-1", doublings, "500")
 	must(t, err)
 	begun := time.Now()
 	time.Sleep(FirstInterval) // the server's clock must pass it, no other does

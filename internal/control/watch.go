@@ -63,7 +63,7 @@ func (b *Bucket) Workers() int {
 // until ctx is done. It then removes this worker's presence. While the bucket is
 // missing, or no server answers, it tries again at up to 30 s. Call it once.
 func (b *Bucket) Run(ctx context.Context, h Handlers) {
-	seen := presence{}
+	seen := beats{}
 	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
 		synced := false
 		err := b.watch(ctx, h, seen, &synced)
@@ -81,7 +81,7 @@ func (b *Bucket) Run(ctx context.Context, h Handlers) {
 }
 
 // watch follows the bucket until something fails.
-func (b *Bucket) watch(ctx context.Context, h Handlers, seen presence, synced *bool) error {
+func (b *Bucket) watch(ctx context.Context, h Handlers, seen beats, synced *bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the watch's consumer goes with it
 	lookup, done := context.WithTimeout(ctx, callTime)
@@ -191,7 +191,7 @@ func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
 }
 
 // compareAndAppear writes this worker's presence once it knows what the bus lost.
-func (b *Bucket) compareAndAppear(ctx context.Context, h Handlers, seen presence) error {
+func (b *Bucket) compareAndAppear(ctx context.Context, h Handlers, seen beats) error {
 	if h.Compare != nil {
 		if err := h.Compare(ctx); err != nil {
 			b.log.DebugContext(ctx, "comparing the bus with what was acknowledged", "err", err)
@@ -216,9 +216,7 @@ func (b *Bucket) silent() bool { return time.Since(b.appeared) > 2*beat }
 func (b *Bucket) appear(ctx context.Context) error {
 	const what = "this worker's presence"
 	key := workerPrefix + token(b.worker)
-	data, err := json.Marshal(struct {
-		Worker string `json:"worker"`
-	}{b.worker})
+	data, err := json.Marshal(b.presence())
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", what, err)
 	}
@@ -275,7 +273,7 @@ func (b *Bucket) ownRevision() uint64 {
 
 // count tells how many workers live, if that changed. It stays as it is while this worker is
 // silent.
-func (b *Bucket) count(seen presence, h Handlers) {
+func (b *Bucket) count(seen beats, h Handlers) {
 	if b.silent() {
 		return
 	}
@@ -296,8 +294,8 @@ func (b *Bucket) count(seen presence, h Handlers) {
 	}
 }
 
-// presence is when the key of each worker last changed, on this worker's clock.
-type presence map[string]beatSeen
+// beats is when the key of each worker last changed, on this worker's clock.
+type beats map[string]beatSeen
 
 type beatSeen struct {
 	revision uint64
@@ -306,7 +304,7 @@ type beatSeen struct {
 
 // saw takes in what the bucket says of a worker. A key that expired is no sign that its
 // worker left: the server was away for as long.
-func (p presence) saw(id string, revision uint64, op jetstream.KeyValueOp, now time.Time) {
+func (p beats) saw(id string, revision uint64, op jetstream.KeyValueOp, now time.Time) {
 	switch {
 	case op == jetstream.KeyValueDelete:
 		delete(p, id)
@@ -317,14 +315,14 @@ func (p presence) saw(id string, revision uint64, op jetstream.KeyValueOp, now t
 
 // refresh grants every worker its time again: while the bucket was away, none could
 // write, and each would take the whole rate.
-func (p presence) refresh(now time.Time) {
+func (p beats) refresh(now time.Time) {
 	for id, b := range p {
 		p[id] = beatSeen{b.revision, now}
 	}
 }
 
 // live drops the workers that were silent for too long, and returns how many are left.
-func (p presence) live(now time.Time) int {
+func (p beats) live(now time.Time) int {
 	for id, b := range p {
 		if now.Sub(b.at) >= liveFor {
 			delete(p, id)

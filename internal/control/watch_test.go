@@ -22,11 +22,11 @@ func newFreezable(t *testing.T) (*testbed.Server, jetstream.JetStream) {
 	return s, js
 }
 
-func TestPresence(t *testing.T) {
+func TestBeats(t *testing.T) {
 	t.Parallel()
 	t0 := time.Now()
 	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
-	p := presence{}
+	p := beats{}
 	p.saw("a", 1, jetstream.KeyValuePut, at(0))
 	p.saw("b", 2, jetstream.KeyValuePut, at(0))
 	for _, step := range []struct {
@@ -136,7 +136,7 @@ func TestBucketInAnotherDomain(t *testing.T) {
 	wantLease(t, a.WatchdogLease(), time.Hour, true)
 	wantLease(t, b.WatchdogLease(), time.Hour, false)
 	must(t, a.WatchdogLease().Release(ctx))
-	opening, _, err := a.OpenBreaker(ctx, "enroll", "ca-1", doublings)
+	opening, _, err := a.OpenBreaker(ctx, "enroll", "ca-1", doublings, "500")
 	must(t, err)
 	must(t, b.CloseBreaker(ctx, "enroll", "ca-1", opening))
 	if n, err := a.CountTry(ctx, Message{Stream: "S", Sequence: 1}); n != 1 || err != nil {

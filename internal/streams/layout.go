@@ -260,3 +260,15 @@ func (l Layout) Objects() (streams, buckets, consumers int) {
 
 // bucketStream is the stream that holds a key-value bucket.
 func bucketStream(bucket string) string { return "KV_" + bucket }
+
+// Names returns the names of the streams of this layout, those of its buckets last.
+func (l Layout) Names() []string {
+	var names []string
+	for _, c := range l.streamConfigs() {
+		names = append(names, c.Name)
+	}
+	for _, c := range l.bucketConfigs() {
+		names = append(names, bucketStream(c.Bucket))
+	}
+	return names
+}

@@ -36,8 +36,8 @@ var ErrPaused = errors.New("the gateway asked for a pause")
 type Shared interface {
 	// OpenBreaker opens a breaker for the fleet or finds it open. It returns the name
 	// of the opening, and how long the next canary has to wait. The interval goes on
-	// from the last opening's, halved eased times.
-	OpenBreaker(ctx context.Context, operation, ca string, eased int) (opening string, wait time.Duration, err error)
+	// from the last opening's, halved eased times. cause is the last bad answer, for people.
+	OpenBreaker(ctx context.Context, operation, ca string, eased int, cause string) (opening string, wait time.Duration, err error)
 	// TakeCanary asks for the fleet's permit for one call. next is how long the next
 	// canary has to wait; 0 and not taken means that the breaker, last opened as
 	// opening, is closed.

@@ -114,11 +114,15 @@ func (b *Breakers) publishOne(ctx context.Context, key breakerKey) bool {
 	}
 	left := br.close != ""
 	open, eased, epoch := br.state == Open && (br.opening == "" || br.check), br.eased, br.epoch
+	cause := ""
+	if br.cause != nil {
+		cause = br.cause.Error()
+	}
 	b.mu.Unlock()
 	if left || !open {
 		return !left
 	}
-	opening, wait, err := b.shared.OpenBreaker(ctx, string(key.operation), key.ca, eased)
+	opening, wait, err := b.shared.OpenBreaker(ctx, string(key.operation), key.ca, eased, cause)
 	if err != nil {
 		return false
 	}

@@ -99,7 +99,7 @@ func (f *fleet) begin(r *record, number int) {
 	*r = record{open: true, opening: fmt.Sprint("opening-", f.named), number: number, at: time.Now()}
 }
 
-func (f *fleet) OpenBreaker(_ context.Context, operation, ca string, eased int) (opening string, wait time.Duration, err error) {
+func (f *fleet) OpenBreaker(_ context.Context, operation, ca string, eased int, _ string) (opening string, wait time.Duration, err error) {
 	err = f.change(operation, ca, func(r *record) (wrote bool) {
 		if !r.open {
 			f.begin(r, max(0, r.number-eased))
