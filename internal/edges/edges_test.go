@@ -67,6 +67,9 @@ func rules() []rule {
 			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics", "internal/policy",
 			"internal/certs", "internal/keys", "internal/audit",
 		}},
+		{name: "timeline imports what it reads", from: []string{"internal/timeline"}, shipped: true, only: []string{
+			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/audit", "internal/streams",
+		}},
 		{name: "incident imports the contract and streams", from: []string{"internal/incident"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
 		{name: "audit imports the contract and streams", from: []string{"internal/audit"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
 		{name: "no room imports the consumer", from: []string{"internal"}, except: []string{"internal/consumer", "internal/testbed"}, never: []string{"internal/consumer"}},
