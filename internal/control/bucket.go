@@ -1,7 +1,7 @@
 // Package control owns the control bucket: what the workers of one fleet tell each
-// other. It has the live workers, the pause that the gateway asked for, the breakers, the
-// watchdog lease and what the watchdog scanned, how far certificate events were read, the last
-// rollback, and counts of poison messages.
+// other. It has the live workers, the pause that the gateway asked for, what operators
+// suspended, the breakers, the watchdog lease and what the watchdog scanned, how far
+// certificate events were read, the last rollback, and counts of poison messages.
 //
 // Every write is a compare-and-set. Values hold durations and no instants, but for dates of the
 // gateway's events, which are compared with each other, and of certificates: the time

@@ -38,9 +38,9 @@ type Scan struct {
 	Before time.Duration `json:"before_ns,omitempty"`
 	// Oldest is how long the oldest waiting order had waited at the end of the scan.
 	Oldest time.Duration `json:"oldest_ns"`
-	// Waiting is what the scan counted, and NextDue in how long the first of the waiting
-	// orders was due then; nil where none waited.
-	Waiting Waiting        `json:"waiting"`
+	// Waiting is what the scan counted, nil where an older worker scanned; NextDue is in how
+	// long the first of the waiting orders was due then, nil where none waited.
+	Waiting *Waiting       `json:"waiting,omitempty"`
 	NextDue *time.Duration `json:"next_due_ns,omitempty"`
 	// Took is how long the scan took.
 	Took time.Duration `json:"took_ns"`

@@ -92,8 +92,10 @@ type Watchdog struct {
 	Scanned time.Time `json:"scanned,omitzero"`
 	// ScannedAll is when the last scan of every record ended.
 	ScannedAll time.Time `json:"scanned_all,omitzero"`
-	// Waiting is what the last scan of the parked stream counted.
-	Waiting Waiting `json:"waiting"`
+	// Waiting is what the last scan of the parked stream counted, at Counted; zero where an
+	// older worker scanned.
+	Waiting Waiting   `json:"waiting"`
+	Counted time.Time `json:"counted,omitzero"`
 	// OldestSince is since when the oldest waiting order had waited; zero where none did.
 	OldestSince time.Time `json:"oldest_since,omitzero"`
 	// NextDue is when the first of the waiting orders was due; zero where none waited.
@@ -186,7 +188,10 @@ func (s *State) scanned(name string, data []byte, stored time.Time, age time.Dur
 	case ScanFull:
 		s.Watchdog.ScannedAll = ended
 	case ScanRecent:
-		s.Watchdog.Scanned, s.Watchdog.Waiting = ended, scan.Waiting
+		s.Watchdog.Scanned = ended
+		if scan.Waiting != nil {
+			s.Watchdog.Waiting, s.Watchdog.Counted = *scan.Waiting, stored
+		}
 		if scan.Oldest > 0 {
 			s.Watchdog.OldestSince = stored.Add(-scan.Oldest)
 		}

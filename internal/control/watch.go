@@ -42,6 +42,9 @@ type Handlers struct {
 	// BreakerClosed is told that an opening was closed. opening is empty where an
 	// operator removed the key.
 	BreakerClosed func(operation, ca, opening string)
+	// Suspended is told which suspensions stand, all of them, oldest first: once before
+	// Synced, and whenever that changes.
+	Suspended func(all []Suspension)
 	// Synced is told that everything in the bucket has been told. A breaker that was
 	// not is unknown there.
 	Synced func()
@@ -73,7 +76,7 @@ func (b *Bucket) Run(ctx context.Context, h Handlers) {
 		if synced {
 			wait = firstRetry
 		}
-		b.log.Warn("watching the control bucket failed; other workers' pauses and breakers are not seen until it succeeds",
+		b.log.Warn("watching the control bucket failed; other workers' pauses, suspensions and breakers are not seen until it succeeds",
 			"bucket", b.bucket, "wait", wait, "err", err)
 		_ = sleep(ctx, wait)
 	}
@@ -91,7 +94,7 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen beats, synced *bool
 		return fmt.Errorf("opening the bucket: %w", err)
 	}
 	// Counts of poison messages are read by the worker that has the message.
-	w, err := kv.WatchFiltered(ctx, []string{workerPrefix + "*", b.pause, breakerPrefix + ">", scanPrefix + "*"})
+	w, err := kv.WatchFiltered(ctx, []string{workerPrefix + "*", b.pause, suspensionPrefix + ">", breakerPrefix + ">", scanPrefix + "*"})
 	if err != nil {
 		return fmt.Errorf("watching the bucket: %w", err)
 	}
@@ -102,7 +105,8 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen beats, synced *bool
 	if err := b.compareAndAppear(ctx, h, seen); err != nil {
 		return err
 	}
-	var shown uint64 // revision of our own presence that the watch showed last
+	var shown uint64                     // revision of our own presence that the watch showed last
+	suspended := map[string]Suspension{} // by key, as this watch showed them
 	for {
 		select {
 		case <-ctx.Done():
@@ -128,6 +132,7 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen beats, synced *bool
 			case e == nil:
 				*synced = true
 				b.count(seen, h)
+				tellSuspensions(suspended, h)
 				if h.Synced != nil {
 					h.Synced()
 				}
@@ -142,18 +147,30 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen beats, synced *bool
 				}
 				continue
 			}
+			if strings.HasPrefix(e.Key(), suspensionPrefix) {
+				b.sawSuspension(suspended, e.Key(), b.entryOf(e))
+				if *synced {
+					tellSuspensions(suspended, h)
+				}
+				continue
+			}
 			b.tell(e, h)
 		}
 	}
 }
 
-// tell passes on what was written under a key.
-func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
-	key := kve.Key()
-	e := entry{revision: kve.Revision(), age: b.age(key, kve.Revision(), kve.Created())}
+// entryOf is what the watch shows of a key.
+func (b *Bucket) entryOf(kve jetstream.KeyValueEntry) entry {
+	e := entry{revision: kve.Revision(), stored: kve.Created(), age: b.age(kve.Key(), kve.Revision(), kve.Created())}
 	if kve.Operation() == jetstream.KeyValuePut {
 		e.data = kve.Value()
 	}
+	return e
+}
+
+// tell passes on what was written under a key.
+func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
+	key, e := kve.Key(), b.entryOf(kve)
 	if name, ok := strings.CutPrefix(key, scanPrefix); ok {
 		b.sawScan(name, e)
 		return

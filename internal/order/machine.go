@@ -161,7 +161,7 @@ func (d *decider) changed(r Record) *Record {
 
 func (d *decider) wakeup(r Record, due time.Time, polls int) *Wakeup {
 	w := &Wakeup{
-		Key: d.key, Kind: r.Kind, Lane: laneOf(r), Generation: r.Generation, Due: due.UTC(), Deadline: r.Deadline,
+		Key: d.key, Kind: r.Kind, Lane: laneOf(r), Phase: r.Phase, Generation: r.Generation, Due: due.UTC(), Deadline: r.Deadline,
 		Polls: polls, RequestedAt: r.RequestedAt, TrackingID: r.TrackingID, Request: r.Request,
 	}
 	if w.Request == nil {

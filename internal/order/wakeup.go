@@ -26,6 +26,7 @@ type Wakeup struct {
 	Key        Key
 	Kind       entrustbus.Kind
 	Lane       Lane
+	Phase      Phase // of the record when it was scheduled, for counts; "" where an older worker scheduled it
 	Generation int
 	Due        time.Time // UTC, the server's clock
 	// At is when the server is to fire it, by the clock of the server that does; zero: Due.
@@ -58,7 +59,7 @@ func laneOf(r Record) Lane {
 // it decides by the record.
 func WakeupOf(key Key, r Record, now time.Time) *Wakeup {
 	return &Wakeup{
-		Key: key, Kind: r.Kind, Lane: laneOf(r), Generation: r.Generation, Due: now.UTC(), Deadline: r.Deadline,
+		Key: key, Kind: r.Kind, Lane: laneOf(r), Phase: r.Phase, Generation: r.Generation, Due: now.UTC(), Deadline: r.Deadline,
 		RequestedAt: r.RequestedAt, TrackingID: r.TrackingID, Request: r.Request,
 	}
 }

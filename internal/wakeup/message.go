@@ -43,6 +43,7 @@ const (
 // The worker's own headers on a wake-up.
 const (
 	headerFormat   = "Entrust-Format"
+	headerPhase    = "Entrust-Phase" // of the record that waits
 	headerObserved = "Entrust-Observed-Revision"
 	headerSubject  = "Entrust-Request-Subject" // of the request that waits
 	headerAsked    = "Entrust-Requested-At"
@@ -76,6 +77,7 @@ func schedule(subjects entrustbus.Subjects, w *order.Wakeup) *nats.Msg {
 			msg.Header[name] = []string{value}
 		}
 	}
+	set(headerPhase, string(w.Phase))
 	set(entrustbus.HeaderTrackingID, w.TrackingID)
 	if !w.RequestedAt.IsZero() {
 		set(headerAsked, w.RequestedAt.UTC().Format(time.RFC3339Nano))
@@ -119,6 +121,11 @@ func parse(subjects entrustbus.Subjects, subject string, header nats.Header, bod
 		Kind:       entrustbus.Kind(header.Get(entrustbus.HeaderKind)),
 		Lane:       order.Lane(lane),
 		TrackingID: header.Get(entrustbus.HeaderTrackingID),
+	}
+	for _, phase := range order.Phases() {
+		if header.Get(headerPhase) == string(phase) {
+			w.Phase = phase // any other counts as unknown
+		}
 	}
 	if format, err := strconv.Atoi(header.Get(headerFormat)); err != nil || format > order.Format {
 		if err == nil {

@@ -47,7 +47,7 @@ func (r *rig) lane(lane order.Lane) jetstream.Consumer {
 // wake is a wake-up with every field but Observed set.
 func wake(id string, due time.Time) *order.Wakeup {
 	return &order.Wakeup{
-		Key: order.Key{Producer: "shop", ID: id}, Kind: entrustbus.KindIssue, Lane: order.LanePoll, Generation: 2,
+		Key: order.Key{Producer: "shop", ID: id}, Kind: entrustbus.KindIssue, Lane: order.LanePoll, Phase: order.Awaiting, Generation: 2,
 		Due: due.UTC(), Deadline: due.Add(time.Hour).UTC(), Polls: 3, RequestedAt: due.Add(-time.Hour).UTC(), TrackingID: "T-1",
 		Request: &order.Message{
 			Subject: "entrust.request.shop.issue", Body: []byte(`{"id":"x"}`),

@@ -37,8 +37,8 @@ func (w *Watchdog) scan(ctx context.Context, r *repairing) error {
 	if err != nil {
 		return err
 	}
-	recent.Parked, recent.Oldest = e.wakeups.Last, 0
-	if err := r.during(ctx, func() error { return w.scanWakeups(r, e.wakeups.Last, &recent.Oldest) }); err != nil {
+	recent.Parked, recent.Oldest, recent.Waiting, recent.NextDue = e.wakeups.Last, 0, new(control.Waiting), nil
+	if err := r.during(ctx, func() error { return w.scanWakeups(r, e.wakeups.Last, &recent) }); err != nil {
 		return err
 	}
 	fresh, err := w.scanRecords(ctx, r, &recent.Cursor, e.ledger.Last, w.old())

@@ -411,6 +411,9 @@ func TestScanIsKept(t *testing.T) {
 	if first.Oldest != 0 {
 		t.Errorf("no order waits, and the oldest for %s", first.Oldest)
 	}
+	if *first.Waiting != (control.Waiting{}) || first.NextDue != nil {
+		t.Errorf("no order waits, and the scan counted %+v, the first due in %v", *first.Waiting, first.NextDue)
+	}
 	for id, ago := range map[string]time.Duration{"young": time.Minute, "oldest": 3 * time.Hour, "other": time.Hour} {
 		rec := record(order.Awaiting, entrustbus.KindIssue)
 		rec.RequestedAt = time.Now().Add(-ago).UTC()
@@ -424,6 +427,17 @@ func TestScanIsKept(t *testing.T) {
 	r.scans(w, Repairs{})
 	if second := last(); (second.Oldest-3*time.Hour).Abs() > time.Minute || second.Revision <= first.Revision {
 		t.Errorf("the oldest order waits for %s, want 3h", second.Oldest)
+	}
+	for id, phase := range map[string]order.Phase{"deferred": order.Unaccepted, "doubtful": order.Indeterminate, "leased": order.Submitting} {
+		r.schedule(wake(id, record(phase, entrustbus.KindIssue)))
+	}
+	r.scans(w, Repairs{})
+	third, want := last(), control.Waiting{Awaiting: 3, Unaccepted: 1, Indeterminate: 1, Other: 1}
+	if *third.Waiting != want {
+		t.Errorf("the scan counted %+v, want %+v", *third.Waiting, want)
+	}
+	if third.NextDue == nil || *third.NextDue <= 0 {
+		t.Errorf("the first order is due in %v", third.NextDue)
 	}
 }
 

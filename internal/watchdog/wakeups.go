@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
@@ -13,8 +14,9 @@ import (
 
 // scanWakeups reads the parked stream up to a sequence. It has stuck wake-ups scheduled
 // again, and removes due messages that the server will never deliver, after waking their
-// orders. It returns in oldest for how long the oldest order has waited.
-func (w *Watchdog) scanWakeups(r *repairing, last uint64, oldest *time.Duration) error {
+// orders. It writes into found how many orders wait, for how long the oldest has waited, and
+// when the first is due.
+func (w *Watchdog) scanWakeups(r *repairing, last uint64, found *control.Scan) error {
 	settled := map[order.Lane]uint64{}
 	for _, lane := range order.Lanes() {
 		var err error
@@ -41,7 +43,11 @@ func (w *Watchdog) scanWakeups(r *repairing, last uint64, oldest *time.Duration)
 			continue
 		}
 		if !f.RequestedAt.IsZero() {
-			*oldest = max(*oldest, now.Sub(f.RequestedAt))
+			found.Oldest = max(found.Oldest, now.Sub(f.RequestedAt))
+		}
+		count(found.Waiting, f.Phase)
+		if left := f.Due.Sub(now); !f.Fired && (found.NextDue == nil || left < *found.NextDue) {
+			found.NextDue = &left
 		}
 		if f.Fired || now.Sub(f.Due) < overdue {
 			continue
@@ -52,6 +58,20 @@ func (w *Watchdog) scanWakeups(r *repairing, last uint64, oldest *time.Duration)
 		r.do(&r.repairs.Stuck, func(ctx context.Context) (bool, error) { return w.Wakeups.Reschedule(ctx, &again, sequence) })
 	}
 	return nil
+}
+
+// count counts an order that waits.
+func count(w *control.Waiting, phase order.Phase) {
+	switch phase {
+	case order.Awaiting:
+		w.Awaiting++
+	case order.Unaccepted:
+		w.Unaccepted++
+	case order.Indeterminate:
+		w.Indeterminate++
+	default:
+		w.Other++
+	}
 }
 
 // removeDead removes a due message that the server will never deliver, after waking its order

@@ -58,13 +58,17 @@ type Worker struct {
 // and consumers before Run. The caller closes the connection of js after it.
 func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Worker, error) {
 	layout := cfg.Layout
-	bucket := control.Open(control.Config{JS: js, Bucket: layout.Control, Worker: consumer.Name(), Gateway: cfg.Gateway, Log: log})
+	w := new(Worker)
+	bucket := control.Open(control.Config{
+		JS: js, Bucket: layout.Control, Worker: consumer.Name(), Gateway: cfg.Gateway, Log: log,
+		About: func() control.About { return w.about(cfg.Version, cfg.Credentials) },
+	})
 	c, err := consumer.New(cfg.Config, js, bucket, gw, log)
 	if err != nil {
 		return nil, err
 	}
 	subjects := layout.Subjects()
-	w := &Worker{
+	*w = Worker{
 		consumer: c,
 		watchdog: &watchdog.Watchdog{
 			JS: js, Layout: layout, Ledger: ledger.New(js, layout.Orders), Wakeups: wakeup.New(js, layout.Parked, subjects),
@@ -85,6 +89,21 @@ func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Wor
 		}
 	}
 	return w, nil
+}
+
+// about is what the worker says of itself to the fleet.
+func (w *Worker) about(version string, credentials func() (time.Time, error)) control.About {
+	a := control.About{Version: version}
+	if err := w.consumer.GatewayProblem(); err != nil {
+		a.GatewayProblem = err.Error()
+	}
+	if credentials != nil {
+		end, err := credentials()
+		if a.CertificateEnd = end.UTC().Truncate(time.Second); err != nil {
+			a.CertificateProblem = err.Error()
+		}
+	}
+	return a
 }
 
 // Run works until ctx is done, then drains. It returns nil after a drain, and an error

@@ -1,0 +1,219 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/entrust-worker/entrust-worker/internal/streams"
+)
+
+const (
+	suspensionPrefix = "suspended." // suspended.<lane>.<producer>.<token of the CA>
+	// anyToken stands for an empty field of a scope in a key. No token of a text is this one.
+	anyToken = "="
+	// MaxSuspensions bounds the suspensions that stand at once: each is a series of a metric,
+	// and is compared with each call.
+	MaxSuspensions = 64
+	// maxText bounds the id of a CA, and the words of an operator.
+	maxText = 256
+)
+
+// ErrTooManySuspensions says that MaxSuspensions stand already.
+var ErrTooManySuspensions = fmt.Errorf("%d suspensions stand, which is the most there can be: resume some", MaxSuspensions)
+
+// Scope is what a suspension is about: the calls of one lane, of one producer, at one CA. An
+// empty field stands for all of them, so that the zero Scope is every call to the gateway.
+type Scope struct {
+	// Lane is issue, resubmit, revoke, poll or manage.
+	Lane     string `json:"lane,omitempty"`
+	Producer string `json:"producer,omitempty"`
+	CA       string `json:"ca,omitempty"`
+}
+
+// laneManage makes no calls to the gateway: it is suspended as a whole or not at all.
+const laneManage = "manage"
+
+// Lanes are the lanes that can be suspended. One that has requests and due messages of its own
+// stops taking both.
+func Lanes() []string { return []string{"issue", "resubmit", "revoke", "poll", laneManage} }
+
+// Validate returns what is wrong with a scope that an operator named.
+func (s Scope) Validate() error {
+	switch {
+	case s.Lane != "" && !slices.Contains(Lanes(), s.Lane):
+		return fmt.Errorf("unknown lane %.80q; the lanes are %s", s.Lane, strings.Join(Lanes(), ", "))
+	case s.Producer != "" && !tokenRule.MatchString(s.Producer):
+		return fmt.Errorf("%.80q is not the name of a producer: 1 to 64 letters, digits, _ and -", s.Producer)
+	case len(s.CA) > maxText || strings.ContainsFunc(s.CA, unicode.IsControl):
+		return fmt.Errorf("%.80q is not the id of a CA: one line of at most %d bytes", s.CA, maxText)
+	case s.Lane == laneManage && s != Scope{Lane: laneManage}:
+		return fmt.Errorf("the lane %s makes no calls to the gateway: suspend all of it", laneManage)
+	}
+	return nil
+}
+
+// String names the scope for people: "lane issue, producer shop", "all calls".
+func (s Scope) String() string {
+	var all []string
+	for _, f := range [][2]string{{"lane ", s.Lane}, {"producer ", s.Producer}, {"CA ", s.CA}} {
+		if f[1] != "" {
+			all = append(all, f[0]+f[1])
+		}
+	}
+	if len(all) == 0 {
+		return "all calls"
+	}
+	return strings.Join(all, ", ")
+}
+
+// key is where the suspension of the scope is kept.
+func (s Scope) key() string {
+	part := func(text string) string {
+		if text == "" {
+			return anyToken
+		}
+		return token(text)
+	}
+	return suspensionPrefix + part(s.Lane) + "." + part(s.Producer) + "." + part(s.CA)
+}
+
+// Suspension is a stop that an operator ordered. It stands until it is resumed, whatever
+// restarts meanwhile. It is a plain value.
+type Suspension struct {
+	Scope
+	// Operator is who ordered it, as the verb knows them, and Reason why, in one line.
+	Operator string `json:"operator"`
+	Reason   string `json:"reason,omitempty"`
+	// Since is when the server stored it. It is not stored beside.
+	Since time.Time `json:"since,omitzero"`
+	// Age is how long it has stood, by server time. It is not stored.
+	Age time.Duration `json:"-"`
+}
+
+// suspensionOf decodes the value of a suspension's key; false for what no worker wrote.
+func suspensionOf(key string, data []byte, since time.Time, age time.Duration) (Suspension, bool) {
+	var s Suspension
+	if data == nil || json.Unmarshal(data, &s) != nil || s.key() != key {
+		return Suspension{}, false
+	}
+	s.Since, s.Age = since.UTC(), age
+	return s, true
+}
+
+// Suspend has every worker make no call of s.Scope, until Resume. A suspension of the same
+// scope that stands is kept: then added is false, and stands is that one. The error is
+// ErrTooManySuspensions, says what is wrong with s, or what went wrong on the way; then it may stand all the same.
+func (b *Bucket) Suspend(ctx context.Context, s Suspension) (stands Suspension, added bool, err error) {
+	if err := s.Validate(); err != nil {
+		return Suspension{}, false, err
+	}
+	if len(s.Reason) > maxText || len(s.Operator) > maxText || strings.ContainsFunc(s.Reason+s.Operator, unicode.IsControl) {
+		return Suspension{}, false, fmt.Errorf("operator and reason must be one line of at most %d bytes each", maxText)
+	}
+	all, err := b.Suspensions(ctx)
+	if err != nil {
+		return Suspension{}, false, err
+	}
+	if len(all) >= MaxSuspensions && !slices.ContainsFunc(all, func(o Suspension) bool { return o.Scope == s.Scope }) {
+		return Suspension{}, false, ErrTooManySuspensions
+	}
+	key, what := s.key(), "the suspension of "+s.Scope.String()
+	s.Since = time.Time{}
+	if _, err := b.update(ctx, what, key, 0, func(last entry) any {
+		if was, ok := suspensionOf(key, last.data, last.stored, last.age); ok {
+			stands, added = was, false
+			return nil
+		}
+		stands, added = s, true
+		return s
+	}); err != nil {
+		return Suspension{}, false, err
+	}
+	return stands, added, nil
+}
+
+// Resume ends the suspension of exactly this scope, and returns it; false where there is none.
+func (b *Bucket) Resume(ctx context.Context, scope Scope) (was Suspension, removed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	key := scope.key()
+	for range casRounds {
+		var last entry
+		last, err = b.read(ctx, key)
+		if err != nil {
+			return Suspension{}, false, fmt.Errorf("reading the suspension of %s: %w", scope, err)
+		}
+		if last.data == nil {
+			return Suspension{}, false, nil
+		}
+		was, _ = suspensionOf(key, last.data, last.stored, last.age)
+		if _, err = b.write(ctx, key, last.revision, nil, 0); !errors.Is(err, ErrConflict) {
+			break
+		}
+	}
+	if err != nil {
+		return Suspension{}, false, fmt.Errorf("removing the suspension of %s: %w", scope, err)
+	}
+	return was, true, nil
+}
+
+// Suspensions reads every suspension that stands, oldest first. Any replica answers. Run need
+// not be running. Keys that no worker wrote are left out.
+func (b *Bucket) Suspensions(ctx context.Context) ([]Suspension, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	var all []Suspension
+	for m, err := range streams.Scan(ctx, b.js, b.stream(), b.subject(suspensionPrefix+">")) {
+		if err != nil {
+			return nil, fmt.Errorf("reading the suspensions: %w", err)
+		}
+		if m.Deleted() {
+			continue
+		}
+		key := strings.TrimPrefix(m.Subject, b.subject(""))
+		if s, ok := suspensionOf(key, m.Data, m.Time, b.age(key, m.Sequence, m.Time)); ok {
+			all = append(all, s)
+		}
+	}
+	return sorted(all), nil
+}
+
+// sorted puts suspensions in order: oldest first.
+func sorted(all []Suspension) []Suspension {
+	slices.SortFunc(all, func(a, b Suspension) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.key(), b.key()))
+	})
+	return all
+}
+
+// sawSuspension takes in what the watch shows of a suspension's key.
+func (b *Bucket) sawSuspension(told map[string]Suspension, key string, e entry) {
+	s, ok := suspensionOf(key, e.data, e.stored, e.age)
+	if !ok {
+		if e.data != nil {
+			b.log.Warn("a suspension's key in the control bucket holds what no worker wrote: it suspends nothing", "key", key)
+		}
+		delete(told, key)
+		return
+	}
+	told[key] = s
+}
+
+// tellSuspensions passes on those that the watch has shown.
+func tellSuspensions(told map[string]Suspension, h Handlers) {
+	if h.Suspended == nil {
+		return
+	}
+	all := make([]Suspension, 0, len(told))
+	for _, s := range told {
+		all = append(all, s)
+	}
+	h.Suspended(sorted(all))
+}
