@@ -287,9 +287,6 @@ func (d *duration) UnmarshalText(text []byte) error {
 	return err
 }
 
-// maxText bounds a text of a gateway or a file in the bucket.
-const maxText = 240
-
 // oneLine makes any text one line of at most maxText characters.
 func oneLine(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")

@@ -42,6 +42,8 @@ type Scan struct {
 	// long the first of the waiting orders was due then, nil where none waited.
 	Waiting *Waiting       `json:"waiting,omitempty"`
 	NextDue *time.Duration `json:"next_due_ns,omitempty"`
+	// Every is the pause between two scans; 0 where an older worker scanned.
+	Every time.Duration `json:"every_ns,omitempty"`
 	// Took is how long the scan took.
 	Took time.Duration `json:"took_ns"`
 

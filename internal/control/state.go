@@ -25,6 +25,8 @@ type State struct {
 	Breakers []Breaker `json:"open_breakers"`
 	// Pauses are the waits that gateways asked for, and that are not over.
 	Pauses []PauseLeft `json:"pauses"`
+	// Suspensions are the stops that operators ordered, oldest first. Their Age is not set.
+	Suspensions []Suspension `json:"suspensions"`
 	// Watchdog is the last scan for orders that nothing will wake.
 	Watchdog Watchdog `json:"watchdog"`
 	// Rollback is the last loss of writes that a worker noticed. Count 0: none.
@@ -90,6 +92,8 @@ type PauseLeft struct {
 type Watchdog struct {
 	// Scanned is when the last scan of what waits, and of what was written since, ended.
 	Scanned time.Time `json:"scanned,omitzero"`
+	// Every is the pause between two scans; 0 where an older worker scanned.
+	Every time.Duration `json:"every_ns,omitempty"`
 	// ScannedAll is when the last scan of every record ended.
 	ScannedAll time.Time `json:"scanned_all,omitzero"`
 	// Waiting is what the last scan of the parked stream counted, at Counted; zero where an
@@ -118,7 +122,7 @@ type Waiting struct {
 // the server's clock is ahead of this host's: it makes instants of this host's clock of the
 // server's. What no worker wrote is left out.
 func ReadState(ctx context.Context, js jetstream.JetStream, bucket string, skew time.Duration) (State, error) {
-	s := State{Workers: []Presence{}, Breakers: []Breaker{}, Pauses: []PauseLeft{}}
+	s := State{Workers: []Presence{}, Breakers: []Breaker{}, Pauses: []PauseLeft{}, Suspensions: []Suspension{}}
 	now, prefix := time.Now(), "$KV."+bucket+"."
 	for m, err := range streams.Scan(ctx, js, "KV_"+bucket, prefix+">") {
 		if err != nil {
@@ -133,6 +137,7 @@ func ReadState(ctx context.Context, js jetstream.JetStream, bucket string, skew 
 	slices.SortFunc(s.Breakers, func(a, b Breaker) int {
 		return cmp.Or(cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.CA, b.CA))
 	})
+	s.Suspensions = sorted(s.Suspensions)
 	return s, nil
 }
 
@@ -165,6 +170,10 @@ func (s *State) take(key string, data []byte, stored, now time.Time) {
 			b.Since = stored.Add(-time.Duration(*r.Lasted))
 		}
 		s.Breakers = append(s.Breakers, b)
+	case suspensionPrefix:
+		if u, ok := suspensionOf(key, data, stored, 0); ok {
+			s.Suspensions = append(s.Suspensions, u)
+		}
 	case scanPrefix:
 		s.scanned(rest, data, stored, age)
 	case rollbackKey + ".":
@@ -188,7 +197,7 @@ func (s *State) scanned(name string, data []byte, stored time.Time, age time.Dur
 	case ScanFull:
 		s.Watchdog.ScannedAll = ended
 	case ScanRecent:
-		s.Watchdog.Scanned = ended
+		s.Watchdog.Scanned, s.Watchdog.Every = ended, scan.Every
 		if scan.Waiting != nil {
 			s.Watchdog.Waiting, s.Watchdog.Counted = *scan.Waiting, stored
 		}

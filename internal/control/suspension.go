@@ -21,7 +21,7 @@ const (
 	// MaxSuspensions bounds the suspensions that stand at once: each is a series of a metric,
 	// and is compared with each call.
 	MaxSuspensions = 64
-	// maxText bounds the id of a CA, and the words of an operator.
+	// maxText bounds the id of a CA, the words of an operator, and what a gateway answered.
 	maxText = 256
 )
 

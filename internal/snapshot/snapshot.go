@@ -13,12 +13,11 @@ type Snapshot struct {
 	// At is when the reading ended.
 	At   time.Time `json:"at"`
 	NATS NATS      `json:"nats"`
-	// Fleet has workers, open breakers, pauses, the watchdog's last scan, which counts
-	// waiting orders by phase, and the last rollback.
-	Fleet       Part[control.State] `json:"fleet"`
-	Suspensions Part[[]Suspension]  `json:"suspensions"`
-	Lanes       Part[[]Lane]        `json:"lanes"`
-	Parked      Part[Parked]        `json:"parked"`
+	// Fleet has workers, open breakers, pauses, suspensions, the watchdog's last scan, which
+	// counts waiting orders by phase, and the last rollback.
+	Fleet  Part[control.State] `json:"fleet"`
+	Lanes  Part[[]Lane]        `json:"lanes"`
+	Parked Part[Parked]        `json:"parked"`
 	// Letters has every reason, those of no letter included.
 	Letters Part[[]Letters] `json:"dead_letters"`
 	Streams Part[[]Stream]  `json:"streams"`
@@ -58,16 +57,6 @@ type NATS struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// Suspension is a stop that an operator ordered. Empty scopes are every one.
-type Suspension struct {
-	Lane     string    `json:"lane,omitempty"`
-	Producer string    `json:"producer,omitempty"`
-	CA       string    `json:"ca,omitempty"`
-	Reason   string    `json:"reason,omitempty"`
-	By       string    `json:"by,omitempty"`
-	Since    time.Time `json:"since"`
-}
-
 // Lane is a consumer of the fleet with a concurrency of its own.
 type Lane struct {
 	// Name is one of Lanes.
@@ -80,7 +69,7 @@ type Lane struct {
 	Oldest time.Time `json:"oldest,omitzero"`
 }
 
-// Parked is what the parked stream holds. Control says how those orders are spread over
+// Parked is what the parked stream holds. Fleet says how those orders are spread over
 // phases, as of the watchdog's last scan.
 type Parked struct {
 	// Orders have a wake-up, or a due message that is not acknowledged yet.
@@ -113,4 +102,7 @@ type Stream struct {
 	Behind   int `json:"replicas_behind,omitempty"`
 	// Last is when the newest message was stored; zero for none.
 	Last time.Time `json:"last,omitzero"`
+	// Sequence is the highest that the stream has given out: what was published since another
+	// reading is the difference.
+	Sequence uint64 `json:"last_sequence"`
 }

@@ -45,6 +45,7 @@ func streamOf(info *jetstream.StreamInfo) Stream {
 		Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, Replicas: info.Config.Replicas,
 		MaxBytes: uint64(max(info.Config.MaxBytes, 0)), MaxMessages: uint64(max(info.Config.MaxMsgs, 0)),
 	}
+	s.Sequence = info.State.LastSeq
 	if s.Messages > 0 {
 		s.Last = info.State.LastTime
 	}

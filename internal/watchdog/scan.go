@@ -38,6 +38,7 @@ func (w *Watchdog) scan(ctx context.Context, r *repairing) error {
 		return err
 	}
 	recent.Parked, recent.Oldest, recent.Waiting, recent.NextDue = e.wakeups.Last, 0, new(control.Waiting), nil
+	recent.Every = w.Every
 	if err := r.during(ctx, func() error { return w.scanWakeups(r, e.wakeups.Last, &recent) }); err != nil {
 		return err
 	}

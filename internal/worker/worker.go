@@ -6,6 +6,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
 	"github.com/entrust-worker/entrust-worker/internal/status"
+	"github.com/entrust-worker/entrust-worker/internal/throttle"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 	"github.com/entrust-worker/entrust-worker/internal/watchdog"
 )
@@ -94,7 +96,8 @@ func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Wor
 // about is what the worker says of itself to the fleet.
 func (w *Worker) about(version string, credentials func() (time.Time, error)) control.About {
 	a := control.About{Version: version}
-	if err := w.consumer.GatewayProblem(); err != nil {
+	// The bucket has pauses itself.
+	if err := w.consumer.GatewayProblem(); err != nil && !errors.Is(err, throttle.ErrPaused) {
 		a.GatewayProblem = err.Error()
 	}
 	if credentials != nil {

@@ -14,6 +14,8 @@ import (
 	"unicode"
 
 	"golang.org/x/term"
+
+	"github.com/entrust-worker/entrust-worker/internal/span"
 )
 
 // Terminal is what a verb has of the process: its streams, its environment and a clock.
@@ -110,15 +112,4 @@ func shorten(s string, limit int) string {
 }
 
 // Span is a duration in its two largest units.
-func Span(d time.Duration) string {
-	d = d.Abs()
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
-}
+func Span(d time.Duration) string { return span.Of(d) }
