@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -33,6 +34,8 @@ import (
 //	refuse CN               has it refuse orders whose common name begins so; none: no more
 //	enrollments N           expects that it made so many orders
 //	publish SUBJECT BODY    publishes anything as a request
+//	operator-request SUBJECT FILE GENERATION
+//	                        publishes a JSON file as an operator's request
 //	csr FILE CN             writes a certificate request
 //	to-der FROM TO          writes PEM as DER
 //	certificate FILE NAME   expects the name in it, and sets SERIAL to its number
@@ -61,7 +64,7 @@ func TestOperatorScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"bus": stageBus, "bus-restart": restartBus, "gateway": stageGateway, "approve": approve, "refuse": refuse, "enrollments": enrollments, "publish": publish, "csr": writeCSR, "to-der": toDER, "certificate": certificate,
+			"bus": stageBus, "bus-restart": restartBus, "gateway": stageGateway, "approve": approve, "refuse": refuse, "enrollments": enrollments, "publish": publish, "operator-request": operatorRequest, "csr": writeCSR, "to-der": toDER, "certificate": certificate,
 			"record": writeRecord, "record-until": recordUntil, "wakeup": writeWakeup, "due": waitDue, "letter": writeLetter, "odd-letter": oddLetter,
 			"requests": countRequests, "last-request": lastRequest, "eventually": eventually, "exits": exits,
 		},
@@ -164,6 +167,13 @@ func enrollments(ts *testscript.TestScript, _ bool, args []string) {
 
 func publish(ts *testscript.TestScript, _ bool, args []string) {
 	_, err := stageOf(ts).js.Publish(context.Background(), args[0], []byte(args[1]))
+	ts.Check(err)
+}
+
+func operatorRequest(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := stageOf(ts).js.PublishMsg(context.Background(), &nats.Msg{
+		Subject: args[0], Data: []byte(ts.ReadFile(args[1])), Header: nats.Header{"Entrust-Replay": {args[2]}},
+	})
 	ts.Check(err)
 }
 

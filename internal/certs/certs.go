@@ -33,13 +33,14 @@ type Certificate struct {
 
 // Store is the bucket. Make one with New. It is safe for concurrent use.
 type Store struct {
+	js     jetstream.JetStream
 	bucket string
 	leader *streams.Leader
 }
 
 // New returns the store in bucket. It does not touch the server.
 func New(js jetstream.JetStream, bucket string) *Store {
-	return &Store{bucket: bucket, leader: streams.LeaderOf(js, "KV_"+bucket)}
+	return &Store{js: js, bucket: bucket, leader: streams.LeaderOf(js, "KV_"+bucket)}
 }
 
 // Open makes Get cheaper where the bucket has one replica. It need not be called.
@@ -89,4 +90,20 @@ func (s *Store) Get(ctx context.Context, ca, serial string) (Certificate, error)
 		return Certificate{}, nil // no worker wrote it: nothing is known
 	}
 	return c, nil
+}
+
+// Find returns what is known of the certificates with a serial number, of whatever CA. serial is
+// as for Put. Any replica may answer. The server finds them by their subject.
+func (s *Store) Find(ctx context.Context, serial string) ([]Certificate, error) {
+	var all []Certificate
+	for m, err := range streams.Scan(ctx, s.js, "KV_"+s.bucket, "$KV."+s.bucket+".*."+strings.ToLower(serial)) {
+		if err != nil {
+			return nil, fmt.Errorf("looking for the certificate %s: %w", serial, err)
+		}
+		var c Certificate
+		if !m.Deleted() && json.Unmarshal(m.Data, &c) == nil { // what no worker wrote is left out
+			all = append(all, c)
+		}
+	}
+	return all, nil
 }

@@ -83,6 +83,9 @@ func (h *handling) doing(what, of string) {
 func (w *Worker) delivered(ctx context.Context, d *delivery) error {
 	q := w.readRequest(d)
 	w.metrics.Request(string(q.Kind))
+	if isByHand(q.Kind) {
+		return w.byHand(ctx, d, q)
+	}
 	// A generation means that the order was there before, whatever the ledger knows of it.
 	h := &handling{w: w, d: d, key: q.Key, read: q, doubted: d.deliveries > 1 || q.Generation > 0}
 	if q.Kind == entrustbus.KindIssue {

@@ -68,7 +68,10 @@ func rules() []rule {
 			"internal/certs", "internal/keys", "internal/audit",
 		}},
 		{name: "timeline imports what it reads", from: []string{"internal/timeline"}, shipped: true, only: []string{
-			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/audit", "internal/streams",
+			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/audit", "internal/streams", "internal/control",
+		}},
+		{name: "find imports what it reads", from: []string{"internal/find"}, shipped: true, only: []string{
+			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/certs", "internal/streams", "internal/timeline",
 		}},
 		{name: "incident imports the contract and streams", from: []string{"internal/incident"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
 		{name: "audit imports the contract and streams", from: []string{"internal/audit"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},

@@ -13,6 +13,8 @@ const (
 	Breaker    ObstacleKind = "breaker"    // the fleet found the gateway broken
 	Pause      ObstacleKind = "pause"      // the gateway asked to be left alone
 	Suspension ObstacleKind = "suspension" // an operator stopped work
+	NoWorker   ObstacleKind = "no worker"  // no worker of the fleet lives
+	NoGateway  ObstacleKind = "no gateway" // no worker can call the gateway
 )
 
 // Obstacle is something of the whole fleet that holds orders up. An empty Operation, CA,
@@ -28,7 +30,7 @@ type Obstacle struct {
 	Since time.Time // zero: not known
 	// Next is when the next canary may be sent, or a pause ends; zero: not known.
 	Next time.Time
-	// By is who ordered a suspension; Why is the cause or the reason. Both are untrusted.
+	// By is who ordered a suspension; Why is the cause or the reason. Both are untrusted text.
 	By, Why string
 }
 

@@ -63,7 +63,7 @@ func (r *Reader) Facts(ctx context.Context, key order.Key) (*Facts, error) {
 		return nil, fmt.Errorf("order %s: %w", key, ErrUnknown)
 	}
 	t.wakeup(ctx)
-	t.asked(rec.Request)
+	t.story.Asked(r.subjects, rec.Request, rec.Validity)
 	t.waits(ctx)
 	return &t.story.Facts, nil
 }
@@ -82,9 +82,9 @@ func (r *Reader) Read(ctx context.Context, key order.Key) (*Story, error) {
 		return nil, fmt.Errorf("order %s: %w", key, ErrUnknown)
 	}
 	if raw := rec.Request; raw != nil {
-		t.asked(raw)
+		t.story.Asked(r.subjects, raw, rec.Validity)
 	} else if !rec.Phase.Ended() {
-		t.asked(t.kept(ctx))
+		t.story.Asked(r.subjects, t.kept(ctx), rec.Validity)
 	}
 	t.recorded()
 	t.wakeup(ctx)

@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
@@ -19,24 +20,20 @@ import (
 // begun. The stream of requests has no batched reads.
 const maxQueued = 500
 
-// asked fills in what the request says.
-func (t *telling) asked(raw *order.Message) {
+// Asked fills in what a request says: names, subject, labels, validity, and what the record
+// does not say yet. cut is what the policy made of the validity, 0 for nothing. A request that
+// cannot be read, or nil, says nothing.
+func (f *Facts) Asked(subjects entrustbus.Subjects, raw *order.Message, cut time.Duration) {
 	if raw == nil {
 		return
 	}
-	q := order.Read(t.subjects, raw, order.Limits{})
+	q := order.Read(subjects, raw, order.Limits{})
 	if q.Body == nil {
 		return
 	}
-	f := &t.story.Facts
 	f.Labels = q.Body.LabelMap()
 	ca, profile := q.CA()
-	if f.CAID == "" {
-		f.CAID = ca
-	}
-	if f.ProfileID == "" {
-		f.ProfileID = profile
-	}
+	f.CAID, f.ProfileID = cmp.Or(f.CAID, ca), cmp.Or(f.ProfileID, profile)
 	switch b := q.Body.(type) {
 	case *entrustbus.Issue:
 		if names, err := b.Names(); err == nil {
@@ -48,18 +45,14 @@ func (t *telling) asked(raw *order.Message) {
 		if csr, err := b.CertificateRequest(); err == nil {
 			f.Subject = csr.Subject.String()
 		}
-		if b.SubjectDN != "" {
-			f.Subject = b.SubjectDN
-		}
-		f.Validity = validity(b, t.rec.Validity)
+		f.Subject = cmp.Or(b.SubjectDN, f.Subject)
+		f.Validity = validity(b, cut)
 	case *entrustbus.Revoke:
 		if n, err := b.SerialNumber(); err == nil && f.Serial == "" {
 			f.Serial = n.Text(16)
 		}
 	case *entrustbus.Track:
-		if f.TrackingID == "" {
-			f.TrackingID = b.TrackingID
-		}
+		f.TrackingID = cmp.Or(f.TrackingID, b.TrackingID)
 	}
 }
 
@@ -100,9 +93,10 @@ func validity(b *entrustbus.Issue, cut time.Duration) string {
 	return text
 }
 
-// issued fills in what a certificate says.
-func (f *Facts) issued(text string) {
-	block, _ := pem.Decode([]byte(text))
+// Issued fills in what the certificate of a result says: names, subject and validity.
+func (f *Facts) Issued(r *entrustbus.Result) {
+	f.NotBefore, f.NotAfter = r.NotBefore, r.NotAfter
+	block, _ := pem.Decode([]byte(r.CertificatePEM))
 	if block == nil {
 		return
 	}
@@ -160,7 +154,7 @@ func (t *telling) queued(ctx context.Context) bool {
 				t.story.Kind, t.story.Requested = kind, m.Time.UTC()
 				t.waiting = &waiting{since: m.Time, kind: kind, before: n}
 				t.add(m.Time, Received, 0, FromRequest, fmt.Sprintf("%s, in stream %s as message %d", kind, t.Layout.Requests, m.Sequence))
-				t.asked(raw)
+				t.story.Asked(t.subjects, raw, 0)
 				return true
 			}
 			next = m.Sequence + 1

@@ -129,13 +129,13 @@ func (t *telling) ended(r *entrustbus.Result, at time.Time) {
 		return
 	}
 	f.Kind, f.Outcome, f.Replay, f.Error, f.Labels, f.Warnings = r.Kind, r.Outcome, r.Replay, r.Error, r.Labels, r.Warnings
-	f.NotBefore, f.NotAfter, f.Polls = r.NotBefore, r.NotAfter, r.Polls
+	f.Polls = r.Polls
 	f.Serial, f.TrackingID = cmp.Or(r.Serial, f.Serial), cmp.Or(r.TrackingID, f.TrackingID)
 	f.CAID, f.ProfileID = cmp.Or(r.CAID, f.CAID), cmp.Or(r.ProfileID, f.ProfileID)
 	if f.Requested.IsZero() {
 		f.Requested, f.Submitted, f.Updated = r.RequestedAt, r.SubmittedAt, at.UTC()
 	}
-	f.issued(r.CertificatePEM)
+	f.Issued(r)
 }
 
 // by says who refused an order, and why.
@@ -218,7 +218,7 @@ func (t *telling) deadLetters(ctx context.Context) {
 		t.add(m.Time, DeadLetter, l.Generation, FromLetter, fmt.Sprintf("%s: %s (letter %d)", l.Reason, l.Why, m.Sequence))
 		if t.rec.Request == nil && len(t.story.Names) == 0 {
 			labels := t.story.Labels
-			t.asked(&l.Request)
+			t.story.Asked(t.subjects, &l.Request, 0)
 			if labels != nil {
 				t.story.Labels = labels
 			}

@@ -113,7 +113,9 @@ func (o *Obstacle) applies(f *Facts) bool {
 	fits := func(have, want string) bool { return have == "" || have == want }
 	operation := f.operation()
 	switch o.Kind {
-	case Pause:
+	case NoWorker:
+		return true
+	case Pause, NoGateway:
 		return operation != ""
 	case Breaker:
 		return operation != "" && fits(o.Operation, operation) && (f.CAID == "" || fits(o.CA, f.CAID))
@@ -121,10 +123,10 @@ func (o *Obstacle) applies(f *Facts) bool {
 	return fits(o.Producer, f.Producer) && fits(o.Lane, f.lane()) && (o.CA == "" || o.CA == f.CAID)
 }
 
-// heldUp says what holds the order up, "" for nothing. A suspension comes before a pause, and
-// that before a breaker: the later ones do not matter while the first holds.
+// heldUp says what holds the order up, "" for nothing. Of several, the one that holds whatever
+// becomes of the others comes first.
 func heldUp(f *Facts, all []Obstacle, now time.Time) string {
-	for _, kind := range []ObstacleKind{Suspension, Pause, Breaker} {
+	for _, kind := range []ObstacleKind{NoWorker, Suspension, NoGateway, Pause, Breaker} {
 		for i := range all {
 			if o := &all[i]; o.Kind == kind && o.applies(f) {
 				return o.sentence(now)
@@ -144,6 +146,10 @@ func (o *Obstacle) sentence(now time.Time) string {
 				fmt.Fprintf(&b, ", %s %s", scope[0], scope[1])
 			}
 		}
+	case NoWorker:
+		b.WriteString("no worker is running")
+	case NoGateway:
+		b.WriteString("no worker can call the gateway")
 	case Pause:
 		b.WriteString("the gateway asked the fleet to pause")
 	default:

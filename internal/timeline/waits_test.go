@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
@@ -41,6 +42,14 @@ func TestWaits(t *testing.T) {
 			"the gateway did not accept the order (busy); next try at 2026-11-29T12:03:00Z"},
 		"a pause": {awaiting, minutes(3), []Obstacle{{Kind: Pause, Next: minutes(2)}},
 			"the gateway asked the fleet to pause until 2026-11-29T12:02:00Z; awaiting approval at the gateway; next poll at 2026-11-29T12:03:00Z, deadline 2026-11-29T13:00:00Z"},
+		"a fleet without workers": {awaiting, minutes(3), ofState(control.State{Workers: []control.Presence{{Worker: "w1", Silent: true}}}),
+			"no worker is running; awaiting approval at the gateway; next poll at 2026-11-29T12:03:00Z, deadline 2026-11-29T13:00:00Z"},
+		"a gateway out of reach": {awaiting, minutes(3), ofState(control.State{Workers: []control.Presence{
+			{Worker: "w1", About: control.About{GatewayProblem: "the key pair cannot be read"}}, {Worker: "w2", Silent: true}}}),
+			"no worker can call the gateway (the key pair cannot be read); awaiting approval at the gateway; next poll at 2026-11-29T12:03:00Z, deadline 2026-11-29T13:00:00Z"},
+		"a gateway out of one worker's reach": {awaiting, minutes(3), ofState(control.State{Workers: []control.Presence{
+			{Worker: "w1", About: control.About{GatewayProblem: "the key pair cannot be read"}}, {Worker: "w2"}}}),
+			"awaiting approval at the gateway; next poll at 2026-11-29T12:03:00Z, deadline 2026-11-29T13:00:00Z"},
 		"quota": {order.Record{Phase: order.Unaccepted, Kind: entrustbus.KindIssue, Cause: &entrustbus.ResultError{Code: order.CodeQuota}}, minutes(1), nil,
 			"the submission is deferred: the producer's requests a minute are used up; next try at 2026-11-29T12:01:00Z"},
 		"a lease": {order.Record{Phase: order.Submitting, Kind: entrustbus.KindIssue, Owner: "w1", Lease: time.Minute}, time.Time{}, nil,

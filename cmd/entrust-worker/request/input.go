@@ -77,8 +77,9 @@ func explainFile(source string, err error, command string) error {
 // maxInput bounds what is read of one file: many certificate requests, and no disk image.
 const maxInput = 64 << 20
 
-// readCertificate reads one certificate, PEM or DER, as PEM.
-func readCertificate(path string, stdin io.Reader) (string, error) {
+// ReadCertificate reads one certificate, PEM or DER, as PEM. "-" is standard input. Of a chain it takes the
+// first, the end entity's.
+func ReadCertificate(path string, stdin io.Reader) (string, error) {
 	data, source, err := terminal.ReadInput(path, stdin, maxInput)
 	if err != nil {
 		return "", err

@@ -51,7 +51,7 @@ type requestFlags struct {
 	producer, id, encoding string
 	keyFile, keyID         string
 	labels                 []string
-	Sending
+	sending
 
 	flags *pflag.FlagSet
 }
@@ -92,7 +92,7 @@ func (f *requestFlags) check(t *terminal.Terminal) (map[string]string, error) {
 	if !ok {
 		return nil, usage.Errorf("--encoding must be %s, is %q", strings.Join(slices.Sorted(maps.Keys(encodings)), " or "), f.encoding)
 	}
-	f.Sending.Encoding = enc
+	f.sending.Encoding = enc
 	if err := f.readSigning(t); err != nil {
 		return nil, err
 	}
