@@ -27,10 +27,10 @@ type Config struct {
 	Policy  Policy  `koanf:"policy"`
 	Audit   Audit   `koanf:"audit"`
 
-	IssueConcurrency  int           `koanf:"issue_concurrency" doc:"Issue requests in flight at once in this worker, 1 to 10000. Throughput is about this number divided by the gateway's latency; more also means more connections to the gateway."`
-	RevokeConcurrency int           `koanf:"revoke_concurrency" doc:"Revocations in flight at once, 1 to 10000. This capacity is reserved: issue requests never use it."`
-	PollConcurrency   int           `koanf:"poll_concurrency" doc:"Polls of parked orders in flight at once, 1 to 10000. More catches up sooner when many are due at once, and asks more of the gateway then."`
-	ManageConcurrency int           `koanf:"manage_concurrency" doc:"Track and cancel requests in flight at once, 1 to 10000."`
+	IssueConcurrency  int           `koanf:"issue_concurrency" doc:"Enrollments that this worker may have at the gateway at once, 1 to 10000. A quarter more requests are in flight, so that they are ready when a call ends. Throughput is about this number divided by the gateway's latency; more also means more connections to the gateway."`
+	RevokeConcurrency int           `koanf:"revoke_concurrency" doc:"Revocations at the gateway at once, 1 to 10000. This capacity is reserved: issue requests never use it."`
+	PollConcurrency   int           `koanf:"poll_concurrency" doc:"Polls of parked orders at the gateway at once, 1 to 10000. More catches up sooner when many are due at once, and asks more of the gateway then."`
+	ManageConcurrency int           `koanf:"manage_concurrency" doc:"Calls for track and cancel requests at the gateway at once, 1 to 10000."`
 	AckWait           time.Duration `koanf:"ack_wait" doc:"How long NATS waits for a sign of life from a worker before it hands the message to another one, 1s to 1h. Shorter recovers sooner from a dead worker; longer forgives a slow network. The worker extends it during longer calls. The consumers must have the same value."`
 	Drain             time.Duration `koanf:"drain" doc:"How long a stop waits for calls in flight, 1ms to 24h. The worker then hands unfinished messages back at once. Keep it below the time your supervisor allows for a stop, and above the gateway's usual latency."`
 	SubmitMaxWait     time.Duration `koanf:"submit_max_wait" doc:"How long an order may wait to be accepted by the gateway, at least 1m and below streams.orders_max_age. The time does not run while the gateway's breaker is open or a pause holds."`
