@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/entrust-worker/entrust-worker/internal/find"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/snapshot"
 	"github.com/entrust-worker/entrust-worker/internal/timeline"
@@ -37,8 +38,8 @@ func newPage(t *testing.T, cfg Config) *Page {
 	if cfg.Recent == nil {
 		cfg.Recent = noResults{}
 	}
-	if cfg.Orders == nil {
-		cfg.Orders = noOrders{}
+	if cfg.Finder == nil {
+		cfg.Finder, cfg.Stories = noOrders{}, noOrders{}
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	p, err := New(cfg)
@@ -51,7 +52,9 @@ func newPage(t *testing.T, cfg Config) *Page {
 // noOrders finds nothing.
 type noOrders struct{}
 
-func (noOrders) Find(context.Context, Query) (Found, error) { return Found{}, nil }
+func (noOrders) Newest(context.Context, find.Query, int, time.Duration) (*find.Found, error) {
+	return &find.Found{}, nil
+}
 
 func (noOrders) Read(context.Context, order.Key) (*timeline.Story, error) {
 	return nil, timeline.ErrUnknown

@@ -3,8 +3,10 @@
 package statuspage
 
 import (
+	"bytes"
 	"context"
 	"flag"
+	"image/png"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -117,8 +119,8 @@ func screen(width, height int64, dark bool) chromedp.Action[chromedp.Void] {
 
 // The page of a fleet in trouble, with what a hostile producer or gateway may write.
 func TestBrowserShowsTheFleet(t *testing.T) {
-	fleet := &madeUpFleet{}
-	page := newPage(t, Config{Fleet: fleet, Recent: madeUpResults{}, Orders: &madeUpOrders{}, Worker: "worker-1", Version: "v1.2.3"})
+	fleet := &madeUpFleet{message: hostile}
+	page := newPage(t, Config{Fleet: fleet, Recent: madeUpResults{}, Finder: &madeUpOrders{}, Stories: &madeUpOrders{}, Host: "worker-1.example", Version: "v1.2.3"})
 	page.history.samples = madeUpHistory(time.Now())
 	go page.Run(t.Context())
 	server := httptest.NewServer(page.Handler(true))
@@ -183,7 +185,7 @@ const stale = `[...document.querySelectorAll(".since")].filter(e => !e.hidden &&
 
 // What people with a keyboard, a small screen, poor sight or a screen reader need.
 func TestBrowserAccessible(t *testing.T) {
-	page := newPage(t, Config{Fleet: &madeUpFleet{}, Recent: madeUpResults{}, Orders: &madeUpOrders{}, Worker: "worker-1", Version: "v1.2.3"})
+	page := newPage(t, Config{Fleet: &madeUpFleet{message: hostile}, Recent: madeUpResults{}, Finder: &madeUpOrders{}, Stories: &madeUpOrders{}, Host: "worker-1.example", Version: "v1.2.3"})
 	page.history.samples = madeUpHistory(time.Now())
 	server := httptest.NewServer(page.Handler(true))
 	t.Cleanup(server.CloseClientConnections)
@@ -254,7 +256,7 @@ const lowContrast = `(() => {
 
 // A sign-in by the form, and out again.
 func TestBrowserSignsIn(t *testing.T) {
-	page := newPage(t, Config{Fleet: &madeUpFleet{}, Recent: madeUpResults{}, Orders: &madeUpOrders{}, Token: token})
+	page := newPage(t, Config{Fleet: &madeUpFleet{message: hostile}, Recent: madeUpResults{}, Finder: &madeUpOrders{}, Stories: &madeUpOrders{}, Token: token})
 	server := httptest.NewServer(page.Handler(false))
 	t.Cleanup(server.CloseClientConnections)
 	tab := newTab(t)
@@ -278,7 +280,8 @@ func TestPictures(t *testing.T) {
 	if *pictures == "" {
 		t.Skip("no -pictures")
 	}
-	page := newPage(t, Config{Fleet: &madeUpFleet{}, Recent: madeUpResults{}, Orders: &madeUpOrders{}, Worker: "worker-1", Version: "v1.2.3"})
+	fleet := &madeUpFleet{message: hostile}
+	page := newPage(t, Config{Fleet: fleet, Recent: madeUpResults{}, Finder: &madeUpOrders{}, Stories: &madeUpOrders{}, Host: "worker-1.example", Version: "v1.2.3"})
 	page.history.samples = madeUpHistory(time.Now())
 	server := httptest.NewServer(page.Handler(true))
 	t.Cleanup(server.CloseClientConnections)
@@ -292,13 +295,23 @@ func TestPictures(t *testing.T) {
 			}
 		}
 	}
-	do(t, tab, screen(1100, 880, false), chromedp.Navigate(server.URL))
+	fleet.message = "the service is in maintenance"
+	do(t, tab, screen(1000, 800, false), chromedp.Navigate(server.URL))
 	keep(t, "status.png", get(t, tab, chromedp.CaptureScreenshot()))
 }
 
-func keep(t *testing.T, name string, png []byte) {
+// keep writes a picture, as small as it gets without a loss.
+func keep(t *testing.T, name string, shot []byte) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(*pictures, name), png, 0o644); err != nil {
+	picture, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, picture); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(*pictures, name), b.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -59,8 +59,8 @@ func (p *Page) body(s state) statusView {
 		p.lastHour(snap, now),
 		gatewayNow(snap, now),
 		lanesNow(snap, now),
-		waitingNow(snap, now),
 		lettersNow(snap, now),
+		waitingNow(snap, now),
 		producersNow(s, now),
 		workersNow(snap, now),
 		streamsNow(snap, now),
@@ -219,7 +219,7 @@ func lanesNow(s snapshot.Snapshot, now time.Time) section {
 	for _, l := range s.Lanes.Of {
 		t.Rows = append(t.Rows, row{"", []cell{text(l.Name), count(l.InFlight), count(l.Backlog), {Text: age(l.Oldest, now), Number: true}}})
 	}
-	return section{ID: "lanes", Title: "Lanes", Tables: []table{t}}
+	return section{ID: "lanes", Title: "Lanes", Half: true, Tables: []table{t}}
 }
 
 // waitingNow is what the watchdog's last scan counted.
@@ -265,7 +265,7 @@ func lettersNow(s snapshot.Snapshot, now time.Time) section {
 		r := row{levelWarn, []cell{text(string(l.Reason)), count(l.Count), {Text: age(l.Oldest, now), Number: true}, percent(l.Fullness)}}
 		t.Rows = append(t.Rows, r)
 	}
-	return section{ID: "letters", Title: "Dead letters", Tables: []table{t},
+	return section{ID: "letters", Title: "Dead letters", Half: true, Tables: []table{t},
 		Note: "entrust-worker dead ls lists them. Fullness is that of the producer with most letters of the reason."}
 }
 

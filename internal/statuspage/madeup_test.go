@@ -10,6 +10,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/control"
+	"github.com/entrust-worker/entrust-worker/internal/find"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/snapshot"
 	"github.com/entrust-worker/entrust-worker/internal/timeline"
@@ -20,6 +21,9 @@ const hostile = `<script>window.hacked=true</script><img src=x onerror="window.h
 
 // madeUpFleet is a fleet in trouble. It is safe for concurrent use.
 type madeUpFleet struct {
+	// message is what the gateway answered.
+	message string
+
 	mu     sync.Mutex
 	parked uint64
 	gone   bool
@@ -56,10 +60,10 @@ func (f *madeUpFleet) Read(context.Context) snapshot.Snapshot {
 		Fleet: part(f.last, problem, control.State{
 			Workers: []control.Presence{
 				{Worker: "worker-1", Seen: now.Add(-2 * time.Second), Started: now.Add(-49 * time.Hour), About: control.About{Version: "v1.2.3", CertificateEnd: now.Add(9 * 24 * time.Hour), SkewKnown: true, Skew: 3 * time.Millisecond}},
-				{Worker: "worker-2", Seen: now.Add(-time.Second), Started: now.Add(-3 * time.Hour), About: control.About{Version: "v1.2.3", CertificateEnd: now.Add(9 * 24 * time.Hour), GatewayProblem: "enroll at issuing-1: " + hostile}},
+				{Worker: "worker-2", Seen: now.Add(-time.Second), Started: now.Add(-3 * time.Hour), About: control.About{Version: "v1.2.3", CertificateEnd: now.Add(9 * 24 * time.Hour), GatewayProblem: "enroll at issuing-1: " + f.message}},
 				{Worker: "worker-3", Seen: now.Add(-40 * time.Second), Silent: true},
 			},
-			Breakers:    []control.Breaker{{Operation: "enroll", CA: "issuing-1", Since: now.Add(-12 * time.Minute), Next: now.Add(48 * time.Second), Canaries: 7, Cause: "503: " + hostile, Worker: "worker-2", Producer: "shop"}},
+			Breakers:    []control.Breaker{{Operation: "enroll", CA: "issuing-1", Since: now.Add(-12 * time.Minute), Next: now.Add(48 * time.Second), Canaries: 7, Cause: "503: " + f.message, Worker: "worker-2", Producer: "shop"}},
 			Suspensions: []control.Suspension{{Scope: control.Scope{Producer: "legacy"}, Reason: "moves to another CA", Operator: "ops", Since: now.Add(-26 * time.Hour)}},
 			Pauses:      []control.PauseLeft{{Until: now.Add(35 * time.Second), Worker: "worker-1"}},
 			Watchdog: control.Watchdog{Counted: now.Add(-90 * time.Second), Scanned: now.Add(-90 * time.Second), ScannedAll: now.Add(-7 * time.Hour), OldestSince: now.Add(-51 * time.Hour), NextDue: now.Add(2 * time.Second),
@@ -115,15 +119,15 @@ func madeUpHistory(now time.Time) (all []sample) {
 // madeUpOrders has one order in trouble.
 type madeUpOrders struct{}
 
-func (*madeUpOrders) Find(context.Context, Query) (Found, error) {
-	found := Found{Note: "The newest 20,000 records were read."}
+func (*madeUpOrders) Newest(context.Context, find.Query, int, time.Duration) (*find.Found, error) {
+	found := &find.Found{Since: time.Now().Add(-30 * time.Hour)}
 	for i, names := range [][]string{{"dns:www.shop.example"}, {"dns:" + hostile}, {"dns:a.shop.example", "dns:b.shop.example", "dns:c.shop.example", "dns:d.shop.example"}} {
 		f := story().Facts
 		f.ID, f.Names = "order-"+string(rune('1'+i)), names
 		if i == 2 {
 			f.Trouble, f.Outcome, f.Phase = "", entrustbus.OutcomeIssued, order.Closed
 		}
-		found.Orders = append(found.Orders, f)
+		found.Orders = append(found.Orders, &f)
 	}
 	return found, nil
 }

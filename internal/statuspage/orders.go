@@ -12,42 +12,33 @@ import (
 	"time"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/find"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
 
-// maxFound bounds the orders of one search.
-const maxFound = 100
+const (
+	// maxFound bounds the orders of one search, findTime how far back it reads.
+	maxFound = 100
+	findTime = 3 * time.Second
+)
 
-// Query chooses orders. An empty field chooses all.
-type Query struct {
-	Producer, ID             string
-	Phase                    order.Phase
-	Kind                     entrustbus.Kind
-	Outcome                  entrustbus.Outcome
-	Name, Serial, TrackingID string
-	Trouble                  bool
-	// Limit bounds the orders that are found.
-	Limit int
+// Finder finds orders, the newest first. *find.Finder implements it.
+type Finder interface {
+	// Newest may return what it found beside an error.
+	Newest(ctx context.Context, q find.Query, limit int, within time.Duration) (*find.Found, error)
 }
 
-// Found are the orders of a search, newest first.
-type Found struct {
-	Orders []timeline.Facts
-	// Note says what was left out, and is empty where nothing was.
-	Note string
-}
-
-// Orders finds orders and reads their stories.
-type Orders interface {
-	Find(ctx context.Context, q Query) (Found, error)
+// Stories reads the story of an order. *timeline.Reader implements it.
+type Stories interface {
 	// Read returns timeline.ErrUnknown for an order that the bus does not know.
 	Read(ctx context.Context, key order.Key) (*timeline.Story, error)
 }
 
 // ordersView is what the page of a search shows.
 type ordersView struct {
-	Query                   Query
+	Query                   find.Query
+	ID                      string
 	Phases, Kinds, Outcomes []string
 	Asked                   bool
 	Problem                 string
@@ -55,16 +46,28 @@ type ordersView struct {
 	Note                    string
 }
 
-// orders searches. A form without a field filled in lists the newest.
+// orders searches. A form without a field filled in lists the newest. One with a producer and
+// an id leads to that order.
 func (p *Page) orders(w http.ResponseWriter, r *http.Request) {
 	values := r.URL.Query()
-	v := ordersView{Query: queryOf(values), Kinds: []string{"issue", "revoke", "track", "cancel"}, Outcomes: outcomes()}
+	of := func(name string) string { return strings.TrimSpace(values.Get(name)) }
+	v := ordersView{ID: of("id"), Asked: len(values) > 0, Kinds: []string{"issue", "revoke", "track", "cancel"}, Outcomes: outcomes(), Query: find.Query{
+		Producer: of("producer"), Phase: order.Phase(of("phase")), Kind: entrustbus.Kind(of("kind")), Outcome: entrustbus.Outcome(of("outcome")),
+		Name: of("name"), Serial: of("serial"), TrackingID: of("tracking_id"), Trouble: of("trouble") != "",
+	}}
 	for _, phase := range order.Phases() {
 		v.Phases = append(v.Phases, string(phase))
 	}
 	status := http.StatusOK
-	if v.Asked = len(values) > 0; v.Asked {
-		status = p.search(r.Context(), &v)
+	if v.Asked {
+		if v.Problem = v.check(); v.Problem != "" {
+			status = http.StatusBadRequest
+		} else if v.ID != "" {
+			http.Redirect(w, r, orderPath(order.Key{Producer: v.Query.Producer, ID: v.ID}), http.StatusSeeOther)
+			return
+		} else {
+			status = p.search(r.Context(), &v)
+		}
 	}
 	p.show(w, status, "orders", head{Title: "Orders", Nav: "orders"}, v)
 }
@@ -79,21 +82,16 @@ func outcomes() (all []string) {
 	return all
 }
 
-func queryOf(v url.Values) Query {
-	of := func(name string) string { return strings.TrimSpace(v.Get(name)) }
-	return Query{
-		Producer: of("producer"), ID: of("id"), Phase: order.Phase(of("phase")), Kind: entrustbus.Kind(of("kind")), Outcome: entrustbus.Outcome(of("outcome")),
-		Name: of("name"), Serial: of("serial"), TrackingID: of("tracking_id"), Trouble: of("trouble") != "", Limit: maxFound,
-	}
-}
-
-// check returns what is wrong with a query, for people.
-func (q *Query) check() string {
+// check returns what is wrong with a search, for people.
+func (v *ordersView) check() string {
+	q := v.Query
 	switch {
 	case q.Producer != "" && !entrustbus.ValidToken(q.Producer):
 		return "A producer has 1 to 64 letters, digits, _ and -."
-	case q.ID != "" && !entrustbus.ValidToken(q.ID):
+	case v.ID != "" && !entrustbus.ValidToken(v.ID):
 		return "An id has 1 to 64 letters, digits, _ and -."
+	case v.ID != "" && q.Producer == "":
+		return "Ids belong to producers: fill in the producer too."
 	case q.Phase != "" && !slices.Contains(order.Phases(), q.Phase):
 		return "There is no such phase."
 	case q.Kind != "" && !q.Kind.Valid():
@@ -101,44 +99,64 @@ func (q *Query) check() string {
 	case q.Outcome != "" && !q.Outcome.Valid():
 		return "There is no such outcome."
 	}
+	if _, ok := find.Serial(q.Serial); q.Serial != "" && !ok {
+		return "A serial number is hexadecimal."
+	}
 	return ""
 }
 
 // search fills the view, and returns the status of the answer.
 func (p *Page) search(ctx context.Context, v *ordersView) int {
-	if v.Problem = v.Query.check(); v.Problem != "" {
-		return http.StatusBadRequest
-	}
 	ctx, leave, ok := p.ask(ctx)
 	if !ok {
 		v.Problem = "Other searches are under way. Try again in a moment."
 		return http.StatusServiceUnavailable
 	}
 	defer leave()
-	found, err := p.cfg.Orders.Find(ctx, v.Query)
+	q := v.Query
+	if q.Serial != "" {
+		q.Serial, _ = find.Serial(q.Serial)
+	}
+	found, err := p.cfg.Finder.Newest(ctx, q, maxFound, findTime)
 	if err != nil {
+		v.Note = "Not all could be read: " + err.Error()
+	}
+	if found == nil {
 		v.Problem = "The orders cannot be read: " + err.Error()
 		return http.StatusBadGateway
 	}
 	now := time.Now()
-	v.Note = found.Note
-	v.Found = table{ID: "found", Caption: fmt.Sprintf("%d orders, newest first", len(found.Orders)), Empty: "No order fits.", read: read{At: now},
-		Columns: columns("Order", "Kind", "State", "Names", "#Requested", "Trouble")}
-	for _, f := range found.Orders {
+	switch {
+	case found.More:
+		v.Note = strings.TrimSpace(v.Note + fmt.Sprintf(" There are more: these are the newest %d.", maxFound))
+	case !found.Since.IsZero():
+		v.Note = strings.TrimSpace(v.Note + " Orders that changed last before " + day(found.Since) + " were not looked at.")
+	}
+	v.Found = foundTable(found.Orders, now)
+	return http.StatusOK
+}
+
+// foundTable lists orders.
+func foundTable(orders []*timeline.Facts, now time.Time) table {
+	t := table{ID: "found", Caption: fmt.Sprintf("%d orders, newest first", len(orders)), Empty: "No order fits.", read: read{At: now},
+		Columns: columns("Order", "Kind", "State", "Names", "#Changed", "Trouble")}
+	if len(orders) == 1 {
+		t.Caption = "1 order"
+	}
+	for _, f := range orders {
 		state := string(f.Phase)
 		if f.Outcome != "" {
 			state = string(f.Outcome)
 		}
 		r := row{"", []cell{
-			link(f.Producer+"."+f.ID, orderPath(f.Key())), text(string(f.Kind)), text(state), text(dash(few(f.Names))), {Text: ago(f.Requested, now), Number: true}, text(dash(f.Trouble)),
+			link(f.Producer+"."+f.ID, orderPath(f.Key())), text(string(f.Kind)), text(dash(state)), text(dash(few(f.Names))), {Text: ago(f.Updated, now), Number: true}, text(dash(f.Trouble)),
 		}}
 		if f.Trouble != "" {
-			r.Level = levelWarn
-			r.Cells[5] = cell{Word: "look:", Text: f.Trouble}
+			r.Level, r.Cells[5].Word = levelWarn, "look:"
 		}
-		v.Found.Rows = append(v.Found.Rows, r)
+		t.Rows = append(t.Rows, r)
 	}
-	return http.StatusOK
+	return t
 }
 
 // few writes the first of several names.
@@ -217,7 +235,7 @@ func (p *Page) story(ctx context.Context, key order.Key) (orderView, int) {
 		return v, http.StatusServiceUnavailable
 	}
 	defer leave()
-	story, err := p.cfg.Orders.Read(ctx, key)
+	story, err := p.cfg.Stories.Read(ctx, key)
 	switch {
 	case errors.Is(err, timeline.ErrUnknown):
 		v.Problem = "The bus does not know this order. It forgets closed orders after a while."

@@ -38,15 +38,16 @@ var files embed.FS
 
 // Config is what a page shows, and to whom. All fields but Token are required.
 type Config struct {
-	Fleet  Fleet
-	Recent Counter
-	Orders Orders
-	Layout streams.Layout
+	Fleet   Fleet
+	Recent  Counter
+	Finder  Finder
+	Stories Stories
+	Layout  streams.Layout
 	// Token is what a reader must know. Without one the page is for loopback addresses only.
 	Token string
-	// Worker and Version name the worker that serves the page.
-	Worker, Version string
-	Log             *slog.Logger
+	// Host and Version are those of the worker that serves the page.
+	Host, Version string
+	Log           *slog.Logger
 }
 
 // Page is the status page of one worker. It is safe for concurrent use.
@@ -146,15 +147,15 @@ type head struct {
 	// Nav is the page of the navigation, "" for none.
 	Nav string
 	// Live is the path of the page's events, "" for none.
-	Live            string
-	SignOut         bool
-	Worker, Version string
+	Live          string
+	SignOut       bool
+	Host, Version string
 }
 
 // show writes a whole page.
 func (p *Page) show(w http.ResponseWriter, status int, name string, h head, body any) {
 	if h.Nav != "" {
-		h.SignOut, h.Worker, h.Version = p.cfg.Token != "", p.cfg.Worker, p.cfg.Version
+		h.SignOut, h.Host, h.Version = p.cfg.Token != "", p.cfg.Host, p.cfg.Version
 	}
 	var b bytes.Buffer
 	if err := p.pages[name].Execute(&b, struct {

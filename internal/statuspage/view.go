@@ -37,10 +37,12 @@ type problemView struct{ Level, Word, Text, Do string }
 // section is a part of the page under one heading.
 type section struct {
 	ID, Title string
-	Figures   []figure
-	Plots     []plot
-	Tables    []table
-	Note      string
+	// Half: on a wide screen the next section goes beside it, or it goes beside the one before.
+	Half    bool
+	Figures []figure
+	Plots   []plot
+	Tables  []table
+	Note    string
 }
 
 // figure is one value with its name.
@@ -74,6 +76,9 @@ type cell struct {
 	Text, Word, Link string
 	Number           bool
 }
+
+// Long reports whether the text needs room for several words in a line.
+func (c cell) Long() bool { return len(c.Text) > 40 }
 
 // text, count and link make cells.
 func text(s string) cell             { return cell{Text: s} }

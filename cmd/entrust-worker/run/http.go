@@ -19,17 +19,18 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/statuspage"
 )
 
 // readyWithin bounds what /readyz asks of NATS.
 const readyWithin = 2 * time.Second
 
 // serve answers about the worker over HTTP until the function it returns is called.
-// ready returns why the worker is not, or nil.
+// ready returns why the worker is not, or nil. page is what paths of no other purpose show.
 //
 // /healthz is the process alone. /readyz is NATS, the streams and the key pair, never
 // the gateway: an outage of it would otherwise take every worker out of service.
-func serve(s *config.Settings, registry *prometheus.Registry, ready func(context.Context) error, log *slog.Logger) (func(), error) {
+func serve(s *config.Settings, registry *prometheus.Registry, page *statuspage.Page, ready func(context.Context) error, log *slog.Logger) (func(), error) {
 	if s.HTTP.Addr == "" {
 		return func() {}, nil
 	}
@@ -62,6 +63,14 @@ func serve(s *config.Settings, registry *prometheus.Registry, ready func(context
 	if err != nil {
 		return nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, an empty one turns HTTP off; entrust-worker config shows where the address came from")
 	}
+	loopback := statuspage.Loopback(listener.Addr())
+	mux.Handle("/", page.Handler(loopback))
+	following, unfollow := context.WithCancel(context.Background())
+	if loopback || s.HTTP.Token != "" {
+		go page.Run(following)
+	} else {
+		log.Info("the status page is off: http.addr is no loopback address, and http.token is not set")
+	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -69,7 +78,10 @@ func serve(s *config.Settings, registry *prometheus.Registry, ready func(context
 		}
 	}()
 	log.Info("serving HTTP", "addr", listener.Addr().String())
-	return func() { _ = server.Close() }, nil
+	return func() {
+		unfollow()
+		_ = server.Close()
+	}, nil
 }
 
 // ready returns what keeps this worker from working, the gateway aside.

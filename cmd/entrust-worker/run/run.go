@@ -86,8 +86,12 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	// Health is served from here on: waiting for NATS is not being dead.
 	registry := prometheus.NewRegistry()
 	describe(registry, cache, version)
+	page, err := newPage(s, bus, version, log)
+	if err != nil {
+		return err
+	}
 	var prepared atomic.Bool
-	stop, err := serve(s, registry, func(ctx context.Context) error {
+	stop, err := serve(s, registry, page, func(ctx context.Context) error {
 		if !prepared.Load() && !bus.IsConnected() {
 			return errors.New("starting: not connected to NATS")
 		}
