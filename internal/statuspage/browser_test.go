@@ -273,9 +273,10 @@ func TestBrowserSignsIn(t *testing.T) {
 	see(t, tab, "the form is shown again", `location.pathname === "/login"`)
 }
 
-// Pictures for people to look at, and docs/status.png:
+// Pictures for people to look at, and the one of the README:
 //
 //	go test -tags browser ./internal/statuspage -run TestPictures -pictures DIR
+//	cp DIR/status.png docs/status.png
 func TestPictures(t *testing.T) {
 	if *pictures == "" {
 		t.Skip("no -pictures")
@@ -295,8 +296,8 @@ func TestPictures(t *testing.T) {
 			}
 		}
 	}
-	fleet.message = "the service is in maintenance"
-	do(t, tab, screen(1000, 800, false), chromedp.Navigate(server.URL))
+	fleet.message, fleet.calm = "the service is in maintenance", true
+	do(t, tab, screen(1000, 760, false), chromedp.Navigate(server.URL))
 	keep(t, "status.png", get(t, tab, chromedp.CaptureScreenshot()))
 }
 

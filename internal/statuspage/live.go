@@ -19,12 +19,12 @@ type state struct {
 	uncounted   bool
 	// counted: the producers were read with the snapshot.
 	counted bool
-	// tried is when the last reading began.
+	// tried is when the last reading ended.
 	tried time.Time
 }
 
 // look reads the bus and tells browsers. counted says whether to count producers as well,
-// which reads results. A reading that began a moment ago is enough.
+// which reads results. A reading of a moment ago is enough.
 func (p *Page) look(ctx context.Context, counted bool) {
 	p.reading.Lock()
 	defer p.reading.Unlock()
@@ -34,13 +34,14 @@ func (p *Page) look(ctx context.Context, counted bool) {
 	if time.Since(s.tried) < liveEvery/2 && (s.counted || !counted) {
 		return
 	}
-	s.tried, s.counted = time.Now(), false
+	s.counted = false
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	p.read(ctx, &s, counted)
 	if ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded {
-		return // the worker stops
+		return // the worker stops, or the browser is gone
 	}
+	s.tried = time.Now() // a slow reading is not followed by another at once
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state = s
@@ -91,6 +92,7 @@ func (p *Page) stream(w http.ResponseWriter, r *http.Request, name string, read 
 	// A proxy would keep events back.
 	w.Header().Set("X-Accel-Buffering", "no")
 	out := http.NewResponseController(w)
+	defer func() { _ = out.SetWriteDeadline(time.Time{}) }() // the connection may serve on
 	for ; ctx.Err() == nil; wait(ctx) {
 		var b bytes.Buffer
 		if body := read(); body != nil {

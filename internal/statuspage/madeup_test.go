@@ -23,6 +23,8 @@ const hostile = `<script>window.hacked=true</script><img src=x onerror="window.h
 type madeUpFleet struct {
 	// message is what the gateway answered.
 	message string
+	// calm: nothing is wrong but the gateway.
+	calm bool
 
 	mu     sync.Mutex
 	parked uint64
@@ -82,6 +84,15 @@ func (f *madeUpFleet) Read(context.Context) snapshot.Snapshot {
 			{Name: "ENTRUST_DEAD", Messages: 15, Bytes: 80 << 10, Replicas: 3, Sequence: 40},
 			{Name: "KV_ENTRUST_ORDERS", Messages: 119000, Bytes: 150 << 20, Replicas: 3},
 		}),
+	}
+	if f.calm {
+		fleet := &s.Fleet.Of
+		fleet.Workers, fleet.Suspensions, fleet.Pauses = fleet.Workers[:2], nil, nil
+		for i := range fleet.Workers {
+			fleet.Workers[i].CertificateEnd, fleet.Workers[i].GatewayProblem = now.Add(211*24*time.Hour), ""
+		}
+		s.Letters.Of = s.Letters.Of[1:]
+		s.Streams.Of[0].Fullness, s.Streams.Of[1].Behind = 0.08, 0
 	}
 	return s
 }

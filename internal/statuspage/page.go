@@ -99,18 +99,14 @@ func (p *Page) Run(ctx context.Context) {
 			wait = liveEvery
 		}
 		t := time.NewTimer(wait)
-		for woken := false; !woken; {
-			select {
-			case <-ctx.Done():
-				t.Stop()
-				return
-			case <-t.C:
-				woken = true
-			case <-p.entered:
-				woken = true
-			}
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-p.entered: // a browser does not wait for the plots' turn
+			t.Stop()
+		case <-t.C:
 		}
-		t.Stop()
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/entrust-worker/entrust-worker/internal/span"
 )
 
 // plotWidth and plotHeight are the units that a plot is drawn in; a stylesheet sizes it.
@@ -45,7 +43,7 @@ func newPlot(id, title, unit string, points []point, now time.Time, read read) p
 		least, most = min(least, v.value), max(most, v.value)
 	}
 	p.Now, p.Least, p.Most = number(points[len(points)-1].value), number(least), number(most)
-	p.Since = span.Of(now.Sub(points[0].at))
+	p.Since = minutes(now.Sub(points[0].at))
 	top := max(most, 1) // the axis begins at 0: a flat line of 1,000 does not look like 0
 	var line strings.Builder
 	end := func() {
@@ -72,12 +70,20 @@ func newPlot(id, title, unit string, points []point, now time.Time, read read) p
 	return p
 }
 
+// minutes writes a time of at most an hour.
+func minutes(d time.Duration) string {
+	if n := int(d.Round(time.Minute).Minutes()); n != 1 {
+		return fmt.Sprintf("%d minutes", n)
+	}
+	return "1 minute"
+}
+
 // number writes a value with no more figures than it needs.
 func number(v float64) string {
 	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
 		return thousands(int64(v))
 	}
-	if v >= 100 {
+	if v >= 10 {
 		return thousands(int64(math.Round(v)))
 	}
 	return strconv.FormatFloat(v, 'f', 1, 64)

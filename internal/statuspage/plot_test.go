@@ -78,7 +78,7 @@ func TestHistory(t *testing.T) {
 
 func TestNumbers(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[float64]string{0: "0", 7: "7", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1234: "−1,234", 0.25: "0.2", 99.96: "100.0", 1234.5: "1,235"} {
+	for n, want := range map[float64]string{0: "0", 7: "7", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1234: "−1,234", 0.25: "0.2", 9.96: "10.0", 99.6: "100", 1234.5: "1,235"} {
 		if got := number(n); got != want {
 			t.Errorf("number(%v) = %q, want %q", n, got, want)
 		}
