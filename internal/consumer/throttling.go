@@ -254,11 +254,14 @@ func (t *throttling) probed(c throttle.ProberChange) {
 		t.metrics.Gateway(true, "")
 		return
 	}
-	t.log.Warn("the gateway does not answer; requests wait", "err", c.Cause)
-	reason := "outage"
+	text, reason := "the gateway does not answer; requests wait", "outage"
 	if gateway.FateOf(c.Cause) == gateway.Unauthorized {
-		reason = "credentials"
+		text, reason = "the gateway refuses the client's credentials; requests wait", "credentials"
+		if pair := interface{ Credentials() bool }(nil); errors.As(c.Cause, &pair) && pair.Credentials() {
+			text = "the client's key pair cannot be used; requests wait"
+		}
 	}
+	t.log.Warn(text, "err", c.Cause)
 	t.metrics.Gateway(false, reason)
 }
 

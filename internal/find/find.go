@@ -15,6 +15,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/certs"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/results"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/timeline"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
@@ -29,6 +30,7 @@ type Finder struct {
 	ledger   *ledger.Ledger
 	wakeups  *wakeup.Store
 	certs    *certs.Store
+	results  *results.Store
 }
 
 // New returns a finder. It does not touch the server. now is the clock that ages are told by.
@@ -38,6 +40,7 @@ func New(js jetstream.JetStream, layout streams.Layout, now func() time.Time) *F
 		ledger:   ledger.New(js, layout.Orders),
 		wakeups:  wakeup.New(js, layout.Parked, layout.Subjects()),
 		certs:    certs.New(js, layout.Certs),
+		results:  results.New(js, layout.Results, layout.Subjects()),
 		subjects: layout.Subjects(),
 	}
 }
@@ -65,23 +68,40 @@ func (f *Finder) Newest(ctx context.Context, q Query, limit int, within time.Dur
 		// Everything that changed later than these was looked at.
 		out.Orders, out.More, out.Since = out.Orders[:limit], true, time.Time{}
 	}
-	for _, o := range out.Orders[:min(len(out.Orders), maxWakeups)] {
-		if !o.Phase.Waits() || !o.NextWakeup.IsZero() {
-			continue
-		}
-		w, _, missing := f.wakeups.Find(ctx, o.Key())
-		if missing != nil {
+	for _, o := range out.Orders[:min(len(out.Orders), maxDescribed)] {
+		if missing := f.describe(ctx, o); missing != nil {
 			return out, errors.Join(err, missing)
-		}
-		if w != nil {
-			o.NextWakeup, o.Polls = w.Due, w.Polls
 		}
 	}
 	return out, err
 }
 
-// maxWakeups is of how many orders Newest reads the wake-up by itself.
-const maxWakeups = 200
+// maxDescribed is of how many orders Newest reads what their record does not say.
+const maxDescribed = 200
+
+// describe reads the wake-up of an order that waits, and the names of a certificate that was
+// issued.
+func (f *Finder) describe(ctx context.Context, o *timeline.Facts) error {
+	switch {
+	case o.Phase.Waits() && o.NextWakeup.IsZero():
+		w, _, err := f.wakeups.Find(ctx, o.Key())
+		if err != nil && !errors.Is(err, wakeup.ErrNewerFormat) {
+			return err
+		}
+		if w != nil {
+			o.NextWakeup, o.Polls = w.Due, w.Polls
+		}
+	case o.Outcome == entrustbus.OutcomeIssued && len(o.Names) == 0:
+		r, _, err := f.results.Last(ctx, o.Key())
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			o.Issued(r)
+		}
+	}
+	return nil
+}
 
 // All yields every order that the query chooses, the one that changed last first. Name and
 // WakeupBefore do not count: use Newest for them. A record that cannot be read is yielded as an

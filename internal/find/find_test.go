@@ -153,7 +153,7 @@ func TestNewest(t *testing.T) {
 		"a producer":             {Query{Producer: "mail"}, 0, "mail.revoked mail.refused mail.waits"},
 		"an outcome":             {Query{Outcome: entrustbus.OutcomeFailed}, 0, "web.failed"},
 		"another's outcome":      {Query{Outcome: entrustbus.OutcomeFailed, Producer: "mail"}, 0, ""},
-		"a phase":                {Query{Phase: order.Awaiting}, 0, "mail.waits"},
+		"a phase":                {Query{Phases: []order.Phase{order.Awaiting}}, 0, "mail.waits"},
 		"a kind":                 {Query{Kind: entrustbus.KindRevoke}, 0, "mail.revoked"},
 		"trouble":                {Query{Trouble: true}, 0, "mail.refused web.failed"},
 		"a serial":               {Query{Serial: "5f3a"}, 0, "web.old"},
@@ -167,7 +167,7 @@ func TestNewest(t *testing.T) {
 		"older ones":             {Query{Before: b.begin.Add(-time.Minute)}, 0, "web.old"},
 		"newer ones":             {Query{After: b.begin.Add(-time.Minute), Producer: "web"}, 0, "web.again web.failed"},
 		"soon due":               {Query{WakeupBefore: b.begin.Add(time.Minute)}, 0, ""},
-		"due":                    {Query{WakeupBefore: b.begin.Add(3 * time.Hour), Phase: order.Awaiting}, 0, "mail.waits"},
+		"due":                    {Query{WakeupBefore: b.begin.Add(3 * time.Hour), Phases: []order.Phase{order.Awaiting}}, 0, "mail.waits"},
 		"by deadline":            {Query{DeadlineBefore: b.begin.Add(3 * time.Hour)}, 0, "mail.waits"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestNewest(t *testing.T) {
 			}
 		})
 	}
-	found, err := finder.Newest(t.Context(), Query{Phase: order.Awaiting}, 1, 0)
+	found, err := finder.Newest(t.Context(), Query{Phases: []order.Phase{order.Awaiting}}, 1, 0)
 	if err != nil || len(found.Orders) != 1 || found.Orders[0].Polls != 3 || !found.Orders[0].NextWakeup.Equal(b.begin.Add(time.Hour)) || !slices.Equal(found.Orders[0].Names, []string{"dns:waits.example"}) {
 		t.Errorf("a waiting order is shown as %+v, %v", found, err)
 	}

@@ -13,7 +13,7 @@ import (
 // Query chooses orders. A field's zero value chooses all; an order must fit every other one. A
 // Query is a plain value.
 type Query struct {
-	Phase    order.Phase
+	Phases   []order.Phase // any of them; none: all
 	Producer string
 	Kind     entrustbus.Kind
 	Outcome  entrustbus.Outcome
@@ -43,7 +43,7 @@ func Serial(text string) (string, bool) {
 // Match reports whether the query chooses an order by its record. It does not look at Name and
 // WakeupBefore, which a record does not say.
 func (q *Query) Match(f *timeline.Facts) bool {
-	return (q.Phase == "" || f.Phase == q.Phase) &&
+	return (len(q.Phases) == 0 || slices.Contains(q.Phases, f.Phase)) &&
 		(q.Producer == "" || f.Producer == q.Producer) &&
 		(q.Kind == "" || f.Kind == q.Kind) &&
 		(q.Outcome == "" || f.Outcome == q.Outcome) &&
@@ -79,5 +79,11 @@ func (q *Query) ends() bool {
 
 // waits reports whether an order that the query chooses may wait for a wake-up.
 func (q *Query) waits() bool {
-	return q.Outcome == "" && q.Serial == "" && (q.Phase.Waits() || q.Phase == "" && (q.Trouble || q.Name != "" || q.TrackingID != "" || !q.WakeupBefore.IsZero() || !q.DeadlineBefore.IsZero()))
+	if q.Outcome != "" || q.Serial != "" {
+		return false
+	}
+	if len(q.Phases) > 0 {
+		return slices.ContainsFunc(q.Phases, order.Phase.Waits)
+	}
+	return q.Trouble || q.Name != "" || q.TrackingID != "" || !q.WakeupBefore.IsZero() || !q.DeadlineBefore.IsZero()
 }

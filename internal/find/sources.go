@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
@@ -80,7 +81,7 @@ func (s *search) mayChoose(w *order.Wakeup) bool {
 	switch {
 	case q.Producer != "" && w.Key.Producer != q.Producer,
 		q.Kind != "" && w.Kind != q.Kind,
-		q.Phase != "" && w.Phase != "" && w.Phase != q.Phase,
+		len(q.Phases) > 0 && w.Phase != "" && !slices.Contains(q.Phases, w.Phase),
 		q.TrackingID != "" && w.TrackingID != q.TrackingID,
 		!q.WakeupBefore.IsZero() && w.Due.After(q.WakeupBefore),
 		!q.DeadlineBefore.IsZero() && (w.Deadline.IsZero() || w.Deadline.After(q.DeadlineBefore)):

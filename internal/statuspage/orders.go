@@ -39,6 +39,7 @@ type Stories interface {
 type ordersView struct {
 	Query                   find.Query
 	ID                      string
+	Phase                   string
 	Phases, Kinds, Outcomes []string
 	Asked                   bool
 	Problem                 string
@@ -52,9 +53,12 @@ func (p *Page) orders(w http.ResponseWriter, r *http.Request) {
 	values := r.URL.Query()
 	of := func(name string) string { return strings.TrimSpace(values.Get(name)) }
 	v := ordersView{ID: of("id"), Asked: len(values) > 0, Kinds: []string{"issue", "revoke", "track", "cancel"}, Outcomes: outcomes(), Query: find.Query{
-		Producer: of("producer"), Phase: order.Phase(of("phase")), Kind: entrustbus.Kind(of("kind")), Outcome: entrustbus.Outcome(of("outcome")),
+		Producer: of("producer"), Kind: entrustbus.Kind(of("kind")), Outcome: entrustbus.Outcome(of("outcome")),
 		Name: of("name"), Serial: of("serial"), TrackingID: of("tracking_id"), Trouble: of("trouble") != "",
 	}}
+	if v.Phase = of("phase"); v.Phase != "" {
+		v.Query.Phases = []order.Phase{order.Phase(v.Phase)}
+	}
 	for _, phase := range order.Phases() {
 		v.Phases = append(v.Phases, string(phase))
 	}
@@ -92,7 +96,7 @@ func (v *ordersView) check() string {
 		return "An id has 1 to 64 letters, digits, _ and -."
 	case v.ID != "" && q.Producer == "":
 		return "Ids belong to producers: fill in the producer too."
-	case q.Phase != "" && !slices.Contains(order.Phases(), q.Phase):
+	case v.Phase != "" && !slices.Contains(order.Phases(), order.Phase(v.Phase)):
 		return "There is no such phase."
 	case q.Kind != "" && !q.Kind.Valid():
 		return "There is no such kind."

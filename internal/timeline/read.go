@@ -91,8 +91,15 @@ func (r *Reader) Read(ctx context.Context, key order.Key) (*Story, error) {
 	t.deadLetters(ctx)
 	t.audited(ctx)
 	t.waits(ctx)
+	// A worker's clock may be behind the server's: the request comes first all the same.
+	first := func(e Entry) int {
+		if e.What == Received {
+			return 0
+		}
+		return 1
+	}
 	slices.SortStableFunc(t.story.Entries, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(a.Replay, b.Replay), a.Time.Compare(b.Time))
+		return cmp.Or(cmp.Compare(a.Replay, b.Replay), cmp.Compare(first(a), first(b)), a.Time.Compare(b.Time))
 	})
 	return t.story, nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/audit"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
@@ -144,7 +146,7 @@ func by(e *entrustbus.ResultError, outcome entrustbus.Outcome) string {
 	switch {
 	case e.Class == entrustbus.ClassPolicy && e.HTTPStatus == 0:
 		who = "by the policy: "
-	case e.HTTPStatus > 0:
+	case e.HTTPStatus >= 400:
 		who = fmt.Sprintf("by the gateway (HTTP %d): ", e.HTTPStatus)
 	case outcome == entrustbus.OutcomeRejected:
 		who = "by an approver or the gateway: "
@@ -228,7 +230,8 @@ func (t *telling) deadLetters(ctx context.Context) {
 
 // audited adds the audit records of the order, where there is a trail.
 func (t *telling) audited(ctx context.Context) {
-	if !t.Layout.Audited {
+	// The configuration of a verb need not say that there is a trail.
+	if _, err := t.JS.Stream(ctx, t.Layout.Audit); errors.Is(err, jetstream.ErrStreamNotFound) {
 		return
 	}
 	t.scan(ctx, t.Layout.Audit, t.subjects.Audit(t.key.Producer), func(m *streams.Message) {

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
-	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/find"
 	"github.com/entrust-worker/entrust-worker/internal/snapshot"
 	"github.com/entrust-worker/entrust-worker/internal/statuspage"
@@ -23,14 +21,11 @@ func newPage(s *config.Settings, bus *connect.Bus, version string, log *slog.Log
 		host = "an unknown host"
 	}
 	page, err := statuspage.New(statuspage.Config{
-		Fleet:  snapshot.New(bus.JS, bus.Layout),
-		Recent: statuspage.NewRecent(bus.JS, bus.Layout.Results, bus.Subjects),
-		Finder: find.New(bus.JS, bus.Layout, time.Now),
-		Stories: timeline.New(timeline.Config{JS: bus.JS, Layout: bus.Layout, Obstacles: func(ctx context.Context) ([]timeline.Obstacle, error) {
-			fleet, err := control.ReadState(ctx, bus.JS, bus.Layout.Control, 0)
-			return statuspage.Obstacles(fleet), err
-		}}),
-		Layout: bus.Layout, Token: s.HTTP.Token.Reveal(), Host: host, Version: version, Log: log,
+		Fleet:   snapshot.New(bus.JS, bus.Layout),
+		Recent:  statuspage.NewRecent(bus.JS, bus.Layout.Results, bus.Subjects),
+		Finder:  find.New(bus.JS, bus.Layout, time.Now),
+		Stories: timeline.New(timeline.Config{JS: bus.JS, Layout: bus.Layout, Obstacles: timeline.Fleet(bus.JS, bus.Layout.Control)}),
+		Layout:  bus.Layout, Token: s.HTTP.Token.Reveal(), Host: host, Version: version, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the status page: %w", err)
