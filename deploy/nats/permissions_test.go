@@ -13,6 +13,9 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +41,7 @@ const within = time.Minute
 
 // site is a server with the permissions, a gateway, and a seed file for each user.
 type site struct {
+	http   string // address of the worker's status page
 	server *testbed.Server
 	gw     *gatewaytest.Server
 	seeds  map[string]string // paths by user
@@ -77,6 +81,12 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s.server = testbed.Start(t, string(permissions))
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.http = free.Addr().String()
+	_ = free.Close()
 	if s.gw, err = gatewaytest.Start(gatewaytest.Config{Dialect: gatewaytest.Both, ApproveAfter: time.Second}); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +168,7 @@ func (s *site) environ(user string) []string {
 		"ENTRUST_WORKER_AUDIT_ENABLED=on",
 		"ENTRUST_WORKER_POLL_MAX=2s",
 		"ENTRUST_WORKER_WATCHDOG_EVERY=10s",
-		"ENTRUST_WORKER_HTTP_ADDR=127.0.0.1:0",
+		"ENTRUST_WORKER_HTTP_ADDR=" + s.http,
 		"ENTRUST_WORKER_LOG_LEVEL=debug",
 		"ENTRUST_WORKER_POLICY_FILE=" + s.policy,
 	}
@@ -194,6 +204,25 @@ func (s *site) startWorker(t *testing.T) (stop func() string) {
 		}
 	})
 	return stop
+}
+
+// page reads the status page of the worker, which must have been able to read all of it.
+func (s *site) page(t *testing.T, serial string) {
+	t.Helper()
+	for path, want := range map[string]string{
+		"/": "ENTRUST_AUDIT", "/orders?producer=shop": "shop.hold-2", "/orders?trouble=1": "shop.", "/orders?name=issue-1": "shop.issue-1",
+		"/orders?serial=" + serial: "shop.issue-1", "/orders/shop/issue-1": "from the audit", "/orders/shop/reject-1": "from the dead letter",
+	} {
+		resp, err := http.Get("http://" + s.http + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) || strings.Contains(string(body), "be read") {
+			t.Errorf("GET %s: %s, %v; want %q and nothing that cannot be read in:\n%s", path, resp.Status, err, want, body)
+		}
+	}
 }
 
 // order makes an order whose name tells the gateway what to do with it.
@@ -353,6 +382,8 @@ func TestPermissionsSuffice(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
+
+	s.page(t, issued.Serial)
 
 	// The verbs of a monitor, and those of the operator.
 	if out := s.run(t, "monitor", "check"); strings.Contains(out, "failed") {

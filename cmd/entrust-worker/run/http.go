@@ -22,6 +22,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/statuspage"
 )
 
 // readyWithin bounds what /readyz asks of NATS.
@@ -29,12 +30,12 @@ const readyWithin = 2 * time.Second
 
 // serve answers about the worker over HTTP until the function it returns is called. addr is
 // where, "" where it does not.
-// ready returns why the worker is not, or nil.
+// ready returns why the worker is not, or nil. page is what paths of no other purpose show, nil for nothing.
 //
 // /healthz is the process alone. /readyz is NATS, the streams and the key pair, never
 // the gateway: an outage of it would otherwise take every worker out of service. A worker
 // that drains is not ready.
-func serve(s *config.Settings, registry *prometheus.Registry, ready func(context.Context) error, log *slog.Logger) (addr string, stop func(), err error) {
+func serve(s *config.Settings, registry *prometheus.Registry, page *statuspage.Page, ready func(context.Context) error, log *slog.Logger) (addr string, stop func(), err error) {
 	if s.HTTP.Addr == "" {
 		return "", func() {}, nil
 	}
@@ -67,6 +68,10 @@ func serve(s *config.Settings, registry *prometheus.Registry, ready func(context
 	if err != nil {
 		return "", nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, an empty one turns HTTP off; entrust-worker config shows where the address came from")
 	}
+	unfollow := func() {}
+	if page != nil {
+		unfollow = mount(mux, page, statuspage.Loopback(listener.Addr()), s.HTTP.Token != "", log)
+	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -75,7 +80,22 @@ func serve(s *config.Settings, registry *prometheus.Registry, ready func(context
 	}()
 	addr = listener.Addr().String()
 	log.Info("serving HTTP", "addr", addr)
-	return addr, func() { _ = server.Close() }, nil
+	return addr, func() {
+		unfollow()
+		_ = server.Close()
+	}, nil
+}
+
+// mount serves the status page, which reads the bus until the function it returns is called.
+func mount(mux *http.ServeMux, page *statuspage.Page, loopback, hasToken bool, log *slog.Logger) (unfollow func()) {
+	mux.Handle("/", page.Handler(loopback))
+	ctx, cancel := context.WithCancel(context.Background())
+	if loopback || hasToken {
+		go page.Run(ctx)
+	} else {
+		log.Info("the status page is off: http.addr is no loopback address, and http.token is not set")
+	}
+	return cancel
 }
 
 // errDraining is why a worker that stops is not ready. A balancer, and a deployment that

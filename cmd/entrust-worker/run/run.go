@@ -96,8 +96,12 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	// Health is served from here on: waiting for NATS is not being dead.
 	registry := prometheus.NewRegistry()
 	describe(registry, cache, bus.JS.Conn(), version)
+	page, err := newPage(s, bus, version, log)
+	if err != nil {
+		return err
+	}
 	health := readiness{work: ctx, bus: bus, cache: cache}
-	_, stop, err := serve(s, registry, health.check, log)
+	_, stop, err := serve(s, registry, page, health.check, log)
 	if err != nil {
 		return err
 	}
