@@ -3,8 +3,8 @@ module github.com/entrust-worker/entrust-worker
 go 1.26.0
 
 require (
-	github.com/go-logr/logr v1.4.4
 	github.com/chromedp/cdproto v0.159.0
+	github.com/go-logr/logr v1.4.4
 	github.com/google/cel-go v0.31.0
 	github.com/jedib0t/go-pretty/v6 v6.8.3
 	github.com/knadh/koanf/parsers/yaml v1.1.1
