@@ -33,7 +33,7 @@ func (f *orderFilter) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.state, "state", "", "only orders that are `open`, waiting, in-flight or closed")
 	flags.StringVar(&f.phase, "phase", "", "only orders in this `phase`: submitting, unaccepted, indeterminate, awaiting, concluded or closed")
 	flags.StringVar(&f.producer, "producer", "", "only orders of this `producer`")
-	flags.StringVar(&f.kind, "kind", "", "only requests to `issue`, revoke, track or cancel")
+	flags.StringVar(&f.kind, "kind", "", "only requests of this `kind`: issue, revoke, track or cancel")
 	flags.StringVar(&f.outcome, "outcome", "", "only closed orders with this `outcome`")
 	flags.BoolVar(&f.trouble, "trouble", false, "only orders that an operator should look at: they fail again and again, are late, or ended badly")
 }

@@ -84,7 +84,7 @@ are separated by tabs.`,
 	filter.add(cmd.Flags())
 	filter.addSearch(cmd.Flags())
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most this `number` of orders; 0 is all")
-	cmd.Flags().StringVar(&sort, "sort", "", "order by `age`, wake-up or deadline, first those that come first")
+	cmd.Flags().StringVar(&sort, "sort", "", "`order` by age, wake-up or deadline, first those that come first")
 	cmd.Flags().Var(&within, "search-time", "stop looking after this time; 0 looks at every order")
 	format.Add(cmd)
 	usage.Complete(cmd, "sort", slices.Sorted(maps.Keys(orderings()))...)

@@ -24,6 +24,8 @@ func pollCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 the polls that follow are as far apart as they were. An order that is unaccepted or indeterminate is tried or
 looked up now; a look-up that would come too early to tell anything waits. The verb does not wait: orders watch
 shows the outcome.`,
+		Example: `  entrust-worker orders poll web.4711
+  entrust-worker orders poll --producer web 4711 4712`,
 		Args: usage.AtLeastOne("ORDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			keys, err := Keys(args, producer)

@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -19,19 +22,22 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/statuspage"
 )
 
 // readyWithin bounds what /readyz asks of NATS.
 const readyWithin = 2 * time.Second
 
-// serve answers about the worker over HTTP until the function it returns is called.
-// ready returns why the worker is not, or nil.
+// serve answers about the worker over HTTP until the function it returns is called. addr is
+// where, "" where it does not.
+// ready returns why the worker is not, or nil. page is what paths of no other purpose show, nil for nothing.
 //
 // /healthz is the process alone. /readyz is NATS, the streams and the key pair, never
-// the gateway: an outage of it would otherwise take every worker out of service.
-func serve(s *config.Settings, registry *prometheus.Registry, ready func(context.Context) error, log *slog.Logger) (func(), error) {
+// the gateway: an outage of it would otherwise take every worker out of service. A worker
+// that drains is not ready.
+func serve(s *config.Settings, registry *prometheus.Registry, page *statuspage.Page, ready func(context.Context) error, log *slog.Logger) (addr string, stop func(), err error) {
 	if s.HTTP.Addr == "" {
-		return func() {}, nil
+		return "", func() {}, nil
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -57,10 +63,14 @@ func serve(s *config.Settings, registry *prometheus.Registry, ready func(context
 	if errors.Is(err, syscall.EADDRINUSE) && s.IsDefault("http.addr") {
 		// A second worker on one host, most likely. No operator asked for that address.
 		log.Warn("the default address is in use: metrics and health are not served", "addr", s.HTTP.Addr)
-		return func() {}, nil
+		return "", func() {}, nil
 	}
 	if err != nil {
-		return nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, an empty one turns HTTP off; entrust-worker config shows where the address came from")
+		return "", nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, an empty one turns HTTP off; entrust-worker config shows where the address came from")
+	}
+	unfollow := func() {}
+	if page != nil {
+		unfollow = mount(mux, page, statuspage.Loopback(listener.Addr()), s.HTTP.Token != "", log)
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
@@ -68,32 +78,67 @@ func serve(s *config.Settings, registry *prometheus.Registry, ready func(context
 			log.Error("serving HTTP", "err", err)
 		}
 	}()
-	log.Info("serving HTTP", "addr", listener.Addr().String())
-	return func() { _ = server.Close() }, nil
+	addr = listener.Addr().String()
+	log.Info("serving HTTP", "addr", addr)
+	return addr, func() {
+		unfollow()
+		_ = server.Close()
+	}, nil
 }
 
-// ready returns what keeps this worker from working, the gateway aside.
-func ready(ctx context.Context, bus *connect.Bus, cache *mtlscache.Cache) error {
-	if !bus.IsConnected() {
-		return errors.New("not connected to NATS")
+// mount serves the status page, which reads the bus until the function it returns is called.
+func mount(mux *http.ServeMux, page *statuspage.Page, loopback, hasToken bool, log *slog.Logger) (unfollow func()) {
+	mux.Handle("/", page.Handler(loopback))
+	ctx, cancel := context.WithCancel(context.Background())
+	if loopback || hasToken {
+		go page.Run(ctx)
+	} else {
+		log.Info("the status page is off: http.addr is no loopback address, and http.token is not set")
 	}
-	for _, name := range []string{bus.Layout.Requests, bus.Layout.Parked, bus.Layout.Results} {
-		if _, err := bus.JS.Stream(ctx, name); err != nil {
+	return cancel
+}
+
+// errDraining is why a worker that stops is not ready. A balancer, and a deployment that
+// replaces workers one by one, look at that.
+var errDraining = errors.New("draining: the worker finishes the messages in flight and takes no others")
+
+// readiness says what keeps a worker from working, the gateway aside.
+type readiness struct {
+	work     context.Context // the worker drains once it is done
+	bus      *connect.Bus
+	cache    *mtlscache.Cache
+	prepared atomic.Bool // streams and consumers are verified
+}
+
+// check returns why the worker is not ready, nil where it is.
+func (r *readiness) check(ctx context.Context) error {
+	switch {
+	case r.work.Err() != nil:
+		return errDraining
+	case !r.bus.IsConnected() && !r.prepared.Load():
+		return errors.New("starting: not connected to NATS")
+	case !r.bus.IsConnected():
+		return errors.New("not connected to NATS")
+	case !r.prepared.Load():
+		return errors.New("starting: NATS and the streams are not verified yet")
+	}
+	for _, name := range []string{r.bus.Layout.Requests, r.bus.Layout.Parked, r.bus.Layout.Results} {
+		if _, err := r.bus.JS.Stream(ctx, name); err != nil {
 			return fmt.Errorf("reading stream %s: %w", name, err)
 		}
 	}
-	if err := cache.Check(); err != nil {
+	if err := r.cache.Check(); err != nil {
 		return fmt.Errorf("key pair: %w", err)
 	}
 	return nil
 }
 
-// describe registers what is known of the process and its key pair.
-func describe(registry *prometheus.Registry, cache *mtlscache.Cache, version string) {
+// describe registers what is known of the process, its key pair and its connection.
+func describe(registry *prometheus.Registry, cache *mtlscache.Cache, nc *nats.Conn, version string) {
 	const namespace = "entrust_worker"
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "1, with the version as a label.",
-		ConstLabels: prometheus.Labels{"version": version},
+		Namespace: namespace, Name: "build_info", Help: "1, with the version of the worker and of Go as labels.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	info.Set(1)
 	registry.MustRegister(
@@ -103,6 +148,12 @@ func describe(registry *prometheus.Registry, cache *mtlscache.Cache, version str
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "client_cert_not_after_seconds", Help: "End of the client certificate's validity, in Unix time.",
 		}, func() float64 { return float64(cache.NotAfter().Unix()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "nats_connected", Help: "1 while this worker is connected to NATS.",
+		}, func() float64 { return map[bool]float64{true: 1}[nc.IsConnected()] }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: namespace, Name: "nats_reconnects_total", Help: "Times that this worker connected to NATS again.",
+		}, func() float64 { return float64(nc.Stats().Reconnects) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Name: "key_pair_reloads_total", Help: "Key pairs loaded after the first.",
 		}, func() float64 { return float64(cache.Reloads()) }),
