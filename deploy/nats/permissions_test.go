@@ -462,6 +462,12 @@ func (s *site) questions(ctx context.Context, t *testing.T, client *entrustbus.C
 	if answer, err := client.Policy(ctx, order(t, "policy-1")); err != nil || !answer.Allowed {
 		t.Errorf("a policy check: %+v, %v", answer, err)
 	}
+	if o, err := client.Status(ctx, "issue-1"); err != nil || o.Phase != entrustbus.PhaseClosed || o.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("where an order is: %+v, %v", o, err)
+	}
+	if v, err := client.Version(ctx); err != nil || v.Worker == "" || v.PolicyDigest == "" {
+		t.Errorf("a version: %+v, %v", v, err)
+	}
 	if _, err := client.Check(ctx, "no-such-ca"); !errors.Is(err, entrustbus.ErrUnknownCA) {
 		t.Errorf("a check of an unknown CA: %v", err)
 	}
@@ -486,6 +492,33 @@ func (s *site) questions(ctx context.Context, t *testing.T, client *entrustbus.C
 	nc, refused := s.connectOperator(t)
 	if msg, err := nc.RequestWithContext(ctx, "$SRV.STATS.entrust-worker", nil); err != nil || !bytes.Contains(msg.Data, []byte("entrust.ask.*.ca")) {
 		t.Errorf("statistics of the service: %v, %s", err, refused.all())
+	}
+	s.suspensions(ctx, t, nc)
+}
+
+// suspensions has the operator suspend and resume, by the verbs and over the service.
+func (s *site) suspensions(ctx context.Context, t *testing.T, operator *nats.Conn) {
+	t.Helper()
+	s.run(t, "operator", "suspend", "--producer", "web", "--reason", "a drill")
+	s.orders(ctx, t, operator, entrustbus.TopicSuspend, `"changed":false`)
+	if out := s.run(t, "monitor", "suspend", "--list"); !strings.Contains(out, "web") || !strings.Contains(out, "a drill") {
+		t.Errorf("suspend --list as the monitor:\n%s", out)
+	}
+	s.orders(ctx, t, operator, entrustbus.TopicResume, `"changed":true`)
+	s.run(t, "operator", "resume", "--producer", "web")
+	for _, decision := range []string{"calls suspended", "calls resumed"} {
+		if out := s.run(t, "monitor", "audit", "grep", "--decision", decision); strings.Count(out, "producer web") != 2 {
+			t.Errorf("the audit trail has of what an operator did by the verb and over the service:\n%s", out)
+		}
+	}
+}
+
+// orders sends an operator's order about the producer web.
+func (s *site) orders(ctx context.Context, t *testing.T, operator *nats.Conn, topic entrustbus.Topic, want string) {
+	t.Helper()
+	msg, err := operator.RequestWithContext(ctx, entrustbus.Subjects{}.AskOperator(topic), []byte(`{"producer":"web","operator":"ann"}`))
+	if err != nil || !strings.Contains(string(msg.Data), want) {
+		t.Errorf("%s: %v, %+v; want %s", topic, err, msg, want)
 	}
 }
 
@@ -589,6 +622,9 @@ func TestPermissionsRestrict(t *testing.T) {
 	publish := []struct{ name, subject, own, body string }{
 		{name: "requests", subject: "entrust.request.web.issue", own: "entrust.request.shop.issue"},
 		{name: "questions", subject: "entrust.ask.web.policy.issue"},
+		{name: "suspending", subject: "entrust.ask.@operator.suspend"},
+		{name: "resuming", subject: "entrust.ask.@operator.resume"},
+		{name: "orders of others", subject: "entrust.ask.web.order.order-1"},
 		{name: "discovery", subject: "$SRV.PING"},
 		{name: "discovery of workers", subject: "$SRV.STATS.entrust-worker"},
 		{name: "results of others", subject: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.web.order-1", own: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.shop.order-1"},
@@ -660,7 +696,7 @@ func TestPermissionsRestrict(t *testing.T) {
 	for user, subjects := range map[string][]string{
 		"operator": {"entrust.audit.shop", "entrust.audit.@worker", "entrust.result.shop.order-3", "entrust.dead.shop.invalid", "entrust.due.poll.shop.order-1", "$KV.ENTRUST_CERTS.00.0a"},
 		"monitor": {
-			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.ask.shop.check", "$SRV.PING", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1", "$KV.ENTRUST_KEYS.00",
+			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.ask.shop.check", "entrust.ask.@operator.suspend", "$SRV.PING", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1", "$KV.ENTRUST_KEYS.00",
 			"entrust.audit.shop", "$KV.ENTRUST_INCIDENTS.leak",
 			"$JS.API.STREAM.PURGE.ENTRUST_DEAD", "$JS.API.CONSUMER.MSG.NEXT.ENTRUST_REQUESTS.worker-issue", "$JS.API.CONSUMER.CREATE.ENTRUST_RESULTS.x",
 		},

@@ -69,7 +69,7 @@ func rules() []rule {
 		{name: "the consumer imports the rooms below it", from: []string{"internal/consumer"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/throttle", "internal/control", "internal/ledger", "internal/results", "internal/wakeup",
 			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics", "internal/policy",
-			"internal/certs", "internal/keys", "internal/audit",
+			"internal/certs", "internal/keys", "internal/audit", "internal/telemetry",
 		}},
 		{name: "timeline imports what it reads", from: []string{"internal/timeline"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/audit", "internal/streams", "internal/control",
@@ -84,6 +84,7 @@ func rules() []rule {
 		{name: "renewal imports what it reads", from: []string{"internal/renewal"}, shipped: true,
 			only: []string{"entrustbus", "internal/certs", "internal/keys", "internal/streams"}},
 		{name: "audit imports the contract and streams", from: []string{"internal/audit"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
+		{name: "telemetry imports none of ours", from: []string{"internal/telemetry"}, only: []string{}, shipped: true},
 		{name: "no room imports the consumer", from: []string{"internal"}, except: []string{"internal/consumer", "internal/testbed"}, never: []string{"internal/consumer"}},
 		{name: "mtlscache imports none of ours", from: []string{"internal/mtlscache"},
 			never: []string{"internal", "cmd", "entrustbus", "integration"}, shipped: true},

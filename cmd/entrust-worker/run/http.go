@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -131,12 +133,12 @@ func (r *readiness) check(ctx context.Context) error {
 	return nil
 }
 
-// describe registers what is known of the process and its key pair.
-func describe(registry *prometheus.Registry, cache *mtlscache.Cache, version string) {
+// describe registers what is known of the process, its key pair and its connection.
+func describe(registry *prometheus.Registry, cache *mtlscache.Cache, nc *nats.Conn, version string) {
 	const namespace = "entrust_worker"
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "1, with the version as a label.",
-		ConstLabels: prometheus.Labels{"version": version},
+		Namespace: namespace, Name: "build_info", Help: "1, with the version of the worker and of Go as labels.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	info.Set(1)
 	registry.MustRegister(
@@ -146,6 +148,12 @@ func describe(registry *prometheus.Registry, cache *mtlscache.Cache, version str
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "client_cert_not_after_seconds", Help: "End of the client certificate's validity, in Unix time.",
 		}, func() float64 { return float64(cache.NotAfter().Unix()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "nats_connected", Help: "1 while this worker is connected to NATS.",
+		}, func() float64 { return map[bool]float64{true: 1}[nc.IsConnected()] }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: namespace, Name: "nats_reconnects_total", Help: "Times that this worker connected to NATS again.",
+		}, func() float64 { return float64(nc.Stats().Reconnects) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Name: "key_pair_reloads_total", Help: "Key pairs loaded after the first.",
 		}, func() float64 { return float64(cache.Reloads()) }),
