@@ -20,6 +20,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/provision"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/request"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/run"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/status"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/version"
@@ -37,6 +38,7 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		check.Command(t, loader),
 		provision.Command(t, loader),
 		request.Command(t, dial),
+		status.Command(t, dial),
 		orders.Command(t, dial),
 		dead.Command(t, dial),
 		gateway.Command(t, loader),
