@@ -74,6 +74,9 @@ func (p printer) problems(s snapshot.Snapshot) []string {
 }
 
 func (p printer) workers(s snapshot.Snapshot) []string {
+	if !s.Fleet.Known() && !s.Fleet.Stale() {
+		return nil // nothing was asked for
+	}
 	head := p.head("WORKERS", len(s.Fleet.Of.Workers), s.Fleet.At, s.Fleet.Stale())
 	if len(s.Fleet.Of.Workers) == 0 {
 		return head
