@@ -154,6 +154,9 @@ func pemBlocks(field, text string) ([]block, error) {
 
 // unescape drops line ends that are written out, as a shell or a template leaves them.
 func unescape(text string) string {
+	if !strings.Contains(text, `\`) {
+		return text
+	}
 	return strings.NewReplacer(`\r`, "", `\n`, "", `\t`, "").Replace(text)
 }
 

@@ -29,6 +29,7 @@ func (d document) encode(enc Encoding) ([]byte, error) {
 		return nil, err
 	}
 	var buf bytes.Buffer
+	buf.Grow(d.size())
 	var err error
 	switch enc {
 	case EncodingMsgpack:
@@ -94,6 +95,23 @@ func checkValue(path string, value any) error {
 		return &FieldError{Field: path, Problem: "is not UTF-8"}
 	}
 	return nil
+}
+
+// size is about how many bytes d takes: its texts, and some for each value beside them.
+func (d document) size() int {
+	n := 0
+	for _, p := range d {
+		n += len(p.key) + 16
+		switch v := p.value.(type) {
+		case string:
+			n += len(v) + len(v)/32 // line breaks of PEM count twice in JSON
+		case []byte:
+			n += len(v) * 4 / 3
+		case document:
+			n += v.size()
+		}
+	}
+	return n
 }
 
 func notUTF8(s string) bool { return !utf8.ValidString(s) }

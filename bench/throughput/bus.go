@@ -104,8 +104,10 @@ func (b *bus) bareRoad(ctx context.Context, prefix string) (*road, error) {
 	return r, err
 }
 
-// request is the message of one request.
-func (r *road) request(id string, csr []byte) (*nats.Msg, error) {
+// request is the message of one request of the producer.
+func (r *road) request(id string, csr []byte) (*nats.Msg, error) { return r.requestOf(producer, id, csr) }
+
+func (r *road) requestOf(producer, id string, csr []byte) (*nats.Msg, error) {
 	body, err := entrustbus.EncodeRequest(entrustbus.EncodingMsgpack, &entrustbus.Issue{ID: id, CSRDER: csr})
 	return &nats.Msg{
 		Subject: entrustbus.Subjects{Prefix: r.prefix}.Request(producer, entrustbus.KindIssue), Data: body,
@@ -116,11 +118,20 @@ func (r *road) request(id string, csr []byte) (*nats.Msg, error) {
 // fill publishes requests while nothing takes them, so that the publisher takes no CPU
 // from what is measured.
 func (r *road) fill(ctx context.Context, ids []string, csrs [][]byte) error {
+	return r.fillFrom(ctx, ids, csrs, 1)
+}
+
+// fillFrom is fill for requests of so many producers in turn.
+func (r *road) fillFrom(ctx context.Context, ids []string, csrs [][]byte, producers int) error {
 	if _, err := r.bus.js.PauseConsumer(ctx, r.requests, r.consumer, time.Now().Add(time.Hour)); err != nil {
 		return fmt.Errorf("pausing %s: %w", r.consumer, err)
 	}
 	for i, id := range ids {
-		msg, err := r.request(id, csrs[i])
+		from := producer
+		if k := i % producers; k > 0 {
+			from = fmt.Sprint(producer, k)
+		}
+		msg, err := r.requestOf(from, id, csrs[i])
 		if err != nil {
 			return err
 		}
@@ -139,7 +150,10 @@ func (r *road) fill(ctx context.Context, ids []string, csrs [][]byte) error {
 // drain lets the requests be taken, returns when all have their result and are
 // acknowledged, and says how many results a second the server stored: from the first
 // twentieth to the last, which leaves out how the round begins and ends.
-func (r *road) drain(ctx context.Context, n int) (float64, error) {
+func (r *road) drain(ctx context.Context, n int) (float64, error) { return r.drainTo(ctx, n, true) }
+
+// drainTo is drain; without all it returns when n orders have their result, whatever is left.
+func (r *road) drainTo(ctx context.Context, n int, all bool) (float64, error) {
 	results, err := r.bus.js.Stream(ctx, r.results)
 	if err != nil {
 		return 0, err
@@ -156,8 +170,8 @@ func (r *road) drain(ctx context.Context, n int) (float64, error) {
 	defer cancel()
 	err = testbed.Until(ctx, "all orders have their result", func() (bool, error) {
 		info, err := results.Info(ctx)
-		if err != nil || info.State.LastSeq < before+uint64(n) {
-			return false, err
+		if err != nil || info.State.LastSeq < before+uint64(n) || !all {
+			return err == nil && info.State.LastSeq >= before+uint64(n), err
 		}
 		c, err := cons.Info(ctx)
 		return err == nil && c.NumPending == 0 && c.NumAckPending == 0, err

@@ -4,6 +4,7 @@
 //	go run ./throughput                      all rows, as in docs/performance.md
 //	go run ./throughput --quick              the first three rows, on a host that others use too
 //	go run ./throughput --only "at 0 ms" --beside old=/tmp/entrust-worker
+//	go run ./throughput --scale --page ../docs/performance.md   how the cost grows, with plots
 //
 // Bare loop and worker take turns on the same servers and the same gateway, each a
 // process of its own, in several rounds. A figure is the median of the rounds, with the
@@ -55,7 +56,7 @@ func main() {
 
 // options are the flags.
 type options struct {
-	quick              bool
+	quick, scale, deep bool
 	rounds             int
 	only, beside       string
 	latency            time.Duration
@@ -68,6 +69,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f := flag.NewFlagSet("throughput", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.BoolVar(&o.quick, "quick", false, "the first three rows; no round is repeated where others use the host")
+	f.BoolVar(&o.scale, "scale", false, "what an order costs as queue, producers, workers and parked orders grow, in place of the rows; plots beside --page")
+	f.BoolVar(&o.deep, "deep", false, "with --scale: up to a million requests queued and 500,000 orders parked")
 	f.IntVar(&o.rounds, "rounds", 3, "rounds of each row")
 	f.StringVar(&o.only, "only", "", "only rows with this in their name")
 	f.StringVar(&o.beside, "beside", "", "name=path of another build of the worker, to be measured in the same rounds")
@@ -84,6 +87,9 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	}
 	if o.name = "throughput"; o.quick {
 		o.name = "throughput-quick"
+	}
+	if o.scale {
+		o.name = "scale"
 	}
 	return o, nil
 }
@@ -122,7 +128,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if m.csrs, err = makeCSRs(6000); err != nil {
 		return err
 	}
-	if err := m.all(ctx); err != nil {
+	series := m.all
+	if o.scale {
+		series = m.scale
+	}
+	if err := series(ctx); err != nil {
 		return err
 	}
 	m.report.Took = time.Since(begun).Round(time.Second).String()
@@ -132,6 +142,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	if o.page != "" {
 		err = errors.Join(err, m.report.write(o.page, o.name))
+		for _, s := range m.report.Scale {
+			err = errors.Join(err, s.draw(filepath.Join(filepath.Dir(o.page), "scale-"+s.Name+".svg")))
+		}
 	}
 	return err
 }

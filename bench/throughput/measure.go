@@ -94,6 +94,13 @@ func (m *measurement) row(ctx context.Context, b *bus, i int, sc scenario) error
 	if err != nil {
 		return err
 	}
+	if i == 0 {
+		u, err := named(sides, "worker").workers[0].Usage()
+		if err != nil {
+			return err
+		}
+		m.report.AtRest = u.RSS
+	}
 	t := &site{b, gw, m.csrs}
 	r := &row{Scenario: sc, Passes: map[string][]pass{}}
 	m.report.Rows = append(m.report.Rows, r)
@@ -118,10 +125,15 @@ func (m *measurement) row(ctx context.Context, b *bus, i int, sc scenario) error
 			m.say("%s: %s %.0f/s, %.0f µs and %.0f allocations an order, others %.0f %% of the host", sc.Name, s.name, p.Rate, p.CPU, p.Mallocs, 100*p.Host)
 		}
 	}
-	if i == 0 && m.latency > 0 {
-		m.say("added latency")
-		m.report.Latency, err = addedLatency(ctx, sides, ready, m.csrs, m.latency)
+	if i != 0 || m.latency <= 0 {
+		return nil
 	}
+	m.say("added latency")
+	if m.report.Latency, err = addedLatency(ctx, sides, ready, m.csrs, m.latency); err != nil || m.quick {
+		return err
+	}
+	m.say("revocations, alone and with %d issue requests queued", queued)
+	m.report.Revocations, err = measureRevocations(ctx, named(sides, "worker"), m.csrs, m.latency/2)
 	return err
 }
 

@@ -21,6 +21,10 @@ type report struct {
 	GatewayAlone pass               `json:"gateway_alone"`
 	Rows         []*row             `json:"rows"`
 	Latency      map[string]latency `json:"added_latency,omitempty"`
+	Revocations  *revocations       `json:"revocations,omitempty"`
+	Scale        []*series          `json:"scale,omitempty"`
+	// AtRest is the memory of a worker that has not worked yet, in bytes.
+	AtRest int64 `json:"rss_at_rest_bytes,omitempty"`
 }
 
 // row is one scenario and its rounds, by side.
@@ -133,7 +137,22 @@ func (r *report) bars() (lines []string) {
 		say(l.P50 <= 3, "added latency p50 %.1f ms (bar 3)", l.P50)
 		say(l.P99 <= 10, "added latency p99 %.1f ms (bar 10)", l.P99)
 	}
+	if r.Revocations != nil {
+		empty, full := r.Revocations.Empty.P99, r.Revocations.Queued.P99
+		say(full <= 2*empty, "revocation p99 %.1f ms with %d issue requests queued, %.1f ms alone (bar: twice that)", full, queued, empty)
+	}
 	return lines
+}
+
+// growth is the table of the series.
+func (r *report) growth() *stats.Table {
+	t := &stats.Table{Header: []string{"with", "", "orders/s", "worker CPU µs", "server CPU µs", "worker RSS MiB"}}
+	for _, s := range r.Scale {
+		for _, p := range s.Points {
+			t.Add(fmt.Sprint(p.X), s.Of, fmt.Sprintf("%.0f", p.Rate), fmt.Sprintf("%.0f", p.Worker), fmt.Sprintf("%.0f", p.Servers), fmt.Sprintf("%.0f", float64(p.RSS)/(1<<20)))
+		}
+	}
+	return t
 }
 
 func (r *report) head() string {
@@ -141,16 +160,29 @@ func (r *report) head() string {
 	if r.GatewayAlone.Rate > 0 {
 		s += fmt.Sprintf(" The gateway alone: %.0f/s, %.0f µs of CPU an order.", r.GatewayAlone.Rate, r.GatewayAlone.Gateway)
 	}
+	if r.AtRest > 0 {
+		s += fmt.Sprintf(" A worker at rest: %.0f MiB.", float64(r.AtRest)/(1<<20))
+	}
 	return s
 }
 
 // String is the report for a terminal.
 func (r *report) String() string {
+	if len(r.Scale) > 0 {
+		return fmt.Sprintf("%s\n\n%s\n", r.head(), r.growth())
+	}
 	return fmt.Sprintf("%s\n\n%s\n%s\n%s\n", r.head(), r.rates(), r.latencies(), strings.Join(r.bars(), "\n"))
 }
 
 // Markdown is the report for a page.
 func (r *report) Markdown() string {
+	if len(r.Scale) > 0 {
+		text := fmt.Sprintf("%s\n\n%s\n", r.head(), r.growth().Markdown())
+		for _, s := range r.Scale {
+			text += fmt.Sprintf("![CPU time of an order by %s](scale-%s.svg)\n", s.Of, s.Name)
+		}
+		return text
+	}
 	s := fmt.Sprintf("%s\n\n%s\n", r.head(), r.rates().Markdown())
 	if len(r.Latency) > 0 {
 		s += r.latencies().Markdown() + "\n"

@@ -17,9 +17,11 @@ type scenario struct {
 	Workers  int
 	Replicas int
 	Sync     bool // sync_interval: always
+	Policy   bool // the worker has a policy of twenty rules, and writes the audit trail
 	// Least is the share of the bare loop that design section 9 asks for: of its rate, or
 	// of its use of the calls in flight. 0: no bar.
 	Least float64
+	env []string // further settings of the workers
 	// MostRSS is the most memory of one worker, in bytes. 0: no bar.
 	MostRSS int64
 }
@@ -43,6 +45,7 @@ func scenarios(quick bool) []scenario {
 		as("512 in flight, gateway at 250 ms", func(s *scenario) {
 			s.InFlight, s.Latency, s.Orders, s.Least, s.MostRSS = 512, 250*time.Millisecond, 6000, 0.9, 90<<20
 		}),
+		as("policy and audit", func(s *scenario) { s.Policy, s.Least = true, 0.55 }),
 		as("dialect cagw", func(s *scenario) { s.Dialect = "cagw" }),
 		as("HTTP/1.1", func(s *scenario) { s.HTTP1 = true }),
 		as("two workers", func(s *scenario) { s.Workers = 2 }),

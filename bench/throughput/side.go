@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,6 +27,11 @@ func (s *side) close() {
 	for _, l := range s.loops {
 		l.Kill()
 	}
+}
+
+// named is the side of that name. There is one.
+func named(sides []*side, name string) *side {
+	return sides[slices.IndexFunc(sides, func(s *side) bool { return s.name == name })]
 }
 
 // usage sums what the processes of the side take. RSS is the peak of the largest.
@@ -77,6 +84,14 @@ func startWorkers(ctx context.Context, b *bus, name, bin, dir string, sc *scenar
 		return nil, err
 	}
 	s := &side{name: name, road: road}
+	guarded := sc.env
+	if sc.Policy {
+		file := filepath.Join(dir, road.prefix+"-policy.yaml")
+		if err := os.WriteFile(file, []byte(twentyRules), 0o600); err != nil {
+			return nil, err
+		}
+		guarded = append(guarded, "ENTRUST_WORKER_POLICY_FILE="+file, "ENTRUST_WORKER_AUDIT_ENABLED=true")
+	}
 	for i := range sc.Workers {
 		env := []string{
 			"NATS_URL=" + b.cluster.URL(),
@@ -91,7 +106,7 @@ func startWorkers(ctx context.Context, b *bus, name, bin, dir string, sc *scenar
 			"ENTRUST_WORKER_STREAMS_PREFIX=" + road.prefix,
 			"ENTRUST_WORKER_REPLICAS=" + strconv.Itoa(sc.Replicas),
 		}
-		w, err := testbed.StartWorker(bin, env, filepath.Join(dir, fmt.Sprintf("%s-%d.log", road.prefix, i)))
+		w, err := testbed.StartWorker(bin, append(env, guarded...), filepath.Join(dir, fmt.Sprintf("%s-%d.log", road.prefix, i)))
 		if err == nil {
 			s.workers = append(s.workers, w)
 			err = w.Ready(ctx)

@@ -166,6 +166,17 @@ func newBatch(p plan) (*batch, error) {
 	return b, nil
 }
 
+// revocations is how many certificates the batch revokes, if all of them are issued.
+func (b *batch) revocations() int {
+	n := 0
+	for i := range b.Orders {
+		if b.Orders[i].Revoke != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // commonName steers the simulator: it decides by what stands before the hyphen.
 func (o *order) commonName() string {
 	word := "issue"

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,6 +70,7 @@ func TestWorkerByHand(t *testing.T) {
 	if out, err := byHand(t, dir, bin, "dead", "ls").Output(); err != nil || !strings.Contains(string(out), "rejected") {
 		t.Errorf("dead ls: %v: %q lacks the rejected orders", err, out)
 	}
+	tryTheHints(t, dir, bin, text, &stderr)
 	if err := second.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +81,50 @@ func TestWorkerByHand(t *testing.T) {
 	if got := <-code; got != 0 {
 		t.Errorf("exit code %d, want 0; stderr:\n%s", got, text)
 	}
+}
+
+// tryTheHints does what the sandbox suggests once the batch is over, as its reader would, and
+// looks at what it shows meanwhile.
+func tryTheHints(t *testing.T, dir, bin, text string, shown *testbed.Buffer) {
+	t.Helper()
+	control := strings.TrimSuffix(strings.Fields(line(t, text, "Control"))[0], "/")
+	post := func(path string) {
+		t.Helper()
+		if !strings.Contains(text, "'"+control+path+"'") {
+			t.Errorf("the hints lack %s%s", control, path)
+		}
+		resp, err := http.Post(control+path, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode/100 != 2 {
+			t.Errorf("POST %s: got %s", path, resp.Status)
+		}
+	}
+	verb := func(args ...string) string {
+		t.Helper()
+		if hint := "go run ./cmd/entrust-worker " + strings.Join(args, " ") + "\n"; !strings.Contains(text, hint) {
+			t.Errorf("the hints lack %q", hint)
+		}
+		out, err := byHand(t, dir, append([]string{bin}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	post("/_sim/cut")
+	post("/_sim/rotate-client")
+	verb("request", "issue", "--producer", "me", "--id", "hello-1", "--wait", filepath.Join(dir, "hello.csr"))
+	if got := verb("orders", "show", "me.hello-1"); !strings.Contains(got, "issued") {
+		t.Errorf("orders show: %s", got)
+	}
+	await(t, shown, "me.hello-1  issued")
+	verb("request", "issue", "--producer", "me", "--id", "hold-1", filepath.Join(dir, "hold.csr"))
+	await(t, shown, "; 1 waiting")
+	post("/_sim/approve?all=true")
+	await(t, shown, "me.hold-1  issued")
+	await(t, shown, "since the batch: 2 results (2 issued); 0 waiting")
 }
 
 // byHand is a command in a shell that has sourced the environment of the sandbox.

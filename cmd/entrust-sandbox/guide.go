@@ -19,8 +19,10 @@ import (
 type guide struct {
 	dir, natsURL           string
 	gatewayURL, controlURL string
+	webURL                 string // of the workers here; "" without
 	certPath, keyPath      string
 	env                    string // path of the file to source
+	hello, hold            string // paths of certificate requests: one issued at once, one that waits
 	request                string // path of a request to publish by hand
 	workers                int
 }
@@ -31,12 +33,21 @@ func (s *sandbox) newGuide(o *options) (*guide, error) {
 		dir: s.folder.path, natsURL: s.bus.url(), gatewayURL: s.gw.URL(), controlURL: s.gw.AdminURL(),
 		certPath: s.gw.ClientCert(), keyPath: s.gw.ClientKey(),
 		env: filepath.Join(s.folder.path, "env"), request: filepath.Join(s.folder.path, "request.json"),
+		hello: filepath.Join(s.folder.path, "hello.csr"), hold: filepath.Join(s.folder.path, "hold.csr"),
 		workers: o.workers,
+	}
+	if s.web != nil {
+		g.webURL = s.web.url
 	}
 	if err := os.WriteFile(g.env, s.environment(o), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the environment: %w", err)
 	}
-	if err := writeRequest(g.request); err != nil {
+	for _, f := range []struct{ path, name string }{{g.hello, "issue-hello.sandbox.example"}, {g.hold, "hold-hello.sandbox.example"}} {
+		if err := writeCSR(f.path, f.name); err != nil {
+			return nil, err
+		}
+	}
+	if err := writeRequest(g.request, g.hello); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -73,19 +84,31 @@ func (s *sandbox) environment(o *options) []byte {
 	return b.Bytes()
 }
 
-// writeRequest keeps one issuance request as JSON, unless there is one.
-func writeRequest(path string) error {
+// writeCSR keeps a certificate request for a name, unless there is one.
+func writeCSR(path, name string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	csr, err := oracle.NewCSR("issue-hello.sandbox.example")
-	if err != nil {
-		return err
+	csr, err := oracle.NewCSR(name)
+	if err == nil {
+		err = os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}), 0o600)
 	}
-	data, err := entrustbus.EncodeRequest(entrustbus.EncodingJSON, &entrustbus.Issue{
-		ID:     "hello-1",
-		CSRPEM: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})),
-	})
+	if err != nil {
+		return fmt.Errorf("writing a certificate request to try: %w", err)
+	}
+	return nil
+}
+
+// writeRequest keeps one issuance request as JSON, unless there is one.
+func writeRequest(path, csrPath string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	csr, err := os.ReadFile(csrPath)
+	if err != nil {
+		return fmt.Errorf("writing a request to try: %w", err)
+	}
+	data, err := entrustbus.EncodeRequest(entrustbus.EncodingJSON, &entrustbus.Issue{ID: "hello-1", CSRPEM: string(csr)})
 	if err == nil {
 		err = os.WriteFile(path, append(data, '\n'), 0o600)
 	}
@@ -97,19 +120,17 @@ func writeRequest(path string) error {
 
 // arrival says what is up and what comes now.
 func (g *guide) arrival(out io.Writer, b *batch) {
-	fmt.Fprintf(out, `NATS        %s
-Gateway     %s  (mutual TLS; control %s)
-Client key  %s
-            %s
-Data        %s
-
-`, g.natsURL, g.gatewayURL, g.controlURL, g.certPath, g.keyPath, g.dir)
+	fmt.Fprintf(out, "NATS        %s\nGateway     %s  (mutual TLS)\nControl     %s/  (approve, reject, take down, cut, rotate)\n", g.natsURL, g.gatewayURL, g.controlURL)
+	if g.webURL != "" {
+		fmt.Fprintf(out, "Workers     %s/metrics\n", g.webURL)
+	}
+	fmt.Fprintf(out, "Client key  %s\n            %s\nData        %s\n\n", g.certPath, g.keyPath, g.dir)
 	if b.resumed {
 		fmt.Fprintf(out, `Going on with the batch of %d orders in this folder. What a killed worker had in
 hand comes back when its lease ends, some 20 s after the kill.
 `, len(b.Orders))
 	} else {
-		fmt.Fprintf(out, "A producer orders %d certificates.\n", len(b.Orders))
+		fmt.Fprintf(out, "A producer orders %d certificates, and revokes %d of them.\n", len(b.Orders), b.revocations())
 	}
 	if g.workers == 0 {
 		fmt.Fprintf(out, "No worker runs here. Start one in another terminal, in this repository:\n\n  . %s\n  go run ./cmd/entrust-worker run\n\n", quote(g.env))
@@ -119,21 +140,32 @@ hand comes back when its lease ends, some 20 s after the kill.
 // departure says what to try while everything stays up.
 func (g *guide) departure(out io.Writer) {
 	fmt.Fprintf(out, `
-Everything stays up until Ctrl-C. In another terminal, in this repository:
+Everything stays up until Ctrl-C. What happens is shown here. In another terminal, in this repository:
 
-  . %s
+  . %[1]s
 
-  # order a certificate in JSON, and read the result
-  nats pub -J entrust.request.me.issue "$(cat %s)"
-  nats stream get ENTRUST_RESULTS --last-for entrust.result.me.hello-1
+  # order a certificate, and see the order
+  go run ./cmd/entrust-worker request issue --producer me --id hello-1 --wait %[2]s
+  go run ./cmd/entrust-worker orders show me.hello-1
 
-  # see whether a worker could run here
+  # order one that waits until you approve it, here or on the page %[4]s/
+  go run ./cmd/entrust-worker request issue --producer me --id hold-1 %[3]s
+  curl -X POST '%[4]s/_sim/approve?all=true'            # or reject?id=TRACKING-ID, from %[4]s/_sim/pending
+
+  # give the gateway trouble, and watch the worker
+  curl -X POST '%[4]s/_sim/down?on=true'                # on=false ends it
+  curl -X POST '%[4]s/_sim/cut'                         # resets every connection, once
+  curl -X POST '%[4]s/_sim/rotate-client'               # a new client key pair, under load
+
+  # see whether a worker could run here, and what the gateway rejected
   go run ./cmd/entrust-worker check
-
-  # see what the gateway rejected
   go run ./cmd/entrust-worker dead ls
 
-`, quote(g.env), quote(g.request))
+  # the same order in JSON, with the nats command
+  nats pub -J entrust.request.you.issue "$(cat %[5]s)"
+  nats stream get ENTRUST_RESULTS --last-for entrust.result.you.hello-1
+
+`, quote(g.env), quote(g.hello), quote(g.hold), g.controlURL, quote(g.request))
 }
 
 // quote makes a word of s for a POSIX shell.

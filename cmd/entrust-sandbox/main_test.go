@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func sandboxCommand(t *testing.T, args ...string) outcome {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	code := execute(ctx, append([]string{"--addr", "127.0.0.1:0"}, args...), &stdout, &stderr)
+	code := execute(ctx, append([]string{"--addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"}, args...), &stdout, &stderr)
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
@@ -74,7 +75,7 @@ func TestBatchEndsAsPlanned(t *testing.T) {
 				t.Errorf("seconds = %v, want more than 0", s.Seconds)
 			}
 			s.Seconds = 0
-			want := summary{Requests: 44, Issued: 38, Revoked: 4, Rejected: 2} // of 40: 5 % rejected, 10 % revoked
+			want := summary{Requests: 44, Orders: 40, Revocations: 4, Issued: 38, Revoked: 4, Rejected: 2} // of 40: 5 % rejected, 10 % revoked
 			if s != want {
 				t.Errorf("summary %+v, want %+v", s, want)
 			}
@@ -89,7 +90,7 @@ func TestSummaryKeys(t *testing.T) {
 	if err := (&report{summary: summary{Seconds: 1.23456}}).print(&out, &out, true); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"requests":0,"issued":0,"revoked":0,"rejected":0,"failed":0,"expired":0,"unconfirmed":0,"lost":0,` +
+	want := `{"requests":0,"orders":0,"revocations":0,"issued":0,"revoked":0,"rejected":0,"failed":0,"expired":0,"unconfirmed":0,"cancelled":0,"lost":0,` +
 		`"duplicate_enrollments":0,"duplicate_results":0,"seconds":1.235}` + "\n"
 	if out.String() != want {
 		t.Errorf("got  %s\nwant %s", out.String(), want)
@@ -114,6 +115,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"--workers", "65"}, "--workers must lie in 0 to 64: 65"},
 		{[]string{"--dialect", "both"}, `--dialect must be certctl, cagw or auto: "both"`},
 		{[]string{"--addr", "4222"}, `--addr must be host:port: "4222"`},
+		{[]string{"--http-addr", "9464"}, `--http-addr must be host:port: "9464"`},
 		{[]string{"gateway", "--dialect", "auto"}, "--dialect must be certctl, cagw or both"},
 		{[]string{"gateway", "--persist"}, "--persist needs --data"},
 		{[]string{"gateway", "--pending", "2"}, "--pending and --reject must lie in 0 to 1"},
@@ -209,11 +211,11 @@ func TestStaysUpUntilInterrupted(t *testing.T) {
 	code := make(chan int, 1)
 	go func() {
 		code <- execute(ctx, []string{
-			"--addr", "127.0.0.1:0", "--data", dir, "--orders", "6", "--approve-after", "100ms", "--latency", "1ms",
+			"--addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data", dir, "--orders", "6", "--approve-after", "100ms", "--latency", "1ms",
 		}, &stdout, &stderr)
 	}()
 	text := await(t, &stderr, "dead ls")
-	for _, want := range []string{"nats://127.0.0.1:", "client.crt", "client.key", ". " + dir + "/env", "7 of 7 results"} {
+	for _, want := range []string{"nats://127.0.0.1:", "client.crt", "client.key", ". " + dir + "/env", "7 of 7 results (6 orders, 1 revocations)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("stderr lacks %q:\n%s", want, text)
 		}
@@ -227,6 +229,17 @@ func TestStaysUpUntilInterrupted(t *testing.T) {
 	}
 	if want := "export NATS_URL=" + line(t, text, "NATS"); !strings.Contains(string(env), want) {
 		t.Errorf("the environment lacks %q:\n%s", want, env)
+	}
+	control := strings.TrimSuffix(strings.Fields(line(t, text, "Control"))[0], "/")
+	for url, want := range map[string]string{
+		control + "/":            "Orders that wait for approval",
+		line(t, text, "Workers"): `entrust_worker_results_total{kind="issue",outcome="issued",worker="1"} 6`,
+		control + "/_sim/stats":  `"issued":6`,
+		strings.TrimSuffix(line(t, text, "Workers"), "/metrics") + "/healthz": "ok",
+	} {
+		if got := get(t, http.DefaultClient, url); !strings.Contains(got, want) {
+			t.Errorf("%s lacks %q:\n%s", url, want, got)
+		}
 	}
 	interrupt()
 	if got := <-code; got != 0 {

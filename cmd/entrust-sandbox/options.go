@@ -21,6 +21,7 @@ type options struct {
 	dialect      string
 	data         string
 	addr         string
+	httpAddr     string
 	giveUp       time.Duration
 	once, json   bool
 	quiet        bool
@@ -54,6 +55,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.dialect, "dialect", o.dialect, "the gateway's dialect: certctl, cagw or auto")
 	f.StringVar(&o.data, "data", o.data, "folder to keep everything in, and to go on from (default: a temporary one)")
 	f.StringVar(&o.addr, "addr", o.addr, "address for NATS clients (default: 127.0.0.1:4222, or a free port)")
+	f.StringVar(&o.httpAddr, "http-addr", o.httpAddr, "address of the workers' HTTP (default: 127.0.0.1:9464, or a free port)")
 	f.DurationVar(&o.giveUp, "give-up", o.giveUp, "without any result for so long, what has none is lost")
 	f.BoolVar(&o.once, "once", false, "exit after the batch, with 1 if it did not end as planned")
 	f.BoolVar(&o.json, "json", false, "print the summary as one JSON object")
@@ -102,6 +104,11 @@ func (o *options) validate() error {
 	if o.addr != "" {
 		if _, _, err := net.SplitHostPort(o.addr); err != nil {
 			refuse("--addr must be host:port: %q", o.addr)
+		}
+	}
+	if o.httpAddr != "" {
+		if _, _, err := net.SplitHostPort(o.httpAddr); err != nil {
+			refuse("--http-addr must be host:port: %q", o.httpAddr)
 		}
 	}
 	return errors.Join(errs...)

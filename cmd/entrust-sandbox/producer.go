@@ -197,12 +197,7 @@ func (p *producer) note(r *entrustbus.Result) *entrustbus.Revoke {
 
 // watch shows how far the batch is, and returns errEnded when it is over.
 func (p *producer) watch(ctx context.Context, patience time.Duration) error {
-	revocations := 0
-	for i := range p.batch.Orders {
-		if p.batch.Orders[i].Revoke != "" {
-			revocations++
-		}
-	}
+	revocations := p.batch.revocations()
 	for {
 		p.mu.Lock()
 		all := len(p.batch.Orders) + revocations - p.skipped
@@ -214,7 +209,7 @@ func (p *producer) watch(ctx context.Context, patience time.Duration) error {
 		p.mu.Unlock()
 		parked, err := p.bus.parked(ctx)
 		if err == nil {
-			p.show.set(done, all, counts, parked)
+			p.show.set(done, len(p.batch.Orders), all-len(p.batch.Orders), counts, parked)
 		}
 		if over {
 			return errEnded

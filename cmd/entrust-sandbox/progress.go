@@ -53,11 +53,12 @@ func width(w io.Writer) int {
 	return max(columns, 1)
 }
 
-// set shows the state of the batch.
-func (p *progress) set(done, all int, counts map[entrustbus.Outcome]int, parked int) {
+// set shows the state of the batch: how many of its orders and revocations have a result.
+func (p *progress) set(done, orders, revocations int, counts map[entrustbus.Outcome]int, parked int) {
 	if p == nil {
 		return
 	}
+	all := orders + revocations
 	text := fmt.Sprintf("%d issued, %d revoked, %d rejected, %d waiting for approval",
 		counts[entrustbus.OutcomeIssued], counts[entrustbus.OutcomeRevoked], counts[entrustbus.OutcomeRejected], parked)
 	for _, outcome := range []entrustbus.Outcome{entrustbus.OutcomeFailed, entrustbus.OutcomeExpired, entrustbus.OutcomeUnconfirmed, entrustbus.OutcomeCancelled} {
@@ -73,7 +74,7 @@ func (p *progress) set(done, all int, counts map[entrustbus.Outcome]int, parked 
 		_ = p.bar.Set(done)
 		return
 	}
-	text = fmt.Sprintf("%d of %d results: %s", done, all, text)
+	text = fmt.Sprintf("%d of %d results (%d orders, %d revocations): %s", done, all, orders, revocations, text)
 	if text == p.said || time.Since(p.at) < lineEvery && done < all {
 		return
 	}

@@ -51,7 +51,7 @@ func (s *sandbox) check(ctx context.Context, o *options, b *batch, ended map[str
 		return nil, err
 	}
 	r := &report{Report: *found, summary: summary{
-		Requests: len(orders), Lost: found.Lost, DuplicateEnrollments: found.DoubleEnrollments,
+		Requests: len(orders), Orders: len(b.Orders), Revocations: len(orders) - len(b.Orders), Lost: found.Lost, DuplicateEnrollments: found.DoubleEnrollments,
 		DuplicateResults: found.SecondResults, Seconds: took.Seconds(),
 	}}
 	for outcome, n := range found.Outcomes {

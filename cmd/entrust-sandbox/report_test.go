@@ -35,7 +35,7 @@ func TestOracleSeesWhatWentWrong(t *testing.T) {
 	}
 	s := summaryOf(t, got.stdout)
 	s.Seconds = 0
-	want := summary{Requests: 8, Issued: 7, Lost: 1, DuplicateEnrollments: 2}
+	want := summary{Requests: 8, Orders: 8, Issued: 7, Lost: 1, DuplicateEnrollments: 2}
 	if s != want {
 		t.Errorf("summary %+v, want %+v", s, want)
 	}

@@ -19,6 +19,7 @@ type sandbox struct {
 	folder  *folder
 	bus     *bus
 	gw      *gatewaytest.Server
+	web     *web // nil without workers
 	workers []*rig.InProcess
 }
 
@@ -68,8 +69,10 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) (err error)
 		return err
 	}
 	if !o.once {
-		guide.departure(say)
-		<-ctx.Done()
+		after := &live{out: say}
+		if err := after.watch(ctx, s.bus, func() { guide.departure(say) }); err != nil {
+			return err
+		}
 	}
 	if n := len(report.Findings); n > 0 {
 		return fmt.Errorf("the batch did not end as planned: %d findings", n)
@@ -94,8 +97,13 @@ func (s *sandbox) start(ctx context.Context, o *options, stderr io.Writer) error
 		}
 		log = slog.New(slog.NewTextHandler(out, nil))
 	}
-	for range o.workers {
-		w, err := startWorker(ctx, s.bus, s.gw, o, log)
+	if o.workers > 0 {
+		if s.web, err = startWeb(ctx, o.httpAddr); err != nil {
+			return err
+		}
+	}
+	for i := range o.workers {
+		w, err := startWorker(ctx, s.bus, s.gw, o, s.web.metrics(i+1), log)
 		if err != nil {
 			return fmt.Errorf("starting a worker: %w", err)
 		}
@@ -131,6 +139,9 @@ func startGateway(dir string, o *options) (*gatewaytest.Server, error) {
 // close ends everything that was started, the worker first.
 func (s *sandbox) close() error {
 	errs := []error{rig.StopAll(s.workers)}
+	if s.web != nil {
+		s.web.close()
+	}
 	if s.bus != nil {
 		s.bus.close()
 	}

@@ -15,13 +15,17 @@ import (
 
 // summary is what became of a batch, over all runs that it took.
 type summary struct {
-	Requests    int `json:"requests"` // orders, and revocations of what was issued
+	// Requests are orders and revocations. Each has one outcome of those below, or is lost.
+	Requests    int `json:"requests"`
+	Orders      int `json:"orders"`
+	Revocations int `json:"revocations"` // of what was issued
 	Issued      int `json:"issued"`
 	Revoked     int `json:"revoked"`
 	Rejected    int `json:"rejected"`
 	Failed      int `json:"failed"`
 	Expired     int `json:"expired"`
 	Unconfirmed int `json:"unconfirmed"`
+	Cancelled   int `json:"cancelled"`
 	// Lost requests have no result.
 	Lost int `json:"lost"`
 	// DuplicateEnrollments are orders that the gateway took beyond the first of each key.
@@ -45,6 +49,8 @@ func (s *summary) count(outcome entrustbus.Outcome, n int) {
 		s.Expired += n
 	case entrustbus.OutcomeUnconfirmed:
 		s.Unconfirmed += n
+	case entrustbus.OutcomeCancelled:
+		s.Cancelled += n
 	default:
 		s.Failed += n
 	}
@@ -90,13 +96,16 @@ func (r *report) rows() []struct {
 	}
 	s := r.summary
 	return []row{
-		{"requests", s.Requests, false},
+		{"orders", s.Orders, false},
+		{"revocations", s.Revocations, false},
+		{"requests, of both", s.Requests, false},
 		{"issued", s.Issued, false},
 		{"revoked", s.Revoked, false},
 		{"rejected", s.Rejected, false},
 		{"failed", s.Failed, s.Failed > 0},
 		{"expired", s.Expired, s.Expired > 0},
 		{"unconfirmed", s.Unconfirmed, false},
+		{"cancelled", s.Cancelled, s.Cancelled > 0},
 		{"lost", s.Lost, s.Lost > 0},
 		{"duplicate enrollments", s.DuplicateEnrollments, s.DuplicateEnrollments > 0},
 		{"duplicate results", s.DuplicateResults, s.DuplicateResults > 0},
@@ -108,8 +117,8 @@ func (r *report) table(out io.Writer) {
 	t.SetOutputMirror(out)
 	t.SetStyle(table.StyleRounded)
 	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}})
-	for i, row := range r.rows() {
-		if i == 1 || i == 7 {
+	for _, row := range r.rows() {
+		if row.name == "issued" || row.name == "lost" {
 			t.AppendSeparator()
 		}
 		n := fmt.Sprint(row.n)

@@ -8,6 +8,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
+	"github.com/entrust-worker/entrust-worker/internal/metrics"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
@@ -44,7 +45,7 @@ func (o *options) tuning() tuning {
 
 // startWorker starts one worker as a process of its own would run it: its own
 // connection to NATS, its own transport to the gateway.
-func startWorker(ctx context.Context, b *bus, gw *gatewaytest.Server, o *options, log *slog.Logger) (*rig.InProcess, error) {
+func startWorker(ctx context.Context, b *bus, gw *gatewaytest.Server, o *options, figures *metrics.Worker, log *slog.Logger) (*rig.InProcess, error) {
 	t := o.tuning()
 	client, transport, err := rig.NewGateway(gateway.Config{
 		URL: gw.URL(), CAID: gw.CAID(), ProfileID: gw.Profile(), Dialect: gateway.Dialect(o.dialect),
@@ -60,6 +61,6 @@ func startWorker(ctx context.Context, b *bus, gw *gatewaytest.Server, o *options
 	return rig.RunWorker(ctx, b.url(), consumer.Config{
 		Layout: b.layout, Gateway: gw.URL(), CAID: gw.CAID(), ProfileID: gw.Profile(),
 		Issue: t.issue, Revoke: t.revoke, Poll: t.poll, Schedule: t.schedule, MaxWait: t.maxWait,
-		EnrollTimeout: t.enrollTimeout, EventDelay: t.eventDelay, Drain: t.drain,
+		EnrollTimeout: t.enrollTimeout, EventDelay: t.eventDelay, Drain: t.drain, Metrics: figures,
 	}, client, transport.Close, log)
 }

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// release is set by the linker where the build knows better than the module system:
-// -ldflags "-X main.release=v1.2.3".
-var release string
+// release and revision are set by the linker where the build knows better than the module
+// system: -ldflags "-X main.release=v1.2.3 -X main.revision=<commit>".
+var release, revision string
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

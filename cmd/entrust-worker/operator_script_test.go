@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -28,11 +29,15 @@ import (
 //
 //	bus                     starts a server with all streams and sets NATS_URL to it
 //	bus-restart             stops it and starts it again
-//	gateway [pending]       starts a simulator that issues at once, or waits for approval
+//	gateway [pending|cagw]  starts a simulator that issues at once, or waits for approval, or speaks cagw
 //	approve                 approves all that waits
 //	refuse CN               has it refuse orders whose common name begins so; none: no more
 //	enrollments N           expects that it made so many orders
 //	publish SUBJECT BODY    publishes anything as a request
+//	publish-file SUBJECT FILE
+//	                        publishes a file as a request
+//	operator-request SUBJECT FILE GENERATION
+//	                        publishes a JSON file as an operator's request
 //	csr FILE CN             writes a certificate request
 //	to-der FROM TO          writes PEM as DER
 //	certificate FILE NAME   expects the name in it, and sets SERIAL to its number
@@ -43,6 +48,7 @@ import (
 //	due SUBJECT             waits for a due message
 //	letter KEY=VALUE...     publishes a dead letter
 //	odd-letter              publishes what is no dead letter where they are
+//	breaker OP CA CAUSE     opens a breaker of the fleet
 //	requests N              expects so many messages in the stream of requests
 //	last-request PATTERN    matches its last message: subject, headers, body
 //	eventually PATTERN CMD  runs a command until its output matches
@@ -50,7 +56,7 @@ import (
 func TestOperatorScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
-		Files: scripts(t, "request", "orders", "dead", "keys", "audit", "incident", "status"),
+		Files: scripts(t, "request", "orders", "dead", "keys", "audit", "incident", "renew", "status"),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
 			// The race detector's own pause at the end of each process.
@@ -61,8 +67,8 @@ func TestOperatorScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"bus": stageBus, "bus-restart": restartBus, "gateway": stageGateway, "approve": approve, "refuse": refuse, "enrollments": enrollments, "publish": publish, "csr": writeCSR, "to-der": toDER, "certificate": certificate,
-			"record": writeRecord, "record-until": recordUntil, "wakeup": writeWakeup, "due": waitDue, "letter": writeLetter, "odd-letter": oddLetter,
+			"bus": stageBus, "bus-restart": restartBus, "gateway": stageGateway, "approve": approve, "refuse": refuse, "enrollments": enrollments, "publish": publish, "publish-file": publishFile, "operator-request": operatorRequest, "csr": writeCSR, "to-der": toDER, "certificate": certificate,
+			"record": writeRecord, "record-until": recordUntil, "wakeup": writeWakeup, "due": waitDue, "letter": writeLetter, "odd-letter": oddLetter, "breaker": openBreaker,
 			"requests": countRequests, "last-request": lastRequest, "eventually": eventually, "exits": exits,
 		},
 	})
@@ -122,8 +128,12 @@ func recordUntil(ts *testscript.TestScript, _ bool, args []string) {
 
 func stageGateway(ts *testscript.TestScript, _ bool, args []string) {
 	cfg := gatewaytest.Config{Dir: filepath.Join(ts.Getenv("WORK"), "gateway"), Dialect: gatewaytest.CertCtl}
-	if len(args) > 0 && args[0] == "pending" {
+	switch {
+	case len(args) == 0:
+	case args[0] == "pending":
 		cfg.PendingFraction = 1
+	case args[0] == "cagw":
+		cfg.Dialect = gatewaytest.CAGW
 	}
 	gw, err := gatewaytest.Start(cfg)
 	ts.Check(err)
@@ -131,6 +141,7 @@ func stageGateway(ts *testscript.TestScript, _ bool, args []string) {
 	stageOf(ts).gateway = gw
 	ts.Setenv("CERTCTL_ENTRUST_API_URL", gw.URL())
 	ts.Setenv("CERTCTL_ENTRUST_CA_ID", gw.CAID())
+	ts.Setenv("CERTCTL_ENTRUST_PROFILE_ID", gw.Profile())
 	ts.Setenv("CERTCTL_ENTRUST_CLIENT_CERT_PATH", gw.ClientCert())
 	ts.Setenv("CERTCTL_ENTRUST_CLIENT_KEY_PATH", gw.ClientKey())
 	ts.Setenv("ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH", gw.ServerCA())
@@ -164,6 +175,18 @@ func enrollments(ts *testscript.TestScript, _ bool, args []string) {
 
 func publish(ts *testscript.TestScript, _ bool, args []string) {
 	_, err := stageOf(ts).js.Publish(context.Background(), args[0], []byte(args[1]))
+	ts.Check(err)
+}
+
+func publishFile(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := stageOf(ts).js.Publish(context.Background(), args[0], []byte(ts.ReadFile(args[1])))
+	ts.Check(err)
+}
+
+func operatorRequest(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := stageOf(ts).js.PublishMsg(context.Background(), &nats.Msg{
+		Subject: args[0], Data: []byte(ts.ReadFile(args[1])), Header: nats.Header{"Entrust-Replay": {args[2]}},
+	})
 	ts.Check(err)
 }
 

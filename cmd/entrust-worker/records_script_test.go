@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/order"
@@ -135,5 +136,12 @@ func writeLetter(ts *testscript.TestScript, _ bool, args []string) {
 
 func oddLetter(ts *testscript.TestScript, _ bool, _ []string) {
 	_, err := stageOf(ts).js.Publish(context.Background(), "entrust.dead.web.what%ever", []byte("?"))
+	ts.Check(err)
+}
+
+func openBreaker(ts *testscript.TestScript, _ bool, args []string) {
+	s := stageOf(ts)
+	bucket := control.Open(control.Config{JS: s.js, Bucket: s.layout.Control, Worker: "another"})
+	_, _, err := bucket.OpenBreaker(context.Background(), args[0], args[1], 0, args[2])
 	ts.Check(err)
 }

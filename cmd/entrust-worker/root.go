@@ -12,15 +12,18 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/dead"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/events"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/gateway"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/incident"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/keys"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/orders"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/policy"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/provision"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/renew"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/request"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/run"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/status"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/suggest"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/version"
@@ -31,24 +34,34 @@ import (
 func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	t := &terminal.Terminal{In: stdin, Out: stdout, Err: stderr, Environ: environ, Now: time.Now}
 	loader := config.NewLoader(environ)
-	root := newRoot(t)
+	root := newCommand(t, loader)
+	root.SetArgs(args)
+	return usage.Report(root.ExecuteContext(ctx), stderr, loader.Scrubber().Scrub)
+}
+
+// newCommand is the command with its verbs.
+func newCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
+	build := version.Of(release, revision)
+	root := newRoot(t, build)
 	dial := connect.NewDialer(loader)
 	root.AddCommand(
-		run.Command(t, loader, version.Of(release)),
+		run.Command(t, loader, build.Version),
 		check.Command(t, loader),
 		provision.Command(t, loader),
-		request.Command(t, dial),
+		request.Command(t, loader, dial),
 		status.Command(t, dial),
 		orders.Command(t, dial),
+		events.Command(t, dial),
 		dead.Command(t, dial),
 		gateway.Command(t, loader),
 		policy.Command(t, loader, dial),
 		keys.Command(t, dial),
 		audit.Command(t, dial),
 		incident.Command(t, dial),
+		renew.Command(t, loader, dial),
 		config.Command(t, loader),
 		config.OptionsCommand(t),
-		version.Command(t, version.Of(release)),
+		version.Command(t, build),
 	)
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()
@@ -58,12 +71,12 @@ func execute(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		}
 	}
 	config.CompleteFlags(root)
-	root.SetArgs(args)
-	return usage.Report(root.ExecuteContext(ctx), stderr, loader.Scrubber().Scrub)
+	suggest.Add(root, dial)
+	return root
 }
 
 // newRoot is the command without its verbs.
-func newRoot(t *terminal.Terminal) *cobra.Command {
+func newRoot(t *terminal.Terminal, build version.Build) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "entrust-worker",
 		Short: "Carries certificate requests from NATS JetStream to the Entrust CA Gateway",
@@ -79,7 +92,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
   export CERTCTL_ENTRUST_CLIENT_CERT_PATH=client.crt CERTCTL_ENTRUST_CLIENT_KEY_PATH=client.key
   entrust-worker check
   entrust-worker run --provision`,
-		Version:       version.Of(release),
+		Version:       build.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
@@ -95,6 +108,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 	root.SetErr(t.Err)
 	root.SetVersionTemplate("entrust-worker {{.Version}}\n")
 	root.SetFlagErrorFunc(usage.FlagError)
+	cobra.AddTemplateFunc("ownFlags", func(cmd *cobra.Command) string { return usage.Flags(cmd.LocalFlags()) })
 	root.SetUsageTemplate(usageTemplate)
 	config.AddFlags(root.PersistentFlags())
 	return root
@@ -112,7 +126,7 @@ Verbs:{{range .Commands}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if and .HasParent .HasAvailableLocalFlags}}
 
 Flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+{{ownFlags . | trimTrailingWhitespaces}}{{end}}
 
 entrust-worker options lists the flags of every verb, such as --config, --server,
 --context and --creds.
@@ -123,6 +137,8 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [VERB...]",
 		Short: "Help about a verb",
+		Example: `  entrust-worker help orders ls
+  entrust-worker help options`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cmd, rest, err := root.Find(args)
 			if err != nil {

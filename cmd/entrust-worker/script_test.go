@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 //	gateway-down, gateway-up      makes it refuse connections, and answer again
 //	guard                         starts a proxy in front of it that refuses the path of enrollments
 //	short-pair DURATION           replaces the client's key pair by one that ends so soon
+//	break-key                     replaces the client's key by a file without one
 //	free-addr NAME                sets NAME to an address nobody listens on
 //	rotate                        replaces the client's key pair
 //	until URL PATTERN             waits until the status and body of a GET match
@@ -67,14 +68,17 @@ func TestScripts(t *testing.T) {
 			"gateway-up":   func(ts *testscript.TestScript, _ bool, _ []string) { partsOf(ts).gateway.SetDown(false) },
 			"guard":        startGuard,
 			"short-pair":   shortPair,
-			"nats-stream":  makeStream,
-			"nats-rm":      removeStream,
-			"exits":        exits,
-			"signal":       sendSignal,
-			"free-addr":    freeAddr,
-			"until":        until,
-			"logged":       logged,
-			"rotate":       func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(partsOf(ts).gateway.RotateClient()) },
+			"break-key": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Check(os.WriteFile(partsOf(ts).gateway.ClientKey(), []byte("no key"), 0o600))
+			},
+			"nats-stream": makeStream,
+			"nats-rm":     removeStream,
+			"exits":       exits,
+			"signal":      sendSignal,
+			"free-addr":   freeAddr,
+			"until":       until,
+			"logged":      logged,
+			"rotate":      func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(partsOf(ts).gateway.RotateClient()) },
 		},
 	})
 }

@@ -5,8 +5,8 @@
 # engine pulled is left alone. A change of the toolchain or of go.sum makes them again.
 #
 # They are made of what this machine has: its Go toolchain, the modules of go.sum with
-# their compiled packages (a build in a container has no proxy and little time), and the
-# nats-server that go.mod requires.
+# their compiled packages (a build in a container has no proxy and little time), the
+# nats-server that go.mod requires, and Debian's package of Prometheus.
 set -eu
 cd "$(dirname "$0")/../.."
 label=entrust-worker.made-of
@@ -66,6 +66,27 @@ nats() {
   echo "$1: made of $of"
 }
 
+# Debian's, of another version: the settings of compose.yaml are the same in both. Where there
+# is no package, the test of the profile cluster leaves Prometheus out.
+prometheus() {
+  of="Debian's prometheus"
+  lacks "$1" "$of" || return 0
+  mkdir -p "$work/deb" "$work/prometheus"
+  (cd "$work/deb" && { apt-get download -q prometheus || { apt-get update -q && apt-get download -q prometheus; }; }) >"$work/apt.log" 2>&1 &&
+    dpkg-deb -x "$work"/deb/prometheus_*.deb "$work/deb/out" || { echo "$1: not made: no Debian package of prometheus"; return 0; }
+  mkdir -p "$work/prometheus/bin"
+  cp "$work/deb/out/usr/bin/prometheus" "$work/prometheus/bin/"
+  for library in $(ldd "$work/prometheus/bin/prometheus" | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /^\//) print $i }'); do
+    cp -L --parents "$library" "$work/prometheus/"
+  done
+  tar -c --owner=0 --group=0 --numeric-owner -C "$work/prometheus" . |
+    docker import --change "LABEL $label=\"$of\"" --change 'EXPOSE 9090' --change 'ENTRYPOINT ["/bin/prometheus"]' - "$1" >/dev/null
+  echo "$1: made of $of"
+}
+
+for image in $(sed -n 's/^ *image: \(prom\/prometheus:[^ ]*\)$/\1/p' compose.yaml); do
+  prometheus "$image"
+done
 for image in $(sed -n 's/^FROM \([^ ]*:[^ ]*\).*/\1/p' Dockerfile); do
   case $image in
     golang:*) golang "$image" ;;

@@ -1,7 +1,8 @@
 // Command compose runs compose.yaml for real: it builds the images, starts the system,
 // sends requests through it from the host, kills a worker's container, restarts that of
 // NATS, cuts a worker off the network and joins it again, and checks that every request
-// has one result and no order was enrolled twice.
+// has one result and no order was enrolled twice. Then it does the profiles real and cluster,
+// the latter with a server killed, and with Prometheus.
 //
 //	go run ./integration/compose [--keep]
 //
@@ -22,6 +23,9 @@ import (
 	"syscall"
 	"time"
 )
+
+// prometheusImage is that of compose.yaml.
+const prometheusImage = "prom/prometheus:v3.5.0"
 
 // within bounds a run that builds everything again, base images too.
 const within = 25 * time.Minute

@@ -45,7 +45,10 @@ func (s *system) play(ctx context.Context, began time.Time) (err error) {
 		return err
 	}
 	say(began, "%d requests: %v", r.Orders, r)
-	return s.tryRealProfile(ctx, t, began)
+	if err := s.tryRealProfile(ctx, t, began); err != nil {
+		return err
+	}
+	return s.tryCluster(ctx, began)
 }
 
 // faults are the things that go wrong. A burst of orders goes before each, so that there

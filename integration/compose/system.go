@@ -23,16 +23,18 @@ type system struct {
 	*engine
 	project               string
 	natsPort, controlPort int
-	env                   []string // for compose
-	workers               []string // container ids
-	nats                  string
-	nc                    *nats.Conn    // from the host
-	happened              oracle.Faults // what was done to the containers
+	// of the profile cluster
+	clusterPort, prometheusPort int
+	env                         []string // for compose
+	workers                     []string // container ids
+	nats                        string
+	nc                          *nats.Conn    // from the host
+	happened                    oracle.Faults // what was done to the containers
 }
 
 func newSystem(e *engine) (*system, error) {
 	s := &system{engine: e, project: fmt.Sprintf("entrust-worker-%d", os.Getpid())}
-	for _, port := range []*int{&s.natsPort, &s.controlPort} {
+	for _, port := range []*int{&s.natsPort, &s.controlPort, &s.clusterPort, &s.prometheusPort} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("looking for a free port: %w", err)
@@ -43,6 +45,8 @@ func newSystem(e *engine) (*system, error) {
 	s.env = []string{
 		fmt.Sprintf("NATS_PORT=%d", s.natsPort),
 		fmt.Sprintf("CONTROL_PORT=%d", s.controlPort),
+		fmt.Sprintf("CLUSTER_PORT=%d", s.clusterPort),
+		fmt.Sprintf("PROMETHEUS_PORT=%d", s.prometheusPort),
 		// A worker that dies is missed after this time.
 		"ACK_WAIT=10s",
 		"APPROVE_AFTER=8s",
@@ -185,10 +189,10 @@ func (s *system) printLogs() {
 func (s *system) down() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	_, err := s.run(ctx, nil, "--profile", "real", "down", "--volumes", "--remove-orphans", "--timeout", "10")
+	_, err := s.run(ctx, nil, "--profile", "real", "--profile", "cluster", "down", "--volumes", "--remove-orphans", "--timeout", "10")
 	return err
 }
 
 func (s *system) downCommand() string {
-	return strings.Join(s.compose, " ") + " --project-name " + s.project + " --profile real down --volumes"
+	return strings.Join(s.compose, " ") + " --project-name " + s.project + " --profile real --profile cluster down --volumes"
 }

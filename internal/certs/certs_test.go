@@ -1,11 +1,13 @@
 package certs_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/certs"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
@@ -113,5 +115,25 @@ func TestUnreadableEntryIsNobodys(t *testing.T) {
 	}
 	if got, err := s.Get(t.Context(), "ca", "0a"); err != nil || got != (certs.Certificate{}) {
 		t.Errorf("got %+v (%v)", got, err)
+	}
+}
+
+// Names are kept as requests have them, within a bound.
+func TestJoinNames(t *testing.T) {
+	t.Parallel()
+	long := entrustbus.SAN{Type: entrustbus.SANDNS, Value: strings.Repeat("a", 1025)}
+	for want, names := range map[string][]entrustbus.SAN{
+		"dns:a.example ip:192.0.2.1 email:a@b.example uri:https://a.example/x": {
+			{Type: entrustbus.SANDNS, Value: "a.example"}, {Type: entrustbus.SANIP, Value: "192.0.2.1"},
+			{Type: entrustbus.SANEmail, Value: "a@b.example"}, {Type: entrustbus.SANURI, Value: "https://a.example/x"},
+		},
+		"": {{Type: entrustbus.SANDNS, Value: "a.example"}, {Type: entrustbus.SANOther, DER: []byte{1}}},
+	} {
+		if got := certs.JoinNames(names); got != want {
+			t.Errorf("%v is %q, want %q", names, got, want)
+		}
+	}
+	if got := certs.JoinNames([]entrustbus.SAN{long}); got != "" {
+		t.Errorf("names of %d bytes are kept", len(got))
 	}
 }

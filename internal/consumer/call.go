@@ -1,14 +1,14 @@
 package consumer
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/pem"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +24,7 @@ const searchMargin = 2 * time.Minute
 
 // call makes the call of a decision and puts the answer in the machine's words. begun is
 // when the decision was made.
-func (h *handling) call(ctx context.Context, c *order.Call, permit *throttle.Permit, begun stopwatch) order.Answer {
+func (h *handling) call(ctx context.Context, c *order.Call, permit *permit, begun stopwatch) order.Answer {
 	// Of a call that was not made, or that panicked. Only the first Done counts.
 	defer permit.Done(throttle.None())
 	switch c.Op {
@@ -61,7 +61,7 @@ func startWatch() stopwatch { return stopwatch{time.Now(), sinceBoot()} }
 
 func (s stopwatch) elapsed() time.Duration { return max(time.Since(s.at), sinceBoot()-s.boot) }
 
-func (h *handling) enroll(ctx context.Context, permit *throttle.Permit, begun stopwatch) order.Answer {
+func (h *handling) enroll(ctx context.Context, permit *permit, begun stopwatch) order.Answer {
 	w := h.w
 	issue, ok := h.asked().Body.(*entrustbus.Issue)
 	if !ok {
@@ -100,7 +100,7 @@ func (h *handling) enroll(ctx context.Context, permit *throttle.Permit, begun st
 	return h.answer(a, err)
 }
 
-func (h *handling) poll(ctx context.Context, permit *throttle.Permit) order.Answer {
+func (h *handling) poll(ctx context.Context, permit *permit) order.Answer {
 	w, r := h.w, h.cur.Record
 	q := gateway.Poll{
 		TrackingID: r.TrackingID, CAID: r.CAID, SubmittedAt: r.SubmittedAt,
@@ -139,7 +139,7 @@ func (h *handling) poll(ctx context.Context, permit *throttle.Permit) order.Answ
 	return out
 }
 
-func (h *handling) revoke(ctx context.Context, permit *throttle.Permit) order.Answer {
+func (h *handling) revoke(ctx context.Context, permit *permit) order.Answer {
 	q, ok := h.asked().Body.(*entrustbus.Revoke)
 	var serial *big.Int
 	err := fmt.Errorf("a %s request cannot be revoked", h.cur.Kind)
@@ -164,7 +164,7 @@ func (h *handling) revoke(ctx context.Context, permit *throttle.Permit) order.An
 	return order.Answer{Word: order.Revoked, Certificate: &order.Certificate{Serial: fmt.Sprintf("%x", serial), SerialDecimal: serial.String()}}
 }
 
-func (h *handling) lookUp(ctx context.Context, c *order.Call, permit *throttle.Permit) order.Answer {
+func (h *handling) lookUp(ctx context.Context, c *order.Call, permit *permit) order.Answer {
 	w := h.w
 	csr, sans, err := csrOf(h.asked())
 	if err != nil {
@@ -361,14 +361,23 @@ func targetOf(q *order.Request) string {
 	return ""
 }
 
-// armour writes DER certificates as PEM, one after the other.
+// armour writes DER certificates as PEM, one after the other. encoding/pem would allocate
+// three times what it writes, a seventh of what a whole order allocates.
 func armour(certificates ...[]byte) string {
-	var b bytes.Buffer
+	const begin, end, line = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n", 48
+	size := 0
 	for _, der := range certificates {
-		// Writing to a bytes.Buffer does not fail.
-		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der})
+		size += len(begin) + len(end) + base64.StdEncoding.EncodedLen(len(der)) + len(der)/line + 1
 	}
-	return b.String()
+	b := make([]byte, 0, size)
+	for _, der := range certificates {
+		b = append(b, begin...)
+		for part := range slices.Chunk(der, line) {
+			b = append(base64.StdEncoding.AppendEncode(b, part), '\n')
+		}
+		b = append(b, end...)
+	}
+	return string(b)
 }
 
 // answeredPolls remembers when a poll was last answered well, by CA. It is bounded: a

@@ -21,7 +21,7 @@ type Config struct {
 	CAID, ProfileID string
 	// Gateway names the gateway: workers with the same text share its pauses.
 	Gateway string
-	// Concurrency of the lanes: messages in flight at once. Defaults 64, 16, 64, 8. A
+	// Concurrency of the lanes: calls to the gateway at once; a quarter more messages are in flight. Defaults 64, 16, 64, 8. A
 	// lane of due messages has that of its kind; submissions made again have a quarter
 	// of Issue, at least 4.
 	Issue, Revoke, Poll, Manage int
@@ -86,9 +86,9 @@ func Lease(enrollTimeout time.Duration) time.Duration {
 
 func (c *Config) lease() time.Duration { return Lease(c.EnrollTimeout) }
 
-// wedgedAfter is how long a message may be in flight: for the order lease, one call, and
-// the writes around them.
-func (c *Config) wedgedAfter() time.Duration { return c.lease() + c.EnrollTimeout + time.Minute }
+// wedgedAfter is how long a message may be in flight: for another's call that its own waits
+// for, the order lease, one call, and the writes around them.
+func (c *Config) wedgedAfter() time.Duration { return c.lease() + 2*c.EnrollTimeout + time.Minute }
 
 func (c *Config) setDefaults() error {
 	c.Issue = cmp.Or(c.Issue, 64)

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -13,8 +14,34 @@ import (
 // ackTimeout bounds one exchange with the server about a message in flight.
 const ackTimeout = 5 * time.Second
 
+// message is one message that a pull brought. Its answers are sent once each, and
+// by settle only.
+type message struct {
+	nc *nats.Conn
+	m  *nats.Msg
+}
+
+func (m message) Subject() string      { return m.m.Subject }
+func (m message) Headers() nats.Header { return m.m.Header }
+func (m message) Data() []byte         { return m.m.Data }
+func (m message) Reply() string        { return m.m.Reply }
+
+func (m message) Ack() error { return m.nc.Publish(m.m.Reply, []byte("+ACK")) }
+func (m message) Nak() error { return m.nc.Publish(m.m.Reply, []byte("-NAK")) }
+
+func (m message) NakWithDelay(wait time.Duration) error {
+	return m.nc.Publish(m.m.Reply, fmt.Appendf(nil, `-NAK {"delay": %d}`, wait.Nanoseconds()))
+}
+
+// DoubleAck acknowledges and waits until the server took it.
+func (m message) DoubleAck(ctx context.Context) error {
+	_, err := m.nc.RequestWithContext(ctx, m.m.Reply, []byte("+ACK"))
+	return err
+}
+
 // delivery is one message in flight.
 type delivery struct {
+	lane       *lane
 	msg        message
 	deliveries uint64    // this one included
 	sequence   uint64    // in its stream
@@ -46,12 +73,13 @@ func (d *delivery) waitsFor() string {
 	return strings.TrimSpace(d.what + " " + d.of)
 }
 
-func newDelivery(nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (*delivery, error) {
+func newDelivery(l *lane, nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (*delivery, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, fmt.Errorf("reading the metadata of a message on %s: %w", msg.Subject, err)
 	}
 	d := &delivery{
+		lane:       l,
 		msg:        message{nc, msg},
 		deliveries: meta.NumDelivered,
 		sequence:   meta.Sequence.Stream,

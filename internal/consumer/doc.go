@@ -89,8 +89,10 @@
 // # The gateway's trouble
 //
 // throttling.go asks package throttle before each call and tells it how the call ended.
-// While no CA can be asked for a lane's operation, the lane does not fetch and its
-// requests wait in the stream; while few calls are let through, it fetches so many, and
-// handles them before it fetches again. A message that meets an open breaker before its record is
+// While no CA can be asked for a lane's operation, the lane does not pull and its
+// requests wait in the stream; while few calls are let through, it pulls so many, and
+// handles them before it pulls again. The concurrency of a lane counts calls: a message waits
+// for room among them before the breaker is asked and its record is written, and gives the
+// room back when the gateway has answered. A message that meets an open breaker before its record is
 // written goes back; any other waits in a wake-up.
 package consumer

@@ -83,6 +83,9 @@ func (h *handling) doing(what, of string) {
 func (w *Worker) delivered(ctx context.Context, d *delivery) error {
 	q := w.readRequest(d)
 	w.metrics.Request(string(q.Kind))
+	if isByHand(q.Kind) {
+		return w.byHand(ctx, d, q)
+	}
 	// A generation means that the order was there before, whatever the ledger knows of it.
 	h := &handling{w: w, d: d, key: q.Key, read: q, doubted: d.deliveries > 1 || q.Generation > 0}
 	if q.Kind == entrustbus.KindIssue {
@@ -295,10 +298,10 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 		}
 		ev := event(left)
 		d := h.decide(ev)
-		var permit *throttle.Permit
+		var permit *permit
 		if d.Call != nil {
 			h.doing("permit", string(d.Call.Op))
-			permit, err = h.w.throttle.admit(ctx, d.Call, h.ca(&d), h.key.Producer)
+			permit, err = h.w.throttle.admit(ctx, d.Call, h.ca(&d), h.key.Producer, h.calls())
 			if open, ok := errors.AsType[*throttle.OpenError](err); ok {
 				h.giveTurnBack()
 				d = h.decide(order.Deferred{By: ev, For: open.RetryIn, Request: h.asked})
@@ -405,6 +408,15 @@ func (h *handling) answered(c order.Call, a order.Answer) func(order.Remains) or
 
 func (h *handling) decide(ev order.Event) order.Decision {
 	return h.w.machine.Decide(h.w.now(), rand.Float64(), h.key, h.cur, ev)
+}
+
+// calls bounds the calls that are out together with this one, nil for the target of a
+// cancellation, which its lane counts as one message.
+func (h *handling) calls() chan struct{} {
+	if h.d == nil {
+		return nil
+	}
+	return h.d.lane.calls
 }
 
 // ca is the CA that the call of a decision is for.

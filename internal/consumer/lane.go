@@ -15,19 +15,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// fetchWait bounds one pull. It is short, so that a stop never leaves a pull
-// behind that the server would still answer; an idle lane costs one small
-// request in that time.
-const fetchWait = 2 * time.Second
-
 // lane is one consumer with a concurrency of its own, so that a backlog in one
 // never delays another.
 type lane struct {
 	name     string // label of metrics and logs
 	stream   string
 	consumer string
-	// slots bounds the messages in flight. A lane fetches no more than it can
-	// start at once, so no message waits in a buffer while its ack wait runs.
+	// slots bounds the calls to the gateway. While so many are out, further messages are
+	// decoded, acquired and published.
 	slots int
 	// op is the operation that every message of the lane needs: while no CA can be asked
 	// for it, requests wait in the stream. It is "" where messages need different ones.
@@ -36,6 +31,9 @@ type lane struct {
 	reserved bool
 	handle   func(context.Context, *delivery) error
 
+	// calls has a token for each call that is out.
+	calls chan struct{}
+	pulls *pulls
 	// ended is closed when a stop has ended the last pull of the lane.
 	ended chan struct{}
 
@@ -43,44 +41,48 @@ type lane struct {
 	inFlight map[identity]*delivery
 }
 
-// run fetches until stop is done, then waits for what is in flight. work outlives
+// messages bounds the messages in flight. A lane pulls no more than it can start at once.
+func (l *lane) messages() int { return l.slots + max(1, l.slots/4) }
+
+// open makes a lane ready to run.
+func (w *Worker) open(l *lane) (err error) {
+	l.inFlight = make(map[identity]*delivery)
+	l.calls = make(chan struct{}, l.slots)
+	l.ended = make(chan struct{})
+	l.pulls, err = w.newPulls(l)
+	return err
+}
+
+// run pulls until stop is done, then waits for what is in flight. work outlives
 // stop by the drain time.
 func (w *Worker) run(stop, work context.Context, l *lane) {
-	free := make(chan struct{}, l.slots)
-	for range l.slots {
-		free <- struct{}{}
-	}
-	l.inFlight = make(map[identity]*delivery)
-	l.ended = make(chan struct{})
 	beat, cancel := context.WithCancel(work)
-	var beats sync.WaitGroup
+	var beats, handlers sync.WaitGroup
 	beats.Go(func() { w.heartbeat(beat, l) })
+	handlers.Go(func() {
+		defer close(l.ended)
+		l.pulls.run(stop, func(msg *nats.Msg, done func()) error {
+			d, err := newDelivery(l, w.nc, msg, w.cfg.Layout.AckWait)
+			if err != nil {
+				return err
+			}
+			handlers.Go(func() {
+				defer done()
+				w.work(stop, work, d)
+			})
+			return nil
+		})
+	})
 
 	trouble := backoff{first: time.Second, max: 30 * time.Second}
 	for stop.Err() == nil {
-		if w.audited(stop) != nil || w.throttle.wait(stop, l.op) != nil {
-			break
-		}
-		n := take(stop, free)
-		if n == 0 {
-			break
-		}
-		room := w.throttle.room(l.op, n)
-		scarce := room < n
-		for ; n > room; n-- {
-			free <- struct{}{}
-		}
-		var batch sync.WaitGroup
-		started, err := w.fetch(stop, work, l, n, free, &batch)
-		for range n - started {
-			free <- struct{}{}
-		}
-		if scarce {
-			waitFor(stop, &batch) // before the next one is fetched, the breaker has decided about these
-		}
+		err := w.pull(stop, l)
 		if err == nil {
 			trouble.reset()
 			continue
+		}
+		if errors.Is(err, nats.ErrNoResponders) {
+			err = cmp.Or(w.missing(work, l), err)
 		}
 		wait := trouble.next()
 		w.log.Warn("fetching; trying again", "lane", l.name, "stream", l.stream, "consumer", l.consumer,
@@ -89,60 +91,25 @@ func (w *Worker) run(stop, work context.Context, l *lane) {
 			break
 		}
 	}
-	close(l.ended)
-	for range l.slots {
-		<-free
-	}
+	handlers.Wait()
 	cancel()
 	beats.Wait()
 }
 
-// waitFor waits for a group, or until stop is done.
-func waitFor(stop context.Context, group *sync.WaitGroup) {
-	over := make(chan struct{})
-	go func() { group.Wait(); close(over) }()
-	select {
-	case <-over:
-	case <-stop.Done():
+// pull sends one request for messages, once the lane has room for them and its calls can be
+// made. While a breaker lets few calls through, it waits until those are decided.
+func (w *Worker) pull(stop context.Context, l *lane) error {
+	n, err := l.pulls.room(stop)
+	if err != nil || n == 0 {
+		return err
 	}
-}
-
-// take waits for one free slot, then takes what else is free. It returns 0 when
-// stop is done.
-func take(stop context.Context, free chan struct{}) int {
-	select {
-	case <-stop.Done():
-		return 0
-	case <-free:
-	}
-	for n := 1; ; n++ {
-		select {
-		case <-free:
-		default:
-			return n
-		}
-	}
-}
-
-// fetch pulls up to n messages and starts each. It returns how many it started.
-func (w *Worker) fetch(stop, work context.Context, l *lane, n int, free chan<- struct{}, batch *sync.WaitGroup) (int, error) {
-	started := 0
-	err := w.pull(stop, l, n, func(msg *nats.Msg) error {
-		d, err := newDelivery(w.nc, msg, w.cfg.Layout.AckWait)
-		if err != nil {
-			return err
-		}
-		started++
-		batch.Go(func() {
-			defer func() { free <- struct{}{} }()
-			w.work(stop, work, l, d)
-		})
+	if w.audited(stop) != nil || w.throttle.wait(stop, l.op) != nil {
 		return nil
-	})
-	if errors.Is(err, nats.ErrNoResponders) {
-		err = cmp.Or(w.missing(work, l), err)
 	}
-	return started, err
+	if room := w.throttle.room(l.op, n); room < n {
+		return l.pulls.askAlone(stop, room)
+	}
+	return l.pulls.ask(n)
 }
 
 // missing says why nothing answers a pull: the consumer is gone, or its stream.
@@ -156,7 +123,8 @@ func (w *Worker) missing(ctx context.Context, l *lane) error {
 }
 
 // work handles one message from its delivery to its settling.
-func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
+func (w *Worker) work(stop, work context.Context, d *delivery) {
+	l := d.lane
 	if d.deliveries > 1 {
 		w.metrics.Redelivered(l.name)
 	}
@@ -172,7 +140,7 @@ func (w *Worker) work(stop, work context.Context, l *lane, d *delivery) {
 	}()
 	err := errStopping
 	if stop.Err() == nil {
-		err = w.guard(stop, work, l, d)
+		err = w.guard(stop, work, d)
 	}
 	if err != nil && work.Err() != nil && errors.Is(context.Cause(work), errStopping) {
 		err = errStopping
@@ -206,7 +174,8 @@ func (l *lane) end(d *delivery) {
 
 // guard handles a message. It counts deliveries that may have crashed a worker before it
 // tries another one, and turns a panic into an error that says where.
-func (w *Worker) guard(stop, ctx context.Context, l *lane, d *delivery) (err error) {
+func (w *Worker) guard(stop, ctx context.Context, d *delivery) (err error) {
+	l := d.lane
 	defer func() {
 		if p := recover(); p != nil {
 			// Left counted: a request that panics each time ends as crashed.

@@ -74,35 +74,10 @@ func TestPanicBeforeHandling(t *testing.T) {
 	t.Parallel()
 	w := &Worker{log: slog.New(slog.DiscardHandler), throttle: new(throttling), poison: newPoison(nil, time.Minute)} // no server: a nil pointer
 	l := &lane{name: "manage", handle: func(context.Context, *delivery) error { return nil }}
-	if err := w.guard(t.Context(), t.Context(), l, repeated()); err == nil {
+	d := repeated()
+	d.lane = l
+	if err := w.guard(t.Context(), t.Context(), d); err == nil {
 		t.Error("a panic ended as if nothing had happened")
-	}
-}
-
-// Messages that came before a pull ended are taken, whatever ended it: the server
-// would give them to nobody until their ack wait is over.
-func TestPullTakesWhatHasCome(t *testing.T) {
-	t.Parallel()
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	for name, end := range map[string]struct {
-		ctx  context.Context
-		over <-chan time.Time
-	}{
-		"time is over": {t.Context(), func() <-chan time.Time { c := make(chan time.Time); close(c); return c }()},
-		"drain":        {gone, nil},
-	} {
-		const n = 64
-		come := make(chan *nats.Msg, n+1)
-		for range n {
-			come <- &nats.Msg{Reply: "$JS.ACK"}
-		}
-		come <- &nats.Msg{} // the server's word
-		taken := 0
-		take := func(*nats.Msg) error { taken++; return nil }
-		if err := errors.Join(receive(end.ctx, come, end.over, n, take), rest(come, take)); err != nil || taken != n {
-			t.Errorf("%s: %d messages of %d were taken (%v)", name, taken, n, err)
-		}
 	}
 }
 
@@ -116,9 +91,9 @@ func TestWedgedMessage(t *testing.T) {
 	if err := w.cfg.setDefaults(); err == nil { // defaults of the durations, though the CA is missing
 		t.Fatal("a configuration without a CA passes")
 	}
-	limit := w.cfg.wedgedAfter() // 135 s of lease, 120 s of a call, a minute
-	if limit != 315*time.Second {
-		t.Errorf("messages may be in flight for %s, want 5m15s", limit)
+	limit := w.cfg.wedgedAfter() // 135 s of lease, 120 s of a call and of one before it, a minute
+	if limit != 435*time.Second {
+		t.Errorf("messages may be in flight for %s, want 7m15s", limit)
 	}
 	l := &lane{name: "issue"}
 	begun := time.Now()

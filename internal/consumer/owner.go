@@ -106,13 +106,17 @@ func (h *handling) keep(ctx context.Context, r *entrustbus.Result) error {
 
 func (h *handling) keepOwner(ctx context.Context, r *entrustbus.Result) error {
 	var hash string
-	if csr, _, err := csrOf(h.asked()); err == nil && csr != nil {
+	csr, names, err := csrOf(h.asked())
+	if err == nil && csr != nil {
 		hash = keys.Hash(csr.RawSubjectPublicKeyInfo) // the certificate was checked against it
 	} else if hash, err = keyOf(r.CertificatePEM); err != nil {
 		h.w.log.ErrorContext(ctx, "whose a certificate is cannot be kept", h.args("serial", r.Serial, "err", err)...)
 		return nil
 	}
-	return h.w.certs.Put(ctx, r.CAID, r.Serial, certs.Certificate{Producer: r.Producer, Order: r.ID, Key: hash}, r.NotAfter.Sub(h.w.now()))
+	c := certs.Certificate{
+		Producer: r.Producer, Order: r.ID, Key: hash, CAID: r.CAID, ProfileID: r.ProfileID, NotAfter: r.NotAfter, Names: certs.JoinNames(names),
+	}
+	return h.w.certs.Put(ctx, r.CAID, r.Serial, c, r.NotAfter.Sub(h.w.now()))
 }
 
 // blockKey blocks the key of a certificate that was revoked for its compromise. What was kept

@@ -68,7 +68,8 @@ func TestProducersRevokeTheirOwn(t *testing.T) {
 	r.send(&entrustbus.Issue{ID: "mine", CSRPEM: csr(t, "a.good")})
 	mine := r.wantOutcome("mine", entrustbus.OutcomeIssued)
 	got, err := r.certs().Get(t.Context(), mine.CAID, mine.Serial)
-	if err != nil || got.Producer != producer || got.Order != "mine" || got.Key != keyOf(t, mine.CertificatePEM) {
+	if err != nil || got.Producer != producer || got.Order != "mine" || got.Key != keyOf(t, mine.CertificatePEM) ||
+		got.Names != "dns:a.good.example.net" || got.CAID != mine.CAID || got.ProfileID != mine.ProfileID || !got.NotAfter.Equal(mine.NotAfter) {
 		t.Errorf("what is kept of the certificate is %+v (%v)", got, err)
 	}
 	for id, of := range map[string]*certs.Certificate{"0a": {Producer: "web", Order: "a", Key: got.Key}, "0b": nil} {

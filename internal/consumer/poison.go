@@ -150,6 +150,9 @@ func (w *Worker) poisoned(ctx context.Context, d *delivery) error {
 		}
 	}
 	q.Deliveries = int(d.deliveries)
+	if isByHand(q.Kind) {
+		q.Key.ID = "" // it ends another order, and gets no result
+	}
 	h.key, h.read = q.Key, &q
 	if h.key.ID != "" {
 		if err := h.look(ctx); err != nil {

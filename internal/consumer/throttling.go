@@ -116,32 +116,62 @@ func (t *throttling) room(op order.Op, n int) int {
 	return max(1, min(n, t.breakers.Room(o)))
 }
 
-// admit asks for the permit of one call; nil for one that does not go to the gateway. The
+// permit is leave to make one call: one of the calls of its lane that may be out, and the
+// breaker's. Done gives both back; only the first one counts.
+type permit struct {
+	*throttle.Permit
+	calls chan struct{} // nil: the lane does not count it
+	once  sync.Once
+}
+
+func (p *permit) Done(o throttle.Outcome) {
+	p.once.Do(func() {
+		p.Permit.Done(o)
+		if p.calls != nil {
+			<-p.calls
+		}
+	})
+}
+
+// admit asks for the permit of one call; nil for one that does not go to the gateway. It waits
+// while as many calls are out as calls has room for: before the breaker is asked, so that no
+// call waits with a leave that an opening breaker took back. The
 // error is a *throttle.OpenError where the call must wait, or the cause of a stop.
-func (t *throttling) admit(ctx context.Context, c *order.Call, ca, producer string) (*throttle.Permit, error) {
+func (t *throttling) admit(ctx context.Context, c *order.Call, ca, producer string, calls chan struct{}) (*permit, error) {
 	if c.Op == order.OpTarget {
 		return nil, nil
-	}
-	op, caller := operation(c.Op)
-	permit, err := t.breakers.Admit(ctx, op, ca, producer)
-	if err != nil {
-		return nil, err
 	}
 	// A message that waits for its turn goes back as soon as the worker stops.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(t.stop, func() { cancel(errStopping) })()
-	if err := t.rate.Wait(ctx, caller); err != nil {
-		permit.Done(throttle.None())
+	if calls != nil {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case calls <- struct{}{}:
+		}
+	}
+	op, caller := operation(c.Op)
+	leave, err := t.breakers.Admit(ctx, op, ca, producer)
+	if err != nil {
+		if calls != nil {
+			<-calls
+		}
 		return nil, err
 	}
-	return permit, nil
+	p := &permit{Permit: leave, calls: calls}
+	if err := t.rate.Wait(ctx, caller); err != nil {
+		p.Done(throttle.None())
+		return nil, err
+	}
+	return p, nil
 }
 
 // seen tells breaker, fleet and metrics how a call ended. status is the HTTP status of a
 // call without an error. It reports whether the gateway forbids this call alone: a 403
 // while it answers the probe.
-func (t *throttling) seen(ctx context.Context, permit *throttle.Permit, op order.Op, begun time.Time, status int, err error) (forbidden bool) {
+func (t *throttling) seen(ctx context.Context, permit *permit, op order.Op, begun time.Time, status int, err error) (forbidden bool) {
 	e, failed := errors.AsType[*gateway.Error](err)
 	if failed {
 		status = e.HTTPStatus
@@ -224,11 +254,14 @@ func (t *throttling) probed(c throttle.ProberChange) {
 		t.metrics.Gateway(true, "")
 		return
 	}
-	t.log.Warn("the gateway does not answer; requests wait", "err", c.Cause)
-	reason := "outage"
+	text, reason := "the gateway does not answer; requests wait", "outage"
 	if gateway.FateOf(c.Cause) == gateway.Unauthorized {
-		reason = "credentials"
+		text, reason = "the gateway refuses the client's credentials; requests wait", "credentials"
+		if pair := interface{ Credentials() bool }(nil); errors.As(c.Cause, &pair) && pair.Credentials() {
+			text = "the client's key pair cannot be used; requests wait"
+		}
 	}
+	t.log.Warn(text, "err", c.Cause)
 	t.metrics.Gateway(false, reason)
 }
 

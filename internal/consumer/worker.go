@@ -171,6 +171,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 
 	lanes := w.lanes()
+	for _, l := range lanes {
+		if err := w.open(l); err != nil {
+			return err
+		}
+	}
 	var aside, handlers sync.WaitGroup
 	w.throttle.run(stop, w.rollbacks.compare, &aside)
 	trail, endTrail := context.WithCancel(context.WithoutCancel(ctx))

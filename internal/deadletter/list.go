@@ -45,6 +45,8 @@ type Filter struct {
 	Before, After time.Time
 	// Sequences are places in the stream; nil is every place.
 	Sequences []uint64
+	// Behind is the place in the stream that List begins behind; 0 is its begin.
+	Behind uint64
 }
 
 // Match reports whether the filter chooses l.
@@ -78,7 +80,7 @@ func (b *Box) List(ctx context.Context, f Filter) iter.Seq2[*Letter, error] {
 		return b.pick(ctx, f)
 	}
 	return func(yield func(*Letter, error) bool) {
-		for m, err := range streams.Scan(ctx, b.js, b.stream, f.subject(b.subjects)) {
+		for m, err := range streams.ScanFrom(ctx, b.js, b.stream, f.subject(b.subjects), f.Behind+1) {
 			if err != nil {
 				yield(nil, err)
 				return

@@ -51,7 +51,8 @@ func rules() []rule {
 		{name: "the simulator imports names alone", from: []string{"internal/gateway/gatewaytest"}, only: []string{"entrustbus/san"}, shipped: true},
 		{name: "throttle imports none of ours", from: []string{"internal/throttle"}, only: []string{}, shipped: true},
 		{name: "streams imports the contract", from: []string{"internal/streams"}, only: []string{"entrustbus"}, shipped: true},
-		{name: "buckets import streams", from: []string{"internal/control", "internal/certs", "internal/keys"}, only: []string{"internal/streams"}, shipped: true},
+		{name: "buckets import streams", from: []string{"internal/control", "internal/keys"}, only: []string{"internal/streams"}, shipped: true},
+		{name: "certs imports names and streams", from: []string{"internal/certs"}, only: []string{"entrustbus/san", "internal/streams"}, shipped: true},
 		{name: "stores import order and streams", from: []string{"internal/ledger", "internal/wakeup", "internal/results", "internal/deadletter"},
 			only: []string{"entrustbus", "internal/order", "internal/streams"}, shipped: true},
 		{name: "replay imports stores", from: []string{"internal/replay"}, shipped: true,
@@ -70,7 +71,18 @@ func rules() []rule {
 			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics", "internal/policy",
 			"internal/certs", "internal/keys", "internal/audit",
 		}},
+		{name: "timeline imports what it reads", from: []string{"internal/timeline"}, shipped: true, only: []string{
+			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/audit", "internal/streams", "internal/control",
+		}},
+		{name: "find imports what it reads", from: []string{"internal/find"}, shipped: true, only: []string{
+			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/certs", "internal/results", "internal/streams", "internal/timeline",
+		}},
+		{name: "tail imports what it follows", from: []string{"internal/tail"}, shipped: true, only: []string{
+			"entrustbus", "internal/order", "internal/ledger", "internal/deadletter", "internal/audit", "internal/control", "internal/streams", "internal/timeline",
+		}},
 		{name: "incident imports the contract and streams", from: []string{"internal/incident"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
+		{name: "renewal imports what it reads", from: []string{"internal/renewal"}, shipped: true,
+			only: []string{"entrustbus", "internal/certs", "internal/keys", "internal/streams"}},
 		{name: "audit imports the contract and streams", from: []string{"internal/audit"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
 		{name: "no room imports the consumer", from: []string{"internal"}, except: []string{"internal/consumer", "internal/testbed"}, never: []string{"internal/consumer"}},
 		{name: "mtlscache imports none of ours", from: []string{"internal/mtlscache"},

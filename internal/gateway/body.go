@@ -36,8 +36,8 @@ func (b *body) of(req *http.Request) {
 
 // Read implements io.Reader for the transport.
 func (b *body) Read(p []byte) (int, error) {
-	n, atLast, err := b.hand(p, b.check == nil)
-	if !atLast {
+	n, last, err := b.hand(p, b.check == nil)
+	if !last {
 		return n, err
 	}
 	if err := b.check(); err != nil {
@@ -47,9 +47,9 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hand copies what is left to p, save the last byte unless last. atLast reports that only
-// the last byte is left, and was kept.
-func (b *body) hand(p []byte, last bool) (n int, atLast bool, err error) {
+// hand copies what is left to p, the last byte only where the check was made. last reports
+// that the last byte is next, and that nothing was copied.
+func (b *body) hand(p []byte, checked bool) (n int, last bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -59,14 +59,10 @@ func (b *body) hand(p []byte, last bool) (n int, atLast bool, err error) {
 		return 0, false, io.EOF
 	case len(p) == 0:
 		return 0, false, nil
-	case len(b.rest) == 1 && !last:
+	case len(b.rest) <= len(p) && !checked:
 		return 0, true, nil
 	}
-	give := b.rest
-	if !last {
-		give = give[:len(give)-1]
-	}
-	n = copy(p, give)
+	n = copy(p, b.rest)
 	if b.rest = b.rest[n:]; len(b.rest) == 0 {
 		err = io.EOF // with the last byte, so that HTTP/2 ends the stream in the same frame
 	}

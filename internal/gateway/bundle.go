@@ -120,7 +120,9 @@ var (
 // readPEM reads the blocks of a text. It takes what encoding/pem refuses: a block on one
 // line, and line breaks that were escaped twice.
 func readPEM(s string) (b bundle) {
-	s = strings.NewReplacer(`\r`, "", `\n`, "\n").Replace(s)
+	if strings.Contains(s, `\`) {
+		s = strings.NewReplacer(`\r`, "", `\n`, "\n").Replace(s)
+	}
 	for len(b.certs)+b.unread < maxMembers {
 		_, rest, found := strings.Cut(s, pemBegin)
 		if !found {

@@ -113,8 +113,7 @@ func (t *sentTrace) hooks() *httptrace.ClientTrace {
 				}
 			})
 		},
-		WroteHeaderField: func(string, []string) { note(func() { t.wrote = true }) },
-		WroteHeaders:     func() { note(func() { t.wrote = true }) },
+		WroteHeaders: func() { note(func() { t.wrote = true }) },
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			note(func() { t.wrote, t.ended, t.failed = true, info.Err == nil, info.Err != nil })
 		},
@@ -232,7 +231,7 @@ func (c *Client) exchange(ctx context.Context, q call) (reply, error) {
 		}
 	}
 	r.wait = c.retryAfter(resp.Header, resp.StatusCode, time.Now())
-	r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	r.body, err = readBody(resp)
 	if r.phase == phaseEarly {
 		abandon(nil) // or closing the answer waits for the check of the last byte
 	}
@@ -248,6 +247,16 @@ func (c *Client) exchange(ctx context.Context, q call) (reply, error) {
 		return reply{phase: phaseAbandoned, err: failed}, nil
 	}
 	return r, nil
+}
+
+// readBody reads at most one byte more than maxBody. Beside an error it returns what it read.
+func readBody(resp *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n <= maxBody {
+		b.Grow(int(n) + bytes.MinRead) // the end is found without growing
+	}
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+	return b.Bytes(), err
 }
 
 // broken is the reply of a call without an answer.

@@ -175,7 +175,7 @@ func TestHowFarARequestWent(t *testing.T) {
 		return func(h hooks) { h.GotConn(httptrace.GotConnInfo{Conn: tlsConn{protocol: protocol}, Reused: reused}) }
 	}
 	answer := func(h hooks) { h.GotFirstResponseByte() }
-	header := func(h hooks) { h.WroteHeaderField("a", nil); h.WroteHeaders() }
+	header := func(h hooks) { h.WroteHeaders() }
 	body := func(err error) func(hooks) {
 		return func(h hooks) { h.WroteRequest(httptrace.WroteRequestInfo{Err: err}) }
 	}

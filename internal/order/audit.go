@@ -122,7 +122,7 @@ func actOf(r *entrustbus.Result) Act {
 	case e == nil:
 	case r.Outcome == entrustbus.OutcomeRejected && e.Class == entrustbus.ClassPolicy:
 		return ActDenied
-	case e.Code == codeResolved:
+	case e.Code == CodeResolved:
 		return ActResolved
 	}
 	return Act(r.Outcome)

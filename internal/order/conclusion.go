@@ -204,6 +204,6 @@ func (d *decider) byHand(e ByHand) Decision {
 	}
 	r.TrackingID, r.PossibleDuplicate = "", false
 	return d.conclude(r, entrustbus.OutcomeFailed, &entrustbus.ResultError{
-		Class: entrustbus.ClassOther, Code: codeResolved, Message: "an operator found that nothing was issued",
+		Class: entrustbus.ClassOther, Code: CodeResolved, Message: "an operator found that nothing was issued",
 	}, "")
 }

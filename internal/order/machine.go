@@ -70,7 +70,7 @@ const (
 	CodeLostRecord = "lost_record"       // so it is, since the bus lost the record of the order
 	CodeMalformed  = "unreadable_answer" // the gateway's answer could not be read
 	CodeInvalid    = "invalid_request"
-	codeResolved   = "resolved" // an operator says that nothing was issued
+	CodeResolved   = "resolved" // an operator says that nothing was issued
 )
 
 // Machine decides what becomes of an order. It is pure: instants and jitter are

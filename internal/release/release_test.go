@@ -101,6 +101,11 @@ type proxy struct{ dir string }
 
 func (p proxy) publish(repo shell, module string) {
 	repo.t.Helper()
+	publish(p, repo, module, version)
+}
+
+func publish(p proxy, repo shell, module, version string) {
+	repo.t.Helper()
 	// The go command asks github.com; git goes to the folder instead.
 	repo.in(repo.t.TempDir(), "GOWORK=off", "GOPROXY=direct", "GOSUMDB=off", "GOFLAGS=-modcacherw", "GOMODCACHE="+p.dir,
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.file://"+repo.dir+".insteadOf", "GIT_CONFIG_VALUE_0=https://"+root,
@@ -112,7 +117,8 @@ func (p proxy) publish(repo shell, module string) {
 func (p proxy) environment(t *testing.T) []string {
 	here := shell{t: t}
 	return []string{
-		"GOWORK=off", "GOSUMDB=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GOMODCACHE=" + t.TempDir(), "GOBIN=" + t.TempDir(),
+		// Without cgo, as ./release builds: what is compiled serves both tests.
+		"CGO_ENABLED=0", "GOWORK=off", "GOSUMDB=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GOMODCACHE=" + t.TempDir(), "GOBIN=" + t.TempDir(),
 		"GOPROXY=file://" + p.dir + "/cache/download,file://" + here.run("go", "env", "GOMODCACHE") + "/cache/download," + here.run("go", "env", "GOPROXY"),
 	}
 }

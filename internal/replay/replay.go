@@ -34,8 +34,21 @@ type Plan struct {
 	// Stands is the outcome in force where the letter's own came too late for it and
 	// was never published; "" where the letter tells how the order ended.
 	Stands entrustbus.Outcome
+	// CAID is the CA that the order used; "" where nothing tells.
+	CAID string
 
 	msg *nats.Msg
+}
+
+// Op is the operation of the gateway that the replay needs first.
+func (p *Plan) Op() order.Op {
+	switch {
+	case p.Letter.Kind == entrustbus.KindRevoke:
+		return order.OpRevoke
+	case p.Step == order.ReplayResume:
+		return order.OpPoll
+	}
+	return order.OpEnroll
 }
 
 // Subject is where the request goes: the operator's subject of its kind. An order that
@@ -56,13 +69,13 @@ func (r *Refusal) Error() string { return r.Word + ": " + r.Why }
 // The words of a Refusal, beside those of order.Refusal. A worker would ignore or refuse
 // such a replay as well; a refusal tells the operator before anything is published.
 const (
-	RefusedSuperseded = "superseded"       // a later generation is in force
-	RefusedReplayed   = "already-replayed" // this very replay is on its way
-	RefusedOther      = "other-request"    // the id belongs to a request of other content
-	RefusedLoop       = "died-too-often"   // ended in a dead letter order.MaxDeaths times; force overrides
-	RefusedForgotten  = "forgotten"        // nothing shows what became of the order since; force overrides
-	RefusedSubject    = "unknown-subject"  // nothing shows where the request came from
-	RefusedCut        = "cut"              // too large for its letter to hold all of it
+	RefusedSuperseded = "superseded"      // a later generation is in force
+	RefusedByHand     = "by-hand"         // an operator's request that ends another order
+	RefusedOther      = "other-request"   // the id belongs to a request of other content
+	RefusedLoop       = "died-too-often"  // ended in a dead letter order.MaxDeaths times; force overrides
+	RefusedForgotten  = "forgotten"       // nothing shows what became of the order since; force overrides
+	RefusedSubject    = "unknown-subject" // nothing shows where the request came from
+	RefusedCut        = "cut"             // too large for its letter to hold all of it
 )
 
 // Replayer brings dead letters back to life. It is safe for concurrent use.
@@ -96,6 +109,9 @@ func (r *Replayer) Plan(ctx context.Context, l *deadletter.Letter, force bool) (
 	if err != nil {
 		return nil, &Refusal{RefusedSubject, fmt.Sprintf("%q is not the subject of a request", l.Request.Subject)}
 	}
+	if kind == entrustbus.KindComplete || kind == entrustbus.KindResolve {
+		return nil, &Refusal{RefusedByHand, fmt.Sprintf("it is an operator's %s request; send a new one", kind)}
+	}
 	if l.Length > 0 {
 		return nil, &Refusal{RefusedCut, fmt.Sprintf("the letter holds %d of its %d bytes", len(l.Request.Body), l.Length)}
 	}
@@ -117,10 +133,14 @@ func (r *Replayer) Plan(ctx context.Context, l *deadletter.Letter, force bool) (
 			return nil, err
 		}
 	default:
-		if p.Step, err = stepOf(l, kind, rec.Record); err != nil {
+		resolved, err := r.resolved(ctx, l, key, rec.Record)
+		if err != nil {
 			return nil, err
 		}
-		p.Generation, p.Stands = max(rec.Generation, l.Generation)+1, overtaken(l, rec.Record)
+		if p.Step, err = stepOf(l, kind, rec.Record, resolved); err != nil {
+			return nil, err
+		}
+		p.Generation, p.Stands, p.CAID = max(rec.Generation, l.Generation)+1, overtaken(l, rec.Record), rec.CAID
 	}
 	if p.msg == nil {
 		p.msg = r.message(l, producer, kind, p.Generation)
@@ -128,26 +148,35 @@ func (r *Replayer) Plan(ctx context.Context, l *deadletter.Letter, force bool) (
 	return p, nil
 }
 
-// Publish does what the plan says. It returns a *Refusal when the same replay
-// was published before.
+// Publish does what the plan says. Published twice, a replay is done once: the worker knows
+// it by its generation.
 func (r *Replayer) Publish(ctx context.Context, p *Plan) error {
-	ack, err := r.js.PublishMsg(ctx, p.msg, jetstream.WithExpectStream(r.layout.Requests))
-	switch {
-	case err != nil:
+	if _, err := r.js.PublishMsg(ctx, p.msg, jetstream.WithExpectStream(r.layout.Requests)); err != nil {
 		return fmt.Errorf("publishing the replay of dead letter %d: %w", p.Letter.Sequence, err)
-	case ack.Duplicate:
-		return &Refusal{RefusedReplayed, fmt.Sprintf("message %s was published a short while ago", p.msg.Header.Get(nats.MsgIdHdr))}
 	}
 	return nil
 }
 
+// resolved reports whether an operator resolved the order since the letter: that end has no
+// letter of its own, so that this one still tells of the order.
+func (r *Replayer) resolved(ctx context.Context, l *deadletter.Letter, key order.Key, rec order.Record) (bool, error) {
+	if l.Generation >= rec.Generation || rec.Phase != order.Closed || rec.Outcome != entrustbus.OutcomeFailed {
+		return false, nil
+	}
+	result, _, err := r.results.Last(ctx, key)
+	if err != nil || result == nil || result.Error == nil {
+		return false, err
+	}
+	return result.Replay == rec.Generation && result.Error.Code == order.CodeResolved, nil
+}
+
 // stepOf says what a worker will do with the next generation of an order, by the
 // replay policy, or why the letter's request has none.
-func stepOf(l *deadletter.Letter, kind entrustbus.Kind, rec order.Record) (order.Replay, error) {
+func stepOf(l *deadletter.Letter, kind entrustbus.Kind, rec order.Record, resolved bool) (order.Replay, error) {
 	switch {
 	case rec.Kind != kind || !sameRequest(l, kind, rec.Digest):
 		return "", &Refusal{RefusedOther, fmt.Sprintf("id %q belongs to another %s request; have it sent under an id of its own", l.Key.ID, rec.Kind)}
-	case l.Generation < rec.Generation:
+	case l.Generation < rec.Generation && !resolved:
 		return "", &Refusal{RefusedSuperseded, fmt.Sprintf("generation %d is in force, the letter is of %d", rec.Generation, l.Generation)}
 	}
 	step, refusal := order.ReplayOf(rec)
@@ -265,8 +294,8 @@ func (r *Replayer) track(l *deadletter.Letter, key order.Key, generation int) (*
 	return msg, nil
 }
 
-// message is the request on its operator's subject: only there a generation counts. Its
-// message id is its own: the same replay published twice is stored once.
+// message is the request on its operator's subject: only there a generation counts. It has no
+// message id: the stream would drop it where a neighbour used that id before.
 func (r *Replayer) message(l *deadletter.Letter, producer string, kind entrustbus.Kind, generation int) *nats.Msg {
 	msg := &nats.Msg{Subject: r.subjects.Operator(producer, kind), Header: nats.Header{}, Data: l.Request.Body}
 	for name, values := range l.Request.Header {
@@ -289,10 +318,7 @@ func (r *Replayer) message(l *deadletter.Letter, producer string, kind entrustbu
 		}
 	}
 	if generation > 0 {
-		msg.Header[nats.MsgIdHdr] = []string{entrustbus.ResultMsgID(producer, l.Key.ID, generation)}
 		msg.Header[entrustbus.HeaderReplay] = []string{strconv.Itoa(generation)}
-	} else {
-		msg.Header[nats.MsgIdHdr] = []string{fmt.Sprintf("dead/%d/%d", l.Sequence, l.Deaths)}
 	}
 	return msg
 }

@@ -221,10 +221,11 @@ func (l Layout) lanes() []lane {
 		}
 		return filters
 	}
+	manage := append(asks(entrustbus.KindTrack, entrustbus.KindCancel), s.OperatorFilter(entrustbus.KindComplete), s.OperatorFilter(entrustbus.KindResolve))
 	return []lane{
 		{l.Requests, consumer(ConsumerIssue, "Issue requests", l.IssuePending, asks(entrustbus.KindIssue)...)},
 		{l.Requests, consumer(ConsumerRevoke, "Revoke requests", l.RevokePending, asks(entrustbus.KindRevoke)...)},
-		{l.Requests, consumer(ConsumerManage, "Track and cancel requests", l.ManagePending, asks(entrustbus.KindTrack, entrustbus.KindCancel)...)},
+		{l.Requests, consumer(ConsumerManage, "Track and cancel requests, and orders that operators end", l.ManagePending, manage...)},
 		{l.Parked, consumer(ConsumerPoll, "Orders to be polled", l.DuePending, s.DueFilter(DuePoll))},
 		{l.Parked, consumer(ConsumerResubmit, "Orders to be submitted again, or looked up", l.DuePending, s.DueFilter(DueResubmit))},
 		{l.Parked, consumer(ConsumerRevokeAgain, "Revocations to be repeated", l.RevokePending, s.DueFilter(DueRevoke))},
@@ -237,7 +238,7 @@ func requestSubjects(s entrustbus.Subjects) (subjects []string) {
 	for _, kind := range []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindRevoke, entrustbus.KindTrack, entrustbus.KindCancel} {
 		subjects = append(subjects, s.RequestFilter(kind), s.OperatorFilter(kind))
 	}
-	return subjects
+	return append(subjects, s.OperatorFilter(entrustbus.KindComplete), s.OperatorFilter(entrustbus.KindResolve))
 }
 
 // dueSubjects are where wake-ups go when their time has come.

@@ -19,7 +19,7 @@ import (
 const (
 	ConsumerIssue       = "worker-issue"
 	ConsumerRevoke      = "worker-revoke"
-	ConsumerManage      = "worker-manage" // track and cancel
+	ConsumerManage      = "worker-manage" // track, cancel, complete and resolve
 	ConsumerPoll        = "worker-poll"
 	ConsumerResubmit    = "worker-resubmit"
 	ConsumerRevokeAgain = "worker-revoke-again"

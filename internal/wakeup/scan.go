@@ -37,9 +37,20 @@ func (s *Store) Extent(ctx context.Context) (streams.Extent, error) {
 // yielded as ErrNotAWakeup, and one of a newer format as ErrNewerFormat with its key and
 // place alone; the scan goes on. An error of the server ends it.
 func (s *Store) All(ctx context.Context) iter.Seq2[Found, error] {
+	return s.found(streams.Scan(ctx, s.js, s.stream, ">"))
+}
+
+// Newest is All for the one that was scheduled last first. One that fires, or is scheduled
+// again, meanwhile may be missed.
+func (s *Store) Newest(ctx context.Context) iter.Seq2[Found, error] {
+	return s.found(streams.ScanBack(ctx, s.js, s.stream, ">"))
+}
+
+// found reads wake-ups and due messages off the messages of the stream.
+func (s *Store) found(messages iter.Seq2[*streams.Message, error]) iter.Seq2[Found, error] {
 	parked, _, _ := strings.Cut(s.subjects.ParkedFilter(), "*")
 	return func(yield func(Found, error) bool) {
-		for m, err := range streams.Scan(ctx, s.js, s.stream, ">") {
+		for m, err := range messages {
 			if err != nil {
 				yield(Found{}, err)
 				return

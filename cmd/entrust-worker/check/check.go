@@ -45,10 +45,15 @@ func Command(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check NATS, the streams, the key pair and the gateway",
-		Long: `Check NATS, the streams, the clocks, the key pair and the gateway, one line each. The verb
-changes nothing. Exit code 0 if all checks passed, 1 if one failed, 2 if the
-configuration is wrong; with --format nagios as Nagios has it: 0, 1, 2, and 3,
-UNKNOWN, if the configuration is wrong.`,
+		Long: `Check NATS, the streams, the clocks, the key pair and the gateway, one line each.
+The verb changes nothing. No check takes longer than 10 s.
+
+Exit code 0 if all checks passed, 1 if one failed, 2 if the configuration is wrong.
+With --format nagios as Nagios has it: 0, 1, 2, and 3, UNKNOWN, if the configuration
+is wrong.`,
+		Example: `  entrust-worker check
+  entrust-worker check --config worker.yaml --json
+  entrust-worker check --format nagios`,
 		Args: usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON {
@@ -68,7 +73,7 @@ UNKNOWN, if the configuration is wrong.`,
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return unknown(t, form, cmd.Root().FlagErrorFunc()(cmd, err))
 	})
-	cmd.Flags().StringVar(&form, "format", "text", "text, json or nagios")
+	cmd.Flags().StringVar(&form, "format", "text", "print `form` text, json or nagios")
 	usage.Complete(cmd, "format", "text", "json", "nagios")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as --format json")
 	return cmd

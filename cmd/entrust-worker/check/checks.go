@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
@@ -20,48 +23,54 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// checker makes the checks.
+// within bounds one check.
+const within = 10 * time.Second
+
+// errTooLong ends a check that takes longer.
+var errTooLong = fmt.Errorf("no answer within %v, the limit of one check", within)
+
+// checker makes the checks, one after the other.
 type checker struct {
 	*config.Settings
 	scrub *config.Scrubber
+
+	mu   sync.Mutex
+	stop context.CancelCauseFunc // ends the check of the bus that is made now; nil: none is
 }
 
 // all makes every check that can be made.
 func (k *checker) all(ctx context.Context) []checked {
-	ctx, cancel := context.WithTimeout(ctx, 4*k.NATS.Timeout+k.Gateway.Timeout)
-	defer cancel()
-
 	var bus *connect.Bus
 	all := []checked{
-		k.timed("nats", func(c *checked) { bus = k.nats(c) }),
+		k.timed(ctx, "nats", func(_ context.Context, c *checked) { bus = k.nats(c) }),
 	}
 	if bus != nil {
 		defer bus.Close()
 	}
-	all = append(all, k.timed("streams", func(c *checked) {
-		if bus == nil {
-			c.is(stateUnknown, "not tried without NATS")
-			return
+	onBus := func(check func(context.Context, *connect.Bus, *checked)) func(context.Context, *checked) {
+		return func(ctx context.Context, c *checked) {
+			if bus == nil {
+				c.is(stateUnknown, "not tried without NATS")
+				return
+			}
+			ctx, stop := context.WithCancelCause(ctx)
+			k.onDenied(stop)
+			defer k.onDenied(nil)
+			defer stop(nil)
+			check(ctx, bus, c)
 		}
-		k.streams(ctx, bus, c)
-	}))
-	all = append(all, k.timed("clock", func(c *checked) {
-		if bus == nil {
-			c.is(stateUnknown, "not tried without NATS")
-			return
-		}
-		k.clock(ctx, bus, c)
-	}))
+	}
+	all = append(all, k.timed(ctx, "streams", onBus(k.streams)), k.timed(ctx, "clock", onBus(k.clock)))
 
 	if k.Policy.File != "" {
-		all = append(all, k.timed("policy", k.policy))
+		all = append(all, k.timed(ctx, "policy", k.policy))
 	}
 	if loose := k.LooseFiles(); len(loose) > 0 {
-		all = append(all, k.timed("file modes", func(c *checked) { c.is(stateWarning, "%s", strings.Join(loose, "; ")) }))
+		all = append(all, k.timed(ctx, "file modes", func(_ context.Context, c *checked) { c.is(stateWarning, "%s", strings.Join(loose, "; ")) }))
 	}
 	var cache *mtlscache.Cache
-	all = append(all, k.timed("key pair", func(c *checked) { cache = k.keyPair(c) }))
-	return append(all, k.timed("gateway", func(c *checked) {
+	all = append(all, k.timed(ctx, "key pair", func(_ context.Context, c *checked) { cache = k.keyPair(c) }))
+	return append(all, k.timed(ctx, "gateway", func(ctx context.Context, c *checked) {
 		if cache == nil {
 			c.is(stateUnknown, "not tried without a key pair")
 			return
@@ -70,13 +79,41 @@ func (k *checker) all(ctx context.Context) []checked {
 	}))
 }
 
-func (k *checker) timed(name string, check func(*checked)) checked {
+// timed makes one check within its limit.
+func (k *checker) timed(ctx context.Context, name string, check func(context.Context, *checked)) checked {
+	ctx, cancel := context.WithTimeoutCause(ctx, within, errTooLong)
+	defer cancel()
 	c := checked{Name: name}
 	start := time.Now()
-	check(&c)
+	check(ctx, &c)
 	c.Seconds = time.Since(start).Seconds()
 	c.Detail = k.scrub.Scrub(c.Detail)
 	return c
+}
+
+func (k *checker) onDenied(stop context.CancelCauseFunc) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stop = stop
+}
+
+// denied ends the check of the bus that is made now where NATS denies it a permission: what
+// it asked is never answered.
+func (k *checker) denied(_ *nats.Conn, _ *nats.Subscription, err error) {
+	missing := connect.Denied(err)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if missing != nil && k.stop != nil {
+		k.stop(missing)
+	}
+}
+
+// because returns why ctx is done, if that is what ended a check, and otherwise err.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
 }
 
 func (c *checked) is(state int, format string, args ...any) {
@@ -94,7 +131,7 @@ func hinted(err error) error {
 	return err
 }
 
-func (k *checker) policy(c *checked) {
+func (k *checker) policy(_ context.Context, c *checked) {
 	p, err := policyfile.Read(k.Policy.File, k.Streams.OrdersMaxAge)
 	if err != nil {
 		c.is(stateCritical, "%v", err)
@@ -104,7 +141,7 @@ func (k *checker) policy(c *checked) {
 }
 
 func (k *checker) nats(c *checked) *connect.Bus {
-	bus, err := connect.Open(k.Settings, k.scrub, "check")
+	bus, err := connect.Open(k.Settings, k.scrub, "check", nats.ErrorHandler(k.denied))
 	if err != nil {
 		c.is(stateCritical, "%v", hinted(err))
 		return nil
@@ -121,7 +158,7 @@ func (k *checker) nats(c *checked) *connect.Bus {
 func (k *checker) streams(ctx context.Context, bus *connect.Bus, c *checked) {
 	found, err := streams.Inspect(ctx, bus.JS, bus.Layout)
 	if err != nil {
-		c.is(stateCritical, "%v", hinted(connect.ExplainStreams(err)))
+		c.is(stateCritical, "%v", hinted(because(ctx, connect.ExplainStreams(err))))
 		return
 	}
 	c.Findings = found
@@ -155,7 +192,7 @@ func (k *checker) rollback(ctx context.Context, bus *connect.Bus, c *checked) {
 	last, err := control.Open(control.Config{JS: bus.JS, Bucket: bus.Layout.Control}).Rollback(ctx)
 	switch {
 	case err != nil:
-		c.is(stateWarning, "%v", hinted(err))
+		c.is(stateWarning, "%v", hinted(because(ctx, err)))
 	case last.Count > 0 && time.Since(last.At) < rollbackShown:
 		c.is(stateWarning, "the bus lost its last writes before %s, as worker %s noticed; orders stored before end as on_rollback: %s says", last.At.UTC().Format(time.RFC3339), last.Worker, k.OnRollback)
 	}
@@ -166,7 +203,7 @@ func (k *checker) clock(ctx context.Context, bus *connect.Bus, c *checked) {
 	asked := time.Now()
 	st, err := bus.JS.Stream(ctx, bus.Layout.Requests)
 	if err != nil {
-		c.is(stateUnknown, "not tried without the stream %s", bus.Layout.Requests)
+		c.is(stateUnknown, "not tried without the stream %s: %v", bus.Layout.Requests, because(ctx, err))
 		return
 	}
 	half := time.Since(asked) / 2
@@ -217,17 +254,23 @@ func (k *checker) gateway(ctx context.Context, cache *mtlscache.Cache, c *checke
 		c.is(stateCritical, "%v", err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, k.Gateway.Timeout)
-	defer cancel()
 	if err := client.Probe(ctx); err != nil {
-		c.is(stateCritical, "asking for CA %q: %v%s", k.Gateway.CAID, err, gatewayAdvice(err))
+		c.is(stateCritical, "asking for CA %q: %v%s", k.Gateway.CAID, limited(ctx, err), gatewayAdvice(err))
 		return
 	}
 	if err := client.ProbeEnroll(ctx); err != nil {
-		c.is(stateCritical, "asking for the enrollments of CA %q: %v%s", k.Gateway.CAID, err, gatewayAdvice(err))
+		c.is(stateCritical, "asking for the enrollments of CA %q: %v%s", k.Gateway.CAID, limited(ctx, err), gatewayAdvice(err))
 		return
 	}
 	c.is(stateOK, "%s knows CA %q, dialect %s", k.Gateway.URL, k.Gateway.CAID, client.Dialect())
+}
+
+// limited says so where it is the limit of a check that ended a call.
+func limited(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+	}
+	return err
 }
 
 func gatewayAdvice(err error) string {

@@ -70,7 +70,7 @@ proxy, a prefix of the JetStream API, TLS first. Credentials in a context are pl
 embedded or fetched (` + "`data:`, `env://`, `file://`, `nsc://`, `op://`" + `, and ` + "`nsc`" + `) are refused by name.
 `)
 	titles := map[string]string{
-		"gateway": "Gateway", "nats": "NATS", "poll": "Polling of parked orders", "streams": "Streams",
+		"gateway": "Gateway", "nats": "NATS", "poll": "Polling of parked orders", "policy": "Policy", "audit": "Audit trail", "streams": "Streams",
 		"log": "Log", "http": "HTTP", "": "The worker",
 	}
 	defaults := reflect.ValueOf(Default())

@@ -2,6 +2,8 @@ package config
 
 import (
 	"reflect"
+	"strings"
+	"time"
 
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
@@ -20,6 +22,7 @@ func AddFlags(flags *pflag.FlagSet) {
 	for _, k := range KeysAndForms() {
 		flags.StringP(k.Flag, k.short, "", k.Doc+" ("+k.Env+")")
 		f := flags.Lookup(k.Flag)
+		f.Annotations = map[string][]string{usage.Placeholder: {k.placeholder()}}
 		f.Hidden = !k.show
 		if k.kind.Kind() == reflect.Bool {
 			f.NoOptDefVal = "true"
@@ -31,6 +34,25 @@ func AddFlags(flags *pflag.FlagSet) {
 			f.Usage += " Default " + def + "."
 		}
 	}
+}
+
+// placeholder is what the value of the key's flag is called in the help.
+func (k Key) placeholder() string {
+	switch {
+	case k.kind == reflect.TypeFor[time.Duration]():
+		return "DURATION"
+	case k.kind.Kind() == reflect.Int, k.kind.Kind() == reflect.Float64:
+		return "NUMBER"
+	case k.kind == reflect.TypeFor[Size]():
+		return "SIZE"
+	case k.fileOf != "", k.secret == "file", strings.HasPrefix(k.Doc, "Path of"):
+		return "FILE"
+	case strings.HasSuffix(k.Path, ".url"):
+		return "URL"
+	case strings.HasSuffix(k.Path, "_id"):
+		return "ID"
+	}
+	return "TEXT"
 }
 
 // CompleteFlags tells shells the words that keys take.
@@ -49,14 +71,17 @@ func CompleteFlags(root *cobra.Command) {
 // OptionsCommand lists the flags that every verb takes.
 func OptionsCommand(t *terminal.Terminal) *cobra.Command {
 	return &cobra.Command{
-		Use:   "options",
-		Short: "List the flags that every verb takes: the configuration",
-		Args:  usage.NoArgs,
+		Use:     "options",
+		Aliases: []string{"flags"},
+		Short:   "List the flags that every verb takes: the configuration",
+		Example: `  entrust-worker options
+  entrust-worker options | grep -A3 -e --gateway-approval`,
+		Args: usage.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			listed := pflag.NewFlagSet("options", pflag.ContinueOnError)
 			AddFlags(listed)
 			listed.VisitAll(func(f *pflag.Flag) { f.Hidden = false })
-			t.Printf("%s", listed.FlagUsagesWrapped(110))
+			t.Printf("%s", usage.Flags(listed))
 			return nil
 		},
 	}

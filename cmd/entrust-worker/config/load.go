@@ -154,7 +154,7 @@ func fileLayer(path string) (layer, error) {
 	k := koanf.New(".")
 	if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-			return layer{}, usage.Errorf("reading configuration: %w", err)
+			return layer{}, usage.WithHint(usage.Errorf("reading configuration: %w", err), "--config or "+configEnv+" names the file")
 		}
 		// YAML errors have several lines.
 		text := quoted.ReplaceAllString(strings.Join(strings.Fields(err.Error()), " "), "'…'")

@@ -38,6 +38,39 @@ func (l *Loader) Load(flags *pflag.FlagSet) (*Settings, error) {
 	return s, err
 }
 
+// Log returns how to log about a configuration that cannot be loaded: what each layer that
+// can be read says of it, else the defaults.
+func (l *Loader) Log(flags *pflag.FlagSet) Log {
+	var keys []Key
+	var environ []string
+	for _, k := range Keys() {
+		if !strings.HasPrefix(k.Path, "log.") {
+			continue
+		}
+		keys = append(keys, k)
+		if v, ok := lookup(l.environ, k.Env); ok {
+			environ = append(environ, k.Env+"="+v)
+		}
+	}
+	s := &Settings{Config: Default(), origin: map[string]string{}, files: map[string]string{}}
+	var layers []layer
+	if path := configPath(flags, l.environ); path != "" {
+		if file, err := fileLayer(path); err == nil {
+			layers = append(layers, file)
+		}
+	}
+	if fromEnv, err := envLayer(keys, environ); err == nil {
+		layers = append(layers, fromEnv)
+	}
+	if fromFlags, err := flagLayer(keys, flags); err == nil {
+		layers = append(layers, fromFlags)
+	}
+	for _, from := range layers {
+		_ = s.apply(keys, from) // the mistakes in it are what is about to be logged
+	}
+	return s.Config.Log
+}
+
 // Bus loads the configuration for a verb that needs NATS and the streams alone.
 func (l *Loader) Bus(flags *pflag.FlagSet) (*Settings, error) {
 	s, err := l.Load(flags)

@@ -15,8 +15,11 @@ func Command(t *terminal.Terminal, loader *Loader) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Print the effective configuration and where each value came from",
-		Long: `Print the effective configuration and where each value came from. Secrets are redacted. If a value is wrong,
-the verb then reports it, and the exit code is 2.`,
+		Long: `Print the effective configuration and where each value came from. Secrets are
+redacted. If a value is wrong, the verb then reports it, and the exit code is 2.`,
+		Example: `  entrust-worker config
+  entrust-worker config --config worker.yaml --json | jq '.[] | select(.origin != "default")'
+  entrust-worker config --keys`,
 		Args: usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if list {

@@ -63,7 +63,7 @@ func (d Dialer) Work(cmd *cobra.Command, work func(context.Context, *Bus) error,
 		return err
 	}
 	defer bus.Close()
-	return explainWork(work(cmd.Context(), bus))
+	return bus.explainWork(work(cmd.Context(), bus))
 }
 
 // Staying are the options of a connection for verbs that wait as long as it takes: it

@@ -15,16 +15,31 @@ import (
 )
 
 // Open opens the connection that a verb works with. It fails at once where NATS cannot be
-// reached. scrub learns the credentials of a context.
+// reached, or does not let this user receive answers. scrub learns the credentials of a
+// context.
 func Open(s *config.Settings, scrub *config.Scrubber, verb string, opts ...nats.Option) (*Bus, error) {
-	return dial(s, scrub, append(opts, nats.Name("entrust-worker "+verb))...)
+	bus, err := dial(s, scrub, append([]nats.Option{nats.Name("entrust-worker " + verb), nats.ErrorHandler(quiet)}, opts...)...)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkInbox(bus.Conn); err != nil {
+		bus.Close()
+		return nil, err
+	}
+	return bus, nil
 }
+
+// quiet takes the place of nats.go's own handler, which prints. What a verb does not get
+// ends it with an error.
+func quiet(*nats.Conn, *nats.Subscription, error) {}
 
 // OpenForever opens the connection of a worker: it is made as soon as NATS can be
 // reached, and made again whenever it is lost. What happens to it is logged. closed is
 // called when it is over for good, Close included.
 func OpenForever(s *config.Settings, scrub *config.Scrubber, log *slog.Logger, closed func()) (*Bus, error) {
 	host, _ := os.Hostname()
+	// nats.go calls all handlers from one goroutine.
+	away := outage{since: time.Now()}
 	return dial(s, scrub,
 		nats.Name(strings.TrimSpace("entrust-worker "+host)),
 		nats.RetryOnFailedConnect(true),
@@ -37,20 +52,26 @@ func OpenForever(s *config.Settings, scrub *config.Scrubber, log *slog.Logger, c
 		nats.ClosedHandler(func(*nats.Conn) { closed() }),
 		nats.PingInterval(10*time.Second),
 		nats.ConnectHandler(func(nc *nats.Conn) {
-			log.Info("connected to NATS", "url", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
+			log.Info("connected to NATS", append(away.end(), "url", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())...)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			away = outage{since: time.Now(), tries: 1}
 			if err != nil {
 				log.Warn("lost the connection to NATS; reconnecting", "err", reason(err))
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
+			log.Info("connected to NATS again", append(away.end(), "url", nc.ConnectedUrlRedacted())...)
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			away.tries++
 			log.Warn("cannot reach NATS; trying again", "err", reason(err))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if denied := Denied(err); denied != nil {
+				log.Error("NATS denies a permission", "err", denied, "hint", usage.Hint(denied))
+				return
+			}
 			if sub != nil {
 				log.Error("NATS reports an error", "subject", sub.Subject, "err", reason(err))
 				return
@@ -58,6 +79,22 @@ func OpenForever(s *config.Settings, scrub *config.Scrubber, log *slog.Logger, c
 			log.Error("NATS reports an error", "err", reason(err))
 		}),
 	)
+}
+
+// outage is a time without a connection.
+type outage struct {
+	since time.Time
+	tries int // 0: there is none
+}
+
+// end ends the outage, and returns what the log says of it.
+func (o *outage) end() []any {
+	tries := o.tries
+	o.tries = 0
+	if tries == 0 {
+		return nil
+	}
+	return []any{"outage", time.Since(o.since).Round(time.Millisecond), "tries", tries}
 }
 
 func dial(s *config.Settings, scrub *config.Scrubber, opts ...nats.Option) (*Bus, error) {

@@ -43,10 +43,22 @@ func explainDial(s *config.Settings, err error) error {
 	return usage.WithHint(wrapped, "entrust-worker config shows the connection's settings and where each came from")
 }
 
+// Explain adds the likely fix to what package streams returned, as ExplainStreams does. A
+// question without permission has no answer: the error then names the permission.
+func (b *Bus) Explain(err error) error {
+	if denied := Denied(b.LastError()); denied != nil && unanswered(err) {
+		return usage.WithHint(fmt.Errorf("%w: %w", err, denied), "%s", usage.Hint(denied))
+	}
+	return ExplainStreams(err)
+}
+
 // explainWork adds the likely fix to what the streams answered to a verb.
-func explainWork(err error) error {
+func (b *Bus) explainWork(err error) error {
 	if usage.Hint(err) != "" || err == nil {
 		return err
+	}
+	if explained := b.Explain(err); errors.As(explained, new(*DeniedError)) {
+		return explained
 	}
 	var api *jetstream.APIError
 	switch {
@@ -62,6 +74,11 @@ func explainWork(err error) error {
 		return usage.WithHint(err, "%s", trouble)
 	}
 	return ExplainStreams(err)
+}
+
+// unanswered reports whether err is that of a question without an answer.
+func unanswered(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, ErrNoAnswer)
 }
 
 // ExplainStreams adds the likely fix to what package streams returned.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/orders"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
@@ -27,7 +28,8 @@ func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Use:   "dead",
 		Short: "List and show dead letters, replay them, or purge them",
 		Long: `List and show dead letters, replay them, or purge them. A dead letter is a request that needs an operator: its
-original bytes, subject and headers, and the reason. Its name is its number, SEQ.
+original bytes, subject and headers, and the reason. Its name is its number, SEQ; <producer>.<id>, or the id
+with --producer, names the newest of an order.
 
 Reasons: undecodable, invalid, denied, rejected, unconfirmed, expired, wrong-certificate, crashed.`,
 		Args: cobra.ArbitraryArgs,
@@ -50,6 +52,8 @@ type letterFlags struct {
 	olderThan, newerThan usage.Span
 	limit                int
 	all                  bool
+	// orders are named by arguments: the newest letter of each is meant.
+	orders []order.Key
 
 	flags *pflag.FlagSet
 }
@@ -59,7 +63,7 @@ func (f *letterFlags) add(cmd *cobra.Command) {
 	f.flags = flags
 	flags.StringSliceVar(&f.reasons, "reason", nil, "only dead letters with this `reason`; may be repeated")
 	flags.StringVar(&f.producer, "producer", "", "only dead letters of this `producer`")
-	flags.StringVar(&f.kind, "kind", "", "only requests to `issue`, revoke, track or cancel")
+	flags.StringVar(&f.kind, "kind", "", "only requests of this `kind`: issue, revoke, track or cancel")
 	flags.StringVar(&f.id, "id", "", "only dead letters of the request with this `id`")
 	flags.Var(&f.olderThan, "older-than", "only dead letters older than this")
 	flags.Var(&f.newerThan, "newer-than", "only dead letters newer than this")
@@ -101,15 +105,37 @@ func (f *letterFlags) filter(args []string, now time.Time) (deadletter.Filter, e
 		filter.After = now.Add(-time.Duration(f.newerThan))
 	}
 	for _, arg := range args {
-		sequence, err := strconv.ParseUint(arg, 10, 64)
-		if err != nil || sequence == 0 {
-			return filter, usage.WithHint(usage.Errorf("%q is not the number of a dead letter", terminal.Plain(arg)), "--id chooses by the id of the request")
+		sequence, ok, err := sequenceOf(arg, f.producer)
+		if err != nil {
+			return filter, err
 		}
-		if !slices.Contains(filter.Sequences, sequence) {
+		if filter.Sequences == nil {
+			filter.Sequences = []uint64{}
+		}
+		if !ok {
+			keys, err := orders.Keys([]string{arg}, f.producer)
+			if err != nil {
+				return filter, err
+			}
+			f.orders = append(f.orders, keys[0])
+		} else if !slices.Contains(filter.Sequences, sequence) {
 			filter.Sequences = append(filter.Sequences, sequence)
 		}
 	}
 	return filter, nil
+}
+
+// sequenceOf reads the number of a dead letter. It returns false for the name of an order:
+// with a producer, a number is an id.
+func sequenceOf(arg, producer string) (uint64, bool, error) {
+	sequence, err := strconv.ParseUint(arg, 10, 64)
+	if err != nil || producer != "" {
+		return 0, false, nil
+	}
+	if sequence == 0 {
+		return 0, false, usage.WithHint(usage.Errorf("dead letters are numbered from 1"), "entrust-worker dead ls shows the numbers; an id that is a number needs --producer")
+	}
+	return sequence, true, nil
 }
 
 // choosing are the flags that choose letters. It is read only.
@@ -157,8 +183,8 @@ func (c *choice) miss(t *terminal.Terminal, err error) {
 // choose reads the dead letters of a filter once, and none that arrives while it reads. It
 // holds eight bytes for each. It reports numbers of letters that are gone, and messages
 // that are no letters, and passes over them. With any, a message that is no letter counts
-// where its number was given.
-func choose(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, filter deadletter.Filter, limit int, any bool) (choice, error) {
+// where its number was given. Of each of the named orders it takes the newest letter.
+func choose(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, filter deadletter.Filter, named []order.Key, limit int, any bool) (choice, error) {
 	c := choice{sequences: []uint64{}} // not nil, which would be every letter
 	box := box(bus)
 	step, cancel := bus.Step(ctx)
@@ -166,6 +192,16 @@ func choose(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, filter 
 	cancel()
 	if err != nil {
 		return c, err
+	}
+	for _, key := range named {
+		l, err := newestOf(ctx, bus, key)
+		if errors.Is(err, errNoLetters) {
+			c.miss(t, err)
+		} else if err != nil {
+			return c, err
+		} else if !slices.Contains(filter.Sequences, l.Sequence) {
+			filter.Sequences = append(filter.Sequences, l.Sequence)
+		}
 	}
 	for l, err := range box.List(ctx, filter) {
 		if odd, ok := errors.AsType[*deadletter.UnreadableError](err); ok {

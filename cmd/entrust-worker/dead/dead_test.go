@@ -51,7 +51,7 @@ func TestChoiceIsOfTheBeginning(t *testing.T) {
 		put("meanwhile")
 		return len(p), nil
 	})}
-	c, err := choose(ctx, term, bus, deadletter.Filter{}, 0, false)
+	c, err := choose(ctx, term, bus, deadletter.Filter{}, nil, 0, false)
 	if err != nil || said != 1 {
 		t.Fatalf("choosing: %v; reported %d things, want 1", err, said)
 	}

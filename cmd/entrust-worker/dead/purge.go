@@ -17,7 +17,7 @@ func purgeCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var f letterFlags
 	var dryRun, yes, asJSON bool
 	cmd := &cobra.Command{
-		Use:   "purge [SEQ...]",
+		Use:   "purge [SEQ|ORDER...]",
 		Short: "Delete dead letters for good",
 		Long: `Delete dead letters for good, after asking. Dead letters that arrive meanwhile stay. Orders, results and the
 ledger stay as they are.`,
@@ -32,7 +32,7 @@ ledger stay as they are.`,
 				return err
 			}
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
-				c, err := choose(ctx, t, bus, filter, f.limit, true)
+				c, err := choose(ctx, t, bus, filter, f.orders, f.limit, true)
 				if err != nil {
 					return err
 				}

@@ -5,8 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	replays "github.com/entrust-worker/entrust-worker/internal/replay"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/time/rate"
@@ -16,27 +15,33 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	replays "github.com/entrust-worker/entrust-worker/internal/replay"
 )
 
 func replayCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var f letterFlags
-	var r replay
+	r := replay{rate: usage.Rate{N: 60, Per: time.Minute}}
 	cmd := &cobra.Command{
-		Use:   "replay [SEQ...]",
+		Use:   "replay [SEQ|ORDER...]",
 		Short: "Send dead letters to the workers again",
-		Long: `Send dead letters to the workers again: the original bytes and headers, under a message id of their own and the
-next generation number. The workers poll an order that the gateway already has, and never submit it again. The
-verb refuses, with a word, an order that has its certificate, is alive, or was replayed since. It takes a
-replayed dead letter out, unless --keep; if the request fails again, there is a new one.
+		Long: `Send dead letters to the workers again: the original bytes and headers, under the next generation number. A dead
+letter is named by its number, SEQ; an ORDER, <producer>.<id>, names the newest of that order. The workers poll an
+order that the gateway already has, and never submit it again. The verb refuses, with a word, an order that has its
+certificate, is alive, or was replayed since. It takes a replayed dead letter out, unless --keep; if the request
+fails again, there is a new one.
 
-Words: already-issued, already-revoked, still-alive, superseded, already-replayed, other-request, unknown-subject, cut,
-and, unless --force, died-too-often and forgotten.
+Words: already-issued, already-revoked, still-alive, superseded, other-request, by-hand, unknown-subject, cut, and,
+unless --force, died-too-often and forgotten.
+
+The first 10 go at once, the others at --rate. The verb stops where the breaker of what they need is open, and where
+they become dead letters again: 3 of them, and a tenth of what was sent. The rest stays, and the same command goes on
+with it.
 
 Without --yes the verb shows what it would do and refuse, changes nothing, and exits with 0. With it, the exit
-code is 1 if a dead letter was refused. The audit trail names the operator, and the text of --why.`,
+code is 1 if a dead letter was refused, or the verb stopped. The audit trail names the operator, and the text of --why.`,
 		Example: `  entrust-worker dead replay --reason expired --producer web
-  entrust-worker dead replay 42 --yes --why 'approved by phone'
-  entrust-worker dead replay --all --rate 10 --yes`,
+  entrust-worker dead replay web.4711 --yes --why 'approved by phone'
+  entrust-worker dead replay --all --rate 30/min --yes`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			filter, err := f.filter(args, t.Now())
 			if err != nil {
@@ -45,16 +50,13 @@ code is 1 if a dead letter was refused. The audit trail names the operator, and 
 			if err := f.chosen(args); err != nil {
 				return err
 			}
-			switch {
-			case r.rate < 0:
-				return usage.Errorf("--rate must be at least 0, is %g", r.rate)
-			case r.dryRun && r.yes:
+			if r.dryRun && r.yes {
 				return usage.Errorf("--dry-run excludes --yes")
 			}
 			r.dryRun = !r.yes
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
 				r.terminal, r.bus = t, bus
-				c, err := choose(ctx, t, bus, filter, f.limit, false)
+				c, err := choose(ctx, t, bus, filter, f.orders, f.limit, false)
 				if err != nil {
 					return err
 				}
@@ -72,7 +74,7 @@ code is 1 if a dead letter was refused. The audit trail names the operator, and 
 	cmd.Flags().StringVar(&r.why, "why", "", "`text` for the audit trail")
 	cmd.Flags().BoolVar(&r.force, "force", false, "replay what died too often, and orders that the ledger forgot")
 	cmd.Flags().BoolVar(&r.keep, "keep", false, "leave the letters where they are")
-	cmd.Flags().Float64Var(&r.rate, "rate", 0, "at most this `number` of letters a second; 0 is as fast as it goes")
+	cmd.Flags().Var(&r.rate, "rate", "at most so many letters, such as 60/min or 5/s; a number alone is a second, 0 is as fast as it goes")
 	cmd.Flags().BoolVar(&r.json, "json", false, "print one JSON object per line")
 	return cmd
 }
@@ -83,8 +85,11 @@ type replay struct {
 	bus      *connect.Bus
 
 	dryRun, yes, force, keep, json bool
-	rate                           float64
+	rate                           usage.Rate
 	why                            string
+
+	brake *brake
+	stop  string // why the run stops; in a dry run, why it would not begin
 }
 
 // replayed is what is printed of one letter.
@@ -97,17 +102,27 @@ type replayed struct {
 	Why        string       `json:"why,omitempty"`
 }
 
-// takeOut is how many letters are replayed before they are taken out together.
-const takeOut = 64
+const (
+	// takeOut is how many letters are replayed before they are taken out together.
+	takeOut = 64
+	// burst is how many letters are replayed at once before the rate counts.
+	burst = 10
+)
 
 // run replays the letters one after the other. It stops at the first that could not be
 // published: the next would not be either.
 func (r *replay) run(ctx context.Context, c choice) (err error) {
 	out := r.terminal.List(r.json, "SEQ", "ORDER", "REASON", "ACTION", "STEP", "GENERATION", "WHY")
+	if r.brake, err = newBrake(ctx, r.bus, r.terminal.Now); err != nil {
+		return err
+	}
+	if takes := r.takes(len(c.sequences)); takes != "" && !r.dryRun {
+		r.terminal.Notef("replaying %s at %s, which takes %s at least", letters(len(c.sequences)), &r.rate, takes)
+	}
 	bar := r.terminal.Progress(len(c.sequences), "replaying")
 	limiter := rate.NewLimiter(rate.Inf, 1)
-	if r.rate > 0 && !r.dryRun {
-		limiter.SetLimit(rate.Limit(r.rate))
+	if n := r.rate.PerSecond(); n > 0 && !r.dryRun {
+		limiter = rate.NewLimiter(rate.Limit(n), burst)
 	}
 	box, replayer := box(r.bus), replays.New(r.bus.JS, r.bus.Layout)
 	replayer.Operator, replayer.Reason = r.terminal.Operator(), r.why
@@ -133,6 +148,9 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 		row, err := r.one(ctx, replayer, limiter, l)
 		if err != nil {
 			return err
+		}
+		if r.stop != "" && !r.dryRun {
+			break
 		}
 		if row.Word == "" {
 			sent++
@@ -162,6 +180,8 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 	r.terminal.Notef("%s %s, refused %d", verb, letters(sent), refused)
 	if r.dryRun {
 		r.caution(c, sent)
+	} else if r.stop != "" {
+		return usage.WithHint(fmt.Errorf("stopped with %s left: %s", letters(len(c.sequences)-sent-refused), r.stop), "the same command goes on with what is left")
 	}
 	if refused > 0 && !r.dryRun {
 		return usage.Code(usage.Failed)
@@ -179,7 +199,20 @@ func (r *replay) caution(c choice, sent int) {
 	case c.doubtful > 0:
 		r.terminal.Notef("warning: the gateway may have the order of %s: there may be second ones", letters(c.doubtful))
 	}
+	if r.stop != "" {
+		r.terminal.Notef("warning: nothing would be sent now: %s", r.stop)
+	} else if takes := r.takes(sent); takes != "" {
+		r.terminal.Notef("at %s, that takes %s at least", &r.rate, takes)
+	}
 	r.terminal.Notef("nothing was done; pass --yes to replay")
+}
+
+// takes is how long n letters take at least, "" for no time worth a word.
+func (r *replay) takes(n int) string {
+	if d := r.rate.Takes(n, burst); d > 0 {
+		return terminal.Span(d)
+	}
+	return ""
 }
 
 // one replays a letter, or says why not.
@@ -194,11 +227,18 @@ func (r *replay) one(ctx context.Context, replayer *replays.Replayer, limiter *r
 			if err := limiter.Wait(ctx); err != nil {
 				return nil, err
 			}
-			row.Action = "replayed"
-			publish, cancel := r.bus.Step(ctx)
-			defer cancel()
-			err = replayer.Publish(publish, plan)
 		}
+		stop, err := r.brake.stops(ctx, plan)
+		if r.stop = cmp.Or(r.stop, stop); err != nil || r.stop != "" || r.dryRun {
+			return row, err
+		}
+		row.Action = "replayed"
+		publish, cancel := r.bus.Step(ctx)
+		defer cancel()
+		if err := replayer.Publish(publish, plan); err != nil {
+			return nil, err
+		}
+		r.brake.sent[l.Key] = true
 	}
 	if refusal, ok := errors.AsType[*replays.Refusal](err); ok {
 		row.Action, row.Word, row.Why, err = "refused", refusal.Word, refusal.Error(), nil

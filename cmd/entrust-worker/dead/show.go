@@ -32,6 +32,8 @@ func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Short: "Show one dead letter",
 		Long: `Show one dead letter by its number, or the newest of an order, <producer>.<id>: its headers, what its request
 asks for, and what a replay would do. The request itself is shown only with --body.`,
+		Example: `  entrust-worker dead show 42
+  entrust-worker dead show web.4711 --body`,
 		Args: usage.AtLeastOne("SEQ"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -58,10 +60,11 @@ asks for, and what a replay would do. The request itself is shown only with --bo
 
 // find finds the letter of that number, or the newest of an order.
 func find(ctx context.Context, bus *connect.Bus, name, producer string) (*deadletter.Letter, error) {
-	if sequence, err := strconv.ParseUint(name, 10, 64); err == nil && producer == "" {
-		if sequence == 0 {
-			return nil, usage.WithHint(usage.Errorf("dead letters are numbered from 1"), "entrust-worker dead ls shows the numbers; an id that is a number needs --producer")
-		}
+	sequence, ok, err := sequenceOf(name, producer)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
 		ctx, cancel := bus.Step(ctx)
 		defer cancel()
 		l, err := box(bus).Get(ctx, sequence)
@@ -74,15 +77,26 @@ func find(ctx context.Context, bus *connect.Bus, name, producer string) (*deadle
 	if err != nil {
 		return nil, err
 	}
+	return newestOf(ctx, bus, keys[0])
+}
+
+// errNoLetters says that an order has no dead letter.
+var errNoLetters = errors.New("has no dead letter")
+
+// newestOf reads the newest letter of an order. The error wraps errNoLetters where there is none.
+func newestOf(ctx context.Context, bus *connect.Bus, key order.Key) (*deadletter.Letter, error) {
 	var newest *deadletter.Letter
-	for l, err := range box(bus).List(ctx, deadletter.Filter{Producer: keys[0].Producer, ID: keys[0].ID}) {
+	for l, err := range box(bus).List(ctx, deadletter.Filter{Producer: key.Producer, ID: key.ID}) {
+		if _, odd := errors.AsType[*deadletter.UnreadableError](err); odd {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 		newest = l
 	}
 	if newest == nil {
-		return nil, usage.WithHint(fmt.Errorf("order %s has no dead letter", keys[0]), "entrust-worker orders show %s shows what became of it", keys[0])
+		return nil, usage.WithHint(fmt.Errorf("order %s %w", key, errNoLetters), "entrust-worker orders show %s shows what became of it", key)
 	}
 	return newest, nil
 }

@@ -22,7 +22,9 @@ func chainCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "chain",
 		Short: "Print the certificate of the CA and those above it, as PEM",
-		Args:  usage.NoArgs,
+		Example: `  entrust-worker gateway chain > chain.pem
+  entrust-worker gateway chain --gateway-ca-id ca-2`,
+		Args: usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return read(cmd, loader, func(ctx context.Context, c *gateway.Client) error {
 				ca, err := c.CA(ctx, "")

@@ -19,7 +19,9 @@ func casCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cas",
 		Short: "List the CAs that requests may name",
-		Args:  usage.NoArgs,
+		Example: `  entrust-worker gateway cas
+  entrust-worker gateway cas --json | jq -r .id`,
+		Args: usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return read(cmd, loader, func(ctx context.Context, c *gateway.Client) error {
 				all, err := c.CAs(ctx)
@@ -59,6 +61,8 @@ func profilesCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command
 	cmd := &cobra.Command{
 		Use:   "profiles [PROFILE...]",
 		Short: "List the enrollment profiles of the CA, and what each requires",
+		Example: `  entrust-worker gateway profiles
+  entrust-worker gateway profiles tls-server --gateway-ca-id ca-2`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return read(cmd, loader, func(ctx context.Context, c *gateway.Client) error {
 				all, err := profiles(ctx, c, args)

@@ -103,7 +103,8 @@ audit trail with each of them.`,
 
 func runCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var yes, asJSON bool
-	r := incident.Run{Rate: 10, InFlight: 64}
+	rate := usage.Rate{N: 10, Per: time.Second}
+	r := incident.Run{InFlight: 64}
 	cmd := &cobra.Command{
 		Use:   "run NAME",
 		Short: "Have each serial of an incident revoked",
@@ -116,16 +117,17 @@ entrust-worker dead replay tries it again.`,
   entrust-worker incident run leak-7 --rate 20 --yes`,
 		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if r.Rate < 0 || r.InFlight < 1 {
-				return usage.Errorf("--rate must be at least 0 and --in-flight at least 1, are %g and %d", r.Rate, r.InFlight)
+			if r.InFlight < 1 {
+				return usage.Errorf("--in-flight must be at least 1, is %d", r.InFlight)
 			}
+			r.Rate = rate.PerSecond()
 			return work(cmd, dial, func(ctx context.Context, bus *connect.Bus, s *incident.Store) error {
 				i, st, err := status(ctx, bus, s, args[0])
 				if err != nil {
 					return err
 				}
 				if !yes {
-					return plan(t, i, st, r.Rate)
+					return plan(t, i, st, rate)
 				}
 				bar := t.Progress(st.Serials, "revoking")
 				defer bar.End()
@@ -154,22 +156,22 @@ entrust-worker dead replay tries it again.`,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&yes, "yes", false, "do it; without this the verb says what it would do")
-	flags.Float64Var(&r.Rate, "rate", r.Rate, "at most this `number` of requests a second; 0 is as fast as it goes")
+	flags.Var(&rate, "rate", "at most so many requests, such as 20/s or 600/min; a number alone is a second, 0 is as fast as it goes")
 	flags.IntVar(&r.InFlight, "in-flight", r.InFlight, "at most this `number` of requests without a result: other revocations wait behind them")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
 // plan says what a run would do.
-func plan(t *terminal.Terminal, i *incident.Incident, st incident.Status, rate float64) error {
+func plan(t *terminal.Terminal, i *incident.Incident, st incident.Status, rate usage.Rate) error {
 	reason := i.Reason
 	if reason == "" {
 		reason = "no reason"
 	}
 	t.Printf("would revoke %d of %d serials, %s: %d are revoked, %d failed, %d are under way\n",
 		st.Open, st.Serials, reason, st.Revoked, st.Failed, st.Waiting)
-	if rate > 0 && st.Open > 0 {
-		t.Printf("at %g a second, that takes %s at least\n", rate, (time.Duration(float64(st.Open)/rate) * time.Second).Round(time.Second))
+	if d := rate.Takes(st.Open, 0); d > 0 {
+		t.Printf("at %s, that takes %s at least\n", &rate, terminal.Span(d))
 	}
 	t.Notef("nothing was done; pass --yes to revoke")
 	return nil

@@ -66,7 +66,7 @@ certificates that were issued stay: revoke them.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, in one `line`; required")
+	cmd.Flags().StringVar(&reason, "reason", "", "`text` in one line that says why; required")
 	return cmd
 }
 

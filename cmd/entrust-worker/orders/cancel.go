@@ -2,63 +2,50 @@ package orders
 
 import (
 	"context"
+	"fmt"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 	"github.com/spf13/cobra"
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
-	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/request"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
 func cancelCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
-	var producer string
-	how := request.Sending{Operator: true}
-	noWait := false
+	e := ending{terminal: t, word: "cancel", done: "cancelled", plan: planCancel}
 	cmd := &cobra.Command{
 		Use:   "cancel ORDER...",
 		Short: "Stop waiting for an order",
 		Long: `Stop waiting for an order, by an operator's cancel request in its producer's name. The order ends as cancelled; the
-worker logs what the gateway issues for it later, and request track fetches it. The worker
-tells the gateway nothing.`,
+worker logs what the gateway issues for it later, and request track fetches it. The worker tells the gateway nothing.
+
+Without --yes the verb says what it would do, and does nothing. The audit trail names the operator, and the text of --why.`,
+		Example: `  entrust-worker orders cancel web.4711
+  entrust-worker orders cancel web.4711 --yes --why 'ordered twice'`,
 		Args: usage.AtLeastOne("ORDER"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			keys, err := Keys(args, producer)
-			if err != nil {
-				return err
-			}
-			if err := usage.NoneEmpty(cmd.Flags(), "give-up-after"); err != nil {
-				return err
-			}
-			if how.Wait = !noWait; noWait && how.GiveUp > 0 {
-				return usage.Errorf("--give-up-after and --no-wait exclude each other")
-			}
-			var stay []nats.Option
-			if how.Wait {
-				stay = connect.Staying(t.Err)
-			}
-			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
-				d := newDesk(bus)
-				s := request.NewSender(t, how)
-				for _, key := range keys {
-					look, cancel := d.Step(ctx)
-					_, err := d.record(look, key)
-					cancel()
-					if err != nil {
-						return err
-					}
-					s.Add(key.Producer, key.String(), &entrustbus.Cancel{ID: nuid.Next(), Order: key.ID})
-				}
-				return s.Send(ctx, bus)
-			}, stay...)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return e.run(cmd, dial, args) },
 	}
-	cmd.Flags().StringVar(&producer, "producer", "", "`producer` of orders that are named by their id alone")
-	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait for the worker's answer")
-	cmd.Flags().Var(&how.GiveUp, "give-up-after", "do not wait longer than this")
-	cmd.Flags().BoolVar(&how.JSON, "json", false, "print one JSON object per line")
+	e.add(cmd)
 	return cmd
+}
+
+// planCancel plans the cancellation of an order that goes on.
+func planCancel(_ context.Context, _ *desk, key order.Key, rec order.Stored) (*plan, error) {
+	switch {
+	case rec.Kind != entrustbus.KindIssue && rec.Kind != entrustbus.KindTrack:
+		return nil, fmt.Errorf("order %s is a %s request, which cannot be cancelled", key, rec.Kind)
+	case rec.Phase == order.Closed:
+		return nil, usage.WithHint(fmt.Errorf("order %s is closed as %s", key, rec.Outcome), "entrust-worker orders show %s", key)
+	}
+	id, note := nuid.Next(), ""
+	if rec.TrackingID != "" {
+		note = "the gateway has it as " + rec.TrackingID
+	}
+	return &plan{
+		request: &entrustbus.Cancel{ID: id, Order: key.ID}, answers: order.Key{Producer: key.Producer, ID: id}, note: note,
+		did: func(r *entrustbus.Result) bool { return r.Outcome == entrustbus.OutcomeCancelled },
+	}, nil
 }

@@ -7,16 +7,18 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// desk is what these verbs work with: the bus, the ledger, and the wake-ups.
+// desk is what these verbs work with: the bus, the ledger, the wake-ups, and the dead letters.
 type desk struct {
 	*connect.Bus
 	ledger  *ledger.Ledger
 	wakeups *wakeup.Store
+	letters *deadletter.Box
 }
 
 func newDesk(bus *connect.Bus) *desk {
@@ -24,6 +26,7 @@ func newDesk(bus *connect.Bus) *desk {
 		Bus:     bus,
 		ledger:  ledger.New(bus.JS, bus.Layout.Orders),
 		wakeups: wakeup.New(bus.JS, bus.Layout.Parked, bus.Subjects),
+		letters: deadletter.New(bus.JS, bus.Layout.Dead, bus.Subjects),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,27 +15,42 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/find"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
+
+// searchTime is how long a search takes that a person waits for. Reading 700,000 orders takes
+// some seconds, and what is found in a moment is found by an index.
+const searchTime = 600 * time.Millisecond
 
 func lsCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var (
 		filter orderFilter
+		format terminal.Format
 		limit  int
 		sort   string
-		asJSON bool
+		within usage.Span
 	)
 	cmd := &cobra.Command{
 		Use:   "ls",
-		Short: "List orders",
-		Long: `List the orders that the ledger knows. On a terminal the first 100; --limit says otherwise.
+		Short: "List orders, or find some",
+		Long: `List the orders that the ledger knows, the one that changed last first. On a terminal the first 100; --limit says
+otherwise.
 
-Fields are separated by tabs where the output is no terminal; --json prints one JSON object per line.`,
-		Example: `  entrust-worker orders ls --phase awaiting --sort deadline
-  entrust-worker orders ls --producer web --older-than 7d --json`,
+On a terminal a search ends after 0.6 s, so that it may pass over old orders among very many. It finds these in any
+case: orders with a dead letter, orders that wait, a certificate by its serial number. The verb says how far it looked;
+--search-time 0 looks at every order. Elsewhere every order is looked at.
+
+A table leaves columns out until it fits the terminal; --wide shows them all. Where the output is no terminal, fields
+are separated by tabs.`,
+		Example: `  entrust-worker orders ls --trouble
+  entrust-worker orders ls --name www.example.com
+  entrust-worker orders ls --phase awaiting --sort deadline
+  entrust-worker orders ls --producer web --older-than 7d --format csv`,
 		Args: usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := filter.check(t.Now()); err != nil {
+			if err := cmp.Or(filter.check(t.Now()), format.Check()); err != nil {
 				return err
 			}
 			if _, ok := orderings()[sort]; sort != "" && !ok {
@@ -43,15 +59,22 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 			if limit < 0 {
 				return usage.Errorf("--limit must be at least 0, is %d", limit)
 			}
-			if !cmd.Flags().Changed("limit") && !asJSON && terminal.Is(t.Out) {
+			people := format.ForPeople(t)
+			if !cmd.Flags().Changed("limit") && people {
 				limit = terminal.Limit
 			}
-			out := t.List(asJSON, "ORDER", "KIND", "PHASE", "OUTCOME", "REPLAY", "AGE", "NEXT WAKE-UP", "POLLS", "DEADLINE", "TRACKING ID")
+			if !cmd.Flags().Changed("search-time") && people {
+				within = usage.Span(searchTime)
+			}
+			out := t.Layout(format, columns()...)
 			out.None = "no orders"
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
-				d := newDesk(bus)
-				more, err := listOrders(ctx, d, &filter, sort, limit, out)
-				if err == nil && more && terminal.Is(t.Out) {
+				l := lister{newDesk(bus), t, &filter, out}
+				if sort == "" && (filter.searches() || within > 0) {
+					return l.search(ctx, limit, time.Duration(within))
+				}
+				more, err := l.list(ctx, sort, limit)
+				if err == nil && more && people {
 					t.Notef("there are more; --limit 0 lists all")
 				}
 				return err
@@ -59,21 +82,31 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 		},
 	}
 	filter.add(cmd.Flags())
-	filter.addTimes(cmd.Flags())
+	filter.addSearch(cmd.Flags())
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most this `number` of orders; 0 is all")
-	cmd.Flags().StringVar(&sort, "sort", "", "order by `age`, wake-up or deadline, first those that come first")
+	cmd.Flags().StringVar(&sort, "sort", "", "`order` by age, wake-up or deadline, first those that come first")
+	cmd.Flags().Var(&within, "search-time", "stop looking after this time; 0 looks at every order")
+	format.Add(cmd)
 	usage.Complete(cmd, "sort", slices.Sorted(maps.Keys(orderings()))...)
 	filter.complete(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }
 
+// columns are those of a list of orders. Programs read them by their place: a new one comes last.
+func columns() []terminal.Column {
+	return []terminal.Column{
+		{Name: "ORDER"}, {Name: "KIND", Rank: 3}, {Name: "PHASE"}, {Name: "OUTCOME"}, {Name: "REPLAY", Rank: 7}, {Name: "AGE"},
+		{Name: "NEXT WAKE-UP", Rank: 2}, {Name: "POLLS", Rank: 6}, {Name: "DEADLINE", Rank: 5}, {Name: "TRACKING ID", Rank: 8},
+		{Name: "SERIAL", Rank: 9}, {Name: "TROUBLE", Rank: 4}, {Name: "NAMES", Rank: 1},
+	}
+}
+
 // orderings compare by what people sort by. Orders without the instant come last.
-func orderings() map[string]func(a, b *view) int {
-	return map[string]func(a, b *view) int{
-		"age":      func(a, b *view) int { return byTime(a.RequestedAt, b.RequestedAt) },
-		"wake-up":  func(a, b *view) int { return byTime(a.NextWakeup, b.NextWakeup) },
-		"deadline": func(a, b *view) int { return byTime(a.Deadline, b.Deadline) },
+func orderings() map[string]func(a, b *timeline.Facts) int {
+	return map[string]func(a, b *timeline.Facts) int{
+		"age":      func(a, b *timeline.Facts) int { return byTime(a.Requested, b.Requested) },
+		"wake-up":  func(a, b *timeline.Facts) int { return byTime(a.NextWakeup, b.NextWakeup) },
+		"deadline": func(a, b *timeline.Facts) int { return byTime(a.Deadline, b.Deadline) },
 	}
 }
 
@@ -87,14 +120,42 @@ func byTime(a, b time.Time) int {
 	return -1
 }
 
-// listOrders prints the orders that f chooses and reports whether there are more than
-// limit. Unsorted ones are printed as they are read. What cannot be read is passed over;
-// the first such error is returned after the rest was printed.
-func listOrders(ctx context.Context, d *desk, f *orderFilter, sort string, limit int, out *terminal.Listing) (bool, error) {
+// lister lists the orders that a filter chooses.
+type lister struct {
+	*desk
+	terminal *terminal.Terminal
+	filter   *orderFilter
+	out      *terminal.Listing
+}
+
+// search prints the orders that are found in a time, and says how far it looked.
+func (l *lister) search(ctx context.Context, limit int, within time.Duration) error {
+	found, err := find.New(l.JS, l.Layout, l.terminal.Now).Newest(ctx, l.filter.query, limit, within)
+	for _, o := range found.Orders {
+		if err := l.add(o); err != nil {
+			return err
+		}
+	}
+	if err := l.out.Finish(err); err != nil {
+		return err
+	}
+	switch {
+	case found.More:
+		l.terminal.Notef("there are more; --limit 0 lists all")
+	case !found.Since.IsZero():
+		l.terminal.Notef("of the orders that changed last before %s, not all were looked at; --search-time 0 looks at all of them", found.Since.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// list prints every order of the ledger that the filter chooses, and reports whether there are
+// more than limit. Unsorted ones are printed as they are read. What cannot be read is passed
+// over; the first such error is returned after the rest was printed.
+func (l *lister) list(ctx context.Context, sort string, limit int) (bool, error) {
 	var first error
-	var kept []*view
+	var kept []*timeline.Facts
 	n, more := 0, false
-	for o, err := range readOrders(ctx, d, f, sort == "" && limit > 0 && limit <= fewOrders) {
+	for o, err := range l.read(ctx, sort == "" && limit > 0 && limit <= fewOrders) {
 		switch {
 		case err != nil:
 			first = cmp.Or(first, err)
@@ -109,21 +170,24 @@ func listOrders(ctx context.Context, d *desk, f *orderFilter, sort string, limit
 			more = true
 			break
 		}
-		if err := o.list(out, f.now); err != nil {
+		if err := l.add(o); err != nil {
 			return false, err
 		}
 	}
 	more = more || limit > 0 && len(kept) > limit
 	for _, o := range firstOrders(kept, sort, limit) {
-		if err := o.list(out, f.now); err != nil {
+		if err := l.add(o); err != nil {
 			return false, err
 		}
 	}
-	return more, out.Finish(first)
+	return more, l.out.Finish(first)
 }
 
 // firstOrders sorts orders and returns the first of them, all for a limit of 0.
-func firstOrders(orders []*view, by string, limit int) []*view {
+func firstOrders(orders []*timeline.Facts, by string, limit int) []*timeline.Facts {
+	if len(orders) == 0 {
+		return nil
+	}
 	slices.SortStableFunc(orders, orderings()[by])
 	if limit == 0 || len(orders) <= limit {
 		return orders
@@ -132,33 +196,30 @@ func firstOrders(orders []*view, by string, limit int) []*view {
 	return orders[:limit]
 }
 
-// readOrders yields the orders that f chooses, with their wake-ups, and what went wrong
-// in between. few says that the caller stops after a few.
-func readOrders(ctx context.Context, d *desk, f *orderFilter, few bool) iter.Seq2[*view, error] {
-	return func(yield func(*view, error) bool) {
-		waiting := f.phase == "" || order.Phase(f.phase).Waits()
-		wakes, err := readWakes(ctx, d.wakeups, waiting && (!few || f.byPoll()))
+// read yields the orders that the filter chooses, with their wake-ups, and what went wrong in
+// between. few says that the caller stops after a few.
+func (l *lister) read(ctx context.Context, few bool) iter.Seq2[*timeline.Facts, error] {
+	q := l.filter.query
+	return func(yield func(*timeline.Facts, error) bool) {
+		waiting := len(q.Phases) == 0 || slices.ContainsFunc(q.Phases, order.Phase.Waits)
+		wakes, err := readWakes(ctx, l.wakeups, waiting && (!few || !q.WakeupBefore.IsZero()))
 		if err != nil && !yield(nil, err) {
 			return
 		}
-		for rec, err := range d.ledger.All(ctx) {
+		for o, err := range find.New(l.JS, l.Layout, l.terminal.Now).All(ctx, q) {
 			if err != nil {
 				if !yield(nil, err) {
 					return
 				}
 				continue
 			}
-			if !f.match(rec.Key, rec.Record) {
-				continue
-			}
-			o := newView(rec.Key, rec.Stored)
-			if rec.Phase.Waits() {
-				w, err := wakes.of(ctx, rec.Key)
+			if o.Phase.Waits() {
+				w, err := wakes.of(ctx, o.Key())
 				if err != nil && !yield(nil, err) {
 					return
 				}
 				o.NextWakeup, o.Polls = w.at, w.polls
-				if f.byPoll() && (w.at.IsZero() || w.at.After(f.now.Add(time.Duration(f.pollWithin)))) {
+				if !q.WakeupBefore.IsZero() && (w.at.IsZero() || w.at.After(q.WakeupBefore)) {
 					continue
 				}
 			}
@@ -169,8 +230,19 @@ func readOrders(ctx context.Context, d *desk, f *orderFilter, few bool) iter.Seq
 	}
 }
 
-// list prints the order as one row.
-func (o *view) list(out *terminal.Listing, now time.Time) error {
-	return out.Add(o, o.Producer+"."+o.ID, string(o.Kind), string(o.Phase), string(o.Outcome), fmt.Sprint(o.Replay),
-		out.When(o.RequestedAt, now), out.When(o.NextWakeup, now), o.pollsShown(), out.When(o.Deadline, now), o.TrackingID)
+// add prints an order as one row.
+func (l *lister) add(o *timeline.Facts) error {
+	now := l.filter.now
+	return l.out.Add(o, o.Key().String(), string(o.Kind), string(o.Phase), string(o.Outcome), fmt.Sprint(o.Replay),
+		l.out.When(o.Requested, now), l.out.When(o.NextWakeup, now), pollsShown(o), l.out.When(o.Deadline, now), o.TrackingID,
+		o.Serial, o.Trouble, strings.Join(o.Names, " "))
+}
+
+// pollsShown is how often an order was polled, "" where that is not known: the wake-up counts
+// it and goes with the wait, and the result has it.
+func pollsShown(o *timeline.Facts) string {
+	if o.Phase != order.Awaiting && o.Polls == 0 {
+		return ""
+	}
+	return fmt.Sprint(o.Polls)
 }

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/pflag"
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
+	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
 
 func TestKeys(t *testing.T) {
@@ -61,9 +63,9 @@ func keysOf(keys []order.Key) string {
 func TestFirstOrders(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	var orders []*view
+	var orders []*timeline.Facts
 	for _, minutes := range []int{5, 0, 1, 9, 0, 3} {
-		o := &view{ID: fmt.Sprint(minutes)}
+		o := &timeline.Facts{ID: fmt.Sprint(minutes)}
 		if minutes > 0 {
 			o.NextWakeup = now.Add(time.Duration(minutes) * time.Minute)
 		}
@@ -99,7 +101,9 @@ func TestListManyOrders(t *testing.T) {
 		t.Helper()
 		var out bytes.Buffer
 		f := parkedFilter(t)
-		more, err := listOrders(ctx, d, f, sort, limit, terminal.NewListing(&out, false, false, "ORDER", "KIND", "PHASE", "OUTCOME", "REPLAY", "AGE", "NEXT WAKE-UP", "POLLS", "DEADLINE", "TRACKING ID"))
+		shown := &terminal.Terminal{Out: &out, Err: &out, Now: time.Now}
+		l := lister{d, shown, f, shown.Layout(terminal.Format{}, columns()...)}
+		more, err := l.list(ctx, sort, limit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,8 +131,8 @@ func TestListManyOrders(t *testing.T) {
 func parkedFilter(t *testing.T) *orderFilter {
 	t.Helper()
 	f := new(orderFilter)
-	cmd := lsCommand(nil, nil)
-	f.flags = cmd.Flags()
+	f.add(pflag.NewFlagSet("ls", pflag.ContinueOnError))
+	f.addSearch(f.flags)
 	f.phase = string(order.Awaiting)
 	if err := f.check(time.Now()); err != nil {
 		t.Fatal(err)

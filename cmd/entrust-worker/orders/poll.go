@@ -11,6 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
 
 func pollCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
@@ -23,6 +24,8 @@ func pollCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 the polls that follow are as far apart as they were. An order that is unaccepted or indeterminate is tried or
 looked up now; a look-up that would come too early to tell anything waits. The verb does not wait: orders watch
 shows the outcome.`,
+		Example: `  entrust-worker orders poll web.4711
+  entrust-worker orders poll --producer web 4711 4712`,
 		Args: usage.AtLeastOne("ORDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			keys, err := Keys(args, producer)
@@ -51,7 +54,7 @@ shows the outcome.`,
 // pollNow moves the wake-up of a waiting order to now. Like every
 // schedule it overwrites the old one unconditionally: if the old one fires at that moment,
 // there is one due message, and at worst one poll more.
-func (d *desk) pollNow(ctx context.Context, key order.Key, now time.Time) (*view, error) {
+func (d *desk) pollNow(ctx context.Context, key order.Key, now time.Time) (*timeline.Facts, error) {
 	ctx, cancel := d.Step(ctx)
 	defer cancel()
 	rec, err := d.record(ctx, key)
@@ -76,7 +79,7 @@ func (d *desk) pollNow(ctx context.Context, key order.Key, now time.Time) (*view
 	if err := d.wakeups.Schedule(ctx, w); err != nil {
 		return nil, err
 	}
-	o := newView(key, rec)
+	o := timeline.FactsOf(key, rec, now)
 	o.NextWakeup, o.Polls = w.Due, w.Polls
 	return o, nil
 }

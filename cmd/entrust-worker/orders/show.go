@@ -2,7 +2,12 @@ package orders
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +16,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
 
 func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
@@ -18,26 +24,38 @@ func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show ORDER...",
-		Short: "Show one order, or several",
-		Args:  usage.AtLeastOne("ORDER"),
+		Short: "Show the story of one order, or several",
+		Long: `Show what is known of an order: its names, its result, why it waits, and what happened to it, in order of time. The
+story comes from the request while it is in its stream, the ledger, the wake-up, results, dead letters, and the audit
+trail where there is one. The ledger keeps the last state alone: of tries that failed, the last one is shown, with
+their number.`,
+		Example: `  entrust-worker orders show web.4711
+  entrust-worker orders show web.4711 --json`,
+		Args: usage.AtLeastOne("ORDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			keys, err := Keys(args, producer)
 			if err != nil {
 				return err
 			}
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
-				d := newDesk(bus)
+				reader := timeline.New(timeline.Config{
+					JS: bus.JS, Layout: bus.Layout, Now: t.Now, Obstacles: timeline.Fleet(bus.JS, bus.Layout.Control),
+				})
 				return each(t, keys, func(key order.Key, first bool) error {
-					o, err := d.view(ctx, key)
+					ctx, cancel := bus.Step(ctx)
+					defer cancel()
+					s, err := reader.Read(ctx, key)
 					switch {
+					case errors.Is(err, timeline.ErrUnknown):
+						return usage.WithHint(err, "the ledger and the results forget closed orders after a while; entrust-worker dead show %s shows a dead letter of it", key)
 					case err != nil:
 						return err
 					case asJSON:
-						return terminal.PrintJSON(t.Out, o)
+						return terminal.PrintJSON(t.Out, s)
 					case !first:
 						t.Printf("\n")
 					}
-					return terminal.PrintFields(t.Out, o.fields(t.Now()))
+					return printStory(t.Out, s, t.Now())
 				})
 			})
 		},
@@ -47,38 +65,30 @@ func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	return cmd
 }
 
-// pollsShown is how often an order was polled, "" where that is not known: the wake-up counts
-// it, and goes with the wait.
-func (o *view) pollsShown() string {
-	if o.Phase != order.Awaiting {
-		return ""
+// printStory prints an order for people: its facts, and what happened to it.
+func printStory(w io.Writer, s *timeline.Story, now time.Time) error {
+	if err := terminal.PrintFields(w, fields(&s.Facts, now)); err != nil {
+		return err
 	}
-	return fmt.Sprint(o.Polls)
-}
-
-// order reads an order with its wake-up.
-func (d *desk) view(ctx context.Context, key order.Key) (*view, error) {
-	ctx, cancel := d.Step(ctx)
-	defer cancel()
-	rec, err := d.record(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	o := newView(key, rec)
-	if rec.Phase.Waits() {
-		w, _, err := d.wakeups.Find(ctx, key)
-		if err != nil {
-			return nil, err
+	var b strings.Builder
+	b.WriteString("\ntimeline\n")
+	for _, e := range s.Entries {
+		what := string(e.What)
+		if e.Source == timeline.FromAudit {
+			what += " (audit)"
 		}
-		if w != nil {
-			o.NextWakeup, o.Polls = w.Due, w.Polls
-		}
+		line := fmt.Sprintf("  %s  %-12s  %s", e.Time.UTC().Format(time.RFC3339), what, terminal.Plain(e.Detail))
+		b.WriteString(strings.TrimRight(terminal.Plain(line), " ") + "\n")
 	}
-	return o, nil
+	for _, n := range s.Notes {
+		b.WriteString("  note: " + terminal.Plain(n) + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // fields are what people are shown of an order.
-func (o *view) fields(now time.Time) []terminal.Field {
+func fields(o *timeline.Facts, now time.Time) []terminal.Field {
 	instant := func(t time.Time) string {
 		switch {
 		case t.IsZero():
@@ -89,32 +99,47 @@ func (o *view) fields(now time.Time) []terminal.Field {
 		return t.UTC().Format(time.RFC3339) + " (" + terminal.Span(now.Sub(t)) + " ago)"
 	}
 	all := []terminal.Field{
-		{"order", o.Producer + "." + o.ID},
+		{"order", o.Key().String()},
 		{"kind", string(o.Kind)},
 		{"phase", string(o.Phase)},
 		{"outcome", string(o.Outcome)},
-		{"requested", instant(o.RequestedAt)},
-		{"submitted", instant(o.SubmittedAt)},
-		{"updated", instant(o.UpdatedAt)},
+		{"waits", o.Waits},
+		{"trouble", o.Trouble},
+		{"names", strings.Join(o.Names, ", ")},
+		{"subject", o.Subject},
+		{"requested", instant(o.Requested)},
+		{"submitted", instant(o.Submitted)},
+		{"updated", instant(o.Updated)},
 		{"deadline", instant(o.Deadline)},
 		{"next wake-up", instant(o.NextWakeup)},
-		{"polls", o.pollsShown()},
+		{"polls", pollsShown(o)},
 		{"tracking id", o.TrackingID},
 		{"ca", o.CAID},
 		{"profile", o.ProfileID},
 		{"serial", o.Serial},
+		{"asked validity", o.Validity},
+		{"valid from", instant(o.NotBefore)},
+		{"valid until", instant(o.NotAfter)},
 		{"submissions", fmt.Sprint(o.Submissions)},
 		{"policy", o.Policy},
 		{"cause", o.Cause},
 		{"owner", o.Owner},
 		{"lease until", instant(o.LeaseUntil)},
-		{"note", o.meaning()},
+	}
+	if e := o.Error; e != nil {
+		all = append(all, terminal.Field{"error", e.Error()}, terminal.Field{"error code", e.Code})
 	}
 	if o.Replay > 0 {
 		all = append(all, terminal.Field{"replay", fmt.Sprint(o.Replay)})
 	}
 	if o.PossibleDuplicate {
 		all = append(all, terminal.Field{"note", "the gateway may hold a second order"})
+	}
+	for _, w := range o.Warnings {
+		all = append(all, terminal.Field{"warning", w})
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Labels)) {
+		all = append(all, terminal.Field{"label", name + "=" + o.Labels[name]})
 	}
 	return all
 }

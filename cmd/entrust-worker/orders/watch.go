@@ -3,7 +3,6 @@ package orders
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
@@ -11,6 +10,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
 
 func watchCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
@@ -31,7 +31,7 @@ flags choose until an interrupt. Named orders are printed at the start too.`,
 			if err != nil {
 				return err
 			}
-			out := terminal.NewListing(t.Out, asJSON, false, "TIME", "ORDER", "KIND", "PHASE", "OUTCOME", "REPLAY", "TRACKING ID", "SERIAL")
+			out := t.NewTail(asJSON, []string{"TIME", "ORDER", "KIND", "PHASE", "OUTCOME", "REPLAY", "TRACKING ID", "SERIAL"}, []int{28, 6, 13, 11, 0, 0, 0})
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
 				return watch(ctx, t, newDesk(bus), &filter, keys, out)
 			}, connect.Staying(t.Err)...)
@@ -44,7 +44,7 @@ flags choose until an interrupt. Named orders are printed at the start too.`,
 }
 
 // watch prints changes until the named orders are closed, or ctx ends.
-func watch(ctx context.Context, t *terminal.Terminal, d *desk, f *orderFilter, keys []order.Key, out *terminal.Listing) error {
+func watch(ctx context.Context, t *terminal.Terminal, d *desk, f *orderFilter, keys []order.Key, out *terminal.Tail) error {
 	kv, err := d.JS.KeyValue(ctx, d.Layout.Orders)
 	if err != nil {
 		return fmt.Errorf("opening the ledger %s: %w", d.Layout.Orders, err)
@@ -100,8 +100,8 @@ func watch(ctx context.Context, t *terminal.Terminal, d *desk, f *orderFilter, k
 			return fmt.Errorf("reading order %s: %w", key, err)
 		}
 		known[key] = true
-		if f.match(key, rec.Record) {
-			if err := printChange(key, rec, out); err != nil {
+		if o := timeline.FactsOf(key, rec, t.Now()); f.query.Match(o) {
+			if err := printChange(o, out); err != nil {
 				return err
 			}
 		}
@@ -114,7 +114,6 @@ func watch(ctx context.Context, t *terminal.Terminal, d *desk, f *orderFilter, k
 }
 
 // printChange prints what became of an order.
-func printChange(key order.Key, rec order.Stored, out *terminal.Listing) error {
-	return out.Add(newView(key, rec), rec.At.Format(time.RFC3339), key.String(), string(rec.Kind), string(rec.Phase),
-		string(rec.Outcome), fmt.Sprint(rec.Generation), rec.TrackingID, rec.Serial)
+func printChange(o *timeline.Facts, out *terminal.Tail) error {
+	return out.Add(o, o.Updated, o.Key().String(), string(o.Kind), string(o.Phase), string(o.Outcome), fmt.Sprint(o.Replay), o.TrackingID, o.Serial)
 }

@@ -76,7 +76,7 @@ answers over NATS instead: by its own policy, and by the owners and keys that it
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&producer, "producer", "", "`name` of the producer that would ask; required")
-	flags.StringVar(&kind, "kind", string(entrustbus.KindIssue), "what a request file asks for: `issue`, revoke, track or cancel")
+	flags.StringVar(&kind, "kind", string(entrustbus.KindIssue), "`kind` of what a request file asks for: issue, revoke, track or cancel")
 	flags.StringVar(&ca, "ca", "", "`id` of the worker's certificate authority; default the configured one")
 	flags.StringVar(&profile, "profile", "", "`id` of the worker's profile; default the configured one")
 	flags.StringVar(&owner, "owner", "", "of a revocation: `name` of the producer that the certificate was issued to; default none that is known")

@@ -24,6 +24,8 @@ func Command(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 		Long: `Create the streams, buckets and consumers that are missing, then verify all of
 them. The verb never changes existing ones: it reports what is wrong with them, and
 the command that fixes it.`,
+		Example: `  entrust-worker provision --dry-run
+  entrust-worker provision --replicas 3`,
 		Args: usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := loader.Bus(cmd.Flags())
@@ -59,12 +61,12 @@ the command that fixes it.`,
 				}
 			}
 			if err != nil {
-				return connect.ExplainStreams(err)
+				return bus.Explain(err)
 			}
 			if dryRun {
-				return connect.ExplainStreams(verifyPresent(ctx, bus.JS, bus.Layout))
+				return bus.Explain(verifyPresent(ctx, bus.JS, bus.Layout))
 			}
-			return connect.ExplainStreams(streams.Verify(ctx, bus.JS, bus.Layout))
+			return bus.Explain(streams.Verify(ctx, bus.JS, bus.Layout))
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "report what would be created and what is wrong, and create nothing")

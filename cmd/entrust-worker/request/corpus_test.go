@@ -188,7 +188,7 @@ func (d *commandDoor) send(t *testing.T, producer string, v variation) (q order.
 		args = append(args, arg)
 	}
 	var out bytes.Buffer
-	cmd := Command(&terminal.Terminal{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now}, d.dial)
+	cmd := Command(&terminal.Terminal{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now}, nil, d.dial)
 	cmd.SetArgs(args)
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)

@@ -39,7 +39,7 @@ func fileNames(csrs []csr) []string {
 }
 
 // paths are the files of a certificate and its chain.
-func (s *Sender) paths(p *parcel) (cert, chain string) {
+func (s *sender) paths(p *parcel) (cert, chain string) {
 	name := p.file
 	if name == "" {
 		name = p.request.OrderID()
@@ -49,7 +49,7 @@ func (s *Sender) paths(p *parcel) (cert, chain string) {
 
 // prepareOut makes the folder for certificates before anything is published, and refuses to
 // write over what is no certificate: names may be those of files with keys.
-func (s *Sender) prepareOut() error {
+func (s *sender) prepareOut() error {
 	if s.how.out == "" {
 		return nil
 	}
@@ -76,7 +76,7 @@ func (s *Sender) prepareOut() error {
 
 // keep writes the certificates of a result, and returns where. A reader of the folder never
 // sees half a file.
-func (s *Sender) keep(p *parcel) (string, error) {
+func (s *sender) keep(p *parcel) (string, error) {
 	if s.how.out == "" {
 		return "", nil
 	}

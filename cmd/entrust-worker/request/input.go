@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
@@ -21,31 +18,32 @@ type csr struct {
 	file        bool // source is the path of a file
 }
 
+// ReadCSRs reads the certificate requests of files, globs and "-", standard input, as PEM.
+func ReadCSRs(args []string, stdin io.Reader) ([]string, error) {
+	all, err := readCSRs(args, stdin)
+	if err != nil {
+		return nil, err
+	}
+	texts := make([]string, len(all))
+	for i := range all {
+		texts[i] = all[i].pem
+	}
+	return texts, nil
+}
+
 // readCSRs reads the certificate requests of files, globs and "-", standard input.
 func readCSRs(args []string, stdin io.Reader) ([]csr, error) {
+	names, err := paths(args)
+	if err != nil {
+		return nil, err
+	}
 	var all []csr
-	var paths []string
-	for _, arg := range args {
-		matches := []string{arg}
-		if _, err := os.Stat(arg); err != nil && strings.ContainsAny(arg, "*?[") {
-			if matches, err = filepath.Glob(arg); err != nil {
-				return nil, usage.Errorf("reading the glob %q: %w", arg, err)
-			}
-			if len(matches) == 0 {
-				return nil, usage.WithHint(fmt.Errorf("no file matches %q", arg), "it is read relative to the working folder; ** does not reach into subfolders")
-			}
+	for _, path := range names {
+		found, err := readCSRFile(path, stdin)
+		if err != nil {
+			return nil, err
 		}
-		for _, path := range matches {
-			if slices.Contains(paths, path) {
-				continue // two globs met
-			}
-			paths = append(paths, path)
-			found, err := readCSRFile(path, stdin)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, found...)
-		}
+		all = append(all, found...)
 	}
 	return all, nil
 }
@@ -77,8 +75,9 @@ func explainFile(source string, err error, command string) error {
 // maxInput bounds what is read of one file: many certificate requests, and no disk image.
 const maxInput = 64 << 20
 
-// readCertificate reads one certificate, PEM or DER, as PEM.
-func readCertificate(path string, stdin io.Reader) (string, error) {
+// ReadCertificate reads one certificate, PEM or DER, as PEM. "-" is standard input. Of a chain it takes the
+// first, the end entity's.
+func ReadCertificate(path string, stdin io.Reader) (string, error) {
 	data, source, err := terminal.ReadInput(path, stdin, maxInput)
 	if err != nil {
 		return "", err

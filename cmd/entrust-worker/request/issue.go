@@ -63,7 +63,7 @@ file holds several, or two files are called alike: web.csr makes web.pem and web
 				return usage.Errorf("--id and --san are for one certificate request, there are %d", len(csrs))
 			}
 			names := fileNames(csrs)
-			s := NewSender(t, f.Sending)
+			s := newSender(t, f.sending)
 			for i, csr := range csrs {
 				r := template
 				r.ID, r.CSRPEM = f.id, csr.pem

@@ -1,5 +1,5 @@
 // Package request is the verbs that send requests as a producer: issue, revoke, track and
-// cancel.
+// cancel; and validate, which sends none.
 package request
 
 import (
@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
@@ -18,7 +19,7 @@ import (
 )
 
 // Command is the group of verbs.
-func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
+func Command(t *terminal.Terminal, loader *config.Loader, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "request",
 		Short: "Send requests as a producer, and wait for their results",
@@ -28,11 +29,11 @@ The exit code is 1 when a result that was waited for is not what was asked for.`
 		Args: cobra.ArbitraryArgs,
 		RunE: usage.NeedsVerb,
 	}
-	cmd.AddCommand(issueCommand(t, dial), revokeCommand(t, dial), trackCommand(t, dial), cancelCommand(t, dial))
+	cmd.AddCommand(issueCommand(t, dial), revokeCommand(t, dial), trackCommand(t, dial), cancelCommand(t, dial), validateCommand(t, loader, dial))
 	usage.CompleteNothing(cmd)
 	for _, c := range cmd.Commands() {
 		switch c.Name() {
-		case "issue":
+		case "issue", "validate":
 			c.ValidArgsFunction = nil // files
 		case "track":
 			c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -51,7 +52,7 @@ type requestFlags struct {
 	producer, id, encoding string
 	keyFile, keyID         string
 	labels                 []string
-	Sending
+	sending
 
 	flags *pflag.FlagSet
 }
@@ -61,7 +62,7 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	f.flags = flags
 	flags.StringVar(&f.producer, "producer", "cli", "`name` to send the request as")
 	flags.StringVar(&f.id, "id", "", "`id` of the request; the same again is no second order. Default a new one")
-	flags.StringVar(&f.encoding, "encoding", "msgpack", "`msgpack` or json, on the bus")
+	flags.StringVar(&f.encoding, "encoding", "msgpack", "`encoding` on the bus: msgpack or json")
 	flags.StringArrayVar(&f.labels, "label", nil, "`key=value` that the result carries again; may be repeated")
 	flags.BoolVar(&f.Wait, "wait", false, "wait for the result")
 	flags.Var(&f.GiveUp, "give-up-after", "wait no longer than this, while the order goes on; implies --wait")
@@ -92,7 +93,7 @@ func (f *requestFlags) check(t *terminal.Terminal) (map[string]string, error) {
 	if !ok {
 		return nil, usage.Errorf("--encoding must be %s, is %q", strings.Join(slices.Sorted(maps.Keys(encodings)), " or "), f.encoding)
 	}
-	f.Sending.Encoding = enc
+	f.sending.Encoding = enc
 	if err := f.readSigning(t); err != nil {
 		return nil, err
 	}

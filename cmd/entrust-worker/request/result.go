@@ -25,7 +25,7 @@ func (p *parcel) succeeded() bool {
 
 // foreign reports whether the result is that of another request, which had the id before:
 // workers refuse the second one, and the first one's result stands.
-func (s *Sender) foreign(ctx context.Context, p *parcel) bool {
+func (s *sender) foreign(ctx context.Context, p *parcel) bool {
 	r := p.result
 	if r.Kind != p.request.Kind() {
 		return true
@@ -59,7 +59,7 @@ func otherKey(r *entrustbus.Result, csr *x509.CertificateRequest) bool {
 
 // otherContent reports whether the ledger knows the id by a request of other content. A
 // result of a cancellation names nothing that could be compared.
-func (s *Sender) otherContent(ctx context.Context, p *parcel) bool {
+func (s *sender) otherContent(ctx context.Context, p *parcel) bool {
 	ctx, cancel := s.bus.Step(ctx)
 	defer cancel()
 	rec, err := ledger.New(s.bus.JS, s.bus.Layout.Orders).Get(ctx, order.Key{Producer: p.producer, ID: p.request.OrderID()})

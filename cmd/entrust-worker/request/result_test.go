@@ -35,7 +35,7 @@ func TestForeignResults(t *testing.T) {
 		{"its own serial, written otherwise", &entrustbus.Revoke{ID: "o", Serial: "0x00:5F"}, entrustbus.Result{Kind: entrustbus.KindRevoke, Serial: "5f"}, false},
 		{"another serial", &entrustbus.Revoke{ID: "o", Serial: "5f"}, entrustbus.Result{Kind: entrustbus.KindRevoke, Serial: "60"}, true},
 	} {
-		if got := new(Sender).foreign(t.Context(), &parcel{request: tc.request, result: &tc.result}); got != tc.want {
+		if got := new(sender).foreign(t.Context(), &parcel{request: tc.request, result: &tc.result}); got != tc.want {
 			t.Errorf("%s: foreign is %v", tc.name, got)
 		}
 	}

@@ -35,7 +35,7 @@ func revokeCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 			source := "serial " + r.Serial + r.SerialDecimal
 			if cert != "" {
 				var err error
-				if r.CertificatePEM, err = readCertificate(cert, t.In); err != nil {
+				if r.CertificatePEM, err = ReadCertificate(cert, t.In); err != nil {
 					return err
 				}
 				source = cert
@@ -143,7 +143,7 @@ func sendOne(cmd *cobra.Command, t *terminal.Terminal, dial connect.Dialer, f *r
 	if err := r.Validate(); err != nil {
 		return explainRequest(source, err)
 	}
-	s := NewSender(t, f.Sending)
+	s := newSender(t, f.sending)
 	if p := s.add(f.producer, source, r); f.id == "" {
 		p.file = file
 	}

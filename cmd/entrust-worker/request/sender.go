@@ -24,15 +24,13 @@ import (
 // publishing is how many requests are on their way to the stream at once.
 const publishing = 64
 
-// Sending says how requests are sent and what is done with their results. The zero value
+// sending says how requests are sent and what is done with their results. The zero value
 // publishes MessagePack and does not wait.
-type Sending struct {
+type sending struct {
 	Encoding entrustbus.Encoding
 	Wait     bool
 	GiveUp   usage.Span // how long to wait at most; 0: until the result comes
 	JSON     bool
-	// Operator sends them as an operator does: in the producer's name, and not as the producer.
-	Operator bool
 
 	sign *entrustbus.SigningKey // nil: they are not signed
 	out  string                 // folder for certificates, "" for none
@@ -48,29 +46,27 @@ type parcel struct {
 	result  *entrustbus.Result
 }
 
-// Sender publishes requests and waits for their results. It is not safe for concurrent
+// sender publishes requests and waits for their results. It is not safe for concurrent
 // use.
-type Sender struct {
+type sender struct {
 	terminal *terminal.Terminal
-	how      Sending
+	how      sending
 	bus      *connect.Bus
 	parcels  []*parcel
 }
 
-// NewSender makes a sender without requests.
-func NewSender(t *terminal.Terminal, how Sending) *Sender { return &Sender{terminal: t, how: how} }
+// newSender makes a sender without requests.
+func newSender(t *terminal.Terminal, how sending) *sender { return &sender{terminal: t, how: how} }
 
-// Add takes a request that is valid. source is what people call it.
-func (s *Sender) Add(producer, source string, r entrustbus.Request) { s.add(producer, source, r) }
-
-func (s *Sender) add(producer, source string, r entrustbus.Request) *parcel {
+// add takes a request that is valid. source is what people call it.
+func (s *sender) add(producer, source string, r entrustbus.Request) *parcel {
 	p := &parcel{producer: producer, source: source, request: r}
 	s.parcels = append(s.parcels, p)
 	return p
 }
 
 // run connects, sends, and waits if it is to: over any number of reconnects then.
-func (s *Sender) run(cmd *cobra.Command, dial connect.Dialer) error {
+func (s *sender) run(cmd *cobra.Command, dial connect.Dialer) error {
 	if err := s.prepareOut(); err != nil {
 		return err
 	}
@@ -78,20 +74,20 @@ func (s *Sender) run(cmd *cobra.Command, dial connect.Dialer) error {
 	if s.how.Wait {
 		stay = connect.Staying(s.terminal.Err)
 	}
-	return dial.Work(cmd, s.Send, stay...)
+	return dial.Work(cmd, s.send, stay...)
 }
 
 // client makes the client of a producer. One is cheap, and holds nothing.
-func (s *Sender) client(producer string) (*entrustbus.Client, error) {
+func (s *sender) client(producer string) (*entrustbus.Client, error) {
 	return entrustbus.New(s.bus.Conn, entrustbus.ClientConfig{
 		Producer: producer, Encoding: s.how.Encoding, Subjects: s.bus.Subjects,
 		ResultStream: s.bus.Layout.Results, LedgerBucket: s.bus.Layout.Orders, JetStream: s.bus.JS,
-		Sign: s.how.sign, Operator: s.how.Operator,
+		Sign: s.how.sign,
 	})
 }
 
-// Send publishes everything, then waits for the results if it is to.
-func (s *Sender) Send(ctx context.Context, bus *connect.Bus) error {
+// send publishes everything, then waits for the results if it is to.
+func (s *sender) send(ctx context.Context, bus *connect.Bus) error {
 	s.bus = bus
 	err := s.publish(ctx)
 	if err != nil {
@@ -124,7 +120,7 @@ func explainSend(err error) error {
 	return err
 }
 
-func (s *Sender) publish(ctx context.Context) error {
+func (s *sender) publish(ctx context.Context) error {
 	bar := s.terminal.Progress(len(s.parcels), "publishing")
 	defer bar.End()
 	all, ctx := errgroup.WithContext(ctx)
@@ -160,7 +156,7 @@ type published struct {
 	Duplicate bool            `json:"duplicate"`
 }
 
-func (s *Sender) listReceipts() error {
+func (s *sender) listReceipts() error {
 	out := s.terminal.List(s.how.JSON, "ORDER", "KIND", "STATUS", "SOURCE")
 	if !slices.ContainsFunc(s.parcels, func(p *parcel) bool { return p.receipt != nil }) {
 		return nil // the error says so
@@ -183,7 +179,7 @@ func (s *Sender) listReceipts() error {
 }
 
 // await prints results in the order in which they come.
-func (s *Sender) await(ctx context.Context) error {
+func (s *sender) await(ctx context.Context) error {
 	if s.how.GiveUp > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(s.how.GiveUp))
@@ -277,7 +273,7 @@ func ticking[T any](come <-chan T, ticks <-chan time.Time, tick func()) iter.Seq
 }
 
 // whereTo names what shows how the requests go on.
-func (s *Sender) whereTo() string {
+func (s *sender) whereTo() string {
 	first := s.parcels[0]
 	if len(s.parcels) == 1 {
 		return "entrust-worker orders show " + first.producer + "." + first.request.OrderID()

@@ -1,9 +1,12 @@
 package run
 
 import (
+	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -37,8 +40,20 @@ func TestHangupProbesWithTheNewPair(t *testing.T) {
 		t.Fatal(err)
 	}
 	writePolicy("producers: {shop: {}}")
-	reloads := make(chan uint64, 1)
-	t.Cleanup(lookOnHangup(cache, rules, func() { reloads <- cache.Reloads() }, slog.New(slog.DiscardHandler)))
+	probed := make(chan struct{}, 1)
+	next := notified(t)
+	quiet := slog.New(slog.DiscardHandler)
+	f := files{cache: cache, rules: rules, manager: supervisor{quiet}, log: quiet, wake: func() {
+		// The look of each second may have come between, and reads no policy.
+		if cache.Reloads() != 1 || len(rules.Policy().Producers()) != 1 {
+			return
+		}
+		select {
+		case probed <- struct{}{}:
+		default:
+		}
+	}}
+	t.Cleanup(f.watch())
 
 	if err := gw.RotateClient(); err != nil {
 		t.Fatal(err)
@@ -47,14 +62,71 @@ func TestHangupProbesWithTheNewPair(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case n := <-reloads:
-		if n != 1 {
-			t.Errorf("the gateway is probed after %d reloads, want 1", n)
-		}
-		if len(rules.Policy().Producers()) != 1 {
-			t.Error("the policy file was not read again")
-		}
+	case <-probed:
 	case <-time.After(time.Minute):
-		t.Error("no probe after SIGHUP")
+		t.Error("no probe with the new pair and the new policy after SIGHUP")
+	}
+	if first, second := next(), next(); !strings.HasPrefix(first, "RELOADING=1\n") || !strings.HasPrefix(second, "READY=1\n") {
+		t.Errorf("the service manager was told %q and %q", first, second)
+	}
+}
+
+// A corrected key pair has the gateway probed without a SIGHUP. One that cannot be used does
+// not, and a SIGHUP names the file by its key.
+func TestCorrectedPairProbes(t *testing.T) {
+	t.Parallel()
+	gw, err := gatewaytest.Start(gatewaytest.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = gw.Close() })
+	key, err := os.ReadFile(gw.ClientKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := mtlscache.New(mtlscache.Config{CertFile: gw.ClientCert(), KeyFile: gw.ClientKey(), ServerCAFile: gw.ServerCA(), HalfRotationWait: time.Nanosecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cache.Close)
+	replace := func(text []byte) {
+		next := filepath.Join(t.TempDir(), "next.key")
+		if err := os.WriteFile(next, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, gw.ClientKey()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	probes := 0
+	var log bytes.Buffer
+	explain := func(error) error { return errors.New("gateway.client_key_path is wrong") }
+	f := files{cache: cache, explain: explain, wake: func() { probes++ }, log: slog.New(slog.NewTextHandler(&log, nil))}
+
+	f.look()
+	replace([]byte("no key"))
+	for cache.Check() == nil { // for as long as it may be half of a rotation
+	}
+	f.look()
+	f.look()
+	f.hangup()
+	if probes != 0 {
+		t.Errorf("%d probes with a pair that cannot be used", probes)
+	}
+	if !strings.Contains(log.String(), `level=ERROR msg="looking at the key pair; the worker looks again each second" err="gateway.client_key_path is wrong"`) {
+		t.Errorf("the log of a SIGHUP is %s", &log)
+	}
+	replace(key)
+	f.look()
+	f.look()
+	if probes != 1 {
+		t.Errorf("%d probes after the key was corrected, want 1", probes)
+	}
+	if err := gw.RotateClient(); err != nil {
+		t.Fatal(err)
+	}
+	f.look()
+	if probes != 2 {
+		t.Errorf("%d probes after a rotation, want 1 more", probes)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,14 +25,16 @@ import (
 // readyWithin bounds what /readyz asks of NATS.
 const readyWithin = 2 * time.Second
 
-// serve answers about the worker over HTTP until the function it returns is called.
+// serve answers about the worker over HTTP until the function it returns is called. addr is
+// where, "" where it does not.
 // ready returns why the worker is not, or nil.
 //
 // /healthz is the process alone. /readyz is NATS, the streams and the key pair, never
-// the gateway: an outage of it would otherwise take every worker out of service.
-func serve(s *config.Settings, registry *prometheus.Registry, ready func(context.Context) error, log *slog.Logger) (func(), error) {
+// the gateway: an outage of it would otherwise take every worker out of service. A worker
+// that drains is not ready.
+func serve(s *config.Settings, registry *prometheus.Registry, ready func(context.Context) error, log *slog.Logger) (addr string, stop func(), err error) {
 	if s.HTTP.Addr == "" {
-		return func() {}, nil
+		return "", func() {}, nil
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -57,10 +60,10 @@ func serve(s *config.Settings, registry *prometheus.Registry, ready func(context
 	if errors.Is(err, syscall.EADDRINUSE) && s.IsDefault("http.addr") {
 		// A second worker on one host, most likely. No operator asked for that address.
 		log.Warn("the default address is in use: metrics and health are not served", "addr", s.HTTP.Addr)
-		return func() {}, nil
+		return "", func() {}, nil
 	}
 	if err != nil {
-		return nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, an empty one turns HTTP off; entrust-worker config shows where the address came from")
+		return "", nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, an empty one turns HTTP off; entrust-worker config shows where the address came from")
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
@@ -68,21 +71,41 @@ func serve(s *config.Settings, registry *prometheus.Registry, ready func(context
 			log.Error("serving HTTP", "err", err)
 		}
 	}()
-	log.Info("serving HTTP", "addr", listener.Addr().String())
-	return func() { _ = server.Close() }, nil
+	addr = listener.Addr().String()
+	log.Info("serving HTTP", "addr", addr)
+	return addr, func() { _ = server.Close() }, nil
 }
 
-// ready returns what keeps this worker from working, the gateway aside.
-func ready(ctx context.Context, bus *connect.Bus, cache *mtlscache.Cache) error {
-	if !bus.IsConnected() {
+// errDraining is why a worker that stops is not ready. A balancer, and a deployment that
+// replaces workers one by one, look at that.
+var errDraining = errors.New("draining: the worker finishes the messages in flight and takes no others")
+
+// readiness says what keeps a worker from working, the gateway aside.
+type readiness struct {
+	work     context.Context // the worker drains once it is done
+	bus      *connect.Bus
+	cache    *mtlscache.Cache
+	prepared atomic.Bool // streams and consumers are verified
+}
+
+// check returns why the worker is not ready, nil where it is.
+func (r *readiness) check(ctx context.Context) error {
+	switch {
+	case r.work.Err() != nil:
+		return errDraining
+	case !r.bus.IsConnected() && !r.prepared.Load():
+		return errors.New("starting: not connected to NATS")
+	case !r.bus.IsConnected():
 		return errors.New("not connected to NATS")
+	case !r.prepared.Load():
+		return errors.New("starting: NATS and the streams are not verified yet")
 	}
-	for _, name := range []string{bus.Layout.Requests, bus.Layout.Parked, bus.Layout.Results} {
-		if _, err := bus.JS.Stream(ctx, name); err != nil {
+	for _, name := range []string{r.bus.Layout.Requests, r.bus.Layout.Parked, r.bus.Layout.Results} {
+		if _, err := r.bus.JS.Stream(ctx, name); err != nil {
 			return fmt.Errorf("reading stream %s: %w", name, err)
 		}
 	}
-	if err := cache.Check(); err != nil {
+	if err := r.cache.Check(); err != nil {
 		return fmt.Errorf("key pair: %w", err)
 	}
 	return nil

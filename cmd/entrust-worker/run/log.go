@@ -12,7 +12,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 )
 
-// newLog is the log as configured: one line an event with fixed keys. No CSR, certificate,
+// newLog is the log as configured: one line an event with fixed keys, fewer where a warning
+// repeats. No CSR, certificate,
 // key or password is ever among their values. Values that are not valid give the default.
 func newLog(cfg config.Log, w io.Writer, scrub *config.Scrubber) *slog.Logger {
 	var level slog.Level
@@ -21,9 +22,9 @@ func newLog(cfg config.Log, w io.Writer, scrub *config.Scrubber) *slog.Logger {
 	}
 	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr { return readable(a, scrub) }}
 	if cfg.Format == "text" || cfg.Format != "json" && terminal.Is(w) {
-		return slog.New(slog.NewTextHandler(w, opts))
+		return slog.New(newRepeats(slog.NewTextHandler(w, opts)))
 	}
-	return slog.New(slog.NewJSONHandler(w, opts))
+	return slog.New(newRepeats(slog.NewJSONHandler(w, opts)))
 }
 
 // readable writes durations as 1m30s, where JSON would have nanoseconds, and takes secrets
@@ -49,10 +50,15 @@ func fatal(log *slog.Logger, err error) error {
 	if errors.Is(err, context.Canceled) {
 		text = errors.New("interrupted")
 	}
-	args := []any{"err", errors.New(strings.ReplaceAll(text.Error(), "\n", "; "))}
-	if hint := usage.Hint(err); hint != "" {
-		args = append(args, "hint", hint)
+	code := usage.ExitCode(err)
+	hint := usage.Hint(err)
+	switch {
+	case hint != "":
+	case code == usage.Wrong:
+		hint = "entrust-worker config shows every value and where it came from"
+	default:
+		hint = "entrust-worker config shows the configuration, entrust-worker check tries it"
 	}
-	log.Error("fatal error", args...)
-	return usage.Code(usage.ExitCode(err))
+	log.Error("fatal error", "err", errors.New(strings.ReplaceAll(text.Error(), "\n", "; ")), "hint", hint)
+	return usage.Code(code)
 }

@@ -24,13 +24,16 @@ func prepare(ctx context.Context, bus *connect.Bus, provision bool, log *slog.Lo
 	if err := waitConnected(ctx, bus.Conn, log); err != nil {
 		return err
 	}
-	for {
+	for begin, tries := time.Now(), 1; ; tries++ {
 		err := provisionAndVerify(ctx, bus, provision, log)
+		if err == nil && tries > 1 {
+			log.Info("JetStream answers", "outage", time.Since(begin).Round(time.Millisecond), "tries", tries)
+		}
 		if err == nil || !passing(err) {
 			return connect.ExplainStreams(err)
 		}
 		args := []any{"wait", retryEvery, "err", err}
-		if hint := usage.Hint(connect.ExplainStreams(err)); hint != "" {
+		if hint := usage.Hint(bus.Explain(err)); hint != "" {
 			args = append(args, "hint", hint)
 		}
 		log.Warn("JetStream does not answer; trying again", args...)

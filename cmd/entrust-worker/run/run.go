@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,18 +32,23 @@ func Command(t *terminal.Terminal, loader *config.Loader, version string) *cobra
 		Short: "Work: take requests, call the gateway, publish results",
 		Long: `Take requests from NATS, call the gateway, and publish results, until SIGTERM or
 SIGINT; then finish the messages in flight within --drain. A second signal ends at
-once. SIGHUP makes the worker read the key pair and the policy file on disk now, and probe a gateway that
-refused it.`,
+once. SIGHUP makes the worker read the key pair and the policy file on disk now, and
+probe a gateway that refused it.
+
+The log goes to standard error: text on a terminal, else one JSON object a line. The
+verb has no flags of its own: it takes the configuration, as entrust-worker options
+lists it.`,
+		Example: `  entrust-worker run --provision
+  entrust-worker run --config worker.yaml --log-format json`,
 	}
 	log := func(cfg config.Log) *slog.Logger { return newLog(cfg, t.Err, scrub) }
-	// Before the configuration is known, the format of the log is the default one.
-	early := log(config.Default().Log)
-	cmd.Args = func(cmd *cobra.Command, args []string) error { return fatal(early, usage.NoArgs(cmd, args)) }
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return fatal(early, usage.FlagError(cmd, err)) })
+	early := func(cmd *cobra.Command) *slog.Logger { return log(loader.Log(cmd.Flags())) }
+	cmd.Args = func(cmd *cobra.Command, args []string) error { return fatal(early(cmd), usage.NoArgs(cmd, args)) }
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return fatal(early(cmd), usage.FlagError(cmd, err)) })
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := loader.Worker(cmd.Flags())
 		if s == nil {
-			return fatal(early, err)
+			return fatal(early(cmd), err)
 		}
 		if err != nil {
 			return fatal(log(s.Log), err)
@@ -86,16 +90,8 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	// Health is served from here on: waiting for NATS is not being dead.
 	registry := prometheus.NewRegistry()
 	describe(registry, cache, version)
-	var prepared atomic.Bool
-	stop, err := serve(s, registry, func(ctx context.Context) error {
-		if !prepared.Load() && !bus.IsConnected() {
-			return errors.New("starting: not connected to NATS")
-		}
-		if !prepared.Load() {
-			return errors.New("starting: NATS and the streams are not verified yet")
-		}
-		return ready(ctx, bus, cache)
-	}, log)
+	health := readiness{work: ctx, bus: bus, cache: cache}
+	_, stop, err := serve(s, registry, health.check, log)
 	if err != nil {
 		return err
 	}
@@ -116,7 +112,11 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	if err != nil {
 		return usage.Wrap(err)
 	}
-	defer lookOnHangup(cache, rules, w.Wake, log)()
+	manager := supervisor{log: log}
+	watched := files{cache: cache, explain: s.ExplainKeyPair, rules: rules, wake: w.Wake, manager: manager, log: log}
+	defer watched.watch()()
+	manager.ready("waiting for NATS")
+	defer context.AfterFunc(ctx, manager.stopping)()
 
 	if err := prepare(ctx, bus, s.Provision, log); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -124,7 +124,8 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 		}
 		return err
 	}
-	prepared.Store(true)
+	health.prepared.Store(true)
+	manager.ready("working")
 	if err := w.Run(ctx); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"cmp"
+	"encoding/csv"
 	"fmt"
 	"io"
 	"strings"
@@ -25,9 +26,14 @@ type Listing struct {
 	json    bool
 	pretty  bool
 	colour  bool // with pretty
+	csv     *csv.Writer
 	columns []string
 	rows    []table.Row
 	begun   bool
+
+	// ranks and width are of a table that fits its terminal: see Layout. Width 0: it need not.
+	ranks []int
+	width int
 }
 
 // List lists to standard output: for people if it is a terminal, in colour unless
@@ -48,6 +54,15 @@ func (l *Listing) Add(v any, cells ...string) error {
 	if l.json {
 		return PrintJSON(l.w, v)
 	}
+	if l.csv != nil {
+		if err := l.header(); err != nil {
+			return err
+		}
+		for i, c := range cells {
+			cells[i] = Plain(c)
+		}
+		return l.csv.Write(cells)
+	}
 	if !l.pretty {
 		if err := l.header(); err != nil {
 			return err
@@ -60,7 +75,7 @@ func (l *Listing) Add(v any, cells ...string) error {
 	}
 	row := make(table.Row, len(cells))
 	for i, c := range cells {
-		row[i] = l.painted(l.columns[i], shorten(Plain(c), 60))
+		row[i] = Plain(c)
 	}
 	l.rows, l.begun = append(l.rows, row), true
 	if len(l.rows) == Page {
@@ -78,6 +93,9 @@ func (l *Listing) header() error {
 		return nil
 	}
 	l.begun = true
+	if l.csv != nil {
+		return l.csv.Write(l.columns)
+	}
 	_, err := fmt.Fprintln(l.w, strings.Join(l.columns, "\t"))
 	return err
 }
@@ -100,6 +118,11 @@ func (l *Listing) painted(column, cell string) string {
 
 // End prints what is held back.
 func (l *Listing) End() error {
+	if l.csv != nil {
+		err := l.header()
+		l.csv.Flush()
+		return cmp.Or(err, l.csv.Error())
+	}
 	if !l.pretty && !l.json {
 		return l.header()
 	}
@@ -114,12 +137,19 @@ func (l *Listing) End() error {
 	style := table.StyleLight
 	style.Options = table.OptionsNoBordersAndSeparators
 	t.SetStyle(style)
-	header := make(table.Row, len(l.columns))
-	for i, c := range l.columns {
-		header[i] = c
+	shown, limits := l.fit()
+	header := make(table.Row, len(shown))
+	for i, c := range shown {
+		header[i] = l.columns[c]
 	}
 	t.AppendHeader(header)
-	t.AppendRows(l.rows)
+	for _, whole := range l.rows {
+		row := make(table.Row, len(shown))
+		for i, c := range shown {
+			row[i] = l.painted(l.columns[c], shorten(whole[c].(string), limits[c]))
+		}
+		t.AppendRow(row)
+	}
 	l.rows = nil
 	_, err := fmt.Fprintln(l.w, t.Render())
 	return err

@@ -9,54 +9,83 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Of returns the version: the release, where the linker set one, else what the module
-// system knows.
-func Of(release string) string {
-	if release != "" {
-		return release
-	}
+// Build says what a binary was made of.
+type Build struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit,omitempty"` // "" where neither linker nor module system knows it
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+	// MinNATS is the oldest nats-server that the worker runs on.
+	MinNATS string `json:"nats_server_min"`
+}
+
+// Of returns what is known of the binary: the release and the revision, where the linker
+// set them, else what the module system knows.
+func Of(release, revision string) Build {
+	b := Build{Version: release, Commit: revision, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, MinNATS: streams.MinServer}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		info = &debug.BuildInfo{}
 	}
-	v, changed := info.Main.Version, ""
+	return b.fill(info)
+}
+
+// fill adds what the module system knows.
+func (b Build) fill(info *debug.BuildInfo) Build {
+	known, changed := "", ""
 	for _, s := range info.Settings {
 		switch {
-		case s.Key == "vcs.revision" && (v == "" || v == "(devel)"):
-			v = "devel-" + s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.revision":
+			known = s.Value
 		case s.Key == "vcs.modified" && s.Value == "true":
 			changed = "+changed"
 		}
 	}
-	if v == "" || v == "(devel)" {
-		return "devel"
+	if b.Commit == "" && known != "" {
+		b.Commit = known + changed
 	}
-	if v[:1] == "d" {
-		return v + changed
+	switch {
+	case b.Version != "":
+	case info.Main.Version != "" && info.Main.Version != "(devel)":
+		b.Version = info.Main.Version
+	case b.Commit != "":
+		b.Version = "devel-" + b.Commit[:min(12, len(b.Commit))]
+		if changed != "" {
+			b.Version += changed
+		}
+	default:
+		b.Version = "devel"
 	}
-	return v
+	return b
 }
 
 // Command is the verb that prints the version.
-func Command(t *terminal.Terminal, version string) *cobra.Command {
+func Command(t *terminal.Terminal, b Build) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the version",
-		Args:  usage.NoArgs,
+		Short: "Print the version, the commit, and the oldest nats-server that the worker runs on",
+		Example: `  entrust-worker version
+  entrust-worker version --json | jq -r .version`,
+		Args: usage.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if asJSON {
-				return terminal.PrintJSON(t.Out, struct {
-					Version string `json:"version"`
-					Go      string `json:"go"`
-					OS      string `json:"os"`
-					Arch    string `json:"arch"`
-				}{version, runtime.Version(), runtime.GOOS, runtime.GOARCH})
+				return terminal.PrintJSON(t.Out, b)
 			}
-			t.Printf("entrust-worker %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return nil
+			commit := b.Commit
+			if commit == "" {
+				commit = "unknown"
+			}
+			t.Printf("entrust-worker %s\n", b.Version)
+			return terminal.PrintFields(t.Out, []terminal.Field{
+				{"commit", commit},
+				{"built with", b.Go + " for " + b.OS + "/" + b.Arch},
+				{"nats-server", b.MinNATS + " or later"},
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -13,6 +14,7 @@ import (
 // adminHandler serves the control listener; its paths are listed in the package comment.
 func (s *Server) adminHandler() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.controlPage())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if s.down.Load() {
 			http.Error(w, "down", http.StatusServiceUnavailable)
@@ -40,10 +42,15 @@ func (s *Server) adminHandler() http.Handler {
 		}
 		adminDone(w, err)
 	})
+	mux.HandleFunc("GET /_sim/pending", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Pending(math.MaxInt)) })
+	mux.HandleFunc("POST /_sim/cut", func(w http.ResponseWriter, _ *http.Request) {
+		s.Cut()
+		adminDone(w, nil)
+	})
 	mux.HandleFunc("POST /_sim/rotate-client", func(w http.ResponseWriter, _ *http.Request) {
 		adminDone(w, s.RotateClient())
 	})
-	return mux
+	return backToPage(mux)
 }
 
 func (s *Server) adminInfo(w http.ResponseWriter, _ *http.Request) {

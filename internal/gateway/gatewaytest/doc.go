@@ -46,14 +46,17 @@
 //
 // # The control listener
 //
-// Config.AdminAddr opens a plain HTTP listener for other processes. Answers are JSON.
+// Config.AdminAddr opens a plain HTTP listener for other processes. Answers are JSON, and the posts that have
+// nothing to show answer 204.
 //
+//	GET    /                             a page: counts, what waits, and buttons for the posts below
 //	GET    /healthz                      "ok", or 503 while down
 //	GET    /_sim/info                    URL, dialect, CA ids, profiles, paths of the client pair
 //	GET    /_sim/stats                   Stats
 //	GET    /_sim/enrollments             []Enrollment; ?key=HASH one of them, ?min=2 those enrolled twice or more
 //	GET    /_sim/revocations             []Revocation
 //	GET    /_sim/polls                   []PollRecord; ?id=TRACKING one of them
+//	GET    /_sim/pending                 []PendingOrder, the oldest first
 //	GET    /_sim/faults                  []Fault
 //	POST   /_sim/faults                  adds a Fault: {"op":"enroll","kind":"latency","delay":"2s"}
 //	PUT    /_sim/faults                  replaces all by a []Fault
@@ -61,6 +64,7 @@
 //	POST   /_sim/approve?id=TRACKING     or ?all=true&over=1m
 //	POST   /_sim/reject?id=TRACKING
 //	POST   /_sim/down?on=true            or false
+//	POST   /_sim/cut                     resets every open connection, once
 //	POST   /_sim/rotate-client           writes a new client pair
 //
 // # Limits

@@ -1,0 +1,203 @@
+// Package renew is the verb that reports which certificates expire, and writes the requests
+// that renew them.
+package renew
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/config"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/renewal"
+)
+
+// renew is one run of the verb.
+type renew struct {
+	terminal         *terminal.Terminal
+	within           usage.Span
+	producer, format string
+	csrs             []string
+	folder           string
+	ndjson           bool
+
+	// ca and profile are the workers' own: a request need not name them, and a policy may forbid it.
+	ca, profile string
+}
+
+// Command is the verb.
+func Command(t *terminal.Terminal, loader *config.Loader, dial connect.Dialer) *cobra.Command {
+	r := renew{terminal: t, within: usage.Span(30 * 24 * time.Hour)}
+	cmd := &cobra.Command{
+		Use:   "renew",
+		Short: "Report which certificates expire, and write requests that renew them",
+		Long: `Report which certificates expire, those that end first in front. It knows those of the results, and those that
+ENTRUST_CERTS keeps to the end of their validity, which workers with a policy write. It leaves out those that were
+revoked, and those that were renewed: the producer has a later one for the same names, or where the names are not known,
+for the same key. A revocation from before the results is not known.
+
+--requests and --ndjson write the issue requests that renew them, for the producer to send. Each needs a certificate
+request: the bus keeps none of an issued certificate, so that --csr has to name them. One fits a certificate by the same
+names, or else by the same key. A request names a CA or a profile only where it is not that of this configuration. The
+verb makes no keys and sends nothing. The exit code is 1 if a certificate request is missing.`,
+		Example: `  entrust-worker renew --within 30d
+  entrust-worker renew --producer shop --format csv
+  entrust-worker renew --producer shop --csr 'csrs/*.csr' --requests renewals`,
+		Args: usage.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := r.check(cmd); err != nil {
+				return err
+			}
+			s, err := loader.Load(cmd.Flags())
+			if err != nil {
+				return err
+			}
+			r.ca, r.profile = s.Gateway.CAID, s.Gateway.ProfileID
+			csrs, err := readCSRs(r.csrs, t.In)
+			if err != nil {
+				return err
+			}
+			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
+				found, err := renewal.Expiring(ctx, bus.JS, bus.Layout, r.producer, t.Now(), time.Duration(r.within))
+				if err != nil {
+					return err
+				}
+				return r.report(found, csrs)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.Var(&r.within, "within", "certificates that end within this time, such as 30d")
+	flags.StringVar(&r.producer, "producer", "", "only certificates of this `producer`")
+	flags.StringVar(&r.format, "format", "table", "`format` of the report: table, json or csv")
+	flags.StringArrayVar(&r.csrs, "csr", nil, "`file` or glob with certificate requests for the renewals; may be repeated")
+	flags.StringVar(&r.folder, "requests", "", "write a request for each into this `folder`, below one of its producer")
+	flags.BoolVar(&r.ndjson, "ndjson", false, "print the requests in place of the report, one JSON object per line; needs --producer")
+	usage.Complete(cmd, "format", "table", "json", "csv")
+	return cmd
+}
+
+func (r *renew) check(cmd *cobra.Command) error {
+	if err := usage.NoneEmpty(cmd.Flags(), "within", "producer", "requests", "csr"); err != nil {
+		return err
+	}
+	switch {
+	case r.producer != "" && !entrustbus.ValidToken(r.producer):
+		return usage.Errorf("--producer must be 1 to 64 letters, digits, _ and -, is %q", r.producer)
+	case r.format != "table" && r.format != "json" && r.format != "csv":
+		return usage.Errorf("--format must be table, json or csv, is %q", r.format)
+	case r.ndjson && (r.folder != "" || cmd.Flags().Changed("format")):
+		return usage.Errorf("--ndjson excludes --requests and --format")
+	case r.ndjson && r.producer == "":
+		return usage.WithHint(usage.Errorf("--ndjson needs --producer"), "each producer's requests have a subject of their own; --requests writes a folder for each")
+	case (r.ndjson || r.folder != "") != (len(r.csrs) > 0):
+		return usage.WithHint(usage.Errorf("--csr goes with --requests or --ndjson, and each of them needs it"), "the bus keeps no certificate request of an issued certificate")
+	}
+	return nil
+}
+
+// expiring is what is printed of one certificate.
+type expiring struct {
+	renewal.Certificate
+	// Request is the id of the request that renews it, File where it was written.
+	Request string `json:"request,omitempty"`
+	File    string `json:"file,omitempty"`
+	Note    string `json:"note,omitempty"`
+}
+
+// report prints the certificates, and writes their requests.
+func (r *renew) report(found []renewal.Certificate, csrs []renewal.CSR) error {
+	out, err := r.table()
+	if err != nil {
+		return err
+	}
+	missing := 0
+	for _, c := range found {
+		row := expiring{Certificate: c}
+		if c.NoResult {
+			row.Note = "known from ENTRUST_CERTS alone"
+		}
+		if len(r.csrs) > 0 {
+			ok, err := r.request(&row, csrs)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				missing++
+			}
+		}
+		if err := out.add(row); err != nil {
+			return err
+		}
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	if missing > 0 {
+		r.terminal.Notef("%d of %d certificates have no certificate request that fits: the same names, or the same key", missing, len(found))
+		return usage.Code(usage.Failed)
+	}
+	return nil
+}
+
+// request writes the request that renews a certificate. It returns false where none fits.
+func (r *renew) request(row *expiring, csrs []renewal.CSR) (bool, error) {
+	issue := row.Certificate.Request(csrs)
+	if issue == nil {
+		row.Note = strings.TrimPrefix(row.Note+"; no certificate request", "; ")
+		if r.ndjson {
+			r.terminal.Notef("warning: order %s.%s: no certificate request fits; its certificate ends on %s", row.Producer, row.Order, row.NotAfter.Format(time.DateOnly))
+		}
+		return false, nil
+	}
+	if issue.CAID == r.ca {
+		issue.CAID = ""
+	}
+	if issue.ProfileID == r.profile {
+		issue.ProfileID = ""
+	}
+	var err error
+	row.Request = issue.ID
+	row.File, err = r.write(row.Producer, issue)
+	return true, err
+}
+
+// rows prints the report.
+type rows struct {
+	add func(expiring) error
+	end func() error
+}
+
+// table is the report in the format that was asked for.
+func (r *renew) table() (rows, error) {
+	columns := []string{"NOT AFTER", "PRODUCER", "ORDER", "NAMES", "CA", "PROFILE", "SERIAL", "REQUEST", "NOTE"}
+	cells := func(c expiring, end string) []string {
+		request := c.File
+		if request == "" {
+			request = c.Request
+		}
+		return []string{end, c.Producer, c.Order, strings.Join(c.Names, " "), c.CAID, c.ProfileID, c.Serial, request, c.Note}
+	}
+	switch {
+	case r.ndjson:
+		return rows{func(expiring) error { return nil }, func() error { return nil }}, nil
+	case r.format == "csv":
+		w := csv.NewWriter(r.terminal.Out)
+		flush := func() error { w.Flush(); return w.Error() }
+		for i, c := range columns {
+			columns[i] = strings.ReplaceAll(strings.ToLower(c), " ", "_")
+		}
+		return rows{func(c expiring) error { return w.Write(cells(c, c.NotAfter.UTC().Format(time.RFC3339))) }, flush}, w.Write(columns)
+	}
+	list := r.terminal.List(r.format == "json", columns...)
+	list.None = fmt.Sprintf("no certificate ends within %s", terminal.Span(time.Duration(r.within)))
+	now := r.terminal.Now()
+	return rows{func(c expiring) error { return list.Add(c, cells(c, list.When(c.NotAfter, now))...) }, list.End}, nil
+}

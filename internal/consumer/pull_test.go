@@ -1,0 +1,121 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"pgregory.net/rapid"
+
+	"github.com/entrust-worker/entrust-worker/internal/testbed"
+)
+
+// What came before a stop is taken: the server would give it to nobody until its ack wait
+// is over. The server's own words are no messages.
+func TestStopTakesWhatHasCome(t *testing.T) {
+	t.Parallel()
+	const n = 64
+	p := &pulls{come: make(chan *nats.Msg, n+1), batch: new(sync.WaitGroup), changed: make(chan struct{}, 1)}
+	sub := subscribe(p)
+	for range n {
+		p.come <- &nats.Msg{Sub: sub(0), Reply: "$JS.ACK", Header: nats.Header{"Status": {"408"}}}
+	}
+	p.come <- &nats.Msg{Sub: sub(0), Header: nats.Header{"Status": {"408"}}}
+	stop, cancel := context.WithCancel(t.Context())
+	cancel()
+	taken := 0
+	p.run(stop, func(*nats.Msg, func()) error { taken++; return nil })
+	if taken != n {
+		t.Errorf("%d messages of %d were taken", taken, n)
+	}
+}
+
+// Whatever comes in whatever order, the lane never has more messages in flight and asked for
+// than it has room for, but for those of pulls that were given up, and it always asks again.
+func TestRoomOfALane(t *testing.T) {
+	t.Parallel()
+	nc, err := testbed.Start(t).Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	rapid.Check(t, func(t *rapid.T) {
+		messages := rapid.IntRange(1, 20).Draw(t, "messages")
+		p := &pulls{
+			nc: nc, subject: "nothing.listens", free: messages, least: max(1, messages/4),
+			batch: new(sync.WaitGroup), changed: make(chan struct{}, 1),
+		}
+		sub := subscribe(p)
+		var inFlight []func()
+		unreadable := false
+		begin := func(_ *nats.Msg, done func()) error {
+			if unreadable {
+				return errors.New("no metadata")
+			}
+			inFlight = append(inFlight, done)
+			return nil
+		}
+		late := 0
+		now, cancel := context.WithCancel(t.Context())
+		cancel()
+		t.Repeat(map[string]func(*rapid.T){
+			"": func(t *rapid.T) {
+				asked, _ := p.asked()
+				if p.free+asked+len(inFlight) != messages || p.free < -late || asked < 0 {
+					t.Fatalf("%d free, %d asked for, %d in flight, of %d", p.free, asked, len(inFlight), messages)
+				}
+				if asked == 0 && p.free > 0 && !p.enough() {
+					t.Fatalf("%d are free, none is asked for, and nothing will be", p.free)
+				}
+			},
+			"ask": func(t *rapid.T) {
+				n, _ := p.room(now)
+				if n == 0 {
+					return
+				}
+				if err := p.ask(rapid.IntRange(1, n).Draw(t, "n")); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"message": func(t *rapid.T) {
+				i := rapid.IntRange(0, openPulls-1).Draw(t, "pull")
+				if p.all[i].left == 0 {
+					late++
+				}
+				unreadable = rapid.Bool().Draw(t, "unreadable")
+				p.take(&nats.Msg{Sub: sub(i), Reply: "r"}, begin)
+			},
+			"word": func(t *rapid.T) {
+				i := rapid.IntRange(0, openPulls-1).Draw(t, "pull")
+				p.take(&nats.Msg{Sub: sub(i), Header: nats.Header{"Status": {rapid.SampledFrom([]string{"408", "409"}).Draw(t, "status")}}}, begin)
+			},
+			"handled": func(t *rapid.T) {
+				if len(inFlight) > 0 {
+					inFlight[0]()
+					inFlight = inFlight[1:]
+				}
+			},
+			"silence": func(*rapid.T) {
+				for i := range p.all {
+					p.all[i].over = time.Now()
+				}
+				_, _ = p.room(now)
+				if asked, _ := p.asked(); asked > 0 {
+					t.Fatalf("%d messages are asked for that the server forgot", asked)
+				}
+			},
+		})
+	})
+}
+
+// subscribe gives each pull a subscription of its own, known by the number of the pull.
+func subscribe(p *pulls) func(int) *nats.Subscription {
+	for i := range p.all {
+		p.all[i].sub = &nats.Subscription{Subject: fmt.Sprint("inbox.", i)}
+	}
+	return func(i int) *nats.Subscription { return p.all[i].sub }
+}
