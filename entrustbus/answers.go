@@ -116,13 +116,13 @@ var policyCheckForm = form{
 	},
 }
 
-// EncodeAnswer writes the answer to a question of a producer: a *CA, *Check or *PolicyCheck; another type panics. Text
-// that is not UTF-8 is a *FieldError.
+// EncodeAnswer writes the answer to a question: a *CA, *Check, *PolicyCheck, *OrderStatus, *WorkerVersion or *Suspended;
+// another type panics. Text that is not UTF-8 is a *FieldError.
 func EncodeAnswer(enc Encoding, answer any) ([]byte, error) {
 	return answerForm(answer).table.write(nil, answer).encode(enc)
 }
 
-// DecodeAnswer reads an answer into a *CA, *Check or *PolicyCheck; another type panics. Every error is a *FieldError.
+// DecodeAnswer reads an answer into what EncodeAnswer takes; another type panics. Every error is a *FieldError.
 func DecodeAnswer(enc Encoding, data []byte, into any) error {
 	form := answerForm(into)
 	f, err := readDocument(enc, data, form.knows)
@@ -142,6 +142,12 @@ func answerForm(answer any) *form {
 		return &checkForm
 	case *PolicyCheck:
 		return &policyCheckForm
+	case *OrderStatus:
+		return &orderStatusForm
+	case *WorkerVersion:
+		return &workerVersionForm
+	case *Suspended:
+		return &suspendedForm
 	}
 	panic("entrustbus: no answer to a question")
 }
@@ -149,12 +155,14 @@ func answerForm(answer any) *form {
 // question is the body of a question about a CA.
 type question struct{ CAID string }
 
-var questionTable = table{
-	caField(func(q *question) any { return &q.CAID }),
+var questionForm = form{
+	title: "Question",
+	about: "A question on <prefix>.ask.<producer>.ca or .check. The body may be empty. Unknown keys are ignored.",
+	table: table{caField(func(q *question) any { return &q.CAID })},
 }
 
 func encodeQuestion(enc Encoding, ca string) ([]byte, error) {
-	return questionTable.write(document(nil).must("v", int64(Version)), &question{ca}).encode(enc)
+	return questionForm.table.write(document(nil).must("v", int64(Version)), &question{ca}).encode(enc)
 }
 
 // DecodeQuestion reads a question about a CA, and returns the CA's id: "" where the question names none, as an empty body
@@ -163,12 +171,12 @@ func DecodeQuestion(enc Encoding, data []byte) (ca string, err error) {
 	if len(data) == 0 {
 		return "", nil
 	}
-	f, err := readDocument(enc, data, func(key string) bool { return key == "v" || questionTable.has(key) })
+	f, err := readDocument(enc, data, func(key string) bool { return key == "v" || questionForm.table.has(key) })
 	if err != nil {
 		return "", err
 	}
 	q := new(question)
 	version := f.version()
-	questionTable.read(f, q)
-	return q.CAID, firstError(version, f.failure(), questionTable.check(q))
+	questionForm.table.read(f, q)
+	return q.CAID, firstError(version, f.failure(), questionForm.table.check(q))
 }

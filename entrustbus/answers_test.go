@@ -30,6 +30,19 @@ func sampleAnswers(t testing.TB) map[string]any {
 			ValiditySeconds: 90 * 86400, MustSign: true, CAID: "ca-1", ProfileID: "tls-server", Policy: "0123456789abcdef0123456789abcdef",
 			Warnings: []string{`unknown key "profile" is ignored: did you mean "profile_id"?`},
 		},
+		"answer-order": &entrustbus.OrderStatus{
+			Version: entrustbus.Version, ID: "order-1", Kind: entrustbus.KindIssue, Phase: entrustbus.PhaseAwaiting, Waits: "awaiting approval at the gateway",
+			CAID: "ca-1", ProfileID: "tls-server", TrackingID: "t-1", Submissions: 1, Replay: 2, Policy: "0123456789abcdef0123456789abcdef",
+			RequestedAt: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), UpdatedAt: time.Date(2026, 12, 1, 0, 0, 1, 0, time.UTC),
+			Deadline: time.Date(2026, 12, 2, 0, 0, 0, 0, time.UTC), Outcome: entrustbus.OutcomeIssued, Serial: "0a",
+		},
+		"answer-version": &entrustbus.WorkerVersion{
+			Version: entrustbus.Version, Worker: "host-1", WorkerVersion: "v1.2.3",
+			PolicyDigest: strings.Repeat("0123456789abcdef", 4),
+		},
+		"answer-suspend": &entrustbus.Suspended{
+			Version: entrustbus.Version, Changed: true, About: "lane issue, by ann: a drill", Since: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC),
+		},
 	}
 }
 
@@ -90,30 +103,73 @@ func TestDecodeQuestion(t *testing.T) {
 
 func TestParseAsk(t *testing.T) {
 	t.Parallel()
+	type q = entrustbus.Question
 	s := entrustbus.Subjects{Prefix: "acme.pki"}
 	for _, tc := range []struct {
-		subject  string
-		producer string
-		topic    entrustbus.Topic
-		kind     entrustbus.Kind
-		field    string
+		subject string
+		want    q
+		field   string
 	}{
-		{s.Ask("shop", entrustbus.TopicCA), "shop", entrustbus.TopicCA, "", ""},
-		{s.Ask("shop", entrustbus.TopicCheck), "shop", entrustbus.TopicCheck, "", ""},
-		{s.AskPolicy("shop", entrustbus.KindRevoke), "shop", entrustbus.TopicPolicy, entrustbus.KindRevoke, ""},
-		{s.AskPolicy("shop", entrustbus.KindResolve), "shop", entrustbus.TopicPolicy, "", "kind"},
-		{"acme.pki.ask.shop.policy", "", "", "", "subject"},
-		{"acme.pki.ask.shop.ca.issue", "", "", "", "subject"},
-		{"acme.pki.ask.shop.other", "", "", "", "subject"},
-		{"acme.pki.ask.shop", "", "", "", "subject"},
-		{"entrust.ask.shop.ca", "", "", "", "subject"},
-		{"acme.pki.ask.sh*p.ca", "", "", "", "producer"},
-		{"acme.pki.ask.shop.policy.issue.more", "shop", entrustbus.TopicPolicy, "", "kind"},
+		{s.Ask("shop", entrustbus.TopicCA), q{Producer: "shop", Topic: entrustbus.TopicCA}, ""},
+		{s.Ask("shop", entrustbus.TopicCheck), q{Producer: "shop", Topic: entrustbus.TopicCheck}, ""},
+		{s.Ask("shop", entrustbus.TopicVersion), q{Producer: "shop", Topic: entrustbus.TopicVersion}, ""},
+		{s.AskPolicy("shop", entrustbus.KindRevoke), q{Producer: "shop", Topic: entrustbus.TopicPolicy, Kind: entrustbus.KindRevoke}, ""},
+		{s.AskPolicy("shop", entrustbus.KindResolve), q{Producer: "shop", Topic: entrustbus.TopicPolicy}, "kind"},
+		{s.AskOrder("shop", "order-1"), q{Producer: "shop", Topic: entrustbus.TopicOrder, ID: "order-1"}, ""},
+		{s.AskOrder("shop", "order.1"), q{Producer: "shop", Topic: entrustbus.TopicOrder}, "id"},
+		{s.AskOperator(entrustbus.TopicSuspend), q{}, "subject"}, // no question of a producer
+		{s.AskOperator(entrustbus.TopicCheck), q{}, "producer"},
+		{s.Ask("shop", entrustbus.TopicSuspend), q{}, "subject"},
+		{"acme.pki.ask.shop.order", q{}, "subject"},
+		{"acme.pki.ask.shop.version.1", q{}, "subject"},
+		{"acme.pki.ask.shop.policy", q{}, "subject"},
+		{"acme.pki.ask.shop.ca.issue", q{}, "subject"},
+		{"acme.pki.ask.shop.other", q{}, "subject"},
+		{"acme.pki.ask.shop", q{}, "subject"},
+		{"entrust.ask.shop.ca", q{}, "subject"},
+		{"acme.pki.ask.sh*p.ca", q{}, "producer"},
+		{"acme.pki.ask.shop.policy.issue.more", q{Producer: "shop", Topic: entrustbus.TopicPolicy}, "kind"},
 	} {
-		producer, topic, kind, err := s.ParseAsk(tc.subject)
-		field := fieldOf(err)
-		if producer != tc.producer || topic != tc.topic || kind != tc.kind || field != tc.field {
-			t.Errorf("%s: got %q, %q, %q, %v; want %q, %q, %q, and an error of %q", tc.subject, producer, topic, kind, err, tc.producer, tc.topic, tc.kind, tc.field)
+		got, err := s.ParseAsk(tc.subject)
+		if field := fieldOf(err); got != tc.want || field != tc.field {
+			t.Errorf("%s: got %+v, %v; want %+v, and an error of %q", tc.subject, got, err, tc.want, tc.field)
+		}
+	}
+}
+
+// A mistake in what an operator orders must not stop more than was meant.
+func TestDecodeSuspension(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, body string
+		want       entrustbus.Suspension
+		field      string
+	}{
+		{"a lane", `{"lane":"issue","operator":"ann","reason":"a drill"}`, entrustbus.Suspension{Lane: "issue", Operator: "ann", Reason: "a drill"}, ""},
+		{"all keys that name calls", `{"v":1,"lane":"poll","producer":"shop","ca_id":"ca-1","operator":"ann"}`, entrustbus.Suspension{Lane: "poll", Producer: "shop", CAID: "ca-1", Operator: "ann"}, ""},
+		{"every call", `{"all":true,"operator":"ann"}`, entrustbus.Suspension{All: true, Operator: "ann"}, ""},
+		{"nothing named", `{"operator":"ann"}`, entrustbus.Suspension{}, "all"},
+		{"an empty name", `{"producer":"","operator":"ann"}`, entrustbus.Suspension{}, "all"},
+		{"a mistyped key", `{"lane":"issue","procuder":"shop","operator":"ann"}`, entrustbus.Suspension{}, "procuder"},
+		{"both", `{"lane":"issue","all":true,"operator":"ann"}`, entrustbus.Suspension{}, "all"},
+		{"no operator", `{"lane":"issue"}`, entrustbus.Suspension{}, "operator"},
+		{"a reason of two lines", `{"lane":"issue","operator":"ann","reason":"a\nb"}`, entrustbus.Suspension{}, "reason"},
+		{"another version", `{"v":2,"lane":"issue","operator":"ann"}`, entrustbus.Suspension{}, "v"},
+		{"nothing", ``, entrustbus.Suspension{}, "body"},
+	} {
+		got, err := entrustbus.DecodeSuspension(entrustbus.EncodingJSON, []byte(tc.body))
+		if field := fieldOf(err); field != tc.field || err == nil && *got != tc.want {
+			t.Errorf("%s: got %+v, %v; want %+v and an error of %q", tc.name, got, err, tc.want, tc.field)
+		}
+	}
+	want := entrustbus.Suspension{Lane: "poll", Producer: "shop", CAID: "ca-1", Operator: "ann", Reason: "a drill"}
+	for _, enc := range encodings {
+		body, err := entrustbus.EncodeSuspension(enc, &want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := entrustbus.DecodeSuspension(enc, body); err != nil || *got != want {
+			t.Errorf("%s: got %+v, %v", enc, got, err)
 		}
 	}
 }

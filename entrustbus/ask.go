@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Errors that CA, Check and Policy wrap, for errors.Is.
+// Errors that CA, Check, Policy, Status and Version wrap, for errors.Is.
 var (
 	// ErrNoWorker: no worker answers questions. None runs, the prefix is not the worker's, or the permissions of the
 	// workers are those of an earlier version.
@@ -35,6 +35,7 @@ const (
 const (
 	AnswerInvalid      = "400" // the question breaks the contract; the text names the key
 	AnswerUnknownCA    = "404" // ErrUnknownCA
+	AnswerNoOrder      = "410" // ErrNoOrder
 	AnswerTooMany      = "429" // ErrUnavailable: the producer asks too often
 	AnswerNotSupported = "501" // ErrNotSupported
 	AnswerUnavailable  = "503" // ErrUnavailable
@@ -137,6 +138,8 @@ func answerError(h nats.Header) error {
 	switch h.Get(HeaderServiceErrorCode) {
 	case AnswerUnknownCA:
 		return fmt.Errorf("%w: %s", ErrUnknownCA, text)
+	case AnswerNoOrder:
+		return fmt.Errorf("%w: %s", ErrNoOrder, text)
 	case AnswerNotSupported:
 		return fmt.Errorf("%w: %s", ErrNotSupported, text)
 	case AnswerTooMany, AnswerUnavailable:

@@ -81,7 +81,19 @@ const (
 	TopicCA     Topic = "ca"     // the certificates of a CA
 	TopicCheck  Topic = "check"  // how a worker sees its setup
 	TopicPolicy Topic = "policy" // what the policy says of a request
+
+	TopicOrder   Topic = "order"   // where an order is in its life
+	TopicVersion Topic = "version" // which program a worker runs
 )
+
+// The topics of operators, see AskOperator.
+const (
+	TopicSuspend Topic = "suspend" // stop calls to the gateway
+	TopicResume  Topic = "resume"  // let them go on
+)
+
+// askOperator stands for operators where a producer's name stands in the subject of a question. No producer can have it.
+const askOperator = "@operator"
 
 // Ask is the subject of the producer's questions on a topic that is about no request. NATS permissions on
 // <prefix>.ask.<producer>.> decide who may ask as which producer.
@@ -94,22 +106,53 @@ func (s Subjects) AskPolicy(producer string, kind Kind) string {
 	return s.Ask(producer, TopicPolicy) + "." + string(kind)
 }
 
-// ParseAsk takes the subject of a question apart. The kind is that of a policy check, else "". A *FieldError names what
-// does not fit: "subject", "producer" or "kind".
-func (s Subjects) ParseAsk(subject string) (producer string, topic Topic, kind Kind, err error) {
+// AskOrder is the subject of the producer's questions about one of its orders.
+func (s Subjects) AskOrder(producer, id string) string {
+	return s.Ask(producer, TopicOrder) + "." + id
+}
+
+// AskOperator is the subject of what operators ask a worker to do. NATS permissions keep producers out.
+func (s Subjects) AskOperator(topic Topic) string { return s.Ask(askOperator, topic) }
+
+// Question is what the subject of a producer's question says.
+type Question struct {
+	Producer string
+	Topic    Topic
+	// Kind is that of a policy check, ID that of the order that is asked about; "" for other topics.
+	Kind Kind
+	ID   string
+}
+
+// ParseAsk takes the subject of a producer's question apart. A *FieldError names what does not fit: "subject", "producer",
+// "kind" or "id".
+func (s Subjects) ParseAsk(subject string) (Question, error) {
 	rest, ok := strings.CutPrefix(subject, s.prefix()+".ask.")
 	producer, rest, more := strings.Cut(rest, ".")
 	last, of, about := strings.Cut(rest, ".")
-	topic, kind = Topic(last), Kind(of)
-	switch {
-	case !ok || !more || topic != TopicCA && topic != TopicCheck && topic != TopicPolicy || about != (topic == TopicPolicy):
-		return "", "", "", errSubject("ask")
-	case !ValidToken(producer):
-		return "", "", "", errToken("producer")
-	case about && !kind.ForProducers():
-		return producer, topic, "", &FieldError{Field: "kind", Problem: "is not a request kind for producers", Fix: "ask on …ask.<producer>.policy.issue, .revoke, .track or .cancel"}
+	q := Question{Producer: producer, Topic: Topic(last)}
+	switch q.Topic {
+	case TopicCA, TopicCheck, TopicVersion:
+		ok = ok && !about
+	case TopicPolicy, TopicOrder:
+		ok = ok && about
+	default:
+		ok = false
 	}
-	return producer, topic, kind, nil
+	switch {
+	case !ok || !more:
+		return Question{}, errSubject("ask")
+	case !ValidToken(producer):
+		return Question{}, errToken("producer")
+	case q.Topic == TopicPolicy && !Kind(of).ForProducers():
+		return q, &FieldError{Field: "kind", Problem: "is not a request kind for producers", Fix: "ask on …ask.<producer>.policy.issue, .revoke, .track or .cancel"}
+	case q.Topic == TopicPolicy:
+		q.Kind = Kind(of)
+	case q.Topic == TopicOrder && !ValidToken(of):
+		return q, errToken("id")
+	case q.Topic == TopicOrder:
+		q.ID = of
+	}
+	return q, nil
 }
 
 // RequestFilter matches the requests of one kind, of every producer.

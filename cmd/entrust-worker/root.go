@@ -24,6 +24,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/run"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/status"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/suggest"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/suspend"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/version"
@@ -55,6 +56,8 @@ func newCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 		dead.Command(t, dial),
 		gateway.Command(t, loader),
 		policy.Command(t, loader, dial),
+		suspend.Command(t, dial),
+		suspend.Resume(t, dial),
 		keys.Command(t, dial),
 		audit.Command(t, dial),
 		incident.Command(t, dial),

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -255,6 +256,9 @@ func TestNoSecretInAWholeRun(t *testing.T) {
 			t.Fatalf("%s: %v", path, err)
 		}
 		h.find(t, path, string(text))
+		if path == "/metrics" {
+			hasWhatIsAsked(t, string(text))
+		}
 	}
 	for _, subject := range []string{"$SRV.INFO.entrust-worker", "$SRV.STATS.entrust-worker", "entrust.ask.shop.check"} {
 		msg, err := nc.RequestWithContext(within, subject, nil)
@@ -280,7 +284,7 @@ func TestNoSecretInAWholeRun(t *testing.T) {
 	}
 	h.find(t, "the log", log.String())
 	// A test that looks in the wrong place finds nothing.
-	for _, want := range []string{`"level":"DEBUG"`, `"order":"good"`, "the gateway does not answer; requests wait"} {
+	for _, want := range []string{`"level":"DEBUG"`, `"order":"good"`, "the gateway does not answer; requests wait", `"msg":"connected to NATS again","outage":"`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %q:\n%s", want, log.String())
 		}
@@ -288,6 +292,29 @@ func TestNoSecretInAWholeRun(t *testing.T) {
 	for _, text := range []string{body, good.CertificatePEM, string(key), token} {
 		if !h.in(text) {
 			t.Errorf("what must be hidden is not found where it is:\n%s", text)
+		}
+	}
+}
+
+// hasWhatIsAsked reports metrics that dashboard and alerts ask for and a worker does not show.
+func hasWhatIsAsked(t *testing.T, shown string) {
+	t.Helper()
+	names := map[string]bool{}
+	for _, file := range []string{"../../deploy/grafana/dashboard.json", "../../deploy/prometheus/rules.yaml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`entrust_worker_[a-z_]+`).FindAllString(string(text), -1) {
+			names[name] = true
+		}
+	}
+	if len(names) < 30 {
+		t.Errorf("only %d metrics are asked for", len(names))
+	}
+	for name := range names {
+		if !strings.Contains(shown, "\n"+name+"{") && !strings.Contains(shown, "\n"+name+" ") {
+			t.Errorf("a worker does not show %s", name)
 		}
 	}
 }

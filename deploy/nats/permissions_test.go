@@ -13,6 +13,9 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +41,7 @@ const within = time.Minute
 
 // site is a server with the permissions, a gateway, and a seed file for each user.
 type site struct {
+	http   string // address of the worker's status page
 	server *testbed.Server
 	gw     *gatewaytest.Server
 	seeds  map[string]string // paths by user
@@ -77,6 +81,12 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s.server = testbed.Start(t, string(permissions))
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.http = free.Addr().String()
+	_ = free.Close()
 	if s.gw, err = gatewaytest.Start(gatewaytest.Config{Dialect: gatewaytest.Both, ApproveAfter: time.Second}); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +168,7 @@ func (s *site) environ(user string) []string {
 		"ENTRUST_WORKER_AUDIT_ENABLED=on",
 		"ENTRUST_WORKER_POLL_MAX=2s",
 		"ENTRUST_WORKER_WATCHDOG_EVERY=10s",
-		"ENTRUST_WORKER_HTTP_ADDR=127.0.0.1:0",
+		"ENTRUST_WORKER_HTTP_ADDR=" + s.http,
 		"ENTRUST_WORKER_LOG_LEVEL=debug",
 		"ENTRUST_WORKER_POLICY_FILE=" + s.policy,
 	}
@@ -194,6 +204,25 @@ func (s *site) startWorker(t *testing.T) (stop func() string) {
 		}
 	})
 	return stop
+}
+
+// page reads the status page of the worker, which must have been able to read all of it.
+func (s *site) page(t *testing.T, serial string) {
+	t.Helper()
+	for path, want := range map[string]string{
+		"/": "ENTRUST_AUDIT", "/orders?producer=shop": "shop.hold-2", "/orders?trouble=1": "shop.", "/orders?name=issue-1": "shop.issue-1",
+		"/orders?serial=" + serial: "shop.issue-1", "/orders/shop/issue-1": "from the audit", "/orders/shop/reject-1": "from the dead letter",
+	} {
+		resp, err := http.Get("http://" + s.http + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) || strings.Contains(string(body), "be read") {
+			t.Errorf("GET %s: %s, %v; want %q and nothing that cannot be read in:\n%s", path, resp.Status, err, want, body)
+		}
+	}
 }
 
 // order makes an order whose name tells the gateway what to do with it.
@@ -354,6 +383,8 @@ func TestPermissionsSuffice(t *testing.T) {
 		t.Error(err)
 	}
 
+	s.page(t, issued.Serial)
+
 	// The verbs of a monitor, and those of the operator.
 	if out := s.run(t, "monitor", "check"); strings.Contains(out, "failed") {
 		t.Errorf("check as the monitor:\n%s", out)
@@ -431,6 +462,12 @@ func (s *site) questions(ctx context.Context, t *testing.T, client *entrustbus.C
 	if answer, err := client.Policy(ctx, order(t, "policy-1")); err != nil || !answer.Allowed {
 		t.Errorf("a policy check: %+v, %v", answer, err)
 	}
+	if o, err := client.Status(ctx, "issue-1"); err != nil || o.Phase != entrustbus.PhaseClosed || o.Outcome != entrustbus.OutcomeIssued {
+		t.Errorf("where an order is: %+v, %v", o, err)
+	}
+	if v, err := client.Version(ctx); err != nil || v.Worker == "" || v.PolicyDigest == "" {
+		t.Errorf("a version: %+v, %v", v, err)
+	}
 	if _, err := client.Check(ctx, "no-such-ca"); !errors.Is(err, entrustbus.ErrUnknownCA) {
 		t.Errorf("a check of an unknown CA: %v", err)
 	}
@@ -455,6 +492,33 @@ func (s *site) questions(ctx context.Context, t *testing.T, client *entrustbus.C
 	nc, refused := s.connectOperator(t)
 	if msg, err := nc.RequestWithContext(ctx, "$SRV.STATS.entrust-worker", nil); err != nil || !bytes.Contains(msg.Data, []byte("entrust.ask.*.ca")) {
 		t.Errorf("statistics of the service: %v, %s", err, refused.all())
+	}
+	s.suspensions(ctx, t, nc)
+}
+
+// suspensions has the operator suspend and resume, by the verbs and over the service.
+func (s *site) suspensions(ctx context.Context, t *testing.T, operator *nats.Conn) {
+	t.Helper()
+	s.run(t, "operator", "suspend", "--producer", "web", "--reason", "a drill")
+	s.orders(ctx, t, operator, entrustbus.TopicSuspend, `"changed":false`)
+	if out := s.run(t, "monitor", "suspend", "--list"); !strings.Contains(out, "web") || !strings.Contains(out, "a drill") {
+		t.Errorf("suspend --list as the monitor:\n%s", out)
+	}
+	s.orders(ctx, t, operator, entrustbus.TopicResume, `"changed":true`)
+	s.run(t, "operator", "resume", "--producer", "web")
+	for _, decision := range []string{"calls suspended", "calls resumed"} {
+		if out := s.run(t, "monitor", "audit", "grep", "--decision", decision); strings.Count(out, "producer web") != 2 {
+			t.Errorf("the audit trail has of what an operator did by the verb and over the service:\n%s", out)
+		}
+	}
+}
+
+// orders sends an operator's order about the producer web.
+func (s *site) orders(ctx context.Context, t *testing.T, operator *nats.Conn, topic entrustbus.Topic, want string) {
+	t.Helper()
+	msg, err := operator.RequestWithContext(ctx, entrustbus.Subjects{}.AskOperator(topic), []byte(`{"producer":"web","operator":"ann"}`))
+	if err != nil || !strings.Contains(string(msg.Data), want) {
+		t.Errorf("%s: %v, %+v; want %s", topic, err, msg, want)
 	}
 }
 
@@ -558,6 +622,9 @@ func TestPermissionsRestrict(t *testing.T) {
 	publish := []struct{ name, subject, own, body string }{
 		{name: "requests", subject: "entrust.request.web.issue", own: "entrust.request.shop.issue"},
 		{name: "questions", subject: "entrust.ask.web.policy.issue"},
+		{name: "suspending", subject: "entrust.ask.@operator.suspend"},
+		{name: "resuming", subject: "entrust.ask.@operator.resume"},
+		{name: "orders of others", subject: "entrust.ask.web.order.order-1"},
 		{name: "discovery", subject: "$SRV.PING"},
 		{name: "discovery of workers", subject: "$SRV.STATS.entrust-worker"},
 		{name: "results of others", subject: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.web.order-1", own: "$JS.API.DIRECT.GET.ENTRUST_RESULTS.entrust.result.shop.order-1"},
@@ -629,7 +696,7 @@ func TestPermissionsRestrict(t *testing.T) {
 	for user, subjects := range map[string][]string{
 		"operator": {"entrust.audit.shop", "entrust.audit.@worker", "entrust.result.shop.order-3", "entrust.dead.shop.invalid", "entrust.due.poll.shop.order-1", "$KV.ENTRUST_CERTS.00.0a"},
 		"monitor": {
-			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.ask.shop.check", "$SRV.PING", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1", "$KV.ENTRUST_KEYS.00",
+			"entrust.request.shop.issue", "entrust.operator.shop.issue", "entrust.ask.shop.check", "entrust.ask.@operator.suspend", "$SRV.PING", "entrust.parked.shop.order-1", "$KV.ENTRUST_ORDERS.shop.order-1", "$KV.ENTRUST_KEYS.00",
 			"entrust.audit.shop", "$KV.ENTRUST_INCIDENTS.leak",
 			"$JS.API.STREAM.PURGE.ENTRUST_DEAD", "$JS.API.CONSUMER.MSG.NEXT.ENTRUST_REQUESTS.worker-issue", "$JS.API.CONSUMER.CREATE.ENTRUST_RESULTS.x",
 		},

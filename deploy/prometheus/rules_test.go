@@ -27,6 +27,7 @@ var (
 
 	use      = regexp.MustCompile(`(entrust_worker_[a-z_]+)(?:\{([^}]*)\})?`)
 	grouping = regexp.MustCompile(`by \(([a-z_, ]+)\)`)
+	recorded = regexp.MustCompile(`entrust_worker:[a-z0-9_:]+`)
 	matcher  = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*"`)
 )
 
@@ -55,7 +56,7 @@ func metrics(t *testing.T) map[string]metric {
 			t.Fatal(err)
 		}
 		for _, found := range httpName.FindAllStringSubmatch(string(source), -1) {
-			all["entrust_worker_"+found[1]] = metric{map[string]bool{"version": true}}
+			all["entrust_worker_"+found[1]] = metric{map[string]bool{"version": true, "goversion": true}}
 		}
 	}
 	if len(all) < 25 {
@@ -74,7 +75,11 @@ func family(all map[string]metric, series string) (metric, bool) {
 	return metric{}, false
 }
 
-type rule struct{ alert, expr, runbook string }
+// rule is an alert, or where alert is "" a series that alerts are made of.
+type rule struct{ alert, expr, runbook, summary string }
+
+// scraped are labels that Prometheus adds to every series.
+var scraped = map[string]bool{"job": true, "instance": true}
 
 func rules(t *testing.T) []rule {
 	t.Helper()
@@ -87,13 +92,25 @@ func rules(t *testing.T) []rule {
 		t.Fatal(err)
 	}
 	var all []rule
+	records := map[string]bool{}
 	for _, group := range doc["groups"].([]any) {
 		for _, r := range group.(map[string]any)["rules"].([]any) {
 			r := r.(map[string]any)
+			if name, ok := r["record"].(string); ok {
+				all = append(all, rule{expr: r["expr"].(string)})
+				records[name] = true
+				continue
+			}
 			notes := r["annotations"].(map[string]any)
-			all = append(all, rule{alert: r["alert"].(string), expr: r["expr"].(string), runbook: notes["runbook"].(string)})
-			if notes["summary"].(string) == "" || r["labels"].(map[string]any)["severity"] == nil {
+			found := rule{alert: r["alert"].(string), expr: r["expr"].(string), runbook: notes["runbook_url"].(string), summary: notes["summary"].(string)}
+			all = append(all, found)
+			if found.summary == "" || r["labels"].(map[string]any)["severity"] == nil {
 				t.Errorf("%v: no summary, or no severity", r["alert"])
+			}
+			for _, name := range recorded.FindAllString(found.expr, -1) {
+				if !records[name] {
+					t.Errorf("%s: nothing records %s", found.alert, name)
+				}
 			}
 		}
 	}
@@ -108,7 +125,7 @@ func TestRulesUseMetricsThatExist(t *testing.T) {
 	all := metrics(t)
 	for _, r := range rules(t) {
 		uses := use.FindAllStringSubmatch(r.expr, -1)
-		if len(uses) == 0 {
+		if len(uses) == 0 && !recorded.MatchString(r.expr) {
 			t.Errorf("%s uses no metric: %s", r.alert, r.expr)
 		}
 		for _, u := range uses {
@@ -134,6 +151,12 @@ func TestDashboardUsesMetricsThatExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	var board struct {
+		Templating struct {
+			List []struct {
+				Name, Type string
+				Definition string
+			}
+		}
 		Panels []struct {
 			Title   string
 			Targets []struct{ Expr, LegendFormat string }
@@ -143,6 +166,23 @@ func TestDashboardUsesMetricsThatExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, shown := metrics(t), map[string]bool{}
+	for _, v := range board.Templating.List {
+		if v.Type != "query" {
+			continue
+		}
+		u := use.FindStringSubmatch(v.Definition)
+		if u == nil {
+			t.Errorf("the variable %s comes from no metric: %s", v.Name, v.Definition)
+			continue
+		}
+		m, ok := family(all, u[1])
+		if label := v.Definition[strings.LastIndex(v.Definition, ", ")+2 : len(v.Definition)-1]; !ok || !m.labels[label] && !scraped[label] {
+			t.Errorf("the variable %s comes from %s and its label %s, which do not exist", v.Name, u[1], label)
+		}
+		if !strings.Contains(string(data), `=~\"$`+v.Name+`\"`) {
+			t.Errorf("no query uses the variable %s", v.Name)
+		}
+	}
 	for _, p := range board.Panels {
 		if len(p.Targets) == 0 {
 			t.Errorf("%s shows nothing", p.Title)
@@ -156,6 +196,14 @@ func TestDashboardUsesMetricsThatExist(t *testing.T) {
 				}
 				for _, suffix := range []string{"", "_bucket", "_count", "_sum"} {
 					shown[strings.TrimSuffix(u[1], suffix)] = true
+				}
+				if !strings.Contains(u[2], `job=~"$job"`) {
+					t.Errorf("%s shows %s of every job", p.Title, u[1])
+				}
+				for _, label := range matcher.FindAllStringSubmatch(u[2], -1) {
+					if !m.labels[label[1]] && !scraped[label[1]] {
+						t.Errorf("%s: %s has no label %s", p.Title, u[1], label[1])
+					}
 				}
 				for _, by := range grouping.FindAllStringSubmatch(target.Expr, -1) {
 					for label := range strings.SplitSeq(by[1], ", ") {
@@ -184,12 +232,58 @@ func TestRulesHaveRunbooks(t *testing.T) {
 	headings := map[string]bool{}
 	for line := range strings.Lines(string(page)) {
 		if heading, ok := strings.CutPrefix(line, "#"); ok {
-			headings[strings.ToLower(strings.TrimLeft(strings.TrimSpace(heading), "# "))] = true
+			headings[anchor(heading)] = true
 		}
 	}
+	const under = "https://github.com/entrust-worker/entrust-worker/blob/main/docs/operations.md#"
 	for _, r := range rules(t) {
-		if !headings[strings.ToLower(r.runbook)] {
-			t.Errorf("%s: docs/operations.md has no heading %q", r.alert, r.runbook)
+		if r.alert == "" {
+			continue
+		}
+		if to, ok := strings.CutPrefix(r.runbook, under); !ok || !headings[to] {
+			t.Errorf("%s: docs/operations.md has no heading for %s", r.alert, r.runbook)
+		}
+	}
+}
+
+// anchor is what a heading is called in the address of its page.
+func anchor(heading string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-', r == '_', r >= '0' && r <= '9', r >= 'a' && r <= 'z':
+			return r
+		}
+		return -1
+	}, strings.ToLower(strings.TrimLeft(strings.TrimSpace(heading), "# ")))
+}
+
+// The page's table of alerts has all of them, with the heading that each leads to, and no others.
+func TestOperationsListsAlerts(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, r := range rules(t) {
+		if r.alert == "" {
+			continue
+		}
+		known[r.alert] = true
+		_, to, _ := strings.Cut(r.runbook, "#")
+		found := false
+		for line := range strings.Lines(string(page)) {
+			found = found || strings.HasPrefix(line, "| `"+r.alert+"` |") && strings.Contains(line, "](#"+to+")")
+		}
+		if !found {
+			t.Errorf("docs/operations.md does not list %s with a link to #%s", r.alert, to)
+		}
+	}
+	for _, name := range regexp.MustCompile("`(Entrust[A-Z][A-Za-z]+)`").FindAllStringSubmatch(string(page), -1) {
+		if !known[name[1]] {
+			t.Errorf("docs/operations.md names the alert %s, which does not exist", name[1])
 		}
 	}
 }

@@ -17,6 +17,8 @@ const (
 	DecisionCredentials = "credentials changed"
 	DecisionBlock       = "key blocked"
 	DecisionUnblock     = "key unblocked"
+	DecisionSuspended   = "calls suspended"
+	DecisionResumed     = "calls resumed"
 )
 
 // Record is one decision. Its chain fills in the first four fields. It holds no

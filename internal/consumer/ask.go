@@ -8,6 +8,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/throttle"
 )
 
@@ -60,6 +61,51 @@ func (w *Worker) CA(ctx context.Context, ca string) (gateway.CA, error) {
 	return gateway.CA{}, err
 }
 
+// Order returns where an order is in its life, and why it waits. The error wraps
+// entrustbus.ErrNoOrder where the ledger has no record of it.
+func (w *Worker) Order(ctx context.Context, producer, id string) (*entrustbus.OrderStatus, error) {
+	r, err := w.ledger.Get(ctx, order.Key{Producer: producer, ID: id})
+	if err != nil && !errors.Is(err, order.ErrNewerFormat) {
+		return nil, err
+	}
+	if r.Phase == "" {
+		return nil, fmt.Errorf("reading the order %s.%s: %w", producer, id, entrustbus.ErrNoOrder)
+	}
+	return &entrustbus.OrderStatus{
+		ID: id, Kind: r.Kind, Phase: entrustbus.Phase(r.Phase), Waits: w.waits(producer, r), CAID: r.CAID, ProfileID: r.ProfileID, TrackingID: r.TrackingID,
+		Submissions: r.Submissions, RequestedAt: r.RequestedAt, UpdatedAt: r.At, Deadline: r.Deadline,
+		Outcome: r.Outcome, Serial: r.Serial, Replay: r.Generation, Policy: policyName(r.PolicyDigest),
+	}, nil
+}
+
+// waits says in one line for producers why an order waits, "" where it does not.
+func (w *Worker) waits(producer string, r order.Stored) string {
+	if !r.Phase.Waits() {
+		return ""
+	}
+	lane := laneIssue
+	switch {
+	case r.Kind == entrustbus.KindRevoke:
+		lane = laneRevoke
+	case r.Kind == entrustbus.KindCancel:
+		lane = laneManage
+	case r.Phase == order.Awaiting:
+		lane = lanePoll
+	}
+	if cause, _ := w.throttle.stops.Of(throttle.Scope{Lane: lane, Producer: producer, CA: r.CAID}); cause != nil {
+		return cause.Error()
+	}
+	switch {
+	case r.Phase == order.Awaiting:
+		return "awaiting approval at the gateway"
+	case r.Cause != nil && r.Cause.Message != "":
+		return r.Cause.Message
+	case r.Kind == entrustbus.KindCancel:
+		return "waiting for the order that it cancels"
+	}
+	return ""
+}
+
 // readCA asks the gateway, as its pause and its state allow. The answer says nothing of the
 // operations that have breakers.
 func (w *Worker) readCA(ctx context.Context, ca string) (gateway.CA, error) {
@@ -87,8 +133,6 @@ func (t *throttling) problem() error {
 		}
 		return errNotReached
 	}
-	if t.pause.Left() > 0 {
-		return throttle.ErrPaused
-	}
-	return nil
+	cause, _ := t.stops.Of(throttle.Scope{})
+	return cause
 }

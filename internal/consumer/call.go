@@ -198,7 +198,7 @@ func (h *handling) betweenPages(ctx context.Context, throttled error) error {
 // gateway asks for a long pause.
 func (w *Worker) Turn(ctx context.Context, throttled error) error {
 	if throttled == nil {
-		if err := w.throttle.breakers.Wait(ctx, throttle.Lookup); err != nil {
+		if err := w.throttle.breakers.Wait(ctx, "", throttle.Lookup); err != nil {
 			return err
 		}
 	}
@@ -209,10 +209,10 @@ func (w *Worker) nextPage(ctx context.Context, throttled error) error {
 	t := w.throttle
 	if wait := pauseOf(throttled); wait > 0 {
 		t.askedToPause(ctx, wait, throttled)
-		if t.pause.Left() > w.cfg.lease() {
+		if t.stops.PauseLeft() > w.cfg.lease() {
 			return throttled // so long an order waits in its wake-up
 		}
-		if err := t.pause.Wait(ctx); err != nil {
+		if err := t.stops.WaitPause(ctx); err != nil {
 			return err
 		}
 	}

@@ -70,6 +70,7 @@ func (h *handling) carry(ctx context.Context, d *order.Decision) error {
 			return err
 		}
 		failpoint(string(step) + ".after")
+		h.tracedStep(step, d)
 	}
 	if d.Reconciled != "" {
 		h.w.metrics.Reconciled(d.Reconciled)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/entrust-worker/entrust-worker/internal/audit"
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
 	"github.com/entrust-worker/entrust-worker/internal/order"
@@ -76,6 +78,8 @@ type Config struct {
 	Credentials func() string
 	// Metrics may be nil.
 	Metrics *metrics.Worker
+	// Tracer makes a span of each handling, in the trace of its order. Nil: there are no traces.
+	Tracer trace.Tracer
 }
 
 // Lease is how long an order is owned for one call that may take so long: by an eighth

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/order"
@@ -51,6 +53,8 @@ type handling struct {
 	called bool
 	grace  context.Context
 	end    context.CancelFunc
+	// span is the handling in a trace, nil where there are none.
+	span trace.Span
 }
 
 // live is ctx. Where a stop ended it after an answer of the gateway, it is a context of
@@ -82,7 +86,7 @@ func (h *handling) doing(what, of string) {
 // delivered handles a message of the request stream.
 func (w *Worker) delivered(ctx context.Context, d *delivery) error {
 	q := w.readRequest(d)
-	w.metrics.Request(string(q.Kind))
+	w.metrics.Request(string(q.Kind), q.Key.Producer)
 	if isByHand(q.Kind) {
 		return w.byHand(ctx, d, q)
 	}
@@ -178,9 +182,7 @@ func (h *handling) look(ctx context.Context) error {
 // remains reads what the bus holds of the order beside its record, where that matters.
 func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 	r := order.Remains{CanLookUp: h.w.gw.CanFind(), LostSince: h.w.rollbacks.lostSince(h.cur.RequestedAt)}
-	if h.w.cfg.Policy != nil {
-		r.Judge = h.judge
-	}
+	r.Judge = h.judge
 	err := h.learn(ctx)
 	if err != nil {
 		return r, err
@@ -273,10 +275,18 @@ func (h *handling) asked() *order.Request {
 	return h.read
 }
 
-// run decides about the event, carries the decision out, makes its call, and decides
-// about the answer, until a decision has no call. event makes the event of what is left
-// on the bus.
+// run decides about the event in a span of its own. event makes the event of what is left on
+// the bus.
 func (h *handling) run(ctx context.Context, event func(order.Remains) order.Event) error {
+	ctx = h.startSpan(ctx)
+	err := h.conclude(ctx, event)
+	h.endSpan(err)
+	return err
+}
+
+// conclude decides about the event, carries the decision out, makes its call, and decides
+// about the answer, until a decision has no call.
+func (h *handling) conclude(ctx context.Context, event func(order.Remains) order.Event) error {
 	defer h.release()
 	work := ctx
 	h.doing("read", "what the bus holds of the order")
@@ -301,7 +311,7 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 		var permit *permit
 		if d.Call != nil {
 			h.doing("permit", string(d.Call.Op))
-			permit, err = h.w.throttle.admit(ctx, d.Call, h.ca(&d), h.key.Producer, h.calls())
+			permit, err = h.w.throttle.admit(ctx, d.Call, h.scope(h.ca(&d)), h.calls())
 			if open, ok := errors.AsType[*throttle.OpenError](err); ok {
 				h.giveTurnBack()
 				d = h.decide(order.Deferred{By: ev, For: open.RetryIn, Request: h.asked})
@@ -374,6 +384,7 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 		failpoint("call.before")
 		answer := h.call(ctx, d.Call, permit, begun)
 		failpoint("call.after")
+		h.tracedAnswer(d.Call, &answer)
 		event = h.answered(*d.Call, answer)
 		happened = event
 		h.called = true

@@ -19,6 +19,7 @@ import (
 // never delays another.
 type lane struct {
 	name     string // label of metrics and logs
+	of       string // lane by which operators suspend it
 	stream   string
 	consumer string
 	// slots bounds the calls to the gateway. While so many are out, further messages are
@@ -103,10 +104,10 @@ func (w *Worker) pull(stop context.Context, l *lane) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	if w.audited(stop) != nil || w.throttle.wait(stop, l.op) != nil {
+	if w.audited(stop) != nil || w.throttle.wait(stop, l) != nil {
 		return nil
 	}
-	if room := w.throttle.room(l.op, n); room < n {
+	if room := w.throttle.room(l, n); room < n {
 		return l.pulls.askAlone(stop, room)
 	}
 	return l.pulls.ask(n)

@@ -9,9 +9,22 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/policy"
 )
 
-// judge asks the policy in force about the order in a record. The machine calls it where
-// the order is about to begin, or to be submitted again.
+// judge says whether the order in a record may go on, and when: by the policy in force, if
+// there is one, and by what operators suspended. The machine calls it where the order is
+// about to begin, or to be submitted again.
 func (h *handling) judge(r order.Record) order.Verdict {
+	out := order.Verdict{Digest: r.PolicyDigest, Validity: r.Validity} // those of an earlier policy stay
+	if h.w.cfg.Policy != nil {
+		out = h.asksPolicy(r)
+	}
+	if out.Denied == "" {
+		h.suspended(r, &out)
+	}
+	return out
+}
+
+// asksPolicy asks the policy in force about the order in a record.
+func (h *handling) asksPolicy(r order.Record) order.Verdict {
 	p := h.w.cfg.Policy()
 	digest := p.Digest()
 	out := order.Verdict{Digest: digest[:]}

@@ -23,7 +23,7 @@ const probeTime = 35 * time.Second
 type throttling struct {
 	breakers *throttle.Breakers
 	prober   *throttle.Prober
-	pause    *throttle.Pause
+	stops    *throttle.Stops
 	rate     *throttle.Rate
 	quota    *quota
 	control  *control.Bucket
@@ -32,6 +32,10 @@ type throttling struct {
 	log      *slog.Logger
 	stop     context.Context // set by run
 
+	// learned is closed once the control bucket said what is suspended.
+	learned chan struct{}
+	known   []control.Suspension // that were told last; of the goroutine of control.Bucket.Run
+
 	// doubts is held by the one probe of a gateway that answered a call with 403.
 	doubts   sync.Mutex
 	doubted  time.Time // begin of the last of them
@@ -39,7 +43,7 @@ type throttling struct {
 }
 
 func newThrottling(cfg *Config, bucket *control.Bucket, gw Gateway, log *slog.Logger) *throttling {
-	t := &throttling{pause: new(throttle.Pause), quota: newQuota(), control: bucket, metrics: cfg.Metrics, log: log, stop: context.Background()}
+	t := &throttling{stops: new(throttle.Stops), learned: make(chan struct{}), quota: newQuota(), control: bucket, metrics: cfg.Metrics, log: log, stop: context.Background()}
 	t.rate = throttle.NewRate(cfg.Rate, cfg.FleetRate)
 	t.probe = func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, probeTime)
@@ -50,10 +54,13 @@ func newThrottling(cfg *Config, bucket *control.Bucket, gw Gateway, log *slog.Lo
 		}
 		return err
 	}
-	t.prober = throttle.NewProber(t.probe, t.pause, t.probed)
+	t.prober = throttle.NewProber(t.probe, t.stops, t.probed)
 	t.breakers = throttle.NewBreakers(throttle.Config{
-		CAs: []string{cfg.CAID}, Shared: bucket, Prober: t.prober, Pause: t.pause, OnChange: t.changed,
+		CAs: []string{cfg.CAID}, Shared: bucket, Prober: t.prober, Stops: t.stops, OnChange: t.changed,
 	})
+	for _, op := range []throttle.Operation{throttle.Enroll, throttle.Poll, throttle.Revoke, throttle.Lookup} {
+		t.metrics.Breaker(string(op), cfg.CAID, throttle.Closed.String()) // until it changes
+	}
 	return t
 }
 
@@ -70,11 +77,12 @@ func (t *throttling) run(stop context.Context, compare func(context.Context) err
 				t.quota.setWorkers(n)
 			},
 			Paused: func(left time.Duration) {
-				if t.pause.Extend(left) {
-					t.metrics.Paused(t.pause.Until())
+				if t.stops.Pause(left) {
+					t.metrics.Paused(t.stops.PausedUntil())
 				}
 			},
-			PauseEnded:    func() { t.pause.End(); t.metrics.Paused(time.Time{}) },
+			PauseEnded:    func() { t.stops.EndPause(); t.metrics.Paused(time.Time{}) },
+			Suspended:     t.suspended,
 			BreakerOpened: t.breakers.Opened,
 			BreakerClosed: t.breakers.ClosedBy,
 			Synced:        t.breakers.Synced,
@@ -96,24 +104,25 @@ func operation(op order.Op) (throttle.Operation, throttle.Caller) {
 	return throttle.Enroll, throttle.ForRequest
 }
 
-// wait returns when a lane of this operation may fetch, with the cause of ctx where that
-// ends first. A lane of mixed operations always may.
-func (t *throttling) wait(ctx context.Context, op order.Op) error {
-	if op == "" {
-		return nil
-	}
-	o, _ := operation(op)
-	return t.breakers.Wait(ctx, o)
+// wait returns when a lane may fetch, with the cause of ctx where that ends first. A lane of
+// mixed operations always may, unless it is suspended.
+func (t *throttling) wait(ctx context.Context, l *lane) error {
+	return t.breakers.Wait(ctx, l.of, breakerOf(l.op))
 }
 
-// room returns how many calls of this operation a lane may fetch for, at least one and at
-// most n: what it fetches beyond that goes back, and counts as delivered.
-func (t *throttling) room(op order.Op, n int) int {
+// room returns how many calls a lane may fetch for, at least one and at most n: what it
+// fetches beyond that goes back, and counts as delivered.
+func (t *throttling) room(l *lane, n int) int {
+	return max(1, min(n, t.breakers.Room(l.of, breakerOf(l.op))))
+}
+
+// breakerOf is the operation of a lane, "" where its messages need different ones.
+func breakerOf(op order.Op) throttle.Operation {
 	if op == "" {
-		return n
+		return ""
 	}
 	o, _ := operation(op)
-	return max(1, min(n, t.breakers.Room(o)))
+	return o
 }
 
 // permit is leave to make one call: one of the calls of its lane that may be out, and the
@@ -137,7 +146,7 @@ func (p *permit) Done(o throttle.Outcome) {
 // while as many calls are out as calls has room for: before the breaker is asked, so that no
 // call waits with a leave that an opening breaker took back. The
 // error is a *throttle.OpenError where the call must wait, or the cause of a stop.
-func (t *throttling) admit(ctx context.Context, c *order.Call, ca, producer string, calls chan struct{}) (*permit, error) {
+func (t *throttling) admit(ctx context.Context, c *order.Call, call throttle.Scope, calls chan struct{}) (*permit, error) {
 	if c.Op == order.OpTarget {
 		return nil, nil
 	}
@@ -153,7 +162,7 @@ func (t *throttling) admit(ctx context.Context, c *order.Call, ca, producer stri
 		}
 	}
 	op, caller := operation(c.Op)
-	leave, err := t.breakers.Admit(ctx, op, ca, producer)
+	leave, err := t.breakers.Admit(ctx, op, call)
 	if err != nil {
 		if calls != nil {
 			<-calls
@@ -227,9 +236,9 @@ func outcome(op order.Op, fate gateway.Fate, err error) throttle.Outcome {
 
 // askedToPause keeps the fleet from calling the gateway for a while, as it asked for.
 func (t *throttling) askedToPause(ctx context.Context, wait time.Duration, why error) {
-	if t.pause.Extend(wait) {
+	if t.stops.Pause(wait) {
 		t.log.WarnContext(ctx, "the gateway asked for a pause", "wait", wait, "err", why)
-		t.metrics.Paused(t.pause.Until())
+		t.metrics.Paused(t.stops.PausedUntil())
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
 	defer cancel()

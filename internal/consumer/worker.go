@@ -182,6 +182,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer endTrail()
 	w.runAudit(trail, stop, &aside)
 	w.awaitClock(ctx)
+	if w.throttle.awaitSuspensions(ctx) != nil {
+		lanes = nil // it is stopped before it knows what may be called
+	}
 	for _, l := range lanes {
 		handlers.Go(func() { w.run(stop, work, l) })
 	}
@@ -240,13 +243,13 @@ func (w *Worker) lanes() []*lane {
 	l, c := w.cfg.Layout, w.cfg
 	again := max(c.Issue/4, 4)
 	return []*lane{
-		{name: "issue", stream: l.Requests, consumer: streams.ConsumerIssue, slots: c.Issue, op: order.OpEnroll, handle: w.delivered},
-		{name: "revoke", stream: l.Requests, consumer: streams.ConsumerRevoke, slots: c.Revoke, op: order.OpRevoke, reserved: true, handle: w.delivered},
-		{name: "manage", stream: l.Requests, consumer: streams.ConsumerManage, slots: c.Manage, handle: w.delivered},
-		{name: "poll", stream: l.Parked, consumer: streams.ConsumerPoll, slots: c.Poll, op: order.OpPoll, handle: w.woken},
-		{name: "resubmit", stream: l.Parked, consumer: streams.ConsumerResubmit, slots: again, handle: w.woken},
-		{name: "revoke-again", stream: l.Parked, consumer: streams.ConsumerRevokeAgain, slots: c.Revoke, op: order.OpRevoke, reserved: true, handle: w.woken},
-		{name: "manage-again", stream: l.Parked, consumer: streams.ConsumerManageAgain, slots: c.Manage, handle: w.woken},
+		{name: "issue", of: laneIssue, stream: l.Requests, consumer: streams.ConsumerIssue, slots: c.Issue, op: order.OpEnroll, handle: w.delivered},
+		{name: "revoke", of: laneRevoke, stream: l.Requests, consumer: streams.ConsumerRevoke, slots: c.Revoke, op: order.OpRevoke, reserved: true, handle: w.delivered},
+		{name: "manage", of: laneManage, stream: l.Requests, consumer: streams.ConsumerManage, slots: c.Manage, handle: w.delivered},
+		{name: "poll", of: lanePoll, stream: l.Parked, consumer: streams.ConsumerPoll, slots: c.Poll, op: order.OpPoll, handle: w.woken},
+		{name: "resubmit", of: laneIssue, stream: l.Parked, consumer: streams.ConsumerResubmit, slots: again, handle: w.woken},
+		{name: "revoke-again", of: laneRevoke, stream: l.Parked, consumer: streams.ConsumerRevokeAgain, slots: c.Revoke, op: order.OpRevoke, reserved: true, handle: w.woken},
+		{name: "manage-again", of: laneManage, stream: l.Parked, consumer: streams.ConsumerManageAgain, slots: c.Manage, handle: w.woken},
 	}
 }
 

@@ -23,7 +23,7 @@ var _ throttle.Shared = (*control.Bucket)(nil)
 type member struct {
 	*throttle.Breakers
 	bucket *control.Bucket
-	pause  *throttle.Pause
+	stops  *throttle.Stops
 	rate   *throttle.Rate
 }
 
@@ -31,10 +31,10 @@ func join(t *testing.T, js jetstream.JetStream, id string) *member {
 	t.Helper()
 	m := &member{
 		bucket: control.Open(control.Config{JS: js, Bucket: "ENTRUST_CONTROL", Worker: id, Gateway: "https://gateway.example", Log: slog.New(slog.DiscardHandler)}),
-		pause:  new(throttle.Pause), rate: throttle.NewRate(0, 100),
+		stops:  new(throttle.Stops), rate: throttle.NewRate(0, 100),
 	}
-	prober := throttle.NewProber(func(context.Context) error { return nil }, m.pause, nil)
-	m.Breakers = throttle.NewBreakers(throttle.Config{CAs: []string{"ca-1"}, Shared: m.bucket, Prober: prober, Pause: m.pause})
+	prober := throttle.NewProber(func(context.Context) error { return nil }, m.stops, nil)
+	m.Breakers = throttle.NewBreakers(throttle.Config{CAs: []string{"ca-1"}, Shared: m.bucket, Prober: prober, Stops: m.stops})
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { prober.Run(ctx) })
@@ -42,8 +42,8 @@ func join(t *testing.T, js jetstream.JetStream, id string) *member {
 	all.Go(func() {
 		m.bucket.Run(ctx, control.Handlers{
 			Workers:       m.rate.SetWorkers,
-			Paused:        func(left time.Duration) { m.pause.Extend(left) },
-			PauseEnded:    m.pause.End,
+			Paused:        func(left time.Duration) { m.stops.Pause(left) },
+			PauseEnded:    m.stops.EndPause,
 			BreakerOpened: m.Opened,
 			BreakerClosed: m.ClosedBy,
 			Synced:        m.Synced,
@@ -94,10 +94,10 @@ func TestWorkersShareBreakersAndPauses(t *testing.T) {
 
 	down := errors.New("500")
 	for range 5 {
-		if err := a.Wait(ctx, throttle.Enroll); err != nil {
+		if err := a.Wait(ctx, "issue", throttle.Enroll); err != nil {
 			t.Fatal(err)
 		}
-		p, err := a.Admit(ctx, throttle.Enroll, "ca-1", "shop")
+		p, err := a.Admit(ctx, throttle.Enroll, throttle.Scope{Producer: "shop", CA: "ca-1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,10 +121,10 @@ func TestWorkersShareBreakersAndPauses(t *testing.T) {
 
 	var canary *throttle.Permit
 	for canary == nil {
-		if err := b.Wait(ctx, throttle.Enroll); err != nil {
+		if err := b.Wait(ctx, "issue", throttle.Enroll); err != nil {
 			t.Fatal(err)
 		}
-		canary, err = b.Admit(ctx, throttle.Enroll, "ca-1", "other")
+		canary, err = b.Admit(ctx, throttle.Enroll, throttle.Scope{Producer: "other", CA: "ca-1"})
 		if e, ok := errors.AsType[*throttle.OpenError](err); err != nil && (!ok || e.RetryIn <= 0) {
 			t.Fatal(err)
 		}
@@ -132,22 +132,22 @@ func TestWorkersShareBreakersAndPauses(t *testing.T) {
 	canary.Done(throttle.Good())
 	until("both in their ramp-up", func() bool { return a.state() == throttle.HalfOpen && b.state() == throttle.HalfOpen })
 	for range 15 {
-		p, err := a.Admit(ctx, throttle.Enroll, "ca-1", "shop")
+		p, err := a.Admit(ctx, throttle.Enroll, throttle.Scope{Producer: "shop", CA: "ca-1"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.Done(throttle.Good())
 	}
-	if a.state() != throttle.Closed || a.Room(throttle.Enroll) != math.MaxInt {
+	if a.state() != throttle.Closed || a.Room("issue", throttle.Enroll) != math.MaxInt {
 		t.Errorf("after the ramp-up the breaker is %v", a.state())
 	}
 
-	a.pause.Extend(time.Minute)
+	a.stops.Pause(time.Minute)
 	if err := a.bucket.Pause(ctx, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	until("the pause at the other", func() bool { return b.pause.Left() > 50*time.Second })
-	if _, err := b.Admit(ctx, throttle.Poll, "ca-1", "shop"); !errors.Is(err, throttle.ErrPaused) {
+	until("the pause at the other", func() bool { return b.stops.PauseLeft() > 50*time.Second })
+	if _, err := b.Admit(ctx, throttle.Poll, throttle.Scope{Producer: "shop", CA: "ca-1"}); !errors.Is(err, throttle.ErrPaused) {
 		t.Errorf("in a pause: %v", err)
 	}
 	keys, err := kv.ListKeysFiltered(ctx, "pause.*")
@@ -159,5 +159,5 @@ func TestWorkersShareBreakersAndPauses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until("the end of the pause at both", func() bool { return a.pause.Left() == 0 && b.pause.Left() == 0 })
+	until("the end of the pause at both", func() bool { return a.stops.PauseLeft() == 0 && b.stops.PauseLeft() == 0 })
 }

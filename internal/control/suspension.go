@@ -31,7 +31,7 @@ var ErrTooManySuspensions = fmt.Errorf("%d suspensions stand, which is the most 
 // Scope is what a suspension is about: the calls of one lane, of one producer, at one CA. An
 // empty field stands for all of them, so that the zero Scope is every call to the gateway.
 type Scope struct {
-	// Lane is issue, resubmit, revoke, poll or manage.
+	// Lane is one of Lanes.
 	Lane     string `json:"lane,omitempty"`
 	Producer string `json:"producer,omitempty"`
 	CA       string `json:"ca,omitempty"`
@@ -40,9 +40,9 @@ type Scope struct {
 // laneManage makes no calls to the gateway: it is suspended as a whole or not at all.
 const laneManage = "manage"
 
-// Lanes are the lanes that can be suspended. One that has requests and due messages of its own
-// stops taking both.
-func Lanes() []string { return []string{"issue", "resubmit", "revoke", "poll", laneManage} }
+// Lanes are the lanes that can be suspended. issue, revoke and manage are new requests and those
+// that are tried again.
+func Lanes() []string { return []string{"issue", "revoke", "poll", laneManage} }
 
 // Validate returns what is wrong with a scope that an operator named.
 func (s Scope) Validate() error {
@@ -95,6 +95,24 @@ type Suspension struct {
 	Since time.Time `json:"since,omitzero"`
 	// Age is how long it has stood, by server time. It is not stored.
 	Age time.Duration `json:"-"`
+}
+
+// About says in one line what is suspended, by whom and why.
+func (s Suspension) About() string {
+	about := s.Scope.String()
+	if s.Operator != "" {
+		about += ", by " + s.Operator
+	}
+	if s.Reason != "" {
+		about += ": " + s.Reason
+	}
+	return about
+}
+
+// Why is About for producers: it does not say who ordered it.
+func (s Suspension) Why() string {
+	s.Operator = ""
+	return s.About()
 }
 
 // suspensionOf decodes the value of a suspension's key; false for what no worker wrote.

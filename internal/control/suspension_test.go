@@ -131,7 +131,7 @@ func TestScopes(t *testing.T) {
 		{Scope{Lane: "revoke"}, "lane revoke", "suspended.revoke.=.=", ""},
 		{Scope{Producer: "shop", CA: "ca-1"}, "producer shop, CA ca-1", "suspended.=.shop.ca-1", ""},
 		{Scope{CA: "="}, "CA =", "suspended.=.=." + token("="), ""}, // not the key of all CAs
-		{Scope{Lane: "revoke-again"}, "lane revoke-again", "suspended.revoke-again.=.=", "the lanes are issue, resubmit, revoke, poll, manage"},
+		{Scope{Lane: "revoke-again"}, "lane revoke-again", "suspended.revoke-again.=.=", "the lanes are issue, revoke, poll, manage"},
 		{Scope{Producer: "a.b"}, "producer a.b", "suspended.=." + token("a.b") + ".=", "not the name of a producer"},
 		{Scope{CA: "a\nb"}, "CA a\nb", "suspended.=.=." + token("a\nb"), "not the id of a CA"},
 		{Scope{CA: long}, "CA " + long, "suspended.=.=." + token(long), "not the id of a CA"},

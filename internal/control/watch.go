@@ -43,7 +43,8 @@ type Handlers struct {
 	// operator removed the key.
 	BreakerClosed func(operation, ca, opening string)
 	// Suspended is told which suspensions stand, all of them, oldest first: once before
-	// Synced, and whenever that changes.
+	// Synced, and whenever that changes. Of a bucket that is missing from the start it is told
+	// that none does.
 	Suspended func(all []Suspension)
 	// Synced is told that everything in the bucket has been told. A breaker that was
 	// not is unknown there.
@@ -66,7 +67,7 @@ func (b *Bucket) Workers() int {
 // until ctx is done. It then removes this worker's presence. While the bucket is
 // missing, or no server answers, it tries again at up to 30 s. Call it once.
 func (b *Bucket) Run(ctx context.Context, h Handlers) {
-	seen := beats{}
+	seen, knows := beats{}, false
 	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
 		synced := false
 		err := b.watch(ctx, h, seen, &synced)
@@ -74,7 +75,12 @@ func (b *Bucket) Run(ctx context.Context, h Handlers) {
 			break
 		}
 		if synced {
-			wait = firstRetry
+			wait, knows = firstRetry, true
+		}
+		if !knows && errors.Is(err, jetstream.ErrBucketNotFound) {
+			// No bucket holds any. One that is deleted later leaves in force what it held.
+			tellSuspensions(nil, h)
+			knows = true
 		}
 		b.log.Warn("watching the control bucket failed; other workers' pauses, suspensions and breakers are not seen until it succeeds",
 			"bucket", b.bucket, "wait", wait, "err", err)

@@ -44,6 +44,9 @@ func rules() []rule {
 		{name: "policy imports the contract", from: []string{"internal/policy"}, only: []string{"entrustbus"}, shipped: true},
 		{name: "status imports what it answers from", from: []string{"internal/status"}, shipped: true,
 			only: []string{"entrustbus", "internal/gateway", "internal/order", "internal/policy", "internal/policyfile"}},
+		{name: "the status page imports what it shows", from: []string{"internal/statuspage"}, shipped: true,
+			only: []string{"entrustbus", "internal/find", "internal/order", "internal/snapshot", "internal/span", "internal/streams", "internal/timeline"}},
+		{name: "the browser is a matter of tests", from: []string{"cmd", "internal", "entrustbus"}, never: []string{"github.com/chromedp"}, shipped: true},
 		{name: "policyfile imports policy", from: []string{"internal/policyfile"}, only: []string{"internal/policy"}, shipped: true},
 		{name: "policy is pure", from: []string{"internal/policy"}, never: []string{"context", "net/http", "os", "log/slog", "github.com/nats-io"}, shipped: true},
 		{name: "gateway imports names alone", from: []string{"internal/gateway"}, except: []string{"internal/gateway/gatewaytest"},
@@ -69,7 +72,7 @@ func rules() []rule {
 		{name: "the consumer imports the rooms below it", from: []string{"internal/consumer"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/throttle", "internal/control", "internal/ledger", "internal/results", "internal/wakeup",
 			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics", "internal/policy",
-			"internal/certs", "internal/keys", "internal/audit",
+			"internal/certs", "internal/keys", "internal/audit", "internal/telemetry",
 		}},
 		{name: "timeline imports what it reads", from: []string{"internal/timeline"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/audit", "internal/streams", "internal/control",
@@ -84,6 +87,7 @@ func rules() []rule {
 		{name: "renewal imports what it reads", from: []string{"internal/renewal"}, shipped: true,
 			only: []string{"entrustbus", "internal/certs", "internal/keys", "internal/streams"}},
 		{name: "audit imports the contract and streams", from: []string{"internal/audit"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
+		{name: "telemetry imports none of ours", from: []string{"internal/telemetry"}, only: []string{}, shipped: true},
 		{name: "no room imports the consumer", from: []string{"internal"}, except: []string{"internal/consumer", "internal/testbed"}, never: []string{"internal/consumer"}},
 		{name: "mtlscache imports none of ours", from: []string{"internal/mtlscache"},
 			never: []string{"internal", "cmd", "entrustbus", "integration"}, shipped: true},

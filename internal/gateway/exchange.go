@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/propagation"
 )
 
 // maxBody bounds what is read of an answer: far above a certificate with its chain,
@@ -185,7 +187,9 @@ func (c *Client) send(ctx context.Context, q call) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for try := 1; ; try++ {
-		r, err := c.exchange(ctx, q)
+		traced, span := c.startSpan(ctx, q, try)
+		r, err := c.exchange(traced, q)
+		endSpan(span, r, err)
 		if err != nil {
 			return reply{}, err
 		}
@@ -316,6 +320,7 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	if q.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header)) // nothing outside a trace
 	return req, nil
 }
 

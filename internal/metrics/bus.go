@@ -10,6 +10,7 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
+	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/snapshot"
 )
 
@@ -112,6 +113,11 @@ func (m *Worker) observeParked(ctx context.Context, b Bus) error {
 		oldest = (scan.Oldest + scan.Age).Seconds()
 	}
 	m.oldestWaiting.Set(oldest)
+	if n := scan.Waiting; n != nil { // an older worker counts none
+		m.waitingFor.WithLabelValues(string(order.Awaiting)).Set(float64(n.Awaiting))
+		m.waitingFor.WithLabelValues(string(order.Unaccepted)).Set(float64(n.Unaccepted))
+		m.waitingFor.WithLabelValues(string(order.Indeterminate)).Set(float64(n.Indeterminate))
+	}
 	for _, s := range []struct {
 		control.Scan
 		gauge prometheus.Gauge

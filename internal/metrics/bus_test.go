@@ -171,7 +171,7 @@ func TestObserveParked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	scan := control.Scan{Complete: true, Oldest: time.Hour}
+	scan := control.Scan{Complete: true, Oldest: time.Hour, Waiting: &control.Waiting{Awaiting: 5, Unaccepted: 3, Indeterminate: 1}}
 	save := func() {
 		t.Helper()
 		if err := b.Control.SaveScan(ctx, control.ScanRecent, &scan); err != nil {
@@ -182,6 +182,11 @@ func TestObserveParked(t *testing.T) {
 	read()
 	now := float64(time.Now().Unix())
 	want("orders wait", 2, 3600, now)
+	for phase, want := range map[string]float64{"awaiting": 5, "unaccepted": 3, "indeterminate": 1} {
+		if got, _ := value(t, registry, "waiting_orders", "phase="+phase); got != want {
+			t.Errorf("%v orders wait in phase %s, want %v", got, phase, want)
+		}
+	}
 	scan.Oldest = 0
 	save()
 	read()

@@ -9,25 +9,28 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/snapshot"
 )
 
 const namespace = "entrust_worker"
 
-// Worker counts what one worker does. Labels are bounded by the contract: no
-// producer, id or name is one. Its nil value counts nothing, so that a worker
-// needs none. It is safe for concurrent use.
+// Worker counts what one worker does. Labels are bounded: by the contract, and of producers
+// the first maxProducers that this worker meets have their names, and those that an operator suspended. No id or name is one. Its nil
+// value counts nothing, so that a worker needs none. It is safe for concurrent use.
 type Worker struct {
 	requests, results, errors, deadLetters, redeliveries, fates, repairs *prometheus.CounterVec
 	expirations, parkings, rollbacks                                     prometheus.Counter
-	inFlight, wedged, breakers                                           *prometheus.GaugeVec
+	inFlight, wedged, breakers, suspended                                *prometheus.GaugeVec
 	gateOpen                                                             *prometheus.GaugeVec
 	duration, calls                                                      *prometheus.HistogramVec
 	lateness                                                             prometheus.Histogram
 	letters, letterAge, fullest, pending, unacked, age, known            *prometheus.GaugeVec
 	waiting, oldestWaiting, lastScan, lastWholeScan, skew, pausedUntil   prometheus.Gauge
 	auditBlocked                                                         prometheus.Gauge
+	waitingFor                                                           *prometheus.GaugeVec
+	producers                                                            *producers
 }
 
 // New registers a worker's metrics.
@@ -57,6 +60,7 @@ func New(reg prometheus.Registerer) *Worker {
 		wedged:        gauge("wedged_messages", "Messages in flight for longer than their calls explain, by lane.", "lane"),
 		gateOpen:      gauge("breaker_state", "1 for the state the breaker is in: closed (calls pass), outage or credentials.", "state"),
 		breakers:      gauge("operation_breaker_state", "1 for the state that the breaker of an operation of a CA is in: closed, open or half-open.", "operation", "ca", "state"),
+		suspended:     gauge("suspended", "1 for each suspension that an operator ordered, by its scope; an empty label stands for all. The same for every worker.", "lane", "producer", "ca"),
 		letters:       gauge("dead_letters", "Dead letters there are, by reason. The same for every worker of a fleet.", "reason"),
 		letterAge:     gauge("dead_letters_oldest_age_seconds", "Age of the oldest dead letter, by reason; 0 without one. The same for every worker.", "reason"),
 		fullest:       gauge("dead_letters_fullest_ratio", "Of the producer with most dead letters of a reason: how much of their bound they are, 1 being all of it, by reason. The same for every worker.", "reason"),
@@ -65,6 +69,7 @@ func New(reg prometheus.Registerer) *Worker {
 		age:           gauge("consumer_oldest_age_seconds", "Age of the oldest message that is not done with, by lane; 0 without one. The same for every worker.", "lane"),
 		known:         gauge("observed_timestamp_seconds", "When the gauges of the bus were last read, in Unix time, by what they are about.", "of"),
 		waiting:       single("parked_orders", "Orders that wait, for approval or for another try. The same for every worker."),
+		waitingFor:    gauge("waiting_orders", "Orders that wait, by phase, as of the watchdog's last scan: awaiting (approval), unaccepted (another try or its turn), indeterminate (what became of a submission). The same for every worker.", "phase"),
 		oldestWaiting: single("parked_oldest_age_seconds", "Age of the oldest order that waits, as of the watchdog's last scan; 0 without one. The same for every worker."),
 		lastScan:      single("watchdog_last_scan_timestamp_seconds", "When the watchdog's last scan ended, in Unix time; 0 for never. The same for every worker."),
 		lastWholeScan: single("watchdog_last_whole_scan_timestamp_seconds", "When the watchdog's last scan of every record ended, in Unix time; 0 for never. The same for every worker."),
@@ -83,6 +88,11 @@ func New(reg prometheus.Registerer) *Worker {
 			Namespace: namespace, Name: "poll_lateness_seconds", Help: "From the time that a poll was due to the poll.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300, 3600},
 		}),
+	}
+	m.producers = &producers{
+		requests: counter("producer_requests_total", "Deliveries of requests, by producer: the first 100 that a worker meets, the rest as other.", "producer"),
+		results:  counter("producer_results_total", "Results published, by producer and outcome: the first 100 that a worker meets, the rest as other.", "producer", "outcome"),
+		known:    map[string]bool{},
 	}
 	m.begin()
 	return m
@@ -126,6 +136,9 @@ func (m *Worker) begin() {
 		m.inFlight.WithLabelValues(lane)
 		m.wedged.WithLabelValues(lane)
 	}
+	for _, phase := range []order.Phase{order.Awaiting, order.Unaccepted, order.Indeterminate} {
+		m.waitingFor.WithLabelValues(string(phase))
+	}
 	touch(m.fates, "adopted", "resubmitted", "held")
 	touch(m.repairs, "stuck", "lost", "dead")
 	for _, what := range observed {
@@ -135,9 +148,10 @@ func (m *Worker) begin() {
 }
 
 // Request counts a delivery of a request.
-func (m *Worker) Request(kind string) {
+func (m *Worker) Request(kind, producer string) {
 	if m != nil {
 		m.requests.WithLabelValues(kind).Inc()
+		m.producers.requests.WithLabelValues(m.producers.label(producer)).Inc()
 	}
 }
 
@@ -154,6 +168,7 @@ func (m *Worker) Finished(kind, outcome string, r *entrustbus.Result) {
 		return
 	}
 	m.results.WithLabelValues(kind, outcome).Inc()
+	m.producers.results.WithLabelValues(m.producers.label(r.Producer), outcome).Inc()
 	if outcome == string(entrustbus.OutcomeExpired) {
 		m.expirations.Inc()
 	}
@@ -273,6 +288,18 @@ func (m *Worker) Paused(until time.Time) {
 		m.pausedUntil.Set(0)
 	default:
 		m.pausedUntil.Set(float64(until.Unix()))
+	}
+}
+
+// Suspended says which suspensions stand: these, and no others. There are at most
+// control.MaxSuspensions.
+func (m *Worker) Suspended(all []control.Suspension) {
+	if m == nil {
+		return
+	}
+	m.suspended.Reset()
+	for _, s := range all {
+		m.suspended.WithLabelValues(s.Lane, s.Producer, s.CA).Set(1)
 	}
 }
 

@@ -64,6 +64,7 @@ func TestCountersBeginAtZero(t *testing.T) {
 		"deadline_expirations_total": 1,
 		"parked_orders_total":        1,
 		"poll_lateness_seconds":      1,
+		"waiting_orders":             3,
 		// No scan, no pause and no waiting order yet.
 		"watchdog_last_scan_timestamp_seconds": 1,
 		"paused_until_timestamp_seconds":       1,
@@ -89,8 +90,8 @@ func TestEventsAreCounted(t *testing.T) {
 	m := New(registry)
 	begun := time.Date(2026, 11, 28, 1, 2, 3, 0, time.UTC)
 	for range 2 {
-		m.Request("issue")
-		m.Finished("issue", "expired", &entrustbus.Result{RequestedAt: begun, FinishedAt: begun.Add(time.Minute)})
+		m.Request("issue", "shop")
+		m.Finished("issue", "expired", &entrustbus.Result{Producer: "shop", RequestedAt: begun, FinishedAt: begun.Add(time.Minute)})
 		m.Finished("issue", "issued", &entrustbus.Result{FinishedAt: begun}) // nothing tells when it was requested
 		m.GatewayError("timeout")
 		m.DeadLetter("expired")
@@ -117,6 +118,9 @@ func TestEventsAreCounted(t *testing.T) {
 		{"results_total", []string{"kind=issue", "outcome=expired"}, 2, 1},
 		{"results_total", []string{"kind=issue", "outcome=issued"}, 2, 1},
 		{"results_total", nil, 4, 17},
+		{"producer_requests_total", []string{"producer=shop"}, 2, 1},
+		{"producer_results_total", []string{"producer=shop", "outcome=expired"}, 2, 1},
+		{"producer_results_total", []string{"producer=other"}, 2, 1}, // of a result without a producer
 		{"deadline_expirations_total", nil, 2, 1},
 		{"order_duration_seconds", nil, 2, 1},
 		{"errors_total", []string{"class=timeout"}, 2, 1},
@@ -159,6 +163,41 @@ func TestEventsAreCounted(t *testing.T) {
 	}
 	if at, _ := value(t, registry, "paused_until_timestamp_seconds"); at != 0 {
 		t.Errorf("a pause that ended lasts until %v", at)
+	}
+}
+
+// However many producers there are, the labels are bounded, and no event is lost.
+func TestProducersAreBounded(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	m := New(registry)
+	for i := range 3 * maxProducers {
+		m.Request("issue", fmt.Sprint("p-", i))
+		m.Request("issue", "p-0")
+		m.Finished("issue", "issued", &entrustbus.Result{Producer: fmt.Sprint("p-", i)})
+	}
+	m.Request("", "") // of a subject that names none
+	m.Request("issue", "no token")
+	for _, want := range []struct {
+		name, label string
+		value       float64
+		series      int
+	}{
+		{"producer_requests_total", "", 6*maxProducers + 2, maxProducers + 1},
+		{"producer_requests_total", "producer=p-0", 3*maxProducers + 1, 1},
+		{"producer_requests_total", "producer=p-99", 1, 1},
+		{"producer_requests_total", "producer=p-100", 0, 0},
+		{"producer_requests_total", "producer=other", 2*maxProducers + 2, 1},
+		{"producer_results_total", "producer=p-1", 1, 7}, // each outcome begins at 0
+		{"producer_results_total", "", 3 * maxProducers, 7*maxProducers + 1},
+	} {
+		var labels []string
+		if want.label != "" {
+			labels = []string{want.label}
+		}
+		if got, n := value(t, registry, want.name, labels...); got != want.value || n != want.series {
+			t.Errorf("%s{%s} is %v in %d series, want %v in %d", want.name, want.label, got, n, want.value, want.series)
+		}
 	}
 }
 

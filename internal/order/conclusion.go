@@ -93,10 +93,8 @@ func (d *decider) result(r Record, outcome entrustbus.Outcome) *entrustbus.Resul
 
 func (d *decider) conclusion(res *entrustbus.Result) *Conclusion {
 	q := d.asked()
-	return &Conclusion{
-		Result: res, Encoding: q.Encoding,
-		TraceParent: q.Raw.Get(entrustbus.HeaderTraceParent), TraceState: q.Raw.Get(entrustbus.HeaderTraceState),
-	}
+	parent, state := q.Raw.Trace()
+	return &Conclusion{Result: res, Encoding: q.Encoding, TraceParent: parent, TraceState: state}
 }
 
 // polls puts the count of polls into the result.

@@ -172,7 +172,7 @@ func (d *decider) submit(r Record) Decision {
 		case v.Denied != "":
 			return d.deny(r, v)
 		case v.After > 0 && r.Phase == "":
-			return d.putOff(r, v.After)
+			return d.putOff(r, v)
 		}
 	}
 	r = r.to(Submitting)

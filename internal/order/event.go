@@ -58,8 +58,8 @@ type Answered struct {
 	Request func() *Request
 }
 
-// Deferred: the call of a decision may not be made now: its breaker is open, or the
-// fleet pauses. Nothing of that decision was carried out.
+// Deferred: the call of a decision may not be made now: its breaker is open, the
+// fleet pauses, or an operator suspended such calls. Nothing of that decision was carried out.
 type Deferred struct {
 	By      Event // the event that was decided on
 	For     time.Duration
@@ -120,6 +120,19 @@ const (
 	NoMatch                      // of a look-up: every certificate was read, none matches
 	Unsearchable                 // of a look-up: asking again tells nothing either
 )
+
+// String is the word for people and traces.
+func (w Word) String() string {
+	words := [...]string{
+		Issued: "issued", Pending: "pending", Declined: "declined", Revoked: "revoked", Wrong: "wrong certificate", WrongCSR: "wrong CSR",
+		Refused: "refused", NotFound: "not found", NotAccepted: "not accepted", NoAnswer: "no answer", Malformed: "malformed",
+		NoMatch: "no match", Unsearchable: "unsearchable",
+	}
+	if w < 1 || int(w) >= len(words) {
+		return "unknown"
+	}
+	return words[w]
+}
 
 // Answer is what a call brought.
 type Answer struct {

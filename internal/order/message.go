@@ -2,9 +2,12 @@ package order
 
 import (
 	"net/textproto"
+	"strings"
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
 // Message is a request as it was published.
@@ -27,6 +30,31 @@ func (m *Message) Get(name string) string {
 		return v[0]
 	}
 	return ""
+}
+
+// Trace returns the W3C headers of the message, "" where it has none. Publishers write their
+// names in every letter case: carriers of OpenTelemetry begin them with a capital.
+func (m *Message) Trace() (parent, state string) {
+	return m.getFold(entrustbus.HeaderTraceParent), m.getFold(entrustbus.HeaderTraceState)
+}
+
+// getFold returns the first value of a header whose name is in any letter case. Of several
+// names that differ in case, the contract's counts, else the first in the order of bytes: a
+// message says the same each time that it is read.
+func (m *Message) getFold(name string) string {
+	if m == nil {
+		return ""
+	}
+	if v := m.Header[name]; len(v) > 0 {
+		return v[0]
+	}
+	found, value := "", ""
+	for other, v := range m.Header {
+		if len(v) > 0 && strings.EqualFold(other, name) && (found == "" || other < found) {
+			found, value = other, v[0]
+		}
+	}
+	return value
 }
 
 // encode returns the message as bytes. Producers read records too, and to them a

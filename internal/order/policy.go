@@ -13,6 +13,8 @@ import (
 const (
 	CodeDenied = "denied" // a rule forbids the order
 	CodeQuota  = "quota"  // too many requests of the producer wait for their turn
+
+	codeSuspended = "suspended" // of a cause: an operator suspended the calls of the order
 )
 
 // Verdict is what the policy says of an order. The zero value allows it.
@@ -23,6 +25,9 @@ type Verdict struct {
 	Code string
 	// After is how long a new order has to wait for its turn, 0 where it may begin at once.
 	After time.Duration
+	// Waits says what it waits for where that is not its producer's turn: that an operator
+	// resumes what is suspended.
+	Waits string
 	// Digest names the policy, nil where there is none.
 	Digest []byte
 	// Validity is what the policy cuts a longer wish, or cap, to; 0 where it cuts nothing.
@@ -62,14 +67,17 @@ func (d *decider) deny(r Record, v Verdict) Decision {
 	return out
 }
 
-// putOff has a new order wait for its turn. No call was made, so that nothing is held
-// against Settings.SubmitMaxWait.
-func (d *decider) putOff(r Record, after time.Duration) Decision {
+// putOff has a new order wait for its turn, or for an operator. No call was made, so that
+// nothing is held against Settings.SubmitMaxWait.
+func (d *decider) putOff(r Record, v Verdict) Decision {
 	r = d.keepsRequest(r.to(Unaccepted))
 	r.Cause = &entrustbus.ResultError{
 		Class: entrustbus.ClassRateLimited, Code: CodeQuota, Message: "the producer's requests a minute are used up; the order waits for its turn",
 	}
-	return d.wait(r, after, 0, Notice{Level: Debug, Text: "an order waits for its turn", Cause: r.Cause.Message})
+	if v.Waits != "" {
+		r.Cause = &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: codeSuspended, Message: v.Waits}
+	}
+	return d.wait(r, v.After, 0, Notice{Level: Debug, Text: "an order waits for its turn", Cause: r.Cause.Message})
 }
 
 // warnings are those of a result: what the contract noticed, and a validity that was cut.

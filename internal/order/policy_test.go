@@ -122,6 +122,11 @@ func TestPutOff(t *testing.T) {
 	if got := b.decide(90*time.Second, Stored{Record: *d.Record, Revision: 1, At: begin}, woken); got != "record submitting, call enroll" {
 		t.Errorf("at its turn: %s", got)
 	}
+	suspended := Delivered{Request: *b.q, Remains: Remains{Judge: judges(Verdict{After: time.Minute, Waits: "an operator suspended producer shop"})}}
+	d = b.machine(0).Decide(begin, 0.5, b.key, Stored{}, suspended)
+	if got := sketch(&d); got != "record unaccepted, wake-up resubmit 1m0s, ack" || d.Record.Cause.Code != codeSuspended || d.Record.Cause.Message != "an operator suspended producer shop" || d.Record.Waited != 0 {
+		t.Errorf("suspended: %s, %+v", got, d.Record)
+	}
 	full := Delivered{Request: *b.q, Remains: Remains{Judge: judges(Verdict{Denied: refusal, Code: CodeQuota})}}
 	d = b.machine(0).Decide(begin, 0.5, b.key, Stored{}, full)
 	if e := d.Result.Result.Error; e.Code != CodeQuota || d.Letter.Reason != Denied {

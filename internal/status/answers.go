@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"time"
@@ -66,7 +67,7 @@ func (s *Service) check(ctx context.Context, r micro.Request, q question) {
 
 // judge answers with what the policy says of the request that is the question.
 func (s *Service) judge(ctx context.Context, r micro.Request, q question) {
-	body, err := entrustbus.DecodeRequest(q.kind, q.encoding, r.Data())
+	body, err := entrustbus.DecodeRequest(q.Kind, q.encoding, r.Data())
 	if err != nil {
 		s.fail(r, entrustbus.AnswerInvalid, err)
 		return
@@ -75,18 +76,43 @@ func (s *Service) judge(ctx context.Context, r micro.Request, q question) {
 	answer := &entrustbus.PolicyCheck{Allowed: true, CAID: cmp.Or(ca, s.CAID), ProfileID: cmp.Or(profile, s.ProfileID), Warnings: body.Warnings()}
 	if p := s.policy(); p != nil {
 		ctx, cancel := context.WithTimeout(ctx, busTime)
-		ask, err := s.Worker.PolicyRequest(ctx, q.producer, body)
+		ask, err := s.Worker.PolicyRequest(ctx, q.Producer, body)
 		cancel()
 		if err != nil {
 			s.fail(r, entrustbus.AnswerUnavailable, errors.New("the worker cannot read whose a certificate is, or which keys are blocked; try again"))
 			return
 		}
 		v := p.Judge(ask)
-		answer.MustSign = p.MustSign(q.producer)
+		answer.MustSign = p.MustSign(q.Producer)
 		answer.Policy, answer.ValiditySeconds = policyfile.Name(p), int64(v.Validity/time.Second)
 		if d := v.Denial; d != nil {
 			answer.Allowed, answer.Rule, answer.Value, answer.Where, answer.Message = false, d.Rule, d.Value, d.Where, d.Error()
 		}
+	}
+	s.answer(r, q, answer)
+}
+
+// order answers where an order of the producer is in its life.
+func (s *Service) order(ctx context.Context, r micro.Request, q question) {
+	ctx, cancel := context.WithTimeout(ctx, busTime)
+	defer cancel()
+	switch answer, err := s.Worker.Order(ctx, q.Producer, q.ID); {
+	case errors.Is(err, entrustbus.ErrNoOrder):
+		s.fail(r, entrustbus.AnswerNoOrder, errors.New("no worker has begun on a request of this id, or its record is no longer kept"))
+	case err != nil:
+		s.Log.Debug("reading an order for its producer", "producer", q.Producer, "order", q.ID, "err", err)
+		s.fail(r, entrustbus.AnswerUnavailable, errors.New("the worker cannot read the ledger; try again"))
+	default:
+		s.answer(r, q, answer)
+	}
+}
+
+// version answers which program this worker runs.
+func (s *Service) version(_ context.Context, r micro.Request, q question) {
+	answer := &entrustbus.WorkerVersion{Worker: s.Worker.ID(), WorkerVersion: s.Version}
+	if p := s.policy(); p != nil {
+		digest := p.Digest()
+		answer.PolicyDigest = hex.EncodeToString(digest[:])
 	}
 	s.answer(r, q, answer)
 }

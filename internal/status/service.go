@@ -47,9 +47,13 @@ type Worker interface {
 	// PolicyRequest returns what the policy is asked about a request: with what the bus holds
 	// of its certificate or key.
 	PolicyRequest(ctx context.Context, producer string, body entrustbus.Request) (policy.Request, error)
+	// Order returns where an order is in its life. The error wraps entrustbus.ErrNoOrder where
+	// the ledger has no record of it.
+	Order(ctx context.Context, producer, id string) (*entrustbus.OrderStatus, error)
+	Suspender
 }
 
-// Service answers questions of producers. It changes nothing. Run runs once.
+// Service answers questions of producers, and carries out what operators order. Run runs once.
 type Service struct {
 	NC       *nats.Conn
 	Subjects entrustbus.Subjects
@@ -74,22 +78,16 @@ type Service struct {
 func (s *Service) Run(ctx context.Context) error {
 	s.allowance.begun, s.answering = time.Now(), make(chan struct{}, maxAnswering)
 	service, err := micro.AddService(s.NC, micro.Config{
-		Name: ServiceName, Version: semantic(s.Version), Description: "Answers producers' questions about CAs, setup and policy.",
-		Metadata: map[string]string{"worker": s.Worker.ID(), "version": s.Version},
+		Name: ServiceName, Version: semantic(s.Version), Description: "Answers producers' questions about orders, CAs, setup and policy, and lets operators suspend calls.",
+		Metadata:     map[string]string{"worker": s.Worker.ID(), "version": s.Version},
+		StatsHandler: func(*micro.Endpoint) any { return s.stats() },
 	})
 	if err != nil {
 		return fmt.Errorf("starting the micro service: %w", err)
 	}
-	for _, e := range []struct {
-		name, subject string
-		answer        func(context.Context, micro.Request, question)
-	}{
-		{"ca", s.Subjects.Ask("*", entrustbus.TopicCA), s.aside(s.ca)},
-		{"check", s.Subjects.Ask("*", entrustbus.TopicCheck), s.aside(s.check)},
-		{"policy", s.Subjects.AskPolicy("*", "*"), s.aside(s.judge)},
-	} {
-		handler := micro.HandlerFunc(func(r micro.Request) { s.handle(ctx, r, e.answer) })
-		err := service.AddEndpoint(e.name, handler, micro.WithEndpointSubject(e.subject),
+	for _, e := range s.endpoints() {
+		handler := micro.HandlerFunc(func(r micro.Request) { s.handle(ctx, r, e) })
+		err := service.AddEndpoint(e.name, handler, micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(e.metadata()),
 			micro.WithEndpointPendingLimits(maxWaiting, maxWaiting*entrustbus.MaxCSRBytes))
 		if err != nil {
 			_ = service.Stop()
@@ -108,35 +106,86 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
+// answering answers a question.
+type answering func(context.Context, micro.Request, question)
+
+// endpoint is one of the micro service.
+type endpoint struct {
+	name, subject string
+	// operators says that it is for operators, on a subject of their own.
+	operators bool
+	// request and response are the names of the schemas of its messages; request is "" where
+	// the body is empty.
+	request, response string
+	answer            answering
+}
+
+func (s *Service) endpoints() []endpoint {
+	return []endpoint{
+		{"ca", s.Subjects.Ask("*", entrustbus.TopicCA), false, "ask-ca", "answer-ca", s.ca},
+		{"check", s.Subjects.Ask("*", entrustbus.TopicCheck), false, "ask-ca", "answer-check", s.check},
+		{"policy", s.Subjects.AskPolicy("*", "*"), false, "request-issue", "answer-policy", s.judge},
+		{"order", s.Subjects.AskOrder("*", "*"), false, "", "answer-order", s.order},
+		{"version", s.Subjects.Ask("*", entrustbus.TopicVersion), false, "", "answer-version", s.version},
+		{"suspend", s.Subjects.AskOperator(entrustbus.TopicSuspend), true, "ask-suspend", "answer-suspend", s.ordered(s.Worker.Suspend)},
+		{"resume", s.Subjects.AskOperator(entrustbus.TopicResume), true, "ask-suspend", "answer-suspend", s.ordered(s.Worker.Resume)},
+	}
+}
+
+// metadata has the JSON Schemas of the endpoint's messages. Those of requests are long, and
+// named by their address.
+func (e endpoint) metadata() map[string]string {
+	m := map[string]string{"response_schema": string(entrustbus.Schema(e.response)), "for": "producers"}
+	switch {
+	case strings.HasPrefix(e.request, "request-"):
+		m["request_schema"] = `{"$ref":"https://github.com/entrust-worker/entrust-worker/docs/schema/` + e.request + `.json"}`
+	case e.request != "":
+		m["request_schema"] = string(entrustbus.Schema(e.request))
+	}
+	if e.operators {
+		m["for"] = "operators"
+	}
+	return m
+}
+
+// stats is what each endpoint's statistics hold beside its counts.
+func (s *Service) stats() any {
+	return struct {
+		GatewayReady bool   `json:"gateway_ready"`
+		Policy       string `json:"policy,omitempty"`
+	}{s.Worker.GatewayProblem() == nil, nameOf(s.policy())}
+}
+
 // question is what a subject and headers say of a question.
 type question struct {
-	producer string
-	kind     entrustbus.Kind // of a policy check
+	entrustbus.Question
 	encoding entrustbus.Encoding
 }
 
-// handle reads what a question is about, and answers it.
-func (s *Service) handle(ctx context.Context, r micro.Request, answer func(context.Context, micro.Request, question)) {
+// handle reads what a question is about, and answers it beside others.
+func (s *Service) handle(ctx context.Context, r micro.Request, e endpoint) {
 	if !answerable(r.Reply()) {
 		return
 	}
-	producer, _, kind, err := s.Subjects.ParseAsk(r.Subject())
-	if err != nil {
-		s.fail(r, entrustbus.AnswerInvalid, err)
-		return
+	q := question{encoding: entrustbus.EncodingJSON}
+	var err error
+	if !e.operators {
+		if q.Question, err = s.Subjects.ParseAsk(r.Subject()); err != nil {
+			s.fail(r, entrustbus.AnswerInvalid, err)
+			return
+		}
 	}
-	if !s.allowance.takes(producer) {
+	if !s.allowance.takes(q.Producer) {
 		s.fail(r, entrustbus.AnswerTooMany, fmt.Errorf("more than %d questions a second of this producer", maxQuestions))
 		return
 	}
-	q := question{producer: producer, kind: kind, encoding: entrustbus.EncodingJSON}
 	if len(r.Data()) > 0 || r.Headers().Get(entrustbus.HeaderContentType) != "" {
 		if q.encoding, err = entrustbus.EncodingOf(r.Headers().Get(entrustbus.HeaderContentType), r.Data()); err != nil {
 			s.fail(r, entrustbus.AnswerInvalid, err)
 			return
 		}
 	}
-	answer(ctx, r, q)
+	s.aside(ctx, r, q, e.answer)
 }
 
 // answerable reports whether a reply may go to a subject: that of an inbox, or of an import
@@ -147,21 +196,19 @@ func answerable(reply string) bool {
 }
 
 // aside answers beside other questions, which a slow gateway would hold up.
-func (s *Service) aside(answer func(context.Context, micro.Request, question)) func(context.Context, micro.Request, question) {
-	return func(ctx context.Context, r micro.Request, q question) {
-		select {
-		case s.answering <- struct{}{}:
-		default:
-			s.fail(r, entrustbus.AnswerUnavailable, fmt.Errorf("%d questions are being answered", maxAnswering))
-			return
-		}
-		go func() {
-			defer func() { <-s.answering }()
-			ctx, cancel := context.WithTimeout(ctx, answerTime)
-			defer cancel()
-			answer(ctx, r, q)
-		}()
+func (s *Service) aside(ctx context.Context, r micro.Request, q question, answer answering) {
+	select {
+	case s.answering <- struct{}{}:
+	default:
+		s.fail(r, entrustbus.AnswerUnavailable, fmt.Errorf("%d questions are being answered", maxAnswering))
+		return
 	}
+	go func() {
+		defer func() { <-s.answering }()
+		ctx, cancel := context.WithTimeout(ctx, answerTime)
+		defer cancel()
+		answer(ctx, r, q)
+	}()
 }
 
 // answer sends an answer: one of those of entrustbus.

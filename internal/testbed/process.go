@@ -20,10 +20,10 @@ type Process struct {
 	err  error // of Wait; set before done is closed
 }
 
-// Spawn starts a command. It dies with this process, so that a test that is itself
+// Spawn starts a command. On Linux it dies with this process, so that a test that is itself
 // killed leaves nothing behind.
 func Spawn(cmd *exec.Cmd) (*Process, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = dieWithParent()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", filepath.Base(cmd.Path), err)
 	}

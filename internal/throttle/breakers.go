@@ -1,13 +1,13 @@
 // Package throttle decides when the gateway may be called. Breakers has one breaker for
-// each operation of each CA, Prober is the state of the gateway as a whole, Pause is the
-// wait that the gateway asked for, and Rate spaces calls out. What the workers of a
-// fleet share goes through the interface Shared; the package knows no bus.
+// each operation of each CA, Prober is the state of the gateway as a whole, Stops are the
+// pause that the gateway asked for and what operators suspended, and Rate spaces calls out.
+// What the workers of a fleet share goes through the interface Shared; the package knows no
+// bus.
 package throttle
 
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -28,9 +28,6 @@ const (
 	unlimited = math.MaxInt
 )
 
-// ErrPaused is the cause of an OpenError while the gateway wants to be left alone.
-var ErrPaused = errors.New("the gateway asked for a pause")
-
 // Shared is what the workers of a fleet know of each other's breakers. Every error
 // means that the effect is unknown.
 type Shared interface {
@@ -50,7 +47,8 @@ type Shared interface {
 type OpenError struct {
 	Operation Operation
 	CA        string
-	// Cause is the last bad answer, ErrPaused, or why the gateway as a whole is shut.
+	// Cause is the last bad answer, ErrPaused, an ErrSuspended that says what and why, or why
+	// the gateway as a whole is shut.
 	Cause error
 	// RetryIn is the earliest time at which asking again makes sense, at least a
 	// second where the breaker knows no better.
@@ -101,19 +99,19 @@ type Config struct {
 	CAs    []string
 	Shared Shared
 	Prober *Prober
-	Pause  *Pause
+	Stops  *Stops
 	// OnChange is told of each change, in order, once. It must not block.
 	OnChange func(Change)
 }
 
-// Breakers has one breaker for each operation of each CA, and asks Prober and Pause about
+// Breakers has one breaker for each operation of each CA, and asks Prober and Stops about
 // the gateway as a whole. Most callers want Wait before they fetch, Admit before a call,
 // and Done after it. Run must be running for the fleet to learn of openings and
 // closings, and without it no canary is let through. Safe for concurrent use.
 type Breakers struct {
 	shared Shared
 	prober *Prober
-	pause  *Pause
+	stops  *Stops
 	news   queue[Change]
 
 	mu      sync.Mutex
@@ -132,7 +130,7 @@ type breakerKey struct {
 // NewBreakers returns breakers that are all closed.
 func NewBreakers(cfg Config) *Breakers {
 	b := &Breakers{
-		shared: cfg.Shared, prober: cfg.Prober, pause: cfg.Pause,
+		shared: cfg.Shared, prober: cfg.Prober, stops: cfg.Stops,
 		news: queue[Change]{tell: cfg.OnChange},
 		cas:  map[string]bool{}, all: map[breakerKey]*breaker{},
 		dirty: make(chan struct{}, 1),
@@ -179,22 +177,34 @@ func (b *Breakers) end(key breakerKey, br *breaker, remote bool, now time.Time) 
 	b.news.push(Change{Operation: key.operation, CA: key.ca, From: Open, To: HalfOpen, Remote: remote, Lasted: now.Sub(br.since)})
 }
 
-// Room returns how many calls of an operation could be admitted now, over all known
-// CAs: math.MaxInt where one of them is closed, 1 for each canary that is due.
-func (b *Breakers) Room(op Operation) int {
-	if ready, _, _ := b.prober.state(); !ready || b.pause.Left() > 0 {
-		return 0
-	}
+// Room returns how many calls of an operation could be admitted now for a lane, over all known
+// CAs: math.MaxInt where one of them is closed, 1 for each canary that is due. The operation is
+// "" for a lane whose messages need none: only a suspension of all of it leaves no room.
+func (b *Breakers) Room(lane string, op Operation) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	room, _ := b.room(op, time.Now())
+	room, _ := b.room(lane, op, time.Now())
 	return room
 }
 
-// room is Room without the gateway as a whole, and when it may grow by itself; zero:
-// never. Caller holds b.mu.
-func (b *Breakers) room(op Operation, now time.Time) (room int, due time.Time) {
+// room is Room, and when it may grow by itself; zero: never. Caller holds b.mu.
+func (b *Breakers) room(lane string, op Operation, now time.Time) (room int, due time.Time) {
+	if b.stops.lane(lane) != nil {
+		return 0, time.Time{}
+	}
+	if op == "" {
+		return unlimited, time.Time{}
+	}
+	if ready, _, _ := b.prober.state(); !ready {
+		return 0, time.Time{}
+	}
+	if cause, left := b.stops.Of(Scope{Lane: lane}); cause != nil {
+		return 0, now.Add(left)
+	}
 	for _, ca := range b.known {
+		if cause, _ := b.stops.Of(Scope{Lane: lane, CA: ca}); cause != nil {
+			continue // suspended
+		}
 		br := b.all[breakerKey{op, ca}]
 		if br == nil || br.state == Closed {
 			return unlimited, time.Time{}
@@ -210,24 +220,15 @@ func (b *Breakers) room(op Operation, now time.Time) (room int, due time.Time) {
 	return room, due
 }
 
-// Wait returns when at least one call of the operation could be admitted at some known
-// CA, so that a lane leaves requests in the stream until then. It returns the cause of
-// ctx where that is done first.
-func (b *Breakers) Wait(ctx context.Context, op Operation) error {
+// Wait returns when at least one call of the operation could be admitted for the lane at some
+// known CA, so that the lane leaves requests in the stream until then. It returns the cause
+// of ctx where that is done first.
+func (b *Breakers) Wait(ctx context.Context, lane string, op Operation) error {
 	for ctx.Err() == nil {
-		if err := b.prober.wait(ctx); err != nil {
-			return err
-		}
-		if err := b.pause.Wait(ctx); err != nil {
-			return err
-		}
-		shut, paused := b.prober.changed.next(), b.pause.changed.next()
-		if ready, _, _ := b.prober.state(); !ready || b.pause.Left() > 0 {
-			continue
-		}
+		shut, stopped := b.prober.changed.next(), b.stops.changed.next()
 		b.mu.Lock()
 		now := time.Now()
-		room, due := b.room(op, now)
+		room, due := b.room(lane, op, now)
 		changed := b.changed.next()
 		b.mu.Unlock()
 		if room > 0 {
@@ -242,7 +243,7 @@ func (b *Breakers) Wait(ctx context.Context, op Operation) error {
 		case <-timer:
 		case <-changed:
 		case <-shut:
-		case <-paused:
+		case <-stopped:
 		}
 	}
 	return context.Cause(ctx)

@@ -492,10 +492,10 @@ func TestWait(t *testing.T) {
 		want  time.Duration
 	}{
 		{"all well", false, func(*testing.T, *fleet, *worker) {}, 0},
-		{"a pause", false, func(t *testing.T, f *fleet, w *worker) { w.pause.Extend(time.Minute) }, time.Minute},
+		{"a pause", false, func(t *testing.T, f *fleet, w *worker) { w.stops.Pause(time.Minute) }, time.Minute},
 		{"a pause that is ended", false, func(t *testing.T, f *fleet, w *worker) {
-			w.pause.Extend(time.Minute)
-			time.AfterFunc(5*time.Second, w.pause.End)
+			w.stops.Pause(time.Minute)
+			time.AfterFunc(5*time.Second, w.stops.EndPause)
 		}, 5 * time.Second},
 		{"until the canary is due", false, func(t *testing.T, f *fleet, w *worker) {
 			w.calls(t, 5, Enroll, ca, "p", Bad(errDown))
@@ -569,7 +569,7 @@ func TestGatewayAsAWhole(t *testing.T) {
 		if !w[0].call(t, Enroll, ca, "p", Good()) {
 			t.Error("a straggler shut the gateway again")
 		}
-		w[0].pause.Extend(time.Minute)
+		w[0].stops.Pause(time.Minute)
 		_, err = w[0].Admit(t.Context(), Enroll, ca, "p")
 		if e, ok := errors.AsType[*OpenError](err); !ok || !errors.Is(err, ErrPaused) || e.RetryIn != time.Minute {
 			t.Errorf("refused with %v", err)

@@ -150,23 +150,36 @@ func (f *fleet) CloseBreaker(_ context.Context, operation, ca, opening string) e
 type worker struct {
 	*Breakers
 	prober  *Prober
-	pause   *Pause
+	stops   *Stops
 	changes []Change
 }
 
 // join adds a worker with known CAs whose gateway has answered. It runs until ctx ends.
 func (f *fleet) join(ctx context.Context, cas ...string) *worker {
-	w := &worker{pause: new(Pause)}
-	w.prober = NewProber(func(context.Context) error { return nil }, w.pause, nil)
+	w := &worker{stops: new(Stops)}
+	w.prober = NewProber(func(context.Context) error { return nil }, w.stops, nil)
 	w.prober.step(ctx)
 	w.Breakers = NewBreakers(Config{
-		CAs: cas, Shared: f, Prober: w.prober, Pause: w.pause,
+		CAs: cas, Shared: f, Prober: w.prober, Stops: w.stops,
 		OnChange: func(c Change) { w.changes = append(w.changes, c) },
 	})
 	f.workers = append(f.workers, w.Breakers)
 	go w.Run(ctx)
 	return w
 }
+
+// Admit is for a call of no lane.
+func (w *worker) Admit(ctx context.Context, op Operation, ca, producer string) (*Permit, error) {
+	return w.Breakers.Admit(ctx, op, Scope{Producer: producer, CA: ca})
+}
+
+// Wait is for a lane that no suspension names.
+func (w *worker) Wait(ctx context.Context, op Operation) error {
+	return w.Breakers.Wait(ctx, "lane", op)
+}
+
+// Room is for a lane that no suspension names.
+func (w *worker) Room(op Operation) int { return w.Breakers.Room("lane", op) }
 
 // call makes one call that ends as o, and reports whether it was admitted.
 func (w *worker) call(t testing.TB, op Operation, ca, producer string, o Outcome) bool {

@@ -57,10 +57,11 @@ type Permit struct {
 	once     sync.Once
 }
 
-// Admit asks whether a call may be made now, for a producer. It never waits for longer
+// Admit asks whether a call may be made now: for a lane and a producer, at a CA. It never waits for longer
 // than one permit of the fleet takes to be asked for. It returns an *OpenError where the
 // call must not be made, and the cause of ctx where that is done.
-func (b *Breakers) Admit(ctx context.Context, op Operation, ca, producer string) (*Permit, error) {
+func (b *Breakers) Admit(ctx context.Context, op Operation, call Scope) (*Permit, error) {
+	ca, producer := call.CA, call.Producer
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -68,8 +69,8 @@ func (b *Breakers) Admit(ctx context.Context, op Operation, ca, producer string)
 	if !ready {
 		return nil, &OpenError{op, ca, cause, retryIn}
 	}
-	if left := b.pause.Left(); left > 0 {
-		return nil, &OpenError{op, ca, ErrPaused, left}
+	if cause, left := b.stops.Of(call); cause != nil {
+		return nil, &OpenError{op, ca, cause, left}
 	}
 	defer b.news.drain()
 	b.mu.Lock()

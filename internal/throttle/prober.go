@@ -22,7 +22,7 @@ var errNotProbed = errors.New("the gateway has not answered yet")
 // concurrent use.
 type Prober struct {
 	probe func(context.Context) error
-	pause *Pause
+	stops *Stops
 	news  queue[ProberChange]
 
 	mu      sync.Mutex
@@ -42,11 +42,11 @@ type ProberChange struct {
 }
 
 // NewProber returns a prober that is shut. probe asks the gateway for something harmless;
-// it extends pause itself where the gateway asks for one. onChange is told of each
+// it pauses stops itself where the gateway asks for one. onChange is told of each
 // change, in order, once; nil: nothing is. It must not block.
-func NewProber(probe func(context.Context) error, pause *Pause, onChange func(ProberChange)) *Prober {
+func NewProber(probe func(context.Context) error, stops *Stops, onChange func(ProberChange)) *Prober {
 	return &Prober{
-		probe: probe, pause: pause, news: queue[ProberChange]{tell: onChange},
+		probe: probe, stops: stops, news: queue[ProberChange]{tell: onChange},
 		cause: errNotProbed, since: time.Now(), wake: make(chan struct{}, 1),
 	}
 }
@@ -61,21 +61,6 @@ func (p *Prober) state() (ready bool, epoch uint64, cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ready, p.epoch, p.cause
-}
-
-// wait returns when the gateway is ready, or with the cause of ctx.
-func (p *Prober) wait(ctx context.Context) error {
-	for {
-		changed := p.changed.next()
-		if ready, _, _ := p.state(); ready {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-changed:
-		}
-	}
 }
 
 // Wake has a shut gateway probed at once, as after a new key pair. It does nothing where
@@ -132,7 +117,7 @@ func (p *Prober) Run(ctx context.Context) {
 // untilReady probes until the gateway answers.
 func (p *Prober) untilReady(ctx context.Context) error {
 	for wait := firstProbe; ; wait = min(2*wait, lastProbe) {
-		if err := p.pause.Wait(ctx); err != nil {
+		if err := p.stops.WaitPause(ctx); err != nil {
 			return err
 		}
 		if p.step(ctx) {

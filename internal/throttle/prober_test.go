@@ -48,13 +48,13 @@ func (g *gateway) probed() []time.Duration {
 }
 
 // probing runs a test in a bubble, with a prober that runs.
-func probing(t *testing.T, test func(t *testing.T, g *gateway, p *Prober, pause *Pause, changes *[]ProberChange)) {
+func probing(t *testing.T, test func(t *testing.T, g *gateway, p *Prober, stops *Stops, changes *[]ProberChange)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g, pause, changes := &gateway{begun: time.Now(), err: errDown}, new(Pause), new([]ProberChange)
-		p := NewProber(g.probe, pause, func(c ProberChange) { *changes = append(*changes, c) })
+		g, stops, changes := &gateway{begun: time.Now(), err: errDown}, new(Stops), new([]ProberChange)
+		p := NewProber(g.probe, stops, func(c ProberChange) { *changes = append(*changes, c) })
 		go p.Run(t.Context())
-		test(t, g, p, pause, changes)
+		test(t, g, p, stops, changes)
 	})
 }
 
@@ -66,7 +66,7 @@ func seconds(n ...int) (all []time.Duration) {
 }
 
 func TestProbesUntilAnswered(t *testing.T) {
-	probing(t, func(t *testing.T, g *gateway, p *Prober, _ *Pause, changes *[]ProberChange) {
+	probing(t, func(t *testing.T, g *gateway, p *Prober, _ *Stops, changes *[]ProberChange) {
 		if ready, cause := p.Ready(); ready || cause == nil {
 			t.Error("ready before the first answer")
 		}
@@ -97,7 +97,7 @@ func TestProbesUntilAnswered(t *testing.T) {
 }
 
 func TestProbesAfterRefusedCredentials(t *testing.T) {
-	probing(t, func(t *testing.T, g *gateway, p *Prober, pause *Pause, changes *[]ProberChange) {
+	probing(t, func(t *testing.T, g *gateway, p *Prober, stops *Stops, changes *[]ProberChange) {
 		g.answers(nil)
 		p.Wake()
 		time.Sleep(10 * time.Second)
@@ -114,7 +114,7 @@ func TestProbesAfterRefusedCredentials(t *testing.T) {
 		if want := seconds(1, 2, 4, 8); !slices.Equal(g.probed(), want) {
 			t.Errorf("probes at %v, want %v", g.probed(), want)
 		}
-		pause.Extend(time.Minute) // it is meant for probes too
+		stops.Pause(time.Minute) // it is meant for probes too
 		g.answers(nil)
 		p.Wake()
 		time.Sleep(time.Minute - time.Nanosecond)
@@ -136,8 +136,8 @@ func TestProbesAfterRefusedCredentials(t *testing.T) {
 func TestPause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var p Pause
-		if p.Left() != 0 || !p.Until().IsZero() || p.Wait(t.Context()) != nil {
+		var p Stops
+		if p.PauseLeft() != 0 || !p.PausedUntil().IsZero() || p.WaitPause(t.Context()) != nil {
 			t.Error("a new pause is one")
 		}
 		begun := time.Now()
@@ -152,23 +152,23 @@ func TestPause(t *testing.T) {
 			{30 * time.Second, false, time.Minute},
 			{876000 * time.Hour, true, MaxPause},
 		} {
-			if got := p.Extend(step.d); got != step.changes || p.Left() != step.left {
-				t.Errorf("extending by %s: %v, %s left; want %v, %s", step.d, got, p.Left(), step.changes, step.left)
+			if got := p.Pause(step.d); got != step.changes || p.PauseLeft() != step.left {
+				t.Errorf("extending by %s: %v, %s left; want %v, %s", step.d, got, p.PauseLeft(), step.changes, step.left)
 			}
 		}
 		short, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errLost)
 		defer cancel()
-		if err := p.Wait(short); err != errLost || time.Since(begun) != time.Minute {
+		if err := p.WaitPause(short); err != errLost || time.Since(begun) != time.Minute {
 			t.Errorf("waiting ended as %v after %s", err, time.Since(begun))
 		}
-		if err := p.Wait(t.Context()); err != nil || time.Since(begun) != MaxPause || !p.Until().IsZero() {
+		if err := p.WaitPause(t.Context()); err != nil || time.Since(begun) != MaxPause || !p.PausedUntil().IsZero() {
 			t.Errorf("waiting ended as %v after %s", err, time.Since(begun))
 		}
 		// One that is extended while it is waited for.
-		p.Extend(time.Second)
-		time.AfterFunc(time.Second/2, func() { p.Extend(time.Minute) })
+		p.Pause(time.Second)
+		time.AfterFunc(time.Second/2, func() { p.Pause(time.Minute) })
 		begun = time.Now()
-		if err := p.Wait(t.Context()); err != nil || time.Since(begun) != time.Minute+time.Second/2 {
+		if err := p.WaitPause(t.Context()); err != nil || time.Since(begun) != time.Minute+time.Second/2 {
 			t.Errorf("waiting ended as %v after %s", err, time.Since(begun))
 		}
 	})

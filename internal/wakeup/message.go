@@ -93,15 +93,17 @@ func schedule(subjects entrustbus.Subjects, w *order.Wakeup) *nats.Msg {
 	}
 	msg.Data = w.Request.Body
 	set(headerSubject, w.Request.Subject)
+	// Encoding and trace are carried in the open too: a reader of a waiting order finds its
+	// trace and can read its body.
 	for name, values := range w.Request.Header {
-		switch textproto.CanonicalMIMEHeaderKey(name) {
-		case "Content-Type", "Traceparent", "Tracestate":
-			// Carried in the open too: a reader of a waiting order finds its trace and can
-			// read its body.
+		if textproto.CanonicalMIMEHeaderKey(name) == entrustbus.HeaderContentType {
 			msg.Header[name] = values
 		}
 		msg.Header[headerPrefix+name] = values
 	}
+	parent, traceState := w.Request.Trace()
+	set(entrustbus.HeaderTraceParent, parent)
+	set(entrustbus.HeaderTraceState, traceState)
 	return msg
 }
 

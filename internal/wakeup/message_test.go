@@ -51,6 +51,9 @@ func TestRoundTrip(t *testing.T) {
 		"Entrust-Tracking-Id": {"T-9"}, "Entrust-Original-X": {"twice"},
 	}
 	rows = append(rows, hostile)
+	capital := wake("capital", due)
+	capital.Request.Header = map[string][]string{"Content-Type": {"application/msgpack"}, "Traceparent": {"00-1-2-3"}, "TRACESTATE": {"a=b"}}
+	rows = append(rows, capital)
 	for _, w := range rows {
 		r.schedule(w)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"log/slog"
@@ -369,18 +370,147 @@ func TestServiceBoundsAProducer(t *testing.T) {
 	ready(t, a.client(t, "web", entrustbus.EncodingJSON))
 }
 
-// The micro service shows name, version and statistics, as the nats command reads them.
+// The micro service shows name, version, statistics and schemas, as the nats command reads them.
 func TestServiceIsDiscovered(t *testing.T) {
 	t.Parallel()
 	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CAGW}, rules)
-	ready(t, a.client(t, "shop", entrustbus.EncodingJSON))
-	msg, err := a.server.Conn(t).Request("$SRV.STATS."+status.ServiceName, nil, 10*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{`"name":"entrust-worker"`, `"version":"1.2.3"`, `"version":"v1.2.3-rc.1"`, `"entrust.ask.*.check"`, `"num_requests":`} {
-		if !strings.Contains(string(msg.Data), want) {
-			t.Errorf("%s of %s: %s", micro.StatsVerb, status.ServiceName, msg.Data)
+	c := a.client(t, "shop", entrustbus.EncodingJSON)
+	ready(t, c)
+	nc := a.server.Conn(t)
+	read := func(verb micro.Verb, into any) {
+		t.Helper()
+		subject, err := micro.ControlSubject(verb, status.ServiceName, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		msg, err := nc.Request(subject, nil, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(msg.Data, into); err != nil {
+			t.Fatalf("%s: %v: %s", verb, err, msg.Data)
 		}
 	}
+	var stats micro.Stats
+	read(micro.StatsVerb, &stats)
+	if stats.Name != "entrust-worker" || stats.Version != "1.2.3" || stats.Metadata["version"] != "v1.2.3-rc.1" || len(stats.Endpoints) != 7 {
+		t.Fatalf("statistics: %+v", stats)
+	}
+	for _, e := range stats.Endpoints {
+		if e.Name == "check" && (e.Subject != "entrust.ask.*.check" || e.NumRequests == 0) {
+			t.Errorf("the endpoint check: %+v", e)
+		}
+		var own struct {
+			GatewayReady bool   `json:"gateway_ready"`
+			Policy       string `json:"policy"`
+		}
+		if err := json.Unmarshal(e.Data, &own); err != nil || !own.GatewayReady || len(own.Policy) != 32 {
+			t.Errorf("%s: statistics hold %s, %v", e.Name, e.Data, err)
+		}
+	}
+	var info micro.Info
+	read(micro.InfoVerb, &info)
+	for _, e := range info.Endpoints {
+		for _, of := range []string{"request_schema", "response_schema"} {
+			schema := e.Metadata[of]
+			if schema == "" && of == "request_schema" && (e.Name == "order" || e.Name == "version") {
+				continue // an empty body
+			}
+			var parsed map[string]any
+			if err := json.Unmarshal([]byte(schema), &parsed); err != nil || parsed["title"] == "" {
+				t.Errorf("%s: its %s is %q, %v", e.Name, of, schema, err)
+			}
+		}
+		if operators := e.Name == "suspend" || e.Name == "resume"; (e.Metadata["for"] == "operators") != operators {
+			t.Errorf("%s is for %s", e.Name, e.Metadata["for"])
+		}
+	}
+	version, err := c.Version(t.Context())
+	if err != nil || version.WorkerVersion != "v1.2.3-rc.1" || version.Worker != info.Metadata["worker"] || len(version.PolicyDigest) != 64 {
+		t.Errorf("version: %+v, %v", version, err)
+	}
+}
+
+// A worker says where an order of the producer is, and why it waits: also while an operator
+// suspended its calls.
+func TestServiceOfOrdersAndSuspensions(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl, PendingFraction: 1, ApproveAfter: time.Hour}, "")
+	shop := a.client(t, "shop", entrustbus.EncodingMsgpack)
+	ready(t, shop)
+	nc := a.server.Conn(t)
+	order := func(topic entrustbus.Topic, body string) (got entrustbus.Suspended, problem string) {
+		t.Helper()
+		reply, err := nc.Request(entrustbus.Subjects{}.AskOperator(topic), []byte(body), 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problem = reply.Header.Get(entrustbus.HeaderServiceError); problem != "" {
+			return got, reply.Header.Get(entrustbus.HeaderServiceErrorCode) + " " + problem
+		}
+		if err := entrustbus.DecodeAnswer(entrustbus.EncodingJSON, reply.Data, &got); err != nil {
+			t.Fatal(err)
+		}
+		return got, ""
+	}
+	status := func(id string, enough func(*entrustbus.OrderStatus) bool) {
+		t.Helper()
+		eventually(t, func(ctx context.Context) (*entrustbus.OrderStatus, error) {
+			o, err := shop.Status(ctx, id)
+			if errors.Is(err, entrustbus.ErrNoOrder) {
+				return new(entrustbus.OrderStatus), nil
+			}
+			return o, err
+		}, enough)
+	}
+	submit := func(id string) {
+		t.Helper()
+		if _, err := shop.Submit(t.Context(), &entrustbus.Issue{ID: id, CSRDER: csr(t, id+".example")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := shop.Status(t.Context(), "never"); !errors.Is(err, entrustbus.ErrNoOrder) {
+		t.Errorf("an order that was never asked for: %v, want ErrNoOrder", err)
+	}
+	submit("first")
+	status("first", func(o *entrustbus.OrderStatus) bool {
+		return o.Phase == entrustbus.PhaseAwaiting && o.Waits == "awaiting approval at the gateway" && o.TrackingID != "" && o.ID == "first" && o.Kind == entrustbus.KindIssue &&
+			o.Submissions == 1 && o.CAID == a.sim.CAID() && !o.Deadline.IsZero() && !o.UpdatedAt.IsZero()
+	})
+	if _, err := a.client(t, "web", entrustbus.EncodingJSON).Status(t.Context(), "first"); !errors.Is(err, entrustbus.ErrNoOrder) {
+		t.Errorf("another producer's order: %v, want ErrNoOrder", err)
+	}
+
+	const body = `{"producer":"shop","operator":"ann","reason":"a drill"}`
+	if got, problem := order(entrustbus.TopicSuspend, body); problem != "" || !got.Changed || got.About != "producer shop, by ann: a drill" {
+		t.Fatalf("suspending: %+v, %s", got, problem)
+	}
+	const waits = "an operator suspended producer shop: a drill"
+	status("first", func(o *entrustbus.OrderStatus) bool { return o.Waits == waits })
+	submit("second")
+	status("second", func(o *entrustbus.OrderStatus) bool {
+		return o.Phase == entrustbus.PhaseUnaccepted && o.Waits == waits && o.Submissions == 0
+	})
+	if got, problem := order(entrustbus.TopicSuspend, `{"producer":"shop","operator":"bob"}`); problem != "" || got.Changed || got.Since.IsZero() || got.About != "producer shop, by ann: a drill" {
+		t.Errorf("suspending again: %+v, %s", got, problem)
+	}
+	for _, wrong := range []struct{ body, want string }{
+		{`{"operator":"ann"}`, "400 all: is missing"},
+		{`{"lane":"isue","operator":"ann"}`, "unknown lane"},
+		{`{"lane":"issue"}`, "400 operator"},
+		{`{"lane":"issue","procuder":"shop","operator":"ann"}`, "procuder"},
+	} {
+		if got, problem := order(entrustbus.TopicSuspend, wrong.body); !strings.Contains(problem, wrong.want) || !strings.HasPrefix(problem, "400 ") {
+			t.Errorf("suspending %s: %+v, %q; want %q", wrong.body, got, problem, wrong.want)
+		}
+	}
+	if got, problem := order(entrustbus.TopicResume, `{"producer":"web","operator":"ann"}`); problem != "" || got.Changed {
+		t.Errorf("resuming what was not suspended: %+v, %s", got, problem)
+	}
+	if got, problem := order(entrustbus.TopicResume, body); problem != "" || !got.Changed || got.Since.IsZero() {
+		t.Errorf("resuming: %+v, %s", got, problem)
+	}
+	status("second", func(o *entrustbus.OrderStatus) bool {
+		return o.Phase == entrustbus.PhaseAwaiting && o.Waits == "awaiting approval at the gateway"
+	})
 }

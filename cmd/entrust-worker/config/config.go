@@ -121,6 +121,7 @@ type Log struct {
 
 // HTTP says where the worker answers about itself.
 type HTTP struct {
-	Addr  string `koanf:"addr" empty:"set" doc:"Address of /metrics, /healthz and /readyz: host and port. Empty turns HTTP off, also as an empty environment variable. If the default address is in use, the worker goes on without; if another is, it does not start. Everyone who reaches it can read the metrics."`
+	Addr  string `koanf:"addr" empty:"set" doc:"Address of the status page, /metrics, /healthz and /readyz: host and port. Empty turns HTTP off, also as an empty environment variable. If the default address is in use, the worker goes on without; if another is, it does not start. Everyone who reaches it can read the metrics. The status page needs http.token where this is no loopback address."`
+	Token Secret `koanf:"token" secret:"value" doc:"Token that a reader of the status page must know, 16 to 256 characters without spaces: in the form of the page, or as a bearer token. Unset: the page answers on a loopback address only, to everyone on the host. Metrics and health need no token."`
 	Pprof bool   `koanf:"pprof" doc:"Serve /debug/pprof there as well. It shows the memory of the process: loopback only."`
 }

@@ -23,6 +23,7 @@ func TestLooseFiles(t *testing.T) {
 		{"a key that the group changes", "CERTCTL_ENTRUST_CLIENT_KEY_PATH", 0o660, "can change (mode 0660)"},
 		{"NATS credentials", "NATS_CREDS", 0o604, "nats.creds names a file"},
 		{"a token by file", "NATS_TOKEN_FILE", 0o644, "nats.token_file names a file"},
+		{"the token of the status page by file", "ENTRUST_WORKER_HTTP_TOKEN_FILE", 0o644, "http.token_file names a file"},
 		{"a certificate is no secret", "CERTCTL_ENTRUST_CLIENT_CERT_PATH", 0o666, ""},
 		{"a policy that everybody reads", "ENTRUST_WORKER_POLICY_FILE", 0o644, ""},
 		{"a policy that everybody changes", "ENTRUST_WORKER_POLICY_FILE", 0o666, "policy.file names a file that more users than the worker's can change (mode 0666); chmod 644 it"},

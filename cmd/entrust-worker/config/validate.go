@@ -143,9 +143,24 @@ func (s *Settings) checkWorker(c *checker) {
 			c.add("http.addr", "must be host:port, is %q", s.HTTP.Addr)
 		}
 	}
+	if t := s.HTTP.Token.Reveal(); t != "" && !pageToken(t) {
+		c.add("http.token", "must be %d to %d visible ASCII characters", minToken, maxToken)
+	}
 	if s.HTTP.Pprof && s.HTTP.Addr == "" {
 		c.add("http.pprof", "needs http.addr")
 	}
+}
+
+// minToken and maxToken bound the token of the status page: a shorter one can be guessed.
+const (
+	minToken = 16
+	maxToken = 256
+)
+
+// pageToken reports whether a text can be a bearer token, and is long enough for one.
+func pageToken(t string) bool {
+	visible := strings.IndexFunc(t, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+	return visible && len(t) >= minToken && len(t) <= maxToken
 }
 
 func (s *Settings) checkPoll(c *checker) {

@@ -32,6 +32,8 @@ func TestRelations(t *testing.T) {
 		"idle timeout":    {func(s *Settings) { s.Gateway.IdleTimeout = time.Millisecond }, `gateway.idle_timeout must be 100ms to 10m0s, is 1ms`},
 		"rollback window": {func(s *Settings) { s.RollbackWindow = 25 * time.Hour }, `rollback_window must be 0s to 24h0m0s, is 25h0m0s`},
 		"on_rollback":     {func(s *Settings) { s.OnRollback = "ignore" }, `on_rollback must be lookup or hold or resubmit, is "ignore"`},
+		"short token":     {func(s *Settings) { s.HTTP.Token = "fifteen-letters" }, `http.token must be 16 to 256 visible ASCII characters`},
+		"token of words":  {func(s *Settings) { s.HTTP.Token = "sixteen letters!" }, `http.token must be 16 to 256 visible ASCII characters`},
 		"streams.prefix":  {func(s *Settings) { s.Streams.Prefix = strings.Repeat("x", 55) }, "streams.prefix must be subject tokens of letters, digits, _ and -, 54 characters at most"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -84,9 +84,12 @@ func planComplete(ctx context.Context, d *desk, key order.Key, rec order.Stored,
 	if names == "" {
 		names = cert.Subject.CommonName
 	}
+	note := fmt.Sprintf("certificate %s for %s, valid until %s", checked.Serial, names, checked.NotAfter.UTC().Format(time.DateOnly))
+	if track, ok := original.Body.(*entrustbus.Track); ok && track.CSRPEM == "" && len(track.CSRDER) == 0 {
+		note += "; the order has no certificate request: neither key nor names were checked"
+	}
 	return &plan{
-		request: body, answers: key, generation: rec.Generation + 1,
-		note: fmt.Sprintf("certificate %s for %s, valid until %s", checked.Serial, names, checked.NotAfter.UTC().Format(time.DateOnly)),
+		request: body, answers: key, generation: rec.Generation + 1, note: note,
 		did: func(r *entrustbus.Result) bool {
 			return r.Outcome == entrustbus.OutcomeIssued && r.Serial == checked.Serial
 		},

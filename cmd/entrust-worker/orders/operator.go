@@ -125,9 +125,9 @@ func (e *ending) end(ctx context.Context, d *desk, keys []order.Key) error {
 
 // begin plans what is done about one order, and with --yes sends it.
 func (e *ending) begin(ctx context.Context, d *desk, key order.Key) (*plan, error) {
-	step, cancel := d.Step(ctx)
-	defer cancel()
-	rec, err := d.record(step, key)
+	look, cancel := d.Step(ctx)
+	rec, err := d.record(look, key)
+	cancel()
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +139,8 @@ func (e *ending) begin(ctx context.Context, d *desk, key order.Key) (*plan, erro
 	if !e.yes {
 		return p, nil
 	}
+	step, cancel := d.Step(ctx)
+	defer cancel()
 	if p.after, err = d.letters.Newest(step); err != nil {
 		return nil, err
 	}
@@ -230,7 +232,7 @@ func (d *desk) answer(ctx context.Context, p *plan, tick func()) (*entrustbus.Re
 		if err != nil || r != nil && r.Replay >= p.generation {
 			return r, "", err
 		}
-		for l, err := range d.letters.List(step, deadletter.Filter{Producer: p.key.Producer, Reasons: []order.Reason{order.Invalid}, Behind: p.after}) {
+		for l, err := range d.letters.List(step, deadletter.Filter{Producer: p.key.Producer, Behind: p.after}) {
 			if err == nil && l.Request.Get(entrustbus.HeaderOrderID) == p.request.OrderID() && l.Kind == p.request.Kind() {
 				return nil, l.Why, nil
 			}

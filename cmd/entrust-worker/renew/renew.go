@@ -3,8 +3,8 @@
 package renew
 
 import (
+	"cmp"
 	"context"
-	"encoding/csv"
 	"fmt"
 	"strings"
 	"time"
@@ -21,12 +21,13 @@ import (
 
 // renew is one run of the verb.
 type renew struct {
-	terminal         *terminal.Terminal
-	within           usage.Span
-	producer, format string
-	csrs             []string
-	folder           string
-	ndjson           bool
+	terminal *terminal.Terminal
+	within   usage.Span
+	producer string
+	format   terminal.Format
+	csrs     []string
+	folder   string
+	ndjson   bool
 
 	// ca and profile are the workers' own: a request need not name them, and a policy may forbid it.
 	ca, profile string
@@ -76,11 +77,10 @@ verb makes no keys and sends nothing. The exit code is 1 if a certificate reques
 	flags := cmd.Flags()
 	flags.Var(&r.within, "within", "certificates that end within this time, such as 30d")
 	flags.StringVar(&r.producer, "producer", "", "only certificates of this `producer`")
-	flags.StringVar(&r.format, "format", "table", "`format` of the report: table, json or csv")
+	r.format.Add(cmd)
 	flags.StringArrayVar(&r.csrs, "csr", nil, "`file` or glob with certificate requests for the renewals; may be repeated")
 	flags.StringVar(&r.folder, "requests", "", "write a request for each into this `folder`, below one of its producer")
 	flags.BoolVar(&r.ndjson, "ndjson", false, "print the requests in place of the report, one JSON object per line; needs --producer")
-	usage.Complete(cmd, "format", "table", "json", "csv")
 	return cmd
 }
 
@@ -91,16 +91,14 @@ func (r *renew) check(cmd *cobra.Command) error {
 	switch {
 	case r.producer != "" && !entrustbus.ValidToken(r.producer):
 		return usage.Errorf("--producer must be 1 to 64 letters, digits, _ and -, is %q", r.producer)
-	case r.format != "table" && r.format != "json" && r.format != "csv":
-		return usage.Errorf("--format must be table, json or csv, is %q", r.format)
-	case r.ndjson && (r.folder != "" || cmd.Flags().Changed("format")):
-		return usage.Errorf("--ndjson excludes --requests and --format")
+	case r.ndjson && (r.folder != "" || usage.AnyChanged(cmd.Flags(), "format", "json", "wide")):
+		return usage.Errorf("--ndjson excludes --requests, --format, --json and --wide")
 	case r.ndjson && r.producer == "":
 		return usage.WithHint(usage.Errorf("--ndjson needs --producer"), "each producer's requests have a subject of their own; --requests writes a folder for each")
 	case (r.ndjson || r.folder != "") != (len(r.csrs) > 0):
 		return usage.WithHint(usage.Errorf("--csr goes with --requests or --ndjson, and each of them needs it"), "the bus keeps no certificate request of an issued certificate")
 	}
-	return nil
+	return r.format.Check()
 }
 
 // expiring is what is printed of one certificate.
@@ -114,11 +112,9 @@ type expiring struct {
 
 // report prints the certificates, and writes their requests.
 func (r *renew) report(found []renewal.Certificate, csrs []renewal.CSR) error {
-	out, err := r.table()
-	if err != nil {
-		return err
-	}
-	missing := 0
+	out := r.terminal.Layout(r.format, columns()...)
+	out.None = fmt.Sprintf("no certificate ends within %s", terminal.Span(time.Duration(r.within)))
+	missing, now := 0, r.terminal.Now()
 	for _, c := range found {
 		row := expiring{Certificate: c}
 		if c.NoResult {
@@ -133,18 +129,32 @@ func (r *renew) report(found []renewal.Certificate, csrs []renewal.CSR) error {
 				missing++
 			}
 		}
-		if err := out.add(row); err != nil {
+		if r.ndjson {
+			continue
+		}
+		if err := out.Add(row, out.When(c.NotAfter, now), c.Producer, c.Order, strings.Join(c.Names, " "), c.CAID, c.ProfileID, c.Serial,
+			cmp.Or(row.File, row.Request), row.Note); err != nil {
 			return err
 		}
 	}
-	if err := out.end(); err != nil {
-		return err
+	if !r.ndjson {
+		if err := out.End(); err != nil {
+			return err
+		}
 	}
 	if missing > 0 {
 		r.terminal.Notef("%d of %d certificates have no certificate request that fits: the same names, or the same key", missing, len(found))
 		return usage.Code(usage.Failed)
 	}
 	return nil
+}
+
+// columns are those of the report.
+func columns() []terminal.Column {
+	return []terminal.Column{
+		{Name: "NOT AFTER"}, {Name: "PRODUCER"}, {Name: "ORDER"}, {Name: "NAMES", Rank: 1}, {Name: "CA", Rank: 6}, {Name: "PROFILE", Rank: 5},
+		{Name: "SERIAL", Rank: 4}, {Name: "REQUEST", Rank: 2}, {Name: "NOTE", Rank: 3},
+	}
 }
 
 // request writes the request that renews a certificate. It returns false where none fits.
@@ -167,37 +177,4 @@ func (r *renew) request(row *expiring, csrs []renewal.CSR) (bool, error) {
 	row.Request = issue.ID
 	row.File, err = r.write(row.Producer, issue)
 	return true, err
-}
-
-// rows prints the report.
-type rows struct {
-	add func(expiring) error
-	end func() error
-}
-
-// table is the report in the format that was asked for.
-func (r *renew) table() (rows, error) {
-	columns := []string{"NOT AFTER", "PRODUCER", "ORDER", "NAMES", "CA", "PROFILE", "SERIAL", "REQUEST", "NOTE"}
-	cells := func(c expiring, end string) []string {
-		request := c.File
-		if request == "" {
-			request = c.Request
-		}
-		return []string{end, c.Producer, c.Order, strings.Join(c.Names, " "), c.CAID, c.ProfileID, c.Serial, request, c.Note}
-	}
-	switch {
-	case r.ndjson:
-		return rows{func(expiring) error { return nil }, func() error { return nil }}, nil
-	case r.format == "csv":
-		w := csv.NewWriter(r.terminal.Out)
-		flush := func() error { w.Flush(); return w.Error() }
-		for i, c := range columns {
-			columns[i] = strings.ReplaceAll(strings.ToLower(c), " ", "_")
-		}
-		return rows{func(c expiring) error { return w.Write(cells(c, c.NotAfter.UTC().Format(time.RFC3339))) }, flush}, w.Write(columns)
-	}
-	list := r.terminal.List(r.format == "json", columns...)
-	list.None = fmt.Sprintf("no certificate ends within %s", terminal.Span(time.Duration(r.within)))
-	now := r.terminal.Now()
-	return rows{func(c expiring) error { return list.Add(c, cells(c, list.When(c.NotAfter, now))...) }, list.End}, nil
 }

@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -20,6 +22,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/statuspage"
 )
 
 // readyWithin bounds what /readyz asks of NATS.
@@ -27,12 +30,12 @@ const readyWithin = 2 * time.Second
 
 // serve answers about the worker over HTTP until the function it returns is called. addr is
 // where, "" where it does not.
-// ready returns why the worker is not, or nil.
+// ready returns why the worker is not, or nil. page is what paths of no other purpose show, nil for nothing.
 //
 // /healthz is the process alone. /readyz is NATS, the streams and the key pair, never
 // the gateway: an outage of it would otherwise take every worker out of service. A worker
 // that drains is not ready.
-func serve(s *config.Settings, registry *prometheus.Registry, ready func(context.Context) error, log *slog.Logger) (addr string, stop func(), err error) {
+func serve(s *config.Settings, registry *prometheus.Registry, page *statuspage.Page, ready func(context.Context) error, log *slog.Logger) (addr string, stop func(), err error) {
 	if s.HTTP.Addr == "" {
 		return "", func() {}, nil
 	}
@@ -65,6 +68,10 @@ func serve(s *config.Settings, registry *prometheus.Registry, ready func(context
 	if err != nil {
 		return "", nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, an empty one turns HTTP off; entrust-worker config shows where the address came from")
 	}
+	unfollow := func() {}
+	if page != nil {
+		unfollow = mount(mux, page, statuspage.Loopback(listener.Addr()), s.HTTP.Token != "", log)
+	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -73,7 +80,22 @@ func serve(s *config.Settings, registry *prometheus.Registry, ready func(context
 	}()
 	addr = listener.Addr().String()
 	log.Info("serving HTTP", "addr", addr)
-	return addr, func() { _ = server.Close() }, nil
+	return addr, func() {
+		unfollow()
+		_ = server.Close()
+	}, nil
+}
+
+// mount serves the status page, which reads the bus until the function it returns is called.
+func mount(mux *http.ServeMux, page *statuspage.Page, loopback, hasToken bool, log *slog.Logger) (unfollow func()) {
+	mux.Handle("/", page.Handler(loopback))
+	ctx, cancel := context.WithCancel(context.Background())
+	if loopback || hasToken {
+		go page.Run(ctx)
+	} else {
+		log.Info("the status page is off: http.addr is no loopback address, and http.token is not set")
+	}
+	return cancel
 }
 
 // errDraining is why a worker that stops is not ready. A balancer, and a deployment that
@@ -111,12 +133,12 @@ func (r *readiness) check(ctx context.Context) error {
 	return nil
 }
 
-// describe registers what is known of the process and its key pair.
-func describe(registry *prometheus.Registry, cache *mtlscache.Cache, version string) {
+// describe registers what is known of the process, its key pair and its connection.
+func describe(registry *prometheus.Registry, cache *mtlscache.Cache, nc *nats.Conn, version string) {
 	const namespace = "entrust_worker"
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "1, with the version as a label.",
-		ConstLabels: prometheus.Labels{"version": version},
+		Namespace: namespace, Name: "build_info", Help: "1, with the version of the worker and of Go as labels.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	info.Set(1)
 	registry.MustRegister(
@@ -126,6 +148,12 @@ func describe(registry *prometheus.Registry, cache *mtlscache.Cache, version str
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "client_cert_not_after_seconds", Help: "End of the client certificate's validity, in Unix time.",
 		}, func() float64 { return float64(cache.NotAfter().Unix()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "nats_connected", Help: "1 while this worker is connected to NATS.",
+		}, func() float64 { return map[bool]float64{true: 1}[nc.IsConnected()] }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: namespace, Name: "nats_reconnects_total", Help: "Times that this worker connected to NATS again.",
+		}, func() float64 { return float64(nc.Stats().Reconnects) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Name: "key_pair_reloads_total", Help: "Key pairs loaded after the first.",
 		}, func() float64 { return float64(cache.Reloads()) }),

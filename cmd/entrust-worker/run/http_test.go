@@ -21,7 +21,7 @@ func TestDrainingIsNotReady(t *testing.T) {
 	stop()
 	s := &config.Settings{Config: config.Default()}
 	s.HTTP.Addr = "127.0.0.1:0"
-	addr, end, err := serve(s, prometheus.NewRegistry(), health.check, slog.New(slog.DiscardHandler))
+	addr, end, err := serve(s, prometheus.NewRegistry(), nil, health.check, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

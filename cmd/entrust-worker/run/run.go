@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,6 +21,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
+	"github.com/entrust-worker/entrust-worker/internal/telemetry"
 	"github.com/entrust-worker/entrust-worker/internal/worker"
 )
 
@@ -61,6 +63,10 @@ lists it.`,
 // work is the life of a worker.
 func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, version string, log *slog.Logger) error {
 	collectLess()
+	// The libraries read the process's own variables, whatever environment the command was given.
+	exported := telemetry.Start(ctx, os.Getenv, version, log)
+	log = exported.Log(log, func(_ []string, a slog.Attr) slog.Attr { return readable(a, scrub) })
+	defer exported.StopWithin(ctx, s.Drain, log)()
 	log.Info("starting", "version", version, "gateway", s.Gateway.URL, "ca", s.Gateway.CAID, "nats", s.NATSServer())
 
 	for _, warning := range s.LooseFiles() {
@@ -89,9 +95,13 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 
 	// Health is served from here on: waiting for NATS is not being dead.
 	registry := prometheus.NewRegistry()
-	describe(registry, cache, version)
+	describe(registry, cache, bus.JS.Conn(), version)
+	page, err := newPage(s, bus, version, log)
+	if err != nil {
+		return err
+	}
 	health := readiness{work: ctx, bus: bus, cache: cache}
-	_, stop, err := serve(s, registry, health.check, log)
+	_, stop, err := serve(s, registry, page, health.check, log)
 	if err != nil {
 		return err
 	}
@@ -101,6 +111,7 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 		return err
 	}
 	cfg := worker.Config{Config: s.Consumer(metrics.New(registry)), WatchdogEvery: s.WatchdogEvery, Version: version, FeedEvery: s.Gateway.Feed}
+	cfg.Tracer = exported.Tracer()
 	cfg.Credentials = func() (time.Time, error) { return cache.NotAfter(), cache.Check() }
 	if rules != nil {
 		cfg.Policy = rules.Policy

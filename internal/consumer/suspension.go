@@ -1,0 +1,141 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+	"github.com/entrust-worker/entrust-worker/internal/audit"
+	"github.com/entrust-worker/entrust-worker/internal/control"
+	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/throttle"
+)
+
+// Operators suspend by these lanes. The requests of a kind, and the due messages of those that
+// are tried again, are one lane for them, though each has a consumer of its own: what is put
+// off from one is not to go on in the other.
+const (
+	laneIssue  = "issue"
+	laneRevoke = "revoke"
+	lanePoll   = "poll"
+	laneManage = "manage"
+)
+
+// scope is the call that an order would make at a CA, as suspensions see it.
+func (h *handling) scope(ca string) throttle.Scope {
+	s := throttle.Scope{Producer: h.key.Producer, CA: ca}
+	if h.d != nil {
+		s.Lane = h.d.lane.of
+	}
+	return s
+}
+
+// suspended puts a new order off while an operator suspended its calls: in a wake-up it does
+// not take the place of others, as a request that comes back to the stream does.
+func (h *handling) suspended(r order.Record, out *order.Verdict) {
+	if r.Phase != "" {
+		return // it has a wake-up, and Deferred puts that off
+	}
+	cause, wait := h.w.throttle.stops.Suspended(h.scope(r.CAID))
+	if cause == nil {
+		return
+	}
+	wait += time.Duration(rand.Float64() * float64(wait) / 4) // they do not come back together
+	if wait > out.After {
+		out.After, out.Waits = wait, cause.Error()
+	}
+}
+
+// Suspend has the fleet make no calls of a scope, after the audit trail has it. The error is
+// an *entrustbus.FieldError for what is wrong with the order.
+func (w *Worker) Suspend(ctx context.Context, s *entrustbus.Suspension) (*entrustbus.Suspended, error) {
+	scope := control.Scope{Lane: s.Lane, Producer: s.Producer, CA: s.CAID}
+	if err := w.recordStop(ctx, audit.DecisionSuspended, scope, s); err != nil {
+		return nil, err
+	}
+	stands, added, err := w.control.Suspend(ctx, control.Suspension{Scope: scope, Operator: s.Operator, Reason: s.Reason})
+	if errors.Is(err, control.ErrTooManySuspensions) {
+		return nil, &entrustbus.FieldError{Field: "all", Problem: err.Error()}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &entrustbus.Suspended{Changed: added, About: stands.About(), Since: stands.Since}, nil
+}
+
+// Resume ends the suspension of a scope, after the audit trail has it. Errors are those of
+// Suspend.
+func (w *Worker) Resume(ctx context.Context, s *entrustbus.Suspension) (*entrustbus.Suspended, error) {
+	scope := control.Scope{Lane: s.Lane, Producer: s.Producer, CA: s.CAID}
+	if err := w.recordStop(ctx, audit.DecisionResumed, scope, s); err != nil {
+		return nil, err
+	}
+	was, removed, err := w.control.Resume(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	if !removed {
+		was.Scope = scope
+	}
+	return &entrustbus.Suspended{Changed: removed, About: was.About(), Since: was.Since}, nil
+}
+
+// recordStop checks what an operator orders, and writes it to the audit trail.
+func (w *Worker) recordStop(ctx context.Context, decision string, scope control.Scope, s *entrustbus.Suspension) error {
+	if err := scope.Validate(); err != nil {
+		return &entrustbus.FieldError{Field: "lane, producer or ca_id", Problem: err.Error()}
+	}
+	if w.audit == nil {
+		return nil
+	}
+	return w.audit.Append(ctx, "", &audit.Record{Decision: decision, Operator: text(s.Operator), Reason: text(s.Reason), Is: scope.String()})
+}
+
+// suspended takes in what the control bucket says is suspended, and logs what changed.
+func (t *throttling) suspended(all []control.Suspension) {
+	stops := make([]throttle.Suspension, len(all))
+	for i, s := range all {
+		stops[i] = throttle.Suspension{Scope: throttle.Scope(s.Scope), About: s.Why(), Age: s.Age}
+	}
+	t.stops.Suspend(stops)
+	same := func(s control.Suspension) func(control.Suspension) bool {
+		return func(o control.Suspension) bool { return o.Scope == s.Scope && o.Since.Equal(s.Since) }
+	}
+	for _, s := range t.known {
+		if !slices.ContainsFunc(all, same(s)) {
+			t.log.Info("resumed: calls are made again", "scope", s.Scope.String())
+		}
+	}
+	for _, s := range all {
+		if !slices.ContainsFunc(t.known, same(s)) {
+			t.log.Warn("suspended by an operator: calls wait until it is resumed", "scope", s.Scope.String(), "operator", s.Operator, "reason", s.Reason, "since", s.Since)
+		}
+	}
+	t.known = all
+	t.metrics.Suspended(all)
+	select {
+	case <-t.learned:
+	default:
+		close(t.learned)
+	}
+}
+
+// awaitSuspensions waits until the control bucket said what is suspended: a worker that does
+// not know yet makes no call. It returns the cause of ctx where that ends first.
+func (t *throttling) awaitSuspensions(ctx context.Context) error {
+	slow := time.NewTimer(ackTimeout)
+	defer slow.Stop()
+	for {
+		select {
+		case <-t.learned:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-slow.C:
+			t.log.Warn("waiting for the control bucket: it says what operators suspended, and no order is begun before")
+		}
+	}
+}

@@ -1,0 +1,40 @@
+package status
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/entrust-worker/entrust-worker/entrustbus"
+)
+
+// Suspender carries out what operators order. *consumer.Worker implements it.
+type Suspender interface {
+	// Suspend stops calls for the fleet, and Resume lets them go on, after the audit trail has
+	// it. The error is a *entrustbus.FieldError for what is wrong with the order.
+	Suspend(ctx context.Context, s *entrustbus.Suspension) (*entrustbus.Suspended, error)
+	Resume(ctx context.Context, s *entrustbus.Suspension) (*entrustbus.Suspended, error)
+}
+
+// ordered carries out an operator's order. That its asker is an operator, NATS permissions say.
+func (s *Service) ordered(do func(context.Context, *entrustbus.Suspension) (*entrustbus.Suspended, error)) answering {
+	return func(ctx context.Context, r micro.Request, q question) {
+		order, err := entrustbus.DecodeSuspension(q.encoding, r.Data())
+		if err != nil {
+			s.fail(r, entrustbus.AnswerInvalid, err)
+			return
+		}
+		answer, err := do(ctx, order)
+		if _, wrong := errors.AsType[*entrustbus.FieldError](err); wrong {
+			s.fail(r, entrustbus.AnswerInvalid, err)
+			return
+		}
+		if err != nil {
+			s.Log.Warn("an operator's order was not carried out", "subject", r.Subject(), "operator", order.Operator, "err", err)
+			s.fail(r, entrustbus.AnswerUnavailable, errors.New("the order may not have been carried out: the worker cannot write to the bus; try again"))
+			return
+		}
+		s.answer(r, q, answer)
+	}
+}

@@ -1,0 +1,60 @@
+package telemetry
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The protocols of OTLP that a choice names.
+const (
+	grpc  = "grpc"
+	proto = "http/protobuf"
+)
+
+// choice is which signals are exported, each by its protocol; "" is none.
+type choice struct {
+	traces, logs string
+	warnings     []string
+}
+
+// choose reads which signals are asked for. Traces are, where an exporter or an endpoint is
+// named. Logs are only where an exporter is: they hold more, and most sites collect them
+// from standard error. A value that is not supported turns its signal off and warns, as
+// OpenTelemetry asks of programs.
+func choose(getenv func(string) string) choice {
+	var c choice
+	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {
+		return c
+	}
+	wants := func(signal string, byDefault bool) string {
+		name := "OTEL_" + signal + "_EXPORTER"
+		switch value := getenv(name); value {
+		case "otlp":
+		case "none":
+			return ""
+		case "":
+			if !byDefault {
+				return ""
+			}
+		default:
+			c.warnings = append(c.warnings, fmt.Sprintf("%s: unsupported exporter %q (supported: otlp, none)", name, value))
+			return ""
+		}
+		protocol, from := proto, ""
+		for _, name := range []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_" + signal + "_PROTOCOL"} {
+			if value := getenv(name); value != "" {
+				protocol, from = value, name
+			}
+		}
+		switch protocol {
+		case grpc, proto, "http/json":
+			return protocol
+		}
+		c.warnings = append(c.warnings, fmt.Sprintf("%s: unsupported protocol %q (supported: http/protobuf, http/json, grpc)", from, protocol))
+		return ""
+	}
+	endpoint := getenv("OTEL_EXPORTER_OTLP_ENDPOINT") + getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+	c.traces = wants("TRACES", endpoint != "")
+	c.logs = wants("LOGS", false)
+	return c
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package testbed
+
+import "syscall"
+
+// dieWithParent asks for nothing: only Linux kills a child process when this process ends.
+func dieWithParent() *syscall.SysProcAttr { return nil }
