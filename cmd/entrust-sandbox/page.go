@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/find"
 	"github.com/entrust-worker/entrust-worker/internal/snapshot"
 	"github.com/entrust-worker/entrust-worker/internal/statuspage"
@@ -18,14 +17,11 @@ import (
 // and then the page is off.
 func (w *web) servePage(ctx context.Context, b *bus, log *slog.Logger) error {
 	page, err := statuspage.New(statuspage.Config{
-		Fleet:  snapshot.New(b.js, b.layout),
-		Recent: statuspage.NewRecent(b.js, b.layout.Results, b.layout.Subjects()),
-		Finder: find.New(b.js, b.layout, time.Now),
-		Stories: timeline.New(timeline.Config{JS: b.js, Layout: b.layout, Obstacles: func(ctx context.Context) ([]timeline.Obstacle, error) {
-			fleet, err := control.ReadState(ctx, b.js, b.layout.Control, 0)
-			return statuspage.Obstacles(fleet), err
-		}}),
-		Layout: b.layout, Host: "the sandbox", Version: "sandbox", Log: log,
+		Fleet:   snapshot.New(b.js, b.layout),
+		Recent:  statuspage.NewRecent(b.js, b.layout.Results, b.layout.Subjects()),
+		Finder:  find.New(b.js, b.layout, time.Now),
+		Stories: timeline.New(timeline.Config{JS: b.js, Layout: b.layout, Obstacles: timeline.Fleet(b.js, b.layout.Control)}),
+		Layout:  b.layout, Host: "the sandbox", Version: "sandbox", Log: log,
 	})
 	if err != nil {
 		return fmt.Errorf("making the status page: %w", err)
