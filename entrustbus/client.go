@@ -27,7 +27,7 @@ var (
 	// ErrNoResult: there is no result yet, or no longer.
 	ErrNoResult = errors.New("no result")
 	// ErrNewStream: the stream of results ends before the sequence to go on from, so it is another one than that was of:
-	// an operator made it anew or restored it, or a server lost what it had not synced. Begin again at 0. It cannot be
+	// an operator made it again or restored it, or a server lost what it had not synced. Begin again at 0. It cannot be
 	// told once as many results are there again.
 	ErrNewStream = errors.New("the stream of results is a new one")
 )

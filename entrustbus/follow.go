@@ -42,7 +42,7 @@ func (c *Client) ResultsAfter(ctx context.Context, sequence uint64) iter.Seq2[*R
 }
 
 // reaches checks that the stream of results has come to a sequence. The server would wait in silence until it has, and
-// skip what a stream made anew holds before.
+// skip what a stream that was made again holds before.
 func (c *Client) reaches(ctx context.Context, sequence uint64) error {
 	if sequence == 0 {
 		return nil

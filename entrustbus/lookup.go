@@ -114,7 +114,7 @@ func (c *Client) Wait(ctx context.Context, id string) (*Result, error) {
 	again := lookAgainSoon
 	for {
 		// The announcement itself is not the result: the stream may refuse it, or drop it as a duplicate.
-		// A server that dies with the look-up in hand never answers it.
+		// A server that crashes during the look-up never answers it.
 		look, cancel := context.WithTimeout(ctx, lookWithin)
 		r, err := c.Lookup(look, id)
 		cancel()

@@ -132,7 +132,7 @@ func (s *site) setDue(ctx context.Context, d *timetable) error {
 }
 
 // readSecond reads when the orders that were due are due again: the worker has
-// parked them anew.
+// parked them again.
 func (d *timetable) readSecond(ctx context.Context, s *site) error {
 	left := d.some
 	// The last of them may still be on their way from the poll to the wake-up.

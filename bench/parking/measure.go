@@ -111,17 +111,17 @@ func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int
 		return nil, err
 	}
 
-	// A worker started anew finds every order where it was.
+	// A restarted worker finds every order where it was.
 	d := newTimetable(hold, f.orders, p.ahead(n))
-	anew := schedule{wait: p.secondWait(n)}
-	if err := s.restart(ctx, anew); err != nil {
+	second := schedule{wait: p.secondWait(n)}
+	if err := s.restart(ctx, second); err != nil {
 		return nil, err
 	}
 	if err := p.wake(ctx, s, d, say); err != nil {
 		return nil, err
 	}
 	if p.kill {
-		if err := killBoth(ctx, s, d, anew, say); err != nil {
+		if err := killBoth(ctx, s, d, second, say); err != nil {
 			return nil, err
 		}
 	}

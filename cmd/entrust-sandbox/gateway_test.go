@@ -35,7 +35,7 @@ func TestGatewayKeysAreMadeOnce(t *testing.T) {
 	}
 	for name, was := range first {
 		if now, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(now, was) {
-			t.Errorf("%s was made anew (%v)", name, err)
+			t.Errorf("%s was made again (%v)", name, err)
 		}
 	}
 }

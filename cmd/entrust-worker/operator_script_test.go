@@ -56,7 +56,7 @@ import (
 func TestOperatorScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
-		Files: scripts(t, "request", "orders", "dead", "keys", "audit", "incident", "renew", "suspend"),
+		Files: scripts(t, "request", "orders", "dead", "keys", "audit", "incident", "renew", "suspend", "status"),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
 			// The race detector's own pause at the end of each process.

@@ -22,6 +22,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/renew"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/request"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/run"
+	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/status"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/suggest"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/suspend"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
@@ -49,6 +50,7 @@ func newCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 		check.Command(t, loader),
 		provision.Command(t, loader),
 		request.Command(t, loader, dial),
+		status.Command(t, dial),
 		orders.Command(t, dial),
 		events.Command(t, dial),
 		dead.Command(t, dial),

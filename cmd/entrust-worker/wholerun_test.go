@@ -284,7 +284,7 @@ func TestNoSecretInAWholeRun(t *testing.T) {
 	}
 	h.find(t, "the log", log.String())
 	// A test that looks in the wrong place finds nothing.
-	for _, want := range []string{`"level":"DEBUG"`, `"order":"good"`, "the gateway does not answer; requests wait", `"msg":"connected to NATS again","outage":"`} {
+	for _, want := range []string{`"level":"DEBUG"`, `"order":"good"`, "the client's key pair cannot be used; requests wait", `"msg":"connected to NATS again","outage":"`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %q:\n%s", want, log.String())
 		}

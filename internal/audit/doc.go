@@ -21,7 +21,7 @@
 // A record that was changed, removed, moved or added is found from its chain, from the
 // anchors of later heads, or from a gap in the sequence of the stream. What stands behind
 // the last head is not proven: its end may be cut off. Without a key, someone who can
-// write the whole stream anew can make a trail of his own.
+// rewrite the whole stream can forge a trail.
 //
 // # Once
 //

@@ -225,7 +225,7 @@ func TestChainThatIsTakenOut(t *testing.T) {
 	}
 }
 
-// A trail that was made anew without the key is found.
+// A trail that was forged without the key is found.
 func TestForgedTrail(t *testing.T) {
 	t.Parallel()
 	s := twoChains(t)

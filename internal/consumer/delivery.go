@@ -92,7 +92,7 @@ func newDelivery(l *lane, nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (
 }
 
 // identity tells the messages of one consumer apart. The sequence alone does not: a
-// stream that was made again, or that lost its last messages, counts anew.
+// stream that was made again, or that lost its last messages, gives sequences a second time.
 type identity struct {
 	sequence  uint64
 	published time.Time

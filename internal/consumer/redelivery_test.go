@@ -17,7 +17,7 @@ import (
 
 func closing(rec *order.Record) bool { return rec.Phase == order.Closed }
 
-// forgetDue makes the consumer of the wake-ups anew. What it had delivered it delivers
+// forgetDue makes the consumer of the wake-ups again. What it had delivered it delivers
 // again, and as for the first time: so does the consumer of a nats-server that was
 // killed, which writes down only later what it delivered.
 func (r *rig) forgetDue() {
@@ -111,7 +111,7 @@ func TestServerKilledWhileOrdersEnd(t *testing.T) {
 }
 
 // A sequence alone does not make a message the one in flight: a stream that was deleted
-// and made again counts anew.
+// and made again counts from 1.
 func TestSequenceOfAnotherStream(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})

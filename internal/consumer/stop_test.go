@@ -46,7 +46,7 @@ func (r *rig) stopInWrite(gw *enroller, match func(*order.Record) bool) {
 	stop := r.runOn(bus, gw)
 	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(r.t, "o")})
 	<-bus.writing
-	// A write that is tried anew is taken from now on, one that waits is not.
+	// A write that is tried again is taken from now on, one that waits is not.
 	bus.over.Store(true)
 	stop()
 }

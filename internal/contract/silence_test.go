@@ -17,7 +17,7 @@ import (
 
 // far is an API of JetStream that goes through the test.
 type far struct {
-	silent atomic.Bool  // what is asked is never answered, as by a server that dies with it in hand
+	silent atomic.Bool  // what is asked is never answered, as by a server that crashes before it answers
 	asked  atomic.Int64 // how often something was asked
 }
 
@@ -83,7 +83,7 @@ func TestLookupsDoNotQueue(t *testing.T) {
 	}
 }
 
-// A server that dies with a look of Wait in hand never answers it. However long the caller's own deadline is, Wait looks
+// A server that crashes during a look of Wait never answers it. However long the caller's own deadline is, Wait looks
 // again.
 func TestWaitOutlivesALook(t *testing.T) {
 	t.Parallel()

@@ -30,7 +30,7 @@ type State struct {
 	// Watchdog is the last scan for orders that nothing will wake.
 	Watchdog Watchdog `json:"watchdog"`
 	// Rollback is the last loss of writes that a worker noticed. Count 0: none.
-	Rollback Rollback `json:"rollback"`
+	Rollback Rollback `json:"rollback,omitzero"`
 	// RolledBack is when it was noticed; zero for none.
 	RolledBack time.Time `json:"rolled_back,omitzero"`
 }

@@ -13,7 +13,7 @@ import (
 // unclear are phrases that readers stumbled over, with what to write in their place. They
 // stay out of code and pages.
 var unclear = map[string]string{
-	`in hand`:               "in flight",
+	`\bin hand\b`:           "in flight",
 	`wants to know nothing`: "does not recognise",
 	`nobody can be asked`:   "no terminal",
 	`are well\b`:            "passed",

@@ -176,7 +176,7 @@ func TestKeysThatGoDoesNotKnow(t *testing.T) {
 	ca := newTestCA(t)
 	csr := newCSR(t)
 	leaf := ca.issue(csr, nil)
-	// P-256's identifier becomes brainpoolP256r1's, one byte longer: rebuilt, and signed anew
+	// P-256's identifier becomes brainpoolP256r1's, one byte longer: rebuilt, and signed again
 	// by nobody, so that it has no chain.
 	p256, _ := hex.DecodeString("06082a8648ce3d030107")
 	secp256k1, _ := hex.DecodeString("06052b8104000a") // of another length

@@ -52,7 +52,7 @@ func (l *Ledger) Mark() Mark {
 }
 
 // SetMark sets the mark, as that of an earlier process. The zero Mark has the next
-// acknowledged write begin anew.
+// acknowledged write begin again.
 func (l *Ledger) SetMark(m Mark) {
 	l.marks.mu.Lock()
 	defer l.marks.mu.Unlock()

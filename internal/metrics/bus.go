@@ -2,19 +2,16 @@ package metrics
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/order"
-	"github.com/entrust-worker/entrust-worker/internal/streams"
+	"github.com/entrust-worker/entrust-worker/internal/snapshot"
 )
 
 // observeEvery is the pause between two readings of the bus, readTime bounds one.
@@ -26,29 +23,9 @@ const (
 // observed is what the gauges of the bus are about.
 var observed = []string{"lanes", "ages", "parked", "dead_letters"}
 
-// consumers are the lanes of a worker by the names that label their metrics.
-func consumers(l streams.Layout) map[string][2]string {
-	return map[string][2]string{
-		"issue":        {l.Requests, streams.ConsumerIssue},
-		"revoke":       {l.Requests, streams.ConsumerRevoke},
-		"manage":       {l.Requests, streams.ConsumerManage},
-		"poll":         {l.Parked, streams.ConsumerPoll},
-		"resubmit":     {l.Parked, streams.ConsumerResubmit},
-		"revoke-again": {l.Parked, streams.ConsumerRevokeAgain},
-		"manage-again": {l.Parked, streams.ConsumerManageAgain},
-	}
-}
-
-// Lanes returns the names of a worker's lanes.
-func Lanes() []string {
-	return []string{"issue", "revoke", "manage", "poll", "resubmit", "revoke-again", "manage-again"}
-}
-
 // Bus is what the gauges of the bus are read from.
 type Bus struct {
-	JS      jetstream.JetStream
-	Layout  streams.Layout
-	Letters *deadletter.Box
+	Reader  *snapshot.Reader
 	Control *control.Bucket
 	Log     *slog.Logger
 }
@@ -89,65 +66,40 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 func (m *Worker) observeLanes(ctx context.Context, b Bus) error {
-	for lane, at := range consumers(b.Layout) {
-		c, err := b.JS.Consumer(ctx, at[0], at[1])
-		if err != nil {
-			return fmt.Errorf("reading the consumer %s: %w", at[1], err)
-		}
-		info := c.CachedInfo()
-		m.pending.WithLabelValues(lane).Set(float64(info.NumPending))
-		m.unacked.WithLabelValues(lane).Set(float64(info.NumAckPending))
+	lanes, err := b.Reader.Lanes(ctx)
+	for _, l := range lanes {
+		m.pending.WithLabelValues(l.Name).Set(float64(l.Backlog))
+		m.unacked.WithLabelValues(l.Name).Set(float64(l.InFlight))
 	}
-	return nil
+	return err
 }
 
-// observeAges measures how long the oldest message of each lane waits for its end. A
-// message that is done with has left the stream, so that the first one behind the
-// consumer's floor is the oldest.
+// observeAges measures how long the oldest message of each lane waits for its end.
 func (m *Worker) observeAges(ctx context.Context, b Bus) error {
-	for lane, at := range consumers(b.Layout) {
-		c, err := b.JS.Consumer(ctx, at[0], at[1])
-		if err != nil {
-			return fmt.Errorf("reading the consumer %s: %w", at[1], err)
-		}
-		info, oldest := c.CachedInfo(), time.Time{}
-		if info.NumPending > 0 || info.NumAckPending > 0 {
-			st, err := b.JS.Stream(ctx, at[0])
-			if err != nil {
-				return fmt.Errorf("reading the stream %s: %w", at[0], err)
-			}
-			for _, filter := range append(info.Config.FilterSubjects, info.Config.FilterSubject) {
-				if filter == "" {
-					continue
-				}
-				msg, err := st.GetMsg(ctx, info.AckFloor.Stream+1, jetstream.WithGetMsgSubject(filter))
-				switch {
-				case errors.Is(err, jetstream.ErrMsgNotFound):
-				case err != nil:
-					return fmt.Errorf("reading the oldest message of the lane %s: %w", lane, err)
-				case oldest.IsZero() || msg.Time.Before(oldest):
-					oldest = msg.Time
-				}
-			}
-		}
-		age := 0.0
-		if !oldest.IsZero() {
-			age = max(0, time.Since(oldest).Seconds())
-		}
-		m.age.WithLabelValues(lane).Set(age)
+	lanes, err := b.Reader.Ages(ctx)
+	for _, l := range lanes {
+		m.age.WithLabelValues(l.Name).Set(secondsSince(l.Oldest))
 	}
-	return nil
+	return err
+}
+
+// secondsSince is the age of something, 0 where there is nothing.
+func secondsSince(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(0, time.Since(t).Seconds())
 }
 
 // observeParked counts what the parked stream holds: wake-ups, and due messages that
 // are not acknowledged yet. Each stands for one order, but for the moment between a due
 // message and the next wake-up.
 func (m *Worker) observeParked(ctx context.Context, b Bus) error {
-	st, err := b.JS.Stream(ctx, b.Layout.Parked)
+	parked, err := b.Reader.Parked(ctx)
 	if err != nil {
-		return fmt.Errorf("reading the stream %s: %w", b.Layout.Parked, err)
+		return err
 	}
-	m.waiting.Set(float64(st.CachedInfo().State.Msgs))
+	m.waiting.Set(float64(parked.Orders))
 	scan, err := b.Control.ReadScan(ctx, control.ScanRecent)
 	if err != nil {
 		return err // the gauge keeps what it had
@@ -181,21 +133,17 @@ func (m *Worker) observeParked(ctx context.Context, b Bus) error {
 }
 
 func (m *Worker) observeLetters(ctx context.Context, b Bus) error {
-	depths, err := b.Letters.Depths(ctx)
+	letters, err := b.Reader.Letters(ctx)
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(depths, func(d deadletter.Depth) bool { return d.Reason == deadletter.Other }) {
-		depths = append(depths, deadletter.Depth{Reason: deadletter.Other}) // gone, if there were any
+	if !slices.ContainsFunc(letters, func(l snapshot.Letters) bool { return l.Reason == deadletter.Other }) {
+		letters = append(letters, snapshot.Letters{Reason: deadletter.Other}) // gone, if there were any
 	}
-	for _, d := range depths {
-		m.letters.WithLabelValues(string(d.Reason)).Set(float64(d.Letters))
-		m.fullest.WithLabelValues(string(d.Reason)).Set(float64(d.Most) / float64(b.Layout.DeadPerReason))
-		age := 0.0
-		if !d.Oldest.IsZero() {
-			age = time.Since(d.Oldest).Seconds()
-		}
-		m.letterAge.WithLabelValues(string(d.Reason)).Set(age)
+	for _, l := range letters {
+		m.letters.WithLabelValues(string(l.Reason)).Set(float64(l.Count))
+		m.fullest.WithLabelValues(string(l.Reason)).Set(l.Fullness)
+		m.letterAge.WithLabelValues(string(l.Reason)).Set(secondsSince(l.Oldest))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/snapshot"
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
@@ -25,8 +26,16 @@ func testLayout() streams.Layout {
 	return l
 }
 
+// bus is a real bus, and what is read of it.
+type bus struct {
+	Bus
+	js      jetstream.JetStream
+	layout  streams.Layout
+	letters *deadletter.Box
+}
+
 // observer is a worker's metrics on a real bus.
-func observer(t *testing.T) (context.Context, *Worker, Bus, *prometheus.Registry) {
+func observer(t *testing.T) (context.Context, *Worker, bus, *prometheus.Registry) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
@@ -34,24 +43,24 @@ func observer(t *testing.T) (context.Context, *Worker, Bus, *prometheus.Registry
 	if _, err := streams.Provision(ctx, js, layout); err != nil {
 		t.Fatal(err)
 	}
-	return ctx, New(registry), Bus{
-		JS: js, Layout: layout, Letters: deadletter.New(js, layout.Dead, layout.Subjects()),
+	return ctx, New(registry), bus{js: js, layout: layout, letters: deadletter.New(js, layout.Dead, layout.Subjects()), Bus: Bus{
+		Reader:  snapshot.New(js, layout),
 		Control: control.Open(control.Config{JS: js, Bucket: layout.Control, Worker: "w1", Gateway: "g"}),
 		Log:     slog.New(slog.DiscardHandler),
-	}, registry
+	}}, registry
 }
 
 // Letters of a reason that this version does not know go away like any others.
 func TestObserveForgetsOtherLetters(t *testing.T) {
 	t.Parallel()
 	ctx, m, b, registry := observer(t)
-	if err := b.Letters.Put(ctx, &deadletter.Letter{Letter: order.Letter{
+	if err := b.letters.Put(ctx, &deadletter.Letter{Letter: order.Letter{
 		Reason: "newer", Key: order.Key{Producer: "web", ID: "a"}, ID: "1", Request: order.Message{Subject: "entrust.request.web.issue"},
 	}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []float64{1, 0} {
-		if err := m.observeLetters(ctx, b); err != nil {
+		if err := m.observeLetters(ctx, b.Bus); err != nil {
 			t.Fatal(err)
 		}
 		if n, _ := value(t, registry, "dead_letters", "reason=other"); n != want {
@@ -60,7 +69,7 @@ func TestObserveForgetsOtherLetters(t *testing.T) {
 		if age, _ := value(t, registry, "dead_letters_oldest_age_seconds", "reason=other"); (age > 0) != (want > 0) {
 			t.Errorf("%v letters are %v s old", want, age)
 		}
-		if _, err := b.Letters.Purge(ctx, 1); err != nil {
+		if _, err := b.letters.Purge(ctx, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,19 +83,19 @@ func TestObserveForgetsOtherLetters(t *testing.T) {
 func TestObserveLanes(t *testing.T) {
 	t.Parallel()
 	ctx, m, b, registry := observer(t)
-	s := b.Layout.Subjects()
+	s := b.layout.Subjects()
 	for _, subject := range []string{s.Request("web", entrustbus.KindIssue), s.Operator("web", entrustbus.KindCancel)} {
-		if _, err := b.JS.Publish(ctx, subject, []byte("{}")); err != nil {
+		if _, err := b.js.Publish(ctx, subject, []byte("{}")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w := wakeup.New(b.JS, b.Layout.Parked, s)
+	w := wakeup.New(b.js, b.layout.Parked, s)
 	if err := w.Schedule(ctx, &order.Wakeup{Key: order.Key{Producer: "web", ID: "a"}, Kind: entrustbus.KindRevoke, Lane: order.LaneRevoke, Due: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	take := func(stream, consumer string) jetstream.Msg {
 		t.Helper()
-		c, err := b.JS.Consumer(ctx, stream, consumer)
+		c, err := b.js.Consumer(ctx, stream, consumer)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,8 +106,8 @@ func TestObserveLanes(t *testing.T) {
 		return msg
 	}
 	// In flight counts as well: it has no result yet.
-	msg := take(b.Layout.Requests, streams.ConsumerIssue)
-	take(b.Layout.Parked, streams.ConsumerRevokeAgain)
+	msg := take(b.layout.Requests, streams.ConsumerIssue)
+	take(b.layout.Parked, streams.ConsumerRevokeAgain)
 	check := func(lane string, pending, unacked float64) {
 		t.Helper()
 		if n, series := value(t, registry, "consumer_pending_messages", "lane="+lane); n != pending || series != 1 {
@@ -114,7 +123,7 @@ func TestObserveLanes(t *testing.T) {
 	read := func() {
 		t.Helper()
 		for _, read := range []func(context.Context, Bus) error{m.observeLanes, m.observeAges} {
-			if err := read(ctx, b); err != nil {
+			if err := read(ctx, b.Bus); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -150,13 +159,13 @@ func TestObserveParked(t *testing.T) {
 	}
 	read := func() {
 		t.Helper()
-		if err := m.observeParked(ctx, b); err != nil {
+		if err := m.observeParked(ctx, b.Bus); err != nil {
 			t.Fatal(err)
 		}
 	}
 	read()
 	want("before the first scan", 0, 0, 0)
-	w := wakeup.New(b.JS, b.Layout.Parked, b.Layout.Subjects())
+	w := wakeup.New(b.js, b.layout.Parked, b.layout.Subjects())
 	for _, id := range []string{"a", "b"} {
 		if err := w.Schedule(ctx, &order.Wakeup{Key: order.Key{Producer: "web", ID: id}, Kind: entrustbus.KindIssue, Lane: order.LanePoll, Due: time.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
@@ -190,7 +199,7 @@ func TestObserveParked(t *testing.T) {
 	read()
 	whole = now - 3600
 	want("a whole scan is under way", 2, 0, now)
-	kv, err := b.JS.KeyValue(ctx, b.Layout.Control)
+	kv, err := b.js.KeyValue(ctx, b.layout.Control)
 	if err == nil {
 		_, err = kv.PutString(ctx, "scan."+control.ScanRecent, "no scan")
 	}
@@ -198,8 +207,8 @@ func TestObserveParked(t *testing.T) {
 		t.Fatal(err)
 	}
 	read()
-	b.JS.Conn().Close()
-	if err := m.observeParked(ctx, b); err == nil {
+	b.js.Conn().Close()
+	if err := m.observeParked(ctx, b.Bus); err == nil {
 		t.Error("a bus that does not answer was read")
 	}
 	want("no answer", 2, 0, now)
@@ -211,12 +220,12 @@ func TestObserve(t *testing.T) {
 	t.Parallel()
 	ctx, m, b, registry := observer(t)
 	begun := float64(time.Now().UnixNano()) / 1e9 // each gauge begins with the moment that it was made
-	if err := b.JS.DeleteStream(ctx, b.Layout.Dead); err != nil {
+	if err := b.js.DeleteStream(ctx, b.layout.Dead); err != nil {
 		t.Fatal(err)
 	}
 	observing, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
-	go func() { defer close(ended); m.Observe(observing, b) }()
+	go func() { defer close(ended); m.Observe(observing, b.Bus) }()
 	for ctx.Err() == nil {
 		fresh := 0
 		for _, of := range []string{"lanes", "ages", "parked"} {

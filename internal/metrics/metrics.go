@@ -11,6 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/control"
 	"github.com/entrust-worker/entrust-worker/internal/order"
+	"github.com/entrust-worker/entrust-worker/internal/snapshot"
 )
 
 const namespace = "entrust_worker"
@@ -130,7 +131,7 @@ func (m *Worker) begin() {
 	for _, reason := range order.Reasons() {
 		touch(m.deadLetters, string(reason))
 	}
-	for _, lane := range Lanes() {
+	for _, lane := range snapshot.Lanes() {
 		touch(m.redeliveries, lane)
 		m.inFlight.WithLabelValues(lane)
 		m.wedged.WithLabelValues(lane)

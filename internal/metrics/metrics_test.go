@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"reflect"
 	"slices"
@@ -223,20 +222,5 @@ func TestNilCountsNothing(t *testing.T) {
 	}
 	if v.NumMethod() < 14 {
 		t.Errorf("only %d methods", v.NumMethod())
-	}
-}
-
-// The lanes of the metrics are those that the streams have consumers for.
-func TestLanesAreConsumers(t *testing.T) {
-	t.Parallel()
-	names := map[string]bool{}
-	for lane, at := range consumers(testLayout()) {
-		if !slices.Contains(Lanes(), lane) || at[1] != fmt.Sprint("worker-", lane) || names[at[1]] {
-			t.Errorf("lane %s reads the consumer %s", lane, at[1])
-		}
-		names[at[1]] = true
-	}
-	if len(names) != len(Lanes()) || len(names) != 7 {
-		t.Errorf("%d consumers and %d lanes", len(names), len(Lanes()))
 	}
 }

@@ -13,9 +13,10 @@ import (
 const (
 	CodeDenied = "denied" // a rule forbids the order
 	CodeQuota  = "quota"  // too many requests of the producer wait for their turn
-
-	codeSuspended = "suspended" // of a cause: an operator suspended the calls of the order
 )
+
+// CodeSuspended is that of a cause, and of no result: an operator suspended the calls of the order.
+const CodeSuspended = "suspended"
 
 // Verdict is what the policy says of an order. The zero value allows it.
 type Verdict struct {
@@ -75,7 +76,7 @@ func (d *decider) putOff(r Record, v Verdict) Decision {
 		Class: entrustbus.ClassRateLimited, Code: CodeQuota, Message: "the producer's requests a minute are used up; the order waits for its turn",
 	}
 	if v.Waits != "" {
-		r.Cause = &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: codeSuspended, Message: v.Waits}
+		r.Cause = &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: CodeSuspended, Message: v.Waits}
 	}
 	return d.wait(r, v.After, 0, Notice{Level: Debug, Text: "an order waits for its turn", Cause: r.Cause.Message})
 }

@@ -124,7 +124,7 @@ func TestPutOff(t *testing.T) {
 	}
 	suspended := Delivered{Request: *b.q, Remains: Remains{Judge: judges(Verdict{After: time.Minute, Waits: "an operator suspended producer shop"})}}
 	d = b.machine(0).Decide(begin, 0.5, b.key, Stored{}, suspended)
-	if got := sketch(&d); got != "record unaccepted, wake-up resubmit 1m0s, ack" || d.Record.Cause.Code != codeSuspended || d.Record.Cause.Message != "an operator suspended producer shop" || d.Record.Waited != 0 {
+	if got := sketch(&d); got != "record unaccepted, wake-up resubmit 1m0s, ack" || d.Record.Cause.Code != CodeSuspended || d.Record.Cause.Message != "an operator suspended producer shop" || d.Record.Waited != 0 {
 		t.Errorf("suspended: %s, %+v", got, d.Record)
 	}
 	full := Delivered{Request: *b.q, Remains: Remains{Judge: judges(Verdict{Denied: refusal, Code: CodeQuota})}}

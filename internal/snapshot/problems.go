@@ -77,6 +77,7 @@ func (s Snapshot) Problems(now time.Time) []Problem {
 	if !s.Streams.Stale() {
 		f.streams(s.Streams.Of)
 	}
+	// In the alphabet, critical comes before warning.
 	slices.SortStableFunc(f.all, func(a, b Problem) int { return cmp.Compare(a.Severity, b.Severity) })
 	return f.all
 }

@@ -73,6 +73,11 @@ func (r *Reader) Read(ctx context.Context) Snapshot {
 		read(ctx, r, &s.Letters, func(ctx context.Context) ([]Letters, error) { return r.lettersSince(ctx, skew) })
 	})
 	parts.Wait()
+	if s.NATS.Problem == "" && s.Fleet.Stale() && s.Lanes.Stale() && s.Parked.Stale() && s.Letters.Stale() && s.Streams.Stale() {
+		if s.NATS.Problem = "JetStream does not answer: " + s.Streams.Problem; !nc.IsConnected() {
+			s.NATS.Connected, s.NATS.Problem = false, oneLine(notConnected(nc))
+		}
+	}
 	s.At = time.Now().UTC()
 	r.last = s
 	return s

@@ -23,6 +23,11 @@ type Snapshot struct {
 	Streams Part[[]Stream]  `json:"streams"`
 }
 
+// Unreachable is the snapshot of a fleet whose NATS could not be reached.
+func Unreachable(err error) Snapshot {
+	return Snapshot{At: time.Now().UTC(), NATS: NATS{Problem: oneLine(err.Error())}}
+}
+
 // Part is some figures with the instant of their reading. The zero value was never read.
 type Part[T any] struct {
 	// At is when Of was read, by this host's clock; zero: never.
@@ -53,7 +58,7 @@ type NATS struct {
 	// Skew is how far the server's clock is ahead of this host's, within RTT; below 0 where
 	// it is behind.
 	Skew time.Duration `json:"skew_ns"`
-	// Problem says why there is no connection.
+	// Problem says why nothing could be read: no connection, or JetStream does not answer.
 	Problem string `json:"problem,omitempty"`
 }
 

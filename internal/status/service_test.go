@@ -32,7 +32,7 @@ func TestSemantic(t *testing.T) {
 	}
 }
 
-// The bound is each producer's own, and the next second begins anew.
+// The bound is each producer's own, and the next second starts at zero.
 func TestAllowance(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

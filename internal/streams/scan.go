@@ -13,7 +13,7 @@ import (
 )
 
 // scanBatch and scanBytes bound one request of Scan; scanQuiet is how long it waits
-// for the next message. nats-server 2.15 counts what is left anew for each request,
+// for the next message. nats-server 2.15 counts what is left for each request,
 // and in a stream that keeps one message a subject it walks all subjects for that:
 // in batches of 512, reading a bucket takes time with the square of its size, and
 // a million records two minutes of the server's.

@@ -45,7 +45,7 @@ func (q *queue[T]) push(v T) {
 	}
 }
 
-// drain hands over what was pushed, unless another goroutine is at it.
+// drain passes on what was pushed, unless another goroutine is at it.
 func (q *queue[T]) drain() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -25,7 +25,7 @@ type Obstacle struct {
 	Operation string
 	CA        string
 	Producer  string
-	// Lane is issue, revoke, manage, poll or resubmit, of a suspension.
+	// Lane is issue, revoke, manage or poll, of a suspension.
 	Lane  string
 	Since time.Time // zero: not known
 	// Next is when the next canary may be sent, or a pause ends; zero: not known.

@@ -140,12 +140,14 @@ func (t *telling) ended(r *entrustbus.Result, at time.Time) {
 	f.Issued(r)
 }
 
-// by says who refused an order, and why.
+// by says who refused an order, or answered last, and why. outcome is "" for one that waits.
 func by(e *entrustbus.ResultError, outcome entrustbus.Outcome) string {
 	who := ""
 	switch {
 	case e.Class == entrustbus.ClassPolicy && e.HTTPStatus == 0:
 		who = "by the policy: "
+	case e.HTTPStatus >= 400 && (outcome == entrustbus.OutcomeUnconfirmed || outcome == entrustbus.OutcomeExpired):
+		who = fmt.Sprintf("last answer of the gateway (HTTP %d): ", e.HTTPStatus)
 	case e.HTTPStatus >= 400:
 		who = fmt.Sprintf("by the gateway (HTTP %d): ", e.HTTPStatus)
 	case outcome == entrustbus.OutcomeRejected:

@@ -53,6 +53,9 @@ func (t *telling) step() string {
 		if t.rec.Cause != nil && t.rec.Cause.Code == order.CodeQuota {
 			return "the submission is deferred: the producer's requests a minute are used up; next try " + next
 		}
+		if t.rec.Cause != nil && t.rec.Cause.Code == order.CodeSuspended {
+			return "the submission is deferred: " + t.rec.Cause.Message + "; next try " + next
+		}
 		return fmt.Sprintf("the gateway did not accept the order (%s); next try %s", t.cause(), next)
 	case order.Indeterminate:
 		if f.Kind == entrustbus.KindCancel {
@@ -89,7 +92,7 @@ func (f *Facts) operation() string {
 	return "enroll"
 }
 
-// lane is the lane that handles the order next.
+// lane is the lane that handles the order next, as operators suspend it.
 func (f *Facts) lane() string {
 	switch {
 	case f.Kind == entrustbus.KindRevoke:
@@ -100,10 +103,8 @@ func (f *Facts) lane() string {
 		return "poll"
 	case f.Kind == entrustbus.KindTrack:
 		return "manage"
-	case f.Phase == "" || f.Phase == order.Submitting:
-		return "issue"
 	}
-	return "resubmit"
+	return "issue"
 }
 
 // applies reports whether an obstacle holds this order up. The CA of an order that no worker

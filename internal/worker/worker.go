@@ -15,10 +15,10 @@ import (
 
 	"github.com/entrust-worker/entrust-worker/internal/consumer"
 	"github.com/entrust-worker/entrust-worker/internal/control"
-	"github.com/entrust-worker/entrust-worker/internal/deadletter"
 	"github.com/entrust-worker/entrust-worker/internal/feed"
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
+	"github.com/entrust-worker/entrust-worker/internal/snapshot"
 	"github.com/entrust-worker/entrust-worker/internal/status"
 	"github.com/entrust-worker/entrust-worker/internal/throttle"
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
@@ -82,7 +82,7 @@ func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Wor
 		},
 		log:     log,
 		metrics: cfg.Metrics,
-		bus:     metrics.Bus{JS: js, Layout: layout, Letters: deadletter.New(js, layout.Dead, subjects), Control: bucket, Log: log},
+		bus:     metrics.Bus{Reader: snapshot.New(js, layout), Control: bucket, Log: log},
 	}
 	if cfg.FeedEvery > 0 {
 		w.feed = &feed.Feed{

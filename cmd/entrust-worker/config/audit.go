@@ -5,7 +5,7 @@ import "time"
 // Audit says what is kept of decisions.
 type Audit struct {
 	Enabled  string        `koanf:"enabled" show:"true" doc:"on: the worker writes each decision with an effect outside to the audit trail. auto: on where policy.file is set. off: never."`
-	KeyFile  Secret        `koanf:"key_file" secret:"file" doc:"Path of an ed25519 private key, PEM of PKCS#8, that signs the heads of the audit trail. Without one, someone who can write the whole stream anew can make a trail of his own."`
+	KeyFile  Secret        `koanf:"key_file" secret:"file" doc:"Path of an ed25519 private key, PEM of PKCS#8, that signs the heads of the audit trail. Without one, an attacker who can rewrite the whole stream can forge a trail."`
 	MaxBytes Size          `koanf:"max_bytes" doc:"Size at which the stream of the audit trail refuses records, at least 1MiB; a record takes about 1KiB. Full, it stops the lanes of every worker until an operator gives it more room."`
 	MaxAge   time.Duration `koanf:"max_age" doc:"How long records are kept, at least 24h."`
 }

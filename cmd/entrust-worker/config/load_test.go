@@ -193,7 +193,7 @@ func TestDefaultsAreThoseOfThePackages(t *testing.T) {
 		for f, value := range reflect.ValueOf(v).Fields() {
 			zeroMeansOff := map[string]bool{
 				"layout.Events": true, "gateway.ProfileID": true, "gateway.ProfileValidity": true, "consumer.ProfileID": true, "consumer.Rate": true, "consumer.FleetRate": true,
-				"consumer.ApprovalNever": true, "consumer.Metrics": true, "consumer.Policy": true, "consumer.StateDir": true, "consumer.RefuseUnverified": true, "gateway.ClientID": true,
+				"consumer.ApprovalNever": true, "consumer.Metrics": true, "consumer.Tracer": true, "consumer.Policy": true, "consumer.StateDir": true, "consumer.RefuseUnverified": true, "gateway.ClientID": true,
 				"transport.KeyPasswordFile": true, "transport.Renegotiation": true, "transport.PKCS12File": true, "transport.PKCS12PasswordFile": true, "transport.ServerCAFile": true,
 				"transport.MaxIdleConns": true, "transport.ResponseHeaderTimeout": true,
 				"transport.Log": true, "consumer.AuditKey": true, "consumer.Credentials": true, "layout.Audited": true,

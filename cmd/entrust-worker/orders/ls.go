@@ -235,7 +235,7 @@ func (l *lister) add(o *timeline.Facts) error {
 	now := l.filter.now
 	return l.out.Add(o, o.Key().String(), string(o.Kind), string(o.Phase), string(o.Outcome), fmt.Sprint(o.Replay),
 		l.out.When(o.Requested, now), l.out.When(o.NextWakeup, now), pollsShown(o), l.out.When(o.Deadline, now), o.TrackingID,
-		o.Serial, o.Trouble, strings.Join(o.Names, " "))
+		o.Serial, o.Trouble, strings.ReplaceAll(strings.Join(o.Names, " "), "dns:", ""))
 }
 
 // pollsShown is how often an order was polled, "" where that is not known: the wake-up counts

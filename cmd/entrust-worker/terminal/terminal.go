@@ -42,6 +42,22 @@ func Is(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// defaultWidth is that of what is no terminal.
+const defaultWidth = 80
+
+// Width is how many characters a line of standard output has: 80 where it is no terminal.
+func (t *Terminal) Width() int {
+	if f, ok := t.Out.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return defaultWidth
+}
+
+// Colours reports whether standard output is read by people who want colours.
+func (t *Terminal) Colours() bool { return Is(t.Out) && t.colours() }
+
 // colours reports whether people want colours.
 func (t *Terminal) colours() bool {
 	plain, dumb := false, false

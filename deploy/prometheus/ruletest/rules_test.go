@@ -151,7 +151,7 @@ func groups(t *testing.T) (records, alerts map[string]rulefmt.Rule) {
 				continue
 			}
 			if _, twice := alerts[r.Alert]; twice {
-				t.Errorf("%s is there twice", r.Alert)
+				t.Errorf("duplicate alert %s", r.Alert)
 			}
 			alerts[r.Alert] = r
 		}

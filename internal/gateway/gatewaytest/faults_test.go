@@ -274,7 +274,7 @@ func TestFaultSelection(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 		}
 	}
-	// A fraction is drawn anew for every attempt, or a retry could never get through;
+	// A fraction is drawn for every attempt, or a retry could never get through;
 	// and the same in every run.
 	first := cut(gatewaytest.Fault{Fraction: 0.5})
 	if !slices.Equal(first, cut(gatewaytest.Fault{Fraction: 0.5})) {

@@ -325,7 +325,7 @@ func (st *store) overdue(n int, now time.Time) []uint32 {
 	var nums []uint32
 	for len(nums) < n && len(st.due) > 0 && st.due[0].at <= now.UnixNano() {
 		e := heap.Pop(&st.due).(dueEntry)
-		// An order that was polled or decided anew has left a stale entry behind.
+		// An order that was polled or decided again has left a stale entry behind.
 		if o := st.at(e.num); o.state == pending && o.due == e.at {
 			nums = append(nums, e.num)
 		}

@@ -38,7 +38,7 @@ func TestFaultsExplain(t *testing.T) {
 		{"each by a fault of its own", []*span{{at(1), at(1), 1}, {at(4), at(4), 1}}, 0, []submission{order(0, 5), order(0, 2)}, nil, 0, 2},
 		// The first comes to the first fault, and makes room for the second.
 		{"one has to move", []*span{{at(1), at(1), 1}, {at(4), at(4), 1}}, 0, []submission{order(0, 5), order(-9, 2)}, nil, 0, 2},
-		{"orders that are well were under way too", []*span{{at(3), at(3), 2}}, 0, nil, many, 0, 2},
+		{"good orders were under way too", []*span{{at(3), at(3), 2}}, 0, nil, many, 0, 2},
 	} {
 		f := &Faults{spans: tc.spans, spoilt: tc.spoilt}
 		var r Report
