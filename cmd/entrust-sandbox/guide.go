@@ -122,7 +122,7 @@ func writeRequest(path, csrPath string) error {
 func (g *guide) arrival(out io.Writer, b *batch) {
 	fmt.Fprintf(out, "NATS        %s\nGateway     %s  (mutual TLS)\nControl     %s/  (approve, reject, take down, cut, rotate)\n", g.natsURL, g.gatewayURL, g.controlURL)
 	if g.webURL != "" {
-		fmt.Fprintf(out, "Workers     %s/metrics\n", g.webURL)
+		fmt.Fprintf(out, "Status      %s/\nWorkers     %s/metrics\n", g.webURL, g.webURL)
 	}
 	fmt.Fprintf(out, "Client key  %s\n            %s\nData        %s\n\n", g.certPath, g.keyPath, g.dir)
 	if b.resumed {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/entrust-worker/entrust-worker/internal/metrics"
+	"github.com/entrust-worker/entrust-worker/internal/statuspage"
 )
 
 // defaultHTTPAddr is where a worker's HTTP is by default, and so that of a sandbox.
@@ -23,6 +24,7 @@ const defaultHTTPAddr = "127.0.0.1:9464"
 // startWeb and ended by close.
 type web struct {
 	url      string
+	loopback bool // only this host reaches it
 	registry *prometheus.Registry
 	mux      *http.ServeMux
 	server   *http.Server
@@ -43,7 +45,7 @@ func startWeb(ctx context.Context, addr string) (*web, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for HTTP: %w", err)
 	}
-	w := &web{url: "http://" + l.Addr().String(), registry: prometheus.NewRegistry(), mux: http.NewServeMux()}
+	w := &web{url: "http://" + l.Addr().String(), loopback: statuspage.Loopback(l.Addr()), registry: prometheus.NewRegistry(), mux: http.NewServeMux()}
 	w.mux.Handle("GET /metrics", promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{}))
 	w.mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "ok") })
 	w.server = &http.Server{Handler: w.mux, ReadHeaderTimeout: 5 * time.Second}

@@ -234,6 +234,7 @@ func TestStaysUpUntilInterrupted(t *testing.T) {
 	for url, want := range map[string]string{
 		control + "/":            "Orders that wait for approval",
 		line(t, text, "Workers"): `entrust_worker_results_total{kind="issue",outcome="issued",worker="1"} 6`,
+		line(t, text, "Status"):  "sandbox",
 		control + "/_sim/stats":  `"issued":6`,
 		strings.TrimSuffix(line(t, text, "Workers"), "/metrics") + "/healthz": "ok",
 	} {

@@ -101,6 +101,9 @@ func (s *sandbox) start(ctx context.Context, o *options, stderr io.Writer) error
 		if s.web, err = startWeb(ctx, o.httpAddr); err != nil {
 			return err
 		}
+		if err := s.web.servePage(ctx, s.bus, log); err != nil {
+			return err
+		}
 	}
 	for i := range o.workers {
 		w, err := startWorker(ctx, s.bus, s.gw, o, s.web.metrics(i+1), log)
