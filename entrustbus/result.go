@@ -204,7 +204,7 @@ func (resultError) schema() document                         { return objectSche
 
 // objectSchema is the JSON Schema of an object with the keys of a table.
 func objectSchema(t table) document {
-	properties, required := document(nil), []string(nil)
+	properties, required := document(nil), []string{}
 	for _, f := range t {
 		properties = properties.must(f.key, append(f.shape.schema(), pair{"description", f.about}))
 		if f.required || f.always {

@@ -40,11 +40,11 @@ var suspensionForm = form{
 	about: "A message on <prefix>.ask.@operator.suspend or .resume, for operators: stops calls to the gateway, or lets them go on. What several keys name is what fits all of them. Unknown keys are refused.",
 	table: table{
 		{key: "lane", at: at(func(s *Suspension) any { return &s.Lane }), shape: text{enum: []string{"issue", "revoke", "poll", "manage"}}, about: "The calls of this lane."},
-		{key: "producer", at: at(func(s *Suspension) any { return &s.Producer }), shape: text{most: MaxTokenLength}, about: "The calls for this producer's orders."},
-		{key: "ca_id", at: at(func(s *Suspension) any { return &s.CAID }), shape: nameShape, about: "The calls at this certificate authority."},
+		{key: "producer", at: at(func(s *Suspension) any { return &s.Producer }), shape: tokenShape, about: "The calls for this producer's orders."},
+		{key: "ca_id", at: at(func(s *Suspension) any { return &s.CAID }), shape: nameShape, about: "The calls at this certificate authority. Length counts bytes of UTF-8."},
 		{key: "all", at: at(func(s *Suspension) any { return &s.All }), shape: flag{}, about: "True for every call. Needed where no other key names any."},
-		{key: "operator", at: at(func(s *Suspension) any { return &s.Operator }), shape: lineShape, required: true, about: "Who orders it, for logs and the audit trail."},
-		{key: "reason", at: at(func(s *Suspension) any { return &s.Reason }), shape: lineShape, about: "Why, in one line, which producers may read."},
+		{key: "operator", at: at(func(s *Suspension) any { return &s.Operator }), shape: lineShape, required: true, about: "Who orders it, for logs and the audit trail. Length counts bytes of UTF-8."},
+		{key: "reason", at: at(func(s *Suspension) any { return &s.Reason }), shape: lineShape, about: "Why, in one line, which producers may read. Length counts bytes of UTF-8."},
 	},
 }
 

@@ -90,6 +90,9 @@ func TestSchemasMatchConstants(t *testing.T) {
 		}
 	}
 	for name := range schemas {
+		if strings.HasPrefix(name, "ask-") {
+			continue // a question has no result that would have to say its version
+		}
 		if v := readSchema(t, name).Properties["v"].Const; v != float64(entrustbus.Version) {
 			t.Errorf("%s: v is %v, want %d", name, v, entrustbus.Version)
 		}
@@ -129,8 +132,11 @@ func TestSchemasMatchBounds(t *testing.T) {
 		switch {
 		case file == "result" || file == "event":
 			all = result
+		case file == "ask-suspend":
+			line := text(entrustbus.MaxReasonBytes)
+			all = map[string]schema{"ca_id": name, "operator": line, "reason": line}
 		case strings.HasPrefix(file, "answer-"):
-			all = map[string]schema{"validity_seconds": request["validity_seconds"]}
+			all = map[string]schema{"validity_seconds": request["validity_seconds"], "submissions": count, "replay": count}
 		}
 		for key, got := range readSchema(t, file).Properties {
 			path, want := file+"."+key, all[key]
@@ -144,7 +150,7 @@ func TestSchemasMatchBounds(t *testing.T) {
 					t.Errorf("%s: has the pattern %q, want %q", path, got.Pattern, token)
 				}
 			}
-			if !fromWorkers && got.Type == "string" && got.MaxLength == 0 && got.Pattern == "" && got.Const == nil {
+			if !fromWorkers && got.Type == "string" && got.MaxLength == 0 && got.Pattern == "" && got.Const == nil && got.Enum == nil {
 				t.Errorf("%s: has neither bound nor pattern", path)
 			}
 			counts := got.MaxLength > 0 || got.PropertyNames != nil
@@ -160,6 +166,7 @@ func TestSchemasMatchBounds(t *testing.T) {
 		"MaxProperties", "MaxSubjectVariables", "MaxExtensions", "MaxEKUs", "MaxOIDBytes",
 		"MaxExtensionBytes", // of an item of extensions: TestSchemasAreThoseOfTheTables
 		"MaxSerialBits",     // TestSchemaOfSerials
+		"MaxReasonBytes",    // of operators' words: TestSchemasAreThoseOfTheTables
 		"MaxBodyBytes",      // of a message: no schema can say it
 	}
 	_, bounds := declared(t)
