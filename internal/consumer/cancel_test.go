@@ -141,7 +141,7 @@ func TestForbidden(t *testing.T) {
 			})
 			r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o")})
 			if probe != nil {
-				r.eventually("a pause", func() bool { return strings.Contains(r.log.String(), "the gateway does not answer") })
+				r.eventually("a pause", func() bool { return strings.Contains(r.log.String(), "requests wait") })
 				if n := calls.Load(); n != 1 {
 					t.Errorf("%d calls were made before the pause", n)
 				}
@@ -150,7 +150,7 @@ func TestForbidden(t *testing.T) {
 			r.eventually("an order that was not accepted for the third time", func() bool {
 				return strings.Count(r.log.String(), "did not accept the order") >= 3
 			})
-			if strings.Contains(r.log.String(), "the gateway does not answer") {
+			if strings.Contains(r.log.String(), "requests wait") {
 				t.Error("an order that is not allowed shut the gate for everybody")
 			}
 		})
@@ -174,7 +174,7 @@ func TestForbiddenPoll(t *testing.T) {
 	if res := r.result("o"); res.Outcome != entrustbus.OutcomeExpired || res.TrackingID != "T-1" {
 		t.Errorf("result is %+v (error %+v)", res, res.Error)
 	}
-	if strings.Contains(r.log.String(), "the gateway does not answer") {
+	if strings.Contains(r.log.String(), "requests wait") {
 		t.Error("a poll that is not allowed shut the gateway for all")
 	}
 }

@@ -236,7 +236,7 @@ func TestLookUpRefused(t *testing.T) {
 				t.Errorf("result is %+v (error %+v)", res, res.Error)
 			}
 			r.wantLetters(order.Unconfirmed)
-			if strings.Contains(r.log.String(), "the gateway does not answer") {
+			if strings.Contains(r.log.String(), "requests wait") {
 				t.Error("a look-up that the client has no right to shut the gate for everybody")
 			}
 		})

@@ -130,12 +130,13 @@ func TestSuspendedProducer(t *testing.T) {
 		t.Errorf("the record is %+v, cause %+v", rec.Record, rec.Cause)
 	}
 	// No request takes a place among those in flight.
-	c, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerIssue)
-	if err != nil || c.CachedInfo().NumAckPending != 0 {
-		t.Errorf("%d requests are in flight, %v", c.CachedInfo().NumAckPending, err)
-	}
+	r.eventually("the acknowledgement of each", func() bool {
+		c, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerIssue)
+		return err == nil && c.CachedInfo().NumAckPending == 0
+	})
 	// Another producer's goes on, and those that wait are woken and put off again.
 	msg := nats.NewMsg(r.layout.Subjects().Request("web", entrustbus.KindIssue))
+	var err error
 	if msg.Data, err = entrustbus.EncodeRequest(entrustbus.EncodingJSON, &entrustbus.Issue{ID: "w", CSRPEM: csr(t, "w")}); err != nil {
 		t.Fatal(err)
 	}

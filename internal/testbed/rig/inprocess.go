@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,6 +23,10 @@ type InProcess struct {
 	done chan struct{} // closed when everything of the worker is closed
 	err  error         // of the run; read after done
 }
+
+// watchdogEvery is short: a killed worker leaves records open whose close it had not sent,
+// and an oracle waits for the watchdog to close them.
+const watchdogEvery = 10 * time.Second
 
 // RunWorker starts a worker, wired as the command wires it, on a connection of its own, as a process would have it,
 // and returns when the streams are verified. The worker runs until Stop. In the end, and
@@ -42,7 +47,7 @@ func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw work
 	}
 	var w *worker.Worker
 	if err == nil {
-		w, err = worker.New(worker.Config{Config: cfg}, js, gw, log)
+		w, err = worker.New(worker.Config{Config: cfg, WatchdogEvery: watchdogEvery}, js, gw, log)
 	}
 	if err != nil {
 		nc.Close()
