@@ -92,7 +92,7 @@ func (w *Worker) waits(producer string, r order.Stored) string {
 	case r.Phase == order.Awaiting:
 		lane = lanePoll
 	}
-	if cause, _ := w.throttle.stops.Of(throttle.Scope{Lane: lane, Producer: producer, CA: r.CAID}); cause != nil {
+	if _, cause := w.throttle.stops.Of(throttle.Scope{Lane: lane, Producer: producer, CA: r.CAID}); cause != nil {
 		return cause.Error()
 	}
 	switch {
@@ -133,6 +133,6 @@ func (t *throttling) problem() error {
 		}
 		return errNotReached
 	}
-	cause, _ := t.stops.Of(throttle.Scope{})
+	_, cause := t.stops.Of(throttle.Scope{})
 	return cause
 }

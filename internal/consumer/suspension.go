@@ -39,7 +39,7 @@ func (h *handling) suspended(r order.Record, out *order.Verdict) {
 	if r.Phase != "" {
 		return // it has a wake-up, and Deferred puts that off
 	}
-	cause, wait := h.w.throttle.stops.Suspended(h.scope(r.CAID))
+	wait, cause := h.w.throttle.stops.Suspended(h.scope(r.CAID))
 	if cause == nil {
 		return
 	}

@@ -3,6 +3,7 @@ package statuspage
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -38,7 +39,7 @@ func (p *Page) look(ctx context.Context, counted bool) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	p.read(ctx, &s, counted)
-	if ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded {
+	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return // the worker stops, or the browser is gone
 	}
 	s.tried = time.Now() // a slow reading is not followed by another at once

@@ -198,11 +198,11 @@ func (b *Breakers) room(lane string, op Operation, now time.Time) (room int, due
 	if ready, _, _ := b.prober.state(); !ready {
 		return 0, time.Time{}
 	}
-	if cause, left := b.stops.Of(Scope{Lane: lane}); cause != nil {
+	if left, cause := b.stops.Of(Scope{Lane: lane}); cause != nil {
 		return 0, now.Add(left)
 	}
 	for _, ca := range b.known {
-		if cause, _ := b.stops.Of(Scope{Lane: lane, CA: ca}); cause != nil {
+		if _, cause := b.stops.Of(Scope{Lane: lane, CA: ca}); cause != nil {
 			continue // suspended
 		}
 		br := b.all[breakerKey{op, ca}]

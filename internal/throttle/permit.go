@@ -69,7 +69,7 @@ func (b *Breakers) Admit(ctx context.Context, op Operation, call Scope) (*Permit
 	if !ready {
 		return nil, &OpenError{op, ca, cause, retryIn}
 	}
-	if cause, left := b.stops.Of(call); cause != nil {
+	if left, cause := b.stops.Of(call); cause != nil {
 		return nil, &OpenError{op, ca, cause, left}
 	}
 	defer b.news.drain()

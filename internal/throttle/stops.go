@@ -140,27 +140,27 @@ func (s *Stops) Suspend(all []Suspension) {
 
 // Of returns why no call of the scope may be made, and when asking again makes sense; nil
 // where calls may be made. A stop that covers a part of the scope only does not count.
-func (s *Stops) Of(calls Scope) (cause error, retryIn time.Duration) {
+func (s *Stops) Of(calls Scope) (retryIn time.Duration, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, o := range s.suspended {
 		if o.covers(calls) {
-			return o.cause, min(max(time.Since(o.since), firstLook), lastLook)
+			return min(max(time.Since(o.since), firstLook), lastLook), o.cause
 		}
 	}
 	if left := time.Until(s.paused); left > 0 {
-		return ErrPaused, left
+		return left, ErrPaused
 	}
-	return nil, 0
+	return 0, nil
 }
 
 // Suspended is Of for suspensions alone: why an order that is new is better put off than
 // handed back, as no end is in sight.
-func (s *Stops) Suspended(calls Scope) (cause error, retryIn time.Duration) {
-	if cause, retryIn = s.Of(calls); errors.Is(cause, ErrSuspended) {
-		return cause, retryIn
+func (s *Stops) Suspended(calls Scope) (retryIn time.Duration, cause error) {
+	if retryIn, cause = s.Of(calls); errors.Is(cause, ErrSuspended) {
+		return retryIn, cause
 	}
-	return nil, 0
+	return 0, nil
 }
 
 // lane returns why a lane may fetch nothing although its messages need no call; nil where it may.

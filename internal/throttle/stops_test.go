@@ -31,7 +31,7 @@ func TestSuspensionsCoverTheirCalls(t *testing.T) {
 	} {
 		var s Stops
 		s.Suspend([]Suspension{{Scope: tc.suspended, About: "it"}})
-		if cause, _ := s.Of(tc.calls); errors.Is(cause, ErrSuspended) != tc.want {
+		if _, cause := s.Of(tc.calls); errors.Is(cause, ErrSuspended) != tc.want {
 			t.Errorf("%+v suspended, calls of %+v: %v, want suspended: %v", tc.suspended, tc.calls, cause, tc.want)
 		}
 	}
