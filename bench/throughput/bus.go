@@ -105,7 +105,9 @@ func (b *bus) bareRoad(ctx context.Context, prefix string) (*road, error) {
 }
 
 // request is the message of one request of the producer.
-func (r *road) request(id string, csr []byte) (*nats.Msg, error) { return r.requestOf(producer, id, csr) }
+func (r *road) request(id string, csr []byte) (*nats.Msg, error) {
+	return r.requestOf(producer, id, csr)
+}
 
 func (r *road) requestOf(producer, id string, csr []byte) (*nats.Msg, error) {
 	body, err := entrustbus.EncodeRequest(entrustbus.EncodingMsgpack, &entrustbus.Issue{ID: id, CSRDER: csr})

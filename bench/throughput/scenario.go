@@ -21,7 +21,7 @@ type scenario struct {
 	// Least is the share of the bare loop that design section 9 asks for: of its rate, or
 	// of its use of the calls in flight. 0: no bar.
 	Least float64
-	env []string // further settings of the workers
+	env   []string // further settings of the workers
 	// MostRSS is the most memory of one worker, in bytes. 0: no bar.
 	MostRSS int64
 }
