@@ -28,6 +28,8 @@ type lane struct {
 	// op is the operation that every message of the lane needs: while no CA can be asked
 	// for it, requests wait in the stream. It is "" where messages need different ones.
 	op order.Op
+	// due lanes bring due messages, whose subject names their order.
+	due bool
 	// reserved lanes go on while a poison message runs alone.
 	reserved bool
 	handle   func(context.Context, *delivery) error
@@ -39,7 +41,7 @@ type lane struct {
 	ended chan struct{}
 
 	mu       sync.Mutex
-	inFlight map[identity]*delivery
+	inFlight map[flight]*delivery
 }
 
 // messages bounds the messages in flight. A lane pulls no more than it can start at once.
@@ -47,7 +49,7 @@ func (l *lane) messages() int { return l.slots + max(1, l.slots/4) }
 
 // open makes a lane ready to run.
 func (w *Worker) open(l *lane) (err error) {
-	l.inFlight = make(map[identity]*delivery)
+	l.inFlight = make(map[flight]*delivery)
 	l.calls = make(chan struct{}, l.slots)
 	l.ended = make(chan struct{})
 	l.pulls, err = w.newPulls(l)
@@ -129,9 +131,14 @@ func (w *Worker) work(stop, work context.Context, d *delivery) {
 	if d.deliveries > 1 {
 		w.metrics.Redelivered(l.name)
 	}
-	if !l.begin(d) {
+	switch other := l.begin(d); {
+	case other == nil:
+	case other.identity() == d.identity():
 		// No answer: that of the delivery in flight is for this one too.
 		w.log.DebugContext(work, "delivered again while in flight", "lane", l.name, "subject", d.msg.Subject())
+		return
+	default:
+		w.handBack(work, d, later(time.Second, errOrderInFlight))
 		return
 	}
 	w.metrics.InFlight(l.name, +1)
@@ -154,23 +161,38 @@ func (w *Worker) work(stop, work context.Context, d *delivery) {
 	}
 }
 
-// begin puts a message in flight, unless it is. A server that was killed delivers
-// again what it had delivered, and what a process that stood still holds is delivered
-// again when its ack wait is over.
-func (l *lane) begin(d *delivery) bool {
+// flight is what may be in flight once: a request, or a due message of an order.
+type flight struct {
+	identity
+	subject string
+}
+
+// errOrderInFlight says that another message of the order is in flight.
+var errOrderInFlight = errors.New("another due message of the order is in flight")
+
+func (d *delivery) flight() flight {
+	if d.lane.due {
+		return flight{subject: d.msg.Subject()}
+	}
+	return flight{identity: d.identity()}
+}
+
+// begin puts a message in flight, or returns the one that is in its place. A server that was
+// killed delivers again what it had delivered, and may fire a schedule again. What a process
+// that stood still holds is delivered again when its ack wait is over.
+func (l *lane) begin(d *delivery) (other *delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, twice := l.inFlight[d.identity()]; twice {
-		return false
+	if other = l.inFlight[d.flight()]; other == nil {
+		l.inFlight[d.flight()] = d
 	}
-	l.inFlight[d.identity()] = d
-	return true
+	return other
 }
 
 func (l *lane) end(d *delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.inFlight, d.identity())
+	delete(l.inFlight, d.flight())
 }
 
 // guard handles a message. It counts deliveries that may have crashed a worker before it

@@ -119,3 +119,24 @@ func subscribe(p *pulls) func(int) *nats.Subscription {
 	}
 	return func(i int) *nats.Subscription { return p.all[i].sub }
 }
+
+// Two due messages of one order are not handled at once; two requests on one subject are.
+func TestOneDueMessageOfAnOrderAtATime(t *testing.T) {
+	t.Parallel()
+	message := func(l *lane, subject string, sequence uint64) *delivery {
+		return &delivery{lane: l, sequence: sequence, msg: message{m: &nats.Msg{Subject: subject}}}
+	}
+	due, requests := &lane{due: true, inFlight: map[flight]*delivery{}}, &lane{inFlight: map[flight]*delivery{}}
+	first, second := message(due, "entrust.due.poll.shop.a", 1), message(due, "entrust.due.poll.shop.a", 2)
+	if due.begin(first) != nil || due.begin(second) != first || due.begin(message(due, "entrust.due.poll.shop.b", 3)) != nil {
+		t.Error("a second due message of an order was put in flight, or another order's was not")
+	}
+	due.end(first)
+	if due.begin(second) != nil {
+		t.Error("after the first, the second is not put in flight")
+	}
+	a := message(requests, "entrust.request.shop.issue", 1)
+	if requests.begin(a) != nil || requests.begin(message(requests, "entrust.request.shop.issue", 2)) != nil || requests.begin(a) != a {
+		t.Error("two requests of a producer are not in flight together, or one is twice")
+	}
+}

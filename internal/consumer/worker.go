@@ -246,10 +246,10 @@ func (w *Worker) lanes() []*lane {
 		{name: "issue", of: laneIssue, stream: l.Requests, consumer: streams.ConsumerIssue, slots: c.Issue, op: order.OpEnroll, handle: w.delivered},
 		{name: "revoke", of: laneRevoke, stream: l.Requests, consumer: streams.ConsumerRevoke, slots: c.Revoke, op: order.OpRevoke, reserved: true, handle: w.delivered},
 		{name: "manage", of: laneManage, stream: l.Requests, consumer: streams.ConsumerManage, slots: c.Manage, handle: w.delivered},
-		{name: "poll", of: lanePoll, stream: l.Parked, consumer: streams.ConsumerPoll, slots: c.Poll, op: order.OpPoll, handle: w.woken},
-		{name: "resubmit", of: laneIssue, stream: l.Parked, consumer: streams.ConsumerResubmit, slots: again, handle: w.woken},
-		{name: "revoke-again", of: laneRevoke, stream: l.Parked, consumer: streams.ConsumerRevokeAgain, slots: c.Revoke, op: order.OpRevoke, reserved: true, handle: w.woken},
-		{name: "manage-again", of: laneManage, stream: l.Parked, consumer: streams.ConsumerManageAgain, slots: c.Manage, handle: w.woken},
+		{name: "poll", of: lanePoll, stream: l.Parked, consumer: streams.ConsumerPoll, due: true, slots: c.Poll, op: order.OpPoll, handle: w.woken},
+		{name: "resubmit", of: laneIssue, stream: l.Parked, consumer: streams.ConsumerResubmit, due: true, slots: again, handle: w.woken},
+		{name: "revoke-again", of: laneRevoke, stream: l.Parked, consumer: streams.ConsumerRevokeAgain, due: true, slots: c.Revoke, op: order.OpRevoke, reserved: true, handle: w.woken},
+		{name: "manage-again", of: laneManage, stream: l.Parked, consumer: streams.ConsumerManageAgain, due: true, slots: c.Manage, handle: w.woken},
 	}
 }
 
