@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"strings"
+	"text/template"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -111,10 +114,22 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 	root.SetErr(t.Err)
 	root.SetVersionTemplate("entrust-worker {{.Version}}\n")
 	root.SetFlagErrorFunc(usage.FlagError)
-	cobra.AddTemplateFunc("ownFlags", func(cmd *cobra.Command) string { return usage.Flags(cmd.LocalFlags()) })
-	root.SetUsageTemplate(usageTemplate)
+	root.SetUsageFunc(printUsage)
 	config.AddFlags(root.PersistentFlags())
 	return root
+}
+
+// printUsage fills in usageTemplate. Functions that are added to cobra's own templates are
+// those of the whole process.
+func printUsage(cmd *cobra.Command) error {
+	t, err := template.New("usage").Funcs(template.FuncMap{
+		"rpad":     func(s string, width int) string { return fmt.Sprintf("%-*s", width, s) },
+		"ownFlags": func(cmd *cobra.Command) string { return strings.TrimRight(usage.Flags(cmd.LocalFlags()), " \n") },
+	}).Parse(usageTemplate)
+	if err != nil {
+		return err
+	}
+	return t.Execute(cmd.OutOrStderr(), cmd)
 }
 
 // usageTemplate shows a verb's own flags, and says where those of every verb are.
@@ -129,7 +144,7 @@ Verbs:{{range .Commands}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if and .HasParent .HasAvailableLocalFlags}}
 
 Flags:
-{{ownFlags . | trimTrailingWhitespaces}}{{end}}
+{{ownFlags .}}{{end}}
 
 entrust-worker options lists the flags of every verb, such as --config, --server,
 --context and --creds.
