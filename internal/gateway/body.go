@@ -12,9 +12,11 @@ import (
 // body is the body of an enrollment on its way to the transport. What the transport was
 // not handed, the gateway cannot have: a request whose last byte stayed here is no
 // enrollment, for its JSON does not close, and neither Content-Length nor the stream's
-// end is reached. It is read once: net/http has no way to send it again.
+// end is reached. It is handed over in pieces: of a body of several, the gateway may have
+// all but the last while the check runs. It is read once: net/http has no way to send it
+// again.
 type body struct {
-	// check runs before the last byte is handed over; nil: no check.
+	// check runs before the last piece is handed over; nil: no check.
 	check func() error
 	// abandon ends the request, and that request alone.
 	abandon context.CancelCauseFunc
@@ -25,6 +27,12 @@ type body struct {
 	shut bool   // nothing is handed over any more
 	err  error  // of check
 }
+
+// piece is what the transport is handed at a time, in bytes: what fits into one frame of
+// every HTTP/2 peer, and into a quarter of the window that a stream begins with (RFC 9113,
+// sections 6.5.2 and 6.9.2). The last piece so rarely waits for the gateway's window after
+// the check.
+const piece = 16 << 10
 
 var errShut = errors.New("the request is over")
 
@@ -47,8 +55,8 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hand copies what is left to p, the last byte only where the check was made. last reports
-// that the last byte is next, and that nothing was copied.
+// hand copies the next piece to p, the last one only where the check was made. last reports
+// that the last piece is next, and that nothing was copied.
 func (b *body) hand(p []byte, checked bool) (n int, last bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -59,7 +67,9 @@ func (b *body) hand(p []byte, checked bool) (n int, last bool, err error) {
 		return 0, false, io.EOF
 	case len(p) == 0:
 		return 0, false, nil
-	case len(b.rest) <= len(p) && !checked:
+	}
+	p = p[:min(len(p), piece)]
+	if len(b.rest) <= len(p) && !checked {
 		return 0, true, nil
 	}
 	n = copy(p, b.rest)
