@@ -1,5 +1,5 @@
-// Package release plays a release of the modules in this repository: what `go install` and `go get` find once the tags
-// are pushed. It has no code but this test.
+//go:build release
+
 package release
 
 import (
