@@ -11,19 +11,20 @@
 # any builder image that has Go and certificates.
 
 FROM golang:1.26.8-bookworm AS build
-ARG VERSION=
-ARG REVISION=
-ENV CGO_ENABLED=0 GOTOOLCHAIN=local \
-    GOFLAGS="-trimpath -buildvcs=false '-ldflags=-s -w -X main.release=${VERSION} -X main.revision=${REVISION}'"
+ENV CGO_ENABLED=0 GOTOOLCHAIN=local
 # An empty folder, to be copied as the mount point of a volume: a named volume takes its
 # owner from there.
 WORKDIR /empty
 WORKDIR /src
-COPY go.work go.work.sum go.mod go.sum ./
-COPY bench/go.mod bench/go.sum bench/
+COPY go.mod go.sum ./
 COPY entrustbus/go.mod entrustbus/go.sum entrustbus/
+# What the worker's module asks for, without the libraries of the benchmarks.
+RUN ["go", "mod", "edit", "-replace=github.com/entrust-worker/entrust-worker/entrustbus=./entrustbus"]
 RUN ["go", "mod", "download"]
 COPY . .
+ARG VERSION=
+ARG REVISION=
+ENV GOFLAGS="-trimpath -buildvcs=false '-ldflags=-s -w -X main.release=${VERSION} -X main.revision=${REVISION}'"
 RUN ["go", "build", "-o", "/out/", "./cmd/entrust-worker", "./cmd/entrust-sandbox", "./deploy/healthcheck"]
 
 FROM nats:2.15.2-scratch AS nats
