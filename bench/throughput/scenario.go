@@ -18,6 +18,7 @@ type scenario struct {
 	Replicas int
 	Sync     bool // sync_interval: always
 	Policy   bool // the worker has a policy of twenty rules, and writes the audit trail
+	Traces   bool // the worker exports a trace of each order over OTLP
 	// Least is the share of the bare loop that design section 9 asks for: of its rate, or
 	// of its use of the calls in flight. 0: no bar.
 	Least float64
@@ -46,6 +47,7 @@ func scenarios(quick bool) []scenario {
 			s.InFlight, s.Latency, s.Orders, s.Least, s.MostRSS = 512, 250*time.Millisecond, 6000, 0.9, 90<<20
 		}),
 		as("policy and audit", func(s *scenario) { s.Policy, s.Least = true, 0.55 }),
+		as("traces", func(s *scenario) { s.Traces = true }),
 		as("dialect cagw", func(s *scenario) { s.Dialect = "cagw" }),
 		as("HTTP/1.1", func(s *scenario) { s.HTTP1 = true }),
 		as("two workers", func(s *scenario) { s.Workers = 2 }),

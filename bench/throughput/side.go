@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +21,8 @@ type side struct {
 	road    *road
 	workers []*testbed.Worker
 	loops   []*child
+	// collector takes the traces of the workers, nil where they export none.
+	collector *httptest.Server
 }
 
 func (s *side) close() {
@@ -26,6 +31,9 @@ func (s *side) close() {
 	}
 	for _, l := range s.loops {
 		l.Kill()
+	}
+	if s.collector != nil {
+		s.collector.Close()
 	}
 }
 
@@ -84,13 +92,17 @@ func startWorkers(ctx context.Context, b *bus, name, bin, dir string, sc *scenar
 		return nil, err
 	}
 	s := &side{name: name, road: road}
-	guarded := sc.env
+	settings := sc.env
 	if sc.Policy {
 		file := filepath.Join(dir, road.prefix+"-policy.yaml")
 		if err := os.WriteFile(file, []byte(twentyRules), 0o600); err != nil {
 			return nil, err
 		}
-		guarded = append(guarded, "ENTRUST_WORKER_POLICY_FILE="+file, "ENTRUST_WORKER_AUDIT_ENABLED=true")
+		settings = append(settings, "ENTRUST_WORKER_POLICY_FILE="+file, "ENTRUST_WORKER_AUDIT_ENABLED=on", "ENTRUST_WORKER_PROVISION=true")
+	}
+	if sc.Traces {
+		s.collector = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+		settings = append(settings, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT="+s.collector.URL)
 	}
 	for i := range sc.Workers {
 		env := []string{
@@ -106,7 +118,7 @@ func startWorkers(ctx context.Context, b *bus, name, bin, dir string, sc *scenar
 			"ENTRUST_WORKER_STREAMS_PREFIX=" + road.prefix,
 			"ENTRUST_WORKER_REPLICAS=" + strconv.Itoa(sc.Replicas),
 		}
-		w, err := testbed.StartWorker(bin, append(env, guarded...), filepath.Join(dir, fmt.Sprintf("%s-%d.log", road.prefix, i)))
+		w, err := testbed.StartWorker(bin, append(env, settings...), filepath.Join(dir, fmt.Sprintf("%s-%d.log", road.prefix, i)))
 		if err == nil {
 			s.workers = append(s.workers, w)
 			err = w.Ready(ctx)
