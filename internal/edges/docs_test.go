@@ -3,9 +3,11 @@ package edges
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -109,5 +111,53 @@ func checkPackages(t *testing.T, tests, packages string) {
 	}
 	for p := range unused {
 		t.Errorf("docs/guarantees.md: %s has none of the tests%s", p, tests)
+	}
+}
+
+var (
+	packageRow = regexp.MustCompile("(?m)^\\| `([a-z/-]+)` \\|")
+	importsRow = regexp.MustCompile("(?m)^\\| `((?:internal|entrustbus)[a-z/]*)` \\|[^|\n]*\\| ([a-z/, ]+) \\|$")
+)
+
+// The page for engineers lists each package below internal, and what each imports of ours.
+func TestArchitectureListsPackages(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, m := range packageRow.FindAllSubmatch(page, -1) {
+		listed[string(m[1])] = true
+	}
+	folders, err := filepath.Glob("../../internal/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if name := "internal/" + filepath.Base(folder); !listed[name] {
+			t.Errorf("docs/architecture.md has no row for %s", name)
+		}
+	}
+	g := load(t)
+	rows := importsRow.FindAllSubmatch(page, -1)
+	if len(rows) < 30 {
+		t.Fatalf("docs/architecture.md has %d rows with imports", len(rows))
+	}
+	for _, m := range rows {
+		pkg, want := string(m[1]), strings.Split(string(m[2]), ", ")
+		if want[0] == "none" {
+			want = nil
+		}
+		found := map[string]bool{}
+		for _, i := range g.shipped[module+"/"+pkg] {
+			if own, ours := strings.CutPrefix(i, module+"/"); ours {
+				found[strings.TrimPrefix(own, "internal/")] = true
+			}
+		}
+		slices.Sort(want)
+		if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, want) {
+			t.Errorf("docs/architecture.md says that %s imports %q; it imports %q", pkg, want, got)
+		}
 	}
 }
