@@ -53,9 +53,9 @@
 //	settle.after     nothing to do; or the server lost   the watchdog wakes the order, and a worker closes it from its
 //	                 the close that nothing waits for    result
 //
-// With a policy the result effect first writes who owns an issued certificate, and blocks the
-// key of a certificate that was revoked for keyCompromise (owner.go). Both stand before the
-// result, and both writes may be repeated: the first stands.
+// With a policy the result effect first writes the owner of an issued certificate (owner.go).
+// Of a certificate that was revoked for keyCompromise it first blocks the key. Both stand
+// before the result, and both writes may be repeated: the first stands.
 //
 // A ledger that is deleted and created again has no records. A redelivered request, or a
 // wake-up, finds the result or the wake-up on the bus, and the worker writes the record that
@@ -89,8 +89,8 @@
 // worker that has it in flight, the handling under way answers for both.
 //
 // A nats-server that was killed delivers again what it had not stored as delivered, and
-// counts it as the first delivery. So a worker looks for the result before it polls for a
-// wake-up that was due before the connection was made, as for one that comes again.
+// counts it as the first delivery. So before it polls, a worker looks for the result of a
+// wake-up that comes again, or that was due before the connection was made.
 //
 // A message that is delivered more than three times is counted in the control bucket
 // before each try. After three tries without an outcome it ends as a dead letter `crashed`.

@@ -70,8 +70,8 @@
 //   - A result that no message can hold is cut: published without its chain, then without
 //     labels, then as failed with the serial. A wake-up is cut too: it leaves out the request
 //     that the record keeps. An order that cannot wait ends.
-//   - An instant of another host is capped at what a worker may have set, and
-//     leases are ages between two readings of the server's clock.
+//   - An instant of another host is capped at what a worker may have set. Leases are ages
+//     between two readings of the server's clock.
 //
 // A cancellation is two decisions. Its own record says that it waits for its target.
 // The target gets Cancelled and ends. Then the cancellation gets Targeted. A worker that
