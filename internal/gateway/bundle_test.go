@@ -163,7 +163,7 @@ func TestAnswerIsNotReadAllOrNothing(t *testing.T) {
 			}
 			e, ok := err.(*Error)
 			if !ok || e.Fate != Unreadable || e.TrackingID != tt.tracking || e.Serial != tt.serial || !strings.Contains(e.Message, tt.serial) {
-				t.Errorf("%s, %s: %v (%+v), want an unreadable answer with %q, serial %q", name, dialect, err, e, tt.tracking, tt.serial)
+				t.Errorf("%s, %s: %v (%+v), want a malformed answer with %q, serial %q", name, dialect, err, e, tt.tracking, tt.serial)
 			}
 		}
 	}

@@ -50,10 +50,9 @@ type Config struct {
 	// ClientID is sent as the header ca-client-id with every call; empty: none is.
 	ClientID string
 
-	// EnrollTimeout bounds one enrollment, answer included. A gateway may itself
-	// wait for its backend for a minute inside the call: too short a time cuts live
-	// enrollments and leaves their fate unknown, too long a time holds a worker's
-	// place. Default: 120 s.
+	// EnrollTimeout bounds one enrollment, answer included. The gateway may wait for its
+	// backend for a minute inside the call. Too short a time cuts live enrollments and
+	// leaves them indeterminate; too long a time holds a worker's place. Default: 120 s.
 	EnrollTimeout time.Duration
 	// Timeout bounds every other call. Default: 30 s.
 	Timeout time.Duration

@@ -59,9 +59,9 @@ func (f Fate) String() string {
 	case Unauthorized:
 		return "unauthorized"
 	case Unknown:
-		return "fate unknown"
+		return "indeterminate"
 	case Unreadable:
-		return "unreadable answer"
+		return "malformed answer"
 	case NotFound:
 		return "not found"
 	}

@@ -114,7 +114,7 @@ func TestRevokeAnswers(t *testing.T) {
 		{"revoked before, told by the code", DialectCAGW, 500, `{"type":"ErrorResponse","error":{"code":"CertificateAlreadyRevoked","message":"x"}}`, 0},
 		{"conflict", DialectCAGW, 409, `{"type":"ErrorResponse","error":{"code":"x","message":"on hold"}}`, Refused},
 		{"no such method", DialectCertctl, 405, ``, Unknown},
-		{"proxy page", DialectCertctl, 404, `<html>already revoked</html>`, Unknown}, // not the gateway's words
+		{"proxy page", DialectCertctl, 404, `<html>already revoked</html>`, Unknown}, // not the gateway's error body
 	}
 	for _, tt := range tests {
 		c := newClient(t, Config{Dialect: tt.dialect}, func(w http.ResponseWriter, r *http.Request) {

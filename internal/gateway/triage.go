@@ -93,7 +93,7 @@ var triage = []row{
 	{name: "2xx, certificate", ops: orders, on: only2xx, body: meansIssued, end: end{state: Issued}},
 	{name: "2xx, error body", on: only2xx, body: meansError, end: end{fate: Refused, class: classOther}},
 	{name: "2xx, licence limit", ops: orders, on: only2xx, body: meansLicence, end: end{fate: Refused, class: classPolicy}},
-	{name: "2xx, is revoked already", ops: []Op{OpRevoke}, on: only2xx, body: meansRevoked},
+	{name: "2xx, already revoked", ops: []Op{OpRevoke}, on: only2xx, body: meansRevoked},
 	{name: "2xx, issued word without certificate", ops: orders, on: only2xx, body: meansHollow, end: end{fate: Unreadable, class: classOther}},
 	{name: "2xx, pending or unknown word", ops: orders, on: only2xx, body: meansWaiting, end: end{state: Pending}},
 	{name: "2xx, pending without tracking id", ops: orders, on: only2xx, body: meansUntracked, end: end{fate: Unreadable, class: classOther}},
@@ -114,21 +114,21 @@ var triage = []row{
 
 	{name: "408", on: statuses{{408, 408}}, end: end{fate: Unknown, class: classTimeout}},
 	// In the gateway's own words. Only 501 and 503 of the 5xx say that nothing was done.
-	{name: "4xx or 5xx, is revoked already", ops: []Op{OpRevoke}, on: statuses{{400, 599}}, body: meansRevoked},
-	{name: "403, own words", on: statuses{{403, 403}}, body: meansError, end: end{fate: Unauthorized, class: classAuth}},
-	{name: "404, 410 of an order, own words", ops: []Op{OpPoll}, on: statuses{{404, 404}, {410, 410}}, body: meansError, end: end{fate: NotFound, class: class4xx}},
-	{name: "400, 422, own words", on: statuses{{400, 400}, {422, 422}}, body: meansError, end: end{fate: Refused, class: classValidation}},
-	{name: "other 4xx, own words", on: all4xx, body: meansError, end: end{fate: Refused, class: class4xx}},
-	{name: "501, own words", on: statuses{{501, 501}}, body: meansError, end: end{fate: Refused, class: class5xx}},
-	{name: "503, own words", on: statuses{{503, 503}}, body: meansError, end: end{fate: NotAccepted, class: class5xx}},
+	{name: "4xx or 5xx, already revoked", ops: []Op{OpRevoke}, on: statuses{{400, 599}}, body: meansRevoked},
+	{name: "403, own error body", on: statuses{{403, 403}}, body: meansError, end: end{fate: Unauthorized, class: classAuth}},
+	{name: "404, 410 of an order, own error body", ops: []Op{OpPoll}, on: statuses{{404, 404}, {410, 410}}, body: meansError, end: end{fate: NotFound, class: class4xx}},
+	{name: "400, 422, own error body", on: statuses{{400, 400}, {422, 422}}, body: meansError, end: end{fate: Refused, class: classValidation}},
+	{name: "other 4xx, own error body", on: all4xx, body: meansError, end: end{fate: Refused, class: class4xx}},
+	{name: "501, own error body", on: statuses{{501, 501}}, body: meansError, end: end{fate: Refused, class: class5xx}},
+	{name: "503, own error body", on: statuses{{503, 503}}, body: meansError, end: end{fate: NotAccepted, class: class5xx}},
 
 	// In other words, or of unknown fate by any.
 	{name: "3xx", on: all3xx, end: end{fate: Unknown, class: classOther}},
-	{name: "403, 407, not the gateway's words", ops: repeatable, on: statuses{{403, 403}, {407, 407}}, end: end{fate: Unauthorized, class: classAuth}},
+	{name: "403, 407, not the gateway's error body", ops: repeatable, on: statuses{{403, 403}, {407, 407}}, end: end{fate: Unauthorized, class: classAuth}},
 	// A restarting servlet container and an ingress without a backend answer 404 for all.
-	{name: "4xx, 501, not the gateway's words, of a poll", ops: []Op{OpPoll}, on: statuses{{400, 499}, {501, 501}}, end: end{fate: Unreadable, class: class4xx}},
-	{name: "4xx, not the gateway's words", on: all4xx, end: end{fate: Unknown, class: class4xx}},
-	{name: "503, not the gateway's words", ops: repeatable, on: statuses{{503, 503}}, end: end{fate: NotAccepted, class: class5xx}},
+	{name: "4xx, 501, not the gateway's error body, of a poll", ops: []Op{OpPoll}, on: statuses{{400, 499}, {501, 501}}, end: end{fate: Unreadable, class: class4xx}},
+	{name: "4xx, not the gateway's error body", on: all4xx, end: end{fate: Unknown, class: class4xx}},
+	{name: "503, not the gateway's error body", ops: repeatable, on: statuses{{503, 503}}, end: end{fate: NotAccepted, class: class5xx}},
 	{name: "other 5xx", on: all5xx, end: end{fate: Unknown, class: class5xx}},
 
 	{name: "any other status", end: end{fate: Unknown, class: classOther}},

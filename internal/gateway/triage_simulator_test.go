@@ -37,7 +37,7 @@ type stimulus struct {
 	check  func(t *testing.T, a gateway.Answer, e *gateway.Error) // looks at more
 }
 
-// answers is a status in the gateway's own words.
+// answers is a status with the gateway's own error body.
 func answers(status int, message string) gatewaytest.Fault {
 	return gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: status, Message: message}
 }
@@ -85,12 +85,12 @@ var stimuli = map[string][]stimulus{
 			fate: gateway.Unknown, class: "network", orders: 1},
 	},
 
-	"2xx, rejected word":      {{cn: "reject", state: gateway.Rejected, status: 200, orders: 1}},
-	"2xx, action rejected":    {{way: rewriting(`"COMPLETED"`, `"REJECTED"`, `{"status":"DENIED"}`), fate: gateway.Refused, class: "policy", status: 200}},
-	"2xx, certificate":        {{cn: "issue", state: gateway.Issued, status: 200, orders: 1, check: hasChain}},
-	"2xx, error body":         {{fault: answers(200, "no"), fate: gateway.Refused, class: "other", status: 200, check: says("no")}},
-	"2xx, licence limit":      {{fault: answers(200, "licence limit reached"), fate: gateway.Refused, class: "policy", status: 200}},
-	"2xx, is revoked already": {{fault: answers(200, "is already revoked"), status: 200}},
+	"2xx, rejected word":   {{cn: "reject", state: gateway.Rejected, status: 200, orders: 1}},
+	"2xx, action rejected": {{way: rewriting(`"COMPLETED"`, `"REJECTED"`, `{"status":"DENIED"}`), fate: gateway.Refused, class: "policy", status: 200}},
+	"2xx, certificate":     {{cn: "issue", state: gateway.Issued, status: 200, orders: 1, check: hasChain}},
+	"2xx, error body":      {{fault: answers(200, "no"), fate: gateway.Refused, class: "other", status: 200, check: says("no")}},
+	"2xx, licence limit":   {{fault: answers(200, "licence limit reached"), fate: gateway.Refused, class: "policy", status: 200}},
+	"2xx, already revoked": {{fault: answers(200, "is already revoked"), status: 200}},
 	"2xx, issued word without certificate": {{
 		cn: "issue", way: rewriting(`"ACCEPTED"`, `"ISSUED"`, ``), fault: gatewaytest.Fault{Kind: gatewaytest.FaultNoCertificate},
 		fate: gateway.Unreadable, class: "other", status: 200, orders: 1,
@@ -123,7 +123,7 @@ var stimuli = map[string][]stimulus{
 	},
 
 	"4xx, licence limit": {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultLicence}, fate: gateway.Refused, class: "policy", status: 403, check: own}},
-	"4xx or 5xx, is revoked already": {
+	"4xx or 5xx, already revoked": {
 		{fault: answers(409, "The certificate is already revoked"), status: 409},
 		{fault: answers(500, "Certificate already in the requested state"), status: 500},
 	},
@@ -150,37 +150,37 @@ var stimuli = map[string][]stimulus{
 		{fault: afterEffect(answers(408, "too slow")), fate: gateway.Unknown, class: "timeout", status: 408, orders: 1, check: own},
 	},
 
-	"403, own words": {{fault: answers(403, "not for you"), fate: gateway.Unauthorized, class: "auth", status: 403, check: own}},
-	"404, 410 of an order, own words": {
+	"403, own error body": {{fault: answers(403, "not for you"), fate: gateway.Unauthorized, class: "auth", status: 403, check: own}},
+	"404, 410 of an order, own error body": {
 		{change: unknownOrder(time.Time{}), fate: gateway.NotFound, class: "upstream_4xx", status: 404, check: own},
 		{fault: answers(410, "gone"), fate: gateway.NotFound, class: "upstream_4xx", status: 410, check: own},
 	},
-	"400, 422, own words": {
+	"400, 422, own error body": {
 		{fault: answers(400, "bad profile"), fate: gateway.Refused, class: "validation", status: 400, check: says("bad profile")},
 		{fault: answers(422, "bad name"), fate: gateway.Refused, class: "validation", status: 422, check: own},
 	},
-	"other 4xx, own words": {
+	"other 4xx, own error body": {
 		{fault: answers(409, "conflict"), fate: gateway.Refused, class: "upstream_4xx", status: 409, check: own},
 		{fault: answers(404, "no such CA"), ops: notPoll[:3], fate: gateway.Refused, class: "upstream_4xx", status: 404},
 	},
-	"501, own words": {{fault: answers(501, "no such thing"), ops: notPoll[:3], fate: gateway.Refused, class: "upstream_5xx", status: 501, check: own}},
-	"503, own words": {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 503, RetryAfter: 20 * time.Second}, fate: gateway.NotAccepted, class: "upstream_5xx", status: 503, check: waits(20 * time.Second)}},
+	"501, own error body": {{fault: answers(501, "no such thing"), ops: notPoll[:3], fate: gateway.Refused, class: "upstream_5xx", status: 501, check: own}},
+	"503, own error body": {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 503, RetryAfter: 20 * time.Second}, fate: gateway.NotAccepted, class: "upstream_5xx", status: 503, check: waits(20 * time.Second)}},
 
 	// A proxy says these before, and after, it handed the request on.
-	"403, 407, not the gateway's words": {
+	"403, 407, not the gateway's error body": {
 		{fault: foreign(403), fate: gateway.Unauthorized, class: "auth", status: 403, check: notOwn},
 		{fault: foreign(407), fate: gateway.Unauthorized, class: "auth", status: 407, check: notOwn},
 	},
-	"4xx, 501, not the gateway's words, of a poll": {
+	"4xx, 501, not the gateway's error body, of a poll": {
 		{fault: foreign(404), fate: gateway.Unreadable, class: "upstream_4xx", status: 404, change: submittedLongAgo, check: notOwn},
 		{fault: foreign(400), fate: gateway.Unreadable, class: "upstream_4xx", status: 400},
 		{fault: foreign(410), fate: gateway.Unreadable, class: "upstream_4xx", status: 410},
 		{fault: foreign(422), fate: gateway.Unreadable, class: "upstream_4xx", status: 422},
 		{fault: foreign(501), fate: gateway.Unreadable, class: "upstream_4xx", status: 501, check: notOwn},
 	},
-	"4xx, not the gateway's words": {
+	"4xx, not the gateway's error body": {
 		{fault: foreign(403), ops: enroll, fate: gateway.Unknown, class: "upstream_4xx", status: 403, check: notOwn},
-		{fault: afterEffect(foreign(404)), ops: enroll, fate: gateway.Unknown, class: "upstream_4xx", status: 404, orders: 1, check: says("not in the gateway's own words")},
+		{fault: afterEffect(foreign(404)), ops: enroll, fate: gateway.Unknown, class: "upstream_4xx", status: 404, orders: 1, check: says("not the gateway's error body")},
 		{fault: foreign(407), ops: enroll, fate: gateway.Unknown, class: "upstream_4xx", status: 407},
 		{fault: foreign(400), fate: gateway.Unknown, class: "upstream_4xx", status: 400, check: notOwn},
 		{fault: foreign(404), ops: notPoll[:3], fate: gateway.Unknown, class: "upstream_4xx", status: 404},
@@ -188,7 +188,7 @@ var stimuli = map[string][]stimulus{
 		{fault: foreign(421), fate: gateway.Unknown, class: "upstream_4xx", status: 421},
 		{fault: foreign(425), fate: gateway.Unknown, class: "upstream_4xx", status: 425},
 	},
-	"503, not the gateway's words": {{fault: foreign(503), fate: gateway.NotAccepted, class: "upstream_5xx", status: 503, check: notOwn}},
+	"503, not the gateway's error body": {{fault: foreign(503), fate: gateway.NotAccepted, class: "upstream_5xx", status: 503, check: notOwn}},
 	"other 5xx": {
 		{fault: answers(500, ""), fate: gateway.Unknown, class: "upstream_5xx", status: 500},
 		{fault: foreign(500), fate: gateway.Unknown, class: "upstream_5xx", status: 500},
@@ -246,7 +246,7 @@ func TestTriageAgainstTheSimulator(t *testing.T) {
 						if st.fault.Kind == gatewaytest.FaultCADown && way.dialect != gatewaytest.CAGW {
 							continue // it has no status of a CA
 						}
-						if op == gateway.OpPoll && name == "4xx, not the gateway's words" {
+						if op == gateway.OpPoll && name == "4xx, not the gateway's error body" {
 							continue // has a row of its own
 						}
 						if op == gateway.OpFind && way.dialect != gatewaytest.CAGW {
@@ -461,13 +461,13 @@ func hasChain(t *testing.T, a gateway.Answer, _ *gateway.Error) {
 
 func own(t *testing.T, _ gateway.Answer, e *gateway.Error) {
 	if !e.Own {
-		t.Errorf("%v is not taken for the gateway's own words", e)
+		t.Errorf("%v does not count as the gateway's error body", e)
 	}
 }
 
 func notOwn(t *testing.T, _ gateway.Answer, e *gateway.Error) {
 	if e.Own {
-		t.Errorf("%v is taken for the gateway's own words", e)
+		t.Errorf("%v counts as the gateway's error body", e)
 	}
 }
 

@@ -67,7 +67,7 @@ func (r reply) message(m meaning, problem string) string {
 	case r.phase == phaseEarly:
 		return status + ", before the request was written to its end"
 	case m == meansForeign && r.status != http.StatusUnauthorized && r.status != http.StatusTooManyRequests:
-		return status + ", not in the gateway's own words: a proxy may have answered"
+		return status + ", not the gateway's error body: a proxy may have answered"
 	}
 	return status
 }

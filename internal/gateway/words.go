@@ -15,7 +15,7 @@ import (
 //
 // A word never decides that something was issued: a certificate in the answer does.
 type StatusWords struct {
-	// Issued words promise a certificate; one without is an unreadable answer.
+	// Issued words promise a certificate; one without is a malformed answer.
 	Issued []string
 	// Pending words mean that the order waits.
 	Pending []string
