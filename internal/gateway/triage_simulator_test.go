@@ -78,7 +78,7 @@ var stimuli = map[string][]stimulus{
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultLostReply}, fate: gateway.Unknown, class: "network", orders: 1},
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultHang, AfterEffect: true}, fate: gateway.Unknown, class: "timeout", orders: 1},
 	},
-	"2xx broken off": {
+	"2xx truncated": {
 		// Half of an issued answer may hold the whole certificate, which is taken then.
 		{cn: "hold", fault: gatewaytest.Fault{Kind: gatewaytest.FaultHalfBody}, ops: []gateway.Op{gateway.OpEnroll}, fate: gateway.Unknown, class: "network", orders: 1},
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultHalfBody}, ops: []gateway.Op{gateway.OpPoll, gateway.OpRevoke, gateway.OpFind, gateway.OpProbe},
