@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A CA's certificates come in order, are read again once they are old, at most every ten
-// seconds, and are kept where they cannot be.
+// A CA's certificates come in order. The client reads them again once they are old, at most
+// every ten seconds, and keeps the old ones if it cannot.
 func TestCA(t *testing.T) {
 	t.Parallel()
 	made := newTestCA(t)
@@ -56,7 +56,7 @@ func TestCA(t *testing.T) {
 		down = true
 		read("kept", false, 3)
 		if _, fresh, _ := c.KnownCA(""); fresh {
-			t.Error("a try that failed makes it young again")
+			t.Error("a failed read makes the certificates fresh again")
 		}
 	})
 }
@@ -75,8 +75,8 @@ func TestCAInTheCertctlDialect(t *testing.T) {
 	}
 }
 
-// A producer may ask for any number of CAs: those that the gateway does not have take no
-// memory for good.
+// A producer may ask for any number of CAs. Those that the gateway does not have take only
+// bounded memory.
 func TestUnknownCAsAreNotKept(t *testing.T) {
 	t.Parallel()
 	var cache chainCache

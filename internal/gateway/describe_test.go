@@ -9,7 +9,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// TestReadOnlyCalls reads everything that the gateway describes.
+// TestReadOnlyCalls makes every read-only call.
 func TestReadOnlyCalls(t *testing.T) {
 	t.Parallel()
 	sim := startSimulator(t, gatewaytest.Config{
@@ -69,7 +69,7 @@ func TestReadOnlyCalls(t *testing.T) {
 	}
 }
 
-// TestNothingIsDescribed: the certctl dialect has nothing to read.
+// TestNothingIsDescribed checks that the certctl dialect has no read-only calls.
 func TestNothingIsDescribed(t *testing.T) {
 	t.Parallel()
 	c, ctx := startSimulator(t, gatewaytest.Config{}).good, t.Context()
