@@ -52,8 +52,8 @@ func TestHalfRotation(t *testing.T) {
 		spoil func(t *testing.T, r *rig, next pair)
 		want  string // part of the error, once there is one
 	}{
-		{"certificate first", func(t *testing.T, r *rig, next pair) { r.replace(t, r.cert, next.certPEM, time.Time{}) }, "none of its certificates has the key that"},
-		{"key first", func(t *testing.T, r *rig, next pair) { r.replace(t, r.key, next.keyPEM, time.Time{}) }, "none of its certificates has the key that"},
+		{"certificate first", func(t *testing.T, r *rig, next pair) { r.replace(t, r.cert, next.certPEM, time.Time{}) }, "no certificate in it matches the key in"},
+		{"key first", func(t *testing.T, r *rig, next pair) { r.replace(t, r.key, next.keyPEM, time.Time{}) }, "no certificate in it matches the key in"},
 		{"empty", func(t *testing.T, r *rig, _ pair) { r.write(t, r.cert, nil) }, "is empty"},
 		{"truncated", func(t *testing.T, r *rig, next pair) { r.write(t, r.key, next.keyPEM[:100]) }, "ends inside a PEM block"},
 		{"a whole certificate and half of its issuer's", func(t *testing.T, r *rig, _ pair) {

@@ -75,7 +75,7 @@ func TestPEMForms(t *testing.T) {
 		{"text around the blocks", append([]byte("subject=CN = client\n"), p.certPEM...), append([]byte("Bag Attributes\n"), p.keyPEM...), ""},
 		{"CRLF", bytes.ReplaceAll(p.certPEM, []byte("\n"), []byte("\r\n")), p.keyPEM, ""},
 		{"both in both", append(p.keyPEM, p.certPEM...), append(p.certPEM, p.keyPEM...), ""},
-		{"another key", p.certPEM, block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey)), "none of its certificates has the key that"},
+		{"another key", p.certPEM, block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey)), "no certificate in it matches the key in"},
 		{"a key that cannot sign", p.certPEM, block("PRIVATE KEY", bytesOf(x509.MarshalPKCS8PrivateKey(dh))), "holds no private key that can sign"},
 		{"empty certificate", nil, p.keyPEM, "is empty"},
 		{"no certificate", []byte("none\n"), p.keyPEM, "holds no PEM certificate"},

@@ -229,7 +229,7 @@ func TestPKCS12Bags(t *testing.T) {
 		{name: "a certificate that Go refuses", parts: [][]safeBag{{key(f.client.key)}, {cert(f.client), raw([]byte("hush")), cert(f.sub)}}, warns: "certificate 2 is left out"},
 		{name: "no key", parts: [][]safeBag{{cert(f.client)}}, want: "is not a PKCS#12 file of a key and its certificates"},
 		{name: "no certificate", parts: [][]safeBag{{key(f.client.key)}}, want: "is not a PKCS#12 file of a key and its certificates"},
-		{name: "another key", parts: [][]safeBag{{key(stranger)}, {cert(f.client)}}, want: "none of its certificates has the key"},
+		{name: "another key", parts: [][]safeBag{{key(stranger)}, {cert(f.client)}}, want: "no certificate in it matches its key"},
 		{name: "too many keys", parts: [][]safeBag{slices.Repeat([]safeBag{key(stranger)}, 17), {cert(f.client)}}, want: "uses more than 16 keys, which is not supported; convert it"},
 	} {
 		for _, style := range append(berStyles, berStyle{name: "DER"}) {
