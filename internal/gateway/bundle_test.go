@@ -137,7 +137,7 @@ func TestAnswerIsNotReadAllOrNothing(t *testing.T) {
 		"status of another type":            {`{"trackingId":"T","status":{"a":1}}`, "T", "", Pending},
 		"serial of another type":            {`{"trackingId":"T","status":"PENDING","serialNumber":[1]}`, "T", "", Pending},
 		"rejected, with damage beside":      {`{"trackingId":"T","status":"REJECTED","certificate":[[["!"]]],"message":"no"}`, "T", "", Rejected},
-		"nothing of the certificate there":  {`{"trackingId":"T","status":"ISSUED","certificate":{}}`, "T", "", 0},
+		"an empty certificate object":       {`{"trackingId":"T","status":"ISSUED","certificate":{}}`, "T", "", 0},
 	} {
 		nested := strings.NewReplacer("trackingId", "id", `"certificate"`, `"body"`).Replace(`{"enrollment":` + tt.body)
 		if strings.HasSuffix(tt.body, "}") {

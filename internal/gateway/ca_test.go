@@ -38,20 +38,20 @@ func TestCA(t *testing.T) {
 				t.Errorf("%s: CA %s with %d certificates above, warning %q", what, ca.ID, len(ca.Chain), ca.Warning)
 			}
 		}
-		read("not to be had", true, 1)
+		read("gateway down", true, 1)
 		if _, fresh, ok := c.KnownCA("ca-1"); fresh || ok {
-			t.Error("what was not read is known")
+			t.Error("KnownCA returns certificates that were never read")
 		}
 		down = false
 		read("not asked again at once", true, 1)
 		time.Sleep(chainPause)
 		read("there", false, 2)
 		if _, fresh, ok := c.KnownCA("ca-1"); !fresh || !ok {
-			t.Error("what was read a moment ago is not known, or old")
+			t.Error("certificates read a moment ago are unknown or not fresh")
 		}
 		time.Sleep(caAge)
 		if _, fresh, ok := c.KnownCA(""); fresh || !ok {
-			t.Error("what was read ten minutes ago is not known, or not old")
+			t.Error("certificates read ten minutes ago are unknown or still fresh")
 		}
 		down = true
 		read("kept", false, 3)

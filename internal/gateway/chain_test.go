@@ -66,7 +66,7 @@ func TestChainIsFetchedAgainAfterTheCAIsRenewed(t *testing.T) {
 			}
 		}
 		down = true
-		enroll("not to be had", 0, 1)
+		enroll("gateway down", 0, 1)
 		enroll("not asked again at once", 0, 1)
 		time.Sleep(chainPause)
 		down = false
@@ -220,10 +220,10 @@ func TestAbove(t *testing.T) {
 		name       string
 		pool, want []*x509.Certificate
 	}{
-		{"one that ran out before its successor", []*x509.Certificate{gone, ca.issuing, ca.root}, []*x509.Certificate{ca.issuing, ca.root}},
-		{"only one that ran out", []*x509.Certificate{gone, ca.root}, nil},
+		{"expired issuer before its successor", []*x509.Certificate{gone, ca.issuing, ca.root}, []*x509.Certificate{ca.issuing, ca.root}},
+		{"only an expired issuer", []*x509.Certificate{gone, ca.root}, nil},
 		{"two versions of the root", []*x509.Certificate{ca.issuing, ca.root, renewed}, []*x509.Certificate{ca.issuing, ca.root}},
-		{"a root that ran out", []*x509.Certificate{ca.issuing, goneRoot, renewed}, []*x509.Certificate{ca.issuing, renewed}},
+		{"an expired root", []*x509.Certificate{ca.issuing, goneRoot, renewed}, []*x509.Certificate{ca.issuing, renewed}},
 		{"others", []*x509.Certificate{leaf, ca.root}, nil},
 		{"none", nil, nil},
 	} {

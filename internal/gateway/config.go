@@ -34,8 +34,8 @@ type Config struct {
 	// ("https://ca.example.net/cagw"). "/v1" is appended unless the path ends in it;
 	// a trailing slash makes no difference.
 	URL string
-	// CAID is the certificate authority for requests that name none, and the one that Probe
-	// and DialectAuto ask for.
+	// CAID is the certificate authority for requests that name none. Probe and DialectAuto ask
+	// for it too.
 	CAID string
 	// ProfileID is the enrollment profile for requests that name none. The CA Gateway requires
 	// one; in the certctl dialect it is optional.

@@ -62,7 +62,7 @@ func TestReadOnlyCalls(t *testing.T) {
 		t.Errorf("unknown certificate: %v", err)
 	}
 	if _, err := c.Certificate(ctx, "none", leaf.SerialNumber); err == nil {
-		t.Error("a certificate of a CA that is not there")
+		t.Error("got a certificate of an unknown CA")
 	}
 	if _, err := c.Profile(ctx, "", "none"); !gateway.NotKnown(err) {
 		t.Errorf("unknown profile: %v", err)

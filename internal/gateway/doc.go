@@ -2,9 +2,9 @@
 // revoke, look up and probe, over an *http.Client that does the mutual TLS.
 //
 // Two kinds of server answer under the same paths. The "cagw" dialect is the CA
-// Gateway 1.x as Entrust's own clients use it. The "certctl" dialect is the flat
-// one that the certctl connector expects. Both implement the dialect interface;
-// "auto" asks the server once which one it is.
+// Gateway 1.x as Entrust's own clients use it. The "certctl" dialect is flat; the
+// certctl connector expects it. Both implement the dialect interface. "auto" asks
+// the server once which one it is.
 //
 // The table in triage.go alone decides what an answer means, and what a missing answer
 // means. docs/gateway.md repeats it for operators. Errors are *Error. Their Fate says what

@@ -65,7 +65,7 @@ func TestReadRefusal(t *testing.T) {
 	}
 	revoked := readRefusal([]byte(`{"error":"Certificate is already revoked"}`), DialectCertctl)
 	if revoked.meaning(OpRevoke) != meansRevoked || revoked.meaning(OpEnroll) != meansError {
-		t.Error("a certificate that is revoked already is told wrongly")
+		t.Error("\"already revoked\" has the wrong meaning")
 	}
 }
 

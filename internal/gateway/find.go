@@ -131,7 +131,7 @@ func (c *Client) events(ctx context.Context, s Search, next string) (page events
 }
 
 // listEvents fetches one page of the events of a CA since an instant, and passes it to read.
-// index is the one that the previous page named.
+// The previous page names index; it is empty for the first page.
 func (c *Client) listEvents(ctx context.Context, caID string, since time.Time, index string, read func(body []byte) error) (status int, err error) {
 	query := url.Values{
 		"startDate":         {since.UTC().Format(time.RFC3339)},

@@ -16,7 +16,7 @@ func TestLinksRememberOnlyWhatWasSigned(t *testing.T) {
 		// The same names with other keys, for the parent and for the child.
 		for _, pair := range [][2]*x509.Certificate{{other.root, ca.issuing}, {ca.root, other.issuing}, {ca.issuing, ca.root}} {
 			if err := l.verify(pair[0], pair[1]); err == nil {
-				t.Error("a link that is none")
+				t.Error("a link without a signature is accepted")
 			}
 		}
 	}

@@ -16,9 +16,9 @@ import (
 type Config struct {
 	// CertFile and KeyFile are a PEM pair. CertFile holds the client certificate,
 	// and its intermediates if the gateway needs them, in any order. KeyFile holds
-	// the key (PKCS#8, PKCS#1 or SEC 1). The client certificate is the one that
-	// matches the key; of several pairs the cache uses the one that expires last.
-	// Both may name one file.
+	// the key (PKCS#8, PKCS#1 or SEC 1). The certificate that matches the key is the
+	// client certificate; of several pairs the cache uses the last to expire. Both
+	// may name one file.
 	CertFile, KeyFile string
 
 	// KeyPasswordFile holds the password of an encrypted KeyFile: PKCS#8 with

@@ -36,8 +36,8 @@
 //
 // # What a file may hold
 //
-// Certificates and keys may come in any order. The client certificate is the one
-// that matches the key; the cache sends it with its issuers, from leaf to root. It
+// Certificates and keys may come in any order. The certificate that matches the key
+// is the client's; the cache sends it with its issuers, from leaf to root. It
 // leaves out a certificate that Go refuses, such as one with a negative serial
 // number, if the rest can be used; [Cache.Warnings] names it. PKCS#12 may be BER.
 //

@@ -54,8 +54,8 @@ func (m *material) trust(path string, content []byte) error {
 }
 
 // newMaterial finds the pair of key and certificate among c, and the chain of the
-// certificate. Of several pairs it takes the one that expires last, since a file may
-// hold a renewed pair beside the old one.
+// certificate. Of several pairs it takes the last to expire, since a file may hold a
+// renewed pair beside the old one.
 func newMaterial(certPath, keyPath string, c *credentials) (*material, error) {
 	var m *material
 	signs := false

@@ -261,7 +261,7 @@ func TestServerCARotation(t *testing.T) {
 
 	r.replace(t, r.path("ca.pem"), newAuthority(t).certPEM, time.Time{})
 	if got, err := r.call(t.Context()); err == nil {
-		t.Fatalf("call went to a gateway that nobody vouches for, as %s", got)
+		t.Fatalf("a call to a gateway of an untrusted CA succeeded, as %s", got)
 	}
 	r.replace(t, r.path("ca.pem"), r.ca.certPEM, time.Time{})
 	r.mustCall(t, r.first)
