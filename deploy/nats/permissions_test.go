@@ -1,5 +1,5 @@
-// Package nats holds NATS configuration to deploy. It has no code but this test, which
-// runs a worker, producers and an operator with the permissions in permissions.conf.
+// Package nats holds NATS configuration to deploy. Its only code is this test, which
+// runs a worker, producers, an operator and a monitor with the permissions in permissions.conf.
 package nats
 
 import (
@@ -97,7 +97,7 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-// rules are the policy of the workers here.
+// rules are the policy of the workers in these tests.
 const rules = `producers:
   shop:
     kinds: ['*']
@@ -105,7 +105,7 @@ const rules = `producers:
     revoke: {serials: own, reasons: [keyCompromise]}
 `
 
-// connect connects as a user, and keeps what the server forbids it.
+// connect connects as a user and collects the permission errors of the server.
 func (s *site) connect(t *testing.T, user string) (*nats.Conn, *refusals) {
 	t.Helper()
 	key, err := nats.NkeyOptionFromSeed(s.seeds[user])
@@ -119,7 +119,7 @@ func (s *site) connect(t *testing.T, user string) (*nats.Conn, *refusals) {
 	return nc, r
 }
 
-// refusals are what the server said no to.
+// refusals collects the permission errors of one connection.
 type refusals struct {
 	mu   sync.Mutex
 	errs []string
@@ -178,7 +178,7 @@ func (s *site) environ(user string) []string {
 	return env
 }
 
-// startWorker runs a worker until the function it returns is called, which returns its log.
+// startWorker runs a worker. stop ends it and returns its log.
 func (s *site) startWorker(t *testing.T) (stop func() string) {
 	t.Helper()
 	var log bytes.Buffer
@@ -206,7 +206,7 @@ func (s *site) startWorker(t *testing.T) (stop func() string) {
 	return stop
 }
 
-// page reads the status page of the worker, which must have been able to read all of it.
+// page reads the status page of the worker, and fails if the worker could not read a part of it.
 func (s *site) page(t *testing.T, serial string) {
 	t.Helper()
 	for path, want := range map[string]string{
@@ -225,7 +225,7 @@ func (s *site) page(t *testing.T, serial string) {
 	}
 }
 
-// order makes an order whose name tells the gateway what to do with it.
+// order makes an order. The simulator decides by its name what to do with it.
 func order(t *testing.T, name string) *entrustbus.Issue {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -241,7 +241,7 @@ func order(t *testing.T, name string) *entrustbus.Issue {
 	return &entrustbus.Issue{ID: name, CSRDER: csr, PollMaxWaitSeconds: 30}
 }
 
-// Everything that a worker, a producer and an operator do is allowed.
+// The permissions allow everything that a worker, a producer, an operator and a monitor do.
 func TestPermissionsSuffice(t *testing.T) {
 	s := newSite(t)
 	s.run(t, "operator", "provision")
@@ -282,7 +282,7 @@ func TestPermissionsSuffice(t *testing.T) {
 	if _, err := client.Submit(ctx, order(t, "issue-1")); !errors.Is(err, entrustbus.ErrOtherContent) {
 		t.Errorf("another request of the same id: %v", err)
 	}
-	// Its own certificate, whose key is blocked from then on.
+	// Its own certificate. The worker blocks the key from then on.
 	ask(&entrustbus.Revoke{ID: "revoke-1", Serial: issued.Serial, Reason: "keyCompromise"}, entrustbus.OutcomeRevoked)
 	ask(&entrustbus.Issue{ID: "issue-2", CSRDER: request.CSRDER}, entrustbus.OutcomeRejected)
 	if out := s.run(t, "monitor", "keys", "ls"); !strings.Contains(out, "shop.revoke-1") {
@@ -294,7 +294,7 @@ func TestPermissionsSuffice(t *testing.T) {
 	ask(order(t, "pending-1"), entrustbus.OutcomeIssued)
 	ask(order(t, "reject-1"), entrustbus.OutcomeRejected)
 
-	// An order that expires, and is tracked; one that is cancelled.
+	// An order that expires and is tracked, and an order that is cancelled.
 	short := order(t, "hold-1")
 	short.PollMaxWaitSeconds = 2
 	expired := ask(short, entrustbus.OutcomeExpired)
@@ -312,8 +312,8 @@ func TestPermissionsSuffice(t *testing.T) {
 	}
 	ask(&entrustbus.Track{ID: "track-1", TrackingID: expired.TrackingID, CSRDER: short.CSRDER}, entrustbus.OutcomeIssued)
 
-	// A lost answer is looked up; a pause is shared with the fleet. It lasts 10 s, so that
-	// the watchdog searches meanwhile.
+	// The worker looks up a lost answer, and shares a pause with the fleet. The pause lasts
+	// 10 s, so that the watchdog scans meanwhile.
 	if _, err := s.gw.AddFault(gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultLostReply, CNPrefix: "issue-lost", Times: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +323,7 @@ func TestPermissionsSuffice(t *testing.T) {
 	}
 	ask(order(t, "issue-slow"), entrustbus.OutcomeIssued)
 
-	// A message that cannot be read is a dead letter, and one that is wrong has its answer.
+	// A message that cannot be decoded becomes a dead letter, and an invalid request gets a result.
 	if _, err := client.Lookup(ctx, "issue-1"); err != nil {
 		t.Error(err)
 	}
@@ -385,7 +385,7 @@ func TestPermissionsSuffice(t *testing.T) {
 
 	s.page(t, issued.Serial)
 
-	// The verbs of a monitor, and those of the operator.
+	// The verbs of the monitor, and those of the operator.
 	if out := s.run(t, "monitor", "check"); strings.Contains(out, "failed") {
 		t.Errorf("check as the monitor:\n%s", out)
 	}
@@ -411,7 +411,7 @@ func TestPermissionsSuffice(t *testing.T) {
 	s.run(t, "operator", "dead", "purge", "--reason", "undecodable", "--yes")
 
 	s.run(t, "operator", "keys", "block", "--reason", "a test", strings.Repeat("ab", 32))
-	// A mass revocation, and what the audit trail says of it.
+	// A mass revocation, and its records in the audit trail.
 	s.run(t, "operator", "incident", "create", "leak", "--reason", "superseded", "--why", "a test")
 	s.run(t, "operator", "incident", "load", "leak", "--producer", "shop", "--yes")
 	s.run(t, "operator", "incident", "run", "leak", "--yes")
@@ -426,7 +426,7 @@ func TestPermissionsSuffice(t *testing.T) {
 	}
 	s.run(t, "operator", "request", "cancel", "--wait", "--json", "--producer", "shop", "--id", "cancel-2", "hold-2", "--give-up-after", "20s")
 
-	// What a worker does only after trouble: it tells how often a message killed workers,
+	// What a worker does only after a failure: it reads how often a message crashed workers,
 	// and removes due messages that the server forgot.
 	workerNC, workerRefused := s.connect(t, "worker")
 	workerJS, err := jetstream.New(workerNC)
@@ -450,7 +450,7 @@ func TestPermissionsSuffice(t *testing.T) {
 	}
 }
 
-// questions asks what a producer may ask.
+// questions asks the worker everything that a producer may ask.
 func (s *site) questions(ctx context.Context, t *testing.T, client *entrustbus.Client) {
 	t.Helper()
 	if check, err := client.Check(ctx, ""); err != nil || !check.GatewayReady || check.CAID != s.gw.CAID() {
@@ -471,8 +471,8 @@ func (s *site) questions(ctx context.Context, t *testing.T, client *entrustbus.C
 	if _, err := client.Check(ctx, "no-such-ca"); !errors.Is(err, entrustbus.ErrUnknownCA) {
 		t.Errorf("a check of an unknown CA: %v", err)
 	}
-	// Whom the answer goes to, an asker says. The worker may publish results, and must not do
-	// it for a producer. The next question is taken after it.
+	// A question names the subject of its answer. The worker may publish results, and must not
+	// publish one for a producer. The worker takes the next question after this one.
 	shop, _ := s.connect(t, "shop")
 	if err := shop.PublishRequest("entrust.ask.shop.check", "entrust.result.web.forged-1", nil); err != nil {
 		t.Fatal(err)
@@ -513,7 +513,7 @@ func (s *site) suspensions(ctx context.Context, t *testing.T, operator *nats.Con
 	}
 }
 
-// orders sends an operator's order about the producer web.
+// orders sends an operator's command about the producer web.
 func (s *site) orders(ctx context.Context, t *testing.T, operator *nats.Conn, topic entrustbus.Topic, want string) {
 	t.Helper()
 	msg, err := operator.RequestWithContext(ctx, entrustbus.Subjects{}.AskOperator(topic), []byte(`{"producer":"web","operator":"ann"}`))
@@ -522,7 +522,7 @@ func (s *site) orders(ctx context.Context, t *testing.T, operator *nats.Conn, to
 	}
 }
 
-// certctl does what an issuer of certctl does, as the producer.
+// certctl calls every method of the issuer for certctl, as the producer.
 func (s *site) certctl(ctx context.Context, t *testing.T, nc *nats.Conn) {
 	t.Helper()
 	i, err := issuer.New(nc, issuer.Config{Producer: "shop"})
@@ -559,7 +559,7 @@ func (s *site) connectOperator(t *testing.T) (*nats.Conn, *refusals) {
 	return s.server.Conn(t, key, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { r.add(err) })), r
 }
 
-// until waits until the record of an order of shop is as it must be.
+// until waits until reached is true for the record of an order of shop.
 func (s *site) until(ctx context.Context, t *testing.T, id string, reached func(*entrustbus.Order) bool) error {
 	t.Helper()
 	nc, _ := s.connectOperator(t)
@@ -591,7 +591,7 @@ func (s *site) until(ctx context.Context, t *testing.T, id string, reached func(
 	}
 }
 
-// What one producer must not do to another, the server refuses.
+// The server refuses what one producer must not do to another.
 func TestPermissionsRestrict(t *testing.T) {
 	s := newSite(t)
 	s.run(t, "operator", "provision")
@@ -618,7 +618,8 @@ func TestPermissionsRestrict(t *testing.T) {
 		}
 	}
 
-	// Each of these is allowed for the producer itself, as control, or for nobody.
+	// own is the control: the same use of the producer's own subject, which is allowed. Without
+	// it no producer may use such a subject.
 	publish := []struct{ name, subject, own, body string }{
 		{name: "requests", subject: "entrust.request.web.issue", own: "entrust.request.shop.issue"},
 		{name: "questions", subject: "entrust.ask.web.policy.issue"},
@@ -712,7 +713,7 @@ func TestPermissionsRestrict(t *testing.T) {
 			}
 		})
 	}
-	// JetStream drops a message whose id came before, whoever published that.
+	// JetStream drops a message with an id that it has seen, even if another user published that message.
 	t.Run("taking message ids", func(t *testing.T) {
 		shop, _ := s.connect(t, "shop")
 		shopJS, err := jetstream.New(shop)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// What one issued answer in the certctl dialect costs, chain included: reading it, and
-// checking it against the request. Read with benchstat.
+// This benchmark reads one issued answer in the certctl dialect, chain included, and checks it
+// against the request. Compare runs with benchstat.
 func BenchmarkAnswer(b *testing.B) {
 	ca := newTestCA(b)
 	key := newKey(b)

@@ -9,34 +9,32 @@ import (
 	"sync"
 )
 
-// body is the body of an enrollment on its way to the transport. What the transport was
-// not handed, the gateway cannot have: a request whose last byte stayed here is no
-// enrollment, for its JSON does not close, and neither Content-Length nor the stream's
-// end is reached. It is handed over in pieces: of a body of several, the gateway may have
-// all but the last while the check runs. It is read once: net/http has no way to send it
-// again.
+// body hands the body of an enrollment to the transport, in pieces. The gateway cannot have
+// a byte that the transport does not have. Without its last byte a request is no
+// enrollment: its JSON is not closed, and neither Content-Length nor the end of the stream
+// is reached. If the body has several pieces, the gateway may have all but the last while
+// the check runs. The body is read once: net/http has no way to send it again.
 type body struct {
-	// check runs before the last piece is handed over; nil: no check.
+	// check runs before the last piece is handed over. nil: no check.
 	check func() error
-	// abandon ends the request, and that request alone.
+	// abandon ends this request, and no other on the same connection.
 	abandon context.CancelCauseFunc
 
 	mu sync.Mutex
 	// All guarded by mu.
 	rest []byte // not handed over yet
-	shut bool   // nothing is handed over any more
+	shut bool   // no further byte is handed over
 	err  error  // of check
 }
 
-// piece is what the transport is handed at a time, in bytes: what fits into one frame of
-// every HTTP/2 peer, and into a quarter of the window that a stream begins with (RFC 9113,
-// sections 6.5.2 and 6.9.2). The last piece so rarely waits for the gateway's window after
-// the check.
+// piece is the size in bytes of a piece. It fits into one frame of every HTTP/2 peer, and
+// into a quarter of the window that a stream begins with (RFC 9113, sections 6.5.2 and
+// 6.9.2). So the last piece rarely waits for the gateway's window after the check.
 const piece = 16 << 10
 
 var errShut = errors.New("the request is over")
 
-// of makes b the body of req. It leaves out GetBody, so that net/http never repeats the
+// of makes b the body of req. It sets no GetBody, so that net/http never repeats the
 // request by itself.
 func (b *body) of(req *http.Request) {
 	req.Body, req.ContentLength, req.GetBody = b, int64(len(b.rest)), nil
@@ -55,8 +53,8 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hand copies the next piece to p, the last one only where the check was made. last reports
-// that the last piece is next, and that nothing was copied.
+// hand copies the next piece to p. It copies the last piece only if checked is true.
+// Otherwise last reports that the last piece is next, and nothing was copied.
 func (b *body) hand(p []byte, checked bool) (n int, last bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,7 +83,8 @@ func (b *body) fail(err error) error {
 	b.mu.Lock()
 	b.shut, b.err = true, err
 	b.mu.Unlock()
-	// With its context ended, the failure is nobody else's on the same connection.
+	// The end of the context makes the failure this request's alone: other requests on the
+	// same connection go on.
 	b.abandon(err)
 	return err
 }
@@ -98,8 +97,8 @@ func (b *body) Close() error {
 	return nil
 }
 
-// end shuts the body and reports whether all of it was handed over, and the error of the
-// check. Nothing is handed over after it. A nil body has nothing to hand over.
+// end shuts the body: no further byte is handed over. It reports whether all of the body
+// was handed over, and returns the error of the check. A nil body counts as handed over.
 func (b *body) end() (whole bool, err error) {
 	if b == nil {
 		return true, nil

@@ -9,11 +9,11 @@ import (
 	"unicode"
 )
 
-// bundle is what a member of an answer holds of certificates. A member that cannot be
+// bundle holds the certificates in one member of an answer. A certificate that cannot be
 // read never hides the others.
 type bundle struct {
 	certs  []*x509.Certificate
-	unread int // members that are there and cannot be read
+	unread int // certificates that are present and cannot be read
 }
 
 func (b *bundle) add(more bundle) {
@@ -21,12 +21,12 @@ func (b *bundle) add(more bundle) {
 	b.unread += more.unread
 }
 
-// empty reports whether there was nothing at all.
+// empty reports whether the member held no certificate, readable or not.
 func (b bundle) empty() bool { return len(b.certs) == 0 && b.unread == 0 }
 
 const (
-	// maxMembers bounds the certificates that are read of one answer: far more than a
-	// chain has.
+	// maxMembers bounds how many certificates of one answer are read: far more than a chain
+	// has.
 	maxMembers = 64
 	// maxNesting bounds lists in lists, and encodings in encodings.
 	maxNesting = 4
@@ -79,9 +79,9 @@ func bundleAt(raw json.RawMessage, depth int) (b bundle) {
 	return bundle{unread: 1}
 }
 
-// readCertificates reads certificates from PEM, in whose labels, lines and surroundings
-// gateways differ, or from the base64 of DER, of PKCS#7 or of PEM. An empty text holds
-// none.
+// readCertificates reads certificates from PEM, or from the base64 of DER, PKCS#7 or PEM.
+// Gateways differ in the labels and line breaks of PEM, and in the text around it. An empty
+// text holds no certificate.
 func readCertificates(s string) bundle { return certificatesAt(s, 0) }
 
 func certificatesAt(s string, depth int) bundle {
@@ -110,15 +110,15 @@ const (
 	pemDash  = "-----"
 )
 
-// certificateLabels are the labels of PEM that hold a certificate, pkcs7Labels those that
-// hold PKCS#7. Blocks of another kind are no certificates.
+// certificateLabels are the PEM labels of a certificate, pkcs7Labels those of PKCS#7. Other
+// blocks count as unread.
 var (
 	certificateLabels = map[string]bool{"CERTIFICATE": true, "X509 CERTIFICATE": true, "TRUSTED CERTIFICATE": true}
 	pkcs7Labels       = map[string]bool{"PKCS7": true, "PKCS #7 SIGNED DATA": true, "CMS": true}
 )
 
-// readPEM reads the blocks of a text. It takes what encoding/pem refuses: a block on one
-// line, and line breaks that were escaped twice.
+// readPEM reads the PEM blocks of a text. It accepts two forms that encoding/pem refuses: a
+// block on one line, and line breaks that were escaped twice.
 func readPEM(s string) (b bundle) {
 	if strings.Contains(s, `\`) {
 		s = strings.NewReplacer(`\r`, "", `\n`, "\n").Replace(s)
@@ -129,7 +129,7 @@ func readPEM(s string) (b bundle) {
 			break
 		}
 		label, body, _ := strings.Cut(rest, pemDash)
-		// A block without its end goes to the next one, or to the end of the text.
+		// A block without its end extends to the next block, or to the end of the text.
 		next := strings.Index(body, pemBegin)
 		if next < 0 {
 			next = len(body)
@@ -148,7 +148,7 @@ func readPEM(s string) (b bundle) {
 	return b
 }
 
-// readDER reads one certificate, or those in PKCS#7.
+// readDER reads one certificate, or the certificates in a PKCS#7 structure.
 func readDER(der []byte) bundle {
 	if cert, err := parseCertificate(der); err == nil {
 		return bundle{certs: []*x509.Certificate{cert}}

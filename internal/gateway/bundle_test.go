@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// pkcs7Of writes a PKCS#7 SignedData that holds nothing but the certificates.
+// pkcs7Of writes a PKCS#7 SignedData that holds only the certificates.
 func pkcs7Of(t testing.TB, certs ...*x509.Certificate) []byte {
 	t.Helper()
 	var all []byte
@@ -38,8 +38,8 @@ func armoured(label string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der}))
 }
 
-// TestCertificateIsWorthMoreThanItsChain: whatever a gateway writes around a good
-// certificate, it is issued, with the part of the chain that links.
+// TestCertificateIsWorthMoreThanItsChain checks that a good certificate counts as issued
+// whatever the gateway writes around it, with the part of the chain that links.
 func TestCertificateIsWorthMoreThanItsChain(t *testing.T) {
 	t.Parallel()
 	ca, other := newTestCA(t), newTestCA(t)
@@ -47,7 +47,7 @@ func TestCertificateIsWorthMoreThanItsChain(t *testing.T) {
 	leaf := ca.issue(csr, nil)
 	chain := pemOf(ca.issuing, ca.root)
 	cross := ca.authority("Root", ca.rootKey.Public(), other.root, other.rootKey, time.Now().Add(-time.Hour))
-	negative, err := os.ReadFile("testdata/found/negative-root.pem") // found 14
+	negative, err := os.ReadFile("testdata/found/negative-root.pem")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,11 +57,11 @@ func TestCertificateIsWorthMoreThanItsChain(t *testing.T) {
 		want        int
 		warning     string // part of it
 	}{
-		"chain with an expired cross-signed root": {pemOf(leaf), pemOf(ca.issuing, cross), 1, "1 not in force"}, // found 13
+		"chain with an expired cross-signed root": {pemOf(leaf), pemOf(ca.issuing, cross), 1, "1 not in force"},
 		"chain with a damaged member":             {pemOf(leaf), pemOf(ca.issuing) + pemOf(ca.root)[:200], 1, "1 cannot be read"},
 		"damaged member in front":                 {pemOf(leaf), pemOf(other.root)[:200] + chain, 2, "1 cannot be read"},
 		"chain as PKCS#7":                         {pemOf(leaf), armoured("PKCS7", pkcs7Of(t, ca.issuing, ca.root)), 2, ""},
-		"chain with a negative serial":            {pemOf(leaf), pemOf(ca.issuing) + string(negative), 1, "1 cannot be read"}, // found 14
+		"chain with a negative serial":            {pemOf(leaf), pemOf(ca.issuing) + string(negative), 1, "1 cannot be read"},
 		"chain as a list":                         {pemOf(leaf), []string{pemOf(ca.issuing), b64(ca.root)}, 2, ""},
 		"chain as a list of objects":              {pemOf(leaf), []jsonMap{{"certificateData": b64(ca.issuing)}, {"certificate": pemOf(ca.root)}}, 2, ""},
 		"chain as an object":                      {pemOf(leaf), jsonMap{"certificateData": b64(ca.issuing)}, 1, ""},
@@ -72,11 +72,11 @@ func TestCertificateIsWorthMoreThanItsChain(t *testing.T) {
 		"text between the blocks":                 {pemOf(leaf), "subject=a\n" + pemOf(ca.issuing) + "\n# root:\n" + pemOf(ca.root) + "end", 2, ""},
 		"unrelated":                               {pemOf(leaf), pemOf(other.issuing, other.root), 0, "none of the gateway's certificates can be used: 2 not part of the path"},
 		"unrelated beside it":                     {pemOf(leaf), chain + pemOf(other.root), 2, "1 not part of the path"},
-		"leaf as PKCS#7":                          {armoured("PKCS7", pkcs7Of(t, ca.issuing, leaf)), pemOf(ca.root), 2, ""}, // found 15
+		"leaf as PKCS#7":                          {armoured("PKCS7", pkcs7Of(t, ca.issuing, leaf)), pemOf(ca.root), 2, ""},
 		"leaf as PKCS#7 without armour":           {base64.StdEncoding.EncodeToString(pkcs7Of(t, leaf)), chain, 2, ""},
-		"leaf under the old label":                {armoured("X509 CERTIFICATE", leaf.Raw), chain, 2, ""}, // found 15
+		"leaf under the old label":                {armoured("X509 CERTIFICATE", leaf.Raw), chain, 2, ""},
 		"leaf as OpenSSL's trusted certificate":   {armoured("TRUSTED CERTIFICATE", append(slices.Clone(leaf.Raw), 0x30, 0)), chain, 2, ""},
-		"byte-order mark":                         {"\ufeff" + pemOf(leaf), "\ufeff" + chain, 2, ""}, // found 15
+		"byte-order mark":                         {"\ufeff" + pemOf(leaf), "\ufeff" + chain, 2, ""},
 		"PEM in base64":                           {base64.StdEncoding.EncodeToString([]byte(pemOf(leaf))), chain, 2, ""},
 		"base64 of URLs":                          {base64.RawURLEncoding.EncodeToString(leaf.Raw), chain, 2, ""},
 		"PEM on one line":                         {oneLine, chain, 2, ""},
@@ -91,7 +91,7 @@ func TestCertificateIsWorthMoreThanItsChain(t *testing.T) {
 			for dialect, body := range map[Dialect]jsonMap{DialectCertctl: flat, DialectCAGW: nested} {
 				c := newClient(t, Config{Dialect: dialect}, func(w http.ResponseWriter, r *http.Request) {
 					if r.Method == http.MethodGet {
-						always(404, "")(w, r) // the chain is nowhere else
+						always(404, "")(w, r) // the CA's resource has no chain
 						return
 					}
 					always(200, asJSON(t, body))(w, r)
@@ -116,7 +116,7 @@ func TestCertificateIsWorthMoreThanItsChain(t *testing.T) {
 	}
 }
 
-// TestAnswerIsNotReadAllOrNothing: what can be read of an answer is kept.
+// TestAnswerIsNotReadAllOrNothing checks that the readable parts of an answer are kept.
 func TestAnswerIsNotReadAllOrNothing(t *testing.T) {
 	t.Parallel()
 	ca := newTestCA(t)
@@ -137,7 +137,7 @@ func TestAnswerIsNotReadAllOrNothing(t *testing.T) {
 		"status of another type":            {`{"trackingId":"T","status":{"a":1}}`, "T", "", Pending},
 		"serial of another type":            {`{"trackingId":"T","status":"PENDING","serialNumber":[1]}`, "T", "", Pending},
 		"rejected, with damage beside":      {`{"trackingId":"T","status":"REJECTED","certificate":[[["!"]]],"message":"no"}`, "T", "", Rejected},
-		"nothing of the certificate there":  {`{"trackingId":"T","status":"ISSUED","certificate":{}}`, "T", "", 0},
+		"an empty certificate object":       {`{"trackingId":"T","status":"ISSUED","certificate":{}}`, "T", "", 0},
 	} {
 		nested := strings.NewReplacer("trackingId", "id", `"certificate"`, `"body"`).Replace(`{"enrollment":` + tt.body)
 		if strings.HasSuffix(tt.body, "}") {
@@ -163,21 +163,21 @@ func TestAnswerIsNotReadAllOrNothing(t *testing.T) {
 			}
 			e, ok := err.(*Error)
 			if !ok || e.Fate != Unreadable || e.TrackingID != tt.tracking || e.Serial != tt.serial || !strings.Contains(e.Message, tt.serial) {
-				t.Errorf("%s, %s: %v (%+v), want an unreadable answer with %q, serial %q", name, dialect, err, e, tt.tracking, tt.serial)
+				t.Errorf("%s, %s: %v (%+v), want a malformed answer with %q, serial %q", name, dialect, err, e, tt.tracking, tt.serial)
 			}
 		}
 	}
 }
 
-// TestKeysThatGoDoesNotKnow reads the certificate of a curve that Go refuses, and compares
-// its key by bytes.
+// TestKeysThatGoDoesNotKnow reads certificates with a curve that Go refuses, and compares
+// their keys by bytes.
 func TestKeysThatGoDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	ca := newTestCA(t)
 	csr := newCSR(t)
 	leaf := ca.issue(csr, nil)
-	// P-256's identifier becomes brainpoolP256r1's, one byte longer: rebuilt, and signed again
-	// by nobody, so that it has no chain.
+	// P-256's identifier becomes brainpoolP256r1's, which is one byte longer. The signature is
+	// not renewed, so the certificate has no chain.
 	p256, _ := hex.DecodeString("06082a8648ce3d030107")
 	secp256k1, _ := hex.DecodeString("06052b8104000a") // of another length
 	spki := mustMarshal(t, struct {
@@ -213,7 +213,7 @@ func TestKeysThatGoDoesNotKnow(t *testing.T) {
 	}
 }
 
-// replaceKey returns the certificate with another key in it, and the old signature.
+// replaceKey returns the certificate with another key and the old signature.
 func replaceKey(t *testing.T, cert *x509.Certificate, spki []byte) []byte {
 	t.Helper()
 	var outer struct {

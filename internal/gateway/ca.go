@@ -6,25 +6,27 @@ import (
 	"time"
 )
 
-// ErrNoCertificates says that the gateway's dialect has no certificates of CAs.
+// ErrNoCertificates means that the gateway's dialect cannot return certificates of CAs.
 var ErrNoCertificates = errors.New("gateway: the certctl dialect has no certificates of CAs")
 
-// caAge is how long the certificates of a CA are believed: a CA that is renewed goes on with
-// its old certificate for days.
+// caAge is how long the certificates of a CA count as fresh: a renewed CA keeps using its
+// old certificate for days.
 const caAge = 10 * time.Minute
 
-// CA is what the gateway gives of a CA.
+// CA holds the certificates of a CA, as the gateway returned them.
 type CA struct {
 	ID string
-	// Certificate is the CA's own, DER; Chain those above it, nearest first.
+	// Certificate is the CA's own certificate, Chain the certificates above it, nearest
+	// first. All are DER.
 	Certificate []byte
 	Chain       [][]byte
-	// Warning says what was given beside these and left out; "" for nothing.
+	// Warning says which of the gateway's certificates are left out; "" if none is.
 	Warning string
 }
 
-// KnownCA returns what the gateway gave of a CA, as it was read last, and whether that is
-// no older than ten minutes. "" is the configured CA. It sends nothing.
+// KnownCA returns the certificates of a CA as they were last read. fresh reports whether
+// that was less than ten minutes ago, ok whether they were ever read. An empty caID names
+// the configured CA. KnownCA sends nothing.
 func (c *Client) KnownCA(caID string) (ca CA, fresh, ok bool) {
 	if caID == "" {
 		caID = c.cfg.CAID
@@ -36,9 +38,10 @@ func (c *Client) KnownCA(caID string) (ca CA, fresh, ok bool) {
 	return c.describe(caID, entry), time.Since(entry.readAt) < caAge, true
 }
 
-// CA reads the certificates of a CA; "" is the configured one. It asks for one CA at most
-// every ten seconds. The error is ErrNoCertificates, the end of ctx, or an *Error: of fate
-// Refused or NotFound where the gateway does not know the CA.
+// CA reads the certificates of a CA; an empty caID names the configured one. It asks for one
+// CA at most every ten seconds. In between it returns what it last read, or the last error.
+// The error is ErrNoCertificates, the cause of ctx, or an *Error. Its fate is Refused or
+// NotFound where the gateway does not know the CA.
 func (c *Client) CA(ctx context.Context, caID string) (CA, error) {
 	if caID == "" {
 		caID = c.cfg.CAID
@@ -62,10 +65,10 @@ func (c *Client) CA(ctx context.Context, caID string) (CA, error) {
 	case entry.err != nil:
 		return CA{}, entry.err
 	}
-	return CA{}, &Error{Op: OpProbe, Fate: Unreadable, Class: classOther, Message: "the gateway gives no certificate of the CA itself that can be read"}
+	return CA{}, &Error{Op: OpProbe, Fate: Unreadable, Class: classOther, Message: "the answer holds no readable certificate of the CA itself"}
 }
 
-// describe puts the certificates in order.
+// describe orders the certificates of an entry from the CA upwards, and sets the warning.
 func (c *Client) describe(caID string, entry chainEntry) CA {
 	now := time.Now()
 	ca := CA{ID: caID, Certificate: entry.own.Raw}

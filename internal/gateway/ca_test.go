@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A CA's certificates come in order, are read again once they are old, at most every ten
-// seconds, and are kept where they cannot be.
+// A CA's certificates come in order. The client reads them again once they are old, at most
+// every ten seconds, and keeps the old ones if it cannot.
 func TestCA(t *testing.T) {
 	t.Parallel()
 	made := newTestCA(t)
@@ -38,25 +38,25 @@ func TestCA(t *testing.T) {
 				t.Errorf("%s: CA %s with %d certificates above, warning %q", what, ca.ID, len(ca.Chain), ca.Warning)
 			}
 		}
-		read("not to be had", true, 1)
+		read("gateway down", true, 1)
 		if _, fresh, ok := c.KnownCA("ca-1"); fresh || ok {
-			t.Error("what was not read is known")
+			t.Error("KnownCA returns certificates that were never read")
 		}
 		down = false
 		read("not asked again at once", true, 1)
 		time.Sleep(chainPause)
 		read("there", false, 2)
 		if _, fresh, ok := c.KnownCA("ca-1"); !fresh || !ok {
-			t.Error("what was read a moment ago is not known, or old")
+			t.Error("certificates read a moment ago are unknown or not fresh")
 		}
 		time.Sleep(caAge)
 		if _, fresh, ok := c.KnownCA(""); fresh || !ok {
-			t.Error("what was read ten minutes ago is not known, or not old")
+			t.Error("certificates read ten minutes ago are unknown or still fresh")
 		}
 		down = true
 		read("kept", false, 3)
 		if _, fresh, _ := c.KnownCA(""); fresh {
-			t.Error("a try that failed makes it young again")
+			t.Error("a failed read makes the certificates fresh again")
 		}
 	})
 }
@@ -75,8 +75,8 @@ func TestCAInTheCertctlDialect(t *testing.T) {
 	}
 }
 
-// A producer may ask for any number of CAs: those that the gateway does not have take no
-// memory for good.
+// A producer may ask for any number of CAs. Those that the gateway does not have take only
+// bounded memory.
 func TestUnknownCAsAreNotKept(t *testing.T) {
 	t.Parallel()
 	var cache chainCache

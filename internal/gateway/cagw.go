@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// cagw is the CA Gateway 1.x as Entrust's own clients speak it.
+// cagw is the dialect of the CA Gateway 1.x, as Entrust's own clients use it.
 type cagw struct{ chains *chainTexts }
 
 func (cagw) name() Dialect { return DialectCAGW }
 
-// altName is a name in an enrollment. DER is sent where the text does not tell all.
+// altName is a name in an enrollment. DER is sent for a name without a text form.
 type altName struct {
 	Type  string `json:"type"`
 	Value string `json:"value"`
@@ -56,8 +56,8 @@ func (cagw) enrollment(e Enrollment) ([]byte, error) {
 	return json.Marshal(body)
 }
 
-// wireName types a name for the gateway. The names without a text of ours go by the
-// tag of their GeneralName (RFC 5280, 4.2.1.6).
+// wireName writes a name with its type for the gateway. The type of a name without a text
+// form comes from the tag of its GeneralName (RFC 5280, 4.2.1.6).
 func wireName(san SAN) altName {
 	if san.Type != SANOther {
 		return altName{Type: string(san.Type), Value: san.Value}
@@ -87,7 +87,8 @@ func wireName(san SAN) altName {
 	return n
 }
 
-// isoDuration writes an ISO 8601 duration, in days where it comes out even; "" for 0.
+// isoDuration writes an ISO 8601 duration: in days if they are whole, else in seconds. It
+// returns "" for 0.
 func isoDuration(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -99,8 +100,8 @@ func isoDuration(d time.Duration) string {
 	return fmt.Sprintf("PT%dS", d/time.Second)
 }
 
-// order takes the enrollment object, or an object that has its members itself: a poll's
-// answer is published nowhere.
+// order reads the enrollment object, or an object that has its members itself. No source
+// says which of them a poll gets.
 func (d cagw) order(body []byte) (order, error) {
 	m, whole := readMembers(body)
 	if m == nil {
@@ -141,7 +142,7 @@ func (cagw) revocation(r Revocation) (method, verb string, body []byte) {
 	return http.MethodPost, "actions", body
 }
 
-// action accepts an empty answer too: the status code has said it all.
+// action accepts an empty answer too: the HTTP status is enough.
 func (cagw) action(body []byte) (string, error) {
 	if len(body) == 0 {
 		return "", nil

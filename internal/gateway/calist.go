@@ -6,17 +6,17 @@ import (
 	"errors"
 )
 
-// ListedCA is a certificate authority as the gateway lists it.
+// ListedCA is a certificate authority in the gateway's list.
 type ListedCA struct {
 	ID, Name string
-	// Properties are the gateway's own, such as connector-name, which says what stands
+	// Properties are the gateway's, by name. connector-name, for example, names the product
 	// behind the gateway.
 	Properties map[string]string
 }
 
-// CAs returns the CAs that the gateway lists, for the client that asks. The list is never
-// empty. The error is an *Error; a gateway of the certctl dialect, or one in front of which
-// a proxy answers, may have no list, and that is an error too.
+// CAs returns the CAs that the gateway lists for this client. The list is never empty. The
+// error is an *Error. A gateway of the certctl dialect, or a proxy that answers in its
+// place, may have no list; that is an error too.
 func (c *Client) CAs(ctx context.Context) ([]ListedCA, error) {
 	var all []ListedCA
 	err := c.ask(ctx, nil, func(body []byte) error {
@@ -28,7 +28,7 @@ func (c *Client) CAs(ctx context.Context) ([]ListedCA, error) {
 	return all, err
 }
 
-// readCAList returns the CAs of a CAListResponse, nil where the body is none.
+// readCAList returns the CAs of a CAListResponse; nil if the body is not one.
 func readCAList(body []byte) []ListedCA {
 	var wire struct {
 		Type   string            `json:"type"`
@@ -42,7 +42,7 @@ func readCAList(body []byte) []ListedCA {
 		m, _ := readMembers(raw)
 		ca := ListedCA{ID: m.text("id"), Name: m.text("name"), Properties: m.texts("properties")}
 		if ca.ID == "" {
-			return nil // a list that is not understood as a whole refuses nobody
+			return nil // callers refuse CAs by this list, so a list that is partly unread must not be used
 		}
 		all = append(all, ca)
 	}

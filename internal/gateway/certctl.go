@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// certctl is the dialect of the certctl connector, put on the wire as that connector
-// does: every name is a dNSName, validity and subject are not sent.
+// certctl is the dialect of the certctl connector. It sends what that connector sends: every
+// name as a dNSName, no validity and no subject.
 type certctl struct{ chains *chainTexts }
 
 func (certctl) name() Dialect { return DialectCertctl }
@@ -29,7 +29,7 @@ func (certctl) enrollment(e Enrollment) ([]byte, error) {
 		Profile: e.ProfileID,
 	}
 	for _, san := range e.SANs {
-		// A name without a text form has no place here; the CSR carries it.
+		// The dialect cannot express a name without a text form; the CSR carries it.
 		if san.Type != SANOther {
 			body.Names = append(body.Names, name{string(SANDNS), san.Value})
 		}
@@ -58,7 +58,7 @@ func (d certctl) order(body []byte) (order, error) {
 func (certctl) serials(n *big.Int, _ int) []string { return []string{n.String()} }
 
 func (certctl) revocation(r Revocation) (method, verb string, body []byte) {
-	// PascalCase, and CACompromise: the first letter alone would give CaCompromise.
+	// PascalCase, except CACompromise.
 	reason := strings.ToUpper(r.Reason[:1]) + r.Reason[1:]
 	if r.Reason == "caCompromise" {
 		reason = "CACompromise"

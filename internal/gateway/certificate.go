@@ -9,10 +9,10 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// parseCertificate is x509.ParseCertificate for any public key, and for what OpenSSL
-// appends to a TRUSTED CERTIFICATE. Go refuses certificates of elliptic curves that it
-// does not know, such as brainpool and secp256k1; their PublicKey is nil here, as it is for
-// all other keys that Go does not know.
+// parseCertificate is x509.ParseCertificate for any public key. It also ignores what OpenSSL
+// appends to a TRUSTED CERTIFICATE. Go refuses certificates with an elliptic curve that it
+// does not know, such as brainpool and secp256k1. Here their PublicKey is nil, as it is for
+// every other key that Go does not know.
 func parseCertificate(der []byte) (*x509.Certificate, error) {
 	input := cryptobyte.String(der)
 	var one cryptobyte.String
@@ -39,8 +39,9 @@ func parseCertificate(der []byte) (*x509.Certificate, error) {
 // idECPublicKey is the DER of the key algorithm of elliptic curves (RFC 5480).
 var idECPublicKey = []byte{0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01}
 
-// maskCurve returns a copy of a certificate for an elliptic curve whose key algorithm is
-// an unknown one of the same length, so that Go reads the rest of it; and the key as it is.
+// maskCurve returns a copy of a certificate with an elliptic-curve key, and the unchanged
+// key. In the copy the key algorithm is replaced by an unknown one of the same length, so
+// that Go reads the rest of the certificate.
 func maskCurve(der []byte) (masked, spki []byte, ok bool) {
 	input := cryptobyte.String(der)
 	var cert, tbs, key, algorithm cryptobyte.String
@@ -53,7 +54,7 @@ func maskCurve(der []byte) (masked, spki []byte, ok bool) {
 			return nil, nil, false
 		}
 	}
-	at := len(der) - len(tbs) - len(cert) // everything behind the subject is in these two
+	at := len(der) - len(tbs) - len(cert) // everything after the subject is in these two
 	if !tbs.ReadASN1Element(&key, asn1.SEQUENCE) {
 		return nil, nil, false
 	}
@@ -68,7 +69,7 @@ func maskCurve(der []byte) (masked, spki []byte, ok bool) {
 }
 
 // pkcs7Certificates returns the certificates of a PKCS#7 SignedData (RFC 2315), each as
-// its DER, and whether it is one.
+// its DER. ok reports whether der is a SignedData.
 func pkcs7Certificates(der []byte) (certificates [][]byte, ok bool) {
 	input := cryptobyte.String(der)
 	var content, explicit, signed, inside cryptobyte.String

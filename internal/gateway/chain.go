@@ -16,26 +16,27 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// chainPause is the least time between two fetches of one CA's chain: the gateway
+// chainPause is the shortest time between two fetches of one CA's chain. The gateway
 // counts calls in windows of ten seconds.
 const chainPause = 10 * time.Second
 
-// maxChains bounds the CAs of which it is remembered that their chain could not be fetched.
+// maxChains bounds the number of CAs for which a failed fetch is recorded.
 const maxChains = 256
 
-// chainCache keeps the certificates above each CA's own.
+// chainCache keeps, for each CA, its own certificate and those above it. The zero value is
+// empty. Safe for concurrent use.
 type chainCache struct {
 	fetching singleflight.Group
 	failures atomic.Uint64
 
 	mu     sync.Mutex
 	byCA   map[string]chainEntry // guarded by mu
-	misfit map[string]bool       // by CA and issuer: logged before; guarded by mu
+	misfit map[string]bool       // by CA and issuer: already logged; guarded by mu
 }
 
 type chainEntry struct {
 	given   bundle
-	own     *x509.Certificate // of given, the CA's; nil: it was not there, or cannot be read
+	own     *x509.Certificate // of given, the CA's; nil: missing or unreadable
 	readAt  time.Time         // of given
 	triedAt time.Time
 	err     error // of the last fetch
@@ -47,7 +48,7 @@ func (c *chainCache) get(caID string) chainEntry {
 	return c.byCA[caID]
 }
 
-// put records a fetch. A failed one leaves the certificates of the last that worked.
+// put records a fetch. A failed fetch keeps the certificates of the last successful one.
 func (c *chainCache) put(caID string, given bundle, own *x509.Certificate, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,7 +57,7 @@ func (c *chainCache) put(caID string, given bundle, own *x509.Certificate, err e
 	}
 	entry, known := c.byCA[caID]
 	if !known && err != nil && len(c.byCA) >= maxChains {
-		return // a producer may make up any number of CAs
+		return // a producer can invent any number of CA ids
 	}
 	entry.triedAt, entry.err = time.Now(), err
 	if err == nil {
@@ -65,8 +66,8 @@ func (c *chainCache) put(caID string, given bundle, own *x509.Certificate, err e
 	c.byCA[caID] = entry
 }
 
-// unlike notes that certificates of the CA came with none that bears the name of the
-// leaf's issuer, and reports whether that is news.
+// unlike records that the gateway gave no certificate with the name of the leaf's issuer for
+// this CA. It reports whether that was not recorded before.
 func (c *chainCache) unlike(caID string, leaf *x509.Certificate) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,11 +82,11 @@ func (c *chainCache) unlike(caID string, leaf *x509.Certificate) bool {
 	return true
 }
 
-// chainOf returns the chain above the certificate, and what the CA's resource gave beside
-// it. It is fetched once, and again only when a certificate does not hang under it, as
-// after a renewal of the CA. Where that fails, ctx ends, or the resource is about another
-// issuer, there is no chain: an issued certificate is worth more than its chain, so this is
-// counted and logged, no error.
+// chainOf returns the chain above the certificate, and counts what the CA's resource gave
+// beside it. It fetches the resource once, and again only when a certificate does not link
+// to it, as after a renewal of the CA. If the fetch fails, if ctx ends, or if the resource is
+// about another issuer, there is no chain. That is counted and logged, and is no error: a
+// missing chain must not hold a certificate back.
 func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificate) ([]*x509.Certificate, leftOut) {
 	entry := c.chains.get(caID)
 	above, left := c.links.above(leaf, entry.given, time.Now())
@@ -104,18 +105,18 @@ func (c *Client) chainOf(ctx context.Context, caID string, leaf *x509.Certificat
 	} else {
 		left.unfetched = true
 		c.chains.failures.Add(1)
-		c.log.Warn("gateway: the chain of an issued certificate could not be fetched; it is handed out without", "ca_id", caID, "err", entry.err)
+		c.log.Warn("gateway: fetching the chain of an issued certificate failed; the result has no chain", "ca_id", caID, "err", entry.err)
 	}
 	return nil, left
 }
 
-// refetch fetches a chain that was last tried at an instant, and returns what there is then,
-// or when ctx ends. All callers that wait share one fetch.
+// refetch fetches the chain of a CA unless another caller did so after the instant tried. It
+// returns the CA's entry when the fetch or ctx ends. All waiting callers share one fetch.
 func (c *Client) refetch(ctx context.Context, caID string, tried time.Time) chainEntry {
-	// It goes on where ctx ends, so that it may share nothing that changes here.
+	// The fetch goes on when ctx ends, so it must not share variables that change here.
 	done := c.chains.fetching.DoChan(caID, func() (any, error) {
 		if c.chains.get(caID).triedAt.After(tried) {
-			return nil, nil // the fetch before this one ended just now
+			return nil, nil // another fetch has just ended
 		}
 		given, own, err := c.fetchChain(context.WithoutCancel(ctx), caID)
 		c.chains.put(caID, given, own, err)
@@ -128,17 +129,16 @@ func (c *Client) refetch(ctx context.Context, caID string, tried time.Time) chai
 	return c.chains.get(caID)
 }
 
-// unchained counts a certificate whose issuer is not among those that the gateway
-// gave, as where a CA was renewed or has several issuers. It says nothing against the
-// certificate.
+// unchained counts a certificate whose issuer is not among the certificates that the gateway
+// gave, as where a CA was renewed or has several issuers. The certificate itself may be good.
 func (c *Client) unchained(caID string, leaf *x509.Certificate) {
 	c.chains.failures.Add(1)
 	if c.chains.unlike(caID, leaf) {
-		c.log.Warn("gateway: the issuer of certificates is not in the chain that the gateway gives; they are handed out without", "ca_id", caID)
+		c.log.Warn("gateway: the chain that the gateway gives does not hold the issuer of a certificate; results have no chain", "ca_id", caID)
 	}
 }
 
-// fetchChain reads the CA's own certificate and those above it. given has them all.
+// fetchChain reads the CA's own certificate and those above it. given holds all of them.
 func (c *Client) fetchChain(ctx context.Context, caID string) (given bundle, own *x509.Certificate, err error) {
 	err = c.ask(ctx, url.Values{"$fields": {"ca.certificate,ca.chain"}}, func(body []byte) (err error) {
 		given, own, err = readChain(body)
@@ -168,18 +168,18 @@ func readChain(body []byte) (all bundle, own *x509.Certificate, err error) {
 	return all, own, nil
 }
 
-// leftOut counts what was given as a chain and is no part of it.
+// leftOut counts the certificates that the gateway gave as a chain and that are no part of it.
 type leftOut struct {
 	unread  int // cannot be read
 	expired int // not in force
 	other   int // not above the certificate, or above it by another path
-	// none says that nothing is left; unfetched, that it could not be asked for.
+	// none: the path is empty. unfetched: the fetch failed.
 	none, unfetched bool
 }
 
 func (l leftOut) any() bool { return l.unread+l.expired+l.other > 0 }
 
-// warning says it in one line for the result; "" where nothing was left out.
+// warning returns one line for the result; "" if nothing was left out.
 func (l leftOut) warning() string {
 	if l.unfetched {
 		return "chain: could not be fetched from the gateway"
@@ -203,10 +203,10 @@ func (l leftOut) warning() string {
 	return what + strings.Join(parts, ", ")
 }
 
-// above returns the certificates above the leaf: each signed the one before it and is in
-// force, up to one that names itself as its issuer. Of two that fit, as when a root is
-// renewed, the first is taken. What was given beside them is counted; repetitions, and the
-// leaf itself, count as nothing.
+// above returns the certificates above the leaf. Each signed the one before it and is in
+// force. The path ends with a certificate that names itself as its issuer. Of two that fit,
+// as when a root is renewed, above takes the first. left counts the other certificates,
+// without repetitions and the leaf itself.
 func (l *links) above(leaf *x509.Certificate, given bundle, now time.Time) (path []*x509.Certificate, left leftOut) {
 	var pool []*x509.Certificate
 	for _, cert := range given.certs {
@@ -236,8 +236,8 @@ func (l *links) above(leaf *x509.Certificate, given bundle, now time.Time) (path
 	return path, left
 }
 
-// issued reports whether the parent issued the child: by name, key id and signature. The
-// signature of a leaf is new each time, and not remembered.
+// issued reports whether the parent issued the child, by name, key id and signature. The
+// result for a leaf is not remembered: each leaf has a new signature.
 func (l *links) issued(parent, child *x509.Certificate, leaf bool) bool {
 	if !bytes.Equal(parent.RawSubject, child.RawIssuer) ||
 		len(parent.SubjectKeyId) > 0 && len(child.AuthorityKeyId) > 0 && !bytes.Equal(parent.SubjectKeyId, child.AuthorityKeyId) {
@@ -249,9 +249,9 @@ func (l *links) issued(parent, child *x509.Certificate, leaf bool) bool {
 	return l.verify(parent, child) == nil
 }
 
-// signed verifies that the parent signed the child. A signature of a kind that
-// crypto/x509 does not know, as in post-quantum CAs, or does not verify any more, as
-// SHA-1 in old ones, is judged by the names alone.
+// signed verifies that the parent signed the child. crypto/x509 does not know some
+// signatures, as in post-quantum CAs, and no longer verifies others, as SHA-1 in old CAs.
+// For those the names alone decide.
 func signed(parent, child *x509.Certificate) error {
 	err := child.CheckSignatureFrom(parent)
 	_, insecure := errors.AsType[x509.InsecureAlgorithmError](err)

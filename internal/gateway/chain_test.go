@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// pathGateway answers by a function in place of the network, so that it can be used
-// in a bubble of fake time.
+// pathGateway answers with a function in place of the network, so that it works in a bubble of
+// fake time.
 type pathGateway func(r *http.Request) (status int, body string)
 
 func (g pathGateway) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -66,7 +66,7 @@ func TestChainIsFetchedAgainAfterTheCAIsRenewed(t *testing.T) {
 			}
 		}
 		down = true
-		enroll("not to be had", 0, 1)
+		enroll("gateway down", 0, 1)
 		enroll("not asked again at once", 0, 1)
 		time.Sleep(chainPause)
 		down = false
@@ -95,7 +95,7 @@ func TestChainIsFetchedOnceByMany(t *testing.T) {
 			always(200, asJSON(t, jsonMap{"enrollment": jsonMap{"body": leaf}}))(w, r)
 			return
 		}
-		fetches++ // the race detector sees two at once
+		fetches++ // the race detector reports two at once
 		always(200, asJSON(t, jsonMap{"ca": jsonMap{"certificate": jsonMap{"certificateData": b64(ca.issuing)}}}))(w, r)
 	})
 	var wg sync.WaitGroup
@@ -112,8 +112,8 @@ func TestChainIsFetchedOnceByMany(t *testing.T) {
 	}
 }
 
-// Who issued must not wait for a chain for longer than it may, and the fetch goes on
-// for those that come after it. The race detector watches what both of them look at.
+// A caller whose context ends must not wait longer for a chain. The fetch goes on for later
+// callers. The race detector watches what both of them use.
 func TestChainIsNotWaitedForAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	ca := newTestCA(t)
@@ -125,7 +125,7 @@ func TestChainIsNotWaitedForAfterTheEnd(t *testing.T) {
 				return 200, asJSON(t, jsonMap{"enrollment": jsonMap{"body": b64(ca.issue(csr, nil))}})
 			}
 			fetches++
-			time.Sleep(5 * time.Second) // of the bubble's time: the first caller has one, the second one the rest
+			time.Sleep(5 * time.Second) // fake time: the first caller has one second, the second caller the rest
 			return 200, asJSON(t, jsonMap{"ca": jsonMap{"certificate": jsonMap{"certificateData": b64(ca.issuing)}}})
 		})
 		for _, want := range []struct {
@@ -167,8 +167,8 @@ func TestChainThatDoesNotFitIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestChainOfAnotherIssuer: a CA resource that says nothing of a certificate's issuer, as
-// where a CA was renewed under another name, says nothing against the certificate.
+// TestChainOfAnotherIssuer has a CA resource without the certificate's issuer, as where a CA was
+// renewed under another name. The certificate is good all the same.
 func TestChainOfAnotherIssuer(t *testing.T) {
 	t.Parallel()
 	ca := newTestCA(t)
@@ -198,7 +198,7 @@ func TestChainOfAnotherIssuer(t *testing.T) {
 			t.Errorf("%s: %d failures counted, %d lines logged; want 2, 1", tt.dialect, failures, lines)
 		}
 	}
-	// What the answer lacks, the CA's resource may have.
+	// The CA's resource may have what the answer lacks.
 	c := newClient(t, Config{Dialect: DialectCAGW}, always(200, asJSON(t, jsonMap{
 		"enrollment": jsonMap{"body": b64(leaf), "chain": []jsonMap{{"certificateData": b64(ca.root)}}},
 		"ca":         jsonMap{"certificate": jsonMap{"certificateData": b64(ca.issuing)}},
@@ -220,10 +220,10 @@ func TestAbove(t *testing.T) {
 		name       string
 		pool, want []*x509.Certificate
 	}{
-		{"one that ran out before its successor", []*x509.Certificate{gone, ca.issuing, ca.root}, []*x509.Certificate{ca.issuing, ca.root}},
-		{"only one that ran out", []*x509.Certificate{gone, ca.root}, nil},
+		{"expired issuer before its successor", []*x509.Certificate{gone, ca.issuing, ca.root}, []*x509.Certificate{ca.issuing, ca.root}},
+		{"only an expired issuer", []*x509.Certificate{gone, ca.root}, nil},
 		{"two versions of the root", []*x509.Certificate{ca.issuing, ca.root, renewed}, []*x509.Certificate{ca.issuing, ca.root}},
-		{"a root that ran out", []*x509.Certificate{ca.issuing, goneRoot, renewed}, []*x509.Certificate{ca.issuing, renewed}},
+		{"an expired root", []*x509.Certificate{ca.issuing, goneRoot, renewed}, []*x509.Certificate{ca.issuing, renewed}},
 		{"others", []*x509.Certificate{leaf, ca.root}, nil},
 		{"none", nil, nil},
 	} {

@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	// maxChainTexts bounds the chains that are remembered: many times the CAs behind one
+	// maxChainTexts bounds the number of remembered chains: many times the CAs behind one
 	// gateway.
 	maxChainTexts = 64
-	// maxChainText is the longest text of a chain that is remembered, in bytes.
+	// maxChainText is the longest remembered text of a chain, in bytes.
 	maxChainText = 32 << 10
 )
 
-// chainTexts remembers the certificates in the texts of chains: a gateway sends the same
+// chainTexts remembers the certificates of a chain by its text. A gateway sends the same
 // chain with every certificate of an issuer, and parsing it costs more than parsing the
 // certificate. A nil *chainTexts remembers nothing. Safe for concurrent use.
 type chainTexts struct {
@@ -22,8 +22,7 @@ type chainTexts struct {
 	seen map[string]bundle // by JSON; guarded by mu; the certificates never change
 }
 
-// read is readBundle for a member that may come again. The caller must not change what it
-// returns.
+// read is readBundle with memory. The caller must not change the result.
 func (c *chainTexts) read(raw json.RawMessage) bundle {
 	if c == nil || len(raw) > maxChainText {
 		return readBundle(raw)

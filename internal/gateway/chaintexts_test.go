@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// A chain that comes again is not parsed again, and no gateway makes the worker remember
-// more than so many.
+// A repeated chain is not parsed again, and the number of remembered chains is bounded.
 func TestChainTexts(t *testing.T) {
 	text := json.RawMessage(asJSON(t, pemOf(newTestCA(t).issuing)))
 	c := new(chainTexts)

@@ -11,34 +11,35 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
-// maxAhead is how far in the future a certificate may begin to be valid: more than
-// any clock is wrong by, less than any postdated certificate would be useful.
+// maxAhead is how far in the future the validity of a certificate may begin. It tolerates
+// clocks that differ, and refuses postdated certificates.
 const maxAhead = 24 * time.Hour
 
-// Expectation is what an issued certificate is checked against.
+// Expectation is what CheckIssued compares an issued certificate with.
 type Expectation struct {
-	// PublicKey is the key of the CSR, or SPKI its DER (RawSubjectPublicKeyInfo).
-	// One of them is needed unless AnyKey is set.
+	// PublicKey is the key of the CSR. SPKI is the same key as DER
+	// (RawSubjectPublicKeyInfo). One of them is required unless AnyKey is set.
 	PublicKey crypto.PublicKey
 	SPKI      []byte
-	// AnyKey leaves the key unchecked, for an order whose CSR is not known.
+	// AnyKey leaves the key unchecked, for an order whose CSR is unknown.
 	AnyKey bool
-	// SANs are the names that must be covered; the certificate may hold more.
+	// SANs are the names that the certificate must cover; it may hold more.
 	SANs []SAN
-	// CommonName is looked at where SANs is empty: the subject must have it, without
-	// regard to case, or a name must cover it. Empty: any subject.
+	// CommonName counts only if SANs is empty: the subject must have it, without regard to
+	// case, or a name must cover it. Empty: any subject.
 	CommonName string
-	// MaxValidity caps how long the certificate may be valid; 0: no cap. A tenth more, and a
-	// day at most, is let pass: CAs backdate, and round up.
+	// MaxValidity is the longest allowed validity; 0: no cap. A tenth more, but a day at
+	// most, is allowed: CAs backdate, and round up.
 	MaxValidity time.Duration
-	// From is when the validity that was asked for begins; zero: with the certificate.
+	// From is when the requested validity begins; zero: at Now. The certificate may begin up
+	// to a day after the later of From and Now.
 	From time.Time
-	// Now is when; zero: the time of the call.
+	// Now is the time of the check; zero: the time of the call.
 	Now time.Time
 }
 
-// MismatchError says that what was issued is not what was asked for. It is safe to
-// log: the serial is there so that the certificate can be revoked.
+// MismatchError means that the issued certificate is not the requested one, or cannot be
+// used. It is safe to log. It has the serial, so that an operator can revoke the certificate.
 type MismatchError struct {
 	// Serial is the certificate's serial number in lower-case hexadecimal; empty if
 	// the certificate cannot be read.
@@ -55,10 +56,9 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("issued certificate %s: %s", e.Serial, e.Problem)
 }
 
-// CheckIssued checks that the certificate of an Issued answer is the one that was
-// asked for and can be used: it holds the CSR's public key, covers the names, and is
-// valid now (or within a day) and for a time. A chain says nothing against it. The error
-// is a *MismatchError.
+// CheckIssued checks that the certificate of an Issued answer is the requested one and can
+// be used: it holds the CSR's public key, covers the names, and is valid now or within a
+// day. It does not check the chain. The error is a *MismatchError.
 func CheckIssued(a Answer, want Expectation) (*x509.Certificate, error) {
 	leaf := a.leaf
 	if leaf == nil || !bytes.Equal(leaf.Raw, a.Certificate) {
@@ -98,7 +98,7 @@ func wrongKey(leaf *x509.Certificate, want Expectation) string {
 	case sameKey(leaf.PublicKey, want.PublicKey):
 		return ""
 	}
-	// The same key may be encoded in two ways: with and without null parameters.
+	// The same key has two encodings: with and without null parameters.
 	if key, err := x509.ParsePKIXPublicKey(want.SPKI); err == nil && sameKey(leaf.PublicKey, key) {
 		return ""
 	}
@@ -130,8 +130,8 @@ func wrongNames(leaf *x509.Certificate, want Expectation) string {
 	return clean(fmt.Sprintf("the requested common name %q is not in it", cn))
 }
 
-// wrongValidity says what is wrong with when a certificate is valid. from is when it was
-// asked to begin, zero for now.
+// wrongValidity returns what is wrong with the period of validity; "" for nothing. from is
+// the requested begin; zero: now.
 func wrongValidity(cert *x509.Certificate, now, from time.Time) string {
 	latest := now.Add(maxAhead)
 	if asked := from.Add(maxAhead); asked.After(latest) {

@@ -39,8 +39,8 @@ func TestCheckIssued(t *testing.T) {
 	}{
 		{name: "as asked for", cert: good, chain: []*x509.Certificate{ca.issuing, ca.root}},
 		{name: "without the root", cert: good, chain: []*x509.Certificate{ca.issuing}},
-		{name: "without a chain", cert: good},                                                            // it may not be to be had
-		{name: "chain of another CA", cert: good, chain: []*x509.Certificate{other.issuing, other.root}}, // links.above is what leaves it out
+		{name: "without a chain", cert: good},                                                            // a missing chain is no mismatch
+		{name: "chain of another CA", cert: good, chain: []*x509.Certificate{other.issuing, other.root}}, // links.above leaves it out
 		{name: "key by its DER", cert: good, change: func(_ *Answer, e *Expectation) {
 			e.PublicKey, e.SPKI = nil, csr.RawSubjectPublicKeyInfo
 		}},
@@ -55,7 +55,7 @@ func TestCheckIssued(t *testing.T) {
 		{name: "key let be", cert: good, change: func(_ *Answer, e *Expectation) { e.PublicKey, e.AnyKey = nil, true }},
 		{name: "name missing", cert: ca.issue(csr, func(c *x509.Certificate) { c.DNSNames = []string{"other.example.net"} }), want: `dNSName "shop.example.net"`},
 		{name: "address missing", cert: ca.issue(csr, func(c *x509.Certificate) { c.IPAddresses = nil }), want: `iPAddress "192.0.2.7"`},
-		{name: "address as a host name", want: `iPAddress "192.0.2.7"`, // what the certctl dialect asks for
+		{name: "address as a host name", want: `iPAddress "192.0.2.7"`, // as the certctl dialect requests it
 			cert: ca.issue(csr, func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, append(c.DNSNames, "192.0.2.7") })},
 		{name: "more names", cert: ca.issue(csr, func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, "www.shop.example.net") })},
 		{name: "wildcard", cert: ca.issue(csr, func(c *x509.Certificate) { c.DNSNames = []string{"*.example.net"} })},
@@ -70,7 +70,7 @@ func TestCheckIssued(t *testing.T) {
 			change: commonName("shop.example.net")},
 		{name: "address as common name", cert: ca.issue(csr, func(c *x509.Certificate) { c.Subject.CommonName = "" }), change: commonName("192.0.2.7")},
 		{name: "common name beside names", cert: ca.issue(csr, func(c *x509.Certificate) { c.Subject.CommonName = "" }),
-			change: func(_ *Answer, e *Expectation) { e.CommonName = "other.example.net" }}, // the names say it
+			change: func(_ *Answer, e *Expectation) { e.CommonName = "other.example.net" }}, // the names decide
 		{name: "expired", cert: ca.issue(csr, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.AddDate(0, -2, 0), now.AddDate(0, -1, 0) }), want: "it ended"},
 		{name: "ends before it begins", cert: ca.issue(csr, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(2*time.Hour), now.Add(time.Hour) }), want: "ends before"},
 		{name: "begins next week", cert: ca.issue(csr, func(c *x509.Certificate) { c.NotBefore = now.AddDate(0, 0, 7) }), want: "only begins"},

@@ -20,15 +20,15 @@ type Client struct {
 	words    wordCount
 	paddings paddings
 	chains   chainCache
-	// chainTexts are those of the answers.
+	// chainTexts remembers the chains in answers.
 	chainTexts chainTexts
 	links      links
 	lives      profileLives
-	// idleLimit is the last limit that a Keep-Alive header named; 0: none did.
+	// idleLimit is the last limit that a Keep-Alive header named, in nanoseconds; 0: none did.
 	idleLimit atomic.Int64
-	// http1 says that the transport was told to speak HTTP/1.1 alone.
+	// http1: the transport was told to use HTTP/1.1 only.
 	http1 atomic.Bool
-	// statusless says that the gateway has no status of a CA.
+	// statusless: the gateway has no status endpoint for a CA.
 	statusless atomic.Bool
 	poll       pollPath
 
@@ -36,13 +36,16 @@ type Client struct {
 	settling singleflight.Group
 }
 
-// New returns a client that sends through hc, of which it takes a copy: redirects
-// are refused and hc's own timeout is replaced by those of the configuration. hc's
-// transport must be net/http's or wrap it, and pass the request's context on: what
-// it tells net/http/httptrace decides whether a request was written. It should dial
-// with HearAlerts, and have the methods UseHTTP1(), for a gateway that requires HTTP/1.1,
-// and LimitIdle(time.Duration), for one that says when it closes idle connections. A nil
-// log discards. New sends nothing.
+// New returns a client that sends through a copy of hc. The copy refuses redirects, and has
+// the timeouts of the configuration in place of hc's own.
+//
+// hc's transport must be net/http's or wrap it, and must pass the request's context on:
+// net/http/httptrace decides whether a request was written. The transport should dial with
+// HearAlerts. It should have the method UseHTTP1(), for a gateway that requires HTTP/1.1,
+// and LimitIdle(time.Duration), for a gateway that says when it closes idle connections.
+//
+// A nil log discards. New sends nothing. The error lists every mistake in cfg, or says that
+// hc is nil.
 func New(cfg Config, hc *http.Client, log *slog.Logger) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -60,8 +63,8 @@ func New(cfg Config, hc *http.Client, log *slog.Logger) (*Client, error) {
 	}
 	own := *hc
 	own.Timeout = 0
-	// A followed redirect would send the CSR, and show the client certificate, to
-	// whatever the answer names.
+	// A followed redirect would send the CSR, and show the client certificate, to any server
+	// that the answer names.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c := &Client{cfg: cfg, base: base, http: &own, log: log, lives: profileLives{configured: cfg.ProfileValidity}}
 	switch cfg.Dialect {
@@ -75,19 +78,18 @@ func New(cfg Config, hc *http.Client, log *slog.Logger) (*Client, error) {
 
 // Stats are counts since New.
 type Stats struct {
-	// UnknownWords counts the status words that are in no list, by word.
+	// UnknownWords counts the status words that are in no list of Config.Words, by word.
 	UnknownWords map[string]uint64
-	// ChainFailures counts the certificates handed out without their chain because
-	// it could not be fetched.
+	// ChainFailures counts the issued certificates for which the client got no chain.
 	ChainFailures uint64
 }
 
-// Stats returns the counts of now.
+// Stats returns the current counts.
 func (c *Client) Stats() Stats {
 	return Stats{UnknownWords: c.words.snapshot(), ChainFailures: c.chains.failures.Load()}
 }
 
-// Dialect returns how the gateway speaks: DialectAuto until it is known.
+// Dialect returns the gateway's dialect; DialectAuto while it is unknown.
 func (c *Client) Dialect() Dialect {
 	if d := c.speaks.Load(); d != nil {
 		return (*d).name()
@@ -97,8 +99,8 @@ func (c *Client) Dialect() Dialect {
 
 func (c *Client) speak(d dialect) { c.speaks.Store(&d) }
 
-// settled takes in what a probe saw. A dialect that is configured, or chosen before,
-// stays: answers in two dialects come from a proxy in front of two gateways.
+// settled records the dialect that a probe saw. A dialect that is configured, or was chosen
+// before, stays: answers in two dialects come from a proxy in front of two gateways.
 func (c *Client) settled(speaks Dialect) {
 	var d dialect = cagw{&c.chainTexts}
 	if speaks == DialectCertctl {
@@ -111,8 +113,8 @@ func (c *Client) settled(speaks Dialect) {
 
 var errNoDialect = errors.New("the answer is of neither dialect")
 
-// readDialect tells the dialects apart by the answer to GET …/{caId}: nested under
-// "ca", or flat with "caId".
+// readDialect recognises the dialect by the answer to GET …/{caId}: nested under "ca", or
+// flat with "caId".
 func readDialect(body []byte) (Dialect, error) {
 	var wire struct {
 		CA *struct {
@@ -132,17 +134,16 @@ func readDialect(body []byte) (Dialect, error) {
 	return "", errNoDialect
 }
 
-// dialect returns the dialect, after asking the gateway if it must. All callers that
-// wait share one probe, and none of them can end it for the others. What keeps the
-// probe from an answer keeps op from being sent: the error is never Refused, and
-// NotAccepted unless the gateway throttles or does not know the client.
+// dialect returns the dialect, and probes the gateway if it is unknown. All waiting callers
+// share one probe, and none of them can end it for the others. If the probe fails, op is
+// not sent: the error is Throttled or Unauthorized if the gateway said so, else NotAccepted.
 func (c *Client) dialect(ctx context.Context, op Op) (dialect, error) {
 	if d := c.speaks.Load(); d != nil {
 		return *d, nil
 	}
 	probed := c.settling.DoChan("", func() (any, error) {
 		if c.speaks.Load() != nil {
-			return nil, nil // the probe before this one ended just now
+			return nil, nil // another probe has just ended
 		}
 		return nil, c.Probe(context.WithoutCancel(ctx))
 	})

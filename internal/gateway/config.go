@@ -12,7 +12,7 @@ import (
 type Dialect string
 
 const (
-	// DialectAuto asks GET …/certificate-authorities/{caId} once and picks by the
+	// DialectAuto asks GET …/certificate-authorities/{caId} once and chooses by the
 	// shape of the answer.
 	DialectAuto Dialect = "auto"
 	// DialectCertctl is the flat dialect of the certctl connector: tracking ids,
@@ -23,66 +23,64 @@ const (
 	DialectCAGW Dialect = "cagw"
 )
 
-// DefaultPollPath is where both dialects are asked for a pending enrollment. Only
-// the certctl connector is known to use it; for the CA Gateway it is unverified.
+// DefaultPollPath is the path of a pending enrollment in both dialects. Only the certctl
+// connector is known to use it; for the CA Gateway it is unverified.
 const DefaultPollPath = "certificate-authorities/{caId}/enrollments/{trackingId}"
 
-// Config says which gateway to talk to and how. URL and CAID are required, every
-// other zero value stands for its default.
+// Config says which gateway a Client calls, and how. URL and CAID are required. Every other
+// zero value stands for its default.
 type Config struct {
 	// URL is the https base of the gateway, with its context path if it has one
 	// ("https://ca.example.net/cagw"). "/v1" is appended unless the path ends in it;
 	// a trailing slash makes no difference.
 	URL string
-	// CAID is the certificate authority used where a request names none, and the
-	// one that Probe and DialectAuto look at.
+	// CAID is the certificate authority for requests that name none. Probe and DialectAuto ask
+	// for it too.
 	CAID string
-	// ProfileID is the enrollment profile used where a request names none. The CA
-	// Gateway wants one, in the certctl dialect it is optional.
+	// ProfileID is the enrollment profile for requests that name none. The CA Gateway requires
+	// one; in the certctl dialect it is optional.
 	ProfileID string
-	// ProfileValidity is how long certificates of a profile are valid where an enrollment asks
-	// for no validity, by profile. Without it the client goes by the last certificate that a
-	// profile gave.
+	// ProfileValidity is how long certificates of a profile are valid if an enrollment asks
+	// for no validity, by profile. Without it the client uses the validity of the last
+	// certificate of that profile.
 	ProfileValidity map[string]time.Duration
-	// Dialect is how the gateway speaks. Default: DialectAuto.
+	// Dialect is the gateway's dialect. Default: DialectAuto.
 	Dialect Dialect
 
-	// ClientID is sent as the header ca-client-id with every call; empty: none is.
+	// ClientID is sent as the header ca-client-id with every call. Empty: no header.
 	ClientID string
 
-	// EnrollTimeout bounds one enrollment, answer included. A gateway may itself
-	// wait for its backend for a minute inside the call: too short a time cuts live
-	// enrollments and leaves their fate unknown, too long a time holds a worker's
-	// place. Default: 120 s.
+	// EnrollTimeout bounds one enrollment, answer included. The gateway may wait for its
+	// backend for a minute inside the call. Too short a time cuts live enrollments and
+	// leaves them indeterminate; too long a time holds a worker's place. Default: 120 s.
 	EnrollTimeout time.Duration
 	// Timeout bounds every other call. Default: 30 s.
 	Timeout time.Duration
-	// NotFoundGrace is how long after its submission an order that the gateway does
-	// not know counts as pending, since a gateway may answer the enrollment before
-	// it can be polled. Negative: no grace. Default: 2 min.
+	// NotFoundGrace is how long after its submission an order that the gateway does not know
+	// still counts as pending: a gateway may answer the enrollment before it can be polled.
+	// Negative: no grace. Default: 2 min.
 	NotFoundGrace time.Duration
-	// ThrottleFloor is the least RetryAfter of a 429, named by the gateway or not:
-	// its quota is counted in windows of ten seconds. Default: 10 s.
+	// ThrottleFloor is the shortest RetryAfter of a 429, with or without a Retry-After: the
+	// gateway counts its quota in windows of ten seconds. Default: 10 s.
 	ThrottleFloor time.Duration
-	// RetryAfterMax caps every Retry-After, so that a gateway's mistake cannot stop
-	// the work for days. Default: 1 h.
+	// RetryAfterMax caps every Retry-After, so that a wrong value cannot stop the work for
+	// days. Default: 1 h.
 	RetryAfterMax time.Duration
 
 	// PollPath is the path below /v1 of a pending enrollment, with the placeholders
 	// {caId} (optional) and {trackingId}. Default: DefaultPollPath.
 	PollPath string
-	// Poll is how pending enrollments are asked after in the cagw dialect. Default:
+	// Poll says how the client asks for pending enrollments in the cagw dialect. Default:
 	// PollAuto.
 	Poll PollMode
 	// Words are the status words. Default: DefaultStatusWords.
 	Words StatusWords
 
-	// FindSkew is how much earlier than Search.Since a certificate may claim to be
-	// issued: clocks differ and CAs backdate. Default: 5 min.
+	// FindSkew is how much earlier than Search.Since a matching certificate may begin: clocks
+	// differ and CAs backdate. Default: 5 min.
 	FindSkew time.Duration
-	// FindMaxPages bounds the pages of certificate events read in one look-up; each
-	// costs quota. A listing that is longer is Unreadable and proves nothing.
-	// Default: 20.
+	// FindMaxPages bounds the pages of certificate events in one look-up; each costs quota. A
+	// longer listing is Unreadable and proves nothing. Default: 20.
 	FindMaxPages int
 }
 
@@ -115,8 +113,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate reports everything that is wrong with the configuration, zero values
-// counted as their defaults. Relations are reported with both values.
+// Validate reports every mistake in the configuration. Zero values count as their defaults.
+// An error about a relation names both values.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	var errs []error
@@ -171,7 +169,7 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// parseBase returns the URL that every path hangs under, without a trailing slash.
+// parseBase returns the base URL of every path, which ends in /v1 without a trailing slash.
 func parseBase(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -180,7 +178,7 @@ func parseBase(raw string) (string, error) {
 	}
 	switch {
 	case u.Scheme != "https":
-		return "", errors.New("gateway URL: must begin with https://, since the gateway knows its clients by mutual TLS")
+		return "", errors.New("gateway URL: must begin with https://, since the gateway authenticates its clients by mutual TLS")
 	case u.Host == "":
 		return "", errors.New("gateway URL: names no host")
 	case u.User != nil:

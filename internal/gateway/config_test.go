@@ -17,7 +17,7 @@ func TestBaseURL(t *testing.T) {
 		{"https://ca.example.net:8444/cagw", "https://ca.example.net:8444/cagw/v1"},
 		{"https://ca.example.net/cagw/v1//", "https://ca.example.net/cagw/v1"},
 		{"https://ca.example.net/a%2Fb/", "https://ca.example.net/a%2Fb/v1"},
-		{"https://ca.example.net/dev1", "https://ca.example.net/dev1/v1"}, // no segment of its own
+		{"https://ca.example.net/dev1", "https://ca.example.net/dev1/v1"}, // v1 is not a segment
 		{"https://ca.example.net//x", "https://ca.example.net//x/v1"},     // not a host
 	}
 	for _, tt := range tests {

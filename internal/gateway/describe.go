@@ -7,12 +7,12 @@ import (
 	"net/url"
 )
 
-// ErrNotDescribed says that the gateway's dialect has no profiles and no certificates to
-// ask for.
+// ErrNotDescribed means that the gateway's dialect cannot describe profiles or certificates.
 var ErrNotDescribed = errors.New("gateway: the certctl dialect describes no profiles and no certificates")
 
-// ask reads one resource. read takes the body of a 2xx answer that is no error body; its
-// error is one short sentence that quotes nothing. The error of ask is an *Error.
+// ask reads one resource. read gets the body of a 2xx answer that is no error body. The
+// error of read is one short sentence without text of the body. The error of ask is an
+// *Error.
 func (c *Client) ask(ctx context.Context, query url.Values, read func(body []byte) error, path ...string) error {
 	r, err := c.send(ctx, call{op: OpProbe, method: http.MethodGet, path: segments(path...), query: query})
 	if err != nil {
@@ -30,7 +30,8 @@ func (c *Client) ask(ctx context.Context, query url.Values, read func(body []byt
 	return err
 }
 
-// askCA reads one resource of a CA in the cagw dialect; an empty caID is the configured one.
+// askCA reads one resource of a CA in the cagw dialect. An empty caID names the configured
+// CA.
 func (c *Client) askCA(ctx context.Context, caID string, read func(body []byte) error, below ...string) error {
 	d, err := c.dialect(ctx, OpProbe)
 	if err != nil {

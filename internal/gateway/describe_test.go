@@ -9,7 +9,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// TestReadOnlyCalls reads everything that the gateway describes.
+// TestReadOnlyCalls makes every read-only call.
 func TestReadOnlyCalls(t *testing.T) {
 	t.Parallel()
 	sim := startSimulator(t, gatewaytest.Config{
@@ -62,14 +62,14 @@ func TestReadOnlyCalls(t *testing.T) {
 		t.Errorf("unknown certificate: %v", err)
 	}
 	if _, err := c.Certificate(ctx, "none", leaf.SerialNumber); err == nil {
-		t.Error("a certificate of a CA that is not there")
+		t.Error("got a certificate of an unknown CA")
 	}
 	if _, err := c.Profile(ctx, "", "none"); !gateway.NotKnown(err) {
 		t.Errorf("unknown profile: %v", err)
 	}
 }
 
-// TestNothingIsDescribed: the certctl dialect has nothing to read.
+// TestNothingIsDescribed checks that the certctl dialect has no read-only calls.
 func TestNothingIsDescribed(t *testing.T) {
 	t.Parallel()
 	c, ctx := startSimulator(t, gatewaytest.Config{}).good, t.Context()

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// SubjectVariable is a value for the subject that the gateway's profile builds.
+// SubjectVariable is a value for a subject that the gateway's profile builds.
 type SubjectVariable struct {
 	Type  string `json:"type"`
 	Value string `json:"value"`
 }
 
-// Extension is a certificate extension to ask for beside those of the profile.
+// Extension is a requested certificate extension beside those of the profile.
 type Extension struct {
 	OID      string
 	Critical bool
@@ -29,7 +29,7 @@ const (
 	oidTLSFeature = "1.3.6.1.5.5.7.1.24"
 )
 
-// MustStaple is the extension that asks for the TLS feature status_request (RFC 7633).
+// MustStaple returns the extension for the TLS feature status_request (RFC 7633).
 func MustStaple() Extension {
 	return Extension{OID: oidTLSFeature, Value: []byte{0x30, 3, 2, 1, 5}}
 }
@@ -40,8 +40,8 @@ var ekuOIDs = map[string]string{
 	"emailprotection": "1.3.6.1.5.5.7.3.4", "timestamping": "1.3.6.1.5.5.7.3.8", "ocspsigning": "1.3.6.1.5.5.7.3.9",
 }
 
-// ExtendedKeyUsage is the extension for the usages: names of RFC 5280 in any case, or
-// object identifiers. The error names one that is neither.
+// ExtendedKeyUsage returns the extension for the usages. A usage is a name of RFC 5280 in any
+// letter case, or an object identifier. The error names the first usage that is neither.
 func ExtendedKeyUsage(usages []string) (Extension, error) {
 	var oids []asn1.RawValue
 	for _, usage := range usages {
@@ -77,7 +77,7 @@ func oidDER(text string) ([]byte, error) {
 
 // requestDetails are the optionalCertificateRequestDetails of the CA Gateway.
 type requestDetails struct {
-	// SubjectDN is left out where it is nil, and null where it points to "".
+	// SubjectDN: nil leaves the member out; "" writes null.
 	SubjectDN  *string
 	Validity   string
 	Extensions []Extension
@@ -108,9 +108,9 @@ func (d requestDetails) empty() bool {
 	return d.SubjectDN == nil && d.Validity == "" && len(d.Extensions) == 0
 }
 
-// details are what the enrollment asks for beside CSR and names. Whether the subject is
-// taken from the CSR depends on the profile, so it is sent, unless it is left out on
-// purpose, or the profile builds it from variables.
+// details returns what the enrollment asks for beside CSR and names. It depends on the
+// profile whether the gateway takes the subject from the CSR. So the subject is sent, unless
+// the request omits it, or the profile builds it from variables.
 func (e *Enrollment) details() (requestDetails, error) {
 	d := requestDetails{Validity: cmp.Or(e.Period, isoDuration(e.Validity)), Extensions: e.Extensions}
 	dn := e.SubjectDN
@@ -132,8 +132,8 @@ func (e *Enrollment) details() (requestDetails, error) {
 	return d, nil
 }
 
-// fromSlashes writes a name in OpenSSL's form, /C=CA/O=Example/CN=a, as RFC 2253 does: last
-// attribute first. A slash begins an attribute only in front of a type and an equals sign.
+// fromSlashes converts a name in OpenSSL's form, /C=CA/O=Example/CN=a, to RFC 2253, last
+// attribute first. A slash begins an attribute only if a type and an equals sign follow it.
 func fromSlashes(dn string) string {
 	var parts []string
 	for part := range strings.SplitSeq(strings.TrimPrefix(dn, "/"), "/") {
@@ -153,12 +153,13 @@ func fromSlashes(dn string) string {
 	return strings.Join(parts, ",")
 }
 
+// notOfType reports whether r cannot be part of an attribute type.
 func notOfType(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '.' && r != '-'
 }
 
-// beyondCertctl names the first thing of the enrollment that the certctl dialect has no
-// place for; "" where there is none.
+// beyondCertctl names the first part of the enrollment that the certctl dialect cannot
+// express; "" if there is none.
 func (e *Enrollment) beyondCertctl() string {
 	switch {
 	case len(e.Properties) > 0:

@@ -31,7 +31,8 @@ func TestExtendedKeyUsage(t *testing.T) {
 	}
 }
 
-// TestWhatCertctlHasNoPlaceFor: what would be lost on the way is refused unsent.
+// TestWhatCertctlHasNoPlaceFor checks that the client refuses, unsent, what the dialect cannot
+// express.
 func TestWhatCertctlHasNoPlaceFor(t *testing.T) {
 	t.Parallel()
 	csr := newCSR(t)

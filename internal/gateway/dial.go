@@ -11,16 +11,17 @@ import (
 // DialFunc makes a connection, as [net.Dialer.DialContext] does.
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// alertWait is how long a write that failed waits for the connection's reader: far
-// longer than it takes to read what has come.
+// alertWait is how long a failed write waits for the connection's reader: far longer than it
+// takes to read the received bytes.
 const alertWait = time.Second
 
-// HearAlerts returns a dialer for the transport below a Client: dial's, or a plain one
-// for nil, with connections that say why they broke. A server that refuses the client's
-// certificate in TLS 1.3 sends an alert and closes the connection. If a write meets the
-// closed connection before the alert is read, net/http closes its side unread, and of
-// all calls on the connection nobody can tell any more that they were not accepted. So
-// a write that fails waits until reading has ended too.
+// HearAlerts wraps dial for the transport of a Client, so that a TLS alert of the server is
+// not lost. A nil dial stands for a net.Dialer.
+//
+// A server that refuses the client's certificate in TLS 1.3 sends an alert and closes the
+// connection. If a write fails on the closed connection before the alert was read, net/http
+// closes its side without reading it. Then nothing shows that the calls on this connection
+// were not accepted. So a failed write waits until reading has ended too.
 func HearAlerts(dial DialFunc) DialFunc {
 	if dial == nil {
 		dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
@@ -34,20 +35,20 @@ func HearAlerts(dial DialFunc) DialFunc {
 	}
 }
 
-// hearingConn holds a failed write back until the connection was read to its end or
-// closed, as its reader does who met an alert. It counts what was written.
+// hearingConn delays the error of a write until the connection was read to its end or
+// closed. The reader closes it when it reads an alert. The connection counts written bytes.
 type hearingConn struct {
 	net.Conn
 	end     sync.Once
 	over    chan struct{}
 	written atomic.Int64 // bytes
-	// answered says that an answer began to come. Until then the gateway may still be
-	// judging the client's certificate: with TLS 1.3 it does that after the client may have
+	// answered: the first byte of an answer has come. Until then the gateway may still be
+	// checking the client's certificate. With TLS 1.3 it does that after the client may have
 	// sent its requests, but before it reads any of them.
 	answered atomic.Bool
 }
 
-// hearing returns the connection of HearAlerts below conn; nil if there is none.
+// hearing returns the hearingConn below conn; nil if there is none.
 func hearing(conn net.Conn) *hearingConn {
 	for {
 		switch c := conn.(type) {
@@ -70,7 +71,7 @@ func (c *hearingConn) Read(p []byte) (int, error) {
 }
 
 func (c *hearingConn) Write(p []byte) (int, error) {
-	c.written.Add(int64(len(p))) // before: never less than what was written
+	c.written.Add(int64(len(p))) // before the write, so that the count is never too low
 	n, err := c.Conn.Write(p)
 	c.written.Add(int64(n - len(p)))
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// brokenConn cannot be written to; what it has for its reader comes later.
+// brokenConn fails every write. Its reader gets what comes from the channel.
 type brokenConn struct {
 	net.Conn
 	comes chan error

@@ -9,48 +9,48 @@ import (
 	"slices"
 )
 
-// dialect is how one kind of gateway words the same things. What it returns as an
-// error is one short sentence that quotes nothing of a body.
+// dialect writes requests and reads answers of one kind of gateway. Each error is one short
+// sentence without text of a body.
 type dialect interface {
 	// name is the dialect's name.
 	name() Dialect
-	// enrollment writes the body of an enrollment. CSR, ProfileID and SANs of e are
-	// filled in and checked.
+	// enrollment writes the body of an enrollment. The caller has filled in and checked CSR,
+	// ProfileID and SANs of e.
 	enrollment(e Enrollment) ([]byte, error)
-	// order reads what can be read of a 2xx answer to an enrollment or a poll. The error
-	// says that it holds nothing of an order.
+	// order reads a 2xx answer to an enrollment or a poll, as far as it can be read. It
+	// returns an error if the answer holds no part of an order.
 	order(body []byte) (order, error)
-	// serials are the forms of the serial for the revocation's URL, best first.
+	// serials returns the forms of the serial for the revocation's URL, best first. width is
+	// the width to which the CA pads serials; 0: unknown.
 	serials(n *big.Int, width int) []string
 	// revocation writes a revocation: the method, the last path segment and the body.
-	// The reason is one of reasons.
+	// The reason is one of reasons, or RemoveFromCRL.
 	revocation(r Revocation) (method, verb string, body []byte)
 	// action reads a 2xx answer to a revocation and returns its status word, if any.
 	action(body []byte) (word string, err error)
 }
 
-// order is what a 2xx answer to an enrollment or poll holds, as far as it can be read.
+// order holds what could be read of a 2xx answer to an enrollment or poll.
 type order struct {
 	trackingID string
 	status     string
 	serial     string // as the gateway wrote it
-	// certificate is the member for the issued certificate, which may hold others too, and
-	// chain that for those above it.
+	// certificate is the member for the issued certificate; it may hold others too. chain is
+	// the member for the certificates above it.
 	certificate, chain bundle
-	// broken says that the answer is no valid JSON, and goes on, or went on, where it could
-	// not be read.
+	// broken: the answer is truncated or no valid JSON, so members may be missing.
 	broken bool
 }
 
 const (
-	problemHollow    = "the answer promises a certificate and holds none"
+	problemHollow    = "the answer says issued but holds no certificate"
 	problemUnread    = "the certificate in the answer cannot be read"
-	problemUntracked = "the answer has no certificate and no id to ask by"
-	problemBroken    = "the answer is broken off, or is no valid JSON"
+	problemUntracked = "the answer holds neither a certificate nor a tracking id"
+	problemBroken    = "the answer is truncated or no valid JSON"
 )
 
-// meaning returns what the order means to op, and what is wrong with it. The leaf is what
-// leaf found.
+// meaning returns what the answer means to op, and its problem. leaf is the result of
+// order.leaf.
 func (o order) meaning(op Op, words StatusWords, leaf *x509.Certificate) (m meaning, problem string) {
 	switch {
 	case !o.broken && hasWord(words.Rejected, o.status):
@@ -63,16 +63,17 @@ func (o order) meaning(op Op, words StatusWords, leaf *x509.Certificate) (m mean
 		return meansHollow, problemUnread
 	case hasWord(words.Issued, o.status):
 		return meansHollow, problemHollow
-	// A poll knows what it asked for.
+	// A poll has the tracking id already.
 	case op == OpEnroll && o.trackingID == "":
 		return meansUntracked, problemUntracked
 	}
 	return meansWaiting, ""
 }
 
-// leaf returns the certificate that was issued, nil where the answer holds none that can
-// be read. csr, if not nil, returns the request, or nil. A bundle may begin at either end;
-// without a request the leaf is the one that issued none of the others.
+// leaf returns the issued certificate; nil if the answer holds no readable one. csr, if not
+// nil, returns the certificate request or nil. With a request, the leaf is the certificate
+// with its key. Without one, it is the certificate that issued none of the others: a bundle
+// may begin at either end.
 func (o order) leaf(csr func() *x509.CertificateRequest) *x509.Certificate {
 	own := o.certificate
 	if len(own.certs)+len(o.chain.certs) == 0 {
@@ -87,7 +88,7 @@ func (o order) leaf(csr func() *x509.CertificateRequest) *x509.Certificate {
 				}
 			}
 			if own.unread > 0 {
-				return nil // it is the one that cannot be read, rather than a wrong one
+				return nil // the unread certificate is probably the leaf
 			}
 		}
 	}
@@ -105,7 +106,7 @@ func (o order) leaf(csr func() *x509.CertificateRequest) *x509.Certificate {
 	return nil
 }
 
-// parseObject decodes the JSON object of an answer.
+// parseObject decodes an answer that must be a JSON object.
 func parseObject(body []byte, into any) error {
 	body = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\ufeff")))
 	if len(body) == 0 || body[0] != '{' || json.Unmarshal(body, into) != nil {
@@ -118,5 +119,5 @@ func errNoObject(body []byte) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return errors.New("the answer is empty")
 	}
-	return errors.New("the answer is not the JSON object that was expected")
+	return errors.New("the answer is not a JSON object")
 }

@@ -11,12 +11,13 @@ import (
 	"testing"
 )
 
-// TestProbeOfCertctl: the dialect's connector wants a 200 and ignores what is in it.
+// TestProbeOfCertctl: the dialect's connector requires a 200 and ignores the body. The client
+// refuses a body that is no JSON object.
 func TestProbeOfCertctl(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]Fate{
 		``: 0, "\n": 0, `{}`: 0, `{"hello":"world"}`: 0, `{"error":"no"}`: Refused,
-		`<html>log in</html>`: Unreadable, // that is another's
+		`<html>log in</html>`: Unreadable, // the page of another server
 	} {
 		c := newClient(t, Config{Dialect: DialectCertctl}, always(200, body))
 		if err := c.Probe(t.Context()); FateOf(err) != want {
@@ -36,7 +37,7 @@ func TestAutoDialect(t *testing.T) {
 		body    string
 		dialect Dialect
 		probe   Fate // of Probe
-		poll    Fate // of a poll that had to ask first; 0: it was sent
+		poll    Fate // of a poll while the dialect is unknown; 0: it was sent
 	}{
 		{"nested", 200, `{"ca":{"id":"ca-1"}}`, DialectCAGW, 0, 0},
 		{"flat", 200, `{"caId":"ca-1","name":"x"}`, DialectCertctl, 0, 0},
@@ -102,7 +103,7 @@ func TestAutoDialectAsksOnceAndLogsOnce(t *testing.T) {
 		}
 		always(200, `{"trackingId":"t","status":"PENDING"}`)(w, r)
 	})
-	// The first caller gives up; the others must not suffer from it.
+	// The first caller is cancelled. That must not fail the others.
 	ctx, cancel := context.WithCancel(t.Context())
 	impatient := make(chan error)
 	go func() {

@@ -6,10 +6,11 @@ import (
 	"slices"
 )
 
-// refusal is what may be repeated of an error body: never its details, target,
-// value or additionalProperties, which show the gateway's inside and what was sent.
+// refusal holds the parts of an error body that may be logged and published. It never holds
+// details, target, value or additionalProperties: they show the gateway's inside and what
+// was sent.
 type refusal struct {
-	own     bool // it is the gateway's own error body
+	own     bool // the body is the gateway's own error body
 	code    string
 	message string
 }
@@ -17,11 +18,11 @@ type refusal struct {
 var (
 	licenceLimit = regexp.MustCompile(`(?i)licen[cs]e|entitlement|inventory`)
 	limitReached = regexp.MustCompile(`(?i)limit|exceed|reached|exhaust|maximum|insufficient|no more|used up|not enough|\bcap\b`)
-	// A licence server that is down limits nothing for good.
+	// A licence server that is down is a temporary problem, not a limit.
 	notReached = regexp.MustCompile(`(?i)(not|n't) (be )?reach|unreachable`)
 )
 
-// meaning returns what the refusal says to op beyond its status.
+// meaning returns what the refusal means to op, apart from the HTTP status.
 func (r refusal) meaning(op Op) meaning {
 	switch text := r.code + " " + r.message; {
 	case !r.own:
@@ -34,15 +35,14 @@ func (r refusal) meaning(op Op) meaning {
 	return meansError
 }
 
-// readRefusal reads an error body of one of the shapes in which the gateway was recorded
-// to write it, and of no other. Proxies, servlet containers and Spring Boot itself
-// answer in JSON too, with members of the same names, so a shape is the gateway's as a
-// whole or not at all:
+// readRefusal reads an error body in one of the shapes that are known of the gateway, and in
+// no other. Proxies, servlet containers and Spring Boot itself answer in JSON too, with
+// members of the same names. So the whole body must have the shape:
 //
 //	cagw     {"type":"ErrorResponse","error":{"code":…,"message":…, …}, …}
 //	certctl  {"error":"text"} or {"code":…,"message":…}, without further members
 //
-// Before the dialect is known either will do.
+// While the dialect is unknown, the shapes of both count.
 func readRefusal(body []byte, d Dialect) refusal {
 	var wire map[string]json.RawMessage
 	if parseObject(body, &wire) != nil {
@@ -88,8 +88,8 @@ func readFlatError(wire map[string]json.RawMessage) refusal {
 	return flat.refusal()
 }
 
-// readReason reads why an order was rejected, out of an answer that says so by its status
-// word: an error, or a message, of whatever shape.
+// readReason reads why an order was rejected from an answer with a rejected word: its error
+// or its message, in any shape.
 func readReason(body []byte) (code, message string) {
 	var wire struct {
 		Error   json.RawMessage `json:"error"`
@@ -125,7 +125,7 @@ func plainText(raw json.RawMessage) (string, bool) {
 	return s, true
 }
 
-// text is a string on the wire that a gateway may also write as a number.
+// text is a JSON string that a gateway may also write as a number.
 type text string
 
 // UnmarshalJSON takes a string, a number or null.

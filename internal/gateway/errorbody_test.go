@@ -5,15 +5,15 @@ import (
 	"testing"
 )
 
-// TestReadRefusal goes through error bodies of the gateway and of others. What one dialect
-// knows as its own is nothing in the other.
+// TestReadRefusal reads error bodies of the gateway and of other servers. The error body of one
+// dialect does not count in the other.
 func TestReadRefusal(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, body    string
-		cagw, certctl bool // the gateway's own in that dialect
+		cagw, certctl bool // counts as the gateway's own in that dialect
 		code, message string
-		meaning       meaning // to an enrollment, in the dialect whose own it is
+		meaning       meaning // to an enrollment, in the dialect of the body
 	}{
 		{"gateway", `{"type":"ErrorResponse","error":{"code":"cagw-4018","message":"CA not found","target":"caId","value":"x","details":[{"message":"com.entrust.secret.Backend"}],"additionalProperties":{"k":"secret"}}}`, true, false, "cagw-4018", "CA not found", meansError},
 		{"numeric code", `{"type":"ErrorResponse","error":{"code":4018,"message":"no"}}`, true, false, "4018", "no", meansError},
@@ -65,7 +65,7 @@ func TestReadRefusal(t *testing.T) {
 	}
 	revoked := readRefusal([]byte(`{"error":"Certificate is already revoked"}`), DialectCertctl)
 	if revoked.meaning(OpRevoke) != meansRevoked || revoked.meaning(OpEnroll) != meansError {
-		t.Error("a certificate that is revoked already is told wrongly")
+		t.Error("\"already revoked\" has the wrong meaning")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Op is one of the gateway's operations, as it stands in Error.Op.
+// Op is an operation of the gateway.
 type Op string
 
 // The operations.
@@ -22,32 +22,34 @@ const (
 	OpProbe  Op = "probe"
 )
 
-// Fate is what became of a request that brought no usable answer, seen from what
-// the caller does next. The zero value is no fate: nothing went wrong.
+// Fate says what a request without a usable answer means for the caller. The zero value is
+// no fate: the request succeeded.
 type Fate int
 
 const (
-	// Refused: the gateway said no to this request, for good.
+	// Refused: the gateway refused this request for good.
 	Refused Fate = iota + 1
-	// NotAccepted: provably not accepted; the same request may be sent again.
+	// NotAccepted: the gateway provably did not accept the request. The caller may send the
+	// same request again.
 	NotAccepted
-	// Throttled: not accepted, too many requests; RetryAfter says when to come back.
+	// Throttled: not accepted, because of too many requests. RetryAfter says when to send it
+	// again.
 	Throttled
-	// Unauthorized: not accepted, the gateway does not know the client, or the
-	// client's key pair cannot be read. It is no fault of the request.
+	// Unauthorized: not accepted, because the gateway does not accept the client, or the
+	// client's key pair cannot be read. The request is not at fault.
 	Unauthorized
-	// Unknown: the gateway may have accepted it. Only a poll, a look-up, a probe or
-	// a revocation may simply be sent again.
+	// Unknown ("indeterminate"): the gateway may have accepted the request. The caller may
+	// simply repeat a poll, a look-up, a probe or a revocation, but not an enrollment.
 	Unknown
-	// Unreadable: the gateway accepted it, or says so, in words that cannot be
-	// understood. Of a look-up: asking again will not tell either. Of a poll also: the
-	// answer may not be the gateway's own.
+	// Unreadable ("malformed answer"): the gateway accepted the request, or seems to say so,
+	// in an answer that cannot be understood. For a look-up: the same look-up again brings the
+	// same answer. For a poll: the answer may also come from another server than the gateway.
 	Unreadable
-	// NotFound: the gateway knows no such order, and it had time to learn of it.
+	// NotFound: the gateway does not know the order, and had time to learn of it.
 	NotFound
 )
 
-// String returns the fate as it reads in an error.
+// String returns the fate as an error names it.
 func (f Fate) String() string {
 	switch f {
 	case Refused:
@@ -59,16 +61,16 @@ func (f Fate) String() string {
 	case Unauthorized:
 		return "unauthorized"
 	case Unknown:
-		return "fate unknown"
+		return "indeterminate"
 	case Unreadable:
-		return "unreadable answer"
+		return "malformed answer"
 	case NotFound:
 		return "not found"
 	}
 	return "no fate"
 }
 
-// The classes of errors, as they stand in the results on the bus.
+// The classes of errors, as in error.class of a result.
 const (
 	classTimeout     = "timeout"
 	classAuth        = "auth"
@@ -81,38 +83,37 @@ const (
 	classOther       = "other"
 )
 
-// ErrNoLookup says that the gateway's dialect has no way to look up what was
-// issued, or that the dialect is not known yet.
+// ErrNoLookup means that the gateway's dialect has no look-up of issued certificates.
 var ErrNoLookup = errors.New("gateway: the dialect has no look-up of issued certificates")
 
-// Error is an answer that was not wanted, or none. Its text and fields are safe to
-// log and to publish: one line, bounded, without details or body of the answer.
+// Error is an unwanted answer of the gateway, or a missing one. Its text and exported fields
+// are safe to log and to publish: one line, bounded, without details or body of the answer.
 type Error struct {
 	// Op is the operation that failed.
 	Op Op
-	// Fate is what the caller does next about it.
+	// Fate says what the caller may do next.
 	Fate Fate
 	// Class is the error's class on the bus: timeout, auth, rate_limited,
 	// validation, upstream_5xx, upstream_4xx, network, policy or other.
 	Class string
 	// Code is the gateway's own code ("cagw-4018"), at most 64 characters.
 	Code string
-	// Message is one line of at most 200 characters: the gateway's message, or what
-	// happened on the way to it.
+	// Message is one line of at most 200 characters: the gateway's message, or else what
+	// went wrong.
 	Message string
-	// HTTPStatus is 0 where there was no answer.
+	// HTTPStatus is the status of the answer; 0 without an answer.
 	HTTPStatus int
-	// RetryAfter is how long the gateway asks to be left alone, floored and capped;
-	// 0 where it says nothing.
+	// RetryAfter is how long the gateway asks the client to wait, within the bounds of the
+	// configuration; 0 if it does not ask.
 	RetryAfter time.Duration
-	// Own says that the answer is in the gateway's own words: its error body, in a shape
-	// that was recorded of it. Without it a proxy may have answered, or nobody.
+	// Own: the answer is the gateway's own, recognised by its error body (or a CA's status).
+	// If false, a proxy may have answered, or there was no answer.
 	Own bool
-	// Written says of an enrollment that its whole request was written, or may have been,
-	// once: it counts as a submission, whatever became of it.
+	// Written: the whole request of an enrollment was written once, or may have been. It
+	// counts as a submission, whatever its fate.
 	Written bool
-	// TrackingID and Serial are what an answer to an enrollment or a poll told beside what
-	// could not be read; "" where it told nothing. Serial is lower-case hexadecimal.
+	// TrackingID and Serial are the readable parts of a malformed answer to an enrollment or
+	// a poll; "" if it has none. Serial is lower-case hexadecimal.
 	TrackingID, Serial string
 
 	cause error
@@ -135,13 +136,12 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns what went wrong on the way to the gateway, so that errors.Is finds
-// context.Canceled; nil where the gateway answered. Its text is not bounded: log
-// the Error, not its cause.
+// Unwrap returns the cause of a missing answer, so that errors.Is finds context.Canceled;
+// nil if the gateway answered. Its text is not bounded: log the Error, not its cause.
 func (e *Error) Unwrap() error { return e.cause }
 
-// FateOf returns the fate of the first *Error in err's chain: 0 for nil, Unknown for
-// an error from elsewhere, since nothing is proved by it.
+// FateOf returns the fate of the first *Error in err's chain. It returns 0 for nil, and
+// Unknown for any other error, which proves nothing about the request.
 func FateOf(err error) Fate {
 	if err == nil {
 		return 0
@@ -152,7 +152,7 @@ func FateOf(err error) Fate {
 	return Unknown
 }
 
-// invalid is bad input, found before anything was sent.
+// invalid returns the error for bad input. Nothing was sent.
 func invalid(op Op, field, problem string) *Error {
 	return &Error{Op: op, Fate: Refused, Class: classValidation, Message: clean(field + ": " + problem)}
 }
@@ -164,16 +164,18 @@ const (
 
 var (
 	pemText = regexp.MustCompile(`(?s)-----BEGIN.*?(-----END[^-]*-----|$)`)
-	// A run this long is no word, name or serial number (40 digits) but an encoding.
-	// What follows a line break and ends in padding is the rest of it.
+	// A run this long is an encoding: words, names and serial numbers (40 digits) are shorter.
+	// Text after a line break that ends in padding is the rest of the encoding.
 	codedText = regexp.MustCompile(`[A-Za-z0-9+/_\-]{48,}={0,2}([\s\\nr]+[A-Za-z0-9+/]+={1,2})?`)
 )
 
-// clean makes a foreign text fit for a log: one line, no encoded matter, bounded.
+// clean makes a text of the gateway safe to log: one line, no PEM or long base64, at most
+// maxMessage characters.
 func clean(s string) string { return bound(s, maxMessage) }
 
+// bound is clean with another limit in characters.
 func bound(s string, limit int) string {
-	// What is cut off is never looked at: a gateway may echo megabytes.
+	// Cut first: a gateway may echo megabytes.
 	if len(s) > 1<<16 {
 		s = s[:1<<16]
 	}

@@ -13,33 +13,34 @@ import (
 
 // Event is an entry of a CA's certificate events.
 type Event struct {
-	// ID names the event among all of its CA: a hash of what the gateway says of it.
+	// ID identifies the event within its CA: a hash of serial, action, kind, date and reason.
 	ID string
-	// Action is the gateway's word, such as issued or revoked.
+	// Action is the gateway's word, such as issued or revoked, at most 64 characters.
 	Action string
-	// Date is when it was, by the gateway; zero where that cannot be read.
+	// Date is the gateway's date of the event; zero if it cannot be read.
 	Date time.Time
 	// Serial is the certificate's serial number in lower-case hexadecimal without padding;
-	// empty where it cannot be read.
+	// empty if it cannot be read.
 	Serial string
-	// Reason and Detail are the gateway's, bounded and cleaned; empty where it gives none.
+	// Reason and Detail are the gateway's, bounded and cleaned; empty if it gives none.
 	Reason, Detail string
-	// Certificate is nil where the event has none that can be read.
+	// Certificate is nil if the event has no readable one.
 	Certificate *x509.Certificate
 }
 
 // EventPage is a page of certificate events.
 type EventPage struct {
 	Events []Event
-	// More says that there are further pages, and Next is the index of the next one.
+	// More: there are further pages. Next is the index of the next one.
 	More bool
 	Next string
 }
 
-// Events returns one page of the certificate events of a CA since an instant. index is Next of
-// the page before, empty for the first. A page may have no events and others behind it. The
-// error is ErrNoLookup in the certctl dialect, else an *Error: Unreadable where the gateway
-// promises more pages and names none.
+// Events returns one page of the certificate events of a CA since an instant. An empty caID
+// names the configured CA. index is Next of the previous page, empty for the first. A page
+// without events may have further pages after it. The error is ErrNoLookup in the certctl
+// dialect, else an *Error. Its fate is Unreadable if the gateway says that there are more
+// pages but does not name the next one.
 func (c *Client) Events(ctx context.Context, caID string, since time.Time, index string) (EventPage, error) {
 	d, err := c.dialect(ctx, OpFind)
 	if err != nil {
@@ -58,7 +59,7 @@ func (c *Client) Events(ctx context.Context, caID string, since time.Time, index
 		return err
 	})
 	if err == nil && page.More && (page.Next == "" || page.Next == index) {
-		err = &Error{Op: OpFind, Fate: Unreadable, Class: classOther, HTTPStatus: status, Message: "the gateway promises more events and names no further page"}
+		err = &Error{Op: OpFind, Fate: Unreadable, Class: classOther, HTTPStatus: status, Message: "the gateway says that there are more events but names no further page"}
 	}
 	return page, err
 }
@@ -71,7 +72,7 @@ func (w wireEvents) page() EventPage {
 			Reason: eventText(ev.Reason), Detail: eventText(ev.Detail),
 		}
 		if y := e.Date.Year(); y < 1 || y > 9999 {
-			e.Date = time.Time{} // no format of dates has it
+			e.Date = time.Time{} // RFC 3339 and JSON cannot express it
 		}
 		if n, ok := new(big.Int).SetString(strings.TrimSpace(string(ev.Serial)), 16); ok && n.Sign() > 0 && n.BitLen() <= 160 {
 			e.Serial = hexSerial(n, 0)
@@ -88,7 +89,7 @@ func (w wireEvents) page() EventPage {
 	return page
 }
 
-// eventText is a text of an event, or nothing where it is none.
+// eventText returns a text of an event, cleaned; "" if the member is no text.
 func eventText(raw []byte) string {
 	s, _ := plainText(raw)
 	return clean(s)

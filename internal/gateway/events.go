@@ -15,14 +15,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
-// maxBackdating is how much older than its issuance a certificate may claim to be: far
-// more than CAs backdate. What is older was there before.
+// maxBackdating is how far the notBefore of a certificate may lie before its issuance: far
+// more than CAs backdate. A certificate with an older notBefore existed before.
 const maxBackdating = 48 * time.Hour
 
-// eventsPage is a page of the events that concern one key.
+// eventsPage holds the events of a page that concern one key.
 type eventsPage struct {
 	events  []event
-	problem string // with an event that may concern the key, and cannot be read
+	problem string // of an event that may concern the key and cannot be read
 	more    bool
 	next    string
 }
@@ -35,30 +35,32 @@ type event struct {
 }
 
 var (
-	// laterAction are the actions of a certificate's later life. Their date says nothing
-	// about when it was issued.
+	// laterAction matches the actions of a certificate's later life. Their date does not show
+	// when it was issued.
 	laterAction = regexp.MustCompile(`(?i)revok|hold|held|suspend|activat|expir|remov|delet|publish`)
+	// issueAction matches the actions that mean issued.
 	issueAction = regexp.MustCompile(`(?i)issu|creat|enrol|generat|renew`)
 )
 
-// judge reports whether the event tells of a certificate issued for the search; with a
-// problem, that it may. Since has the skew taken off. The certificate has the key.
+// judge reports whether the event shows a certificate that was issued for the search. A
+// problem means that it may show one, but cannot be decided. The caller has subtracted the
+// skew from s.Since, and has checked that the certificate has the key.
 func (e event) judge(s Search) (found bool, problem string) {
 	issued := issueAction.MatchString(e.action)
 	switch since := s.Since; {
 	case !e.cert.NotBefore.Before(since):
 	case laterAction.MatchString(e.action), !e.date.IsZero() && e.date.Before(since):
-		return false, "" // it was there before, or an event of its own tells of its beginning
+		return false, "" // it existed before, or another event shows its issuance
 	case e.cert.NotBefore.Before(since.Add(-maxBackdating)):
-		// Even so, "issued" is not to be passed over if it may be meant for now.
+		// An event of this issuance must not be skipped, whatever the certificate's notBefore.
 		if issued {
-			return false, "a certificate of this key cannot be judged: it claims to be too old for its event"
+			return false, "a certificate of this key is ambiguous: its notBefore is too old for its event"
 		}
 		return false, ""
 	case e.date.IsZero():
-		return false, "a certificate of this key cannot be judged: its event's date cannot be read"
+		return false, "a certificate of this key is ambiguous: its event's date cannot be read"
 	case !issued:
-		return false, "a certificate of this key cannot be judged: its event's action is unknown"
+		return false, "a certificate of this key is ambiguous: its event's action is unknown"
 	}
 	have, err := san.Read(e.cert.Extensions)
 	if err == nil {
@@ -66,14 +68,14 @@ func (e event) judge(s Search) (found bool, problem string) {
 			return true, ""
 		}
 	}
-	return false, "a certificate of this key cannot be judged: it has other names"
+	return false, "a certificate of this key is ambiguous: it has other names"
 }
 
-// eventDates are the forms of a date with its zone in it.
+// eventDates are the layouts of a date with a zone.
 var eventDates = []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z0700", time.RFC1123Z}
 
-// eventDate reads a date, or the seconds or milliseconds since 1970. It is zero where
-// the date cannot be read.
+// eventDate reads a date, or the seconds or milliseconds since 1970. It returns the zero time
+// if it cannot read s.
 func eventDate(s string) time.Time {
 	s = strings.TrimSpace(s)
 	for _, form := range eventDates {
@@ -88,13 +90,13 @@ func eventDate(s string) time.Time {
 	switch {
 	case err != nil || n <= 0:
 		return time.Time{}
-	case n < 1e11: // as milliseconds, before March 1973
+	case n < 1e11: // as milliseconds it would be before March 1973
 		return time.Unix(n, 0)
 	}
 	return time.UnixMilli(n)
 }
 
-// wireEvents is a page of certificate events as it is read.
+// wireEvents is a page of certificate events as the gateway writes it.
 type wireEvents struct {
 	Type   string `json:"type"`
 	Events []struct {
@@ -107,8 +109,8 @@ type wireEvents struct {
 		Reason      json.RawMessage `json:"reason"`
 	} `json:"events"`
 	Next json.RawMessage `json:"nextPageIndex"`
-	// The flag for further pages goes by two names: morePages, which the clients read, and
-	// the documentation's hasMore.
+	// The flag for further pages has two names: clients read morePages, the documentation
+	// says hasMore.
 	MorePages bool `json:"morePages"`
 	HasMore   bool `json:"hasMore"`
 }
@@ -124,8 +126,8 @@ func parseEvents(body []byte) (wireEvents, error) {
 	return wire, nil
 }
 
-// readEvents reads a page of certificate events and keeps those whose certificate
-// holds the key with these bits.
+// readEvents reads a page of certificate events and keeps those whose certificate has the
+// key with these bits.
 func readEvents(body, key []byte) (eventsPage, error) {
 	wire, err := parseEvents(body)
 	if err != nil {
@@ -134,8 +136,8 @@ func readEvents(body, key []byte) (eventsPage, error) {
 	page := eventsPage{more: wire.MorePages || wire.HasMore, next: pageIndex(wire.Next)}
 	for _, ev := range wire.Events {
 		if strings.TrimSpace(ev.Certificate) == "" {
-			// It may be the one that is looked for, unless it tells of an older one or of
-			// no certificate at all.
+			// It may be the wanted one, unless it is of a certificate's later life or names no
+			// certificate at all.
 			if ev.Serial != "" && !laterAction.MatchString(string(ev.Action)) {
 				page.problem = "an event lacks its certificate"
 			}
@@ -152,8 +154,8 @@ func readEvents(body, key []byte) (eventsPage, error) {
 	return page, nil
 }
 
-// certificateOf returns the event's certificate if it holds the key, else nil. Others are
-// not parsed: it costs time, and one that cannot be read is none of ours.
+// certificateOf returns the event's certificate if it has the key, else nil. It does not parse
+// certificates without the key's bits: that saves time, and ignores unreadable ones.
 func certificateOf(s string, key []byte) (*x509.Certificate, error) {
 	if !strings.Contains(s, pemBegin) {
 		if der, err := parseBase64(s); err == nil && !bytes.Contains(der, key) && !bytes.Contains(der, []byte(pemBegin)) {
@@ -172,8 +174,8 @@ func certificateOf(s string, key []byte) (*x509.Certificate, error) {
 	return nil, nil
 }
 
-// keyBits returns the key itself out of a SubjectPublicKeyInfo. What surrounds it, the
-// algorithm, may be encoded in two ways: with and without null parameters.
+// keyBits returns the key of a SubjectPublicKeyInfo without its algorithm, which has two
+// encodings: with and without null parameters.
 func keyBits(spki []byte) []byte {
 	var info struct {
 		Algorithm asn1.RawValue
@@ -185,7 +187,7 @@ func keyBits(spki []byte) []byte {
 	return info.Key.Bytes
 }
 
-// pageIndex returns the index to echo, a string or a number on the wire.
+// pageIndex returns the index to echo: a JSON string or number.
 func pageIndex(raw json.RawMessage) string {
 	if s, ok := plainText(raw); ok {
 		return s

@@ -18,75 +18,74 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 )
 
-// maxBody bounds what is read of an answer: far above a certificate with its chain,
-// or a page of fifty events.
+// maxBody bounds the bytes read of an answer: far more than a certificate with its chain, or
+// a page of fifty events.
 const maxBody = 4 << 20
 
 // call is one request to the gateway.
 type call struct {
 	op     Op
 	method string
-	// path is below /v1, its segments escaped, without a leading slash.
+	// path is below /v1, with escaped segments and without a leading slash.
 	path  string
 	query url.Values
 	body  []byte // nil: none
-	// lastByte runs before the last byte of the body is handed over; nil: nothing runs.
+	// lastByte runs before the last byte of the body is handed to the transport; nil: no check.
 	lastByte func() error
 }
 
-// phase is how far an exchange came.
+// phase is how far an exchange got.
 type phase int
 
 const (
-	phaseAnswered    phase = iota + 1 // a whole answer
+	phaseAnswered    phase = iota + 1 // a whole answer came
 	phaseNoKeyPair                    // the client's key pair cannot be read
 	phaseBadClient                    // the server refused the client's certificate in the TLS handshake
 	phaseAbandoned                    // the check before the last byte of the body failed
 	phaseUnsent                       // the request was not written to its end
-	phaseUnprocessed                  // it was, and the protocol says that the gateway did not look at it
-	phaseClientAuth                   // the same, since TLS asked for the client's certificate again
-	phaseNoAnswer                     // it was, and no answer came
-	phaseCut                          // the answer broke off in its body
-	phaseOversize                     // the answer's body is over the limit
-	phaseEarly                        // an answer that is no success, to a request that was not written to its end
+	phaseUnprocessed                  // written; HTTP/2 says that the gateway did not process it
+	phaseClientAuth                   // written; not processed, since TLS asked for the client's certificate again
+	phaseNoAnswer                     // written; no answer came
+	phaseCut                          // the body of the answer is truncated
+	phaseOversize                     // the body of the answer is over the limit
+	phaseEarly                        // an answer other than 2xx came before the request was written to its end
 )
 
-// reply is what came back of a call.
+// reply is the result of a call.
 type reply struct {
 	phase  phase
 	status int // 0 without an answer
 	header http.Header
 	body   []byte // nil unless phaseAnswered or phaseEarly
-	part   []byte // of the body, in phaseCut
+	part   []byte // the bytes of the body that came, in phaseCut
 	err    error  // set in every phase but phaseAnswered, phaseEarly and phaseOversize
 	wait   time.Duration
-	// signal is what the protocol says of a request without an answer.
+	// signal is what HTTP/2 or TLS says about a request without an answer.
 	signal signal
-	// written says that the gateway may have got the whole request.
+	// written: the gateway may have the whole request.
 	written bool
-	// unproved says that the connection broke before anything was answered on it. A
-	// server that refuses the client's certificate looks like that when its closing of
-	// the connection outruns its TLS alert.
+	// unproved: the connection broke before the first answer on it. That also happens if a
+	// server refuses the client's certificate and the close arrives before the TLS alert.
 	unproved bool
-	// broken says that the connection broke before all of an enrollment was written to it.
+	// broken: the connection broke before all of an enrollment was written to it.
 	broken bool
 }
 
 func (r reply) success() bool { return r.status >= 200 && r.status <= 299 }
 
-// sentTrace learns from the transport how far a request went, in its last attempt: the
-// transport repeats an enrollment of itself only where it has read nothing of its body.
+// sentTrace records how far the transport got with a request, in its last attempt. The
+// transport repeats an enrollment by itself only if it has read none of its body.
 type sentTrace struct {
 	mu sync.Mutex
 	// All guarded by mu.
-	found  bool         // a connection was
-	fresh  bool         // it was opened for this call, and nothing was answered on it
-	http1  bool         // it speaks HTTP/1.1
-	wire   *hearingConn // what is below it; nil: not known
-	before int64        // bytes that were written to wire before the request
-	wrote  bool         // some of the request was handed to it
-	ended  bool         // all of it was; with HTTP/1.1 perhaps to a buffer
-	failed bool         // writing it failed
+	found  bool         // there was a connection
+	fresh  bool         // it was opened for this call, and no answer came on it
+	http1  bool         // it uses HTTP/1.1
+	wire   *hearingConn // the connection below it; nil: unknown
+	before int64        // bytes written to wire before the request
+	wrote  bool         // some of the request was handed to the connection
+	ended  bool         // all of the request was; with HTTP/1.1 perhaps to a buffer
+	failed bool         // writing the request failed
 }
 
 func (t *sentTrace) hooks() *httptrace.ClientTrace {
@@ -122,16 +121,16 @@ func (t *sentTrace) hooks() *httptrace.ClientTrace {
 	}
 }
 
-// begin notes that the request is about to be written to a connection, or to none yet.
+// begin records the start of an attempt: the transport looks for a connection, or has one.
 // Caller holds t.mu.
 func (t *sentTrace) begin() {
 	t.found, t.fresh, t.http1, t.wire, t.before = false, false, false, nil, 0
 	t.wrote, t.ended, t.failed = false, false, false
 }
 
-// unproved reports whether the gateway may still be judging the client's certificate on
-// the connection. Calls that share it learn that together where it is known what is below
-// it; else the call that it was opened for does. Caller holds t.mu.
+// unproved reports whether the gateway may still be checking the client's certificate on the
+// connection. If wire is known, that holds for every call on the connection, else only for
+// the call that opened it. Caller holds t.mu.
 func (t *sentTrace) unproved() bool {
 	if t.wire != nil {
 		return !t.wire.answered.Load()
@@ -139,46 +138,46 @@ func (t *sentTrace) unproved() bool {
 	return t.fresh
 }
 
-// untouched reports whether nothing of the request reached the network: an HTTP/1.1
-// connection carries one request at a time. Caller holds t.mu.
+// untouched reports whether no byte of the request reached the network. Only HTTP/1.1 shows
+// that: its connection carries one request at a time. Caller holds t.mu.
 func (t *sentTrace) untouched() bool {
 	return t.http1 && t.wire != nil && t.wire.written.Load() == t.before
 }
 
-// unsent reports whether the gateway provably has not got the whole request. What was
-// never written to its end is no enrollment: its JSON does not close. Of an enrollment,
-// all was handed to the transport. Caller holds t.mu.
+// unsent reports whether the gateway provably does not have the whole request. A request that
+// was not written to its end is no enrollment: its JSON is not closed. For an enrollment,
+// the caller has checked that the transport has all of it. Caller holds t.mu.
 func (t *sentTrace) unsent(ctx context.Context, err error, enrollment bool) bool {
 	switch {
 	case !t.found && !t.wrote, t.failed:
 		return true
 	case ctx.Err() != nil:
-		// A call that was given up proves nothing by what was not written yet: the
-		// transport writes in another goroutine, which may be about to.
+		// After a cancelled call an unwritten rest proves nothing: the transport writes in
+		// another goroutine, which may still write it.
 		return false
 	case t.untouched():
 		return true
 	case !t.ended:
 		return !enrollment
 	}
-	// With HTTP/1.1 the last of the request is flushed after the transport calls it
-	// written. An HTTP/2 connection also fails for what others write to it.
+	// With HTTP/1.1 the transport flushes the end of the request after it reports it as
+	// written. An HTTP/2 connection can also fail because of another request's write.
 	op, ok := errors.AsType[*net.OpError](err)
 	return t.http1 && ok && op.Op == "write"
 }
 
-// connLost matches the errors of net/http for a connection that broke before it was used,
-// which a call may also get from another one that waited for the same connection.
+// connLost matches the errors of net/http for a connection that broke before its use. A call
+// may also get such an error from another call that waited for the same connection.
 var connLost = regexp.MustCompile(`http2: client conn could not be established|cannot rewind body after connection loss`)
 
-// maxTries is how often a call is begun whose connection breaks before it is written.
+// maxTries is how often a call is started if its connection breaks before it is written.
 const maxTries = 3
 
-// send performs the call. It returns an error of its own only for a call that
-// cannot be built; everything that happens on the way is in the reply.
+// send performs the call. It returns an error only for a call that cannot be built. Every
+// other failure is in the reply.
 //
-// Of one enrollment at most one whole request is written: it is begun again only where the
-// one before was not written to its end.
+// Of one enrollment send writes at most one whole request. It starts the request again only
+// if the previous one was not written to its end.
 func (c *Client) send(ctx context.Context, q call) (reply, error) {
 	timeout := c.cfg.Timeout
 	if q.op == OpEnroll {
@@ -225,8 +224,8 @@ func (c *Client) exchange(ctx context.Context, q call) (reply, error) {
 	c.obeyKeepAlive(resp)
 
 	r := reply{phase: phaseAnswered, status: resp.StatusCode, header: resp.Header, written: true}
-	// After a "no" nothing more is handed over, so that it shows whether all of the
-	// request was there when it was said.
+	// After an answer other than 2xx no byte is handed over any more. So it is certain whether
+	// the gateway had the whole request when it answered.
 	if !r.success() {
 		if whole, failed := sent.end(); failed != nil {
 			return reply{phase: phaseAbandoned, err: failed}, nil
@@ -237,11 +236,11 @@ func (c *Client) exchange(ctx context.Context, q call) (reply, error) {
 	r.wait = c.retryAfter(resp.Header, resp.StatusCode, time.Now())
 	r.body, err = readBody(resp)
 	if r.phase == phaseEarly {
-		abandon(nil) // or closing the answer waits for the check of the last byte
+		abandon(nil) // otherwise closing the answer waits for the check before the last byte
 	}
 	switch {
 	case r.phase == phaseEarly && (err != nil || len(r.body) > maxBody):
-		r.body = nil // it decides nothing by what it says
+		r.body = nil // the row for an early answer does not need the body
 	case err != nil:
 		r.phase, r.body, r.part, r.err = phaseCut, nil, r.body[:min(len(r.body), maxBody)], err
 	case len(r.body) > maxBody:
@@ -253,19 +252,19 @@ func (c *Client) exchange(ctx context.Context, q call) (reply, error) {
 	return r, nil
 }
 
-// readBody reads at most one byte more than maxBody. Beside an error it returns what it read.
+// readBody reads at most one byte more than maxBody. With an error it returns the bytes read.
 func readBody(resp *http.Response) ([]byte, error) {
 	var b bytes.Buffer
 	if n := resp.ContentLength; n > 0 && n <= maxBody {
-		b.Grow(int(n) + bytes.MinRead) // the end is found without growing
+		b.Grow(int(n) + bytes.MinRead) // with space to find the end without growing
 	}
 	_, err := b.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
 	return b.Bytes(), err
 }
 
-// broken is the reply of a call without an answer.
+// broken returns the reply for a call without an answer.
 func (t *sentTrace) broken(ctx context.Context, err error, sent *body) reply {
-	whole, failed := sent.end() // first: what is not handed over now never is
+	whole, failed := sent.end() // first: it stops the handing over
 	if failed != nil {
 		return reply{phase: phaseAbandoned, err: failed}
 	}
@@ -288,7 +287,7 @@ func (t *sentTrace) broken(ctx context.Context, err error, sent *body) reply {
 		r.phase = phaseClientAuth
 		return r
 	}
-	// On a connection that was answered on before, an alert about the client proves nothing.
+	// After an earlier answer on the connection, an alert about the client proves nothing.
 	r.unproved = ctx.Err() == nil && unproved
 	if refusedClient(err) && (unsent || r.unproved) {
 		r.phase = phaseBadClient
@@ -297,8 +296,8 @@ func (t *sentTrace) broken(ctx context.Context, err error, sent *body) reply {
 	return r
 }
 
-// request builds the HTTP request. No Idempotency-Key: net/http would
-// take it as leave to send a POST twice, and the gateway does not dedupe.
+// request builds the HTTP request. It has no Idempotency-Key: with that header net/http may
+// send a POST twice, and the gateway does not deduplicate.
 func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	target := c.base + "/" + q.path
 	if len(q.query) > 0 {
@@ -320,12 +319,12 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	if q.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header)) // nothing outside a trace
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header)) // adds nothing outside a trace
 	return req, nil
 }
 
-// segments escapes and joins path segments. Dots alone are escaped too: a segment
-// of ".." would otherwise be taken for a step up on the way.
+// segments escapes and joins path segments. A segment of dots alone is escaped too: a server
+// would read ".." as the parent.
 func segments(parts ...string) string {
 	escaped := make([]string, len(parts))
 	for i, part := range parts {
@@ -341,8 +340,8 @@ func segment(s string) string {
 	return url.PathEscape(s)
 }
 
-// lost says in one line why no answer came, without the URL that net/http puts in
-// front of it.
+// lost says in one line why no answer came, without the URL with which net/http begins its
+// errors.
 func lost(err error) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
@@ -350,8 +349,8 @@ func lost(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "no answer in time"
 	}
-	// The certificate in this error belongs to the server; its text is long, and the
-	// reason stands at its end.
+	// The certificate in this error is the server's. The text of the whole error is long, and
+	// the reason comes last.
 	if v, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return clean("server certificate: " + v.Err.Error())
 	}

@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// enrollFate enrolls and returns the fate, and fails for an error that shows the CSR.
+// enrollFate enrolls and returns the fate. It fails the test if the error holds the CSR.
 func enrollFate(t *testing.T, ctx context.Context, c *Client) (Fate, error) {
 	t.Helper()
 	csr := newCSR(t, "shop.example.net")
@@ -103,7 +103,7 @@ func TestWrittenWithoutAnswer(t *testing.T) {
 		handler http.HandlerFunc
 		class   string
 	}{
-		// A server that cuts before it has read all proves that it did not accept.
+		// A server that closes before it has read the whole request did not accept it.
 		{"cut", func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			panic(http.ErrAbortHandler)
@@ -145,7 +145,7 @@ func TestWrittenWithoutAnswer(t *testing.T) {
 					c.http.Transport.(*http.Transport).TLSClientConfig.NextProtos = []string{"http/1.1"}
 					c.http.Transport.(*http.Transport).ForceAttemptHTTP2 = false
 				}
-				_ = c.Probe(t.Context()) // opens the connection, which is none of the enroll timeout's time
+				_ = c.Probe(t.Context()) // opens the connection outside the enroll timeout
 				fate, err := enrollFate(t, t.Context(), c)
 				if fate != Unknown {
 					t.Fatalf("got %v, want Unknown", err)
@@ -161,7 +161,7 @@ func TestWrittenWithoutAnswer(t *testing.T) {
 	}
 }
 
-// TestHowFarARequestWent goes through what the transport may report of a request.
+// TestHowFarARequestWent feeds sentTrace every report of the transport.
 func TestHowFarARequestWent(t *testing.T) {
 	t.Parallel()
 	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
@@ -233,16 +233,16 @@ func TestHowFarARequestWent(t *testing.T) {
 }
 
 // TestCallsThatShareAConnection breaks an HTTP/2 connection under two calls with an alert
-// about the client's certificate. Only the first is told that the connection is new.
+// about the client's certificate. The transport tells only the first that the connection is new.
 func TestCallsThatShareAConnection(t *testing.T) {
 	t.Parallel()
 	alert := &net.OpError{Op: "remote error", Err: errors.New("tls: expired certificate")}
 	type isFirst struct{}
 	for _, tt := range []struct {
 		name     string
-		answered bool // the first has got the beginning of an answer
-		gone     bool // the first ends before the second begins
-		want     Fate // of the second
+		answered bool // the first byte of an answer to the first call came
+		gone     bool // the first call ends before the second begins
+		want     Fate // of the second call
 	}{
 		{"nothing answered", false, false, Unauthorized},
 		{"answered before", true, false, Unknown}, // so the certificate was accepted
@@ -362,10 +362,10 @@ func TestClientCertificateRefused(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					want := Unauthorized // TLS 1.2 says no more of a missing one than: handshake failure
+					want := Unauthorized // TLS 1.2 reports a missing certificate only as a handshake failure
 					fate, err := enrollFate(t, t.Context(), c)
-					// The connection's end may outrun the alert. What must not be is Unknown.
-					if version == tls.VersionTLS13 && fate == NotAccepted && strings.Contains(err.Error(), "was the client certificate refused?") {
+					// The end of the connection may arrive before the alert. The fate must not be Unknown.
+					if version == tls.VersionTLS13 && fate == NotAccepted && strings.Contains(err.Error(), "may have refused the client certificate") {
 						want = NotAccepted
 					}
 					if fate != want {
@@ -383,7 +383,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 		calls := 0
 		c := newClient(t, Config{Dialect: DialectCAGW}, func(w http.ResponseWriter, r *http.Request) {
 			calls++
-			_, _ = io.Copy(io.Discard, r.Body) // a no to less than the whole request would be no acceptance
+			_, _ = io.Copy(io.Discard, r.Body) // an early refusal would be NotAccepted
 			w.Header().Set("Location", "/elsewhere")
 			w.WriteHeader(status)
 		})
@@ -398,7 +398,7 @@ func TestGivenClientIsCopied(t *testing.T) {
 	srv := httptest.NewTLSServer(http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect))
 	t.Cleanup(srv.Close)
 	hc := srv.Client()
-	hc.Timeout = time.Nanosecond // must not cut our calls
+	hc.Timeout = time.Nanosecond // must not limit the client's calls
 	c, err := New(Config{URL: srv.URL, CAID: "ca-1", Dialect: DialectCertctl}, hc, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -440,8 +440,8 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestNothingOfTheBodyGetsOut has a gateway echo the whole request, in every way it
-// could, and looks for it in errors and in the log.
+// TestNothingOfTheBodyGetsOut has a gateway echo the whole request in every member, and searches
+// errors and log for it.
 func TestNothingOfTheBodyGetsOut(t *testing.T) {
 	t.Parallel()
 	csr := newCSR(t, "shop.example.net")

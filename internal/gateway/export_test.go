@@ -1,7 +1,6 @@
 package gateway
 
-// TriageRows returns the names of the triage table's rows, each with the operations
-// it is for.
+// TriageRows returns the names of the triage table's rows, each with its operations.
 func TriageRows() (names []string, ops map[string][]Op) {
 	ops = map[string][]Op{}
 	for _, r := range triage {

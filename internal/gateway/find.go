@@ -12,41 +12,43 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
-// pageSize is the most events that the hosted gateway puts on a page.
+// pageSize is the largest page of events that the hosted gateway returns.
 const pageSize = "50"
 
-// maxThrottled is how often in a row one page is asked for again after a 429.
+// maxThrottled is how often in a row Find asks for a page again after a 429.
 const maxThrottled = 3
 
-// Search looks for a certificate that an enrollment of unknown fate may have made.
+// Search describes the certificate that an indeterminate enrollment may have created.
 type Search struct {
 	// CAID names the CA; empty: the configured one.
 	CAID string
-	// CSR is that of the enrollment; its public key is what is looked for.
+	// CSR is the certificate request of the enrollment. A match has its public key.
 	CSR *x509.CertificateRequest
 	// SANs are the names that the certificate must cover; nil: those of the CSR.
 	SANs []SAN
-	// Since is when the enrollment was sent. Keys live longer than certificates, so
-	// an older certificate of the same key is no match; Config.FindSkew is allowed.
+	// Since is when the enrollment was sent. An older certificate of the same key is no
+	// match, since keys are reused on renewal. Config.FindSkew is the tolerance.
 	Since time.Time
-	// Wait, if set, is called before every page but the first, for each is a call that
-	// costs quota, with nil, or with the error of a page that was throttled and is to be
-	// asked for again. Its error ends the look-up and is returned as it is. Without it
-	// a throttled page is Find's error.
+	// Wait, if set, runs before every page but the first: each page is a call that costs
+	// quota. throttled is nil, or the error of a throttled page that Find asks for again. An
+	// error of Wait ends the look-up, and Find returns it unchanged. Without Wait, a throttled
+	// page ends the look-up.
 	Wait func(ctx context.Context, throttled error) error
 }
 
-// CanFind reports whether the gateway is known to have a look-up.
+// CanFind reports whether the gateway is known to have a look-up. It is false while the
+// dialect is unknown.
 func (c *Client) CanFind() bool { return c.Dialect() == DialectCAGW }
 
-// Find looks through the CA's certificate events for what an enrollment issued. It
-// returns the first match as an Issued answer, still to be checked with CheckIssued,
-// or false when every event was read and none matches. Events tell of certificates
-// only: false proves nothing about an enrollment that may wait for approval.
+// Find searches the CA's certificate events for the certificate of an enrollment. It returns
+// the first match as an Issued answer, which the caller checks with CheckIssued. It returns
+// false if it read every event and none matches. Events show certificates only: false
+// proves nothing about an enrollment that may wait for approval.
 //
-// Find returns ErrNoLookup in the certctl dialect, else an *Error. It is Unreadable
-// where asking again gets the same answer: without a match, an event that may tell of
-// one and cannot be judged, or more pages than the limit.
+// The error is ErrNoLookup in the certctl dialect, the error of Search.Wait, or an *Error.
+// Its fate is Unreadable if the same look-up again brings the same answer: there is no
+// match, and an event that may be one cannot be decided, or there are more pages than the
+// limit.
 func (c *Client) Find(ctx context.Context, s Search) (Answer, bool, error) {
 	if s.CAID == "" {
 		s.CAID = c.cfg.CAID
@@ -84,9 +86,9 @@ func (c *Client) Find(ctx context.Context, s Search) (Answer, bool, error) {
 			doubt = cmp.Or(doubt, problem)
 		}
 		doubt = cmp.Or(doubt, page.problem)
-		// Days without events make empty pages, so progress shows in the index alone.
+		// Days without events are empty pages, so only the index shows progress.
 		if page.more && (page.next == "" || page.next == next) {
-			doubt, page.more = cmp.Or(doubt, "the gateway promises more events and names no further page"), false
+			doubt, page.more = cmp.Or(doubt, "the gateway says that there are more events but names no further page"), false
 		}
 		if !page.more && doubt != "" {
 			return Answer{}, false, &Error{Op: OpFind, Fate: Unreadable, Class: classOther, HTTPStatus: status, Message: doubt, cause: errInconclusive}
@@ -100,7 +102,7 @@ func (c *Client) Find(ctx context.Context, s Search) (Answer, bool, error) {
 		Message: fmt.Sprintf("more events than a look-up reads: %d pages", c.cfg.FindMaxPages), cause: errInconclusive}
 }
 
-// nextEvents fetches page number n, which has the given index, when it may.
+// nextEvents waits, then fetches page number n, which has the given index.
 func (c *Client) nextEvents(ctx context.Context, s Search, n int, index string) (eventsPage, int, error) {
 	if n > 0 && s.Wait != nil {
 		if err := s.Wait(ctx, nil); err != nil {
@@ -109,7 +111,7 @@ func (c *Client) nextEvents(ctx context.Context, s Search, n int, index string) 
 	}
 	for tries := 1; ; tries++ {
 		page, status, err := c.events(ctx, s, index)
-		// The first page has nothing behind it that would be lost.
+		// A throttled first page ends the look-up: no page read before it is lost.
 		if FateOf(err) != Throttled || n == 0 || s.Wait == nil || tries > maxThrottled {
 			return page, status, err
 		}
@@ -128,8 +130,8 @@ func (c *Client) events(ctx context.Context, s Search, next string) (page events
 	return page, status, err
 }
 
-// listEvents fetches one page of the events of a CA since an instant, and has it read. The
-// index is the one that the page before named.
+// listEvents fetches one page of the events of a CA since an instant, and passes it to read.
+// The previous page names index; it is empty for the first page.
 func (c *Client) listEvents(ctx context.Context, caID string, since time.Time, index string, read func(body []byte) error) (status int, err error) {
 	query := url.Values{
 		"startDate":         {since.UTC().Format(time.RFC3339)},

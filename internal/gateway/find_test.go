@@ -83,8 +83,7 @@ func TestFindMatches(t *testing.T) {
 	}
 }
 
-// TestFindGoesOnPastADoubt has an event that cannot be judged before the one that is
-// looked for.
+// TestFindGoesOnPastADoubt has an ambiguous event before the wanted one.
 func TestFindGoesOnPastADoubt(t *testing.T) {
 	t.Parallel()
 	ca := newTestCA(t)
@@ -104,8 +103,7 @@ func TestFindGoesOnPastADoubt(t *testing.T) {
 	}
 }
 
-// TestFindKnowsAKeyInAnotherEncoding: an RSA key's algorithm may come without its null
-// parameters.
+// TestFindKnowsAKeyInAnotherEncoding has an RSA key whose algorithm lacks its null parameters.
 func TestFindKnowsAKeyInAnotherEncoding(t *testing.T) {
 	t.Parallel()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -153,7 +151,7 @@ func TestFindWaitsBetweenPages(t *testing.T) {
 		want   Fate
 	}{
 		{"every page but the first", func(int) int { return 200 }, 0, 4, "www", 0},
-		{"a page throttled once", func(n int) int { return map[bool]int{true: 429, false: 200}[n == 3] }, 0, 5, "wwtw", 0}, // goes on where it was
+		{"a page throttled once", func(n int) int { return map[bool]int{true: 429, false: 200}[n == 3] }, 0, 5, "wwtw", 0}, // continues at that page
 		{"a page throttled for long", func(n int) int { return map[bool]int{true: 429, false: 200}[n >= 3] }, 0, 6, "wwttt", Throttled},
 		{"the first throttled", func(int) int { return 429 }, 0, 1, "", Throttled},
 		{"told to stop", func(int) int { return 200 }, 2, 2, "ww", Unknown},
@@ -181,7 +179,7 @@ func TestFindWaitsBetweenPages(t *testing.T) {
 	}
 }
 
-// TestFindProvesNothing holds that only a listing read to its end says "none".
+// TestFindProvesNothing checks that only a listing that was read to its end means "none".
 func TestFindProvesNothing(t *testing.T) {
 	t.Parallel()
 	csr := newCSR(t, "shop.example.net")

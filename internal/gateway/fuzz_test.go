@@ -15,8 +15,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
-// addRecorded seeds a fuzz target with every answer in testdata/recorded, its
-// placeholders filled in.
+// addRecorded seeds a fuzz target with every answer in testdata/recorded, with its
+// placeholders replaced.
 func addRecorded(f *testing.F) (spki []byte) {
 	ca := newTestCA(f)
 	csr := newCSR(f, "shop.example.net")
@@ -51,7 +51,7 @@ func addRecorded(f *testing.F) (spki []byte) {
 	return csr.RawSubjectPublicKeyInfo
 }
 
-// sane fails for a text that is no single bounded line.
+// sane fails the test for a text that is not one bounded line.
 func sane(t *testing.T, s string, limit int) {
 	t.Helper()
 	if utf8.RuneCountInString(s) > limit || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) || strings.Contains(s, "-----BEGIN") {
@@ -86,7 +86,7 @@ func fuzzOrder(f *testing.F, d dialect) {
 			if leaf == nil {
 				continue
 			}
-			// The checks run on whatever a gateway sends.
+			// The checks must survive every answer.
 			if _, err := CheckIssued(Answer{State: Issued, Certificate: leaf.Raw}, Expectation{AnyKey: true}); err != nil {
 				sane(t, err.Error(), maxMessage+100)
 			}

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Certificate is a certificate as the gateway keeps it.
+// Certificate is a certificate with the gateway's record of it.
 type Certificate struct {
 	*x509.Certificate
-	// Status is the gateway's word: normal, revoked, held; empty where it has none, as with
-	// Entrust Certificate Services.
+	// Status is the gateway's word, such as normal, revoked or held; empty if it gives none, as
+	// Entrust Certificate Services does not.
 	Status string
-	// Reason, Comment and RevokedAt tell of its revocation, if it is revoked or held.
+	// Reason, Comment and RevokedAt describe the revocation of a revoked or held certificate.
 	Reason, Comment string
 	RevokedAt       time.Time
 }
 
-// Certificate returns the certificate of a CA with this serial number; an empty caID is the
-// configured one. The error is ErrNotDescribed or an *Error, for which NotKnown tells
-// whether the CA has no such certificate.
+// Certificate returns the certificate of a CA with this serial number. An empty caID names
+// the configured CA. The error is ErrNotDescribed or an *Error. NotKnown reports whether it
+// means that the CA has no such certificate.
 func (c *Client) Certificate(ctx context.Context, caID string, serial *big.Int) (Certificate, error) {
 	if serial == nil || serial.Sign() <= 0 {
 		return Certificate{}, invalid(OpProbe, "serial", "must be a positive number")
@@ -43,7 +43,7 @@ func (c *Client) Certificate(ctx context.Context, caID string, serial *big.Int) 
 	return out, err
 }
 
-// NotKnown reports whether the gateway said that it has no such resource.
+// NotKnown reports whether err means that the gateway has no such resource.
 func NotKnown(err error) bool { return isNotFound(err) }
 
 // readKept reads a CertificateResponse.
@@ -64,5 +64,5 @@ func readKept(body []byte, serial *big.Int) (Certificate, error) {
 		}
 		return out, nil
 	}
-	return Certificate{}, errors.New("the answer holds no certificate of this serial number that can be read")
+	return Certificate{}, errors.New("the answer holds no readable certificate of this serial number")
 }

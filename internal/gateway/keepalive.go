@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// idleLimiter is a transport that can be told to close connections that no call uses for
-// so long. A longer limit than the one in force changes nothing.
+// idleLimiter is a transport with a limit for idle connections. LimitIdle lowers it; a longer
+// limit than the one in force changes nothing.
 type idleLimiter interface{ LimitIdle(time.Duration) }
 
-// obeyKeepAlive has the transport drop idle connections before the server does, where an
-// HTTP/1.1 answer says when that is. A request that meets the closing of its connection
-// may be written to it, and then its fate is unknown.
+// obeyKeepAlive makes the transport close idle connections before the server does, if an
+// HTTP/1.1 answer says when that is. A request that is written while the server closes the
+// connection is indeterminate.
 func (c *Client) obeyKeepAlive(resp *http.Response) {
 	if resp.ProtoMajor != 1 {
 		return
@@ -28,8 +28,8 @@ func (c *Client) obeyKeepAlive(resp *http.Response) {
 }
 
 // keepAliveLimit reads the timeout of Keep-Alive headers ("timeout=5, max=100"), less a
-// margin for the way there and for timers that are late: a second, or a tenth, and of one
-// second the half. It is 0 where there is none.
+// margin for the network and for late timers. The margin is a second or a tenth, whichever
+// is longer, but half of the timeout at most. It returns 0 without a timeout.
 func keepAliveLimit(values []string) time.Duration {
 	for param := range strings.SplitSeq(strings.Join(values, ","), ",") {
 		name, value, _ := strings.Cut(param, "=")

@@ -32,7 +32,7 @@ type limitedTransport struct {
 
 func (t *limitedTransport) LimitIdle(d time.Duration) { t.limits = append(t.limits, d) }
 
-// TestKeepAliveIsObeyed: the transport is told of a limit once, and of each change.
+// TestKeepAliveIsObeyed checks that the transport gets each limit once.
 func TestKeepAliveIsObeyed(t *testing.T) {
 	t.Parallel()
 	headers := []string{"", "Keep-Alive: timeout=5\r\n", "Keep-Alive: timeout=5, max=99\r\n", "", "Keep-Alive: timeout=3\r\n"}
@@ -57,9 +57,9 @@ func TestKeepAliveIsObeyed(t *testing.T) {
 	}
 }
 
-// TestStaleConnections closes connections as soon as they are idle, at the rhythm of the
-// enrollments. Of one whose request did not reach the network, another is begun; none is
-// written twice, and none that the server did not get is taken for written.
+// TestStaleConnections has a server close connections as soon as they are idle, while
+// enrollments come at the same rate. The client starts an enrollment again if it did not reach
+// the network. It writes none twice, and reports none as written that the server did not get.
 func TestStaleConnections(t *testing.T) {
 	t.Parallel()
 	const pause = 2 * time.Millisecond

@@ -14,8 +14,8 @@ import (
 	"testing/iotest"
 )
 
-// TestLastByte enrolls with a check that fails. The server proves that it never had the
-// whole body, over either protocol.
+// TestLastByte enrolls with a failing check. Over both protocols the server must not get the
+// whole body.
 func TestLastByte(t *testing.T) {
 	t.Parallel()
 	lost := errors.New("the order lease is over")
@@ -43,7 +43,7 @@ func TestLastByte(t *testing.T) {
 				_, err := c.Enroll(t.Context(), Enrollment{CSR: newCSR(t), BeforeLastByte: check})
 				return err
 			}
-			// A CSR of many names needs more than one write; the withheld byte stays the last.
+			// A CSR with many names needs more than one write. The client withholds the last byte.
 			var ran atomic.Int32
 			if err := enroll(func() error { ran.Add(1); return nil }); err != nil || ran.Load() != 1 {
 				t.Fatalf("%v, after %d checks", err, ran.Load())
@@ -58,7 +58,7 @@ func TestLastByte(t *testing.T) {
 					t.Errorf("got %v (written: %v), want NotAccepted for the check's error", err, e != nil && e.Written)
 				}
 			}
-			// The connection carries on; what was abandoned never came whole.
+			// The connection stays usable, and the abandoned request never came whole.
 			if err := enroll(nil); err != nil {
 				t.Error(err)
 			}
@@ -79,10 +79,10 @@ func TestLastByte(t *testing.T) {
 	}
 }
 
-// TestLastByteIsWithheld shows that the server has not all of the body while the check
-// runs, and that a call which is given up meanwhile was not accepted, whatever the
-// check says later. The body of a request with many names takes more than one read: the
-// server has most of it by then.
+// TestLastByteIsWithheld checks that the server does not have the whole body while the check
+// runs. A call that is cancelled meanwhile is NotAccepted, whatever the check returns later.
+// The body of a request with many names takes more than one read, so the server has most of it
+// by then.
 func TestLastByteIsWithheld(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ given, many bool }{{true, false}, {false, false}, {true, true}, {false, true}} {
@@ -135,8 +135,8 @@ func TestLastByteIsWithheld(t *testing.T) {
 	}
 }
 
-// TestAnsweredEarly has a server say no before it has the whole request. Nothing of it can
-// have been accepted, whoever says it; what is in the gateway's own words keeps its meaning.
+// TestAnsweredEarly has a server refuse before it has the whole request. It cannot have accepted
+// the request, whichever server answers. The gateway's own error body keeps its meaning.
 func TestAnsweredEarly(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -151,7 +151,7 @@ func TestAnsweredEarly(t *testing.T) {
 		c := newClient(t, Config{Dialect: DialectCertctl}, early(tt.status, tt.body))
 		returned := make(chan struct{})
 		_, err := c.Enroll(t.Context(), Enrollment{CSR: newCSR(t), BeforeLastByte: func() error {
-			<-returned // the answer is all that Enroll waits for
+			<-returned // Enroll waits for the answer only
 			return nil
 		}})
 		close(returned)
@@ -162,7 +162,7 @@ func TestAnsweredEarly(t *testing.T) {
 	}
 }
 
-// TestBodyInPieces reads the body as transports may.
+// TestBodyInPieces reads the body in each way that a transport may.
 func TestBodyInPieces(t *testing.T) {
 	t.Parallel()
 	text := strings.Repeat("0123456789", 4000)
@@ -182,7 +182,7 @@ func TestBodyInPieces(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v, %d checks, whole %v", name, len(got), err, ran, whole)
 		}
 	}
-	// Shut and read at the same time: a byte that end does not count was not handed over.
+	// Shut and read at the same time: end counts every byte that was handed over.
 	for range 200 {
 		b := &body{rest: []byte("ab"), check: func() error { return nil }}
 		var wg sync.WaitGroup
@@ -196,7 +196,7 @@ func TestBodyInPieces(t *testing.T) {
 	}
 }
 
-// manyNames are the names of a request that takes more than one frame.
+// manyNames returns the names of a request that takes more than one frame.
 func manyNames() (names []string) {
 	for i := range 1500 {
 		names = append(names, fmt.Sprintf("host-%04d.example.net", i))
@@ -204,7 +204,7 @@ func manyNames() (names []string) {
 	return names
 }
 
-// overHTTP1 keeps a client of newClient from HTTP/2.
+// overHTTP1 makes a client of newClient use HTTP/1.1.
 func overHTTP1(c *Client) {
 	tr := c.http.Transport.(*http.Transport)
 	tr.TLSClientConfig.NextProtos = []string{"http/1.1"}

@@ -6,20 +6,18 @@ import (
 	"sync"
 )
 
-// maxLinks bounds the links that are remembered: many times the CAs behind one
-// gateway.
+// maxLinks bounds the number of remembered links: many times the CAs behind one gateway.
 const maxLinks = 256
 
-// links remembers which CA certificates were found to have signed which: all of an
-// issuer's certificates share the chain above it, and a signature costs as much to
-// verify as the rest of the check many times over. A nil *links remembers nothing. Safe
-// for concurrent use.
+// links remembers which CA certificate signed which. All certificates of an issuer share the
+// chain above it, and verifying a signature costs many times as much as the rest of the
+// check. A nil *links remembers nothing. Safe for concurrent use.
 type links struct {
 	mu   sync.Mutex
 	seen map[link]struct{} // guarded by mu
 }
 
-// link is a pair of certificates by the SHA-256 of their DER.
+// link is a pair of certificates, each as the SHA-256 of its DER.
 type link struct{ parent, child [sha256.Size]byte }
 
 // verify reports whether the parent signed the child, as signed does.

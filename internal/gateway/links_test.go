@@ -13,10 +13,10 @@ func TestLinksRememberOnlyWhatWasSigned(t *testing.T) {
 		if err := l.verify(ca.root, ca.issuing); err != nil {
 			t.Error(err)
 		}
-		// The same names and not the same keys, in either place.
+		// The same names with other keys, for the parent and for the child.
 		for _, pair := range [][2]*x509.Certificate{{other.root, ca.issuing}, {ca.root, other.issuing}, {ca.issuing, ca.root}} {
 			if err := l.verify(pair[0], pair[1]); err == nil {
-				t.Error("a link that is none")
+				t.Error("a link without a signature is accepted")
 			}
 		}
 	}
@@ -31,8 +31,8 @@ func TestLinksRememberOnlyWhatWasSigned(t *testing.T) {
 	}
 }
 
-// TestChangedAnswerIsCheckedAsItStands holds that what the client parsed is no
-// substitute for what the answer says now.
+// TestChangedAnswerIsCheckedAsItStands checks that CheckIssued parses the certificate of the
+// answer again if the caller changed it.
 func TestChangedAnswerIsCheckedAsItStands(t *testing.T) {
 	t.Parallel()
 	ca, other := newTestCA(t), newTestCA(t)

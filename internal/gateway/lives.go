@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// maxLives bounds the memory for profiles that requests name.
+// maxLives bounds the number of remembered profiles: a request may name any profile.
 const maxLives = 1024
 
-// profileLives is how long certificates are valid that a profile gives where no validity is
-// asked for. Safe for concurrent use.
+// profileLives knows how long a profile's certificates are valid if no validity is requested.
+// Safe for concurrent use.
 type profileLives struct {
 	configured map[string]time.Duration // by profile
 
@@ -18,7 +18,7 @@ type profileLives struct {
 	seen map[[2]string]time.Duration // by CA and profile; guarded by mu
 }
 
-// of returns what is known of a profile of a CA.
+// of returns the validity of a profile of a CA, and whether it is known.
 func (p *profileLives) of(caID, profileID string) (life time.Duration, known bool) {
 	if life, known = p.configured[profileID]; known {
 		return life, true
@@ -29,7 +29,7 @@ func (p *profileLives) of(caID, profileID string) (life time.Duration, known boo
 	return life, known
 }
 
-// saw takes in a certificate for which no validity was asked.
+// saw records the validity of a certificate for which none was requested.
 func (p *profileLives) saw(caID, profileID string, cert *x509.Certificate) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -39,8 +39,8 @@ func (p *profileLives) saw(caID, profileID string, cert *x509.Certificate) {
 	p.seen[[2]string{caID, profileID}] = cert.NotAfter.Sub(cert.NotBefore)
 }
 
-// longerThan reports whether a validity is beyond a cap by more than CAs backdate and round:
-// a tenth of it, a day at most.
+// longerThan reports whether a validity exceeds a cap by more than the tolerance for
+// backdating and rounding: a tenth of the cap, a day at most.
 func longerThan(life, most time.Duration) bool {
 	return life > most+min(most/10, 24*time.Hour)
 }

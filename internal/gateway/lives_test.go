@@ -11,8 +11,8 @@ import (
 
 const day = 24 * time.Hour
 
-// TestCapOfTheValidity: a cap is asked for only where the profile is not known to give less,
-// and the certificate is held to it.
+// TestCapOfTheValidity checks that the client requests a cap unless the profile is known to give
+// less, and that CheckIssued enforces the cap.
 func TestCapOfTheValidity(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -72,8 +72,8 @@ func TestCapOfTheValidity(t *testing.T) {
 	}
 }
 
-// TestValidityPeriods: the intervals that Entrust's Ansible module documents arrive as they
-// are, and a certificate that begins when it was asked to is no wrong one.
+// TestValidityPeriods sends the intervals that Entrust's Ansible module documents. They must
+// arrive unchanged, and CheckIssued must accept a certificate that begins at the requested time.
 func TestValidityPeriods(t *testing.T) {
 	t.Parallel()
 	sim := startSimulator(t, gatewaytest.Config{Dialect: gatewaytest.CAGW})
@@ -95,7 +95,8 @@ func TestValidityPeriods(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", period, err)
 		}
-		// A duration before an end, and after a beginning, may differ by the length of months.
+		// A duration before an end and the same duration after a beginning may differ, because
+		// months differ in length.
 		if cert.NotBefore.Sub(begin).Abs() > 3*day || cert.NotAfter.Sub(end).Abs() > 3*day {
 			t.Errorf("%s: valid from %s to %s, asked for %s to %s", period, cert.NotBefore, cert.NotAfter, begin, end)
 		}

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// members are those of a JSON object, each unread: one of a type that was not expected
+// members holds the raw members of a JSON object, so that a member of an unexpected type
 // hides no other.
 type members map[string]json.RawMessage
 
-// readMembers reads the members of an object. Of one that is broken off, or damaged, it
-// returns those before the damage, the one that holds it included, and false. It returns
-// nil where body is no object.
+// readMembers reads the members of an object. If the object is truncated or damaged, it
+// returns the members up to and including the damaged one, and false. It returns nil if
+// body is no object.
 func readMembers(body []byte) (m members, whole bool) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\ufeff")))
 	if len(body) == 0 || body[0] != '{' {
@@ -43,7 +43,7 @@ func readMembers(body []byte) (m members, whole bool) {
 	return m, false
 }
 
-// get returns the member of the name, of any case, or nil.
+// get returns the member of this name, in any letter case, or nil.
 func (m members) get(name string) json.RawMessage {
 	if raw, ok := m[name]; ok {
 		return raw
@@ -56,7 +56,7 @@ func (m members) get(name string) json.RawMessage {
 	return nil
 }
 
-// text returns the text or number of a member, trimmed; "" where it is neither.
+// text returns a member that is a text or a number, trimmed; "" if it is neither.
 func (m members) text(name string) string {
 	var t text
 	if raw := m.get(name); len(raw) == 0 || json.Unmarshal(raw, &t) != nil {
@@ -65,8 +65,7 @@ func (m members) text(name string) string {
 	return strings.TrimSpace(string(t))
 }
 
-// texts returns the texts and numbers among the members of a member that is an object; nil
-// where there are none.
+// texts returns the texts and numbers of a member that is an object; nil if there are none.
 func (m members) texts(name string) map[string]string {
 	inner, _ := readMembers(m.get(name))
 	var all map[string]string

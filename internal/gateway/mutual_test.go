@@ -20,14 +20,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
-// mutual is a client as the worker has it: over a cache of the key pair on disk.
+// mutual is a client like the worker's, over a mtlscache.Cache of the key pair on disk.
 type mutual struct {
 	*gateway.Client
 	cache     *mtlscache.Cache
 	cert, key string // paths
 }
 
-// mutual returns a client with the pair, after change had its say about the transport.
+// mutual returns a client with the pair. change may edit the configuration of the transport.
 func (s *simulator) mutual(t *testing.T, certPEM, keyPEM []byte, change func(*mtlscache.Config)) *mutual {
 	t.Helper()
 	dir := t.TempDir()
@@ -36,7 +36,7 @@ func (s *simulator) mutual(t *testing.T, certPEM, keyPEM []byte, change func(*mt
 	writeFile(t, m.key, keyPEM)
 	cfg := mtlscache.Config{
 		CertFile: m.cert, KeyFile: m.key, ServerCAFile: s.gw.ServerCA(), MaxConnsPerHost: callers, DialContext: s.gw.DialContext,
-		// The tests count connections: none is to be made again because the machine is slow.
+		// The tests count connections: a slow machine must not cause another one.
 		IdleConnTimeout: time.Hour, DialTimeout: time.Minute, TLSTimeout: time.Minute,
 	}
 	if change != nil {
@@ -67,8 +67,8 @@ func writeFile(t *testing.T, path string, data []byte) {
 	}
 }
 
-// heldConn keeps what comes after the handshake from its reader until it is released,
-// or cannot be written to any more.
+// heldConn withholds all bytes after the handshake from its reader until it is released or a
+// write fails.
 type heldConn struct {
 	net.Conn
 	shaken   *atomic.Bool
@@ -94,7 +94,7 @@ func (c heldConn) Write(p []byte) (int, error) {
 
 // TestRefusedPairUnderManyCalls writes many enrollments to one HTTP/2 connection before
 // the server's alert about the client's certificate is read. None was accepted, and
-// none may be taken for one of unknown fate.
+// none may count as Unknown.
 func TestRefusedPairUnderManyCalls(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range []gatewaytest.Dialect{gatewaytest.CertCtl, gatewaytest.CAGW} {
@@ -152,8 +152,8 @@ func TestRefusedPairUnderManyCalls(t *testing.T) {
 	}
 }
 
-// ways are the dialects over both protocols, with the most connections that a client
-// with so many callers opens.
+// ways are the dialects over both protocols, each with the largest number of connections that a
+// client with that many callers opens.
 var ways = []struct {
 	dialect gatewaytest.Dialect
 	http1   bool
@@ -207,9 +207,9 @@ func TestThousandEnrollments(t *testing.T) {
 	}
 }
 
-// TestRotationUnderEnrollments replaces the pair on disk, in the ways that tools have,
-// while all callers enroll: no call fails, each rotation is one reload, and no
-// connection of an old pair stays. The cache's own tests have a hundred rotations.
+// TestRotationUnderEnrollments replaces the pair on disk, in the ways of different tools, while
+// all callers enroll. No call fails, each rotation is one reload, and no connection with an old
+// pair stays. The cache's own tests do a hundred rotations.
 func TestRotationUnderEnrollments(t *testing.T) {
 	t.Parallel()
 	rotations := 10
@@ -236,7 +236,7 @@ func TestRotationUnderEnrollments(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := sim.mutual(t, certPEM, keyPEM, func(cfg *mtlscache.Config) {
-				cfg.HalfRotationWait = time.Minute // the machine may be slow, the callers must not notice
+				cfg.HalfRotationWait = time.Minute // the machine may be slow; no call may fail because of that
 			})
 			csr := sim.newCSR(t, "issue")
 			var done atomic.Int64
@@ -262,7 +262,7 @@ func TestRotationUnderEnrollments(t *testing.T) {
 					}
 				})
 			}
-			// seen lets the callers meet what is on disk.
+			// seen waits until a call has read the files.
 			seen := func() {
 				for from := done.Load(); done.Load() < from+callers; {
 					<-progress
@@ -296,7 +296,7 @@ func TestRotationUnderEnrollments(t *testing.T) {
 					rename(t, c.key, keyPEM, old)
 				}
 				seen()
-				// A caller that met half of the rotation waits for the other half.
+				// A caller that saw half of the rotation waits for the other half.
 				for end := time.Now().Add(10 * time.Second); c.cache.Reloads() <= uint64(i) && time.Now().Before(end); {
 					seen()
 				}
@@ -307,7 +307,7 @@ func TestRotationUnderEnrollments(t *testing.T) {
 			}
 			close(stop)
 			wg.Wait()
-			c.cache.CloseIdleConnections() // those of the pair in use
+			c.cache.CloseIdleConnections() // with the pair in use
 			for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 				_, open := sim.gw.Connections()
 				if open == 0 {

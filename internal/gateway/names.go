@@ -5,7 +5,8 @@ import "github.com/entrust-worker/entrust-worker/entrustbus/san"
 // SAN is one subject alternative name.
 type SAN = san.Name
 
-// The types of names that have a text form, as the CA Gateway calls them, and any other.
+// The types of names: those with a text form, in the gateway's spelling, and SANOther for the
+// rest.
 const (
 	SANDNS   = san.DNS
 	SANIP    = san.IP

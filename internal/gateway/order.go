@@ -18,9 +18,9 @@ import (
 type State int
 
 const (
-	// Issued: the answer holds a certificate, still to be checked with CheckIssued.
+	// Issued: the answer holds a certificate. The caller checks it with CheckIssued.
 	Issued State = iota + 1
-	// Pending: the order waits; ask again with Poll.
+	// Pending: the order waits. Poll asks again.
 	Pending
 	// Rejected: the gateway ended the order without a certificate.
 	Rejected
@@ -43,63 +43,64 @@ func (s State) String() string {
 type Enrollment struct {
 	// CAID and ProfileID name the CA and profile; empty: the configured ones.
 	CAID, ProfileID string
-	// CSR is the request as it was parsed; its signature is taken as verified.
+	// CSR is the parsed certificate request. Enroll does not verify its signature.
 	CSR *x509.CertificateRequest
-	// SubjectDN is the subject as RFC 2253 text, or in OpenSSL's form with slashes; empty:
-	// that of the CSR, or none where there are SubjectVariables. Not sent in the certctl
+	// SubjectDN is the subject as RFC 2253 text, or in OpenSSL's form with slashes. Empty: the
+	// subject of the CSR, or none if there are SubjectVariables. Not sent in the certctl
 	// dialect.
 	SubjectDN string
-	// OmitSubject asks for a certificate without naming a subject.
+	// OmitSubject requests a certificate without naming a subject. It overrides SubjectDN.
 	OmitSubject bool
-	// SubjectVariables, Properties and Extensions are passed on. An enrollment that has any
-	// is Refused in the certctl dialect, which has no place for them. A property is a
-	// string, a number, a bool, or a list of them.
+	// SubjectVariables, Properties and Extensions are sent unchanged. The certctl dialect
+	// cannot express them: an enrollment that has any is Refused there. A property is a
+	// string, a number, a bool, or a list of these.
 	SubjectVariables []SubjectVariable
 	Properties       map[string]any
 	Extensions       []Extension
-	// SANs are the names to request; nil: those of the CSR. The certctl dialect sends
-	// every name with a text as a dNSName.
+	// SANs are the requested names; nil: those of the CSR. The certctl dialect sends every
+	// name with a text form as a dNSName.
 	SANs []SAN
-	// Validity is how long the certificate shall be valid, in whole seconds; 0: as
-	// the profile says. Not sent in the certctl dialect.
+	// Validity is the requested validity in whole seconds; 0: as the profile says. Not sent in
+	// the certctl dialect.
 	Validity time.Duration
-	// Period is the same as a duration or interval of ISO 8601, sent as it is in place of
-	// Validity; empty: none. An enrollment that has one is Refused in the certctl dialect.
+	// Period is the requested validity as a duration or interval of ISO 8601. It is sent
+	// unchanged, in place of Validity. Empty: none. An enrollment that has one is Refused in
+	// the certctl dialect.
 	Period string
-	// MaxValidity caps the validity where neither Validity nor Period asks for one; 0: no
-	// cap. It is asked for unless the profile is known to give no more: by
-	// Config.ProfileValidity, or by the last certificate that it gave unasked. In the certctl
-	// dialect, which cannot ask, an enrollment is Refused where the profile is known to give
-	// more. Expectation.MaxValidity checks what was issued.
+	// MaxValidity caps the validity if neither Validity nor Period requests one; 0: no cap.
+	// Enroll requests the cap, unless the profile is known to give no more: by
+	// Config.ProfileValidity, or by its last certificate without a requested validity. The
+	// certctl dialect cannot request a validity: there an enrollment is Refused if the profile
+	// is known to give more. Expectation.MaxValidity checks the issued certificate.
 	MaxValidity time.Duration
-	// BeforeLastByte runs on a goroutine of the transport immediately before the last byte
-	// of the request's body is handed to it; nil: nothing runs. The place for a check that
-	// the caller may still enroll. Where it returns an error, the request is abandoned, the
-	// gateway never gets all of it, and Enroll's error has the fate NotAccepted and wraps
-	// that error. It runs again where the request is begun again, because its connection
-	// broke before it was written to its end. EnrollTimeout covers it.
+	// BeforeLastByte checks that the caller may still enroll; nil: no check. It runs on a
+	// goroutine of the transport, immediately before the transport gets the last byte of the
+	// request's body. If it returns an error, the gateway never gets the whole request.
+	// Enroll's error then has the fate NotAccepted and wraps that error. BeforeLastByte runs
+	// again if the connection broke before the request was written to its end, and the request
+	// is started again. EnrollTimeout includes it.
 	//
-	// What stays open is a freeze of the process or host after the check returned: the byte
-	// is written when it ends, however long it was. The same holds for a snapshot of the
+	// The check cannot cover a freeze of the process or host after it returned: the byte is
+	// written when the freeze ends, however long it was. The same holds for a snapshot of the
 	// host that is restored at that point.
 	BeforeLastByte func() error
 }
 
-// Poll asks after a pending enrollment.
+// Poll asks for the state of a pending enrollment.
 type Poll struct {
 	// CAID names the CA; empty: the configured one.
 	CAID string
 	// TrackingID is Answer.TrackingID of the enrollment.
 	TrackingID string
-	// SubmittedAt is when the enrollment was sent. It begins Config.NotFoundGrace;
-	// the zero time is long ago.
+	// SubmittedAt is when the enrollment was sent. Config.NotFoundGrace begins then. Zero: no
+	// grace.
 	SubmittedAt time.Time
-	// CSR, if not nil, returns the request that was submitted, or nil. It tells the
-	// issued certificate from others in the same answer, and is called only when an
-	// answer holds one: parsing a request costs more than a poll.
+	// CSR, if not nil, returns the submitted certificate request, or nil. It distinguishes the
+	// issued certificate from others in the same answer. Poll calls it only if an answer holds
+	// a certificate: parsing a request costs more than a poll.
 	CSR func() *x509.CertificateRequest
-	// Search, if not nil, returns what to look for in the certificate events where those
-	// are asked, or false where the order cannot be known there. See PollMode.
+	// Search, if not nil, returns what to search for in the certificate events, or false if
+	// they cannot show the order. See PollMode for when Poll reads them.
 	Search func() (Search, bool)
 }
 
@@ -108,32 +109,32 @@ type Answer struct {
 	State State
 	// TrackingID is the gateway's id of the order, if it gave one.
 	TrackingID string
-	// Status is the gateway's own word, at most 64 characters; it decides nothing.
+	// Status is the gateway's own status word, at most 64 characters. Callers must not decide
+	// by it.
 	Status string
-	// Certificate is the issued certificate's DER. It was not checked: CheckIssued
-	// says whether it is the one that was asked for.
+	// Certificate is the DER of the issued certificate. It is unchecked: CheckIssued says
+	// whether it is the requested one.
 	Certificate []byte
-	// Chain is the DER of the certificates above, the issuer first: those that the gateway
-	// gave, or its CA's resource, of which each signed the one below it and is in force.
-	// Empty where there are none (see Stats.ChainFailures).
+	// Chain is the DER of the certificates above, the issuer first. They come from the answer,
+	// or from the CA's resource. Each signed the one below it and is in force. Empty if there
+	// are none (see Stats.ChainFailures).
 	Chain [][]byte
 	// Warnings say what was left out of Chain, one line each.
 	Warnings []string
 	// HTTPStatus is the status of the answer.
 	HTTPStatus int
-	// RetryAfter is when the gateway wants to be asked again; 0: it does not say.
+	// RetryAfter is how long the gateway asks the client to wait; 0 if it does not ask.
 	RetryAfter time.Duration
 	// Code and Message are the gateway's reason for Rejected, bounded and cleaned.
 	Code, Message string
 
-	// What was parsed on the way here, so that CheckIssued need not do it again.
-	leaf    *x509.Certificate
-	foreign bool // no success, and not in the gateway's own words
+	leaf    *x509.Certificate // Certificate, parsed: CheckIssued need not parse it again
+	foreign bool              // not a 2xx, and without the gateway's own error body
 }
 
-// Enroll submits an enrollment, once: it writes at most one whole request, which
-// Error.Written tells. The error is an *Error; with any Fate but Unknown and Unreadable
-// the gateway did not take the order.
+// Enroll submits an enrollment once: it writes at most one whole request. Error.Written
+// reports whether it did. The error is an *Error. With any Fate but Unknown and Unreadable
+// the gateway did not accept the enrollment.
 func (c *Client) Enroll(ctx context.Context, e Enrollment) (Answer, error) {
 	if e.CAID == "" {
 		e.CAID = c.cfg.CAID
@@ -149,15 +150,15 @@ func (c *Client) Enroll(ctx context.Context, e Enrollment) (Answer, error) {
 		return Answer{}, err
 	}
 	if d.name() == DialectCAGW && e.ProfileID == "" {
-		return Answer{}, invalid(OpEnroll, "profile_id", "is needed by the CA Gateway, and none is configured")
+		return Answer{}, invalid(OpEnroll, "profile_id", "must not be empty for the CA Gateway, and none is configured")
 	}
 	if what := e.beyondCertctl(); what != "" && d.name() == DialectCertctl {
-		return Answer{}, invalid(OpEnroll, what, "cannot be asked for in the certctl dialect")
+		return Answer{}, invalid(OpEnroll, what, "cannot be requested in the certctl dialect")
 	}
 	given, known := c.lives.of(e.CAID, e.ProfileID)
 	if e.MaxValidity > 0 && e.Validity == 0 && e.Period == "" && (!known || longerThan(given, e.MaxValidity)) {
 		if d.name() == DialectCertctl && known {
-			return Answer{}, invalid(OpEnroll, "max_validity_seconds", "the profile gives certificates of "+given.String()+", and the certctl dialect has no way to ask for less")
+			return Answer{}, invalid(OpEnroll, "max_validity_seconds", "the profile gives certificates of "+given.String()+", and the certctl dialect cannot request less")
 		}
 		e.Validity = e.MaxValidity
 	}
@@ -176,7 +177,7 @@ func (c *Client) Enroll(ctx context.Context, e Enrollment) (Answer, error) {
 	return a, err
 }
 
-// check finds bad input and fills in the CSR's names where none are given.
+// check returns an error for bad input. It sets SANs to the CSR's names if they are nil.
 func (e *Enrollment) check() error {
 	switch {
 	case strings.TrimSpace(e.CAID) == "":
@@ -194,7 +195,7 @@ func (e *Enrollment) check() error {
 	}
 	for i := range e.Extensions {
 		if slices.ContainsFunc(e.Extensions[:i], func(other Extension) bool { return other.OID == e.Extensions[i].OID }) {
-			return invalid(OpEnroll, "extensions", e.Extensions[i].OID+" is asked for twice; ekus and must_staple are extensions too")
+			return invalid(OpEnroll, "extensions", e.Extensions[i].OID+" is requested twice; ekus and must_staple are extensions too")
 		}
 	}
 	for i, name := range e.SANs {
@@ -205,8 +206,8 @@ func (e *Enrollment) check() error {
 	return nil
 }
 
-// Poll asks for the state of a pending enrollment. The error is an *Error; NotFound
-// says that the gateway does not know the order.
+// Poll asks for the state of a pending enrollment. The error is an *Error. Its fate NotFound
+// means that the gateway does not know the order.
 func (c *Client) Poll(ctx context.Context, p Poll) (Answer, error) {
 	if p.CAID == "" {
 		p.CAID = c.cfg.CAID
@@ -255,10 +256,11 @@ func (c *Client) order(ctx context.Context, d dialect, q call, p Poll) (Answer, 
 		}
 		o.broken = o.broken || r.phase == phaseCut
 		if leaf = o.leaf(p.CSR); leaf != nil {
-			r.phase = phaseAnswered // a whole certificate says more than the end that is missing
+			r.phase = phaseAnswered // the answer is truncated, but the certificate is whole
 		}
 		m, problem = o.meaning(q.op, c.cfg.Words, leaf)
-		// An error body may carry a status of its own; only a certificate outweighs it.
+		// An error body may have a status member too. Only a certificate or a rejected word
+		// outweighs the error body.
 		if m != meansIssued && m != meansRejected && readRefusal(r.body, d.name()).own {
 			m = meansNothing
 		}
@@ -294,11 +296,12 @@ func (c *Client) order(ctx context.Context, d dialect, q call, p Poll) (Answer, 
 	return a, nil
 }
 
+// young reports whether the order is within Config.NotFoundGrace.
 func (c *Client) young(submitted time.Time) bool {
 	return !submitted.IsZero() && c.cfg.NotFoundGrace > 0 && time.Since(submitted) < c.cfg.NotFoundGrace
 }
 
-// noteWord counts a status word that is in no list, and logs it the first time.
+// noteWord counts a status word of a pending order that is in no list, and logs it once.
 func (c *Client) noteWord(op Op, word string) {
 	if hasWord(c.cfg.Words.Pending, word) {
 		return
@@ -307,11 +310,11 @@ func (c *Client) noteWord(op Op, word string) {
 		word = "(none)"
 	}
 	if c.words.add(wordKey(word)) {
-		c.log.Warn("gateway uses an unknown status word; it counts as pending", "op", string(op), "word", word)
+		c.log.Warn("unknown status word of the gateway counts as pending", "op", string(op), "word", word)
 	}
 }
 
-// keep notes what could be read of an answer whose rest could not be.
+// keep adds the readable parts of a malformed answer.
 func (e *Error) keep(o order) {
 	e.TrackingID = o.trackingID
 	n, ok := new(big.Int).SetString(o.serial, 16)
@@ -322,7 +325,7 @@ func (e *Error) keep(o order) {
 	e.Message = clean(e.Message + "; the answer names the serial " + e.Serial)
 }
 
-// complete fills in the certificate and its chain.
+// complete sets the certificate and its chain.
 func (c *Client) complete(ctx context.Context, d dialect, a *Answer, o order, leaf *x509.Certificate, caID string) {
 	a.leaf, a.Certificate = leaf, leaf.Raw
 	c.paddings.learn(caID, o.serial, leaf.SerialNumber)

@@ -126,7 +126,7 @@ func TestBadInputIsRefusedUnsent(t *testing.T) {
 		{"no serial", c.Revoke(t.Context(), Revocation{}), "serial: "},
 		{"zero serial", c.Revoke(t.Context(), Revocation{Serial: serialOf("0")}), "serial: "},
 		{"negative serial", c.Revoke(t.Context(), Revocation{Serial: serialOf("-5")}), "serial: "},
-		{"unknown reason", c.Revoke(t.Context(), Revocation{Serial: serialOf("5"), Reason: "KeyCompromise"}), "reason: unknown; one of unspecified, keyCompromise"},
+		{"unknown reason", c.Revoke(t.Context(), Revocation{Serial: serialOf("5"), Reason: "KeyCompromise"}), "reason: unknown; must be one of unspecified, keyCompromise"},
 		{"blank CA of a revocation", c.Revoke(t.Context(), Revocation{CAID: " ", Serial: serialOf("5")}), "ca_id: "},
 	}
 	for _, tt := range tests {

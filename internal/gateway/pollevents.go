@@ -8,41 +8,41 @@ import (
 	"time"
 )
 
-// PollMode says how the state of a pending enrollment is found out in the cagw dialect.
-// The certctl dialect has its poll path and no events.
+// PollMode says how Poll finds the state of a pending enrollment in the cagw dialect. The
+// certctl dialect has a poll path and no events, so the mode does not matter there.
 type PollMode string
 
 const (
-	// PollAuto polls Config.PollPath, and looks into the certificate events where the
-	// gateway shows that it has no such path: 405 or 501, or a 404 that is not in its own
-	// words, before the path ever answered with a 2xx.
+	// PollAuto polls Config.PollPath. It reads the certificate events if the gateway has no
+	// such path: the path answers 405 or 501, or 404 without the gateway's own error body, and
+	// never answered with a 2xx before.
 	PollAuto PollMode = "auto"
-	// PollEnrollment polls Config.PollPath alone.
+	// PollEnrollment polls Config.PollPath only.
 	PollEnrollment PollMode = "enrollment"
-	// PollEvents looks into the certificate events alone. They show issued certificates
-	// only: an order that an approver rejects stays pending until its deadline.
+	// PollEvents reads the certificate events only. They show issued certificates: an order
+	// that an approver rejects stays pending until its deadline.
 	PollEvents PollMode = "events"
 )
 
-// pathRetry is how long PollAuto passes over a poll path that was missing.
+// pathRetry is how long PollAuto skips a missing poll path.
 const pathRetry = 10 * time.Minute
 
-// errInconclusive is the cause of a look-up's error where the gateway answered well and
-// its events do not decide about this one enrollment.
+// errInconclusive is the cause of a look-up's error if the gateway answered correctly, but its
+// events do not decide about this enrollment.
 var errInconclusive = errors.New("the events decide nothing")
 
-// pollPath is what PollAuto knows of the gateway's poll path. Safe for concurrent use.
+// pollPath records whether the gateway has the poll path. Safe for concurrent use.
 type pollPath struct {
-	seen    atomic.Bool  // it answered with a 2xx
-	missing atomic.Int64 // until when it counts as missing, in ns since 1970
+	seen    atomic.Bool  // the path answered with a 2xx
+	missing atomic.Int64 // the path counts as missing until then, in ns since 1970
 }
 
 func (p *pollPath) isMissing() bool {
 	return !p.seen.Load() && time.Now().UnixNano() < p.missing.Load()
 }
 
-// pollAuto polls the path, and the events where the gateway has no such path. What the
-// path answered stands where the events cannot be asked.
+// pollAuto polls the path, and reads the events if the gateway has no such path. If the order
+// cannot be searched for in the events, it returns the answer of the path.
 func (c *Client) pollAuto(ctx context.Context, d dialect, q call, p Poll) (Answer, error) {
 	if c.poll.isMissing() && p.Search != nil {
 		if s, ok := p.Search(); ok {
@@ -62,14 +62,15 @@ func (c *Client) pollAuto(ctx context.Context, d dialect, q call, p Poll) (Answe
 	}
 	a, err = c.pollEvents(ctx, p, s)
 	if err == nil && c.poll.missing.Swap(time.Now().Add(pathRetry).UnixNano()) == 0 {
-		// A front that answers 404 for everything answers so to the events too.
-		c.log.WarnContext(ctx, "the gateway has no poll path: looking pending enrollments up in its certificate events; gateway.poll: events saves the question")
+		// A proxy that answers 404 for everything answers so for the events too, so a successful
+		// look-up shows that only the path is missing.
+		c.log.WarnContext(ctx, "the gateway has no poll path; the worker looks pending enrollments up in its certificate events; set gateway.poll: events to skip the poll path")
 	}
 	return a, err
 }
 
-// lacksPath reports whether a poll was answered as by a gateway without the path. The
-// gateway's own 404 is about the order.
+// lacksPath reports whether the answer to a poll means that the gateway has no poll path. A
+// 404 with the gateway's own error body is about the order.
 func lacksPath(a Answer, err error) bool {
 	if err == nil {
 		return a.foreign && a.HTTPStatus == http.StatusNotFound
@@ -87,17 +88,17 @@ func lacksPath(a Answer, err error) bool {
 	return false
 }
 
-// pollEvents looks for the certificate of a pending enrollment. Without a match the order
-// is pending: the events do not show one that waits, or was rejected.
+// pollEvents searches the events for the certificate of a pending enrollment. Without a match
+// the order is pending: events show neither a waiting nor a rejected order.
 func (c *Client) pollEvents(ctx context.Context, p Poll, s Search) (Answer, error) {
 	s.CAID = p.CAID
 	a, found, err := c.Find(ctx, s)
 	if errors.Is(err, errInconclusive) {
-		c.log.WarnContext(ctx, "the certificate events do not decide about a pending enrollment", "tracking_id", bound(p.TrackingID, maxCode), "err", err)
+		c.log.WarnContext(ctx, "the certificate events do not decide about a pending enrollment; it stays pending", "tracking_id", bound(p.TrackingID, maxCode), "err", err)
 		err = nil
 	}
 	if e, ok := errors.AsType[*Error](err); ok && (e.Fate == Refused || e.Fate == NotFound) {
-		// A no to the look-up is not a no to the order.
+		// A refused look-up does not mean that the order is refused.
 		again := *e
 		again.Fate = Unreadable
 		err = &again

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What a poll comes to, by what path and events answer.
+// The result of a poll depends on the answers of the path and of the events.
 func TestPollModes(t *testing.T) {
 	t.Parallel()
 	const spring = `{"timestamp":"2026-11-28T10:00:00.000+00:00","status":404,"error":"Not Found","path":"/x"}`
@@ -34,7 +34,7 @@ func TestPollModes(t *testing.T) {
 		{"path alone", PollEnrollment, reply{404, spring}, reply{200, none}, 0, Unreadable, 0},
 		{"events alone", PollEvents, reply{500, ""}, reply{200, none}, Pending, 0, 2},
 		{"events that decide nothing", PollEvents, reply{500, ""}, reply{200, doubt}, Pending, 0, 2},
-		{"events refused", PollEvents, reply{500, ""}, reply{400, own}, 0, Unreadable, 2}, // no no to the order
+		{"events refused", PollEvents, reply{500, ""}, reply{400, own}, 0, Unreadable, 2}, // the order is not refused
 		{"events down", PollEvents, reply{500, ""}, reply{503, own}, 0, NotAccepted, 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// Probe asks for the configured CA, which costs little and proves that the gateway
-// answers and knows both the client and the CA. It also settles DialectAuto.
+// Probe asks for the configured CA. That costs little and proves that the gateway answers,
+// accepts the client, and knows the CA. With DialectAuto it also chooses the dialect.
 //
-// In the cagw dialect it asks for the CA's status (GET …/{caId}/status), and for the CA
-// itself where the gateway has no status. A CA that is DOWN is a NotAccepted error of
-// class upstream_5xx, whose message names the CA.
+// In the cagw dialect it asks for the CA's status (GET …/{caId}/status), or for the CA
+// itself if the gateway has no status. A CA that is DOWN is a NotAccepted error of class
+// upstream_5xx, whose message names the CA. Every error is an *Error.
 func (c *Client) Probe(ctx context.Context) error {
 	if c.Dialect() != DialectCAGW || c.statusless.Load() {
 		return c.probeCA(ctx)
@@ -30,7 +30,7 @@ func (c *Client) Probe(ctx context.Context) error {
 	case word == "DOWN":
 		_, err = c.verdict(OpProbe, r, meansDown, clean("the gateway says that CA "+c.cfg.CAID+" is DOWN"))
 		return err
-	// Whether the client may ask for the status says nothing of the rest.
+	// A client that may not ask for the status may still use the CA.
 	case r.success() && r.phase == phaseAnswered && !no.own, r.status == 403, r.status == 404, r.status == 405, r.status == 501:
 		err := c.probeCA(ctx)
 		if err == nil {
@@ -57,7 +57,7 @@ func (c *Client) probeCA(ctx context.Context) error {
 			c.settled(speaks)
 		case readRefusal(r.body, c.Dialect()).own || r.phase != phaseAnswered:
 		case c.cfg.Dialect == DialectCertctl && (errors.Is(err, errNoDialect) || len(bytes.TrimSpace(r.body)) == 0):
-			m = meansDone // its connector ignores the body; a page that is none of the gateway's is one here
+			m = meansDone // the connector ignores the body; here a JSON object or an empty body is required
 		}
 		if err != nil {
 			problem = err.Error()
@@ -67,11 +67,11 @@ func (c *Client) probeCA(ctx context.Context) error {
 	return err
 }
 
-// ProbeEnroll finds out, without enrolling, whether the path of enrollments can be used:
-// a server in front of the gateway may ask for the client certificate there alone, by a
-// TLS renegotiation or TLS 1.3 post-handshake authentication. It sends a GET, which the
-// gateway need not know: every answer is fine but one about the client. The error is an
-// *Error that says what was asked for, or why there was no answer.
+// ProbeEnroll checks, without enrolling, that the client can use the path of enrollments. A
+// server in front of the gateway may ask for the client certificate on that path only, by a
+// TLS renegotiation or TLS 1.3 post-handshake authentication. ProbeEnroll sends a GET, which
+// the gateway need not support: it accepts every answer that is not about the client. The
+// error is an *Error that says what the server asked for, or why there was no answer.
 func (c *Client) ProbeEnroll(ctx context.Context) error {
 	r, err := c.get(ctx, "enrollments")
 	if err != nil {
@@ -87,7 +87,7 @@ func (c *Client) ProbeEnroll(ctx context.Context) error {
 	return err
 }
 
-// get asks for something of the configured CA.
+// get asks for a resource of the configured CA.
 func (c *Client) get(ctx context.Context, below ...string) (reply, error) {
 	path := segments(append([]string{"certificate-authorities", c.cfg.CAID}, below...)...)
 	r, err := c.send(ctx, call{op: OpProbe, method: http.MethodGet, path: path})
@@ -97,7 +97,7 @@ func (c *Client) get(ctx context.Context, below ...string) (reply, error) {
 	return r, nil
 }
 
-// readStatus returns the word of a CA's status in upper case; "" where the answer is none.
+// readStatus returns the word of a CA's status in upper case; "" if the answer is no status.
 func readStatus(r reply) string {
 	var wire struct {
 		Type   string `json:"type"`

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestProbeOfStatus: the status of the CA decides where there is one.
+// TestProbeOfStatus checks that the status of the CA decides if the gateway has one.
 func TestProbeOfStatus(t *testing.T) {
 	t.Parallel()
 	const own = `{"type":"ErrorResponse","error":{"code":"c","message":"m"}}`
@@ -19,7 +19,7 @@ func TestProbeOfStatus(t *testing.T) {
 		ca         int // status of the answer about the CA
 		want       Fate
 		says       string
-		asked      string // of both probes
+		asked      string // by both probes
 		statusless bool
 	}{
 		{"UP", 200, `{"type":"CAStatusResponse","status":"UP"}`, 200, 0, "", "status status", false},
@@ -32,7 +32,7 @@ func TestProbeOfStatus(t *testing.T) {
 		{"no such path, Spring's words", 404, `{"timestamp":"t","status":404,"error":"Not Found","path":"p"}`, 200, 0, "", "status ca ca", true},
 		{"not implemented", 501, "", 200, 0, "", "status ca ca", true},
 		{"not for this client", 403, own, 200, 0, "", "status ca ca", true},
-		// A gateway that restarts has no status for a while. That is no reason to give it up.
+		// A restarting gateway has no status for a while. The client must ask for it again.
 		{"restarting", 404, "", 404, Unknown, "", "status ca status ca", false},
 		{"unknown client", 401, "", 200, Unauthorized, "", "status status", false},
 		{"throttled", 429, "", 200, Throttled, "", "status status", false},
@@ -64,7 +64,7 @@ func TestProbeOfStatus(t *testing.T) {
 	}
 }
 
-// TestProbeEnroll: any answer will do that is not about the client.
+// TestProbeEnroll checks that every answer succeeds that is not about the client.
 func TestProbeEnroll(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -16,11 +16,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// produced are the recorded answers that the simulator gives by itself, with how it is set up
-// for them: the simulator must not know a shape of its own.
+// produced are the recorded answers that the simulator gives by itself, each with the setup for
+// it. The simulator must not have a shape of its own.
 var produced = map[string]struct {
 	cfg gatewaytest.Config
-	// before is what happened to the certificate that the request names: "", issued or revoked.
+	// before is the state of the certificate that the request names: "", issued or revoked.
 	before string
 }{
 	"cagw-probe":                     {cfg: gatewaytest.Config{NoStatus: true}},
@@ -61,8 +61,8 @@ var (
 	}}}
 )
 
-// TestSimulatorProducesRecorded sends recorded requests to the simulator: its answers have the
-// recorded status, and every recorded member with a value of the recorded type.
+// TestSimulatorProducesRecorded sends recorded requests to the simulator. Its answers must have
+// the recorded status, and every recorded member with a value of the recorded type.
 func TestSimulatorProducesRecorded(t *testing.T) {
 	t.Parallel()
 	for name, row := range produced {
@@ -119,7 +119,7 @@ func TestSimulatorProducesRecorded(t *testing.T) {
 	}
 }
 
-// prepared has a certificate issued, and revoked where it is to be, and returns its serial.
+// prepared has a certificate issued, revokes it if the entry says so, and returns its serial.
 func prepared(t *testing.T, sim *gatewaytest.Server, hc *http.Client, dialect Dialect, before string) *big.Int {
 	t.Helper()
 	c, err := New(Config{URL: sim.URL(), CAID: "ca-1", ProfileID: "tls-server", Dialect: dialect}, hc, nil)
@@ -175,7 +175,7 @@ func sent(t *testing.T, hc *http.Client, method, target string, query map[string
 	return resp.StatusCode, answer
 }
 
-// lacks names what is recorded and not in an answer, or there of another type.
+// lacks names the recorded members that an answer does not have, or has with another type.
 func lacks(path string, got, want any) (problems []string) {
 	switch want := want.(type) {
 	case map[string]any:
@@ -184,8 +184,8 @@ func lacks(path string, got, want any) (problems []string) {
 			return []string{fmt.Sprintf("%s is %T, recorded as an object", path, got)}
 		}
 		for key, value := range want {
-			// A chain is inline only where it was asked for, error values and empty reasons are not
-			// the simulator's.
+			// The simulator sends an inline chain only on request, and no error values or empty
+			// reasons.
 			if here := path + "." + key; here != ".enrollment.chain" && key != "value" && key != "reason" && key != "class" {
 				problems = append(problems, lacks(here, object[key], value)...)
 			}

@@ -6,26 +6,26 @@ import (
 	"errors"
 )
 
-// Profile is an enrollment profile as the gateway describes it.
+// Profile is the gateway's description of an enrollment profile.
 type Profile struct {
 	ID, Name   string
 	Properties map[string]string
 	Protocols  []string
-	// RequestedProperties, SubjectAltNames and SubjectVariables are what an enrollment gives,
-	// or may give.
+	// RequestedProperties, SubjectAltNames and SubjectVariables are the values that an
+	// enrollment must or may give.
 	RequestedProperties, SubjectAltNames, SubjectVariables []Requirement
 }
 
-// Requirement is one thing that a profile takes from an enrollment.
+// Requirement is one value that a profile takes from an enrollment.
 type Requirement struct {
 	// Name is the property, the type of subject alternative name, or the variable.
 	Name, Description string
-	// Required says that an enrollment without it is refused.
+	// Required: the gateway refuses an enrollment without it.
 	Required bool
 }
 
-// Profiles returns the enrollment profiles of a CA; an empty caID is the configured one. The
-// list may be empty. The error is ErrNotDescribed or an *Error.
+// Profiles returns the enrollment profiles of a CA. An empty caID names the configured CA.
+// The list may be empty. The error is ErrNotDescribed or an *Error.
 func (c *Client) Profiles(ctx context.Context, caID string) ([]Profile, error) {
 	var all []Profile
 	err := c.askCA(ctx, caID, func(body []byte) error {
@@ -51,14 +51,14 @@ func (c *Client) Profiles(ctx context.Context, caID string) ([]Profile, error) {
 	return all, err
 }
 
-// Profile returns one enrollment profile of a CA; empty texts are the configured ones. The
-// error is ErrNotDescribed or an *Error.
+// Profile returns one enrollment profile of a CA. An empty caID or profileID names the
+// configured one. The error is ErrNotDescribed or an *Error.
 func (c *Client) Profile(ctx context.Context, caID, profileID string) (Profile, error) {
 	if profileID == "" {
 		profileID = c.cfg.ProfileID
 	}
 	if profileID == "" {
-		return Profile{}, invalid(OpProbe, "profile_id", "is not given, and none is configured")
+		return Profile{}, invalid(OpProbe, "profile_id", "must not be empty, and none is configured")
 	}
 	var p Profile
 	err := c.askCA(ctx, caID, func(body []byte) (err error) {
@@ -69,8 +69,8 @@ func (c *Client) Profile(ctx context.Context, caID, profileID string) (Profile, 
 	return p, err
 }
 
-// Missing returns the name of the first property that the profile requires and that is not
-// among those given, or is an empty text or list there; "" where none is missing.
+// Missing returns the name of the first required property that is not in given, or is an empty
+// text or list there; "" if none is missing.
 func (p Profile) Missing(given map[string]any) string {
 	for _, r := range p.RequestedProperties {
 		if !r.Required {
@@ -103,13 +103,13 @@ func readProfile(raw json.RawMessage) (Profile, error) {
 	if p.ID == "" {
 		return Profile{}, errors.New("the answer holds no profile with an id")
 	}
-	// Of another type they say nothing.
+	// Protocols of another type are ignored.
 	_ = json.Unmarshal(m.get("protocols"), &p.Protocols)
 	return p, nil
 }
 
-// readRequirements reads a list of requirements. What is no requirement is left out: the
-// gateway enforces it whether it is understood here or not.
+// readRequirements reads a list of requirements. It leaves out what it cannot read: the gateway
+// enforces its requirements anyway.
 func readRequirements(raw json.RawMessage) []Requirement {
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil {

@@ -16,17 +16,17 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// rawServer is a TLS server whose connections are served by hand. It returns its URL, and
-// a transport that trusts it.
+// rawServer starts a TLS server and passes each connection to serve. It returns the URL, and a
+// transport that trusts the server.
 func rawServer(t *testing.T, cfg *tls.Config, serve func(*tls.Conn)) (url string, tr *http.Transport) {
 	t.Helper()
 	return rawServerOver(t, cfg, func(conn net.Conn) net.Conn { return conn }, serve)
 }
 
-// rawServerOver is the same over connections that below changed.
+// rawServerOver is rawServer over connections that below wraps.
 func rawServerOver(t *testing.T, cfg *tls.Config, below func(net.Conn) net.Conn, serve func(*tls.Conn)) (url string, tr *http.Transport) {
 	t.Helper()
-	// For its certificate, and a client that trusts it.
+	// It provides the certificate, and a client that trusts it.
 	borrowed := httptest.NewUnstartedServer(nil)
 	borrowed.StartTLS()
 	t.Cleanup(borrowed.Close)
@@ -65,7 +65,7 @@ type h2Conn struct {
 	conn net.Conn
 }
 
-// serveH2 calls request for each request that came whole, until it returns false.
+// serveH2 calls request for each complete request, until request returns false.
 func serveH2(t *testing.T, request func(c h2Conn, stream uint32) bool) func(*tls.Conn) {
 	return func(tc *tls.Conn) {
 		preface := make([]byte, len(http2.ClientPreface))
@@ -95,7 +95,7 @@ func serveH2(t *testing.T, request func(c h2Conn, stream uint32) bool) func(*tls
 				ended = f.StreamEnded()
 			}
 			if ended && !request(c, f.Header().StreamID) {
-				// What comes after is read, so that no reset outruns what was written.
+				// Read on, so that no TCP reset discards the written bytes.
 				_, _ = io.Copy(io.Discard, tc)
 				return
 			}
@@ -112,7 +112,7 @@ func (c h2Conn) answer(stream uint32, status, body string) {
 	_ = c.WriteData(stream, true, []byte(body))
 }
 
-// serveHTTP1 answers each request with what answer writes, until it returns false.
+// serveHTTP1 calls answer for each request, until answer returns false.
 func serveHTTP1(answer func(w io.Writer, r *http.Request) bool) func(*tls.Conn) {
 	return func(tc *tls.Conn) {
 		for in := bufio.NewReader(tc); ; {
@@ -127,7 +127,7 @@ func serveHTTP1(answer func(w io.Writer, r *http.Request) bool) func(*tls.Conn) 
 	}
 }
 
-// ok writes a 200 with a JSON body, and header lines before it.
+// ok writes a 200 with header lines and a JSON body.
 func ok(w io.Writer, body, header string) {
 	fmt.Fprintf(w, "HTTP/1.1 200 OK\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", header, len(body), body)
 }

@@ -21,12 +21,12 @@ import (
 	"time"
 )
 
-// recorded is a file of testdata/recorded: one fact about the wire, as the calls and
-// answers in which it shows. Values are invented, shapes are not. {{name}} stands for
-// a certificate or request made by the runner, "*" in an expected request for any text.
+// recorded is a file of testdata/recorded: one fact about the wire, with the calls and answers
+// that show it. Shapes are recorded, values are invented. {{name}} stands for a certificate or
+// request that the test creates. "*" in an expected request stands for any text.
 type recorded struct {
 	Fact    string  `json:"fact"`
-	Grade   string  `json:"grade"` // the weakest of the fact: R recorded or asserted live, C in a shipping client, D documented, G inferred
+	Grade   string  `json:"grade"` // the weakest grade of the fact: R recorded or asserted live, C in a shipping client, D documented, G inferred
 	Source  string  `json:"source"`
 	Dialect Dialect `json:"dialect"`
 	Op      Op      `json:"op"`
@@ -47,7 +47,7 @@ type recorded struct {
 		MustStaple bool   `json:"must_staple"`
 		Period     string // of the validity
 		Most       string `json:"max_valid_for"`
-		Read       string // what a read-only call asks for
+		Read       string // the resource of a read-only call
 	} `json:"in"`
 	Exchanges []struct {
 		Method  string
@@ -70,7 +70,7 @@ type recorded struct {
 		Chain      int
 		NotFound   bool   `json:"not_found"` // Find found nothing
 		Problem    string // of CheckIssued
-		Read       string // what a read-only call brought
+		Read       string // the result of a read-only call
 	} `json:"want"`
 }
 
@@ -194,7 +194,7 @@ func replay(t *testing.T, file string) {
 	}
 }
 
-// stand returns what the placeholders stand for.
+// stand returns the values of the placeholders.
 func stand(ca *testCA, csr *x509.CertificateRequest) map[string]string {
 	leaf := ca.issue(csr, nil)
 	old := ca.issue(csr, func(c *x509.Certificate) { c.NotBefore = time.Now().AddDate(0, -2, 0) })

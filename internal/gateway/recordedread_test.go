@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// read makes a read-only call, and puts what it brings in one line.
+// read makes a read-only call and returns its result in one line.
 func read(t *testing.T, c *Client, what, serial string) (string, error) {
 	t.Helper()
 	var b strings.Builder

@@ -19,13 +19,13 @@ import (
 	"time"
 )
 
-// helloRequester is the wire below a TLS 1.2 server. It reads the server's random from the
-// ServerHello, and can send a HelloRequest (RFC 5246, 7.4.1.1) that crypto/tls has no way
-// to send: the request for a renegotiation.
+// helloRequester is the connection below a TLS 1.2 server. It reads the server's random from
+// the ServerHello. It can send a HelloRequest (RFC 5246, 7.4.1.1), which asks for a
+// renegotiation and which crypto/tls cannot send.
 type helloRequester struct {
 	net.Conn
 	mu     sync.Mutex
-	out    bytes.Buffer // what the server sent, to the end of its ServerHello
+	out    bytes.Buffer // the bytes that the server sent, to the end of its ServerHello
 	random []byte       // the server's
 	seen   chan byte    // the types of the client's records
 	client bytes.Buffer
@@ -111,8 +111,8 @@ func prf(secret, seed []byte, n int) []byte {
 	return out[:n]
 }
 
-// renegotiating is a server that asks for a renegotiation after each request, and reports
-// the type of the record that the client answers with.
+// renegotiating starts a server that asks for a renegotiation after each request. It reports the
+// type of the record with which the client answers.
 func renegotiating(t *testing.T) (string, *http.Transport, <-chan byte) {
 	answered := make(chan byte, 10)
 	// Each connection writes its own key log, before its handshake ends.
@@ -158,9 +158,9 @@ func (l lockedWriter) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// TestRenegotiation has a server ask for a renegotiation after the whole enrollment came.
-// Refused, the enrollment was not accepted, and the error and ProbeEnroll name what is
-// wrong. Allowed, the client begins a handshake.
+// TestRenegotiation has a server ask for a renegotiation after the whole enrollment came. If the
+// client refuses it, the enrollment is NotAccepted, and the error and ProbeEnroll name the cause.
+// If the client allows it, it begins a handshake.
 func TestRenegotiation(t *testing.T) {
 	t.Parallel()
 	const alert, handshake = 21, 22

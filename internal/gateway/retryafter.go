@@ -11,15 +11,15 @@ import (
 // retryFloor keeps a "Retry-After: 0" from becoming a tight loop.
 const retryFloor = time.Second
 
-// retryAfter reads the Retry-After header, in seconds or as a date, floored and
-// capped. It returns 0 where there is none that can be read.
+// retryAfter reads the Retry-After header, in seconds or as a date, and limits it to the
+// configured bounds. Without a readable header it returns the floor for a 429, else 0.
 func (c *Client) retryAfter(h http.Header, status int, now time.Time) time.Duration {
 	floor, wait, ok := time.Duration(0), time.Duration(0), false
 	if status == http.StatusTooManyRequests {
 		floor, ok = c.cfg.ThrottleFloor, true
 	}
-	// A date is meant on the gateway's clock: its own Date header takes the
-	// difference between the clocks out of it.
+	// A date is on the gateway's clock. Compared with its own Date header, the difference
+	// between the clocks does not matter.
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = date
 	}
@@ -32,14 +32,14 @@ func (c *Client) retryAfter(h http.Header, status int, now time.Time) time.Durat
 	return min(max(wait, floor), c.cfg.RetryAfterMax)
 }
 
-// parseRetryAfter returns the wait that the value asks for, never negative, and
-// whether it could be read.
+// parseRetryAfter returns the wait in the value, never negative, and whether it could read the
+// value.
 func parseRetryAfter(value string, now time.Time) (time.Duration, bool) {
 	value = strings.TrimSpace(value)
 	if value == "" {
 		return 0, false
 	}
-	// A number beyond the range comes back as the end of it.
+	// ParseInt returns the nearest int64 for a number out of range.
 	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		const most = int64(1<<63-1) / int64(time.Second)
 		return time.Duration(min(max(seconds, 0), most)) * time.Second, true

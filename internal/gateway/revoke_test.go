@@ -57,7 +57,7 @@ func TestRevokeUsesThePaddingOfTheGateway(t *testing.T) {
 	csr := newCSR(t)
 	leaf := ca.issue(csr, func(c *x509.Certificate) { c.SerialNumber = serialOf("abc") })
 	var revoked []string
-	plain := "" // the serial that is known only so
+	plain := "" // the only form of the serial that the gateway accepts
 	c := newClient(t, Config{Dialect: DialectCAGW}, func(w http.ResponseWriter, r *http.Request) {
 		if _, rest, ok := strings.Cut(r.URL.Path, "/certificates/"); ok {
 			revoked = append(revoked, rest)
@@ -81,7 +81,7 @@ func TestRevokeUsesThePaddingOfTheGateway(t *testing.T) {
 	if want := []string{"000000000000beef/actions"}; !slices.Equal(revoked, want) {
 		t.Errorf("revoked %v, want %v", revoked, want)
 	}
-	// One that an importer, or an earlier version, wrote without padding.
+	// A serial that an importer, or an earlier version, wrote without padding.
 	revoked, plain = nil, "cafe"
 	if err := c.Revoke(t.Context(), Revocation{Serial: serialOf("cafe")}); err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestRevokeAnswers(t *testing.T) {
 		{"revoked before, told by the code", DialectCAGW, 500, `{"type":"ErrorResponse","error":{"code":"CertificateAlreadyRevoked","message":"x"}}`, 0},
 		{"conflict", DialectCAGW, 409, `{"type":"ErrorResponse","error":{"code":"x","message":"on hold"}}`, Refused},
 		{"no such method", DialectCertctl, 405, ``, Unknown},
-		{"proxy page", DialectCertctl, 404, `<html>already revoked</html>`, Unknown}, // not the gateway's words
+		{"proxy page", DialectCertctl, 404, `<html>already revoked</html>`, Unknown}, // not the gateway's error body
 	}
 	for _, tt := range tests {
 		c := newClient(t, Config{Dialect: tt.dialect}, func(w http.ResponseWriter, r *http.Request) {

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// hexSerial is the serial in lower-case hexadecimal without leading zeros, or padded
-// with them to the width.
+// hexSerial returns the serial in lower-case hexadecimal, padded with zeros to the width. A
+// width of 0 means no padding.
 func hexSerial(n *big.Int, width int) string {
 	s := n.Text(16)
 	if len(s) < width {
@@ -20,14 +20,15 @@ func hexSerial(n *big.Int, width int) string {
 // hostedWidth is the width to which the hosted CA Gateway pads its serials.
 const hostedWidth = 40
 
-// paddings remembers for each CA how wide the gateway wrote a serial that it padded.
+// paddings remembers, for each CA, the width of the serials that the gateway pads. The zero
+// value is empty. Safe for concurrent use.
 type paddings struct {
 	mu    sync.Mutex
 	width map[string]int // guarded by mu
 }
 
-// learn takes in a serial as the gateway wrote it. Only one that begins with a zero
-// tells of padding: any other may just be that long.
+// learn records the width of a serial as the gateway wrote it. Only a leading zero shows
+// padding: another serial may just be that long.
 func (p *paddings) learn(caID, written string, n *big.Int) {
 	written = strings.ToLower(written)
 	if len(written) > 2*hostedWidth || !strings.HasPrefix(written, "0") || strings.TrimLeft(written, "0") != n.Text(16) {
@@ -41,17 +42,18 @@ func (p *paddings) learn(caID, written string, n *big.Int) {
 	p.width[caID] = max(p.width[caID], len(written))
 }
 
+// of returns the width for a CA; 0: unknown.
 func (p *paddings) of(caID string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.width[caID]
 }
 
-// hexSerials are the forms in which a serial may stand in a URL, best first: at the
-// width that the CA was seen to pad to, if any, then plain, in whole bytes, and at the
-// hosted gateway's width. Nobody has said whether the gateway compares them as numbers,
-// nor whether every serial of a CA is padded alike. So a serial that is not found is
-// asked for again in the next form: a revocation must not fail for a zero.
+// hexSerials returns the forms of a serial for a URL, best first: at the CA's known width, if
+// any, then without padding, in whole bytes, and at the hosted gateway's width. No source
+// says whether the gateway compares serials as numbers, or whether it pads all serials of a
+// CA alike. So callers try the next form if a serial is not found: a revocation must not
+// fail because of a leading zero.
 func hexSerials(n *big.Int, width int) []string {
 	plain := hexSerial(n, 0)
 	var forms []string

@@ -74,7 +74,7 @@ func (ca *testCA) sign(template, parent *x509.Certificate, pub crypto.PublicKey,
 	return cert
 }
 
-// issue signs a certificate for the CSR's key and names, after change had its say.
+// issue signs a certificate for the CSR's key and names. change may edit the template.
 func (ca *testCA) issue(csr *x509.CertificateRequest, change func(*x509.Certificate)) *x509.Certificate {
 	ca.t.Helper()
 	template := &x509.Certificate{
@@ -131,8 +131,8 @@ func asJSON(t testing.TB, v any) string {
 // jsonMap keeps literals of JSON objects short.
 type jsonMap = map[string]any
 
-// newClient starts a TLS server of the handler and returns a client of it. The
-// configuration's URL, CA and profile are filled in where they are empty.
+// newClient starts a TLS server with the handler and returns a client of it. It sets the
+// configuration's URL, CA and profile if they are empty.
 func newClient(t testing.TB, cfg Config, handler http.HandlerFunc) *Client {
 	t.Helper()
 	return newClientLogging(t, cfg, nil, handler)
@@ -159,7 +159,7 @@ func newClientLogging(t testing.TB, cfg Config, log *slog.Logger, handler http.H
 	return c
 }
 
-// always answers every request in the same way, once it has read it.
+// always answers every request in the same way, after reading it.
 func always(status int, body string) http.HandlerFunc {
 	answer := early(status, body)
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -170,7 +170,7 @@ func always(status int, body string) http.HandlerFunc {
 	}
 }
 
-// early answers every request in the same way, before it has read it.
+// early answers every request in the same way, before reading it.
 func early(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

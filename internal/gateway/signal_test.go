@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// TestNotProcessed has an HTTP/2 server end enrollments in the ways that the protocol has.
-// Each is written once: net/http repeats none by itself.
+// TestNotProcessed has an HTTP/2 server end enrollments in every way of the protocol. Each is
+// written once: net/http repeats none by itself.
 func TestNotProcessed(t *testing.T) {
 	t.Parallel()
 	const pending = `{"trackingId":"t","status":"PENDING"}`
@@ -50,7 +50,7 @@ func TestNotProcessed(t *testing.T) {
 		{"GOAWAY with an error at the stream", true, goAway(0, http2.ErrCodeInternal), Unknown, ""},
 		{"CANCEL", false, reset(http2.ErrCodeCancel), Unknown, ""},
 		{"INTERNAL_ERROR", false, reset(http2.ErrCodeInternal), Unknown, ""},
-		// net/http calls this one safe to repeat. It is not.
+		// net/http treats this code as safe to repeat. It is not.
 		{"PROTOCOL_ERROR", false, reset(http2.ErrCodeProtocol), Unknown, ""},
 	}
 	for _, tt := range tests {
@@ -86,7 +86,7 @@ func TestNotProcessed(t *testing.T) {
 	}
 }
 
-// http1Transport counts what it is told.
+// http1Transport counts the calls of UseHTTP1.
 type http1Transport struct {
 	*http.Transport
 	told atomic.Int32
@@ -97,13 +97,13 @@ func (t *http1Transport) UseHTTP1() {
 		plain := t.Transport.Clone()
 		plain.Protocols = new(http.Protocols)
 		plain.Protocols.SetHTTP1(true)
-		plain.TLSClientConfig.NextProtos, plain.TLSNextProto = nil, nil // what the first left there
+		plain.TLSClientConfig.NextProtos, plain.TLSNextProto = nil, nil // set by the first transport
 		t.Transport = plain
 	}
 }
 
-// TestFallBackToHTTP1: from the first HTTP_1_1_REQUIRED on, the gateway is spoken to in
-// HTTP/1.1. What may be repeated is, within the call; the enrollment is not.
+// TestFallBackToHTTP1 checks that the client uses HTTP/1.1 from the first HTTP_1_1_REQUIRED on.
+// It repeats the call if the operation may be repeated, but not a written enrollment.
 func TestFallBackToHTTP1(t *testing.T) {
 	t.Parallel()
 	h2 := serveH2(t, func(c h2Conn, stream uint32) bool {

@@ -20,13 +20,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// simulator is a running gateway, and orders in it to poll and to revoke.
+// simulator is a running gateway simulator with orders to poll and to revoke.
 type simulator struct {
 	gw      *gatewaytest.Server
 	dialect gateway.Dialect
 	good    *gateway.Client
 	n       int
-	// profiles is Config.ProfileValidity of the clients to come.
+	// profiles is Config.ProfileValidity of later clients.
 	profiles map[string]time.Duration
 }
 
@@ -47,7 +47,7 @@ func startSimulator(t *testing.T, cfg gatewaytest.Config) *simulator {
 	return sim
 }
 
-// client returns a new client, with connections of its own.
+// client returns a new client with its own connections.
 func (s *simulator) client(t *testing.T, way func(http.RoundTripper) http.RoundTripper, lapsed bool) *gateway.Client {
 	t.Helper()
 	hc, err := s.gw.Client()
@@ -67,7 +67,7 @@ func (s *simulator) client(t *testing.T, way func(http.RoundTripper) http.RoundT
 		tr := hc.Transport.(*http.Transport)
 		tr.TLSClientConfig.Certificates = []tls.Certificate{pair}
 		tr.DialContext = gateway.HearAlerts(tr.DialContext)
-		tr.ForceAttemptHTTP2 = false // with HTTP/2, net/http keeps an alert to itself that comes before the first request
+		tr.ForceAttemptHTTP2 = false // with HTTP/2, net/http does not report an alert that comes before the first request
 	}
 	if way != nil {
 		hc.Transport = way(hc.Transport)
@@ -81,8 +81,8 @@ func (s *simulator) client(t *testing.T, way func(http.RoundTripper) http.RoundT
 	return c
 }
 
-// newCSR makes a request whose common name begins with the prefix, which steers the
-// simulator.
+// newCSR makes a request whose common name begins with the prefix. The simulator decides by the
+// prefix what to do.
 func (s *simulator) newCSR(t *testing.T, prefix string) *x509.CertificateRequest {
 	t.Helper()
 	s.n++
@@ -102,7 +102,7 @@ func (s *simulator) newCSR(t *testing.T, prefix string) *x509.CertificateRequest
 	return csr
 }
 
-// TestSubjectsArriveAsTheyAre enrolls for attributes that have no name on the wire.
+// TestSubjectsArriveAsTheyAre enrolls with attributes that have no name in RFC 2253.
 func TestSubjectsArriveAsTheyAre(t *testing.T) {
 	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -135,7 +135,7 @@ func TestSubjectsArriveAsTheyAre(t *testing.T) {
 	}
 }
 
-// TestWrongCertificatesAreRefused has the gateway issue what was not asked for.
+// TestWrongCertificatesAreRefused has the gateway issue certificates that were not requested.
 func TestWrongCertificatesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range []gatewaytest.Dialect{gatewaytest.CertCtl, gatewaytest.CAGW} {
@@ -160,7 +160,7 @@ func TestWrongCertificatesAreRefused(t *testing.T) {
 					t.Errorf("%s: %v, want a mismatch with %q", kind, err, problem)
 					continue
 				}
-				// The serial is good for revoking what was issued by mistake.
+				// The serial in the error suffices to revoke the wrong certificate.
 				serial, ok := new(big.Int).SetString(mismatch.Serial, 16)
 				if !ok {
 					t.Fatalf("%s: serial %q", kind, mismatch.Serial)
@@ -173,7 +173,7 @@ func TestWrongCertificatesAreRefused(t *testing.T) {
 	}
 }
 
-// TestAutoAgainstTheSimulator goes through an order's life without being told the dialect.
+// TestAutoAgainstTheSimulator takes an order through its whole life with DialectAuto.
 func TestAutoAgainstTheSimulator(t *testing.T) {
 	t.Parallel()
 	for _, cfg := range []gatewaytest.Config{
@@ -236,7 +236,7 @@ func TestAutoAgainstTheSimulator(t *testing.T) {
 				t.Errorf("%s: another certificate was found, %v", cfg.Dialect, err)
 			}
 		}
-		for range 2 { // it is safe to repeat
+		for range 2 { // a revocation is safe to repeat
 			if err := c.Revoke(t.Context(), gateway.Revocation{Serial: cert.SerialNumber, Reason: "keyCompromise", Comment: "test"}); err != nil {
 				t.Errorf("%s: %v", cfg.Dialect, err)
 			}

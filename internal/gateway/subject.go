@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// attributeNames are the attributes with a name in RFC 2253, and those that directory
-// libraries of Java read by name, the gateway's language. Others are written as OID and hex.
+// attributeNames are the attribute types that are written by name: those of RFC 2253, and those
+// that directory libraries of Java, the gateway's language, read by name. Others are written
+// as OID and hex.
 var attributeNames = map[string]string{
 	"2.5.4.3":                    "CN",
 	"2.5.4.5":                    "SERIALNUMBER",
@@ -30,8 +31,8 @@ var attributeNames = map[string]string{
 	"0.9.2342.19200300.100.1.25": "DC",
 }
 
-// distinguishedName writes a DER name as RFC 2253 does: last attribute first. The
-// order in the DER is kept, which pkix.Name would lose. An empty name is "".
+// distinguishedName writes a DER name as RFC 2253 text, last attribute first. It keeps the
+// order of the DER, which pkix.Name would lose. An empty name is "".
 func distinguishedName(der []byte) (string, error) {
 	var rdns []asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &rdns); err != nil || len(rest) > 0 {

@@ -12,8 +12,9 @@ import (
 )
 
 // startSpan begins the client span of one try of a call, by the HTTP conventions of
-// OpenTelemetry. A call outside a trace, as a probe is, or in one that is not sampled has none: it
-// returns ctx and nil then, and allocates nothing. The query is left out: it may hold names.
+// OpenTelemetry. A call outside a trace, as a probe is, or in an unsampled trace has no span:
+// startSpan then returns ctx and nil, and allocates nothing. The span does not have the
+// query, which may hold names.
 func (c *Client) startSpan(ctx context.Context, q call, try int) (context.Context, trace.Span) {
 	caller := trace.SpanFromContext(ctx)
 	if !caller.IsRecording() {
@@ -40,7 +41,8 @@ func (c *Client) startSpan(ctx context.Context, q call, try int) (context.Contex
 	return tracer.Start(ctx, q.method+" "+string(q.op), trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
 }
 
-// endSpan ends the span of a try, nil for none. err is that of a call that cannot be built.
+// endSpan ends the span of a try; a nil span is ignored. err is the error of a call that cannot
+// be built.
 func endSpan(span trace.Span, r reply, err error) {
 	if span == nil {
 		return
@@ -66,7 +68,7 @@ func endSpan(span trace.Span, r reply, err error) {
 	span.End()
 }
 
-// String is error.type of an exchange that came no further.
+// String returns the phase as error.type of a span names it.
 func (p phase) String() string {
 	words := [...]string{
 		phaseAnswered: "answered", phaseNoKeyPair: "key_pair", phaseBadClient: "client_certificate", phaseAbandoned: "abandoned",

@@ -14,8 +14,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// A call in a trace is a client span of it, whose context the gateway gets. A call outside of
-// one is not, and the gateway gets none.
+// A call in a trace has a client span, and the gateway gets the span's context. A call outside a
+// trace has no span, and the gateway gets no context.
 func TestCallsAreClientSpans(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
@@ -29,7 +29,7 @@ func TestCallsAreClientSpans(t *testing.T) {
 		"refused":       {true, false, http.StatusBadRequest, 0, "400"},
 		"no answer":     {true, false, 0, time.Second, "timeout"},
 		"outside of it": {false, false, http.StatusOK, 0, ""},
-		"not sampled":   {true, true, http.StatusOK, 0, ""}, // the gateway learns that it is not
+		"not sampled":   {true, true, http.StatusOK, 0, ""}, // the context says that it is not sampled
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,7 +101,7 @@ func TestCallsAreClientSpans(t *testing.T) {
 	}
 }
 
-// Outside of a trace a call allocates nothing for one.
+// Outside a trace a call allocates nothing for tracing.
 func TestCallsOutsideOfATraceAllocateNothing(t *testing.T) {
 	c, q, ctx := &Client{base: "https://gateway.example/v1"}, call{op: OpPoll, method: http.MethodGet}, context.Background()
 	if n := testing.AllocsPerRun(100, func() {

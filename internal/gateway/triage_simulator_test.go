@@ -18,39 +18,39 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
-// stimulus is what makes the simulator, or the way to it, give an answer of one row
-// of the triage table, and what must come of it.
+// stimulus makes the simulator, or the connection to it, give an answer of one row of the triage
+// table. It also holds the wanted result.
 type stimulus struct {
-	fault  gatewaytest.Fault // Op is filled in
+	fault  gatewaytest.Fault // the test sets Op
 	down   bool
-	lapsed bool                                                   // with a client certificate that ran out
-	broken bool                                                   // with a key on disk that is not the certificate's
-	way    func(http.RoundTripper) http.RoundTripper              // changes the answer on its way
+	lapsed bool                                                   // with an expired client certificate
+	broken bool                                                   // with a key on disk that does not match the certificate
+	way    func(http.RoundTripper) http.RoundTripper              // changes the answer before the client gets it
 	cn     string                                                 // begins the order's common name; default by the operation
 	change func(*gateway.Poll)                                    // of a poll
 	ops    []gateway.Op                                           // default: those of the row
 	state  gateway.State                                          // wanted
 	fate   gateway.Fate                                           // wanted
 	class  string                                                 // wanted of an error
-	status int                                                    // wanted; 0: none, or not looked at
-	orders int                                                    // how many orders the gateway holds after an enrollment
-	check  func(t *testing.T, a gateway.Answer, e *gateway.Error) // looks at more
+	status int                                                    // wanted; 0: no answer, or any status
+	orders int                                                    // how many orders the gateway has after an enrollment
+	check  func(t *testing.T, a gateway.Answer, e *gateway.Error) // a further check
 }
 
-// answers is a status in the gateway's own words.
+// answers is a status with the gateway's own error body.
 func answers(status int, message string) gatewaytest.Fault {
 	return gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: status, Message: message}
 }
 
-// foreignForm stands for every form that is not the gateway's own.
+// foreignForm stands for every form that is not the gateway's own error body.
 const foreignForm = "foreign"
 
-// foreign is a status as others say it.
+// foreign is a status as another server answers it.
 func foreign(status int) gatewaytest.Fault {
 	return gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: status, Form: foreignForm}
 }
 
-// page is what a server in front of the gateway says.
+// page is an answer of a server in front of the gateway.
 func page(status int, message string) gatewaytest.Fault {
 	return gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: status, Form: "html", Message: message}
 }
@@ -78,19 +78,19 @@ var stimuli = map[string][]stimulus{
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultLostReply}, fate: gateway.Unknown, class: "network", orders: 1},
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultHang, AfterEffect: true}, fate: gateway.Unknown, class: "timeout", orders: 1},
 	},
-	"2xx broken off": {
-		// Half of an issued answer may hold the whole certificate, which is taken then.
+	"2xx truncated": {
+		// Half of an issued answer may hold the whole certificate, which then counts as issued.
 		{cn: "hold", fault: gatewaytest.Fault{Kind: gatewaytest.FaultHalfBody}, ops: []gateway.Op{gateway.OpEnroll}, fate: gateway.Unknown, class: "network", orders: 1},
 		{fault: gatewaytest.Fault{Kind: gatewaytest.FaultHalfBody}, ops: []gateway.Op{gateway.OpPoll, gateway.OpRevoke, gateway.OpFind, gateway.OpProbe},
 			fate: gateway.Unknown, class: "network", orders: 1},
 	},
 
-	"2xx, rejected word":      {{cn: "reject", state: gateway.Rejected, status: 200, orders: 1}},
-	"2xx, action rejected":    {{way: rewriting(`"COMPLETED"`, `"REJECTED"`, `{"status":"DENIED"}`), fate: gateway.Refused, class: "policy", status: 200}},
-	"2xx, certificate":        {{cn: "issue", state: gateway.Issued, status: 200, orders: 1, check: hasChain}},
-	"2xx, error body":         {{fault: answers(200, "no"), fate: gateway.Refused, class: "other", status: 200, check: says("no")}},
-	"2xx, licence limit":      {{fault: answers(200, "licence limit reached"), fate: gateway.Refused, class: "policy", status: 200}},
-	"2xx, is revoked already": {{fault: answers(200, "is already revoked"), status: 200}},
+	"2xx, rejected word":   {{cn: "reject", state: gateway.Rejected, status: 200, orders: 1}},
+	"2xx, action rejected": {{way: rewriting(`"COMPLETED"`, `"REJECTED"`, `{"status":"DENIED"}`), fate: gateway.Refused, class: "policy", status: 200}},
+	"2xx, certificate":     {{cn: "issue", state: gateway.Issued, status: 200, orders: 1, check: hasChain}},
+	"2xx, error body":      {{fault: answers(200, "no"), fate: gateway.Refused, class: "other", status: 200, check: says("no")}},
+	"2xx, licence limit":   {{fault: answers(200, "licence limit reached"), fate: gateway.Refused, class: "policy", status: 200}},
+	"2xx, already revoked": {{fault: answers(200, "is already revoked"), status: 200}},
 	"2xx, issued word without certificate": {{
 		cn: "issue", way: rewriting(`"ACCEPTED"`, `"ISSUED"`, ``), fault: gatewaytest.Fault{Kind: gatewaytest.FaultNoCertificate},
 		fate: gateway.Unreadable, class: "other", status: 200, orders: 1,
@@ -123,7 +123,7 @@ var stimuli = map[string][]stimulus{
 	},
 
 	"4xx, licence limit": {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultLicence}, fate: gateway.Refused, class: "policy", status: 403, check: own}},
-	"4xx or 5xx, is revoked already": {
+	"4xx or 5xx, already revoked": {
 		{fault: answers(409, "The certificate is already revoked"), status: 409},
 		{fault: answers(500, "Certificate already in the requested state"), status: 500},
 	},
@@ -150,37 +150,37 @@ var stimuli = map[string][]stimulus{
 		{fault: afterEffect(answers(408, "too slow")), fate: gateway.Unknown, class: "timeout", status: 408, orders: 1, check: own},
 	},
 
-	"403, own words": {{fault: answers(403, "not for you"), fate: gateway.Unauthorized, class: "auth", status: 403, check: own}},
-	"404, 410 of an order, own words": {
+	"403, own error body": {{fault: answers(403, "not for you"), fate: gateway.Unauthorized, class: "auth", status: 403, check: own}},
+	"404, 410 of an order, own error body": {
 		{change: unknownOrder(time.Time{}), fate: gateway.NotFound, class: "upstream_4xx", status: 404, check: own},
 		{fault: answers(410, "gone"), fate: gateway.NotFound, class: "upstream_4xx", status: 410, check: own},
 	},
-	"400, 422, own words": {
+	"400, 422, own error body": {
 		{fault: answers(400, "bad profile"), fate: gateway.Refused, class: "validation", status: 400, check: says("bad profile")},
 		{fault: answers(422, "bad name"), fate: gateway.Refused, class: "validation", status: 422, check: own},
 	},
-	"other 4xx, own words": {
+	"other 4xx, own error body": {
 		{fault: answers(409, "conflict"), fate: gateway.Refused, class: "upstream_4xx", status: 409, check: own},
 		{fault: answers(404, "no such CA"), ops: notPoll[:3], fate: gateway.Refused, class: "upstream_4xx", status: 404},
 	},
-	"501, own words": {{fault: answers(501, "no such thing"), ops: notPoll[:3], fate: gateway.Refused, class: "upstream_5xx", status: 501, check: own}},
-	"503, own words": {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 503, RetryAfter: 20 * time.Second}, fate: gateway.NotAccepted, class: "upstream_5xx", status: 503, check: waits(20 * time.Second)}},
+	"501, own error body": {{fault: answers(501, "no such thing"), ops: notPoll[:3], fate: gateway.Refused, class: "upstream_5xx", status: 501, check: own}},
+	"503, own error body": {{fault: gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 503, RetryAfter: 20 * time.Second}, fate: gateway.NotAccepted, class: "upstream_5xx", status: 503, check: waits(20 * time.Second)}},
 
-	// A proxy says these before, and after, it handed the request on.
-	"403, 407, not the gateway's words": {
+	// A proxy answers so before, or after, it passed the request on.
+	"403, 407, not the gateway's error body": {
 		{fault: foreign(403), fate: gateway.Unauthorized, class: "auth", status: 403, check: notOwn},
 		{fault: foreign(407), fate: gateway.Unauthorized, class: "auth", status: 407, check: notOwn},
 	},
-	"4xx, 501, not the gateway's words, of a poll": {
+	"4xx, 501, not the gateway's error body, of a poll": {
 		{fault: foreign(404), fate: gateway.Unreadable, class: "upstream_4xx", status: 404, change: submittedLongAgo, check: notOwn},
 		{fault: foreign(400), fate: gateway.Unreadable, class: "upstream_4xx", status: 400},
 		{fault: foreign(410), fate: gateway.Unreadable, class: "upstream_4xx", status: 410},
 		{fault: foreign(422), fate: gateway.Unreadable, class: "upstream_4xx", status: 422},
 		{fault: foreign(501), fate: gateway.Unreadable, class: "upstream_4xx", status: 501, check: notOwn},
 	},
-	"4xx, not the gateway's words": {
+	"4xx, not the gateway's error body": {
 		{fault: foreign(403), ops: enroll, fate: gateway.Unknown, class: "upstream_4xx", status: 403, check: notOwn},
-		{fault: afterEffect(foreign(404)), ops: enroll, fate: gateway.Unknown, class: "upstream_4xx", status: 404, orders: 1, check: says("not in the gateway's own words")},
+		{fault: afterEffect(foreign(404)), ops: enroll, fate: gateway.Unknown, class: "upstream_4xx", status: 404, orders: 1, check: says("not the gateway's error body")},
 		{fault: foreign(407), ops: enroll, fate: gateway.Unknown, class: "upstream_4xx", status: 407},
 		{fault: foreign(400), fate: gateway.Unknown, class: "upstream_4xx", status: 400, check: notOwn},
 		{fault: foreign(404), ops: notPoll[:3], fate: gateway.Unknown, class: "upstream_4xx", status: 404},
@@ -188,7 +188,7 @@ var stimuli = map[string][]stimulus{
 		{fault: foreign(421), fate: gateway.Unknown, class: "upstream_4xx", status: 421},
 		{fault: foreign(425), fate: gateway.Unknown, class: "upstream_4xx", status: 425},
 	},
-	"503, not the gateway's words": {{fault: foreign(503), fate: gateway.NotAccepted, class: "upstream_5xx", status: 503, check: notOwn}},
+	"503, not the gateway's error body": {{fault: foreign(503), fate: gateway.NotAccepted, class: "upstream_5xx", status: 503, check: notOwn}},
 	"other 5xx": {
 		{fault: answers(500, ""), fate: gateway.Unknown, class: "upstream_5xx", status: 500},
 		{fault: foreign(500), fate: gateway.Unknown, class: "upstream_5xx", status: 500},
@@ -200,7 +200,7 @@ var stimuli = map[string][]stimulus{
 	"any other status": {{fault: afterEffect(foreign(777)), fate: gateway.Unknown, class: "other", status: 777, orders: 1}},
 }
 
-// elsewhere are the rows that no status and no plain cut makes; each has a test of its own.
+// elsewhere are the rows that need more than a status or a cut connection. Each has its own test.
 var elsewhere = []string{
 	"abandoned before its last byte",                                  // TestLastByte
 	"not processed, says HTTP/2",                                      // TestNotProcessed
@@ -209,9 +209,8 @@ var elsewhere = []string{
 }
 
 // TestTriageAgainstTheSimulator runs every row of the triage table over mutual TLS in
-// both dialects, for each operation of the row. For enrollments it also asks the
-// simulator what it took: a fate that lets the enrollment be sent again must never
-// come of one that was accepted.
+// both dialects, for each operation of the row. For enrollments it also asks the simulator what
+// it accepted: an accepted enrollment must never get a fate that lets the caller send it again.
 func TestTriageAgainstTheSimulator(t *testing.T) {
 	t.Parallel()
 	rows, ops := gateway.TriageRows()
@@ -237,7 +236,7 @@ func TestTriageAgainstTheSimulator(t *testing.T) {
 				}
 				for i, st := range stimuli[name] {
 					if way.http1 && st.fault.Kind == gatewaytest.FaultStatus {
-						continue // a status is one in either protocol; how a connection ends is not
+						continue // a status does not depend on the protocol; the end of a connection does
 					}
 					if st.ops == nil {
 						st.ops = ops[name]
@@ -246,14 +245,14 @@ func TestTriageAgainstTheSimulator(t *testing.T) {
 						if st.fault.Kind == gatewaytest.FaultCADown && way.dialect != gatewaytest.CAGW {
 							continue // it has no status of a CA
 						}
-						if op == gateway.OpPoll && name == "4xx, not the gateway's words" {
-							continue // has a row of its own
+						if op == gateway.OpPoll && name == "4xx, not the gateway's error body" {
+							continue // has its own row
 						}
 						if op == gateway.OpFind && way.dialect != gatewaytest.CAGW {
 							continue // it has no look-up
 						}
 						if way.http1 && st.fault.Kind == gatewaytest.FaultHalfBody && op == gateway.OpRevoke && way.dialect == gatewaytest.CertCtl {
-							continue // a 204 has no body to break off
+							continue // a 204 has no body to truncate
 						}
 						for _, form := range forms(st.fault, name) {
 							st.fault.Form = form
@@ -266,7 +265,7 @@ func TestTriageAgainstTheSimulator(t *testing.T) {
 	}
 }
 
-// forms are the bodies in which a status is tried, and an answer that is not understood.
+// forms are the bodies with which the test tries a status, and an answer that is not understood.
 func forms(f gatewaytest.Fault, row string) []string {
 	switch {
 	case f.Form == foreignForm:
@@ -282,7 +281,7 @@ var faultOps = map[gateway.Op]gatewaytest.Op{
 	gateway.OpFind: gatewaytest.OpEvents, gateway.OpProbe: gatewaytest.OpCA,
 }
 
-// run gives the stimulus to the operation and checks what comes of it.
+// run applies the stimulus to the operation and checks the result.
 func (s *simulator) run(t *testing.T, op gateway.Op, st stimulus) {
 	perform, csr := s.prepare(t, op, st)
 	c := s.client(t, st.way, st.lapsed)
@@ -302,8 +301,8 @@ func (s *simulator) run(t *testing.T, op gateway.Op, st stimulus) {
 	}
 	s.gw.SetDown(st.down)
 	a, err := perform(c)
-	// A write that meets a closed connection makes the kernel drop the alert unread: nothing
-	// was accepted then either, and the next call tells why.
+	// A write to a closed connection makes the kernel drop the alert unread. The gateway accepted
+	// nothing then either, and the error of the next call has the reason.
 	for range 4 {
 		if !st.lapsed || gateway.FateOf(err) != gateway.NotAccepted {
 			break
@@ -353,8 +352,8 @@ func (s *simulator) run(t *testing.T, op gateway.Op, st stimulus) {
 	}
 }
 
-// impatient is a client for a gateway that hangs. It has its connection before, so
-// that the time is spent on waiting.
+// impatient is a client with a short timeout for a gateway that hangs. It opens its connection
+// first, so that the timeout covers only the wait for the answer.
 func (s *simulator) impatient(t *testing.T) *gateway.Client {
 	t.Helper()
 	hc, err := s.gw.Client()
@@ -378,8 +377,8 @@ func (s *simulator) impatient(t *testing.T) *gateway.Client {
 	return c
 }
 
-// prepare makes, with a client that works, the order that the operation is about. It
-// returns the operation, and the CSR.
+// prepare creates the order for the operation with a working client. It returns the operation and
+// the CSR.
 func (s *simulator) prepare(t *testing.T, op gateway.Op, st stimulus) (func(*gateway.Client) (gateway.Answer, error), *x509.CertificateRequest) {
 	t.Helper()
 	cn := st.cn
@@ -400,11 +399,11 @@ func (s *simulator) prepare(t *testing.T, op gateway.Op, st stimulus) (func(*gat
 	}
 	prefix := cn
 	if op == gateway.OpPoll {
-		prefix = "hold" // and what is to come of it by hand
+		prefix = "hold" // the test decides the order by hand
 	}
 	csr := s.newCSR(t, prefix)
 	since := time.Now()
-	// A client of its own: the stimulus before may have broken the connections of others.
+	// A new client: an earlier stimulus may have broken the connections of the others.
 	order, err := s.client(t, nil, false).Enroll(t.Context(), gateway.Enrollment{CSR: csr})
 	if err != nil {
 		t.Fatal(err)
@@ -461,13 +460,13 @@ func hasChain(t *testing.T, a gateway.Answer, _ *gateway.Error) {
 
 func own(t *testing.T, _ gateway.Answer, e *gateway.Error) {
 	if !e.Own {
-		t.Errorf("%v is not taken for the gateway's own words", e)
+		t.Errorf("%v does not count as the gateway's error body", e)
 	}
 }
 
 func notOwn(t *testing.T, _ gateway.Answer, e *gateway.Error) {
 	if e.Own {
-		t.Errorf("%v is taken for the gateway's own words", e)
+		t.Errorf("%v counts as the gateway's error body", e)
 	}
 }
 
@@ -501,12 +500,12 @@ func waits(d time.Duration) func(*testing.T, gateway.Answer, *gateway.Error) {
 	}
 }
 
-// transport is a way to the gateway that does as it likes.
+// transport is an http.RoundTripper made of a function.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// withBrokenPair is a client whose key was replaced by another's after it had begun.
+// withBrokenPair is a client whose key file was replaced by another key after its start.
 func (s *simulator) withBrokenPair(t *testing.T) *gateway.Client {
 	t.Helper()
 	certPEM, keyPEM, err := s.gw.IssueClient(time.Hour)
@@ -522,8 +521,8 @@ func (s *simulator) withBrokenPair(t *testing.T) *gateway.Client {
 	return m.Client
 }
 
-// rewriting replaces text in the body of an answer. The third text stands for the
-// whole body where there is none, as in the certctl dialect's revocation.
+// rewriting replaces text in the body of an answer. The third text replaces an empty body, as in
+// the certctl dialect's revocation.
 func rewriting(old, with, whole string, more ...string) func(http.RoundTripper) http.RoundTripper {
 	replace := strings.NewReplacer(append([]string{old, with}, more...)...)
 	return func(rt http.RoundTripper) http.RoundTripper {

@@ -10,8 +10,7 @@ import (
 
 var allOps = []Op{OpEnroll, OpPoll, OpRevoke, OpFind, OpProbe}
 
-// everything calls f with each combination that can come back: an answer has a
-// status, its lack has none.
+// everything calls f with each possible combination. An exchange without an answer has status 0.
 func everything(f func(op Op, phase phase, status int, body meaning)) {
 	for _, op := range allOps {
 		for _, phase := range []phase{phaseNoKeyPair, phaseBadClient, phaseAbandoned, phaseUnsent, phaseUnprocessed, phaseClientAuth, phaseNoAnswer} {
@@ -27,8 +26,8 @@ func everything(f func(op Op, phase phase, status int, body meaning)) {
 	}
 }
 
-// TestTriageRowsAreReachable finds a row behind a broader one, and a combination
-// without a row, which would panic.
+// TestTriageRowsAreReachable fails for a row that a broader row hides, and for a combination
+// without a row, for which judge would panic.
 func TestTriageRowsAreReachable(t *testing.T) {
 	t.Parallel()
 	hit := map[string]bool{}
@@ -45,9 +44,9 @@ func TestTriageRowsAreReachable(t *testing.T) {
 	}
 }
 
-// TestTriageNeverRisksADuplicate holds the rule that matters most: an enrollment may
-// only be sent again (NotAccepted, Throttled, Unauthorized), and only end for good
-// (Refused, NotFound), on proof. A status is none, but 401 and 429.
+// TestTriageNeverRisksADuplicate checks the most important rule. Only proof lets the caller send
+// an enrollment again (NotAccepted, Throttled, Unauthorized) or end it (Refused, NotFound). A
+// status alone is no proof, except 401 and 429.
 func TestTriageNeverRisksADuplicate(t *testing.T) {
 	t.Parallel()
 	unsent := []phase{phaseNoKeyPair, phaseBadClient, phaseAbandoned, phaseUnsent, phaseUnprocessed, phaseClientAuth, phaseEarly}
@@ -63,7 +62,7 @@ func TestTriageNeverRisksADuplicate(t *testing.T) {
 	})
 }
 
-// TestTriageIsDocumented compares the table in docs/gateway.md with the code's.
+// TestTriageIsDocumented compares the table in docs/gateway.md with the table in the code.
 func TestTriageIsDocumented(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/gateway.md")

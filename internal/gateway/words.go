@@ -8,14 +8,14 @@ import (
 	"sync"
 )
 
-// StatusWords are the gateway's words for the state of an enrollment, compared
-// without regard to case. Nobody outside Entrust has published those of the CA
-// Gateway, so they can be configured. An empty list stands for its default. A word
-// in no list is polled on: it is counted and logged once.
+// StatusWords are the gateway's words for the state of an enrollment, compared without regard
+// to case. No source outside Entrust lists those of the CA Gateway, so callers can set them.
+// An empty list stands for its default. A word in no list counts as pending; the client
+// counts it and logs it once.
 //
-// A word never decides that something was issued: a certificate in the answer does.
+// A word alone never means issued: only a certificate in the answer does.
 type StatusWords struct {
-	// Issued words promise a certificate; one without is an unreadable answer.
+	// Issued words announce a certificate. Without one, the answer is malformed.
 	Issued []string
 	// Pending words mean that the order waits.
 	Pending []string
@@ -23,8 +23,8 @@ type StatusWords struct {
 	Rejected []string
 }
 
-// DefaultStatusWords returns the words of the certctl connector, and ACCEPTED, with
-// which the CA Gateway accompanies a finished enrollment and perhaps a pending one.
+// DefaultStatusWords returns the words of the certctl connector, and ACCEPTED, which the CA
+// Gateway sends with a finished enrollment and perhaps with a pending one.
 func DefaultStatusWords() StatusWords {
 	return StatusWords{
 		Issued:   []string{"ISSUED"},
@@ -47,7 +47,7 @@ func (w StatusWords) withDefaults() StatusWords {
 	return w
 }
 
-// validate refuses a word that is in two lists.
+// validate returns an error for an empty word, and for a word that is listed twice.
 func (w StatusWords) validate() error {
 	seen := map[string]bool{}
 	for _, word := range slices.Concat(w.Issued, w.Pending, w.Rejected) {
@@ -66,7 +66,8 @@ func hasWord(list []string, word string) bool {
 	return slices.ContainsFunc(list, func(w string) bool { return strings.EqualFold(strings.TrimSpace(w), word) })
 }
 
-// maxUnknownWords bounds the memory a gateway with ever new words can take.
+// maxUnknownWords bounds the number of counted words, so that a gateway with ever new words
+// cannot use up memory.
 const maxUnknownWords = 100
 
 // wordCount counts status words that are in no list.
@@ -75,8 +76,8 @@ type wordCount struct {
 	words map[string]uint64 // guarded by mu
 }
 
-// add counts the word and reports whether it is new. Words past the bound share one
-// entry, so they are logged once in all.
+// add counts the word and reports whether it is new. Words past the bound share one entry, so
+// that they are logged once in total.
 func (c *wordCount) add(word string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,8 +2,8 @@ package mtlscache
 
 import "time"
 
-// UseHTTP1 stops offering HTTP/2, for a server that requires HTTP/1.1. It holds for
-// connections made from then on; calls in flight end on theirs.
+// UseHTTP1 stops offering HTTP/2, for a server that requires HTTP/1.1. It affects new
+// connections; calls in flight finish on theirs. Safe for concurrent use.
 func (c *Cache) UseHTTP1() {
 	c.adapt(func(cfg *Config) bool {
 		changed := !cfg.http1
@@ -12,8 +12,9 @@ func (c *Cache) UseHTTP1() {
 	})
 }
 
-// LimitIdle lowers Config.IdleConnTimeout to d, which must be positive, for a server that
-// closes idle connections sooner. A longer d than the limit in force changes nothing.
+// LimitIdle lowers Config.IdleConnTimeout to d, for a server that closes idle connections
+// sooner. A d that is not positive, or not below the limit in force, changes nothing. Safe for
+// concurrent use.
 func (c *Cache) LimitIdle(d time.Duration) {
 	c.adapt(func(cfg *Config) bool {
 		changed := d > 0 && d < cfg.IdleConnTimeout
@@ -24,7 +25,7 @@ func (c *Cache) LimitIdle(d time.Duration) {
 	})
 }
 
-// adapt changes how connections are made, and has calls use new ones, with the same pair.
+// adapt changes how connections are made. Later calls use new connections with the same pair.
 // change reports whether it changed anything.
 func (c *Cache) adapt(change func(*Config) bool) {
 	c.mu.Lock()

@@ -9,8 +9,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
-// TestUseHTTP1: later connections speak HTTP/1.1, whatever the server prefers, also behind
-// a rotation, and no connection of before stays.
+// TestUseHTTP1 checks that later connections use HTTP/1.1, whatever the server prefers, also
+// after a rotation, and that no earlier connection stays open.
 func TestUseHTTP1(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -45,7 +45,7 @@ func TestUseHTTP1(t *testing.T) {
 	}
 }
 
-// TestLimitIdle: a connection that no call uses is closed after the lower limit.
+// TestLimitIdle checks that an idle connection is closed after the lower limit.
 func TestLimitIdle(t *testing.T) {
 	t.Parallel()
 	r := setup(t, false, nil, func(cfg *mtlscache.Config) { cfg.IdleConnTimeout = time.Hour })

@@ -5,20 +5,19 @@ import (
 	"errors"
 )
 
-// maxDepth bounds how deep elements nest: a PKCS#12 file needs about fifteen
+// maxDepth bounds the nesting of elements. A PKCS#12 file needs about fifteen
 // levels.
 const maxDepth = 40
 
 var errBER = errors.New("is not ASN.1, or is damaged")
 
-// toDER rewrites one BER element with the lengths that DER asks for: those that
-// are indefinite or longer than needed become definite and short, and an octet
-// string in pieces becomes one (X.690, sections 8.1.3 and 8.7.3 against 10.1 and
-// 10.2). Everything else stays as it is, also inside octet strings. DER comes
-// back unchanged.
+// toDER rewrites one BER element with the lengths of DER. Indefinite or too long
+// lengths become definite and short. An octet string in pieces becomes one piece
+// (X.690, sections 8.1.3 and 8.7.3 against 10.1 and 10.2). Everything else stays
+// unchanged, also inside octet strings. DER stays DER.
 //
-// An octet string in pieces behind an implicit tag is not recognisable without
-// the schema; joined reads it.
+// toDER cannot recognise an octet string in pieces behind an implicit tag: that
+// needs the schema. joined reads it.
 func toDER(ber []byte) ([]byte, error) {
 	der, rest, err := element(ber, maxDepth)
 	if err != nil || len(rest) > 0 {
@@ -27,7 +26,7 @@ func toDER(ber []byte) ([]byte, error) {
 	return der, nil
 }
 
-// element rewrites the first element of in, and returns what is behind it.
+// element rewrites the first element of in, and returns the bytes after it.
 func element(in []byte, depth int) (der, rest []byte, err error) {
 	tag, length, body, err := header(in)
 	if err != nil || depth == 0 {
@@ -77,8 +76,8 @@ func joined(pieces []byte) ([]byte, error) {
 	return content, nil
 }
 
-// header splits in into a tag and what is behind its length. A length of -1 is
-// indefinite; any other fits into body.
+// header splits in into a tag, a length, and the bytes after the length. A length
+// of -1 is indefinite; any other is at most len(body).
 func header(in []byte) (tag []byte, length int, body []byte, err error) {
 	end := 1
 	if len(in) > 0 && in[0]&0x1f == 0x1f { // a tag of several bytes

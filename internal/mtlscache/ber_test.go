@@ -28,7 +28,7 @@ var berStyles = []berStyle{
 	{name: "small pieces, long lengths", long: true, pieces: 16},
 }
 
-// write rewrites one element of DER, not looking into octet strings.
+// write rewrites one element of DER. It leaves the content of octet strings as it is.
 func (s berStyle) write(t rapid.TB, der []byte) []byte {
 	t.Helper()
 	var raw asn1.RawValue
@@ -54,7 +54,7 @@ func (s berStyle) write(t rapid.TB, der []byte) []byte {
 	return s.element(tag, raw.Bytes)
 }
 
-// split returns content as pieces.
+// split returns content in pieces.
 func (s berStyle) split(content []byte) []byte {
 	var pieces []byte
 	for len(content) > 0 {
@@ -76,8 +76,8 @@ func (s berStyle) element(tag byte, content []byte) []byte {
 	return appendElement([]byte{tag}, content)
 }
 
-// writePFX rewrites a PKCS#12 file down to the bags: on every level that is not
-// encrypted. The MAC is another then.
+// writePFX rewrites every unencrypted level of a PKCS#12 file, down to the bags, with
+// a new MAC.
 func (s berStyle) writePFX(t testing.TB, der []byte, password string) []byte {
 	t.Helper()
 	check := func(err error) {
@@ -124,7 +124,7 @@ func (s berStyle) writePFX(t testing.TB, der []byte, password string) []byte {
 	return s.write(t, whole)
 }
 
-// TestToDER has elements whose DER is known.
+// TestToDER compares elements with their known DER.
 func TestToDER(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, ber, der string }{
@@ -167,7 +167,7 @@ func TestToDER(t *testing.T) {
 	}
 }
 
-// TestToDERUndoesBER writes any DER in any style of BER.
+// TestToDERUndoesBER writes random DER in every style of BER and converts it back.
 func TestToDERUndoesBER(t *testing.T) {
 	t.Parallel()
 	var element func(depth int) *rapid.Generator[[]byte]
@@ -195,8 +195,8 @@ func TestToDERUndoesBER(t *testing.T) {
 	})
 }
 
-// FuzzToDER has toDER return what it returns again unchanged, and what the
-// standard library reads as one element.
+// FuzzToDER checks that toDER does not change its own output, and that the standard
+// library reads that output as one element.
 func FuzzToDER(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.p12")
 	if err != nil || len(files) == 0 {

@@ -13,9 +13,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
-// TestBindMounts rotates behind mounts, in a process with a mount table of its own. What
-// is renamed over a file that is mounted by itself stays invisible, as documented; a file
-// written in place, and a mounted directory, show the new pair.
+// TestBindMounts rotates files that are bind-mounted, in a process with its own mount table. A
+// rename over a file that is mounted by itself stays invisible, as documented. A file written
+// in place, and a mounted directory, show the new pair.
 func TestBindMounts(t *testing.T) {
 	t.Parallel()
 	const inside = "MTLSCACHE_TEST_MOUNTS"
@@ -41,7 +41,7 @@ func TestBindMounts(t *testing.T) {
 	ca := newAuthority(t)
 	for _, tc := range []struct {
 		name      string
-		directory bool // mounted, instead of the file
+		directory bool // the directory is mounted, not the file
 		inPlace   bool
 		reloads   uint64
 	}{

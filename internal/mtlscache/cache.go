@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// A Cache is an [http.RoundTripper] that shows the client key pair of its
-// files, as they are on disk at the time of each call. Make one with [New] and
-// share it: it is safe for concurrent use. Most callers want it as the
-// Transport of an [http.Client].
+// A Cache is an [http.RoundTripper] that uses the client key pair of its files,
+// as they are on disk at each call. Create it with [New] and share it: it is safe
+// for concurrent use. Most callers use it as the Transport of an [http.Client].
+// The zero value cannot be used.
 type Cache struct {
 	cfg   Config
 	files *files
@@ -21,13 +21,13 @@ type Cache struct {
 	reloads atomic.Uint64
 
 	mu   sync.Mutex // serialises reloads
-	half *half      // the rotation that is incomplete; nil: none. Guarded by mu.
+	half *half      // an incomplete rotation; nil: none. Guarded by mu.
 }
 
-// New reads the credentials once and returns a Cache that follows them. It
-// returns a [*KeyPairError] if they cannot be used, without waiting for a
-// rotation to end, and another error for a Config that makes no sense. It opens
-// no connection.
+// New reads the credentials and returns a Cache that follows their changes. It
+// returns a [*KeyPairError] if it cannot use them, without waiting for a rotation
+// to end. It returns another error, which names every mistake, for an invalid
+// Config. It opens no connection.
 func New(cfg Config) (*Cache, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("checking the configuration of client credentials: %w", err)
@@ -46,9 +46,9 @@ func New(cfg Config) (*Cache, error) {
 	return c, nil
 }
 
-// RoundTrip sends one request over the shared transport, after a look at the
-// files. The error is a [*KeyPairError] if the credentials cannot be used, and
-// the transport's otherwise.
+// RoundTrip checks the files, then sends one request over the shared transport.
+// The error is a [*KeyPairError] if the credentials cannot be used, else the
+// transport's.
 func (c *Cache) RoundTrip(req *http.Request) (*http.Response, error) {
 	g, err := c.acquire()
 	if err != nil {
@@ -59,46 +59,46 @@ func (c *Cache) RoundTrip(req *http.Request) (*http.Response, error) {
 	return g.roundTrip(req)
 }
 
-// Check does what every call does first, and only that: it finds out whether the
-// files changed, reloads them if they did, and returns the error that a call
-// would. With nothing changed it costs one system call for each file, and
-// allocates nothing on 64-bit Linux.
+// Check does only what every call does first: it checks whether the files
+// changed, reloads them if they did, and returns the error that a call would
+// return. Without a change it costs one system call for each file, and allocates
+// nothing on 64-bit Linux.
 func (c *Cache) Check() error {
 	_, err := c.current()
 	return err
 }
 
-// Look reads the files now, whether or not they seem changed, as on SIGHUP. It
-// returns a [*KeyPairError] if what is on disk cannot be used, even while
-// calls are still served with the pair before it.
+// Look reads the files now, even if they seem unchanged, as on SIGHUP. It returns
+// a [*KeyPairError] if it cannot use them, even while calls still use the previous
+// pair.
 func (c *Cache) Look() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reload(time.Now())
 }
 
-// NotAfter returns when the client certificate in use expires. One that has
-// expired is still used.
+// NotAfter returns when the client certificate in use expires. The cache still
+// uses an expired certificate.
 func (c *Cache) NotAfter() time.Time { return c.state.Load().notAfter() }
 
-// Warnings returns what is left out of the files in use, such as a server CA
-// that Go refuses: each names its file, what is wrong and what to do, and none
-// quotes content. Log them after New; a reload logs its own.
+// Warnings returns one text for each part of the files that is not in use, such
+// as a server CA that Go refuses. Each names its file, what is wrong and what to
+// do; none quotes content. Callers log them after New; a reload logs its own.
 func (c *Cache) Warnings() []string { return slices.Clone(c.state.Load().warnings) }
 
-// Reloads returns how many times another pair, or another server CA, was taken
-// into use since New.
+// Reloads returns how often the cache changed to another pair, or another server
+// CA, since New.
 func (c *Cache) Reloads() uint64 { return c.reloads.Load() }
 
-// CloseIdleConnections closes connections that no call uses, as at the end of
-// the program. [http.Client.CloseIdleConnections] calls it.
+// CloseIdleConnections closes connections without a call, as at the end of the
+// program. [http.Client.CloseIdleConnections] calls it.
 func (c *Cache) CloseIdleConnections() { c.state.Load().transport.CloseIdleConnections() }
 
 // Close closes idle connections. Calls made later still work.
 func (c *Cache) Close() { c.CloseIdleConnections() }
 
 // acquire returns the generation for one call and counts the call in it. The
-// caller gives it back by taking one off calls.
+// caller decrements calls when the call ends.
 func (c *Cache) acquire() (*generation, error) {
 	for {
 		s, err := c.current()
@@ -106,9 +106,9 @@ func (c *Cache) acquire() (*generation, error) {
 			return nil, err
 		}
 		s.calls.Add(1)
-		// A generation retires after it was replaced, and looks for calls then:
-		// one counted while it was in use is seen, one counted later must not
-		// start, or its connection would outlive the sweep.
+		// A replaced generation retires, and checks its calls then. It sees a call
+		// that was counted while it was in use. A call that is counted later must
+		// not start: its connection would outlive the sweep.
 		if c.state.Load().generation == s.generation {
 			return s.generation, nil
 		}

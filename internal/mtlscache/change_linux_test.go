@@ -17,10 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// longAgo is older than any file of a test.
+// longAgo is older than every file of a test.
 var longAgo = time.Date(2001, 9, 9, 1, 46, 40, 0, time.UTC)
 
-// names are the files that the tests here watch.
+// names are the files that these tests watch.
 var names = []string{"cert", "key", "ca"}
 
 // equalSize returns a certificate and its key in one PEM text. All that it
@@ -44,7 +44,7 @@ func equalSize(t testing.TB) []byte {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})...)
 }
 
-// must ends a test whose own steps fail.
+// must ends the test if one of its own steps fails.
 func must(t testing.TB, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
@@ -52,13 +52,14 @@ func must(t testing.TB, errs ...error) {
 	}
 }
 
-// inFiles returns the configuration for the files of dir, which bridges nothing.
+// inFiles returns the configuration for the files of dir, without a wait for
+// incomplete rotations.
 func inFiles(dir string) Config {
 	return Config{CertFile: dir + "/cert", KeyFile: dir + "/key", ServerCAFile: dir + "/ca", HalfRotationWait: -1}
 }
 
-// tick waits until whatever changes in dir gets another stamp than what is there:
-// file systems stamp in ticks of some milliseconds.
+// tick waits until a change in dir gets a new file time: file systems record times
+// in ticks of some milliseconds.
 func tick(t testing.TB, dir string) {
 	t.Helper()
 	stamp := func() int64 {
@@ -75,8 +76,8 @@ func rename(path string, content []byte) error {
 	return errors.Join(os.WriteFile(path+".new", content, 0o600), os.Rename(path+".new", path))
 }
 
-// TestEveryChangeIsSeen changes one file of three, in each way, while the next
-// two calls watch.
+// TestEveryChangeIsSeen changes one file of three in each way, and checks the next
+// two calls.
 func TestEveryChangeIsSeen(t *testing.T) {
 	t.Parallel()
 	ways := []struct {
@@ -107,7 +108,7 @@ func TestEveryChangeIsSeen(t *testing.T) {
 				unix.Renameat2(unix.AT_FDCWD, path+".new", unix.AT_FDCWD, path, unix.RENAME_EXCHANGE))
 		}},
 		{"removed", func(_, path string, _ []byte) error { return os.Remove(path) }},
-		{"removed and made again", func(_, path string, next []byte) error { // perhaps with the inode there was
+		{"removed and made again", func(_, path string, next []byte) error { // perhaps with the same inode
 			return errors.Join(os.Remove(path), os.WriteFile(path, next, 0o600))
 		}},
 		{"renamed away", func(_, path string, _ []byte) error { return os.Rename(path, path+".away") }},
@@ -141,7 +142,7 @@ func TestEveryChangeIsSeen(t *testing.T) {
 					mine, other := equalSize(t), equalSize(t)
 					for _, name := range names {
 						target := dir + "/current/" + name
-						if linked { // each file is a link of its own
+						if linked { // each file is its own link
 							target = dir + "/target-" + name
 							must(t, os.Symlink("../target-"+name, dir+"/current/"+name))
 						}
@@ -154,7 +155,7 @@ func TestEveryChangeIsSeen(t *testing.T) {
 					tick(t, dir)
 					must(t, way.change(dir, dir+"/current/"+name, other))
 					for range 2 {
-						// Another key or certificate does not match; another CA does.
+						// A new key or certificate alone does not match; a new CA does.
 						if err := c.Check(); err == nil && c.Reloads() == 0 {
 							t.Fatal("the change was not seen")
 						}
@@ -165,7 +166,7 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	}
 }
 
-// copyOf makes dir/copy as dir/real is, but for what stands in place of path.
+// copyOf makes dir/copy from dir/real, with another content for path.
 func copyOf(dir, path string, next []byte) error {
 	errs := []error{os.Mkdir(dir+"/copy", 0o700)}
 	for _, name := range names {
@@ -198,8 +199,8 @@ func TestHardLinkedCopy(t *testing.T) {
 	}
 }
 
-// TestNoPermission takes permissions away from a user who is not root, who
-// passes through one directory that he may not read.
+// TestNoPermission removes permissions from a user other than root. The user may
+// pass through one directory but not read it.
 func TestNoPermission(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -247,7 +248,7 @@ func TestNoPermission(t *testing.T) {
 	}
 }
 
-// asUser calls f as a user whom permissions bind, and who owns dir.
+// asUser calls f as a user other than root who owns dir.
 func asUser(t *testing.T, dir string, f func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -268,7 +269,7 @@ func asUser(t *testing.T, dir string, f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with its goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with its goroutine
 		if err := unix.Setfsuid(nobody); err != nil {
 			t.Error(err)
 			return

@@ -10,77 +10,78 @@ import (
 	"time"
 )
 
-// Config says where the credentials are and how connections are made. Either
-// CertFile and KeyFile or PKCS12File is required; every other field has a
-// usable zero value.
+// Config says where the credentials are and how connections are made. CertFile
+// and KeyFile are required, or PKCS12File instead. Every other field has a usable
+// zero value.
 type Config struct {
-	// CertFile and KeyFile are a PEM pair: the client certificate with its
-	// intermediates if the gateway needs them, in any order, and its key (PKCS#8,
-	// PKCS#1 or SEC 1). The key tells which certificate is the client's; of several
-	// pairs the one that expires last counts. Both may name one file.
+	// CertFile and KeyFile are a PEM pair. CertFile holds the client certificate,
+	// and its intermediates if the gateway needs them, in any order. KeyFile holds
+	// the key (PKCS#8, PKCS#1 or SEC 1). The certificate that matches the key is the
+	// client certificate; of several pairs the cache uses the last to expire. Both
+	// may name one file.
 	CertFile, KeyFile string
 
 	// KeyPasswordFile holds the password of an encrypted KeyFile: PKCS#8 with
-	// PBES2 (PBKDF2, AES or 3DES). It holds one line in UTF-8, or in UTF-16 behind a
-	// byte-order mark. A key that is not encrypted needs none.
+	// PBES2 (PBKDF2, AES or 3DES). It holds one line in UTF-8, or in UTF-16 with a
+	// byte-order mark. Empty: the key is not encrypted.
 	KeyPasswordFile string
 
-	// PKCS12File holds certificate, key and intermediates in one file, the form
-	// in which Entrust hands credentials out: BER or DER, encrypted with PBES2,
-	// 3DES or RC2. PKCS12PasswordFile holds its password as KeyPasswordFile does;
-	// none means the empty password.
+	// PKCS12File holds certificate, key and intermediates in one file, as Entrust
+	// issues credentials. It is BER or DER, encrypted with PBES2, 3DES or RC2.
+	// PKCS12PasswordFile holds its password in the form of KeyPasswordFile. Empty:
+	// the empty password.
 	PKCS12File, PKCS12PasswordFile string
 
-	// ServerCAFile holds the PEM certificates that may vouch for the gateway,
-	// instead of the system's. It is watched like the pair. One that Go refuses
-	// is left out; see [Cache.Warnings].
+	// ServerCAFile holds the PEM certificates of the CAs that the client trusts for
+	// the gateway. Empty: the system's. The cache watches it like the pair. It
+	// leaves out a certificate that Go refuses; see [Cache.Warnings].
 	ServerCAFile string
 
-	// Renegotiation lets the gateway ask for the client certificate once more on a
-	// connection, after it read a request: as Apache httpd and IIS do where only a
-	// path demands it. Neither TLS 1.3 nor HTTP/2 can do that, so connections are
-	// TLS 1.2 and HTTP/1.1 then. Leave it off elsewhere, which is the default: a
-	// renegotiation ends the call then, before the gateway answers.
+	// Renegotiation lets the gateway ask for the client certificate again on a
+	// connection after it read a request, once: Apache httpd and IIS do that if one
+	// path alone requires the certificate. TLS 1.3 and HTTP/2 do not allow it, so
+	// all connections are then TLS 1.2 and HTTP/1.1. Off, the default, a
+	// renegotiation ends the call before the gateway answers.
 	Renegotiation bool
 
-	// MaxConnsPerHost is the most connections open at a time to the gateway,
-	// and one more call waits for one of them. 0: no limit. Set it to the sum
-	// of the callers' concurrency: less delays calls over HTTP/1.1, more
-	// lets a burst open connections that nobody needs.
+	// MaxConnsPerHost is the largest number of open connections to the gateway;
+	// further calls wait for one. 0: no limit. Set it to the sum of the callers'
+	// concurrency. A lower limit delays calls over HTTP/1.1. A higher limit lets a
+	// burst open unneeded connections.
 	MaxConnsPerHost int
 
-	// MaxIdleConns is how many unused connections are kept to the gateway. Below
-	// the callers' concurrency it costs HTTP/1.1 a TLS handshake for most
-	// calls. Default MaxConnsPerHost, or 64.
+	// MaxIdleConns is the largest number of idle connections to the gateway. Below
+	// the callers' concurrency, most calls over HTTP/1.1 cost a TLS handshake.
+	// Default MaxConnsPerHost, or 64.
 	MaxIdleConns int
 
-	// IdleConnTimeout closes a connection unused for so long. Keep it below the
-	// idle timeout of the gateway and of what stands before it, or calls meet
-	// connections that are being closed, and a POST over HTTP/1.1 an unknown fate.
-	// Shorter costs a handshake for calls that far apart. Default 15 s: Tomcat
-	// closes after 20, nginx after 75.
+	// IdleConnTimeout is how long an idle connection stays open. Keep it below the
+	// idle timeout of the gateway and of every proxy before it. A longer timeout
+	// lets calls use connections that the other side is closing: a POST over
+	// HTTP/1.1 is then indeterminate. A shorter one costs more handshakes. Default
+	// 15 s: Tomcat closes after 20, nginx after 75.
 	IdleConnTimeout time.Duration
 
-	// DialTimeout and TLSTimeout bound the making of a connection. Defaults
-	// 10 s each.
+	// DialTimeout bounds making a TCP connection, TLSTimeout its TLS handshake.
+	// Default 10 s each.
 	DialTimeout, TLSTimeout time.Duration
 
-	// ResponseHeaderTimeout bounds the wait for an answer's first byte after the
-	// request was written. 0 leaves it to the request's context, which is
-	// right where enrollments may take minutes and polls must not.
+	// ResponseHeaderTimeout bounds the wait for the first byte of an answer after
+	// the request was written. 0: only the request's context bounds it. That suits
+	// callers whose enrollments may take minutes and whose polls must not.
 	ResponseHeaderTimeout time.Duration
 
-	// HalfRotationWait is how long the old pair is used while the new one is
-	// incomplete on disk, from the first call that meets it. Longer forgives a
-	// slower rotation; shorter tells sooner of one that went wrong. Default 2 s;
-	// negative: not at all.
+	// HalfRotationWait is how long calls use the old pair while the new one is
+	// incomplete on disk, counted from the first call that sees it. A longer wait
+	// tolerates a slower rotation; a shorter one reports a failed rotation sooner.
+	// Default 2 s; negative: no wait.
 	HalfRotationWait time.Duration
 
-	// DialContext makes the connections, such as over a tunnel or a pipe. nil
-	// dials as net.Dialer does. DialTimeout holds for it too.
+	// DialContext makes the connections, such as over a tunnel or a pipe. nil: a
+	// net.Dialer does. DialTimeout bounds it too.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Log is told of every reload, at level info, or at level warn with the
+	// Log gets one line for each reload, at level info, or at level warn with the
 	// warnings about the new files. nil discards.
 	Log *slog.Logger
 
@@ -95,7 +96,7 @@ const (
 	defaultHalfRotationWait = 2 * time.Second
 )
 
-// withDefaults returns a copy in which every zero value has its meaning.
+// withDefaults returns a copy in which every zero value is replaced by its default.
 func (c Config) withDefaults() Config {
 	c.MaxIdleConns = cmp.Or(c.MaxIdleConns, c.MaxConnsPerHost, defaultIdleConns)
 	c.IdleConnTimeout = cmp.Or(c.IdleConnTimeout, defaultIdleConnTimeout)
@@ -111,7 +112,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// validate names every field that is missing, or at odds with another.
+// validate names every field that is missing, out of range, or in conflict with another.
 func (c Config) validate() error {
 	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }

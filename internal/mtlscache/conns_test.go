@@ -16,7 +16,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
-// A hold keeps each request for /hold until it is released.
+// A hold delays each request for /hold until it is released.
 type hold struct{ entered, release chan struct{} }
 
 func newHold() *hold { return &hold{make(chan struct{}), make(chan struct{})} }
@@ -28,7 +28,7 @@ func (h *hold) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A crowd keeps requests until a number of them is there at the same time.
+// A crowd delays requests until a number of them is in flight at the same time.
 type crowd struct {
 	wait     atomic.Int64
 	complete chan struct{}
@@ -49,9 +49,9 @@ func (c *crowd) ServeHTTP(http.ResponseWriter, *http.Request) {
 	}
 }
 
-// TestConnectionsMade makes a thousand calls, 64 at a time from a cold start. In a
-// bubble, since net/http drops a connection whose writer a busy machine keeps from
-// running for 50 ms.
+// TestConnectionsMade makes a thousand calls, 64 at a time from a cold start. It runs
+// in a bubble, since net/http drops a connection if a busy machine delays its writer
+// by 50 ms.
 func TestConnectionsMade(t *testing.T) {
 	t.Parallel()
 	const calls, callers = 1000, 64
@@ -92,8 +92,8 @@ func TestConnectionsMade(t *testing.T) {
 	}
 }
 
-// TestMoreCallsThanStreams has more calls in flight than the gateway lets one
-// HTTP/2 connection carry (100). In a bubble, where no handshake takes too long.
+// TestMoreCallsThanStreams has more calls in flight than one HTTP/2 connection of the
+// gateway carries (100). It runs in a bubble, where no handshake takes too long.
 func TestMoreCallsThanStreams(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -117,8 +117,8 @@ func TestMoreCallsThanStreams(t *testing.T) {
 	})
 }
 
-// A pipeListener accepts what Dial hands it: timed tests cannot use loopback,
-// which keeps the clock of a bubble from advancing.
+// A pipeListener accepts the pipes of its dial function. Timed tests cannot use
+// loopback, which stops the clock of a bubble.
 type pipeListener struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -151,7 +151,7 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 func (l *pipeListener) Close() error   { l.close.Do(func() { close(l.done) }); return nil }
 func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// newPiped returns a rig for a bubble, whose connections dial makes.
+// newPiped returns a rig for a bubble. dial makes its connections.
 func newPiped(t *testing.T, g *gateway, dial func(context.Context, string, string) (net.Conn, error)) *rig {
 	t.Helper()
 	g.url = "https://127.0.0.1"
@@ -172,7 +172,7 @@ func newPiped(t *testing.T, g *gateway, dial func(context.Context, string, strin
 	return r
 }
 
-// serve answers what pipe accepts.
+// serve answers the connections that pipe accepts.
 func (g *gateway) serve(t *testing.T, pipe *pipeListener, config *tls.Config, http2 bool) {
 	t.Helper()
 	srv := &http.Server{Handler: g, TLSConfig: config}
@@ -209,7 +209,7 @@ func TestIdleConnectionsClose(t *testing.T) {
 				time.Sleep(time.Hour)
 				r.mustCall(t, r.first)
 
-				// An old pair's connection closes although nobody calls any more.
+				// A connection with an old pair closes without further calls.
 				next := r.ca.client(t)
 				r.replace(t, r.path("both.pem"), append(next.certPEM, next.keyPEM...), time.Time{})
 				if err := r.cache.Check(); err != nil {
@@ -224,8 +224,8 @@ func TestIdleConnectionsClose(t *testing.T) {
 	}
 }
 
-// TestUnreadBody rotates while a body is only half read: the call may finish
-// it, and its connection closes then.
+// TestUnreadBody rotates while a body is only half read. The call can read the rest,
+// and then its connection closes.
 func TestUnreadBody(t *testing.T) {
 	t.Parallel()
 	hold := newHold()

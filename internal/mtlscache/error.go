@@ -2,19 +2,18 @@ package mtlscache
 
 import "fmt"
 
-// A KeyPairError says that the credentials on disk cannot be used. It names the
-// file and the problem and never what the file holds, so it may be shown
-// anywhere. The request that met it was not sent.
+// A KeyPairError means that the credentials on disk cannot be used. It names the
+// file and the problem and never quotes content, so it is safe to log and show.
+// The request was not sent.
 type KeyPairError struct {
-	// Path is the file that has the problem.
+	// Path is the file with the problem.
 	Path string
-	// Problem is what is wrong with it, for people.
+	// Problem says what is wrong with the file, for an operator.
 	Problem string
-	// Err is what the file system said, if it was asked and refused; nil
-	// otherwise.
+	// Err is the error of the file system; nil if there was none.
 	Err error
 
-	// incomplete marks what a rotation in progress may look like.
+	// incomplete: a rotation in progress may cause this error.
 	incomplete bool
 }
 
@@ -29,12 +28,12 @@ func (e *KeyPairError) Error() string {
 // Unwrap returns Err, so that errors.Is finds fs.ErrNotExist and its like.
 func (e *KeyPairError) Unwrap() error { return e.Err }
 
-// Credentials reports that the trouble is the worker's own credentials and not
-// the request. It is always true; callers look for the method.
+// Credentials reports that the worker's own credentials are at fault, not the
+// request. It is always true; callers look for the method.
 func (e *KeyPairError) Credentials() bool { return true }
 
-// unfinished returns the error for content that a rotation in progress may
-// have left for a moment.
+// unfinished returns the error for content that may be temporary, because of a
+// rotation in progress.
 func unfinished(path, problem string) *KeyPairError {
 	return &KeyPairError{Path: path, Problem: problem, incomplete: true}
 }

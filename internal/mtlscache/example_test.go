@@ -13,7 +13,7 @@ func Example() {
 	cache, err := mtlscache.New(mtlscache.Config{
 		CertFile:        "certs/client.pem",
 		KeyFile:         "certs/client.key",
-		MaxConnsPerHost: 64, // as many as calls are made at a time
+		MaxConnsPerHost: 64, // the number of concurrent calls
 	})
 	if broken, ok := errors.AsType[*mtlscache.KeyPairError](err); ok {
 		fmt.Println(broken)

@@ -17,13 +17,13 @@ import (
 	"time"
 )
 
-// A signed key has a certificate.
+// A signed is a key with its certificate.
 type signed struct {
 	key  crypto.Signer
 	cert *x509.Certificate
 }
 
-// newSigned issues a certificate for key, by itself if by is nil.
+// newSigned issues a certificate for key; self-signed if by is nil.
 func newSigned(t testing.TB, name string, key crypto.Signer, by *signed, change func(*x509.Certificate)) *signed {
 	t.Helper()
 	template := &x509.Certificate{
@@ -97,7 +97,8 @@ func (f *family) write(t testing.TB, name string, content []byte) {
 	}
 }
 
-// read opens what cfg names and demands the client of f with its chain.
+// read creates a cache with cfg, and fails the test if it does not hold the client of
+// f with its chain.
 func (f *family) read(t testing.TB, cfg Config) *Cache {
 	t.Helper()
 	c, err := New(cfg)

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// maxFile bounds what is read of one file: far above any chain, far below
-// what a wrong path could make the worker swallow.
+// maxFile bounds the bytes read of one file: far more than any chain, and little
+// enough if the path names a wrong, large file.
 const maxFile = 1 << 20
 
-// maxFiles is the most files a Config names: certificate, key and its password,
-// and the server's CA.
+// maxFiles is the largest number of files in a Config: certificate, key, its
+// password, and the server's CA.
 const maxFiles = 4
 
 // marks holds one mark per watched file, in order; the rest is zero.
@@ -29,8 +29,8 @@ func (m *marks) equal(other *marks) bool {
 	return true
 }
 
-// files are the credentials on disk. It is read-only and safe for concurrent
-// use.
+// files are the credential files on disk. The value never changes and is safe for
+// concurrent use.
 type files struct {
 	watched []watched
 	parse   func(content [][]byte) (*material, error)
@@ -56,7 +56,7 @@ func newFiles(cfg Config) (*files, error) {
 	for _, path := range paths {
 		w, err := watch(path)
 		if err != nil {
-			return nil, &KeyPairError{Path: path, Problem: "the path is not one", Err: err}
+			return nil, &KeyPairError{Path: path, Problem: "is not a valid path", Err: err}
 		}
 		f.watched = append(f.watched, w)
 	}
@@ -70,8 +70,8 @@ func newFiles(cfg Config) (*files, error) {
 	return f, nil
 }
 
-// changed reports whether a file is not what it was when before was taken. It
-// allocates nothing unless a stat fails.
+// changed reports whether the mark of a file differs from before. It allocates
+// nothing unless a stat fails.
 func (f *files) changed(before *marks) (bool, error) {
 	for i := range f.watched {
 		if m, err := f.mark(i); err != nil || !m.equal(before[i]) {
@@ -81,7 +81,7 @@ func (f *files) changed(before *marks) (bool, error) {
 	return false, nil
 }
 
-// marks finds every file by its path.
+// marks stats every file.
 func (f *files) marks() (m marks, err error) {
 	for i := range f.watched {
 		if m[i], err = f.mark(i); err != nil {
@@ -91,12 +91,12 @@ func (f *files) marks() (m marks, err error) {
 	return m, nil
 }
 
-// mark finds one file by its path.
+// mark stats one file.
 func (f *files) mark(i int) (mark, error) {
 	m, err := f.watched[i].stat()
 	if err != nil {
-		// Once more, since a path that leads through a symbolic link may be
-		// walked while the link is switched and its old target removed.
+		// Once more: a rotation may switch a symbolic link in the path and remove the
+		// old target during the first stat.
 		m, err = f.watched[i].stat()
 	}
 	if err != nil {
@@ -105,9 +105,9 @@ func (f *files) mark(i int) (mark, error) {
 	return m, nil
 }
 
-// read returns what the files hold and the marks they had while it was read, or
-// no marks if they kept changing. An error that a rotation in progress can
-// cause says so.
+// read returns the content of the files and the marks that they had meanwhile, or
+// zero marks if they kept changing. An error that a rotation in progress can cause
+// is marked as incomplete.
 func (f *files) read() (*material, marks, error) {
 	content, tried, err := settled(f.marks, f.contents)
 	if err != nil {
@@ -121,9 +121,10 @@ func (f *files) read() (*material, marks, error) {
 }
 
 // settled reads until the marks before and after are the same, a few times at
-// most. That proves that all content belongs together, even where a symbolic
-// link was switched between two files. If it never was so, it returns nothing,
-// not even the last marks: those may be of a pair that is complete and unread.
+// most. Equal marks prove that all content belongs together, even if a symbolic
+// link was switched between two files. If the marks never are equal, it returns
+// nothing, not even the last marks: those may be of a complete pair that was not
+// read.
 func settled(look func() (marks, error), read func() ([][]byte, error)) ([][]byte, marks, error) {
 	before, err := look()
 	if err != nil {
@@ -156,9 +157,9 @@ func (f *files) contents() ([][]byte, error) {
 	return content, nil
 }
 
-// young reports whether a file was changed so shortly before now that one
-// more change could leave its mark as it is: stamps come in ticks, on some
-// file systems of two seconds. A stamp in the future counts as young.
+// young reports whether a file changed so shortly before now that another change
+// could leave its mark the same: file times come in ticks, on some file systems of
+// two seconds. A time in the future counts as young.
 func (m *marks) young(now time.Time) bool {
 	for i := range m {
 		if m[i].stamped().After(now.Add(-stampTick)) {
@@ -168,7 +169,7 @@ func (m *marks) young(now time.Time) bool {
 	return false
 }
 
-// stampTick is the coarsest tick of file times still in use (FAT, some NFS
+// stampTick is the longest tick of file times that is still in use (FAT, some NFS
 // servers).
 const stampTick = 2 * time.Second
 
@@ -178,7 +179,7 @@ var errIrregular = errors.New("is not a regular file")
 func readFile(path string) ([]byte, error) {
 	content, err := func() ([]byte, error) {
 		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-			return nil, cmp.Or(err, errIrregular) // to open a pipe could take for ever
+			return nil, cmp.Or(err, errIrregular) // opening a pipe could block for ever
 		}
 		file, err := os.Open(path)
 		if err != nil {
@@ -190,7 +191,7 @@ func readFile(path string) ([]byte, error) {
 	switch pathErr, ok := errors.AsType[*fs.PathError](err); {
 	case errors.Is(err, errIrregular):
 		return nil, unfinished(path, err.Error())
-	case ok: // incomplete: perhaps written by root and not yet given to us
+	case ok: // incomplete: root may have written it and not yet changed its owner
 		return nil, &KeyPairError{Path: path, Problem: pathErr.Op, Err: pathErr.Err, incomplete: true}
 	case err != nil:
 		return nil, &KeyPairError{Path: path, Problem: "read", Err: err, incomplete: true}

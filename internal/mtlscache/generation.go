@@ -10,23 +10,24 @@ import (
 )
 
 const (
-	// An HTTP/2 connection carries every call, so one whose other end vanished
-	// without a word would fail them all until the kernel gives up, after a
-	// quarter of an hour. It is asked after this long without a byte...
+	// pingAfter is how long an HTTP/2 connection may be silent before a ping. One
+	// connection carries every call. If the other end vanished without closing it,
+	// all calls would fail until the kernel closes it, after a quarter of an hour.
 	pingAfter = 15 * time.Second
-	// ... and closed after this long without an answer.
+	// pingTimeout is how long the answer to a ping may take before the connection is
+	// closed.
 	pingTimeout = 15 * time.Second
 
 	// maxHeader bounds the headers of an answer, in bytes.
 	maxHeader = 256 << 10
 
-	// A retired generation looks for connections to close at growing intervals.
+	// A retired generation closes idle connections at growing intervals.
 	firstSweep = 10 * time.Millisecond
 	lastSweep  = time.Second
 )
 
-// A generation is one transport with one identity: it lives from one reload to
-// the next, and after that until its last connection is closed. It is safe for
+// A generation is one transport with one key pair. It is in use from one reload to
+// the next, and exists until its last connection is closed. It is safe for
 // concurrent use.
 type generation struct {
 	*material
@@ -49,18 +50,18 @@ func newGeneration(cfg Config, m *material) *generation {
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
 			RootCAs:    m.roots,
-			// Not Certificates: with those, a server whose list of accepted CAs
-			// lacks ours is shown no certificate at all, and its complaint is
-			// about a missing one.
+			// Not Certificates: if the server's list of accepted CAs lacks the
+			// client's, crypto/tls would then send no certificate, and the server
+			// would report a missing one.
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 				return &m.pair, nil
 			},
 		},
-		ForceAttemptHTTP2:      true, // a custom TLS configuration turns it off otherwise
+		ForceAttemptHTTP2:      true, // otherwise a custom TLS configuration turns HTTP/2 off
 		TLSHandshakeTimeout:    cfg.TLSTimeout,
 		ResponseHeaderTimeout:  cfg.ResponseHeaderTimeout,
 		IdleConnTimeout:        cfg.IdleConnTimeout,
-		MaxIdleConnsPerHost:    cfg.MaxIdleConns, // its default of 2 costs a handshake for most calls
+		MaxIdleConnsPerHost:    cfg.MaxIdleConns, // the default of 2 costs a handshake for most calls
 		MaxConnsPerHost:        cfg.MaxConnsPerHost,
 		MaxResponseHeaderBytes: maxHeader,
 		HTTP2: &http.HTTP2Config{
@@ -95,7 +96,7 @@ func (g *generation) dial(ctx context.Context, network, addr string) (net.Conn, 
 	return &countedConn{Conn: conn, open: &g.conns}, nil
 }
 
-// A countedConn is taken off its generation's count when first closed.
+// A countedConn decrements its generation's count when it is first closed.
 type countedConn struct {
 	net.Conn
 	open   *atomic.Int64
@@ -112,19 +113,19 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// retire closes what is idle, now and then again until nothing is left.
+// retire closes idle connections now, and repeats that until none is left.
 //
-// Once is not enough: calls in flight bring their connections back later, a
-// dial that nobody waits for any more may end after the last call, and an HTTP/2
-// connection is idle only when its last body was read, which no RoundTripper is
-// told of without wrapping every body. Counting connections sees all three.
+// Once is not enough. Calls in flight return their connections later. A dial whose
+// call has ended may finish after the last call. An HTTP/2 connection is idle only
+// after its last body was read, and a RoundTripper learns of that only if it wraps
+// every body. The count of connections covers all three.
 func (g *generation) retire() {
 	g.sweep(firstSweep)
 }
 
 func (g *generation) sweep(wait time.Duration) {
 	g.transport.CloseIdleConnections()
-	// Calls first: one that ends in between has counted its connection already.
+	// Calls first: a call that ends in between has already counted its connection.
 	if g.calls.Load() == 0 && g.conns.Load() == 0 {
 		return
 	}

@@ -27,8 +27,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
-// patience bounds every wait for another goroutine: it only ends a test that
-// has failed.
+// patience bounds every wait for another goroutine. Only a failing test reaches it.
 const patience = 60 * time.Second
 
 // eventually polls until holds returns true.
@@ -52,7 +51,7 @@ type pair struct {
 
 func (p pair) serial() string { return p.leaf.SerialNumber.String() }
 
-// An authority signs certificates for both ends.
+// An authority signs certificates for clients and servers.
 type authority struct {
 	pair
 	next atomic.Int64
@@ -65,7 +64,7 @@ func newAuthority(t testing.TB) *authority {
 	return ca
 }
 
-// sign completes a template and signs it; the first one signs itself.
+// sign completes a template and signs it. The first certificate is self-signed.
 func (ca *authority) sign(t testing.TB, template *x509.Certificate) pair {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -96,7 +95,7 @@ func (ca *authority) sign(t testing.TB, template *x509.Certificate) pair {
 		t.Fatal(err)
 	}
 	return pair{
-		certPEM: slices.Clip(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), // tests append to both
+		certPEM: slices.Clip(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), // tests append to certPEM and keyPEM
 		keyPEM:  slices.Clip(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})),
 		leaf:    leaf,
 		key:     key,
@@ -111,16 +110,16 @@ func (ca *authority) client(t testing.TB) pair {
 	})
 }
 
-// A gateway is an HTTPS server that demands a client certificate and answers
-// with its serial number. It counts connections.
+// A gateway is an HTTPS server that requires a client certificate and answers with
+// its serial number. It counts connections.
 type gateway struct {
 	url   string
 	made  atomic.Int64 // connections accepted
 	open  atomic.Int64 // of those, not closed yet
-	inner http.Handler // in front of the answer; nil: none
+	inner http.Handler // runs before the answer; nil: none
 }
 
-// newGateway starts one on loopback.
+// newGateway starts a gateway on loopback.
 func newGateway(t testing.TB, ca *authority, http2 bool, inner http.Handler) *gateway {
 	t.Helper()
 	g := &gateway{inner: inner}
@@ -135,7 +134,8 @@ func newGateway(t testing.TB, ca *authority, http2 bool, inner http.Handler) *ga
 	return g
 }
 
-// serverTLS trusts the clients of ca, and is itself vouched for by it.
+// serverTLS returns a configuration that trusts the clients of ca, with a server
+// certificate of ca.
 func (ca *authority) serverTLS(t testing.TB) *tls.Config {
 	t.Helper()
 	server := ca.sign(t, &x509.Certificate{
@@ -153,7 +153,7 @@ func (ca *authority) serverTLS(t testing.TB) *tls.Config {
 }
 
 func (g *gateway) count(srv *http.Server) {
-	srv.ErrorLog = log.New(io.Discard, "", 0) // handshakes cut off on purpose
+	srv.ErrorLog = log.New(io.Discard, "", 0) // tests break handshakes on purpose
 	srv.ConnState = func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
@@ -172,7 +172,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, r.TLS.PeerCertificates[0].SerialNumber.String())
 }
 
-// A rig is a gateway and a cache on files of a fresh directory.
+// A rig is a gateway, and a cache on files of a new directory.
 type rig struct {
 	dir       string
 	cert, key string // paths
@@ -206,7 +206,7 @@ func setup(t testing.TB, http2 bool, inner http.Handler, change func(*mtlscache.
 
 func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
 
-// write writes in place.
+// write writes a file in place.
 func (r *rig) write(t testing.TB, path string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -228,7 +228,8 @@ func (r *rig) replace(t testing.TB, path string, content []byte, mtime time.Time
 	}
 }
 
-// call returns the serial number that the gateway was shown.
+// call makes a call and returns the serial number of the client certificate that the
+// gateway saw.
 func (r *rig) call(ctx context.Context) (string, error) { return r.get(ctx, "/") }
 
 func (r *rig) get(ctx context.Context, path string) (string, error) {
@@ -245,7 +246,7 @@ func (r *rig) get(ctx context.Context, path string) (string, error) {
 	return string(body), err
 }
 
-// mustCall makes one call and demands that it shows p.
+// mustCall makes one call and fails the test if the gateway did not see p.
 func (r *rig) mustCall(t testing.TB, p pair) {
 	t.Helper()
 	if got, err := r.call(t.Context()); err != nil || got != p.serial() {
@@ -253,8 +254,8 @@ func (r *rig) mustCall(t testing.TB, p pair) {
 	}
 }
 
-// storm keeps callers calling until stop is called, which returns how many
-// calls were made and the errors of those that failed.
+// storm makes calls from many goroutines until stop is called. stop returns the
+// number of calls, and the errors of the failed ones.
 func (r *rig) storm(t testing.TB, callers int) (calls *atomic.Int64, stop func() []error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -268,7 +269,7 @@ func (r *rig) storm(t testing.TB, callers int) (calls *atomic.Int64, stop func()
 	for range callers {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				_, err := r.call(context.Background()) // never cut short: a cut call is no failed one
+				_, err := r.call(context.Background()) // not cancelled by the test: a cancelled call would count as failed
 				calls.Add(1)
 				if err != nil {
 					mu.Lock()

@@ -15,7 +15,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
-// newFiles writes a pair and returns a rig whose cache calls nobody.
+// newFiles writes a pair and returns a rig whose cache makes no calls.
 func newFiles(t *testing.T, change func(*mtlscache.Config)) *rig {
 	t.Helper()
 	ca := newAuthority(t)
@@ -35,7 +35,7 @@ func newFiles(t *testing.T, change func(*mtlscache.Config)) *rig {
 	return r
 }
 
-// credentials reports whether err is what callers look for.
+// credentials reports whether err has the method for which callers look.
 func credentials(err error) bool {
 	kind, ok := errors.AsType[interface {
 		error
@@ -44,7 +44,7 @@ func credentials(err error) bool {
 	return ok && kind.Credentials()
 }
 
-// TestHalfRotation follows a rotation that stops half-way, on the clock.
+// TestHalfRotation checks, in fake time, a rotation that stops half-way.
 func TestHalfRotation(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -52,8 +52,8 @@ func TestHalfRotation(t *testing.T) {
 		spoil func(t *testing.T, r *rig, next pair)
 		want  string // part of the error, once there is one
 	}{
-		{"certificate first", func(t *testing.T, r *rig, next pair) { r.replace(t, r.cert, next.certPEM, time.Time{}) }, "none of its certificates has the key that"},
-		{"key first", func(t *testing.T, r *rig, next pair) { r.replace(t, r.key, next.keyPEM, time.Time{}) }, "none of its certificates has the key that"},
+		{"certificate first", func(t *testing.T, r *rig, next pair) { r.replace(t, r.cert, next.certPEM, time.Time{}) }, "no certificate in it matches the key in"},
+		{"key first", func(t *testing.T, r *rig, next pair) { r.replace(t, r.key, next.keyPEM, time.Time{}) }, "no certificate in it matches the key in"},
 		{"empty", func(t *testing.T, r *rig, _ pair) { r.write(t, r.cert, nil) }, "is empty"},
 		{"truncated", func(t *testing.T, r *rig, next pair) { r.write(t, r.key, next.keyPEM[:100]) }, "ends inside a PEM block"},
 		{"a whole certificate and half of its issuer's", func(t *testing.T, r *rig, _ pair) {
@@ -82,7 +82,7 @@ func TestHalfRotation(t *testing.T) {
 					t.Errorf("Look() = %v, want the trouble at once", err)
 				}
 				time.Sleep(time.Millisecond) // 2 s
-				for range 3 {                // the same however often it is asked
+				for range 3 {                // the same for every call
 					err := r.cache.Check()
 					if !credentials(err) || !strings.Contains(err.Error(), tc.want) {
 						t.Fatalf("after HalfRotationWait: Check() = %v, want a KeyPairError with %q", err, tc.want)
@@ -100,7 +100,7 @@ func TestHalfRotation(t *testing.T) {
 					t.Errorf("%d reloads, want 1", got)
 				}
 
-				// The next rotation has its whole time again.
+				// The next rotation has the full wait again.
 				r.replace(t, r.cert, r.first.certPEM, time.Time{})
 				if err := r.cache.Check(); err != nil {
 					t.Errorf("second rotation: Check() = %v, want the old pair", err)
@@ -123,8 +123,8 @@ func TestHalfRotationNotBridged(t *testing.T) {
 	}
 }
 
-// TestMissing removes each file in turn: no call goes on with the pair in
-// memory, and the cache heals when the file is back.
+// TestMissing removes each file in turn. No call uses the pair in memory, and calls
+// succeed again when the file is back.
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	r := setup(t, true, nil, nil)
@@ -162,7 +162,7 @@ type closing struct {
 
 func (c *closing) Close() error { c.closed = true; return nil }
 
-// TestNotADirectory has stat fail with something else than absence.
+// TestNotADirectory has stat fail with another error than a missing file.
 func TestNotADirectory(t *testing.T) {
 	t.Parallel()
 	_, err := mtlscache.New(mtlscache.Config{CertFile: "/dev/null/client.pem", KeyFile: "/dev/null/client.key"})
@@ -174,14 +174,14 @@ func TestNotADirectory(t *testing.T) {
 	}
 }
 
-// TestOneReload has a rotation met by many at the same moment.
+// TestOneReload has many calls see a rotation at the same moment.
 func TestOneReload(t *testing.T) {
 	t.Parallel()
 	r := newFiles(t, nil)
 	for rotation := range uint64(50) {
 		next := r.ca.client(t)
 		r.write(t, r.path("next"), append(next.certPEM, next.keyPEM...))
-		if rotation == 0 { // one file holds both from here on, so that a rotation is one step
+		if rotation == 0 { // from now on one file holds both, so that a rotation is one step
 			if _, err := mtlscache.New(mtlscache.Config{CertFile: r.path("both"), KeyFile: r.path("both")}); err == nil {
 				t.Fatal("New without its file succeeded")
 			}
@@ -210,7 +210,7 @@ func TestOneReload(t *testing.T) {
 	}
 }
 
-// TestLook reads files that do not seem changed, and ones that are.
+// TestLook reads files that seem unchanged, and files that changed.
 func TestLook(t *testing.T) {
 	t.Parallel()
 	r := newFiles(t, nil)

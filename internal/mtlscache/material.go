@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// material is what the files hold: whom we show ourselves as, and whom we
-// trust.
+// material is the content of the files: the client's key pair, and the CAs that it
+// trusts.
 type material struct {
 	pair     tls.Certificate
 	roots    *x509.CertPool // nil: the system's
 	rootPEM  []byte
-	warnings []string // what of the files is left out, each naming its file
+	warnings []string // one for each part that is not in use, with its file
 }
 
 // same reports whether two materials lead to the same connections. Each key was
@@ -36,7 +36,7 @@ func (m *material) warn(path string, warnings []string) {
 	}
 }
 
-// trust sets the certificates that may vouch for the gateway.
+// trust sets the CA certificates that the client trusts for the gateway.
 func (m *material) trust(path string, content []byte) error {
 	certs, warnings, err := certificates(path, content)
 	if err != nil {
@@ -53,9 +53,9 @@ func (m *material) trust(path string, content []byte) error {
 	return nil
 }
 
-// newMaterial finds the pair of key and certificate among c, and the chain behind
-// the certificate. Of several pairs it takes the one that expires last: a renewed
-// one beside the one before.
+// newMaterial finds the pair of key and certificate among c, and the chain of the
+// certificate. Of several pairs it takes the last to expire, since a file may hold a
+// renewed pair beside the old one.
 func newMaterial(certPath, keyPath string, c *credentials) (*material, error) {
 	var m *material
 	signs := false
@@ -77,9 +77,9 @@ func newMaterial(certPath, keyPath string, c *credentials) (*material, error) {
 	case !signs:
 		return nil, unfinished(keyPath, "holds no private key that can sign")
 	case certPath == keyPath:
-		return nil, unfinished(certPath, because("none of its certificates has the key that it holds; put the certificate of the key into it", c.warnings))
+		return nil, unfinished(certPath, because("no certificate in it matches its key; add the certificate of the key", c.warnings))
 	default:
-		return nil, unfinished(certPath, because(fmt.Sprintf("none of its certificates has the key that %q holds; replace both files", keyPath), c.warnings))
+		return nil, unfinished(certPath, because(fmt.Sprintf("no certificate in it matches the key in %q; replace both files", keyPath), c.warnings))
 	}
 	chain := chainOf(m.pair.Leaf, c.certs)
 	for _, cert := range chain {
@@ -88,23 +88,23 @@ func newMaterial(certPath, keyPath string, c *credentials) (*material, error) {
 	m.warn(certPath, c.warnings)
 	for _, cert := range c.certs {
 		if !isRoot(cert) && !slices.ContainsFunc(chain, cert.Equal) {
-			m.warn(certPath, []string{fmt.Sprintf("the certificate of serial number %x is not sent: no issuer links it to the client certificate; remove it from the file, or add what is missing", cert.SerialNumber)})
+			m.warn(certPath, []string{fmt.Sprintf("the certificate with serial number %x is not sent: it does not link to the client certificate; remove it from the file, or add the missing issuer", cert.SerialNumber)})
 		}
 	}
 	return m, nil
 }
 
-// chainOf puts the intermediates behind the certificate that they vouch for, from
-// leaf to root, as TLS asks for (RFC 8446, section 4.4.2). The files keep no
-// order. A self-signed root is left out, since who trusts it has it. Signatures
-// are the gateway's to check; names and key identifiers link.
+// chainOf returns the certificate and its intermediates from leaf to root, as TLS
+// requires (RFC 8446, section 4.4.2). The files may have any order. chainOf leaves
+// out a self-signed root: a server that trusts it has it. It links by names and key
+// identifiers; the gateway checks the signatures.
 func chainOf(leaf *x509.Certificate, certs []*x509.Certificate) []*x509.Certificate {
 	chain := []*x509.Certificate{leaf}
 	for {
 		var next *x509.Certificate
 		for _, cert := range certs {
 			if issued(cert, chain[len(chain)-1]) && !slices.ContainsFunc(chain, cert.Equal) &&
-				(next == nil || cert.NotAfter.After(next.NotAfter)) { // of two cross-signed ones
+				(next == nil || cert.NotAfter.After(next.NotAfter)) { // of two cross-signed certificates the later
 				next = cert
 			}
 		}
@@ -117,13 +117,14 @@ func chainOf(leaf *x509.Certificate, certs []*x509.Certificate) []*x509.Certific
 
 func isRoot(cert *x509.Certificate) bool { return bytes.Equal(cert.RawSubject, cert.RawIssuer) }
 
-// issued reports whether issuer seems to have issued cert, and is no root.
+// issued reports whether issuer issued cert, by name and key identifier, and is no
+// root.
 func issued(issuer, cert *x509.Certificate) bool {
 	return bytes.Equal(issuer.RawSubject, cert.RawIssuer) && !isRoot(issuer) &&
 		(len(issuer.SubjectKeyId) == 0 || len(cert.AuthorityKeyId) == 0 || bytes.Equal(issuer.SubjectKeyId, cert.AuthorityKeyId))
 }
 
-// because adds warnings to a problem that they may explain.
+// because adds warnings that may explain a problem.
 func because(problem string, warnings []string) string {
 	if len(warnings) == 0 {
 		return problem
@@ -131,8 +132,8 @@ func because(problem string, warnings []string) string {
 	return problem + " (" + strings.Join(warnings, "; ") + ")"
 }
 
-// refusal says that the n-th certificate of a file is left out. The error may
-// quote the certificate.
+// refusal returns the warning that the n-th certificate of a file is left out. It
+// does not repeat err, which may quote the certificate.
 func refusal(n int, err error) string {
 	why := "it is damaged, or of a form that Go refuses"
 	if strings.Contains(err.Error(), "negative serial number") {

@@ -29,7 +29,7 @@ func block(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// certificateFor signs a certificate for key by itself.
+// certificateFor returns a self-signed certificate for key.
 func certificateFor(t *testing.T, key crypto.Signer) []byte {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(7), NotAfter: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)}
@@ -75,7 +75,7 @@ func TestPEMForms(t *testing.T) {
 		{"text around the blocks", append([]byte("subject=CN = client\n"), p.certPEM...), append([]byte("Bag Attributes\n"), p.keyPEM...), ""},
 		{"CRLF", bytes.ReplaceAll(p.certPEM, []byte("\n"), []byte("\r\n")), p.keyPEM, ""},
 		{"both in both", append(p.keyPEM, p.certPEM...), append(p.certPEM, p.keyPEM...), ""},
-		{"another key", p.certPEM, block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey)), "none of its certificates has the key that"},
+		{"another key", p.certPEM, block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey)), "no certificate in it matches the key in"},
 		{"a key that cannot sign", p.certPEM, block("PRIVATE KEY", bytesOf(x509.MarshalPKCS8PrivateKey(dh))), "holds no private key that can sign"},
 		{"empty certificate", nil, p.keyPEM, "is empty"},
 		{"no certificate", []byte("none\n"), p.keyPEM, "holds no PEM certificate"},
@@ -115,8 +115,8 @@ func TestPEMForms(t *testing.T) {
 	}
 }
 
-// holdsNothingOf fails if a text of an error quotes a line or a stretch of
-// content.
+// holdsNothingOf fails the test if the text of an error quotes a line or another part
+// of content.
 func holdsNothingOf(t *testing.T, err error, contents ...[]byte) {
 	t.Helper()
 	for ; err != nil; err = errors.Unwrap(err) {
@@ -146,7 +146,7 @@ func TestPKCS12(t *testing.T) {
 		return must[[]byte](t)(enc.Encode(p.key, p.leaf, []*x509.Certificate{root.leaf, sub.leaf}, password))
 	}
 
-	// A server that trusts the root alone is shown the intermediate too.
+	// A server that trusts only the root gets the intermediate too.
 	g := newGateway(t, root, true, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if got := len(r.TLS.PeerCertificates); got != 2 || !r.TLS.PeerCertificates[1].Equal(sub.leaf) {
 			t.Errorf("shown %d certificates, want the client's and its issuer's", got)
@@ -167,7 +167,7 @@ func TestPKCS12(t *testing.T) {
 	r.client = &http.Client{Transport: r.cache}
 	r.mustCall(t, first)
 
-	// A new password comes before what it opens.
+	// A new password comes before the file that it opens.
 	r.write(t, password, []byte("other"))
 	r.mustCall(t, first)
 	if err := r.cache.Look(); !credentials(err) || !strings.Contains(err.Error(), "the password does not open it") {
@@ -181,7 +181,7 @@ func TestPKCS12(t *testing.T) {
 		t.Errorf("%d reloads, want 1", got)
 	}
 
-	// None at all.
+	// No password.
 	r.write(t, p12, encode(pkcs12.Passwordless, first, ""))
 	if _, err := mtlscache.New(mtlscache.Config{PKCS12File: p12}); err != nil {
 		t.Errorf("New without a password = %v", err)
@@ -194,8 +194,8 @@ func TestPKCS12(t *testing.T) {
 	holdsNothingOf(t, err)
 }
 
-// TestExpired has a certificate that nobody should accept any more: it is
-// reported, and shown all the same.
+// TestExpired has an expired certificate. The cache reports it, and sends it all the
+// same.
 func TestExpired(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -205,7 +205,7 @@ func TestExpired(t *testing.T) {
 	}))
 	srv.TLS = ca.serverTLS(t)
 	srv.TLS.ClientAuth = tls.RequireAnyClientCert
-	srv.TLS.ClientCAs = x509.NewCertPool() // and it asks for certificates of others
+	srv.TLS.ClientCAs = x509.NewCertPool() // the server asks for certificates of other CAs
 	srv.TLS.ClientCAs.AddCert(newAuthority(t).leaf)
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
@@ -225,7 +225,7 @@ func TestExpired(t *testing.T) {
 	r.mustCall(t, expired)
 }
 
-// TestTooOldTLS refuses a gateway that speaks TLS 1.1 at most.
+// TestTooOldTLS refuses a gateway that supports TLS 1.1 at most.
 func TestTooOldTLS(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -247,8 +247,8 @@ func TestTooOldTLS(t *testing.T) {
 	}
 }
 
-// FuzzPEM feeds files to the parsers: whatever they hold, New answers with a
-// cache or a KeyPairError.
+// FuzzPEM feeds files to the parsers. For any content New returns a cache or a
+// KeyPairError.
 func FuzzPEM(f *testing.F) {
 	p := newAuthority(f).client(f)
 	f.Add(p.certPEM, p.keyPEM)

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNextCall makes thousands of changes, each in a way drawn by lot, and
-// compares what the very next call uses with what a first reading of the files
-// finds. The second time others call all the while.
+// TestNextCall makes thousands of changes, each in a random way. It compares what the
+// next call uses with what a new cache reads. The second run has other callers at the
+// same time.
 func TestNextCall(t *testing.T) {
 	t.Parallel()
 	for _, others := range []int{0, 2} {
@@ -45,7 +45,7 @@ func TestNextCall(t *testing.T) {
 						case <-done:
 							return
 						default:
-							_ = c.Check() // an error half of the time
+							_ = c.Check() // fails in half of the cases
 							runtime.Gosched()
 						}
 					}

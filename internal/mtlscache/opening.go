@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// settleWait is how long a fresh connection that nobody answered on yet is kept
-// from others. With TLS 1.3 the server judges the client's certificate after the
-// client may have written its request, so its alert comes a round trip late; an
-// answer may take minutes.
+// settleWait is how long other calls wait for the first answer on a new connection.
+// With TLS 1.3 the server checks the client's certificate after the client may have
+// written its request, so its alert comes a round trip late. An answer may take
+// minutes.
 const settleWait = 250 * time.Millisecond
 
-// An opening is the making of a generation's first connection.
+// An opening is the attempt to make a generation's first connection.
 type opening struct {
 	done chan struct{}
 	err  error // why there is no connection; set before done is closed
@@ -22,13 +22,14 @@ type opening struct {
 
 // roundTrip sends a request over the shared transport.
 //
-// While no connection is open, one call goes ahead and the others wait until it
-// was answered, got no answer for a moment, or ended. Without that, every call in
-// flight at a start, a rotation or the end of an outage would make a handshake of
-// its own, only to find that one HTTP/2 connection serves them all; and where the
-// gateway refuses the certificate, each would be written and its fate unknown.
-// The others end with what the first one ended in: nothing was sent of them. So
-// a gateway that cannot be reached delays a call by one dial.
+// While no connection is open, one call goes first. The others wait until it got an
+// answer, failed, or got no answer within settleWait. Without that, every call in
+// flight at a start, a rotation or the end of an outage would do its own handshake,
+// although one HTTP/2 connection serves them all. And if the gateway refuses the
+// certificate, each would be written and indeterminate.
+//
+// If the first call fails, the others return its error: no part of them was sent.
+// So an unreachable gateway delays a call by one dial.
 func (g *generation) roundTrip(req *http.Request) (*http.Response, error) {
 	first := g.opening.Load()
 	if first == nil && g.conns.Load() > 0 {
@@ -40,7 +41,7 @@ func (g *generation) roundTrip(req *http.Request) (*http.Response, error) {
 			return g.open(req, first)
 		}
 		if first = g.opening.Load(); first == nil {
-			return g.transport.RoundTrip(req) // it has just ended
+			return g.transport.RoundTrip(req) // the opening has just ended
 		}
 	}
 	select {
@@ -67,8 +68,9 @@ func (g *generation) open(req *http.Request, first *opening) (*http.Response, er
 		})
 	}
 	defer end(nil)
-	// An answer ends it when RoundTrip returns, and not in a hook: those of the
-	// caller run after ours, and have to know the connection before others use it.
+	// An answer ends the opening when RoundTrip returns, not in a hook. The hooks of
+	// the caller run after this one, and must see the connection before other calls
+	// use it.
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
 		time.AfterFunc(settleWait, func() { end(nil) })
 	}}
@@ -82,7 +84,7 @@ func (g *generation) open(req *http.Request, first *opening) (*http.Response, er
 	return res, err
 }
 
-// closeBody does what a RoundTripper owes a request that it does not send.
+// closeBody closes the body of a request that is not sent, as a RoundTripper must.
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		req.Body.Close()

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestUnreachable has calls meet a gateway that cannot be dialed: one dials, and
-// the others end with it and say why.
+// TestUnreachable has calls to a gateway that cannot be dialed. One call dials; the
+// others fail with its error.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestUnreachable(t *testing.T) {
 				}
 			})
 		}
-		// One whose caller gives up while it waits for the first connection.
+		// This call is cancelled while it waits for the first connection.
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errImpatient)
 		defer cancel()
 		synctest.Wait()
@@ -53,16 +53,16 @@ func TestUnreachable(t *testing.T) {
 
 var errImpatient = errors.New("impatient")
 
-// TestRefusedCertificate has 64 calls meet a gateway that refuses the client's
-// certificate, which TLS 1.3 tells only after the handshake: one call is written
-// to a connection, and all end with what came of it.
+// TestRefusedCertificate has 64 calls to a gateway that refuses the client's
+// certificate. With TLS 1.3 the client learns that only after the handshake. One call
+// is written to a connection, and all fail with its error.
 func TestRefusedCertificate(t *testing.T) {
 	t.Parallel()
 	for _, http2 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("HTTP2=%t", http2), func(t *testing.T) {
 			t.Parallel()
 			stranger := newAuthority(t)
-			g := newGateway(t, stranger, http2, nil) // outside the bubble: no time has to pass
+			g := newGateway(t, stranger, http2, nil) // outside the bubble: the test needs no fake time for it
 			synctest.Test(t, func(t *testing.T) {
 				start := make(chan struct{})
 				r := newPiped(t, &gateway{}, func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -86,7 +86,7 @@ func TestRefusedCertificate(t *testing.T) {
 						errs[i] = errors.Unwrap(err)
 					})
 				}
-				synctest.Wait() // one dials, the others wait for it
+				synctest.Wait() // one call dials, the others wait for it
 				close(start)
 				wg.Wait()
 				for _, err := range errs {
@@ -105,8 +105,8 @@ func TestRefusedCertificate(t *testing.T) {
 	}
 }
 
-// TestSlowFirstAnswer has calls wait for a connection that nobody answers on yet,
-// and then for it no longer.
+// TestSlowFirstAnswer checks that calls wait for the first answer on a connection, but
+// no longer than settleWait.
 func TestSlowFirstAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -142,8 +142,8 @@ func TestSlowFirstAnswer(t *testing.T) {
 	})
 }
 
-// TestFirstCallGivesUp cuts the call that makes the connection: the others do
-// not end with it.
+// TestFirstCallGivesUp cancels the call that makes the connection. The others do not
+// fail with it.
 func TestFirstCallGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

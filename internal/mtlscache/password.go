@@ -7,9 +7,9 @@ import (
 	"unicode/utf16"
 )
 
-// text returns the content of a text file in UTF-8: without a byte-order mark, and
-// converted from UTF-16 where a mark tells so, as some editors and shells of
-// Windows write it.
+// text returns the content of a text file as UTF-8 without a byte-order mark. It
+// converts UTF-16 with a byte-order mark, which some editors and shells of Windows
+// write.
 func text(content []byte) []byte {
 	var order binary.ByteOrder
 	switch {
@@ -29,8 +29,8 @@ func text(content []byte) []byte {
 	return []byte(string(utf16.Decode(units)))
 }
 
-// passwordIn returns the password of a password file: its first line, without the
-// line break. A password has one line; more is a file of another kind.
+// passwordIn returns the password in a password file: its only line, without the
+// line break. A file with more lines is an error: it is probably another file.
 func passwordIn(path string, content []byte) (string, error) {
 	password := strings.TrimRight(string(text(content)), "\r\n")
 	if strings.ContainsAny(password, "\r\n") {

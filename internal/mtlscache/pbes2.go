@@ -16,14 +16,14 @@ import (
 	"hash"
 )
 
-// maxIterations bounds for how long a password is turned into a key: seconds,
-// where tools ask for 2,048 to 1,000,000 rounds.
+// maxIterations bounds the time for deriving a key from a password to seconds. Tools
+// use 2,048 to 1,000,000 rounds.
 const maxIterations = 10_000_000
 
-// errPassword says that the password does not open something.
+// errPassword means that the password is wrong.
 var errPassword = errors.New("the password does not open it")
 
-// An unsupportedError names what this package does not know.
+// An unsupportedError names an algorithm or form that this package does not support.
 type unsupportedError struct{ what string }
 
 func (e unsupportedError) Error() string { return "uses " + e.what + ", which is not supported" }
@@ -34,15 +34,16 @@ var (
 )
 
 // decryptPBES2 decrypts with a password (RFC 8018, section 6.2). It returns
-// errPassword if the password is wrong, which shows in the padding but for one
-// of 256 cases, and an unsupportedError for an algorithm that it does not know.
+// errPassword for a wrong password, which the padding shows in 255 of 256 cases and
+// the content in the others. It returns an unsupportedError for an unsupported
+// algorithm.
 func decryptPBES2(algorithm pkix.AlgorithmIdentifier, ciphertext []byte, password string) ([]byte, error) {
 	var (
 		params struct{ Key, Cipher pkix.AlgorithmIdentifier }
 		key    struct {
 			Salt   []byte
 			Rounds int
-			Size   int                      `asn1:"optional"` // the cipher tells it as well
+			Size   int                      `asn1:"optional"` // the cipher defines it too
 			Hash   pkix.AlgorithmIdentifier `asn1:"optional"`
 		}
 		iv []byte
@@ -92,8 +93,8 @@ func decryptPBES2(algorithm pkix.AlgorithmIdentifier, ciphertext []byte, passwor
 	return plaintext, nil
 }
 
-// pseudorandom returns the hash of a function for PBKDF2 (RFC 8018, appendix
-// B.1.2); nil: not known. The default is SHA-1.
+// pseudorandom returns the hash of a pseudorandom function for PBKDF2 (RFC 8018,
+// appendix B.1.2); nil: unsupported. The default is SHA-1.
 func pseudorandom(oid asn1.ObjectIdentifier) func() hash.Hash {
 	switch oid.String() {
 	case "", "1.2.840.113549.2.7":
@@ -111,7 +112,7 @@ func pseudorandom(oid asn1.ObjectIdentifier) func() hash.Hash {
 }
 
 // blockCipher returns a cipher of RFC 8018, appendix B.2, and the size of its key
-// in bytes; nil: not known.
+// in bytes; nil: unsupported.
 func blockCipher(oid asn1.ObjectIdentifier) (newCipher func([]byte) (cipher.Block, error), size int) {
 	switch oid.String() {
 	case "2.16.840.1.101.3.4.1.2":

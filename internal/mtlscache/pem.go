@@ -36,8 +36,7 @@ func parsePEM(paths []string, content [][]byte) (*material, error) {
 }
 
 // certificates returns the certificates of a PEM file, and a warning for each
-// that Go refuses. Other blocks are skipped, so that a key may stand in the same
-// file.
+// that Go refuses. It skips other blocks, so that the same file may hold the key.
 func certificates(path string, content []byte) (certs []*x509.Certificate, warnings []string, err error) {
 	blocks, broken, err := blocksOf(path, content)
 	if err != nil {
@@ -62,8 +61,8 @@ func certificates(path string, content []byte) (certs []*x509.Certificate, warni
 	return certs, warnings, nil
 }
 
-// privateKeys returns the private keys of a PEM file, at least one. No password
-// is nil. Parse errors may quote the key, so they are not passed on.
+// privateKeys returns the private keys of a PEM file, at least one. A nil password
+// means that there is none. It does not wrap parse errors, which may quote the key.
 func privateKeys(path string, content []byte, password *string) ([]crypto.PrivateKey, error) {
 	blocks, _, err := blocksOf(path, content)
 	if err != nil {
@@ -132,9 +131,9 @@ func parseKey(der []byte) (crypto.PrivateKey, error) {
 	return x509.ParseECPrivateKey(der)
 }
 
-// blocksOf returns the blocks of a PEM file, and how many of them are broken and
-// left out. It refuses a file whose last block is: it may still be written, and a
-// chain would go out without its end.
+// blocksOf returns the blocks of a PEM file, and the number of broken blocks that it
+// left out. It returns an error if the last block is broken: the file may still be
+// written, and the client would send a chain without its end.
 func blocksOf(path string, content []byte) (blocks []*pem.Block, broken int, err error) {
 	const begin = "-----BEGIN "
 	rest := text(content)

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// TestPEMInAnyOrder has the key find its certificate, and the certificates line up
-// from leaf to root.
+// TestPEMInAnyOrder checks that the cache finds the certificate of the key, and orders
+// the certificates from leaf to root.
 func TestPEMInAnyOrder(t *testing.T) {
 	t.Parallel()
 	f := newFamily(t, newKey(t))
@@ -55,8 +55,8 @@ func TestPEMInAnyOrder(t *testing.T) {
 	}
 }
 
-// TestEncryptedKeys reads what OpenSSL writes (testdata/pkcs8/make.sh), or names what
-// converts it.
+// TestEncryptedKeys reads the keys that OpenSSL writes (testdata/pkcs8/make.sh). The
+// error for an unsupported one names the command that converts it.
 func TestEncryptedKeys(t *testing.T) {
 	t.Parallel()
 	const made = "testdata/pkcs8/"
@@ -100,7 +100,7 @@ func TestEncryptedKeys(t *testing.T) {
 	}
 }
 
-// TestDecryptPBES2 has parameters that no tool writes.
+// TestDecryptPBES2 decrypts with parameters that no tool writes.
 func TestDecryptPBES2(t *testing.T) {
 	t.Parallel()
 	type (
@@ -146,7 +146,7 @@ func TestDecryptPBES2(t *testing.T) {
 	}
 }
 
-// TestServerCAs has a bundle with a root that Go refuses.
+// TestServerCAs reads a bundle with a root that Go refuses.
 func TestServerCAs(t *testing.T) {
 	t.Parallel()
 	f := newFamily(t, newKey(t))
@@ -187,7 +187,7 @@ func TestServerCAs(t *testing.T) {
 		t.Errorf("New logged %q; its caller has the warnings", &log)
 	}
 
-	// A reload logs them, since no caller reads them then.
+	// A reload logs the warnings, since no caller reads them then.
 	f.write(t, "ca.pem", append(f.root.certPEM(), negative...))
 	if err := c.Check(); err != nil || c.Reloads() != 1 {
 		t.Fatalf("Check() = %v with %d reloads, want nil and 1", err, c.Reloads())

@@ -23,7 +23,7 @@ var (
 )
 
 // The structures of RFC 7292, section 4, and RFC 2315, section 13. A RawValue
-// stands for an explicit [0] and what is in it.
+// stands for an explicit [0] and its content.
 type (
 	pfx struct {
 		Version  int
@@ -57,11 +57,11 @@ type (
 	}
 )
 
-// maxBundles bounds how often one reading turns the password into a key.
+// maxBundles bounds how often one read derives a key from the password.
 const maxBundles = 16
 
-// parts is what a PKCS#12 file holds, less the encryption of PBES2. What has the
-// older encryption with 3DES or RC2 is left to the library.
+// parts is the content of a PKCS#12 file, decrypted where it uses PBES2. The library
+// decrypts the parts in legacy, which use the older encryption with 3DES or RC2.
 type parts struct {
 	keys     []safeBag
 	certs    []*x509.Certificate
@@ -69,8 +69,8 @@ type parts struct {
 	warnings []string
 }
 
-// takeApart reads a PKCS#12 file whose outermost level is DER. It does not check
-// the MAC.
+// takeApart reads the parts of a PKCS#12 file whose outermost level is DER. It does
+// not check the MAC.
 func takeApart(der []byte, password string) (*parts, error) {
 	var (
 		file   pfx
@@ -101,7 +101,7 @@ func takeApart(der []byte, password string) (*parts, error) {
 	return p, nil
 }
 
-// addEncrypted adds what an EncryptedData holds.
+// addEncrypted adds the content of an EncryptedData.
 func (p *parts) addEncrypted(der []byte, password string) error {
 	var data encryptedData
 	if err := unmarshal(der, &data); err != nil {
@@ -130,9 +130,9 @@ func (p *parts) addEncrypted(der []byte, password string) error {
 	return unsupportedError{"encryption " + algorithm.Algorithm.String()}
 }
 
-// addBags adds what SafeContents in BER hold. Names and other attributes of a bag
-// do not matter, since the key tells which certificate belongs to it; nor do bags
-// of other kinds.
+// addBags adds the bags of SafeContents in BER. It ignores names and other
+// attributes of a bag: the key decides which certificate belongs to it. It ignores
+// bags of other kinds.
 func (p *parts) addBags(ber []byte, password string) error {
 	var bags []safeBag
 	if err := unmarshalBER(ber, &bags); err != nil {
@@ -177,8 +177,8 @@ func (p *parts) addBags(ber []byte, password string) error {
 	return nil
 }
 
-// bundles puts each key together with all certificates and one legacy part, in
-// files that the library reads.
+// bundles returns PKCS#12 files that the library can read: one for each key and
+// legacy part, each with all certificates.
 func (p *parts) bundles(password string) ([][]byte, error) {
 	var certs []safeBag
 	for _, cert := range p.certs {
@@ -219,7 +219,7 @@ func (p *parts) bundles(password string) ([][]byte, error) {
 	return files, nil
 }
 
-// bundle returns a PKCS#12 file of bags and of encrypted ones.
+// bundle returns a PKCS#12 file with plain bags and further, encrypted content.
 func bundle(bags []safeBag, more []contentInfo, password string) ([]byte, error) {
 	contents, err := asn1.Marshal(bags)
 	if err != nil {
@@ -236,8 +236,8 @@ func bundle(bags []safeBag, more []contentInfo, password string) ([]byte, error)
 	return seal(safe, password)
 }
 
-// seal returns a PKCS#12 file around an AuthenticatedSafe, with a MAC (PBMAC1 of
-// RFC 9879), which the library asks for where there is a password. One round is
+// seal returns a PKCS#12 file around an AuthenticatedSafe. If there is a password,
+// it adds a MAC (PBMAC1 of RFC 9879), which the library then requires. One round is
 // enough for a file that never leaves the process.
 func seal(safe []byte, password string) ([]byte, error) {
 	var err error
@@ -310,7 +310,7 @@ func explicit(der []byte) asn1.RawValue {
 	return asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: der}
 }
 
-// marshal returns file in DER, unless it could not be completed.
+// marshal returns file in DER, or err if it is not nil.
 func marshal(file pfx, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err

@@ -35,14 +35,13 @@ func parsePKCS12(paths []string, content [][]byte) (*material, error) {
 	return newMaterial(paths[0], paths[0], c)
 }
 
-// decodePKCS12 returns what a PKCS#12 file in BER or DER holds. It returns
-// errPassword, an unsupportedError, or another error, whose text is not for
-// people.
+// decodePKCS12 returns the content of a PKCS#12 file in BER or DER. It returns
+// errPassword, an unsupportedError, or another error, whose text must not be shown.
 //
-// The library reads most files as they are. It refuses BER below the outermost
-// level, several keys, other than one or two parts, and any certificate that Go
-// refuses. Such a file is taken apart, and the library reads one key after the
-// other, put together as it likes it.
+// The library reads most files directly. It refuses BER below the outermost level,
+// several keys, other than one or two parts, and any certificate that Go refuses.
+// decodePKCS12 takes such a file apart and puts each key into a new file in the form
+// that the library accepts.
 func decodePKCS12(ber []byte, password string) (*credentials, error) {
 	pfx, err := toDER(ber)
 	if err != nil {
@@ -52,8 +51,8 @@ func decodePKCS12(ber []byte, password string) (*credentials, error) {
 	if err = c.decode(pfx, password); err == nil {
 		return c, nil
 	}
-	// Where the library does not know the MAC, none is checked. It protects
-	// nothing that a PEM file would.
+	// If the library does not support the MAC, no MAC is checked. A PEM file has none
+	// either.
 	if errors.Is(err, pkcs12.ErrIncorrectPassword) {
 		return nil, errPassword
 	}
@@ -84,7 +83,7 @@ func decodePKCS12(ber []byte, password string) (*credentials, error) {
 	return nil, failed
 }
 
-// decode adds what pfx holds, which the library can read.
+// decode adds the content of pfx, if the library can read it.
 func (c *credentials) decode(pfx []byte, password string) error {
 	key, first, others, err := pkcs12.DecodeChain(pfx, password)
 	if err != nil {
@@ -97,7 +96,7 @@ func (c *credentials) decode(pfx []byte, password string) error {
 	return nil
 }
 
-// credentials are keys and certificates as they are found, in any order.
+// credentials are the keys and certificates of the files, in any order.
 type credentials struct {
 	keys     []crypto.PrivateKey
 	certs    []*x509.Certificate

@@ -21,10 +21,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// TestPKCS12Files reads what OpenSSL, the JDK and Bouncy Castle write in their
-// variants (testdata/pkcs12/make.sh has them), and each of those again in each style
-// of BER. Each reading is used for a call to the simulator, which trusts the root
-// alone.
+// TestPKCS12Files reads the files of OpenSSL, the JDK and Bouncy Castle in their
+// variants (testdata/pkcs12/make.sh makes them), and each of them again in each style
+// of BER. With each it makes a call to the simulator, which trusts only the root.
 func TestPKCS12Files(t *testing.T) {
 	t.Parallel()
 	const made = "testdata/pkcs12/"
@@ -32,7 +31,7 @@ func TestPKCS12Files(t *testing.T) {
 	if err != nil || len(files) != 35 {
 		t.Fatalf("%d files, %v; want 35", len(files), err)
 	}
-	dir := t.TempDir() // whose CA the simulator takes
+	dir := t.TempDir() // the simulator uses the CA in it
 	for from, to := range map[string]string{"root.pem": "ca.crt", "root.key": "ca.key"} {
 		if err := os.WriteFile(filepath.Join(dir, to), content(t, made+from), 0o600); err != nil {
 			t.Fatal(err)
@@ -97,7 +96,7 @@ func TestPKCS12Files(t *testing.T) {
 	}
 }
 
-// content is what a file holds.
+// content returns the content of a file.
 func content(t testing.TB, path string) []byte {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -107,7 +106,7 @@ func content(t testing.TB, path string) []byte {
 	return content
 }
 
-// onlyBlock is what a PEM file of one block holds.
+// onlyBlock returns the content of a PEM file with one block.
 func onlyBlock(t testing.TB, path string) []byte {
 	t.Helper()
 	block, rest := pem.Decode(content(t, path))
@@ -148,7 +147,7 @@ func TestPKCS12OfOthers(t *testing.T) {
 	}
 }
 
-// TestPasswordFiles writes one password as editors and shells do.
+// TestPasswordFiles writes one password in the ways of editors and shells.
 func TestPasswordFiles(t *testing.T) {
 	t.Parallel()
 	f := newFamily(t, newKey(t))
@@ -185,7 +184,7 @@ func TestPasswordFiles(t *testing.T) {
 	}
 }
 
-// TestPKCS12Bags puts bags together as tools do that OpenSSL has no option for.
+// TestPKCS12Bags combines bags as some tools do and OpenSSL cannot.
 func TestPKCS12Bags(t *testing.T) {
 	t.Parallel()
 	f := newFamily(t, newKey(t))
@@ -229,7 +228,7 @@ func TestPKCS12Bags(t *testing.T) {
 		{name: "a certificate that Go refuses", parts: [][]safeBag{{key(f.client.key)}, {cert(f.client), raw([]byte("hush")), cert(f.sub)}}, warns: "certificate 2 is left out"},
 		{name: "no key", parts: [][]safeBag{{cert(f.client)}}, want: "is not a PKCS#12 file of a key and its certificates"},
 		{name: "no certificate", parts: [][]safeBag{{key(f.client.key)}}, want: "is not a PKCS#12 file of a key and its certificates"},
-		{name: "another key", parts: [][]safeBag{{key(stranger)}, {cert(f.client)}}, want: "none of its certificates has the key"},
+		{name: "another key", parts: [][]safeBag{{key(stranger)}, {cert(f.client)}}, want: "no certificate in it matches its key"},
 		{name: "too many keys", parts: [][]safeBag{slices.Repeat([]safeBag{key(stranger)}, 17), {cert(f.client)}}, want: "uses more than 16 keys, which is not supported; convert it"},
 	} {
 		for _, style := range append(berStyles, berStyle{name: "DER"}) {
@@ -247,7 +246,7 @@ func TestPKCS12Bags(t *testing.T) {
 					t.Fatal(err)
 				}
 				f.write(t, "client.p12", style.write(t, file))
-				f.write(t, "password", []byte("hush")) // which only the MAC shows, since nothing is encrypted
+				f.write(t, "password", []byte("hush")) // only the MAC shows that it is wrong, since nothing is encrypted
 				if _, err := New(Config{PKCS12File: f.path("client.p12"), PKCS12PasswordFile: f.path("password")}); err == nil || !strings.Contains(err.Error(), "the password does not open it") {
 					t.Errorf("New with another password = %v", err)
 				}
@@ -270,8 +269,7 @@ func TestPKCS12Bags(t *testing.T) {
 	}
 }
 
-// FuzzPKCS12 damages files: what cannot be read is an error of the kind that the
-// caller knows, and what can be holds a pair.
+// FuzzPKCS12 damages files. New returns a KeyPairError, or a cache with a pair.
 func FuzzPKCS12(f *testing.F) {
 	fam := newFamily(f, newKey(f))
 	for _, encoder := range []*pkcs12.Encoder{pkcs12.Modern2026.WithIterations(1), pkcs12.LegacyRC2.WithIterations(1), pkcs12.Passwordless} {
@@ -302,8 +300,8 @@ func FuzzPKCS12(f *testing.F) {
 	})
 }
 
-// rounds reports whether content may ask for more rounds of a hash than a fuzzer
-// has time for: whether it holds an integer of three bytes.
+// rounds reports whether content may ask for too many rounds of a hash for a fuzzer:
+// whether it holds an integer of three bytes.
 func rounds(content []byte) bool {
 	return bytes.Contains(content, []byte{2, 3}) || bytes.Contains(content, []byte{2, 4})
 }

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// A ProxyError is the answer of the proxy itself to the request for a tunnel (CONNECT).
-// The gateway never saw the call.
+// A ProxyError means that the proxy itself refused the request for a tunnel (CONNECT).
+// The call did not reach the gateway.
 type ProxyError struct {
 	// Proxy and Target are host and port, without credentials.
 	Proxy, Target string
@@ -20,13 +20,14 @@ type ProxyError struct {
 	Status string
 }
 
-// Error names the proxy, what it was asked for and what it answered.
+// Error names the proxy, the target of the tunnel and the proxy's answer.
 func (e *ProxyError) Error() string {
 	return fmt.Sprintf("proxy %s answered the request for a tunnel to %s with %s; this is the proxy's answer, not the gateway's: check HTTPS_PROXY and NO_PROXY",
 		e.Proxy, e.Target, e.Status)
 }
 
-// onProxyAnswer fits http.Transport.OnProxyConnectResponse.
+// onProxyAnswer is the http.Transport.OnProxyConnectResponse. It returns a ProxyError for any
+// answer but 200.
 func onProxyAnswer(_ context.Context, proxy *url.URL, req *http.Request, res *http.Response) error {
 	if res.StatusCode == http.StatusOK {
 		return nil
@@ -34,8 +35,8 @@ func onProxyAnswer(_ context.Context, proxy *url.URL, req *http.Request, res *ht
 	return &ProxyError{Proxy: proxy.Host, Target: req.Host, Status: strings.TrimSpace(res.Status)}
 }
 
-// checkProxySetting refuses a proxy setting that cannot be used. net/http takes one that
-// cannot be parsed for none, and would go to the gateway directly.
+// checkProxySetting returns an error for a proxy setting that cannot be used. net/http ignores
+// a setting that it cannot parse, and would connect to the gateway directly.
 func checkProxySetting() error {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
 		value := os.Getenv(name)

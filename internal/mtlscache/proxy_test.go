@@ -13,8 +13,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
-// TestProxyRefusesTunnel runs a call behind a proxy in a process of its own, for net/http
-// reads the proxy setting once.
+// TestProxyRefusesTunnel makes a call through a proxy in a separate process, since net/http
+// reads the proxy setting only once.
 func TestProxyRefusesTunnel(t *testing.T) {
 	if os.Getenv("MTLSCACHE_TEST_PROXIED") != "" {
 		ca := newAuthority(t)

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// TestRenegotiation has OpenSSL answer one call: it reads the request, asks for the
-// client certificate by a renegotiation, and answers then, as Apache httpd does
-// where only a path demands a certificate.
+// TestRenegotiation has OpenSSL answer one call. It reads the request, asks for the
+// client certificate by a renegotiation, and then answers, as Apache httpd does if
+// one path alone requires a certificate.
 func TestRenegotiation(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("openssl"); err != nil {
@@ -30,7 +30,7 @@ func TestRenegotiation(t *testing.T) {
 			f.write(t, "root.pem", f.root.certPEM())
 			f.write(t, "all.pem", append(f.client.certPEM(), f.sub.certPEM()...))
 
-			speaks := []string{"-alpn", "h2,http/1.1"} // and TLS 1.3: the client has to choose less
+			speaks := []string{"-alpn", "h2,http/1.1"} // and TLS 1.3: the client must choose TLS 1.2 and HTTP/1.1
 			if !on {
 				speaks = []string{"-tls1_2", "-alpn", "http/1.1"}
 			}
@@ -72,7 +72,7 @@ func TestRenegotiation(t *testing.T) {
 				after("GET / HTTP/1.1")
 				write("R\n") // ask for the certificate
 				if on {
-					after("depth=0") // it verifies what it is shown
+					after("depth=0") // it verifies the certificate
 					write("HTTP/1.1 200 OK\nContent-Length: 0\n\n")
 				}
 			}()

@@ -13,9 +13,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/mtlscache"
 )
 
-// TestRotationUnderLoad replaces the pair a hundred times in every way that
-// tools do it, under 64 callers: no call fails, each rotation is one reload, and
-// no connection of an old pair stays open.
+// TestRotationUnderLoad replaces the pair a hundred times, in the ways of different
+// tools, under 64 callers. No call fails, each rotation is one reload, and no
+// connection with an old pair stays open.
 func TestRotationUnderLoad(t *testing.T) {
 	t.Parallel()
 	const callers = 64
@@ -30,10 +30,10 @@ func TestRotationUnderLoad(t *testing.T) {
 			t.Parallel()
 			r := setup(t, http2, nil, func(cfg *mtlscache.Config) {
 				cfg.MaxConnsPerHost = callers
-				cfg.HalfRotationWait = patience // the machine may be slow, the callers must not notice
+				cfg.HalfRotationWait = patience // the machine may be slow; no call may fail because of that
 			})
 			calls, stop := r.storm(t, callers)
-			// seen lets callers meet what is on disk at this moment.
+			// seen waits until a call has read the files.
 			seen := func() {
 				from := calls.Load()
 				eventually(t, "the callers go on", func() bool { return calls.Load() >= from+callers })
@@ -88,7 +88,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			for i := range rotations {
 				next, way := r.ca.client(t), ways[i%len(ways)]
 				way.rotate(next)
-				r.mustCall(t, next) // from now on, no call shows another
+				r.mustCall(t, next) // from now on every call uses it
 				seen()
 				if got, want := r.cache.Reloads(), uint64(i+1); got != want {
 					t.Fatalf("after rotation %d (%s): %d reloads, want %d", i+1, way.name, got, want)
@@ -101,15 +101,15 @@ func TestRotationUnderLoad(t *testing.T) {
 			if got := r.cache.Reloads(); got != uint64(rotations) {
 				t.Errorf("%d reloads for %d rotations", got, rotations)
 			}
-			r.cache.CloseIdleConnections() // those of the pair in use
+			r.cache.CloseIdleConnections() // with the pair in use
 			eventually(t, "no connection is open", func() bool { return r.gateway.open.Load() == 0 })
 			t.Logf("%d calls, %d connections made", calls.Load(), r.gateway.made.Load())
 		})
 	}
 }
 
-// TestOldConnectionsClose shows that retired connections close by themselves,
-// and that a call in flight is not among them.
+// TestOldConnectionsClose checks that retired connections close by themselves, but not
+// during a call.
 func TestOldConnectionsClose(t *testing.T) {
 	t.Parallel()
 	for _, http2 := range []bool{false, true} {
@@ -148,8 +148,8 @@ func TestOldConnectionsClose(t *testing.T) {
 	}
 }
 
-// TestSymlinkSwap rotates as Kubernetes does with a mounted secret: both files
-// lie behind one link to a directory, which is renamed over.
+// TestSymlinkSwap rotates as Kubernetes does with a mounted secret: both files are
+// behind one link to a directory, and a rename replaces the link.
 func TestSymlinkSwap(t *testing.T) {
 	t.Parallel()
 	r := setup(t, true, nil, nil)
@@ -253,7 +253,7 @@ func TestCredentialDirectory(t *testing.T) {
 	r.mustCall(t, r.first)
 }
 
-// TestServerCARotation puts a gateway behind another CA than before.
+// TestServerCARotation changes the CA of the gateway's certificate.
 func TestServerCARotation(t *testing.T) {
 	t.Parallel()
 	r := setup(t, true, nil, nil)
@@ -261,7 +261,7 @@ func TestServerCARotation(t *testing.T) {
 
 	r.replace(t, r.path("ca.pem"), newAuthority(t).certPEM, time.Time{})
 	if got, err := r.call(t.Context()); err == nil {
-		t.Fatalf("call went to a gateway that nobody vouches for, as %s", got)
+		t.Fatalf("a call to a gateway of an untrusted CA succeeded, as %s", got)
 	}
 	r.replace(t, r.path("ca.pem"), r.ca.certPEM, time.Time{})
 	r.mustCall(t, r.first)
@@ -270,8 +270,8 @@ func TestServerCARotation(t *testing.T) {
 	}
 }
 
-// TestTouch changes everything about the files but their content: the
-// connections stay.
+// TestTouch changes everything about the files except their content. The connections
+// stay.
 func TestTouch(t *testing.T) {
 	t.Parallel()
 	r := setup(t, true, nil, nil)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestSettled has files change while they are read.
+// TestSettled changes files during the read.
 func TestSettled(t *testing.T) {
 	t.Parallel()
 	var (
@@ -17,7 +17,7 @@ func TestSettled(t *testing.T) {
 	)
 	for _, tc := range []struct {
 		name  string
-		looks []marks // before the first reading and after each; then stat fails
+		looks []marks // before the first read and after each read; then stat fails
 		read  error
 		want  marks
 		err   error

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A mark is what tells one version of a file from another without opening it.
+// A mark distinguishes versions of a file without opening it.
 type mark struct {
 	dev, ino     uint64
 	size         int64
@@ -18,10 +18,10 @@ type mark struct {
 
 func (m mark) equal(other mark) bool { return m == other }
 
-// stamped returns when the file system last noted a change.
+// stamped returns when the file system last recorded a change.
 func (m mark) stamped() time.Time { return time.Unix(0, max(m.mtime, m.ctime)) }
 
-// A watched file keeps its path in the form that the kernel takes.
+// A watched file keeps its path in the form of the system call.
 type watched struct {
 	path string
 	ptr  *byte // path and a NUL
@@ -32,8 +32,8 @@ func watch(path string) (watched, error) {
 	return watched{path, ptr}, err
 }
 
-// stat is os.Stat without its allocations: both os.Stat and unix.Stat convert the
-// path on each call, and take it as a string only. It follows symbolic links.
+// stat is os.Stat without its allocations: os.Stat and unix.Stat take the path as a
+// string and convert it on each call. stat follows symbolic links.
 func (w watched) stat() (mark, error) {
 	var st unix.Stat_t
 	for {
@@ -42,12 +42,12 @@ func (w watched) stat() (mark, error) {
 		switch errno {
 		case 0:
 			return mark{st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}, nil
-		case unix.EINTR: // network file systems are interrupted by Go's preemption signals
+		case unix.EINTR: // Go's preemption signals interrupt network file systems
 		default:
 			return mark{}, errno
 		}
 	}
 }
 
-// atCWD is unix.AT_FDCWD, which is negative, as the kernel takes it.
+// atCWD is the negative unix.AT_FDCWD as an unsigned argument of the system call.
 const atCWD = ^uintptr(-unix.AT_FDCWD - 1)

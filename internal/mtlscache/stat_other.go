@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A mark is what tells one version of a file from another without opening it.
-// The change time has no portable name and is left out here.
+// A mark distinguishes versions of a file without opening it. It has no change time,
+// which Go does not provide portably.
 type mark struct{ info os.FileInfo }
 
 func (m mark) equal(other mark) bool {
@@ -22,7 +22,7 @@ func (m mark) equal(other mark) bool {
 		os.SameFile(m.info, other.info)
 }
 
-// stamped returns when the file system last noted a change.
+// stamped returns when the file system last recorded a change.
 func (m mark) stamped() time.Time {
 	if m.info == nil {
 		return time.Time{} // no file
@@ -38,7 +38,7 @@ func watch(path string) (watched, error) { return watched{path}, nil }
 func (w watched) stat() (mark, error) {
 	info, err := os.Stat(w.path)
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		err = pathErr.Err // the path is named by the caller
+		err = pathErr.Err // the caller names the path
 	}
 	return mark{info}, err
 }

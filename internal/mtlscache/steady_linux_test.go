@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// steady returns a cache on a pair, and on the server's CA if told to, that have
-// settled.
+// steady returns a cache on a pair, and on the server's CA if asked. The files are older
+// than a tick of file times.
 func steady(tb testing.TB, serverCA bool) *Cache {
 	tb.Helper()
 	dir := tb.TempDir()
@@ -31,14 +31,14 @@ func steady(tb testing.TB, serverCA bool) *Cache {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(c.Close)
-	// Two seconds from now without the wait.
+	// Without this the test would have to wait for two seconds.
 	settled := *c.state.Load()
 	settled.compareAt = time.Time{}
 	c.state.Store(&settled)
 	return c
 }
 
-// TestSteadyCallAllocatesNothing measures all that the cache adds to a call.
+// TestSteadyCallAllocatesNothing counts the allocations that the cache adds to a call.
 func TestSteadyCallAllocatesNothing(t *testing.T) {
 	c := steady(t, true)
 	if got := testing.AllocsPerRun(1000, func() {
@@ -59,7 +59,7 @@ func TestSteadyCallAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestMarksSeeEachChange holds for the fields of a mark one by one.
+// TestMarksSeeEachChange changes each field of a mark alone.
 func TestMarksSeeEachChange(t *testing.T) {
 	t.Parallel()
 	m := mark{dev: 1, ino: 2, size: 3, mtime: 4, ctime: 5}
@@ -67,7 +67,7 @@ func TestMarksSeeEachChange(t *testing.T) {
 		{dev: 0, ino: 2, size: 3, mtime: 4, ctime: 5},
 		{dev: 1, ino: 1, size: 3, mtime: 4, ctime: 5},
 		{dev: 1, ino: 2, size: 2, mtime: 4, ctime: 5},
-		{dev: 1, ino: 2, size: 3, mtime: 3, ctime: 5}, // older is a change too
+		{dev: 1, ino: 2, size: 3, mtime: 3, ctime: 5}, // an older time is a change too
 		{dev: 1, ino: 2, size: 3, mtime: 4, ctime: 4},
 	} {
 		if m.equal(other) {
@@ -79,13 +79,14 @@ func TestMarksSeeEachChange(t *testing.T) {
 	}
 }
 
-// BenchmarkSteady is what the cache adds to a call while nothing changes: a stat
+// BenchmarkSteady measures what the cache adds to a call while nothing changes: a stat
 // for each file, and the count of calls. The bar is 10 µs and no allocation. Other
-// work on the machine adds to the mean (ns/op), so beside it stands the least of
-// many short windows.
+// work on the machine adds to the mean (ns/op), so the benchmark also reports the
+// minimum of many short windows.
 //
-// Seen on a busy virtual machine of 2 cores ("AMD EPYC", Linux 6.18), least: 3.3 µs
-// for a pair, 5.0 µs with the server's CA; the mean on a quiet one 4.1 and 6.9.
+// Measured on a busy virtual machine of 2 cores ("AMD EPYC", Linux 6.18), minimum:
+// 3.3 µs for a pair, 5.0 µs with the server's CA. The mean on a quiet machine: 4.1 and
+// 6.9 µs.
 func BenchmarkSteady(b *testing.B) {
 	for _, files := range []struct {
 		name     string

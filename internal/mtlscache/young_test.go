@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// TestChangeWithinATick has a file change again right after it was read, so soon
-// that its stamp stays the same: the marks of the new content are put in place of
-// the old ones, which is what a file system with coarse stamps shows.
+// TestChangeWithinATick changes a file again right after it was read, so soon that its
+// file time stays the same. The test replaces the old marks by those of the new
+// content, as a file system with coarse times would show them.
 func TestChangeWithinATick(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestChangeWithinATick(t *testing.T) {
 			t.Fatalf("Check() = %v with %d reloads after a tick, want nil and 1", err, c.Reloads())
 		}
 
-		// What was read last is young too, and settles when it was compared.
+		// The last content is young too, until it was compared.
 		time.Sleep(stampTick)
 		if err := c.Check(); err != nil || c.Reloads() != 1 {
 			t.Fatalf("Check() = %v with %d reloads, want nil and still 1", err, c.Reloads())
@@ -61,9 +61,9 @@ func TestChangeWithinATick(t *testing.T) {
 	})
 }
 
-// TestRotationAfterAFailedLook has a rotation begin long after a look that could
-// not read the files although nothing about them had changed, as where no file
-// descriptor is left: it has its whole time.
+// TestRotationAfterAFailedLook begins a rotation long after a Look that failed although
+// the files were unchanged, as when no file descriptor is left. The rotation has the
+// full wait.
 func TestRotationAfterAFailedLook(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

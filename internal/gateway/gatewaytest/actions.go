@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// reasons are the revocation reasons of the gateway, with the names of the
-// CertCtl dialect.
+// reasons maps the gateway's revocation reasons to the names of the CertCtl dialect.
 func reasons() map[string]string {
 	return map[string]string{
 		"unspecified":          "Unspecified",
@@ -23,7 +22,7 @@ func reasons() map[string]string {
 	}
 }
 
-// certificateForChange is certificate, but for a serial that is not ours when those are accepted.
+// certificateForChange is certificate, but accepts an unknown serial with Config.AcceptUnknownSerials.
 func (s *Server) certificateForChange(c *call) (uint32, order, []byte, *refusal) {
 	num, o, serial, no := s.certificate(c)
 	if no != nil && no.status == http.StatusNotFound && s.cfg.AcceptUnknownSerials {
@@ -70,7 +69,7 @@ type actionBody struct {
 	} `json:"action"`
 }
 
-// actionAnswer is the answer to it.
+// actionAnswer is the answer to POST …/actions.
 type actionAnswer struct {
 	Type   string     `json:"type"`
 	Action actionView `json:"action"`
@@ -87,7 +86,7 @@ type actionView struct {
 	CompromiseDate      string            `json:"compromiseDate,omitempty"`
 }
 
-// parseAction reads an action and the standing that it leads to.
+// parseAction reads an action and the standing to which it leads.
 func parseAction(data []byte) (*actionBody, standing, *refusal) {
 	var body actionBody
 	if json.Unmarshal(data, &body) != nil {
@@ -135,7 +134,7 @@ func (s *Server) act(c *call) *answer {
 	return s.actionDone(body, c.now)
 }
 
-// change brings a certificate to a standing, unless that cannot be.
+// change brings a certificate to a standing, or returns the refusal.
 func (s *Server) change(num uint32, o order, serial []byte, body *actionBody, to standing, now time.Time) *refusal {
 	if o.standing == revoked && to != revoked {
 		return &refusal{http.StatusConflict, "cagw-4091", "The certificate is revoked for good", ""}
@@ -146,7 +145,7 @@ func (s *Server) change(num uint32, o order, serial []byte, body *actionBody, to
 	return nil
 }
 
-// newActionID is a fresh UUID: each action has one of its own, also on one certificate.
+// newActionID returns a new UUID: each action has its own, also on the same certificate.
 func newActionID() string {
 	var b [16]byte
 	rand.Read(b[:])
@@ -154,7 +153,7 @@ func newActionID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// actionDone is the answer to an action that took effect.
+// actionDone returns the answer to an action that took effect.
 func (s *Server) actionDone(body *actionBody, now time.Time) *answer {
 	a := body.Action
 	view := actionView{

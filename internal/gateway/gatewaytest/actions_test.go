@@ -10,7 +10,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// certState is the part of a certificate's description that tests look at.
+// certState is the part of a certificate's description that the tests check.
 type certState struct {
 	Certificate struct {
 		Status, SerialNumber, CertificateData string
@@ -55,7 +55,7 @@ func TestNestedActions(t *testing.T) {
 	if answer["type"] != "ActionResponse" || action["status"] != "COMPLETED" || action["succeedIfAlreadyInRequestedState"] != true {
 		t.Errorf("got %v", answer)
 	}
-	act("RevokeAction", "keyCompromise", 200) // a repeat succeeds, the first reason stands
+	act("RevokeAction", "keyCompromise", 200) // a repeat succeeds, and the first reason stays
 	// The case of the digits and the padding do not matter.
 	s := state(strings.ToUpper(strings.TrimLeft(serial, "0")))
 	if s.Certificate.Status != "revoked" || s.Certificate.RevocationInfo.Reason != "superseded" || s.Certificate.SerialNumber != serial {
@@ -70,7 +70,7 @@ func TestNestedActions(t *testing.T) {
 	}
 }
 
-// events reads a listing to its end and counts the pages.
+// events reads a listing to its end and counts its pages.
 func (e *env) events(query string) (serials, actions []string, pages int) {
 	e.t.Helper()
 	next := ""
@@ -114,7 +114,7 @@ func TestNestedEvents(t *testing.T) {
 			for range 9 {
 				want = append(want, e.enrollNested(request(csrOf(t, "a.example.net")), 200).Enrollment.SerialNumber)
 			}
-			// An order that was approved shows up though nobody polled it.
+			// An approved order appears without a poll.
 			held := e.enrollNested(request(csrOf(t, "hold-a.example.net")), 201).Enrollment.ID
 			if err := e.gw.Approve(held); err != nil {
 				t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// adminHandler serves the control listener; its paths are listed in the package comment.
+// adminHandler serves the control listener. The package comment lists its paths.
 func (s *Server) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.controlPage())
@@ -160,7 +160,7 @@ func decodeBody(r *http.Request, v any) error {
 	return json.NewDecoder(io.LimitReader(r.Body, bodyLimit)).Decode(v)
 }
 
-// adminDone answers a control request that has nothing to show.
+// adminDone answers a control request without a result.
 func adminDone(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, ErrNoOrder):
@@ -176,10 +176,10 @@ func adminDone(w http.ResponseWriter, err error) {
 
 func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // a client that left gets nothing
+	_ = json.NewEncoder(w).Encode(v) // the error of a client that left does not matter
 }
 
-// writeSeq writes a JSON array of what seq yields, without holding it all.
+// writeSeq writes a JSON array of the values of seq, without keeping all of them in memory.
 func writeSeq[T any](w http.ResponseWriter, seq iter.Seq[T]) {
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)

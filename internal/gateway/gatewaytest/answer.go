@@ -16,7 +16,7 @@ type answer struct {
 	body        []byte
 }
 
-// jsonAnswer encodes v, which is always one of this package's types.
+// jsonAnswer encodes v, which must be one of this package's types.
 func jsonAnswer(status int, v any) *answer {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -36,7 +36,7 @@ func (a *answer) write(w http.ResponseWriter) {
 	w.Write(a.body)
 }
 
-// throttled is the answer beyond the quota; the hosted gateway sends no JSON there.
+// throttled is the answer beyond the quota. The hosted gateway sends no JSON there.
 func throttled() *answer {
 	return &answer{status: http.StatusTooManyRequests, contentType: "text/plain", body: []byte("TooManyRequests")}
 }
@@ -47,8 +47,8 @@ type message struct {
 	Details []string `json:"details"`
 }
 
-// errorBody is the error of the CAGW dialect. details and additionalProperties
-// hold the kind of backend detail that a client must not pass on.
+// errorBody is the error of the CAGW dialect. details and additionalProperties hold
+// backend details, which a client must not pass on.
 type errorBody struct {
 	Type  string `json:"type"`
 	Error struct {
@@ -72,13 +72,14 @@ func (s *Server) refusalAnswer(c *call, r *refusal) *answer {
 	return jsonAnswer(r.status, body)
 }
 
-// internalError is the answer when the simulator itself has failed, as when its
-// journal cannot be written.
+// internalError is the answer if the simulator itself fails, as when it cannot write
+// its journal.
 func (s *Server) internalError(c *call) *answer {
 	return s.refusalAnswer(c, &refusal{http.StatusInternalServerError, "cagw-5000", "Internal error", ""})
 }
 
-// misbehave replaces the answer a (nil if the request took no effect) as f says.
+// misbehave replaces the answer a by that of the fault f. a is nil if the request took no
+// effect.
 func (s *Server) misbehave(w http.ResponseWriter, r *http.Request, c *call, f *Fault, a *answer) {
 	switch f.Kind {
 	case FaultCut, FaultLostReply:
@@ -90,7 +91,7 @@ func (s *Server) misbehave(w http.ResponseWriter, r *http.Request, c *call, f *F
 		}
 		cut(r, f)
 	case FaultHalfBody:
-		a.body = append(a.body, ' ') // even one byte has a half that is missing
+		a.body = append(a.body, ' ') // so that a part of the body is always missing
 		w.Header().Set("Content-Type", a.contentType)
 		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 		w.WriteHeader(a.status)
@@ -137,7 +138,7 @@ func setRetryAfter(w http.ResponseWriter, f *Fault, now time.Time) {
 	}
 }
 
-// statusAnswer is the error that FaultStatus asks for.
+// statusAnswer returns the answer for FaultStatus.
 func (s *Server) statusAnswer(c *call, f *Fault) *answer {
 	status := f.Status
 	if status == 0 {
@@ -168,8 +169,8 @@ func (s *Server) statusAnswer(c *call, f *Fault) *answer {
 	return s.refusalAnswer(c, &refusal{status: status, code: code, message: text})
 }
 
-// licenceAnswer says that no more certificates may be issued. No public source
-// tells the real status and code.
+// licenceAnswer says that no more certificates may be issued. No public source has the
+// real status and code.
 func (s *Server) licenceAnswer(c *call, f *Fault) *answer {
 	r := &refusal{http.StatusForbidden, "cagw-4035", "The number of licensed certificates is reached", ""}
 	if f != nil && f.Status != 0 {

@@ -18,7 +18,7 @@ func setupNested(t *testing.T) *env {
 	return setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, BasePath: "/cagw"})
 }
 
-// chainOf fetches the chain of the CA as clients of the gateway do.
+// chainOf fetches the chain of the CA in the way of the gateway's clients.
 func (e *env) chainOf() []*x509.Certificate {
 	e.t.Helper()
 	r := e.must("GET", e.ca("?%24fields=ca.certificate,ca.chain"), nil, 200)
@@ -113,7 +113,7 @@ func TestNestedFormats(t *testing.T) {
 	})
 
 	t.Run("PKCS12", func(t *testing.T) {
-		// As the Vault plugin sends it: no request, subject variables, a validity in minutes.
+		// As the Vault plugin sends it: no CSR, subject variables, a validity in minutes.
 		body := map[string]any{
 			"profileId": "tls-server",
 			"requiredFormat": map[string]any{
@@ -277,7 +277,7 @@ func TestNestedCAs(t *testing.T) {
 	body := request(csrOf(t, "a.example.net"))
 	body["profileId"] = "p1"
 	got := decode[nested](t, e.must("POST", second+"/enrollments", body, 200))
-	// An order of one CA is none of the other's.
+	// One CA does not know an order of the other.
 	e.must("GET", second+"/enrollments/"+got.Enrollment.ID, nil, 200)
 	e.must("GET", "/one~a/enrollments/"+got.Enrollment.ID, nil, 404)
 	e.must("GET", "/one~a/certificates/"+got.Enrollment.SerialNumber, nil, 404)

@@ -44,7 +44,7 @@ func (s *Server) listCAs(c *call) *answer {
 	}{"CAListResponse", list})
 }
 
-// describeCA serves GET …/certificate-authorities/{caId}: what a client probes.
+// describeCA serves GET …/certificate-authorities/{caId}, which clients use as a probe.
 func (s *Server) describeCA(c *call) *answer {
 	if s.cfg.Dialect == CertCtl {
 		return jsonAnswer(http.StatusOK, map[string]string{"caId": c.caID, "name": orgName + " " + c.caID})

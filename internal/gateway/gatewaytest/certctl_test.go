@@ -143,7 +143,7 @@ func TestFlatRefusals(t *testing.T) {
 		want   int
 	}{
 		{"broken signature", "POST", e.ca("/enrollments"), map[string]any{"csr": armour(broken)}, 400},
-		{"bare base64", "POST", e.ca("/enrollments"), request(csrOf(t, "a.example.net")), 400}, // the other dialect's form
+		{"bare base64", "POST", e.ca("/enrollments"), request(csrOf(t, "a.example.net")), 400}, // the form of the other dialect
 		{"no body", "POST", e.ca("/enrollments"), nil, 400},
 		{"unknown profile", "POST", e.ca("/enrollments"), map[string]any{"csr": armour(csrOf(t, "a")), "profileId": "nope"}, 400},
 		{"unknown CA", "POST", "/nope/enrollments", map[string]any{"csr": armour(csrOf(t, "a"))}, 404},

@@ -27,12 +27,12 @@ func parseSerial(text string, flat bool) ([]byte, bool) {
 	return n.Bytes(), true
 }
 
-// certificate finds the order whose certificate is named by a path. An order of
-// number 0 stands for a serial that is not ours.
+// certificate finds the order of the certificate that a path names. An order with number
+// 0 stands for an unknown serial.
 func (s *Server) certificate(c *call) (num uint32, o order, serial []byte, no *refusal) {
 	serial, ok := parseSerial(c.id, c.flat)
 	if !ok {
-		return 0, order{}, nil, refuse("serialNumber", "The serial number is not one")
+		return 0, order{}, nil, refuse("serialNumber", "The serial number is malformed")
 	}
 	if err := s.settleDue(c.now); err != nil {
 		return 0, order{}, nil, &refusal{http.StatusInternalServerError, "cagw-5000", "Internal error", ""}

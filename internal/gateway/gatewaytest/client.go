@@ -17,43 +17,42 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// ServerCA is the path of the CA certificate that signs the server's, in PEM.
+// ServerCA returns the path of the CA certificate that signed the server's, in PEM.
 func (s *Server) ServerCA() string { return filepath.Join(s.dir, "ca.crt") }
 
-// ClientCert is the path of the client certificate, in PEM.
+// ClientCert returns the path of the client certificate, in PEM.
 func (s *Server) ClientCert() string { return filepath.Join(s.dir, "client.crt") }
 
-// ClientKey is the path of the client's private key, in PEM (PKCS#8).
+// ClientKey returns the path of the client's private key, in PEM (PKCS#8).
 func (s *Server) ClientKey() string { return filepath.Join(s.dir, "client.key") }
 
-// ClientPKCS12 is the path of the same pair as PKCS#12.
+// ClientPKCS12 returns the path of the same pair as PKCS#12.
 func (s *Server) ClientPKCS12() string { return filepath.Join(s.dir, "client.p12") }
 
-// ClientPKCS12Password is the path of the file that holds the password of ClientPKCS12.
+// ClientPKCS12Password returns the path of the file with the password of ClientPKCS12.
 func (s *Server) ClientPKCS12Password() string {
 	return filepath.Join(s.dir, "client.p12.password")
 }
 
-// IssueClient signs a fresh client key pair for the subject that the gateway
-// knows, valid for the given time, and returns it in PEM without writing it.
-// For tests that put the files in place in their own order. A negative validity
-// gives a pair that has expired.
+// IssueClient signs a new client key pair for the subject that the gateway accepts,
+// valid for the given time, and returns it in PEM. It writes no file: tests write the
+// files in their own order. A negative validity gives an expired pair.
 func (s *Server) IssueClient(validity time.Duration) (certPEM, keyPEM []byte, err error) {
 	return s.pki.issueClient(pkix.Name{Organization: []string{orgName}, CommonName: clientSubject}, validity, time.Now())
 }
 
-// IssueStranger is IssueClient for a subject that the gateway does not know:
-// the handshake succeeds and every request is answered 403.
+// IssueStranger is IssueClient for a subject that the gateway does not accept: the
+// handshake succeeds, and the gateway answers every request with 403.
 func (s *Server) IssueStranger() (certPEM, keyPEM []byte, err error) {
 	return s.pki.issueClient(pkix.Name{Organization: []string{orgName}, CommonName: "stranger"}, 24*time.Hour, time.Now())
 }
 
-// RotateClient replaces the client pair in all its forms by a new one for the
-// same subject. Each file is replaced by rename, the key before the certificate.
-// The former pair goes on being accepted.
+// RotateClient replaces the client pair in all its forms by a new pair for the same
+// subject. It replaces each file by rename, the key before the certificate. The gateway
+// still accepts the old pair.
 func (s *Server) RotateClient() error { return s.writeClient(time.Now()) }
 
-// ensureClient writes the client pair unless dir holds one that this gateway signed.
+// ensureClient writes the client pair unless dir has a pair that this gateway signed.
 func (s *Server) ensureClient(now time.Time) error {
 	pair, err := tls.LoadX509KeyPair(s.ClientCert(), s.ClientKey())
 	if errors.Is(err, fs.ErrNotExist) {

@@ -37,7 +37,7 @@ func TestClientFiles(t *testing.T) {
 	if string(before.Leaf.RawSubject) != string(after.Leaf.RawSubject) {
 		t.Error("the rotation changed the subject")
 	}
-	e.must("GET", e.ca(""), nil, 200) // the former pair is still good
+	e.must("GET", e.ca(""), nil, 200) // the old pair is still accepted
 	if e.hc, err = e.gw.Client(); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestConnections(t *testing.T) {
 			t.Parallel()
 			e := setup(t, gatewaytest.Config{HTTP1Only: tt.http1})
 			e.hc.Transport.(*http.Transport).MaxConnsPerHost = 16
-			e.must("GET", e.ca(""), nil, 200) // or all would dial at once
+			e.must("GET", e.ca(""), nil, 200) // otherwise all would dial at once
 			var wg sync.WaitGroup
 			for range 16 {
 				wg.Go(func() {

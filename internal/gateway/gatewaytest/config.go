@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Dialect is the wire dialect that a Server speaks.
+// Dialect is the wire dialect of a Server.
 type Dialect string
 
 const (
@@ -18,13 +18,13 @@ const (
 	CertCtl Dialect = "certctl"
 	// CAGW is the CA Gateway 1.x dialect: bare base64 requests, nested answers, actions and events.
 	CAGW Dialect = "cagw"
-	// Both answers each request in the dialect it was asked in. GET of a CA answers in the CAGW shape.
+	// Both answers each request in the dialect of the request. GET of a CA answers in the CAGW shape.
 	Both Dialect = "both"
 )
 
-// Config says what a Server is and how it behaves. The zero value is a
-// CertCtl gateway on a free loopback port that issues every order at once.
-// A Config is copied by Start; later changes go through the Server's methods.
+// Config describes a Server. The zero value is a CertCtl gateway on a free loopback port
+// that issues every order at once. Start copies the Config; the Server's methods change
+// it later.
 type Config struct {
 	// Addr is the TCP address of the gateway. Default "127.0.0.1:0".
 	Addr string
@@ -32,98 +32,98 @@ type Config struct {
 	// package comment). Empty: none. It has no authentication: loopback only,
 	// or a private network of containers.
 	AdminAddr string
-	// InMemory serves on an in-memory listener instead of TCP, for testing/synctest:
-	// Addr is ignored and clients dial with Server.DialContext.
+	// InMemory serves on an in-memory listener instead of TCP, for testing/synctest. The
+	// Server ignores Addr, and clients dial with Server.DialContext.
 	InMemory bool
 
-	// Dir holds the CAs and the client pair (ca.crt, client.crt, client.key,
-	// client.p12, client.p12.password, issuing-ca.crt). CAs found there are used again.
-	// Empty: a temporary folder, removed by Close.
+	// Dir holds the CAs and the client pair (ca.crt, client.crt, client.key, client.p12,
+	// client.p12.password, issuing-ca.crt). Start uses the CAs in it again. Empty: a
+	// temporary folder, which Close removes.
 	Dir string
-	// Persist keeps orders and revocations in Dir, in a journal that is written
-	// with write(2) before the answer is sent, so that they survive SIGKILL
-	// (not a power cut: there is no fsync). Faults, poll counts and statistics are not kept.
+	// Persist keeps orders and revocations in a journal in Dir. The Server writes the
+	// journal with write(2) before it answers, so that they survive SIGKILL, but no power
+	// cut: there is no fsync. It does not keep faults, poll counts and statistics.
 	Persist bool
 
-	// Dialect is what the gateway speaks. Default CertCtl.
+	// Dialect is the gateway's dialect. Default CertCtl.
 	Dialect Dialect
 	// BasePath is the context path in front of /v1, such as "/cagw". Default none.
 	BasePath string
-	// CAIDs are the ids of the certificate authorities; all of them sign with one
-	// key. Default "sim~issuing".
+	// CAIDs are the ids of the certificate authorities. All of them sign with one key.
+	// Default "sim~issuing".
 	CAIDs []string
 	// Profiles are the profile ids of every CA. Default "tls-server", "tls-client".
 	Profiles []string
-	// Names are further DNS names and IP addresses of the server's certificate,
-	// beside localhost, 127.0.0.1 and ::1.
+	// Names are further DNS names and IP addresses of the server's certificate, beside
+	// localhost, 127.0.0.1 and ::1.
 	Names []string
-	// Requirements are what the profiles require, by profile id. GET of the profiles shows them,
-	// and an enrollment that lacks one is a 400.
+	// Requirements are the requirements of the profiles, by profile id. GET of the profiles
+	// shows them, and the gateway answers an enrollment without one with 400.
 	Requirements map[string]Requirements
-	// Undescribed leaves them out of the profiles' description; they are required all the same.
+	// Undescribed leaves the requirements out of the description. The gateway enforces them all
+	// the same.
 	Undescribed bool
 	// ECS answers 400 to an enrollment without the properties tracking.requesterName and
 	// tracking.requesterEmail, as a CA of Entrust Certificate Services does.
 	ECS bool
-	// NoStatus leaves out the status of a CA, which an older gateway does not have.
+	// NoStatus removes the status of a CA, which an older gateway does not have.
 	NoStatus bool
-	// NoPollPath leaves out GET of an enrollment, for which there is no public evidence in
-	// the CA Gateway: its answer is Spring Boot's own 404.
+	// NoPollPath removes GET of an enrollment, for which there is no public evidence in the CA
+	// Gateway. The answer is then Spring Boot's own 404.
 	NoPollPath bool
 	// HTTP1Only turns HTTP/2 off.
 	HTTP1Only bool
 
-	// MaxStreams is how many requests one HTTP/2 connection takes at once. More of
-	// them, sent before the client has read that, are refused (REFUSED_STREAM).
+	// MaxStreams is how many concurrent requests one HTTP/2 connection accepts. The server
+	// refuses more with REFUSED_STREAM; a client sends more only before it has read the limit.
 	// Default 250.
 	MaxStreams int
-	// IdleTimeout is how long a connection may be idle before the server closes it, in
-	// whole seconds; an HTTP/1.1 answer says so in its Keep-Alive header. Zero: no limit.
+	// IdleTimeout is how long a connection may be idle before the server closes it, in whole
+	// seconds. HTTP/1.1 answers announce it in the Keep-Alive header. Zero: no limit.
 	IdleTimeout time.Duration
 	// Age is how long before Start the server's certificates begin, for clients whose
 	// clocks are behind. Default 24 h.
 	Age time.Duration
 
-	// Latency is how long every gateway request takes at least, plus an even
-	// share of up to LatencyJitter. Half of it passes before the request takes
-	// effect, and goes on when the client hangs up: an order can be accepted
-	// after its sender died.
+	// Latency is the shortest time of a gateway request; a random part of LatencyJitter is
+	// added. Half of it passes before the request takes effect, even if the client closes the
+	// connection: the gateway can accept an order after its sender died.
 	Latency, LatencyJitter time.Duration
-	// Seed decides every draw below. Draws depend on the order's common name
-	// (its key if it has none), not on timing, so that a run repeats.
+	// Seed decides every random choice below. Choices depend on the order's common name (its
+	// key if it has none), not on timing, so that a run repeats.
 	Seed uint64
 
 	// PendingFraction is the share of orders, 0 to 1, that wait for approval.
 	PendingFraction float64
-	// RejectFraction is the share of orders, 0 to 1, that are rejected; those
-	// that are also pending are rejected when they would be approved.
+	// RejectFraction is the share of orders, 0 to 1, that are rejected. A pending order is
+	// rejected at the time of its approval.
 	RejectFraction float64
 	// ApproveAfter is how long a pending order waits. Zero: until Server.Approve or Reject.
 	ApproveAfter time.Duration
 
-	// DefaultValidity is the validity of a certificate when the order asks for none. Default 90 days.
+	// DefaultValidity is the validity of a certificate if the order requests none. Default 90 days.
 	DefaultValidity time.Duration
-	// MaxValidity bounds the validity that may be asked for; more is a 400. Default 825 days.
+	// MaxValidity bounds the requested validity; the answer to more is 400. Default 825 days.
 	MaxValidity time.Duration
-	// SerialDigits pads hex serials with zeros to so many digits (40 on the hosted
-	// gateway). Serials are 32 digits long without. Default: no padding.
+	// SerialDigits pads hex serials with zeros to this number of digits (40 on the hosted
+	// gateway). Unpadded serials have 32 digits. Default: no padding.
 	SerialDigits int
-	// SkipProof accepts a PKCS#10 request without checking its signature: for keys
-	// that Go does not know, and for benchmarks in which the gateway must cost little.
+	// SkipProof accepts a PKCS#10 request without a check of its signature. It is for keys that
+	// Go does not know, and for benchmarks in which the gateway must cost little.
 	SkipProof bool
 
-	// LicenceCap is the number of certificates that may be active at once; beyond
-	// it enrollment is refused. Zero: no cap.
+	// LicenceCap is the largest number of active certificates. Beyond it the gateway refuses
+	// enrollments. Zero: no cap.
 	LicenceCap int
-	// Quota is the number of requests in a window of 10 s, counted apart for
-	// enrollment and for the rest; beyond it everything is answered 429 until
-	// the window and a further 10 s are over. Zero: no quota.
+	// Quota is the number of requests in a window of 10 s, counted separately for enrollments
+	// and for the rest. Beyond it the gateway answers everything with 429 until the window
+	// and a further 10 s have passed. Zero: no quota.
 	Quota int
 
 	// EventPageSize caps a page of certificate events. Default 50.
 	EventPageSize int
-	// EventFlag names the member that says there are more pages: "morePages",
-	// "hasMore" or "both". Default "morePages".
+	// EventFlag names the member that announces more pages: "morePages", "hasMore" or
+	// "both". Default "morePages".
 	EventFlag string
 	// EventDelay is how long an event takes to appear in certificate-events.
 	EventDelay time.Duration
@@ -131,18 +131,18 @@ type Config struct {
 	// listing, as a hosted gateway answers for days without events.
 	EmptyEventPages int
 
-	// AcceptUnknownSerials lets certificates be revoked that this gateway never
-	// issued. Otherwise that is a 404.
+	// AcceptUnknownSerials lets clients revoke certificates that this gateway never issued.
+	// Otherwise the answer is 404.
 	AcceptUnknownSerials bool
-	// RecordPolls keeps the time of every poll of every order, beside the
-	// aggregate that is always kept. Unbounded: for tests of few orders.
+	// RecordPolls keeps the time of every poll of every order, beside the aggregate that is
+	// always kept. Its memory is unbounded: use it for tests with few orders.
 	RecordPolls bool
 
 	// Faults are the rules at start; see Fault.
 	Faults []Fault
 }
 
-// withDefaults returns c with every default filled in.
+// withDefaults returns c with every zero value replaced by its default.
 func (c Config) withDefaults() Config {
 	c.Addr = cmp.Or(c.Addr, "127.0.0.1:0")
 	c.Dialect = cmp.Or(c.Dialect, CertCtl)
@@ -163,7 +163,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// validate reports every field that cannot be served. It expects defaults to be filled in.
+// validate reports every invalid field. It expects withDefaults first.
 func (c Config) validate() error {
 	var errs []error
 	if c.Dialect != CertCtl && c.Dialect != CAGW && c.Dialect != Both {
@@ -205,7 +205,7 @@ func (c Config) validate() error {
 	return errors.Join(errs...)
 }
 
-// serverNames are the DNS names and addresses of the server's certificate.
+// serverNames returns the DNS names and addresses of the server's certificate.
 func (c Config) serverNames() (names []string, addrs []netip.Addr) {
 	names = []string{"localhost"}
 	addrs = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}

@@ -35,7 +35,7 @@ func (t *tally) count(op Op) *atomic.Int64 {
 // connKey is the context key of a request's connection.
 type connKey struct{}
 
-// gate refuses connections while the server is down.
+// gate is a listener that refuses connections while the server is down.
 type gate struct {
 	net.Listener
 	s *Server
@@ -51,7 +51,7 @@ func (g gate) Accept() (net.Conn, error) {
 	}
 }
 
-// connState counts connections and keeps them, so that they can be cut.
+// connState counts connections and keeps them, so that the server can cut them.
 func (s *Server) connState(c net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
@@ -74,7 +74,7 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// hello runs when a client's hello has come, before anything is answered.
+// hello runs after a client's hello, before the server answers it.
 func (s *Server) hello(info *tls.ClientHelloInfo) (*tls.Config, error) {
 	if v := s.rules.judge(OpConnect, "", nil); v.end != nil {
 		s.tally.tlsResets.Add(1)
@@ -84,7 +84,7 @@ func (s *Server) hello(info *tls.ClientHelloInfo) (*tls.Config, error) {
 	return nil, nil
 }
 
-// reset closes a connection so that the other side sees a reset, not an orderly end.
+// reset closes a connection with a TCP reset.
 func reset(c net.Conn) {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()

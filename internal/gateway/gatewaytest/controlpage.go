@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// shownPending is how many pending orders the page lists: it is for people.
+// shownPending bounds the pending orders on the page.
 const shownPending = 50
 
 // PendingOrder is an order that waits for approval.
@@ -15,12 +15,12 @@ type PendingOrder struct {
 	TrackingID string    `json:"tracking_id"`
 	CN         string    `json:"cn"`
 	Enrolled   time.Time `json:"enrolled"`
-	// Due is when it ends by itself; zero: by hand only.
+	// Due is when the order ends by itself; zero: only by hand.
 	Due   time.Time `json:"due,omitzero"`
 	Polls int       `json:"polls"`
 }
 
-// Pending returns the orders that wait for approval, the oldest first, and no more than limit.
+// Pending returns at most limit orders that wait for approval, the oldest first.
 func (s *Server) Pending(limit int) []PendingOrder {
 	nums := s.store.pendingOrders()
 	nums = nums[:min(len(nums), max(limit, 0))]
@@ -38,24 +38,24 @@ func (s *Server) Pending(limit int) []PendingOrder {
 	return out
 }
 
-// Cut resets every open connection once. New ones are accepted.
+// Cut resets every open connection once. The server accepts new ones.
 func (s *Server) Cut() { s.cutConnections() }
 
 //go:embed controlpage.html
 var controlPageHTML string
 
-// controlView is what the page shows.
+// controlView is the content of the page.
 type controlView struct {
 	URL     string
 	Down    bool
 	Stats   Stats
 	Pending []PendingOrder
-	Left    int // pending orders that are not listed
+	Left    int // further pending orders
 	Faults  []Fault
 	Now     time.Time
 }
 
-// controlPage serves the page of the control listener. Its forms post to the endpoints, with page=1.
+// controlPage serves the page of the control listener. Its forms post to the endpoints with page=1.
 func (s *Server) controlPage() http.HandlerFunc {
 	page := template.Must(template.New("control").Funcs(template.FuncMap{
 		"age": func(now, then time.Time) string { return now.Sub(then).Round(time.Second).String() },
@@ -71,11 +71,11 @@ func (s *Server) controlPage() http.HandlerFunc {
 		v.Left = max(0, v.Stats.Pending-len(v.Pending))
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-		_ = page.Execute(w, v) // a client that left gets nothing
+		_ = page.Execute(w, v) // the error of a client that left does not matter
 	}
 }
 
-// backToPage sends a form of the page back to it once its endpoint succeeded.
+// backToPage redirects a form to the page after its endpoint succeeded.
 func backToPage(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost || r.URL.Query().Get("page") == "" {
@@ -90,7 +90,7 @@ func backToPage(next http.Handler) http.Handler {
 	})
 }
 
-// statusWriter swallows an answer that says that all went well, and passes on any other.
+// statusWriter drops a successful answer, and passes on any other.
 type statusWriter struct {
 	http.ResponseWriter
 	written bool

@@ -7,7 +7,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// The page's buttons post to the endpoints and come back to the page.
+// The buttons of the page post to the endpoints, which redirect to the page.
 func TestControlPage(t *testing.T) {
 	t.Parallel()
 	e := setup(t, gatewaytest.Config{AdminAddr: "127.0.0.1:0"})
@@ -53,7 +53,7 @@ func TestControlPage(t *testing.T) {
 	e.control("GET", "/elsewhere", "", 404)
 }
 
-// A cut resets what is open, and the next call is answered.
+// A cut resets open connections, and the gateway answers the next call.
 func TestCut(t *testing.T) {
 	t.Parallel()
 	e := setup(t, gatewaytest.Config{AdminAddr: "127.0.0.1:0", HTTP1Only: true})
@@ -63,7 +63,7 @@ func TestCut(t *testing.T) {
 		t.Fatalf("%d connections are open, want 1", open)
 	}
 	e.control("POST", "/_sim/cut", "", 204)
-	// The client may meet the reset before it knows that its connection is gone.
+	// The client may write to its connection before it sees the reset.
 	if _, err := e.ask("GET", e.ca(""), nil); err != nil {
 		e.must("GET", e.ca(""), nil, 200)
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
-// attributeOID maps the lower-case attribute names that clients of the gateway
-// use to their object identifiers. Nil for a name it does not know.
+// attributeOID returns the object identifier of a lower-case attribute name that clients of
+// the gateway use; nil for an unknown name.
 func attributeOID(name string) asn1.ObjectIdentifier {
 	switch strings.ToLower(name) {
 	case "cn", "commonname":
@@ -74,12 +74,12 @@ func parseOID(s string) (asn1.ObjectIdentifier, error) {
 		oid = append(oid, int(n))
 	}
 	if len(oid) < 2 || oid[0] > 2 {
-		return nil, fmt.Errorf("object identifier %q is not one", s)
+		return nil, fmt.Errorf("object identifier %q is invalid", s)
 	}
 	return oid, nil
 }
 
-// attribute builds one attribute of a name. DC and e-mail are IA5String (RFC 5280 4.1.2.6).
+// attribute builds one attribute of a name. DC and e-mail are IA5String (RFC 5280, 4.1.2.6).
 func attribute(name, value string) (pkix.AttributeTypeAndValue, error) {
 	oid := attributeOID(name)
 	if oid == nil {
@@ -101,8 +101,8 @@ func attribute(name, value string) (pkix.AttributeTypeAndValue, error) {
 	return pkix.AttributeTypeAndValue{Type: oid, Value: value}, nil
 }
 
-// encodedAttribute builds an attribute whose value is given as "#" and the hex of its
-// DER (RFC 4514 2.4), as clients write attributes that have no name.
+// encodedAttribute builds an attribute from "#" and the hex of its DER value (RFC 4514,
+// 2.4). Clients write attributes without a name in this form.
 func encodedAttribute(name, value string) (pkix.AttributeTypeAndValue, error) {
 	attr, err := attribute(name, "-")
 	if err != nil {
@@ -169,8 +169,8 @@ func marshalName(seq pkix.RDNSequence) ([]byte, error) {
 	return der, nil
 }
 
-// nextAttribute cuts "name=value" off the front of s. sep is the separator that
-// followed: ',', '+' or 0 at the end. encoded tells of a value that begins with a bare #.
+// nextAttribute cuts "name=value" off the front of s. sep is the separator after it: ',',
+// '+' or 0 at the end. encoded reports a value that begins with an unescaped #.
 func nextAttribute(s string) (name, value string, encoded bool, sep byte, rest string, err error) {
 	fail := func(problem string) (string, string, bool, byte, string, error) {
 		return "", "", false, 0, "", errors.New(problem)
@@ -236,8 +236,8 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
-// commonName returns the first common name in the DER of a name, "" if there is
-// none. It reads only what it needs, for it runs once per order in every report.
+// commonName returns the first common name in the DER of a name; "" if there is none. It
+// reads only what it needs, since it runs once for each order in every report.
 func commonName(der []byte) string {
 	name := cryptobyte.String(der)
 	var seq cryptobyte.String
@@ -265,12 +265,12 @@ func commonName(der []byte) string {
 	return ""
 }
 
-// typeOfName is the type of an attribute in a name that nameString printed, and what stands
-// before it.
+// typeOfName matches the type of an attribute in a name that nameString printed, and the
+// separator before it.
 var typeOfName = regexp.MustCompile(`(^|[^\\\\][,+])([A-Z]+)=`)
 
 // recordedName prints the DER of a name as the gateway does in subjectName and issuerName:
-// with the types of its attributes in lower case.
+// with attribute types in lower case.
 func recordedName(der []byte) string {
 	return typeOfName.ReplaceAllStringFunc(nameString(der), func(s string) string {
 		i := strings.IndexAny(s, ",+") + 1
@@ -278,7 +278,7 @@ func recordedName(der []byte) string {
 	})
 }
 
-// nameString prints the DER of a name in the form of RFC 2253; "" if it is not one.
+// nameString prints the DER of a name in the form of RFC 2253; "" if it is no name.
 func nameString(der []byte) string {
 	var seq pkix.RDNSequence
 	if _, err := asn1.Unmarshal(der, &seq); err != nil {

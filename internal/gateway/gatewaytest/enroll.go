@@ -15,8 +15,8 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// plan decides what becomes of a new order: by the rules, then by the prefix of
-// its common name, then by the fractions of the Config.
+// plan decides what happens to a new order: by the rules, then by the prefix of its common
+// name, then by the fractions of the Config.
 func (s *Server) plan(e *enrollment, v verdict, now time.Time) (st, fate state, due int64) {
 	after := func(d time.Duration) int64 {
 		if d == 0 {
@@ -28,7 +28,7 @@ func (s *Server) plan(e *enrollment, v verdict, now time.Time) (st, fate state, 
 	prefix, _, _ := strings.Cut(e.subject, "-")
 	switch {
 	case e.shape == shapePKCS12:
-		return issued, issued, 0 // the key the gateway made has to be in the answer
+		return issued, issued, 0 // the answer must hold the key that the gateway made
 	case v.reject != nil && *v.reject == 0:
 		return rejected, rejected, 0
 	case v.reject != nil:
@@ -96,8 +96,8 @@ func (s *Server) enroll(c *call) *answer {
 	return a
 }
 
-// noteEnd notes that an answer tells the client how the order ended, unless a rule
-// spoils that answer.
+// noteEnd records that an answer tells the client how the order ended, unless a rule
+// replaces that answer.
 func (s *Server) noteEnd(num uint32, o order, v verdict) {
 	if o.state != pending && v.word == "" && !v.bare && !v.damaged && v.end == nil {
 		s.store.told(num)
@@ -130,7 +130,7 @@ func (s *Server) poll(c *call) *answer {
 	return a
 }
 
-// settle ends an order whose fate has fallen.
+// settle ends an order whose due time has passed.
 func (s *Server) settle(num uint32, o order, f flaw, now time.Time) (order, error) {
 	if o.fate == rejected {
 		return s.store.settle(num, nil, now)
@@ -142,7 +142,7 @@ func (s *Server) settle(num uint32, o order, f flaw, now time.Time) (order, erro
 	return s.store.settle(num, cert, now)
 }
 
-// settleDue ends every order whose fate has fallen, polled or not.
+// settleDue ends every order whose due time has passed, polled or not.
 func (s *Server) settleDue(now time.Time) error {
 	for {
 		nums := s.store.overdue(256, now)
@@ -193,8 +193,8 @@ type certData struct {
 	CertificateData string `json:"certificateData"`
 }
 
-// enrollmentAnswer shows an order as it stands. e is the enrollment it comes
-// from, nil on a poll.
+// enrollmentAnswer returns the answer for an order in its present state. e is the
+// enrollment; nil for a poll.
 func (s *Server) enrollmentAnswer(num uint32, o order, v verdict, e *enrollment) (*answer, error) {
 	id := s.store.nonce.trackingID(num, o.shape)
 	word := v.word
@@ -250,7 +250,7 @@ func (s *Server) enrollmentAnswer(num uint32, o order, v verdict, e *enrollment)
 		if err != nil {
 			return nil, err
 		}
-		// The old encoder, for clients as old as the format's users.
+		// The legacy encoder, which old clients can read.
 		p12, err := pkcs12.LegacyDES.Encode(e.private, cert, s.chains.certs, e.password)
 		if err != nil {
 			return nil, err
@@ -263,7 +263,7 @@ func (s *Server) enrollmentAnswer(num uint32, o order, v verdict, e *enrollment)
 	return jsonAnswer(http.StatusOK, out), nil
 }
 
-// word is the gateway's status for an order.
+// word returns the gateway's status word for an order.
 func (s *Server) word(o order) string {
 	flat := o.shape == shapeCertCtl
 	switch {
@@ -279,7 +279,7 @@ func (s *Server) word(o order) string {
 	return "ACCEPTED"
 }
 
-// hexSerial prints a serial number as the CAGW dialect does.
+// hexSerial prints a serial number in the form of the CAGW dialect.
 func (s *Server) hexSerial(n *big.Int) string {
 	text := hex.EncodeToString(n.Bytes())
 	if pad := s.cfg.SerialDigits - len(text); pad > 0 {
@@ -288,7 +288,7 @@ func (s *Server) hexSerial(n *big.Int) string {
 	return text
 }
 
-// certFields are what an answer says of a certificate, whose key Go may not know.
+// certFields are the fields of an answer about a certificate, whose key Go may not know.
 type certFields struct {
 	Version   int `asn1:"explicit,tag:0"`
 	Serial    *big.Int
@@ -308,12 +308,12 @@ func periodString(notBefore, notAfter time.Time) string {
 	return notBefore.UTC().Format(time.RFC3339) + "/" + notAfter.UTC().Format(time.RFC3339)
 }
 
-// Approve ends a pending order as issued, from its next poll on. Returns
-// ErrNoOrder or ErrEnded if it cannot.
+// Approve ends a pending order as issued, from its next poll on. It returns ErrNoOrder for
+// an unknown order, and ErrEnded for an order that is not pending.
 func (s *Server) Approve(trackingID string) error { return s.decide(trackingID, issued) }
 
-// Reject ends a pending order as rejected, from its next poll on. Returns
-// ErrNoOrder or ErrEnded if it cannot.
+// Reject ends a pending order as rejected, from its next poll on. It returns ErrNoOrder for
+// an unknown order, and ErrEnded for an order that is not pending.
 func (s *Server) Reject(trackingID string) error { return s.decide(trackingID, rejected) }
 
 func (s *Server) decide(trackingID string, fate state) error {
@@ -324,8 +324,8 @@ func (s *Server) decide(trackingID string, fate state) error {
 	return s.store.decide(num, fate, time.Now())
 }
 
-// ApproveAll approves every pending order, each at an instant drawn evenly from
-// the time from now to now+over, and returns how many there are.
+// ApproveAll approves every pending order, each at a random instant between now and
+// now+over, and returns their number.
 func (s *Server) ApproveAll(over time.Duration) (int, error) {
 	now := time.Now()
 	n := 0

@@ -23,8 +23,8 @@ type eventView struct {
 	Reason       string `json:"reason,omitempty"`
 }
 
-// eventsAnswer is a page of them. The flags are pointers since a gateway sends
-// one name or the other.
+// eventsAnswer is a page of events. The flags are pointers, since a gateway sends one name
+// or the other.
 type eventsAnswer struct {
 	Type          string      `json:"type"`
 	Events        []eventView `json:"events"`
@@ -34,7 +34,7 @@ type eventsAnswer struct {
 }
 
 // listEvents serves GET …/certificate-events. nextPageIndex is "<empty pages
-// sent>.<position in the log>"; clients have no business in knowing.
+// sent>.<position in the log>"; clients must not rely on its form.
 func (s *Server) listEvents(c *call) *answer {
 	if err := s.settleDue(c.now); err != nil {
 		return s.internalError(c)
@@ -53,7 +53,7 @@ func (s *Server) listEvents(c *call) *answer {
 	}
 	empties, position, err := parsePageIndex(c.query.Get("nextPageIndex"))
 	if err != nil {
-		return s.refusalAnswer(c, refuse("nextPageIndex", "The page index is not one of ours"))
+		return s.refusalAnswer(c, refuse("nextPageIndex", "The page index is unknown"))
 	}
 	if from.IsZero() {
 		from = time.Unix(0, 0)
@@ -91,7 +91,7 @@ func instant(text string) (time.Time, error) {
 		t, err = time.Parse(time.RFC3339Nano, text)
 	}
 	if err == nil && (t.Year() < 1970 || t.Year() > 2200) {
-		err = strconv.ErrRange // beyond what nanoseconds can count
+		err = strconv.ErrRange // out of the range of nanoseconds
 	}
 	return t, err
 }
@@ -111,15 +111,15 @@ func parsePageIndex(text string) (empties, position int, err error) {
 	return empties, position, err
 }
 
-// eventOrder is an event with what is shown of its order.
+// eventOrder is an event with the shown fields of its order.
 type eventOrder struct {
 	event
 	cert   []byte
 	reason string
 }
 
-// eventsFrom returns up to size events of a CA from a position of the log on that lie
-// in [from, until], the position behind them, and whether there are more.
+// eventsFrom returns up to size events of a CA in [from, until], from a position of the log
+// on. It also returns the position after them, and whether there are more.
 func (st *store) eventsFrom(position, size int, ca uint8, from, until int64) (page []eventOrder, next int, more bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// A gateway that approves orders after a second, loses the reply to the first
-// enrollment, and shows afterwards what reached it.
+// A gateway that approves orders after a second and loses the reply to the first
+// enrollment. Afterwards it shows the enrollment that it accepted.
 func Example() {
 	gw, err := gatewaytest.Start(gatewaytest.Config{
 		PendingFraction: 1,

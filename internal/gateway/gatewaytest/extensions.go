@@ -9,15 +9,15 @@ import (
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// extensionBody is an extension that an enrollment asks for.
+// extensionBody is an extension in an enrollment request.
 type extensionBody struct {
 	OID      string `json:"oid"`
 	Critical bool   `json:"critical"`
 	Value    string `json:"value"` // base64 DER
 }
 
-// encodeExtensions returns the DER of the extensions, one after the other, behind those that
-// make a certificate one of a CA.
+// encodeExtensions returns the DER of the extensions, one after the other. For a CA's
+// certificate, its extensions come first.
 func encodeExtensions(asked []extensionBody, ca bool) ([]byte, error) {
 	var b cryptobyte.Builder
 	if ca {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Op is the kind of request that a Fault applies to.
+// Op is the kind of request to which a Fault applies.
 type Op string
 
 const (
@@ -32,14 +32,14 @@ const (
 	FaultCut Kind = "cut"
 	// FaultLostReply lets the request take effect and cuts the connection in place of the answer.
 	FaultLostReply Kind = "lost-reply"
-	// FaultHang never answers: the client has to give up. The request takes effect if AfterEffect.
+	// FaultHang never answers: the client must end the call. The request takes effect if AfterEffect.
 	FaultHang Kind = "hang"
-	// FaultHalfBody sends the right answer's header and half of its body, then cuts.
+	// FaultHalfBody sends the header and half of the body of the correct answer, then cuts the connection.
 	FaultHalfBody Kind = "half-body"
 	// FaultResetTLS resets a new connection after the client's hello.
 	FaultResetTLS Kind = "reset-tls"
-	// FaultGoAway lets the request take effect, answers rightly, and ends the connection:
-	// over HTTP/2 by a GOAWAY, which requests on their way are above of.
+	// FaultGoAway lets the request take effect, answers correctly, and ends the connection. Over
+	// HTTP/2 it sends a GOAWAY whose last stream is below the requests still in flight.
 	FaultGoAway Kind = "go-away"
 	// FaultThrottle answers 429 with the text TooManyRequests, and Retry-After if RetryAfter is set.
 	FaultThrottle Kind = "throttle"
@@ -51,89 +51,89 @@ const (
 	FaultRedirect Kind = "redirect"
 	// FaultGarbage lets the request take effect and answers 200 with broken JSON.
 	FaultGarbage Kind = "garbage"
-	// FaultEmptyBody lets the request take effect and answers with no body.
+	// FaultEmptyBody lets the request take effect and answers without a body.
 	FaultEmptyBody Kind = "empty-body"
 	// FaultHugeBody lets the request take effect and answers with valid JSON of 6 MiB.
 	FaultHugeBody Kind = "huge-body"
-	// FaultUnknownStatus answers with Word (default "UNDER_REVIEW") as the status, without a certificate.
+	// FaultUnknownStatus answers with the status Word (default "UNDER_REVIEW") and no certificate.
 	FaultUnknownStatus Kind = "unknown-status"
 	// FaultCADown answers a request for a CA's status that the CA is DOWN.
 	FaultCADown Kind = "ca-down"
-	// FaultNoCertificate answers that an order is issued but leaves the certificate out.
+	// FaultNoCertificate answers that an order is issued, without its certificate.
 	FaultNoCertificate Kind = "no-certificate"
 	// FaultDamagedCertificate answers that an order is issued, with half of its certificate.
 	FaultDamagedCertificate Kind = "damaged-certificate"
-	// FaultSlowApproval makes an order pending, to be approved after Delay (0: by hand).
-	// With a delay beyond the client's deadline it is the approval that comes too late.
+	// FaultSlowApproval makes an order pending, and approves it after Delay (0: by hand). With a
+	// delay beyond the client's deadline the approval comes too late.
 	FaultSlowApproval Kind = "slow-approval"
 	// FaultReject makes an order rejected: at once, or after Delay.
 	FaultReject Kind = "reject"
-	// FaultWrongKey certifies another key. This and the next three act on the order
-	// that is enrolled, whenever it is signed.
+	// FaultWrongKey certifies another key. This and the next three act on the enrolled order, at
+	// any time of its signing.
 	FaultWrongKey Kind = "wrong-key"
 	// FaultWrongNames certifies another name.
 	FaultWrongNames Kind = "wrong-names"
-	// FaultExpired issues a certificate that ran out yesterday.
+	// FaultExpired issues a certificate that expired yesterday.
 	FaultExpired Kind = "expired"
 	// FaultWrongChain signs with a key that the chain does not certify.
 	FaultWrongChain Kind = "wrong-chain"
-	// FaultExpiredChain shows an issuing CA certificate that has run out, in the answer
-	// or (OpCA) in the CA's description.
+	// FaultExpiredChain shows an expired issuing CA certificate, in the answer or (OpCA) in the
+	// CA's description.
 	FaultExpiredChain Kind = "expired-chain"
 )
 
-// Fault is a rule that makes the gateway misbehave. Rules are tried in order;
-// every one that matches acts, except that only the first of those that replace
-// the answer does, and the later ones are not used up by it.
+// Fault is a rule that makes the gateway misbehave. The gateway tries the rules in order,
+// and every rule that matches acts. Of the rules that replace the answer only the first
+// acts; the later ones do not count the request.
 type Fault struct {
-	// ID is given by AddFault; rules of a Config are numbered from 1.
+	// ID is set by AddFault. Rules of a Config are numbered from 1.
 	ID int `json:"id,omitempty"`
 	// Op restricts the rule to a kind of request. Empty: any.
 	Op Op `json:"op,omitempty"`
-	// Kind is what happens.
+	// Kind is the effect.
 	Kind Kind `json:"kind"`
 	// CA restricts the rule to requests about that CA. Empty: any.
 	CA string `json:"ca,omitempty"`
-	// CNPrefix restricts the rule to orders whose common name begins so.
+	// CNPrefix restricts the rule to orders whose common name begins with it. Empty: any.
 	CNPrefix string `json:"cn_prefix,omitempty"`
-	// Skip is the number of matching requests to leave alone first.
+	// Skip is the number of matching requests that the rule leaves unchanged first.
 	Skip int `json:"skip,omitempty"`
-	// Times is the number of requests to spoil. Zero: no end.
+	// Times is the number of requests that the rule affects. Zero: no limit.
 	Times int `json:"times,omitempty"`
-	// PerOrder is the number of requests to spoil of one order (told by its
-	// common name, or its key). Zero: no end.
+	// PerOrder is the number of affected requests of one order, which is identified by its
+	// common name or its key. Zero: no limit.
 	PerOrder int `json:"per_order,omitempty"`
-	// Fraction is the share of matching requests to spoil, drawn by Config.Seed,
-	// the order and how often the rule met it. Zero: all.
+	// Fraction is the share of affected requests among the matching ones. Config.Seed, the order
+	// and the number of its matches decide. Zero: all.
 	Fraction float64 `json:"fraction,omitempty"`
-	// Delay is the time that FaultLatency, FaultSlowApproval and FaultReject take.
+	// Delay is the time of FaultLatency, FaultSlowApproval and FaultReject.
 	Delay time.Duration `json:"-"`
 	// Status is the code of FaultStatus; default 500.
 	Status int `json:"status,omitempty"`
-	// Form is the body of FaultStatus: "json" (default), the gateway's own, or one of a
-	// server in front of it: "text", "html", "empty", "spring" (what Spring Boot writes when
-	// no application answers) or "other" (JSON of a proxy).
+	// Form is the body of FaultStatus: "json" (default) is the gateway's own error body. The
+	// others are of a server in front of it: "text", "html", "empty", "spring" (Spring Boot's
+	// body if no application answers) and "other" (JSON of a proxy).
 	Form string `json:"form,omitempty"`
 	// Code and Message go into the JSON of FaultStatus and FaultLicence, as "cagw-4018".
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message,omitempty"`
 	// AfterEffect lets the request take effect before FaultStatus, FaultThrottle or FaultHang.
 	AfterEffect bool `json:"after_effect,omitempty"`
-	// RetryAfter is the value of that header with FaultStatus and FaultThrottle, sent in
-	// whole seconds, or as a date if RetryAfterDate. Zero: no header. Negative: a
-	// value that is no number.
+	// RetryAfter is the value of the header Retry-After with FaultStatus and FaultThrottle, in
+	// whole seconds, or as a date if RetryAfterDate. Zero: no header. Negative: a value that
+	// is no number.
 	RetryAfter     time.Duration `json:"-"`
 	RetryAfterDate bool          `json:"retry_after_date,omitempty"`
 	// Word is the status of FaultUnknownStatus.
 	Word string `json:"word,omitempty"`
-	// WholeConnection cuts the TCP connection with a reset, and with it every request
-	// that shares it. Otherwise a cut ends an HTTP/2 stream, or closes an HTTP/1.1 connection.
+	// WholeConnection resets the TCP connection, and so cuts every request on it. Otherwise a cut
+	// ends an HTTP/2 stream, or closes an HTTP/1.1 connection.
 	WholeConnection bool `json:"whole_connection,omitempty"`
-	// Fired is the number of requests spoilt so far. Set by the Server.
+	// Fired is the number of affected requests so far. The Server sets it.
 	Fired int `json:"fired"`
 }
 
-// faultJSON adds the durations as text ("1.5s").
+// faultJSON is a Fault with its durations as text ("1.5s").
 type faultJSON struct {
 	plainFault
 	Delay      string `json:"delay,omitempty"`
@@ -158,7 +158,7 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 func (f *Fault) UnmarshalJSON(data []byte) error {
 	var in faultJSON
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields() // a mistyped key would make another rule of it
+	d.DisallowUnknownFields() // a mistyped key would silently change the rule
 	if err := d.Decode(&in); err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func (f Fault) validate() error {
 	return nil
 }
 
-// terminal tells whether the rule replaces the answer.
+// terminal reports whether the rule replaces the answer.
 func (f *Fault) terminal() bool {
 	switch f.Kind {
 	case FaultCut, FaultLostReply, FaultHang, FaultHalfBody, FaultThrottle, FaultStatus, FaultLicence,
@@ -212,7 +212,7 @@ func (f *Fault) terminal() bool {
 	return false
 }
 
-// effective tells whether the request takes effect before a terminal rule acts.
+// effective reports whether the request takes effect before a terminal rule acts.
 func (f *Fault) effective() bool {
 	switch f.Kind {
 	case FaultLostReply, FaultHalfBody, FaultGarbage, FaultEmptyBody, FaultHugeBody:
@@ -223,7 +223,7 @@ func (f *Fault) effective() bool {
 	return false
 }
 
-// applies tells whether the rule is one for requests of op at a CA.
+// applies reports whether the rule is for requests of op at a CA.
 func (f *Fault) applies(op Op, ca string) bool {
 	if f.Kind == FaultResetTLS {
 		return op == OpConnect

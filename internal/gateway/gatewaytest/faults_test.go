@@ -14,14 +14,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// TestFaultAnswers goes through the kinds that replace the answer, in both protocols.
+// TestFaultAnswers tries every kind that replaces the answer, over both protocols.
 func TestFaultAnswers(t *testing.T) {
 	t.Parallel()
 	const enrolled, not = true, false
 	tests := []struct {
 		name     string
 		fault    gatewaytest.Fault
-		status   int    // 0: no whole answer may come
+		status   int    // 0: no complete answer may come
 		contains string // in the body
 		header   string // Retry-After: "" none, else a prefix
 		effect   bool   // whether the order is enrolled
@@ -135,15 +135,15 @@ func TestFaultResetTLS(t *testing.T) {
 func TestFaultRedirectIsSeen(t *testing.T) {
 	t.Parallel()
 	e := setup(t, gatewaytest.Config{Faults: []gatewaytest.Fault{{Kind: gatewaytest.FaultRedirect, Times: 1}}})
-	e.hc.CheckRedirect = nil // a client that follows
+	e.hc.CheckRedirect = nil // this client follows redirects
 	e.must("GET", e.ca(""), nil, 200)
 	if n := e.gw.Stats().RedirectsFollowed; n != 1 {
 		t.Errorf("got %d redirects followed, want 1", n)
 	}
 }
 
-// TestFaultCertificates goes through what can be wrong with a certificate, at the
-// enrollment and at the poll after an approval.
+// TestFaultCertificates tries every flaw of a certificate, at the enrollment and at the poll
+// after an approval.
 func TestFaultCertificates(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -274,8 +274,8 @@ func TestFaultSelection(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 		}
 	}
-	// A fraction is drawn for every attempt, or a retry could never get through;
-	// and the same in every run.
+	// A fraction is drawn for every attempt, otherwise a retry could never succeed. The draws are
+	// the same in every run.
 	first := cut(gatewaytest.Fault{Fraction: 0.5})
 	if !slices.Equal(first, cut(gatewaytest.Fault{Fraction: 0.5})) {
 		t.Error("two runs with one seed differ")
@@ -326,7 +326,7 @@ func TestQuota(t *testing.T) {
 	e := setup(t, gatewaytest.Config{Quota: 3})
 	for range 3 {
 		e.enrollFlat(csrOf(t, "a.example.net"), 200)
-		e.must("GET", e.ca(""), nil, 200) // counted apart
+		e.must("GET", e.ca(""), nil, 200) // counted separately
 	}
 	r := e.must("GET", e.ca(""), nil, 429)
 	if string(r.body) != "TooManyRequests" || r.header.Get("Retry-After") != "" {
@@ -379,7 +379,7 @@ func TestLatencyOutlivesTheClient(t *testing.T) {
 	}})
 	e.hc.Timeout = 20 * time.Millisecond
 	csr := csrOf(t, "a.example.net")
-	// The first dial may take longer than the timeout, which is no enrollment at all.
+	// The first dial may take longer than the timeout; then no enrollment is sent.
 	eventually(t, "an enrollment whose client has gone", func() error {
 		_, err := e.ask("POST", e.ca("/enrollments"), map[string]any{"csr": armour(csr)})
 		if err == nil {

@@ -18,10 +18,10 @@ func TestFaultOfOneCA(t *testing.T) {
 		e.must("GET", "/two"+op, nil, 503)
 	}
 	e.must("GET", "/one", nil, 200)
-	e.must("GET", "/one/enrollments/ENR-1", nil, 404) // no such order, and that is all
+	e.must("GET", "/one/enrollments/ENR-1", nil, 404) // only the order is unknown, not the path
 }
 
-// A GOAWAY, or the end of an HTTP/1.1 connection, follows a right answer.
+// A GOAWAY, or the end of an HTTP/1.1 connection, follows a correct answer.
 func TestFaultGoAway(t *testing.T) {
 	t.Parallel()
 	for _, http1 := range []bool{false, true} {
@@ -37,8 +37,8 @@ func TestFaultGoAway(t *testing.T) {
 	}
 }
 
-// A client that does not yet know how many streams a connection takes is refused the
-// others. Its transport sends those again by itself, where they have no body.
+// A client that does not know the limit of streams yet gets REFUSED_STREAM for the others. Its
+// transport sends requests without a body again by itself.
 func TestMaxStreams(t *testing.T) {
 	t.Parallel()
 	e := setup(t, gatewaytest.Config{MaxStreams: 1, Latency: 20 * time.Millisecond})
@@ -59,7 +59,7 @@ func TestMaxStreams(t *testing.T) {
 	}
 }
 
-// A connection that is idle for too long is closed, as its answers announced.
+// The server closes a connection that is idle for the announced time.
 func TestIdleTimeout(t *testing.T) {
 	t.Parallel()
 	e := setup(t, gatewaytest.Config{HTTP1Only: true, IdleTimeout: time.Second})

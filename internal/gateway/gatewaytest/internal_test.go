@@ -27,11 +27,11 @@ func TestParseDN(t *testing.T) {
 	}{
 		{"CN=a.example.net", "CN=a.example.net"},
 		{"cn=a,o=Example,c=DE", "CN=a,O=Example,C=DE"},
-		{"CN=a , O = Example Inc. ", "CN=a,O=Example Inc."}, // blanks around a part do not count
+		{"CN=a , O = Example Inc. ", "CN=a,O=Example Inc."}, // blanks around a part are ignored
 		{`CN=a\,b,O=c\+d`, `CN=a\,b,O=c\+d`},
 		{`CN=a\2Cb`, `CN=a\,b`},
 		{`CN="a,b",O=c`, `CN=a\,b,O=c`},
-		{`CN=a\ `, `CN=a\ `},                     // but an escaped one does
+		{`CN=a\ `, `CN=a\ `},                     // an escaped blank counts
 		{"CN=a+OU=b,O=c", "CN=a+OU=b,O=c"},       // two attributes in one part
 		{"2.5.4.3=a", "CN=a"},                    // by its number
 		{"UID=u,DC=example", "UID=u,DC=example"}, // names beyond X.520
@@ -45,12 +45,12 @@ func TestParseDN(t *testing.T) {
 		{"CN=a,", ""},                            // an empty part
 		{"CN=Öl", "CN=Öl"},                       //
 		{`CN=\C3\96l`, "CN=Öl"},                  // escaped bytes of one letter
-		{"1.2.3.4=#130178", "1.2.3.4=#130178"},   // as text it would be six letters
-		{`CN=\#130178`, `CN=\#130178`},           // which these are
+		{"1.2.3.4=#130178", "1.2.3.4=#130178"},   // as text it would be six characters
+		{`CN=\#130178`, `CN=\#130178`},           // six characters
 		{"1.2.3.4=#13017", ""},
 		{"1.2.3.4=#13017800", ""},
 		{"1.2.3.4=#", ""},
-		{"1.2.3.4=#0200", ""},                          // a number of no bytes
+		{"1.2.3.4=#0200", ""},                          // a number without bytes
 		{"9.9.9.999999999999=a", ""},                   // a number that is too large
 		{"emailAddress=a@example.net", "1.2.840.1135"}, // printed by its number
 	}
@@ -90,12 +90,12 @@ func TestParsePeriod(t *testing.T) {
 		{in: "2026-02-01T00:00:00Z/2026-03-01T00:00:00Z", start: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), want: 28 * day},
 		{in: "2026-02-01T00:00:00Z/P1D", start: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), want: day},
 		{in: "P1D/2026-02-02T00:00:00Z", start: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), want: day},
-		{in: "2026-03-01T00:00:00Z/2026-02-01T00:00:00Z"}, // back in time
+		{in: "2026-03-01T00:00:00Z/2026-02-01T00:00:00Z"}, // ends before it begins
 		{in: "P"},
 		{in: "PT"},
 		{in: "P0D"},
 		{in: "90D"},
-		{in: "P1S"},   // seconds stand behind the T
+		{in: "P1S"},   // seconds must follow the T
 		{in: "P1D1Y"}, // out of order
 		{in: "P-1D"},
 		{in: "P99999999999999999999D"},
@@ -164,7 +164,7 @@ func TestSpecPacks(t *testing.T) {
 	}
 }
 
-// TestSigned compares our own encoding of a certificate with what the standard library reads.
+// TestSigned compares the signer's encoding of a certificate with the reading of the standard library.
 func TestSigned(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -188,7 +188,7 @@ func TestSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, life := range []time.Duration{time.Hour, 40 * 365 * 24 * time.Hour} { // the second ends beyond 2049
+	for _, life := range []time.Duration{time.Hour, 40 * 365 * 24 * time.Hour} { // the second certificate ends after 2049
 		s := spec{spki: spki, subject: []byte{0x30, 0}, altNames: names, validity: life}
 		der, err := g.sign(s, nonce{9}.serial(5), flawless, now)
 		if err != nil {
@@ -257,7 +257,7 @@ func FuzzRecord(f *testing.F) {
 
 func FuzzParseDN(f *testing.F) {
 	f.Add(`CN=a\,b+OU="c",O=\C3\96`)
-	f.Add("E=\xff") // no IA5String
+	f.Add("E=\xff") // not an IA5String
 	f.Add("1.2.3.4=#130178")
 	f.Fuzz(func(t *testing.T, text string) {
 		der, err := parseDN(text)
@@ -267,8 +267,8 @@ func FuzzParseDN(f *testing.F) {
 	})
 }
 
-// benchServer is a server with in-memory requests at hand, for benchmarks of the
-// gateway's own work without TLS and HTTP.
+// benchServer is a server with prepared in-memory requests, for benchmarks of the gateway's
+// own work without TLS and HTTP.
 func benchServer(b *testing.B, cfg Config) (*Server, []byte) {
 	b.Helper()
 	cfg.InMemory = true
@@ -324,8 +324,8 @@ func BenchmarkEnroll(b *testing.B) {
 	}
 }
 
-// BenchmarkPendingMemory reports what a pending order costs, index and all; run it
-// with -benchtime=500000x for the figure that the parking tests need.
+// BenchmarkPendingMemory reports the memory of a pending order, including indexes. Run it with
+// -benchtime=500000x for the figure that the parking tests need.
 func BenchmarkPendingMemory(b *testing.B) {
 	s, body := benchServer(b, Config{SkipProof: true})
 	e, no := s.parseEnrollment(body, true, time.Now())
@@ -342,7 +342,7 @@ func BenchmarkPendingMemory(b *testing.B) {
 	for i := range b.N {
 		one := *e
 		one.spec.spki = slices.Clone(e.spec.spki)
-		binary.BigEndian.PutUint32(one.spec.spki[40:], uint32(i)) // a key of its own
+		binary.BigEndian.PutUint32(one.spec.spki[40:], uint32(i)) // each order has its own key
 		one.subject = "pending-a.example.net"
 		if a := s.enroll(&call{op: OpEnroll, flat: true, enrollment: &one, now: time.Now()}); a.status != 201 {
 			b.Fatalf("got %d %s", a.status, a.body)

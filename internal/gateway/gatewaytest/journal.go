@@ -15,12 +15,12 @@ const (
 	recHeader = 'H' // serial: the nonce
 	recEnroll = 'E' // a new order, with its certificate if it was issued at once
 	recSettle = 'S' // a pending order became issued or rejected
-	recDecide = 'D' // an operator set an order's fate and when it falls
+	recDecide = 'D' // an operator set the end of an order and its time
 	recAction = 'R' // a certificate's standing changed
 )
 
-// record is one change of the store's state. A change is applied when it is
-// made and again when the journal is replayed, by the same code.
+// record is one change of the store's state. The same code applies a change when it is made
+// and when the journal is replayed.
 type record struct {
 	kind     byte
 	num      uint32
@@ -40,7 +40,7 @@ type record struct {
 	comment  string
 }
 
-// append encodes r behind b.
+// append appends the encoding of r to b.
 func (r *record) append(b []byte) []byte {
 	b = append(b, r.kind, byte(r.state), byte(r.fate), byte(r.standing), byte(r.flaw), byte(r.shape), r.ca, 0)
 	if r.chain {
@@ -109,16 +109,15 @@ func (r *record) decode(b []byte) error {
 	return nil
 }
 
-// journal is the append-only file of records. Each record is framed by its
-// length and a checksum, so that a record cut short by a crash is recognised.
-// Its user serialises the calls.
+// journal is the append-only file of records. Each record has its length and a checksum, so
+// that a truncated record after a crash is recognised. It is not safe for concurrent use.
 type journal struct {
 	file *os.File
 	buf  []byte
 }
 
-// openJournal replays the records of path into apply and opens it for appending. A
-// record that was cut short at the end is removed: its answer was never sent.
+// openJournal passes the records of path to apply and opens the file for appending. It
+// removes a truncated record at the end: its answer was never sent.
 func openJournal(path string, apply func(*record)) (*journal, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -138,7 +137,7 @@ func openJournal(path string, apply func(*record)) (*journal, error) {
 	return &journal{file: file}, nil
 }
 
-// replay applies the whole records of r and returns their length.
+// replay applies the complete records of r and returns their length.
 func replay(r io.Reader, apply func(*record)) (int64, error) {
 	in := bufio.NewReaderSize(r, 1<<20)
 	var whole int64

@@ -14,16 +14,16 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
-// altName is an entry of subjectAltNames as it stands on the wire.
+// altName is an entry of subjectAltNames on the wire.
 type altName struct {
 	Type  string `json:"type"`
 	Value string `json:"value"`
-	// DER is the base64 of a whole GeneralName, for the types that have no text form.
+	// DER is the base64 of a whole GeneralName, for types without a text form.
 	DER string `json:"der"`
 }
 
-// retyped gives the entry the type that its text has. The CertCtl dialect sends
-// every name as a dNSName, addresses and e-mail addresses included.
+// retyped returns the entry with the type of its text's form. The CertCtl dialect sends every
+// name as a dNSName, also addresses and e-mail addresses.
 func (n altName) retyped() altName {
 	if told := san.TypeOf(n.Value); told != san.DNS {
 		n.Type = string(told)
@@ -31,7 +31,7 @@ func (n altName) retyped() altName {
 	return n
 }
 
-// encodeAltNames returns the value of the subjectAltName extension, nil for no names.
+// encodeAltNames returns the value of the subjectAltName extension; nil for no names.
 func encodeAltNames(names []altName) ([]byte, error) {
 	if len(names) == 0 {
 		return nil, nil

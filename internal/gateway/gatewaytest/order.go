@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// state is where an order stands.
+// state is the state of an order.
 type state uint8
 
 const (
@@ -19,7 +19,7 @@ const (
 	rejected
 )
 
-// standing is what became of an issued certificate.
+// standing is the status of an issued certificate.
 type standing uint8
 
 const (
@@ -28,7 +28,7 @@ const (
 	held
 )
 
-// shape is how an order wants its answers: the dialect and, in CAGW, the format of the body.
+// shape is the form of an order's answers: the dialect and, in CAGW, the format of the body.
 type shape uint8
 
 const (
@@ -38,8 +38,8 @@ const (
 	shapePKCS12
 )
 
-// keyID names a public key: the first half of the SHA-256 of its
-// SubjectPublicKeyInfo. Reports show the whole of it.
+// keyID identifies a public key: the first half of the SHA-256 of its SubjectPublicKeyInfo.
+// Reports show the whole hash.
 type keyID [16]byte
 
 func keyIDOf(spki []byte) keyID {
@@ -47,27 +47,27 @@ func keyIDOf(spki []byte) keyID {
 	return keyID(sum[:16])
 }
 
-// order is one enrollment that the gateway accepted. Half a million of them are
-// held at once, so times are integers, poll times are milliseconds since the
-// enrollment, and what is to be signed is packed.
+// order is one enrollment that the gateway accepted. The simulator keeps half a million of
+// them, so times are integers, poll times are milliseconds since the enrollment, and the
+// content of the certificate is packed.
 type order struct {
 	packed   []byte // spec, see pack
 	cert     []byte // DER; nil until issued
 	enrolled int64  // Unix nanoseconds
-	due      int64  // when the fate falls, Unix nanoseconds; 0: by hand
+	due      int64  // when the order ends, Unix nanoseconds; 0: by hand
 
 	polls, afterEnd               uint32
 	firstPoll, lastPoll, shortest uint32 // ms since enrolled; shortest gap between two polls in ms
 
-	older    uint32 // the order enrolled before for the same key; 0: none
+	older    uint32 // the previous order for the same key; 0: none
 	state    state
 	fate     state // what a pending order becomes at due: issued or rejected
 	standing standing
 	flaw     flaw
 	shape    shape
 	ca       uint8
-	chain    bool // the chain was asked for (includeCa)
-	ended    bool // an end was told to the client
+	chain    bool // the request has includeCa
+	ended    bool // an answer told the client how the order ended
 }
 
 // notePoll counts a poll at now.
@@ -104,7 +104,7 @@ func (s spec) pack() []byte {
 	return append(b, s.extensions...)
 }
 
-// unpack decodes what pack made. Its slices alias b.
+// unpack is the inverse of pack. Its slices alias b.
 func unpack(b []byte) spec {
 	part := func() []byte {
 		n, w := binary.Uvarint(b)
@@ -123,12 +123,12 @@ func unpack(b []byte) spec {
 	return s
 }
 
-// nonce tells one life of a gateway's orders from another's, so that a tracking
-// id of an earlier life is unknown and never somebody else's order.
+// nonce distinguishes the orders of two starts of a gateway, so that a tracking id of an
+// earlier start is unknown and never another order's.
 type nonce [8]byte
 
-// trackingID is the id of order num on the wire: "ENR-…" in the flat dialect, a
-// UUID in the nested one.
+// trackingID returns the id of order num on the wire: "ENR-…" in the flat dialect, a UUID in
+// the nested dialect.
 func (n nonce) trackingID(num uint32, sh shape) string {
 	if sh == shapeCertCtl {
 		return fmt.Sprintf("ENR-%s-%d", hex.EncodeToString(n[:]), num)
@@ -137,7 +137,7 @@ func (n nonce) trackingID(num uint32, sh shape) string {
 		uint16(n[6])<<4&0xfff, uint16(n[7])<<4&0xfff, num)
 }
 
-// order parses a tracking id of either form; false if it is not of this life.
+// order parses a tracking id of either form; false if it is of another start.
 func (n nonce) order(id string) (uint32, bool) {
 	if rest, ok := strings.CutPrefix(id, "ENR-"); ok {
 		life, num, _ := strings.Cut(rest, "-")
@@ -151,8 +151,8 @@ func (n nonce) order(id string) (uint32, bool) {
 	return uint32(i), err == nil && id == n.trackingID(uint32(i), shapeX509)
 }
 
-// serial is the serial number of order num's certificate: 16 bytes, positive.
-// It carries the number, so that no index of serials is needed.
+// serial returns the serial number of order num's certificate: 16 bytes, positive. It
+// contains the number, so that no index of serials is needed.
 func (n nonce) serial(num uint32) []byte {
 	b := make([]byte, 16)
 	copy(b, n[:])

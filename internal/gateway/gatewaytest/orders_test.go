@@ -12,7 +12,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// TestFractions enrolls the same names twice: each fares the same, though its key is another one.
+// TestFractions enrolls the same names twice with other keys. Each name must end the same way.
 func TestFractions(t *testing.T) {
 	t.Parallel()
 	run := func(seed uint64) map[string]string {
@@ -58,7 +58,7 @@ func TestManyAtOnce(t *testing.T) {
 	const workers, each = 8, 25
 	csrs := make([][]byte, workers)
 	for i := range csrs {
-		csrs[i] = csrOf(t, fmt.Sprintf("w%d.example.net", i)) // every order of a worker has one key
+		csrs[i] = csrOf(t, fmt.Sprintf("w%d.example.net", i)) // all orders of a goroutine have one key
 	}
 	var wg sync.WaitGroup
 	for _, csr := range csrs {
@@ -119,7 +119,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestApproveAllSpreads approves over an hour and looks every ten minutes.
+// TestApproveAllSpreads approves over an hour and checks every ten minutes.
 func TestApproveAllSpreads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestApproveAllSpreads(t *testing.T) {
 		last := 0
 		for range 6 {
 			time.Sleep(10 * time.Minute)
-			e.events("startDate=2000-01-01T00:00:00Z") // a listing settles what is due
+			e.events("startDate=2000-01-01T00:00:00Z") // a listing ends the due orders
 			got := e.gw.Stats().Issued
 			if got <= last {
 				t.Errorf("got %d issued after ten more minutes, want more than %d", got, last)
@@ -147,7 +147,7 @@ func TestApproveAllSpreads(t *testing.T) {
 	})
 }
 
-// TestQuotaEnds waits until the gateway lets its client in again.
+// TestQuotaEnds waits until the gateway accepts requests again.
 func TestQuotaEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -156,14 +156,14 @@ func TestQuotaEnds(t *testing.T) {
 			e.must("GET", e.ca(""), nil, 200)
 		}
 		e.must("GET", e.ca(""), nil, 429)
-		time.Sleep(15 * time.Second) // a new window, but the client is shut out for longer
+		time.Sleep(15 * time.Second) // a new window, but the gateway still answers 429
 		e.must("GET", e.ca(""), nil, 429)
 		time.Sleep(5 * time.Second)
 		e.must("GET", e.ca(""), nil, 200)
 	})
 }
 
-// TestEventDelay looks for an event before and after it shows.
+// TestEventDelay reads the events before and after an event appears.
 func TestEventDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

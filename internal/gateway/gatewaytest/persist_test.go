@@ -14,8 +14,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// childDir names the folder of a gateway that this test binary runs as when it is
-// started with it; see startChild.
+// childDir is the environment variable with the folder of a gateway. With it this test binary
+// runs as that gateway; see startChild.
 const childDir = "GATEWAYTEST_CHILD_DIR"
 
 func TestMain(m *testing.M) {
@@ -56,13 +56,13 @@ func startChild(t *testing.T, dir string) (*exec.Cmd, string) {
 	return cmd, strings.TrimSpace(line)
 }
 
-// TestKilled enrolls at a gateway that is killed amid the requests: whatever was
-// answered is there afterwards.
+// TestKilled enrolls at a gateway that is killed during the requests. Every answered order must
+// exist afterwards.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	cmd, url := startChild(t, dir)
-	// A second gateway on the folder lends its client only; it keeps no journal.
+	// A second gateway on the folder only provides its client; it has no journal.
 	lender := setup(t, gatewaytest.Config{Dir: dir})
 	hc := lender.hc
 	hc.Transport.(*http.Transport).DialContext = nil
@@ -135,7 +135,7 @@ func TestPersisted(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// A record that was cut short by a crash was never answered: it is dropped.
+	// A record that a crash truncated was never answered, so it is dropped.
 	journal, err := os.OpenFile(filepath.Join(dir, "orders.journal"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -180,9 +180,9 @@ func TestForgotten(t *testing.T) {
 	id := first.enrollFlat(csrOf(t, "hold-a.example.net"), 201).TrackingID
 	second := setup(t, gatewaytest.Config{Dir: dir})
 	second.enrollFlat(csrOf(t, "hold-b.example.net"), 201)
-	// The second's first order must not answer for the first's.
+	// The first order of the second gateway must not have the tracking id of the first gateway's.
 	second.must("GET", second.ca("/enrollments/"+id), nil, 404)
-	// The same pair serves both.
+	// Both gateways accept the same pair.
 	if first.gw.ClientCert() != second.gw.ClientCert() {
 		t.Errorf("got %q and %q", first.gw.ClientCert(), second.gw.ClientCert())
 	}

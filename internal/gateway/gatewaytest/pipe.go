@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// pipeListener is a listener whose connections are in-memory pipes. Over
-// loopback a connection that waits for the network keeps the fake time of a
-// testing/synctest bubble from moving; over a pipe it does not.
+// pipeListener is a listener whose connections are in-memory pipes. A loopback connection
+// that waits for the network stops the fake time of a testing/synctest bubble; a pipe does
+// not.
 type pipeListener struct {
 	conns chan net.Conn
 	done  chan struct{}

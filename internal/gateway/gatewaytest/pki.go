@@ -25,19 +25,18 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// pki holds every key of a Server. The CA of the transport (server and client
-// certificates) is apart from the CA that issues what is enrolled, as it is
-// with a real gateway.
+// pki holds every key of a Server. As with a real gateway, the CA of the transport (server and
+// client certificates) is not the CA that issues the enrolled certificates.
 type pki struct {
 	transport authority
 	root      authority
 	issuing   authority
-	// stray issues under the issuing CA's name with a key that no chain certifies.
+	// stray has the issuing CA's name and a key that no chain certifies.
 	stray authority
-	// expired is the issuing CA's certificate as it would be had it run out:
-	// same name, same key, validity in the past. DER.
+	// expired is an expired certificate of the issuing CA: same name, same key, validity in the
+	// past. DER.
 	expired []byte
-	// decoy is the key of certificates that are issued for a wrong key.
+	// decoy is the key of certificates with a wrong key.
 	decoy []byte
 }
 
@@ -46,7 +45,7 @@ const (
 	clientSubject = "entrust-worker"
 )
 
-// loadPKI reads the CAs from dir, or makes them and writes them there.
+// loadPKI reads the CAs from dir, or creates them there.
 func loadPKI(dir string, now time.Time) (*pki, error) {
 	p := &pki{}
 	var err error
@@ -80,8 +79,8 @@ func loadPKI(dir string, now time.Time) (*pki, error) {
 	return p, nil
 }
 
-// loadAuthority reads dir/name.crt and .key. If there is no key file it makes the
-// pair, signed by parent (by itself if parent is zero), and writes both.
+// loadAuthority reads dir/name.crt and .key. If there is no key file, it creates the pair,
+// signed by parent (self-signed if parent is zero), and writes both.
 func loadAuthority(dir, name, cn string, parent authority, now time.Time) (authority, error) {
 	certFile, keyFile := filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
 	if _, err := os.Stat(keyFile); err == nil {
@@ -119,7 +118,7 @@ func loadAuthority(dir, name, cn string, parent authority, now time.Time) (autho
 	if err != nil {
 		return authority{}, err
 	}
-	// The key goes last: its presence says that the pair is whole.
+	// The key is written last: a key file means that the pair is complete.
 	if err := writeFile(certFile, encodeCert(der), 0o644); err != nil {
 		return authority{}, err
 	}
@@ -138,7 +137,7 @@ func caTemplate(cn string, now time.Time) *x509.Certificate {
 	}
 }
 
-// serverCertificate makes the key pair of the TLS listener; it is never written to disk.
+// serverCertificate creates the key pair of the TLS listener. It is never written to disk.
 func (p *pki) serverCertificate(cfg Config, now time.Time) (tls.Certificate, error) {
 	key, err := newKey()
 	if err != nil {
@@ -203,8 +202,7 @@ func writeFile(path string, data []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// chains are the CA certificates that go with what is issued, in every form that
-// answers need.
+// chains are the CA certificates of issued certificates, in every form that answers need.
 type chains struct {
 	good    chain
 	expired chain
@@ -232,7 +230,7 @@ func (p *pki) chains() chains {
 	}
 }
 
-// clientName is the DER of the subject that the gateway knows its client by.
+// clientName returns the DER of the subject that the gateway accepts as its client.
 func clientName() ([]byte, error) {
 	return marshalName(pkix.Name{Organization: []string{orgName}, CommonName: clientSubject}.ToRDNSequence())
 }

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// Requirements are what a profile wants of an enrollment in the CAGW dialect, and what it
-// makes of it. The zero value wants nothing.
+// Requirements are the requirements of a profile in the CAGW dialect, and the kind of its
+// certificates. The zero value requires nothing.
 type Requirements struct {
-	// Properties, AltNames and Variables must be in the enrollment: names of properties, types
-	// of subject alternative names, and types of subject variables.
+	// Properties, AltNames and Variables must be in the enrollment: names of properties, types of
+	// subject alternative names, and types of subject variables.
 	Properties, AltNames, Variables []string
-	// CA has the profile issue certificates of CAs.
+	// CA: the profile issues certificates of CAs.
 	CA bool
 }
 
-// trackingProperties are what a CA of Entrust Certificate Services requires.
+// trackingProperties are the properties that a CA of Entrust Certificate Services requires.
 var trackingProperties = []string{"tracking.requesterName", "tracking.requesterEmail"}
 
-// requirements are those of a profile.
+// requirements returns the requirements of a profile.
 func (s *Server) requirements(profile string) Requirements {
 	r := s.cfg.Requirements[profile]
 	if s.cfg.ECS {
@@ -28,7 +28,7 @@ func (s *Server) requirements(profile string) Requirements {
 	return r
 }
 
-// unmet refuses an enrollment that lacks what its profile requires.
+// unmet returns the refusal of an enrollment that does not meet its profile's requirements.
 func (r Requirements) unmet(body *enrollBody) *refusal {
 	for _, name := range r.Properties {
 		switch v := body.Properties[name].(type) {

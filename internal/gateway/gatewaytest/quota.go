@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// quotaWindow is the window in which requests are counted, and the time for
-// which a client that exceeded it is shut out (as the hosted gateway's pages say).
+// quotaWindow is the window in which requests are counted, and the further time for which a
+// client beyond the quota gets 429 (as the hosted gateway's pages say).
 const quotaWindow = 10 * time.Second
 
-// quota counts requests per window, enrollments apart from the rest.
-// Safe for concurrent use.
+// quota counts requests per window, enrollments separately from the rest. Safe for
+// concurrent use.
 type quota struct {
 	limit int // 0: no quota
 
@@ -18,10 +18,10 @@ type quota struct {
 	start   time.Time
 	enrolls int
 	others  int
-	blocked time.Time // until when everything is refused
+	blocked time.Time // every request is refused until then
 }
 
-// admit counts a request and tells whether it is within the quota.
+// admit counts a request and reports whether it is within the quota.
 func (q *quota) admit(op Op, now time.Time) bool {
 	if q.limit <= 0 {
 		return true

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// Stats are counts since Start; those of orders include what Config.Persist
-// brought back.
+// Stats are counts since Start. Counts of orders include those that Config.Persist restored.
 type Stats struct {
 	Enrolled   int `json:"enrolled"`   // orders accepted
 	Issued     int `json:"issued"`     // of them, certificates signed
@@ -21,7 +20,7 @@ type Stats struct {
 
 	Requests  map[Op]int `json:"requests"`  // gateway requests by kind, refused ones included
 	Throttled int        `json:"throttled"` // answered 429
-	Refused   int        `json:"refused"`   // refused for what they asked; rules not counted
+	Refused   int        `json:"refused"`   // refused because of their content; without those of rules
 	Forbidden int        `json:"forbidden"` // from a client certificate of an unknown subject
 
 	RedirectsFollowed int `json:"redirects_followed"`
@@ -30,7 +29,7 @@ type Stats struct {
 	ConnectionsOpen   int `json:"connections_open"`
 }
 
-// Stats returns the counts as they are now.
+// Stats returns the current counts.
 func (s *Server) Stats() Stats {
 	st := s.store
 	st.mu.Lock()
@@ -50,33 +49,34 @@ func (s *Server) Stats() Stats {
 	return out
 }
 
-// Connections returns the number of connections opened since Start and of those open now.
+// Connections returns the number of connections opened since Start, and the number of open
+// ones.
 func (s *Server) Connections() (opened, open int) {
 	return int(s.tally.opened.Load()), int(s.tally.open.Load())
 }
 
-// KeyHash is how reports name a public key: the SHA-256 of its DER
+// KeyHash returns the name of a public key in reports: the SHA-256 of its DER
 // SubjectPublicKeyInfo (x509.CertificateRequest.RawSubjectPublicKeyInfo), in hex.
 func KeyHash(spki []byte) string {
 	sum := sha256.Sum256(spki)
 	return hex.EncodeToString(sum[:])
 }
 
-// Enrollment is what was enrolled for one public key. The slices run in
-// parallel, the oldest order first.
+// Enrollment holds the orders for one public key. The slices have one element for each order,
+// the oldest first.
 type Enrollment struct {
 	KeyHash     string   `json:"key_hash"`
 	CN          string   `json:"cn"`
 	Count       int      `json:"count"`
 	TrackingIDs []string `json:"tracking_ids"`
-	// Serials are lower-case hex without padding, "" for an order that is not issued.
+	// Serials are lower-case hex without padding; "" for an order that is not issued.
 	Serials []string `json:"serials"`
 	// Statuses are "pending", "issued", "rejected", "revoked" and "held".
 	Statuses []string    `json:"statuses"`
 	Enrolled []time.Time `json:"enrolled"`
 }
 
-// Enrollments returns how many orders were enrolled for each key, by KeyHash.
+// Enrollments returns the number of orders for each key, by KeyHash.
 func (s *Server) Enrollments() map[string]int {
 	out := map[string]int{}
 	for e := range s.AllEnrollments() {
@@ -85,7 +85,7 @@ func (s *Server) Enrollments() map[string]int {
 	return out
 }
 
-// Enrollment returns what was enrolled for the key with the hash.
+// Enrollment returns the orders for the key with the hash.
 func (s *Server) Enrollment(keyHash string) (Enrollment, bool) {
 	raw, err := hex.DecodeString(keyHash)
 	if err != nil || len(raw) != sha256.Size {
@@ -101,9 +101,8 @@ func (s *Server) Enrollment(keyHash string) (Enrollment, bool) {
 	return st.enrollment(newest), true
 }
 
-// AllEnrollments yields every key that was enrolled for, in the order of their
-// latest enrollment. The store is locked for a batch at a time: what changes
-// meanwhile may be seen in either form.
+// AllEnrollments yields every key with orders, by the time of its latest enrollment. It locks
+// the store for a batch at a time, so a change meanwhile may be included or not.
 func (s *Server) AllEnrollments() iter.Seq[Enrollment] {
 	return func(yield func(Enrollment) bool) {
 		for batch := range s.store.batches() {
@@ -128,8 +127,7 @@ func (s *Server) AllEnrollments() iter.Seq[Enrollment] {
 // numbers is a range of order numbers, both ends included.
 type numbers struct{ first, last uint32 }
 
-// batches cuts the numbers given away so far into ranges that are short enough to
-// be looked at under the lock.
+// batches splits the order numbers so far into ranges short enough to read under the lock.
 func (st *store) batches() iter.Seq[numbers] {
 	return func(yield func(numbers) bool) {
 		const size = 512
@@ -144,7 +142,7 @@ func (st *store) batches() iter.Seq[numbers] {
 	}
 }
 
-// enrollment reports the key whose newest order is num. Caller holds st.mu.
+// enrollment returns the report on the key whose newest order is num. Caller holds st.mu.
 func (st *store) enrollment(num uint32) Enrollment {
 	sp := unpack(st.at(num).packed)
 	e := Enrollment{KeyHash: KeyHash(sp.spki), CN: commonName(sp.subject)}
@@ -167,7 +165,7 @@ func (st *store) enrollment(num uint32) Enrollment {
 	return e
 }
 
-// status is the word of reports for an order.
+// status returns the status word of an order in reports.
 func (o *order) status() string {
 	switch {
 	case o.state == pending:
@@ -182,27 +180,27 @@ func (o *order) status() string {
 	return "issued"
 }
 
-// PollRecord is how an order was polled. Times are whole milliseconds after
-// Enrolled, but for Times.
+// PollRecord summarises the polls of an order. Its times are whole milliseconds after
+// Enrolled, except Times.
 type PollRecord struct {
 	TrackingID string    `json:"tracking_id"`
 	CN         string    `json:"cn"`
 	Enrolled   time.Time `json:"enrolled"`
-	// Due is when the order's end falls or fell; zero if by hand.
+	// Due is when the order ends or ended; zero: by hand.
 	Due   time.Time `json:"due,omitzero"`
 	Count int       `json:"count"`
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
-	// ShortestGap is the least time between two polls; zero for fewer than two.
+	// ShortestGap is the shortest time between two polls; zero for fewer than two.
 	ShortestGap time.Duration `json:"shortest_gap_ns"`
-	// AfterEnd counts the polls after an answer that told the order's end was
-	// sent. Such an answer may have been lost on its way, or its receiver killed.
+	// AfterEnd counts the polls after an answer with the order's end was sent. That answer may
+	// have been lost, or its receiver killed.
 	AfterEnd int `json:"after_end"`
 	// Times are all polls; only with Config.RecordPolls, and only since Start.
 	Times []time.Time `json:"times,omitempty"`
 }
 
-// Polls yields the orders that were polled since Start, in the order of their enrollment.
+// Polls yields the orders that were polled since Start, by the time of their enrollment.
 func (s *Server) Polls() iter.Seq[PollRecord] {
 	return func(yield func(PollRecord) bool) {
 		for batch := range s.store.batches() {
@@ -223,7 +221,7 @@ func (s *Server) Polls() iter.Seq[PollRecord] {
 	}
 }
 
-// PollsOf returns how one order was polled. Returns ErrNoOrder if there is none.
+// PollsOf returns the polls of one order. It returns ErrNoOrder for an unknown order.
 func (s *Server) PollsOf(trackingID string) (PollRecord, error) {
 	num, ok := s.store.nonce.order(trackingID)
 	st := s.store

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// refusal is a request that the gateway will not serve, as its error body says it.
+// refusal is the reason why the gateway does not serve a request, as in its error body.
 type refusal struct {
 	status  int
 	code    string
@@ -27,13 +27,13 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.message }
 
-// refuse makes a refusal of something in the request body.
+// refuse returns a refusal because of the request body.
 func refuse(target, message string) *refusal {
 	return &refusal{status: http.StatusBadRequest, code: "cagw-4000", target: target, message: message}
 }
 
-// enrollBody is the body of POST …/enrollments in either dialect. Members that
-// the simulator has no use for are ignored, as the gateway ignores some of them.
+// enrollBody is the body of POST …/enrollments in both dialects. The simulator ignores
+// further members, as the gateway ignores some.
 type enrollBody struct {
 	CSR            string `json:"csr"`
 	ProfileID      string `json:"profileId"`
@@ -61,18 +61,18 @@ type subjectVariable struct {
 	Value string `json:"value"`
 }
 
-// enrollment is an enrollment request that was understood.
+// enrollment is a parsed enrollment request.
 type enrollment struct {
 	spec     spec
 	key      keyID
-	subject  string // what draws and rules go by: the common name, or the key
+	subject  string // identifies the order for draws and rules: the common name, or the key
 	shape    shape
 	chain    bool
 	password string            // of a PKCS#12 answer
 	private  *ecdsa.PrivateKey // of a PKCS#12 answer
 }
 
-// parseEnrollment reads and checks an enrollment request of the flat dialect or the nested one.
+// parseEnrollment reads and checks an enrollment request of the flat or the nested dialect.
 func (s *Server) parseEnrollment(data []byte, flat bool, now time.Time) (*enrollment, *refusal) {
 	var body enrollBody
 	if err := json.Unmarshal(data, &body); err != nil {
@@ -158,8 +158,8 @@ func (e *enrollment) setShape(body *enrollBody, flat bool) *refusal {
 	return nil
 }
 
-// parseCSR reads the PKCS#10 request in the form of the dialect: PEM in the flat
-// one, base64 without armour and line ends in the nested one.
+// parseCSR reads the PKCS#10 request in the form of the dialect: PEM in the flat dialect,
+// base64 without armour and line breaks in the nested dialect.
 func (s *Server) parseCSR(text string, flat bool) (*x509.CertificateRequest, *refusal) {
 	var der []byte
 	if flat {
@@ -200,8 +200,8 @@ func (s *Server) parseCSR(text string, flat bool) (*x509.CertificateRequest, *re
 	return csr, nil
 }
 
-// parseUnknownKey reads subject and key of a PKCS#10 request whose key Go refuses, as a
-// CA does that knows more keys.
+// parseUnknownKey reads subject and key of a PKCS#10 request whose key Go refuses, for a CA
+// that supports more keys than Go.
 func parseUnknownKey(der []byte) (*x509.CertificateRequest, error) {
 	var csr struct {
 		Info struct {
@@ -215,7 +215,7 @@ func parseUnknownKey(der []byte) (*x509.CertificateRequest, error) {
 	return &x509.CertificateRequest{RawSubject: csr.Info.Subject.FullBytes, RawSubjectPublicKeyInfo: csr.Info.Key.FullBytes}, nil
 }
 
-// setNames decides subject and alternative names. csr is nil if the gateway makes the key.
+// setNames sets subject and alternative names. csr is nil if the gateway makes the key.
 func (e *enrollment) setNames(body *enrollBody, csr *x509.CertificateRequest, flat bool) *refusal {
 	if dn := body.Details.SubjectDN; dn != "" {
 		der, err := parseDN(dn)
@@ -254,8 +254,8 @@ func (e *enrollment) setNames(body *enrollBody, csr *x509.CertificateRequest, fl
 		e.spec.altNames = value
 		return nil
 	}
-	// Names of the CSR count in the flat dialect, and in the nested one only when asked for:
-	// the hosted gateway takes nothing but the key from a CSR.
+	// Names of the CSR count in the flat dialect. In the nested dialect they count only on
+	// request: the hosted gateway takes only the key from a CSR.
 	if csr != nil && (flat || body.Details.UseSANFromCSR) {
 		for _, ext := range csr.Extensions {
 			if ext.Id.Equal(oidAltNames()) {
@@ -266,7 +266,7 @@ func (e *enrollment) setNames(body *enrollBody, csr *x509.CertificateRequest, fl
 	return nil
 }
 
-// setValidity reads the validity asked for.
+// setValidity reads the requested validity.
 func (e *enrollment) setValidity(asked string, cfg Config, now time.Time) *refusal {
 	e.spec.validity = cfg.DefaultValidity
 	if asked == "" {

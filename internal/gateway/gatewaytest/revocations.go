@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Revocation is the latest change of a certificate's standing.
+// Revocation is the latest change of a certificate's status.
 type Revocation struct {
 	// Serial is lower-case hex without padding.
 	Serial string `json:"serial"`
-	// TrackingID is the order's; empty for a serial that this gateway never issued.
+	// TrackingID is the order's id; empty for a serial that this gateway never issued.
 	TrackingID string `json:"tracking_id,omitempty"`
 	// Standing is "revoked", "held", or "normal" after a hold that was lifted.
 	Standing string `json:"standing"`
@@ -20,11 +20,12 @@ type Revocation struct {
 	Reason  string    `json:"reason"`
 	Comment string    `json:"comment,omitempty"`
 	At      time.Time `json:"at"`
-	// Asked is the number of requests for it, repeats included.
+	// Asked is the number of requests for this change, including repeats.
 	Asked int `json:"asked"`
 }
 
-// Revocations returns every certificate whose standing was ever changed, by serial.
+// Revocations returns the latest change of every certificate whose status ever changed, by
+// serial.
 func (s *Server) Revocations() []Revocation {
 	st := s.store
 	st.mu.Lock()
@@ -60,7 +61,7 @@ func (st *store) revocation(num uint32) (revocation, bool) {
 	return *rev, true
 }
 
-// beyond tells whether num is higher than any order's.
+// beyond reports whether num is higher than any order's.
 func (st *store) beyond(num uint32) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// bodyLimit bounds what is read of a request.
+// bodyLimit bounds the bytes read of a request.
 const bodyLimit = 2 << 20
 
-// call is one request on its way through the gateway.
+// call is one request during its handling.
 type call struct {
 	op     Op
-	flat   bool // errors go out in the flat dialect
+	flat   bool // errors are in the flat dialect
 	ca     uint8
 	caID   string
-	id     string // tracking id, serial, profile or DN, as the path gives it
+	id     string // tracking id, serial, profile or DN, from the path
 	query  url.Values
 	body   []byte
 	now    time.Time
 	handle func(*call) *answer
 
-	enrollment *enrollment // OpEnroll, once understood
-	refusal    *refusal    // OpEnroll, if not understood
+	enrollment *enrollment // OpEnroll, if parsed
+	refusal    *refusal    // OpEnroll, if refused
 	v          verdict
 }
 
@@ -43,8 +43,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	c, no := s.route(r)
 	s.tally.count(c.op).Add(1)
-	// A server that answers before it has read the body makes an HTTP/1.1 client
-	// see a broken connection, so the body is always read.
+	// Always read the body: if a server answers before it has read it, an HTTP/1.1 client sees a
+	// broken connection.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
 	c.body = body
 	switch {
@@ -66,7 +66,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if c.op == OpEnroll {
-		// Where both dialects are served, the armour of the request tells them apart.
+		// If both dialects are served, the armour of the CSR shows the dialect.
 		c.flat = c.flat || s.cfg.Dialect == Both && bytes.Contains(c.body, []byte("-----BEGIN"))
 		c.enrollment, c.refusal = s.parseEnrollment(c.body, c.flat, c.now)
 	}
@@ -100,7 +100,7 @@ func (s *Server) latency() time.Duration {
 	return s.cfg.Latency + time.Duration(share*float64(s.cfg.LatencyJitter))
 }
 
-// pause waits, whatever became of the client, until the server is closed.
+// pause waits for a duration, also after the client left. It ends when the server closes.
 func (s *Server) pause(d time.Duration) {
 	if d <= 0 {
 		return
@@ -114,7 +114,8 @@ func (s *Server) pause(d time.Duration) {
 	}
 }
 
-// subjectOf is the common name (or key) of the order that a call is about, "" if it is about none.
+// subjectOf returns the common name (or key) of the order that a call names; "" if it names
+// none.
 func (s *Server) subjectOf(c *call) string {
 	switch c.op {
 	case OpEnroll:
@@ -148,8 +149,8 @@ func (s *Server) subjectOfOrder(num uint32) string {
 	return string(key[:])
 }
 
-// route finds out what a request asks for. It always returns a call; with a
-// refusal if there is nothing to serve.
+// route parses the path and method of a request. It always returns a call, and a refusal if
+// the request cannot be served.
 func (s *Server) route(r *http.Request) (*call, *refusal) {
 	c := &call{op: OpCA, flat: s.cfg.Dialect == CertCtl, query: r.URL.Query(), now: time.Now()}
 	if c.query.Has("redirected") {
@@ -168,7 +169,7 @@ func (s *Server) route(r *http.Request) (*call, *refusal) {
 		c.handle = s.listCAs
 		return c, s.only(r, http.MethodGet, CAGW)
 	}
-	// Segments are cut before they are unescaped: a slash within an id is no separator.
+	// Split the path before unescaping: an escaped slash in an id is no separator.
 	parts := strings.Split(path, "/")
 	for i := range parts {
 		part, err := url.PathUnescape(parts[i])
@@ -187,11 +188,11 @@ func (s *Server) route(r *http.Request) (*call, *refusal) {
 	if no := s.routeCA(c, r, parts[1:], missing); no != nil || ca >= 0 {
 		return c, no
 	}
-	// The one code that a public source shows.
+	// The only code in a public source.
 	return c, &refusal{http.StatusNotFound, "cagw-4018", "CA not found", "caId"}
 }
 
-// routeCA finds out what is asked of a CA.
+// routeCA parses the path below a CA.
 func (s *Server) routeCA(c *call, r *http.Request, parts []string, missing *refusal) *refusal {
 	if len(parts) > 1 {
 		c.id = parts[1]
@@ -238,7 +239,7 @@ func (s *Server) routeCA(c *call, r *http.Request, parts []string, missing *refu
 	return missing
 }
 
-// only refuses a request whose method or dialect is not served on its path.
+// only refuses a request whose method or dialect its path does not serve.
 func (s *Server) only(r *http.Request, method string, d Dialect) *refusal {
 	if d != Both && s.cfg.Dialect != Both && s.cfg.Dialect != d {
 		return &refusal{http.StatusNotFound, "cagw-4040", "No such resource", ""}
@@ -249,5 +250,5 @@ func (s *Server) only(r *http.Request, method string, d Dialect) *refusal {
 	return nil
 }
 
-// noRoute answers as Spring Boot does for a path that no controller has.
+// noRoute answers as Spring Boot does for an unknown path.
 func noRoute(c *call) *answer { return springAnswer(c, http.StatusNotFound) }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// flaw is what is wrong with a certificate that is to be signed.
+// flaw is a deliberate mistake in a certificate.
 type flaw uint8
 
 const (
@@ -19,15 +19,15 @@ const (
 	flawChain // the chain shown with it has expired
 )
 
-// verdict is what the rules do to one request.
+// verdict is the effect of the rules on one request.
 type verdict struct {
 	delay    time.Duration
-	approval *time.Duration // non-nil: the order becomes pending for so long (0: by hand)
-	reject   *time.Duration // non-nil: the order is rejected after so long
+	approval *time.Duration // non-nil: the order is pending for this time (0: by hand)
+	reject   *time.Duration // non-nil: the order is rejected after this time
 	flaw     flaw
-	word     string // a status to answer with, instead of the true one
+	word     string // the status in the answer, instead of the true one
 	bare     bool   // leave the certificate out
-	damaged  bool   // show half of it
+	damaged  bool   // leave out half of the certificate
 	down     bool   // the CA's status is DOWN
 	goAway   bool   // the connection ends after the answer
 	end      *Fault // replaces the answer
@@ -45,7 +45,7 @@ type rule struct {
 	Fault
 	met   int               // matching requests so far
 	fired map[string]int    // per order; nil unless PerOrder or Fraction needs it
-	draws map[string]uint64 // per order: how often the rule drew for it
+	draws map[string]uint64 // per order: the number of draws of this rule
 }
 
 // set replaces all rules.
@@ -90,7 +90,7 @@ func (rs *rules) all() []Fault {
 	return out
 }
 
-// judge returns what the rules do to a request of op at a CA. subject is asked only if there are rules.
+// judge returns the effect of the rules on a request of op at a CA. It calls subject only if there are rules.
 func (rs *rules) judge(op Op, ca string, subject func() string) verdict {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -111,8 +111,8 @@ func (rs *rules) judge(op Op, ca string, subject func() string) verdict {
 	return v
 }
 
-// fires decides whether the rule acts on a request that it matches, and counts it.
-// Caller holds the lock of the rules.
+// fires reports whether the rule acts on a matching request, and counts the request. Caller
+// holds the lock of the rules.
 func (r *rule) fires(seed uint64, who string) bool {
 	if r.Times > 0 && r.Fired >= r.Times || r.PerOrder > 0 && r.fired[who] >= r.PerOrder {
 		return false
@@ -135,7 +135,7 @@ func (r *rule) fires(seed uint64, who string) bool {
 	return true
 }
 
-// add takes up what f does.
+// add adds the effect of f.
 func (v *verdict) add(f *Fault) {
 	switch f.Kind {
 	case FaultLatency:

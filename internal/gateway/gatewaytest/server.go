@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// Server is a running gateway simulator. It is made by Start and ended by
-// Close. All methods are safe for concurrent use.
+// Server is a running gateway simulator. Start creates it, Close ends it. All methods are safe
+// for concurrent use.
 type Server struct {
 	cfg     Config
 	dir     string
@@ -27,7 +27,7 @@ type Server struct {
 	pki     *pki
 	signer  *signer
 	chains  chains
-	subject []byte // DER name of the client that the gateway knows
+	subject []byte // DER name of the client that the gateway accepts
 	store   *store
 	rules   rules
 	quota   quota
@@ -48,14 +48,14 @@ type Server struct {
 	done      chan struct{}
 	closeOnce sync.Once
 	closeErr  error
-	// busy is held for reading by every request and for writing by Close, which
-	// so waits for them before it closes the journal.
+	// Every request holds busy for reading. Close holds it for writing, so it waits for the
+	// requests before it closes the journal.
 	busy   sync.RWMutex
 	closed bool // guarded by busy
 }
 
-// Start makes what is missing in Config.Dir, listens and serves. The errors
-// are those of a wrong Config, of the folder, the journal and the listeners.
+// Start creates the missing files in Config.Dir, listens and serves. The error is about an
+// invalid Config, the folder, the journal or a listener.
 func Start(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -74,7 +74,7 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// prepare fills the folder and opens the store.
+// prepare creates the missing files and opens the store.
 func (s *Server) prepare(now time.Time) error {
 	var err error
 	if s.dir == "" {
@@ -159,9 +159,8 @@ func (s *Server) listen(now time.Time) error {
 	return nil
 }
 
-// Close ends the server: connections are cut, requests that wait out a latency
-// end at once, and a temporary folder is removed. Further calls return the
-// first one's error.
+// Close ends the server. It cuts connections, ends the latency of waiting requests, and
+// removes a temporary folder. Further calls return the error of the first.
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.done)
@@ -189,28 +188,28 @@ func (s *Server) Close() error {
 	return s.closeErr
 }
 
-// URL is the gateway's base URL, with the base path and without /v1.
+// URL returns the gateway's base URL, with the base path and without /v1.
 func (s *Server) URL() string {
 	return "https://" + s.Addr() + s.cfg.BasePath
 }
 
-// Addr is the gateway's host and port.
+// Addr returns the gateway's host and port.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// AdminURL is the base URL of the control listener, "" if there is none.
+// AdminURL returns the base URL of the control listener; "" if there is none.
 func (s *Server) AdminURL() string { return s.adminURL }
 
-// Dir is the folder of keys, certificates and journal.
+// Dir returns the folder of keys, certificates and journal.
 func (s *Server) Dir() string { return s.dir }
 
-// CAID is the id of the first certificate authority.
+// CAID returns the id of the first certificate authority.
 func (s *Server) CAID() string { return s.cfg.CAIDs[0] }
 
-// Profile is the id of the first profile.
+// Profile returns the id of the first profile.
 func (s *Server) Profile() string { return s.cfg.Profiles[0] }
 
-// DialContext opens a connection to the server whatever the address says, in
-// memory if Config.InMemory. It fits http.Transport.DialContext.
+// DialContext opens a connection to the server and ignores the address. The connection is in
+// memory if Config.InMemory. It can be an http.Transport.DialContext.
 func (s *Server) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	if s.pipe != nil {
 		return s.pipe.dial(ctx)
@@ -219,9 +218,9 @@ func (s *Server) DialContext(ctx context.Context, _, _ string) (net.Conn, error)
 	return d.DialContext(ctx, "tcp", s.Addr())
 }
 
-// Client returns a client that holds the gateway's client pair as it is now and
-// trusts the gateway's CA. It speaks HTTP/2 unless Config.HTTP1Only, dials with
-// DialContext and does not follow redirects. The caller closes its idle connections.
+// Client returns a client with the current client pair of the gateway, which trusts the
+// gateway's CA. It uses HTTP/2 unless Config.HTTP1Only, dials with DialContext and does not
+// follow redirects. The caller closes its idle connections.
 func (s *Server) Client() (*http.Client, error) {
 	pair, err := tls.LoadX509KeyPair(s.ClientCert(), s.ClientKey())
 	if err != nil {
@@ -240,8 +239,8 @@ func (s *Server) Client() (*http.Client, error) {
 	}, nil
 }
 
-// SetDown takes the gateway down or up. While it is down, open connections are
-// reset and new ones are reset before the handshake; the port stays bound.
+// SetDown takes the gateway down or up. Going down resets open connections; while it is down,
+// it resets new ones before the handshake. The port stays bound.
 func (s *Server) SetDown(down bool) {
 	s.down.Store(down)
 	if down {
@@ -268,7 +267,7 @@ func (s *Server) SetFaults(faults ...Fault) error {
 	return nil
 }
 
-// AddFault adds a rule behind the others and returns its id.
+// AddFault adds a rule after the others and returns its id.
 func (s *Server) AddFault(f Fault) (int, error) {
 	if err := f.validate(); err != nil {
 		return 0, fmt.Errorf("gatewaytest: %w", err)
@@ -276,7 +275,7 @@ func (s *Server) AddFault(f Fault) (int, error) {
 	return s.rules.add(f), nil
 }
 
-// RemoveFault removes a rule and tells whether there was one.
+// RemoveFault removes a rule and reports whether it existed.
 func (s *Server) RemoveFault(id int) bool { return s.rules.remove(id) }
 
 // Faults returns the rules, with the number of times each has fired.

@@ -46,7 +46,7 @@ func setup(t testing.TB, cfg gatewaytest.Config) *env {
 	return &env{t, gw, hc}
 }
 
-// reply is an answer that was read to its end.
+// reply is a completely read answer.
 type reply struct {
 	status int
 	header http.Header
@@ -78,7 +78,7 @@ func (e *env) ask(method, path string, body any) (reply, error) {
 	return reply{resp.StatusCode, resp.Header, data}, err
 }
 
-// must is ask for requests whose exchange has to succeed, with the status wanted.
+// must is ask for a request that must get an answer with the wanted status.
 func (e *env) must(method, path string, body any, status int) reply {
 	e.t.Helper()
 	r, err := e.ask(method, path, body)
@@ -122,7 +122,7 @@ type nested struct {
 	}
 }
 
-// request is an enrollment request of the cagw dialect that is complete; change it as needed.
+// request returns a complete enrollment request of the cagw dialect; callers may change it.
 func request(csr []byte) map[string]any {
 	return map[string]any{
 		"profileId":      "tls-server",
@@ -145,7 +145,7 @@ func decode[T any](t testing.TB, r reply) T {
 	return v
 }
 
-// newCSR makes a key and a request for the names, the first of which is also the common name.
+// newCSR makes a key and a request for the names. The first name is also the common name.
 func newCSR(t testing.TB, names ...string) (der []byte, key crypto.Signer) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -170,7 +170,7 @@ func armour(csr []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}))
 }
 
-// keyHash is the name of the key of a request in reports.
+// keyHash returns the name of a request's key in reports.
 func keyHash(t testing.TB, csr []byte) string {
 	t.Helper()
 	req, err := x509.ParseCertificateRequest(csr)
@@ -226,7 +226,7 @@ func verify(t testing.TB, cert *x509.Certificate, chain []*x509.Certificate) err
 	return err
 }
 
-// use makes a client present another key pair, on new connections.
+// use makes a client use another key pair, on new connections.
 func use(t testing.TB, hc *http.Client, certPEM, keyPEM []byte) {
 	t.Helper()
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)

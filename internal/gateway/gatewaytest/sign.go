@@ -17,21 +17,20 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
-// spec is what an order asks to have certified. It is kept packed (see pack)
-// from the enrollment on, so that a pending order costs little.
+// spec is the requested content of a certificate. It is packed (see pack) from the
+// enrollment on, so that a pending order costs little memory.
 type spec struct {
 	spki     []byte    // DER SubjectPublicKeyInfo
 	subject  []byte    // DER name
 	altNames []byte    // value of the subjectAltName extension; nil: none
-	start    time.Time // zero: from the signing on; whole seconds
+	start    time.Time // zero: when it is signed; whole seconds
 	validity time.Duration
-	// extensions that were asked for, DER, one after the other; they replace the usual ones.
+	// extensions are the requested ones, DER, one after the other. They replace the default ones.
 	extensions []byte
 }
 
-// signer makes certificates out of specs. x509.CreateCertificate would do, but
-// it verifies what it signed, which costs four times the signature.
-// Safe for concurrent use.
+// signer makes certificates from specs. It does not use x509.CreateCertificate, which verifies
+// its own signature at four times the cost of signing. Safe for concurrent use.
 type signer struct {
 	pki       *pki
 	algorithm []byte // DER AlgorithmIdentifier ecdsa-with-SHA256
@@ -59,7 +58,7 @@ func newSigner(p *pki) (*signer, error) {
 	return &signer{pki: p, algorithm: algorithm, authKey: authKey}, nil
 }
 
-// sign returns the certificate for s in DER, spoilt as f says.
+// sign returns the certificate for s in DER, with the flaw f.
 func (g *signer) sign(s spec, serial []byte, f flaw, now time.Time) ([]byte, error) {
 	issuer := g.pki.issuing
 	notBefore := now.Truncate(time.Second)
@@ -137,7 +136,7 @@ func (g *signer) addExtensions(b *cryptobyte.Builder, s spec) {
 	usual(asn1.ObjectIdentifier{2, 5, 29, 19}, true, func(b *cryptobyte.Builder) {
 		b.AddASN1(cryptobyteasn1.SEQUENCE, func(*cryptobyte.Builder) {})
 	})
-	if !asked["2.5.29.19"] { // a CA's certificate has no usages
+	if !asked["2.5.29.19"] { // a CA's certificate has no extended key usages
 		usual(asn1.ObjectIdentifier{2, 5, 29, 37}, false, func(b *cryptobyte.Builder) {
 			b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 				b.AddASN1ObjectIdentifier(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 1})
@@ -164,7 +163,7 @@ func addExtension(b *cryptobyte.Builder, oid asn1.ObjectIdentifier, critical boo
 	})
 }
 
-// addTime encodes t as RFC 5280 4.1.2.5 wants it: UTCTime up to 2049.
+// addTime encodes t by RFC 5280, 4.1.2.5: UTCTime up to 2049.
 func addTime(b *cryptobyte.Builder, t time.Time) {
 	t = t.UTC()
 	if y := t.Year(); y >= 1950 && y < 2050 {

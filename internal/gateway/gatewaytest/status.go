@@ -14,7 +14,7 @@ func (s *Server) describeStatus(c *call) *answer {
 	return jsonAnswer(http.StatusOK, map[string]string{"type": "CAStatusResponse", "status": word})
 }
 
-// describeHealth serves GET of the health endpoint, which stands outside /v1.
+// describeHealth serves GET of the health endpoint, which is outside /v1.
 func (s *Server) describeHealth(*call) *answer {
 	return jsonAnswer(http.StatusOK, struct {
 		Status string   `json:"status"`
@@ -22,8 +22,8 @@ func (s *Server) describeHealth(*call) *answer {
 	}{"UP", []string{"liveness", "readiness"}})
 }
 
-// springAnswer is the error body of Spring Boot itself, as the gateway's frame writes it
-// where the gateway's own code does not answer.
+// springAnswer returns the error body of Spring Boot itself, which answers if the gateway's own
+// code does not.
 func springAnswer(c *call, status int) *answer {
 	return jsonAnswer(status, map[string]any{
 		"timestamp": c.now.UTC().Format(time.RFC3339Nano), "status": status,

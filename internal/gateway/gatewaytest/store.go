@@ -8,9 +8,9 @@ import (
 )
 
 var (
-	// ErrNoOrder says that a tracking id is of no order in this life of the gateway.
+	// ErrNoOrder means that a tracking id is of no order since this start of the gateway.
 	ErrNoOrder = errors.New("no such order")
-	// ErrEnded says that an order is no longer pending.
+	// ErrEnded means that an order is no longer pending.
 	ErrEnded = errors.New("order is not pending")
 
 	errLicence = errors.New("licence cap reached")
@@ -20,27 +20,26 @@ var (
 type event struct {
 	at     int64
 	num    uint32
-	action standing // valid: issued, or a hold that was lifted
+	action standing // valid: issued, or a hold was lifted
 	lifted bool
 }
 
-// revocation is the latest change of a certificate's standing.
+// revocation is the latest change of a certificate's status.
 type revocation struct {
 	at       int64
 	standing standing
 	reason   string
 	comment  string
-	asked    int // requests that asked for it, repeats included
+	asked    int // requests for it, including repeats
 }
 
-// store is the gateway's memory: every order, certificate and revocation.
-// All methods are safe for concurrent use.
+// store holds every order, certificate and revocation. All methods are safe for concurrent use.
 type store struct {
 	mu       sync.Mutex
 	nonce    nonce
-	journal  *journal // nil: nothing is kept
+	journal  *journal // nil: not persistent
 	chunks   []*[chunkSize]order
-	last     uint32 // the highest number given away; numbers start at 1
+	last     uint32 // the highest reserved number; numbers start at 1
 	byKey    map[keyID]uint32
 	due      dueHeap
 	events   []event
@@ -55,7 +54,8 @@ type store struct {
 
 const chunkSize = 4096
 
-// openStore makes an empty store, or one filled from the journal at path ("" for none).
+// openStore returns a store filled from the journal at path; an empty store without a journal
+// for "".
 func openStore(path string, fresh nonce, recordPolls bool) (*store, error) {
 	st := &store{
 		nonce:   fresh,
@@ -81,7 +81,7 @@ func openStore(path string, fresh nonce, recordPolls bool) (*store, error) {
 	return st, nil
 }
 
-// at returns the order with the number, nil if there is none. Caller holds st.mu.
+// at returns the order with the number; nil if there is none. Caller holds st.mu.
 func (st *store) at(num uint32) *order {
 	if num == 0 || num > st.last {
 		return nil
@@ -102,7 +102,7 @@ func (st *store) commit(r *record) error {
 	return nil
 }
 
-// apply makes the change that r records. Caller holds st.mu, or is alone.
+// apply makes the change in r. Caller holds st.mu, or has the only reference.
 func (st *store) apply(r *record) {
 	switch r.kind {
 	case recHeader:
@@ -148,7 +148,7 @@ func (st *store) applyEnroll(r *record) {
 	st.settled(r.num, o, r.at)
 }
 
-// settled counts an order that reached its end. Caller holds st.mu.
+// settled counts an order that ended. Caller holds st.mu.
 func (st *store) settled(num uint32, o *order, at int64) {
 	if o.state == rejected {
 		st.rejected++
@@ -159,7 +159,7 @@ func (st *store) settled(num uint32, o *order, at int64) {
 	st.addEvent(event{at: at, num: num})
 }
 
-// addEvent appends to the event log, which is kept in order of time. Caller holds st.mu.
+// addEvent adds to the event log, which is sorted by time. Caller holds st.mu.
 func (st *store) addEvent(e event) {
 	if n := len(st.events); n > 0 {
 		e.at = max(e.at, st.events[n-1].at)
@@ -184,7 +184,7 @@ func (st *store) applyAction(r *record) {
 	}
 	rev.asked++
 	if rev.standing == r.standing {
-		return // asked for again: the first reason and time stand
+		return // a repeat: the first reason and time stay
 	}
 	if o != nil {
 		switch {
@@ -199,8 +199,8 @@ func (st *store) applyAction(r *record) {
 	rev.at, rev.standing, rev.reason, rev.comment = r.at, r.standing, r.reason, r.comment
 }
 
-// reserve gives away the next number, unless limit certificates are active or
-// about to be (0: no limit). Every number is followed by enroll or release.
+// reserve returns the next number, unless limit certificates are active or about to be (0: no
+// limit). The caller must call enroll or release for each number.
 func (st *store) reserve(limit int) (uint32, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -253,7 +253,7 @@ func (st *store) poll(num uint32, now time.Time) (order, bool) {
 	return *o, true
 }
 
-// told notes that the order's end was sent to the client.
+// told records that the order's end was sent to the client.
 func (st *store) told(num uint32) {
 	st.mu.Lock()
 	if o := st.at(num); o != nil {
@@ -262,8 +262,8 @@ func (st *store) told(num uint32) {
 	st.mu.Unlock()
 }
 
-// settle ends a pending order with a certificate, or as rejected if cert is nil.
-// If the order has ended meanwhile, its first end stands. It returns the order as it is then.
+// settle ends a pending order with a certificate, or as rejected if cert is nil. If the order
+// has already ended, that end stays. It returns the order afterwards.
 func (st *store) settle(num uint32, cert []byte, now time.Time) (order, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -279,7 +279,7 @@ func (st *store) settle(num uint32, cert []byte, now time.Time) (order, error) {
 	return *o, err
 }
 
-// decide sets the fate of a pending order, to fall at the given time.
+// decide sets how a pending order ends, and when.
 func (st *store) decide(num uint32, fate state, at time.Time) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -307,8 +307,8 @@ func (st *store) pendingOrders() []uint32 {
 	return nums
 }
 
-// act changes the standing of the certificate of an order, or (num 0) of a serial
-// that this gateway never issued.
+// act changes the status of the certificate of an order, or (num 0) of a serial that this
+// gateway never issued.
 func (st *store) act(num uint32, serial []byte, to standing, reason, comment string, now time.Time) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -318,14 +318,14 @@ func (st *store) act(num uint32, serial []byte, to standing, reason, comment str
 	})
 }
 
-// overdue takes up to n orders off the queue whose fate has fallen.
+// overdue removes up to n orders from the queue whose due time has passed.
 func (st *store) overdue(n int, now time.Time) []uint32 {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	var nums []uint32
 	for len(nums) < n && len(st.due) > 0 && st.due[0].at <= now.UnixNano() {
 		e := heap.Pop(&st.due).(dueEntry)
-		// An order that was polled or decided again has left a stale entry behind.
+		// An order that was polled, or decided again, leaves a stale entry.
 		if o := st.at(e.num); o.state == pending && o.due == e.at {
 			nums = append(nums, e.num)
 		}
@@ -339,7 +339,7 @@ func (st *store) close() error {
 	return st.journal.close()
 }
 
-// dueEntry says that the fate of an order falls at a time.
+// dueEntry is an order with the time at which it ends.
 type dueEntry struct {
 	at  int64
 	num uint32

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// period is the validity that an order asks for. The zero value asks for none.
+// period is the requested validity of an order. The zero value requests none.
 type period struct {
-	start  time.Time // zero: from the signing on
+	start  time.Time // zero: when it is signed
 	length time.Duration
 }
 
-// parsePeriod reads an ISO 8601 duration ("P1Y3M10DT0H0M", "PT3600S") or
-// interval ("start/end", "start/duration", "duration/end"). Years and months
-// count from now where no instant is given.
+// parsePeriod reads an ISO 8601 duration ("P1Y3M10DT0H0M", "PT3600S") or interval
+// ("start/end", "start/duration", "duration/end"). Years and months of a duration alone
+// count from now.
 func parsePeriod(s string, now time.Time) (period, error) {
 	left, right, interval := strings.Cut(s, "/")
 	if !interval {
@@ -29,7 +29,7 @@ func parsePeriod(s string, now time.Time) (period, error) {
 		if err != nil {
 			return period{}, errors.New("the interval's end is not an ISO 8601 instant")
 		}
-		// A duration before an end is taken from the end backwards.
+		// A duration before an end counts backwards from the end.
 		start, err := beforeISO(end, left)
 		if err != nil {
 			return period{}, err
@@ -52,7 +52,7 @@ func parsePeriod(s string, now time.Time) (period, error) {
 	}
 }
 
-// parseInstant reads an ISO 8601 instant with its zone, with seconds or without.
+// parseInstant reads an ISO 8601 instant with a zone, with or without seconds.
 func parseInstant(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
@@ -61,7 +61,7 @@ func parseInstant(s string) (time.Time, error) {
 	return t, err
 }
 
-// addISO adds an ISO 8601 duration to t, beforeISO takes one off.
+// addISO adds an ISO 8601 duration to t, beforeISO subtracts one.
 func addISO(t time.Time, s string) (time.Time, error)    { return shiftISO(t, s, 1) }
 func beforeISO(t time.Time, s string) (time.Time, error) { return shiftISO(t, s, -1) }
 
@@ -113,11 +113,11 @@ func shiftISO(t time.Time, s string, sign int) (time.Time, error) {
 		}
 	}
 	if years > 1000 || months > 12000 || dayCount > 400000 || length < 0 {
-		return t, errors.New("it is beyond any certificate's life")
+		return t, errors.New("it is too long for a certificate")
 	}
 	end := t.AddDate(sign*years, sign*months, sign*dayCount).Add(time.Duration(sign) * length)
 	if end.Equal(t) {
-		return t, errors.New("it is no time at all")
+		return t, errors.New("it is zero")
 	}
 	return end, nil
 }
