@@ -68,7 +68,7 @@ const (
 	bad       = `entrust_worker_results_total{instance="a",kind="issue",outcome="failed"}`
 	revoked   = `entrust_worker_order_duration_seconds_count{instance="a",kind="revoke",outcome="revoked"}`
 	inTime    = `entrust_worker_order_duration_seconds_bucket{instance="a",kind="revoke",outcome="revoked",le="60.0"}`
-	suspended = `entrust_worker_suspended{instance="a",lane="issue",producer="",ca="ca-1"}`
+	suspended = `entrust_worker_suspended{instance="a",lane="issue",ca="ca-1"}`
 	polls     = `entrust_worker_poll_lateness_seconds_bucket{instance="a",le="`
 )
 
