@@ -1,22 +1,22 @@
 # The images of compose.yaml: the worker (the last stage, so the default), the gateway
-# simulator, and a nats-server with a health check.
+# simulator, and a nats-server that can tell its health.
 #
 #   docker build -t entrust-worker .
 #   docker build --build-arg VERSION=v1.2.3 --build-arg REVISION=$(git rev-parse HEAD) -t entrust-worker:v1.2.3 .
 #
-# The worker's image has in /usr/share/doc/entrust-worker its licence, the licences of what it links and,
-# where ./release made one before, its SBOM.
+# The worker's image has its licence, the licences of what it links and, where ./release made one
+# before, its SBOM in /usr/share/doc/entrust-worker.
 #
-# RUN is in its exec form, and no line needs BuildKit. So any builder works, with any builder image that
-# has Go and certificates.
+# RUN is in its exec form and nothing here needs BuildKit, so that any builder will do, and
+# any builder image that has Go and certificates.
 
 FROM golang:1.26.8-bookworm AS build
 ARG VERSION=
 ARG REVISION=
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local \
     GOFLAGS="-trimpath -buildvcs=false '-ldflags=-s -w -X main.release=${VERSION} -X main.revision=${REVISION}'"
-# An empty folder, copied below as the mount point of a volume: a named volume takes its owner from
-# the mount point.
+# An empty folder, to be copied as the mount point of a volume: a named volume takes its
+# owner from there.
 WORKDIR /empty
 WORKDIR /src
 COPY go.work go.work.sum go.mod go.sum ./
@@ -62,14 +62,14 @@ LABEL org.opencontainers.image.title="entrust-worker" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# Without an SBOM the pattern matches no file, and COPY goes on.
+# The pattern matches no file where no SBOM was made.
 COPY LICENSE docs/licences.md dist/entrust-worker.cdx.jso[n] /usr/share/doc/entrust-worker/
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/entrust-worker /out/healthcheck /
 USER 65532:65532
 EXPOSE 9464
 STOPSIGNAL SIGTERM
-# Checks NATS, streams and key pair, not the gateway: a gateway outage is no reason to replace a worker.
+# NATS, streams and key pair, not the gateway: its outage is no reason to replace a worker.
 HEALTHCHECK --interval=5s --timeout=4s --start-period=10s CMD ["/healthcheck", "http://127.0.0.1:9464/readyz"]
 ENTRYPOINT ["/entrust-worker"]
 CMD ["run"]
