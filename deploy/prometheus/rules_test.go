@@ -76,7 +76,7 @@ func family(all map[string]metric, series string) (metric, bool) {
 }
 
 // rule is an alert, or where alert is "" a series that alerts are made of.
-type rule struct{ alert, expr, runbook, summary string }
+type rule struct{ alert, expr, severity, runbook, summary string }
 
 // scraped are labels that Prometheus adds to every series.
 var scraped = map[string]bool{"job": true, "instance": true}
@@ -103,8 +103,9 @@ func rules(t *testing.T) []rule {
 			}
 			notes := r["annotations"].(map[string]any)
 			found := rule{alert: r["alert"].(string), expr: r["expr"].(string), runbook: notes["runbook_url"].(string), summary: notes["summary"].(string)}
+			found.severity, _ = r["labels"].(map[string]any)["severity"].(string)
 			all = append(all, found)
-			if found.summary == "" || r["labels"].(map[string]any)["severity"] == nil {
+			if found.summary == "" || found.severity == "" {
 				t.Errorf("%v: no summary, or no severity", r["alert"])
 			}
 			for _, name := range recorded.FindAllString(found.expr, -1) {
@@ -222,66 +223,83 @@ func TestDashboardUsesMetricsThatExist(t *testing.T) {
 	}
 }
 
-// Each alert leads to a heading of the runbook.
-func TestRulesHaveRunbooks(t *testing.T) {
-	t.Parallel()
+// operations reads docs/operations.md.
+func operations(t *testing.T) string {
+	t.Helper()
 	page, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	headings := map[string]bool{}
-	for line := range strings.Lines(string(page)) {
-		if heading, ok := strings.CutPrefix(line, "#"); ok {
-			headings[anchor(heading)] = true
+	return string(page)
+}
+
+// parts are the parts of a runbook, in their order.
+var parts = []string{"You see", "It means", "Do", "Do not"}
+
+// Each alert leads to its runbook: the heading of its name, with all parts in order.
+func TestAlertsHaveRunbooks(t *testing.T) {
+	t.Parallel()
+	runbooks := map[string]string{} // by heading
+	for _, section := range strings.Split(operations(t), "\n### ")[1:] {
+		heading, text, _ := strings.Cut(section, "\n")
+		text, _, _ = strings.Cut(text, "\n## ")
+		if _, twice := runbooks[heading]; twice {
+			t.Errorf("duplicate heading %s", heading)
 		}
+		runbooks[heading] = text
 	}
 	const under = "https://github.com/entrust-worker/entrust-worker/blob/main/docs/operations.md#"
 	for _, r := range rules(t) {
 		if r.alert == "" {
 			continue
 		}
-		if to, ok := strings.CutPrefix(r.runbook, under); !ok || !headings[to] {
-			t.Errorf("%s: docs/operations.md has no heading for %s", r.alert, r.runbook)
+		if want := under + strings.ToLower(r.alert); r.runbook != want {
+			t.Errorf("%s: runbook_url is %s, want %s", r.alert, r.runbook, want)
+		}
+		text, ok := runbooks[r.alert]
+		if !ok {
+			t.Errorf("%s: docs/operations.md has no heading ### %s", r.alert, r.alert)
+			continue
+		}
+		delete(runbooks, r.alert)
+		for i, part := range parts {
+			_, after, found := strings.Cut(text, "\n- **"+part+":**")
+			if !found {
+				t.Errorf("%s: its runbook lacks %q, or has it in another place", r.alert, part)
+				break
+			}
+			said := after
+			if i < len(parts)-1 {
+				said, _, _ = strings.Cut(after, "\n- **"+parts[i+1]+":**")
+			}
+			if strings.TrimSpace(said) == "" {
+				t.Errorf("%s: %q is empty in its runbook", r.alert, part)
+			}
+			text = after
+		}
+	}
+	for heading := range runbooks {
+		if strings.HasPrefix(heading, "Entrust") {
+			t.Errorf("docs/operations.md has a runbook for the alert %s, which does not exist", heading)
 		}
 	}
 }
 
-// anchor is what a heading is called in the address of its page.
-func anchor(heading string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == ' ':
-			return '-'
-		case r == '-', r == '_', r >= '0' && r <= '9', r >= 'a' && r <= 'z':
-			return r
-		}
-		return -1
-	}, strings.ToLower(strings.TrimLeft(strings.TrimSpace(heading), "# ")))
-}
-
-// The page's table of alerts has all of them, with the heading that each leads to, and no others.
+// The page's table of alerts has all of them, with severity and a link to the runbook, and no others.
 func TestOperationsListsAlerts(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := operations(t)
 	known := map[string]bool{}
 	for _, r := range rules(t) {
 		if r.alert == "" {
 			continue
 		}
 		known[r.alert] = true
-		_, to, _ := strings.Cut(r.runbook, "#")
-		found := false
-		for line := range strings.Lines(string(page)) {
-			found = found || strings.HasPrefix(line, "| `"+r.alert+"` |") && strings.Contains(line, "](#"+to+")")
-		}
-		if !found {
-			t.Errorf("docs/operations.md does not list %s with a link to #%s", r.alert, to)
+		if row := "\n| [`" + r.alert + "`](#" + strings.ToLower(r.alert) + ") | " + r.severity + " | "; !strings.Contains(page, row) {
+			t.Errorf("docs/operations.md lacks the row %s", strings.TrimSpace(row))
 		}
 	}
-	for _, name := range regexp.MustCompile("`(Entrust[A-Z][A-Za-z]+)`").FindAllStringSubmatch(string(page), -1) {
+	for _, name := range regexp.MustCompile("`(Entrust[A-Z][A-Za-z]+)`").FindAllStringSubmatch(page, -1) {
 		if !known[name[1]] {
 			t.Errorf("docs/operations.md names the alert %s, which does not exist", name[1])
 		}
@@ -291,17 +309,13 @@ func TestOperationsListsAlerts(t *testing.T) {
 // The page's table of metrics has all of them, and no others.
 func TestOperationsListsMetrics(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := metrics(t)
+	all, page := metrics(t), operations(t)
 	for name := range all {
-		if !strings.Contains(string(page), "| `"+name+"` |") {
+		if !strings.Contains(page, "| `"+name+"` |") {
 			t.Errorf("docs/operations.md does not list %s", name)
 		}
 	}
-	for _, u := range use.FindAllStringSubmatch(string(page), -1) {
+	for _, u := range use.FindAllStringSubmatch(page, -1) {
 		if _, ok := family(all, u[1]); !ok {
 			t.Errorf("docs/operations.md has %s, which is no metric", u[1])
 		}

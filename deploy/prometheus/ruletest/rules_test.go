@@ -68,47 +68,49 @@ const (
 	bad       = `entrust_worker_results_total{instance="a",kind="issue",outcome="failed"}`
 	revoked   = `entrust_worker_order_duration_seconds_count{instance="a",kind="revoke",outcome="revoked"}`
 	inTime    = `entrust_worker_order_duration_seconds_bucket{instance="a",kind="revoke",outcome="revoked",le="60.0"}`
+	suspended = `entrust_worker_suspended{instance="a",lane="issue",ca="ca-1"}`
 	polls     = `entrust_worker_poll_lateness_seconds_bucket{instance="a",le="`
 )
 
 // fires has for each alert a scenario in which it fires, and what it says then.
 var fires = map[string]scenario{
-	"EntrustWorkerDown":                {map[string]over{build: after(10, always(1), gone)}, 30, "No worker is up. Requests wait in their stream, and nothing is polled."},
-	"EntrustWorkerGone":                {map[string]over{build: always(1), buildB: after(20, always(1), gone)}, 40, "1 of the workers of the last hour are gone. The others do their work."},
+	"EntrustWorkerDown":                {map[string]over{build: after(10, always(1), gone)}, 30, "No worker is up. Requests wait in their stream, and no order is polled."},
+	"EntrustWorkerGone":                {map[string]over{build: always(1), buildB: after(20, always(1), gone)}, 40, "Workers that are gone since the last hour: 1. The other workers do their work."},
 	"EntrustNATSDisconnected":          {map[string]over{`entrust_worker_nats_connected{instance="a"}`: after(10, always(1), always(0)), `entrust_worker_nats_connected{instance="b"}`: always(1)}, 13, "The worker a is not connected to NATS. It does no work."},
 	"EntrustNATSFlaps":                 {map[string]over{`entrust_worker_nats_reconnects_total{instance="a"}`: rate(0.37)}, 60, "The worker a connected to NATS again 11 times in 30 minutes."},
-	"EntrustOrdersInDoubt":             {map[string]over{`entrust_worker_waiting_orders{instance="a",phase="indeterminate"}`: always(1234567), `entrust_worker_waiting_orders{instance="a",phase="awaiting"}`: always(9e6)}, 20, "1234567 orders wait for what became of their submission."},
+	"EntrustOrdersInDoubt":             {map[string]over{`entrust_worker_waiting_orders{instance="a",phase="indeterminate"}`: always(1234567), `entrust_worker_waiting_orders{instance="a",phase="awaiting"}`: always(9e6)}, 20, "1234567 orders are indeterminate: the answers to their submissions were lost, and each waits for a look-up."},
 	"EntrustGatewayOutage":             {map[string]over{outage: after(10, always(0), always(1))}, 16, "The gateway has not answered for 5 minutes. Requests wait; none fails."},
-	"EntrustOperationBreakerOpen":      {map[string]over{operation: always(1)}, 6, "The gateway has answered enroll of CA ca-1 badly for 5 minutes. Such orders wait; other calls pass."},
-	"EntrustCredentialsRefused":        {map[string]over{refused: always(1)}, 3, "The gateway refuses the client certificate, or the key pair cannot be read. Requests wait; none fails."},
-	"EntrustClientCertificateEnds":     {map[string]over{notAfter: always(at(13*day + 90*time.Second))}, 1, "The client certificate for the gateway ends in 13d 0h 0m 30s."},
-	"EntrustClientCertificateEndsSoon": {map[string]over{notAfter: always(at(26 * time.Hour))}, 60, "The client certificate for the gateway ends in 1d 1h 0m 0s."},
-	"EntrustPolicyFileRejected":        {map[string]over{`entrust_worker_policy_file_rejected{instance="a"}`: always(1)}, 6, "A policy file is missing or wrong; the worker keeps the policy before it, and would not start again."},
-	"EntrustAuditBlocked":              {map[string]over{`entrust_worker_audit_blocked{instance="a"}`: always(1)}, 2, "The audit trail takes no record. The lanes stand still; requests wait, and none fails."},
-	"EntrustWrongCertificate":          {map[string]over{letters + `wrong-certificate"}`: after(5, always(0), always(1))}, 8, "The gateway issued a certificate for another key or name. It was not handed out; revoke it."},
+	"EntrustOperationBreakerOpen":      {map[string]over{operation: always(1)}, 6, "The breaker of enroll at CA ca-1 has been open or half-open for 5 minutes. Its orders wait; other calls pass."},
+	"EntrustCallsSuspended":            {map[string]over{suspended: after(100, always(1), after(108, gone, always(1)))}, 8*60 + 5, "Calls to the gateway have been suspended for 8 hours: lane issue, all producers, CA ca-1. Their orders wait until an operator resumes them."}, // the only worker is away for 8 minutes
+	"EntrustCredentialsRefused":        {map[string]over{refused: always(1)}, 3, "The gateway refuses the client certificate, or a worker cannot read its key pair. Requests wait; none fails."},
+	"EntrustClientCertificateEnds":     {map[string]over{notAfter: always(at(13*day + 90*time.Second))}, 1, "The client certificate for the gateway expires in 13d 0h 0m 30s."},
+	"EntrustClientCertificateEndsSoon": {map[string]over{notAfter: always(at(26 * time.Hour))}, 60, "The client certificate for the gateway expires in 1d 1h 0m 0s."},
+	"EntrustPolicyFileRejected":        {map[string]over{`entrust_worker_policy_file_rejected{instance="a"}`: always(1)}, 6, "A policy file is missing or invalid. The worker keeps the policy before it, and would not start again."},
+	"EntrustAuditBlocked":              {map[string]over{`entrust_worker_audit_blocked{instance="a"}`: always(1)}, 2, "The audit trail takes no record. Workers begin no order; requests wait, and none fails."},
+	"EntrustWrongCertificate":          {map[string]over{letters + `wrong-certificate"}`: after(5, always(0), always(1))}, 8, "The gateway issued a certificate with a wrong key, name or validity. The worker did not publish it. Revoke it."},
 	"EntrustRequestsCrash":             {map[string]over{letters + `crashed"}`: after(5, always(0), always(1))}, 8, "A request crashed its worker three times. The worker made it a dead letter."},
-	"EntrustBusRolledBack":             {map[string]over{`entrust_worker_bus_rollbacks_total{instance="a"}`: after(5, always(0), always(1))}, 8, "NATS lost its last writes. Orders stored before may have been submitted; they end as on_rollback says."},
-	"EntrustUnconfirmedOrders":         {map[string]over{`entrust_worker_dead_letters{instance="a",reason="unconfirmed"}`: always(7)}, 2, "7 orders ended as unconfirmed: the gateway may have enrolled them. An operator decides."},
+	"EntrustBusRolledBack":             {map[string]over{`entrust_worker_bus_rollbacks_total{instance="a"}`: after(5, always(0), always(1))}, 8, "NATS lost its last writes. Orders from before the loss may have been submitted; on_rollback decides about them."},
+	"EntrustUnconfirmedOrders":         {map[string]over{`entrust_worker_dead_letters{instance="a",reason="unconfirmed"}`: always(7)}, 2, "7 orders ended as unconfirmed: the gateway may have accepted them. An operator must decide."},
 	"EntrustDeadLettersGrowOld":        {map[string]over{`entrust_worker_dead_letters_oldest_age_seconds{instance="a",reason="rejected"}`: always(4*86400 + 0.7)}, 1, "The oldest dead letter with reason rejected is 4d 0h 0m 0s old."},
 	"EntrustDeadLettersGrow":           {map[string]over{letters + `rejected"}`: rate(1.01)}, 90, "Workers published 61 dead letters with reason rejected in an hour."},
-	"EntrustDeadLettersFull":           {map[string]over{`entrust_worker_dead_letters_fullest_ratio{instance="a",reason="rejected"}`: always(0.87654)}, 1, "A producer has 88 % of the dead letters rejected that are kept of it. Beyond that its oldest go."},
-	"EntrustRequestsWait":              {map[string]over{`entrust_worker_consumer_pending_messages{instance="a",lane="issue"}`: always(1500), breaker: always(1)}, 20, "1500 requests wait in the lane issue, and the gateway answers."},
-	"EntrustRequestsGrowOld":           {map[string]over{`entrust_worker_consumer_oldest_age_seconds{instance="a",lane="issue"}`: always(3600.25), breaker: always(1)}, 10, "A request in the lane issue has no result for 1h 0m 0s, and the gateway answers."},
-	"EntrustMessagesWedged":            {map[string]over{`entrust_worker_wedged_messages{instance="a",lane="issue"}`: always(2)}, 6, "2 messages of the lane issue are in flight for longer than their calls explain. The log says what each waits for."},
+	"EntrustDeadLettersFull":           {map[string]over{`entrust_worker_dead_letters_fullest_ratio{instance="a",reason="rejected"}`: always(0.87654)}, 1, "A producer has 88 % of the dead letters with reason rejected that the stream keeps for it. At 100 % the stream removes the oldest."},
+	"EntrustRequestsWait":              {map[string]over{`entrust_worker_consumer_pending_messages{instance="a",lane="issue"}`: always(1500), breaker: always(1)}, 20, "1500 requests wait in the lane issue although the gateway answers."},
+	"EntrustRequestsGrowOld":           {map[string]over{`entrust_worker_consumer_oldest_age_seconds{instance="a",lane="issue"}`: always(3600.25), breaker: always(1)}, 10, "A request in the lane issue has had no result for 1h 0m 0s although the gateway answers."},
+	"EntrustMessagesWedged":            {map[string]over{`entrust_worker_wedged_messages{instance="a",lane="issue"}`: always(2)}, 6, "2 messages of the lane issue have been in flight for longer than their calls explain. The log shows what each waits for."},
 	"EntrustPollsLate":                 {map[string]over{polls + `60"}`: always(0), polls + `300"}`: rate(10), polls + `+Inf"}`: rate(10)}, 40, "One poll in a hundred is more than a minute late."},
-	"EntrustOrdersExpire":              {map[string]over{`entrust_worker_deadline_expirations_total{instance="a"}`: rate(0.4321)}, 90, "26 orders expired in an hour without a decision."},
-	"EntrustOldestParkedOrder":         {map[string]over{`entrust_worker_parked_oldest_age_seconds{instance="a"}`: always(8 * 86400)}, 1, "An order has waited for approval for 8d 0h 0m 0s."},
+	"EntrustOrdersExpire":              {map[string]over{`entrust_worker_deadline_expirations_total{instance="a"}`: rate(0.4321)}, 90, "26 orders expired in an hour: they were not approved before their deadline."},
+	"EntrustOldestParkedOrder":         {map[string]over{`entrust_worker_parked_oldest_age_seconds{instance="a"}`: always(8 * 86400)}, 1, "The oldest waiting order has waited for 8d 0h 0m 0s."},
 	"EntrustParkedOrdersRepaired":      {map[string]over{`entrust_worker_wakeup_repairs_total{instance="a",kind="lost"}`: after(30, always(0), always(3))}, 60, "The watchdog scheduled 3 lost wake-ups again. The parked stream lost them, or fires late."},
-	"EntrustWatchdogScanOverdue":       {map[string]over{`entrust_worker_watchdog_last_scan_timestamp_seconds{instance="a"}`: always(at(0))}, 30, "The watchdog has ended no scan for 30m 0s. No worker finds orders that lost their wake-up."},
+	"EntrustWatchdogScanOverdue":       {map[string]over{`entrust_worker_watchdog_last_scan_timestamp_seconds{instance="a"}`: always(at(0))}, 30, "The watchdog has completed no scan for 30m 0s. Orders that lost their wake-up are not found."},
 	"EntrustWatchdogWholeScanOverdue":  {map[string]over{`entrust_worker_watchdog_last_whole_scan_timestamp_seconds{instance="a"}`: always(at(-3 * day))}, 1445, "The watchdog has not read every record for 4d 0h 5m 0s. Orders that lost a later wake-up are not found."},
-	"EntrustClockSkew":                 {map[string]over{`entrust_worker_clock_skew_seconds{instance="a"}`: always(-3600)}, 15, "The clock of a is 1h 0m 0s from that of the NATS server."},
-	"EntrustRedeliveries":              {map[string]over{`entrust_worker_redeliveries_total{instance="a",lane="poll"}`: rate(120)}, 40, "Messages of the lane poll are delivered again and again."},
+	"EntrustClockSkew":                 {map[string]over{`entrust_worker_clock_skew_seconds{instance="a"}`: always(-3600)}, 15, "The clocks of a and the NATS server differ by 1h 0m 0s."},
+	"EntrustRedeliveries":              {map[string]over{`entrust_worker_redeliveries_total{instance="a",lane="poll"}`: rate(120)}, 40, "NATS delivers messages of the lane poll again and again."},
 	"EntrustGatewayPause":              {map[string]over{`entrust_worker_paused_until_timestamp_seconds{instance="a"}`: always(at(time.Hour))}, 10, "The gateway asked the fleet to wait for another 50m 0s."},
-	"EntrustBusNotObserved":            {map[string]over{`entrust_worker_observed_timestamp_seconds{instance="a",of="lanes"}`: always(at(0))}, 10, "No worker has read lanes from NATS for 5 minutes."},
-	"EntrustResultsMissFast":           {map[string]over{good: rate(80), bad: rate(20)}, 90, "20 % of the results are failed or unconfirmed in the last hour: the objective of 99 % is missed."},
-	"EntrustResultsMissSlowly":         {map[string]over{good: rate(93), bad: rate(7)}, 500, "7 % of the results are failed or unconfirmed in the last 6 hours: the objective of 99 % is missed."},
-	"EntrustRevocationsMissFast":       {map[string]over{revoked: rate(10), inTime: rate(7.5)}, 90, "25 % of the revocations took more than a minute in the last hour: the objective of 99 % is missed."},
-	"EntrustRevocationsMissSlowly":     {map[string]over{revoked: rate(10), inTime: rate(9)}, 500, "10 % of the revocations took more than a minute in the last 6 hours: the objective of 99 % is missed."},
+	"EntrustBusNotObserved":            {map[string]over{`entrust_worker_observed_timestamp_seconds{instance="a",of="lanes"}`: always(at(0))}, 10, "No worker has read lanes from NATS for 5 minutes. These figures are stale."},
+	"EntrustResultsMissFast":           {map[string]over{good: rate(80), bad: rate(20)}, 90, "20 % of the results in the last hour are failed or unconfirmed. The objective is 1 % at most."},
+	"EntrustResultsMissSlowly":         {map[string]over{good: rate(93), bad: rate(7)}, 500, "7 % of the results in the last 6 hours are failed or unconfirmed. The objective is 1 % at most."},
+	"EntrustRevocationsMissFast":       {map[string]over{revoked: rate(10), inTime: rate(7.5)}, 90, "25 % of the revocations in the last hour took more than a minute. The objective is 1 % at most."},
+	"EntrustRevocationsMissSlowly":     {map[string]over{revoked: rate(10), inTime: rate(9)}, 500, "10 % of the revocations in the last 6 hours took more than a minute. The objective is 1 % at most."},
 }
 
 // rests has scenarios in which an alert must not fire.
@@ -117,6 +119,7 @@ var rests = map[string][]scenario{
 	"EntrustWorkerGone":           {{series: map[string]over{build: always(1), buildB: after(20, always(1), gone)}, minutes: 28}, {series: map[string]over{build: always(1), buildB: after(20, always(1), gone)}, minutes: 100}, {series: map[string]over{build: always(1), buildB: after(20, gone, always(1))}, minutes: 40}},
 	"EntrustNATSDisconnected":     {{series: map[string]over{`entrust_worker_nats_connected{instance="a"}`: after(10, always(0), always(1))}, minutes: 11}},
 	"EntrustOperationBreakerOpen": {{series: map[string]over{`entrust_worker_operation_breaker_state{operation="enroll",ca="ca-1",state="closed"}`: always(1), operation: always(0)}, minutes: 30}},
+	"EntrustCallsSuspended":       {{series: map[string]over{suspended: after(400, always(1), gone)}, minutes: 8*60 + 5}, {series: map[string]over{suspended: after(200, always(1), after(260, gone, always(1)))}, minutes: 9 * 60}},
 	"EntrustRequestsWait":         {{series: map[string]over{`entrust_worker_consumer_pending_messages{lane="issue"}`: always(1500), breaker: always(0)}, minutes: 30}}, // the gateway is away: its own alert says so
 	"EntrustWatchdogScanOverdue":  {{series: map[string]over{`entrust_worker_watchdog_last_scan_timestamp_seconds`: func(m int) float64 { return at(time.Duration(m) * time.Minute) }}, minutes: 60}},
 	// A short burst, a trouble that is over, and no traffic at all.

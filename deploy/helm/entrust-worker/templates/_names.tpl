@@ -1,9 +1,9 @@
-{{/* The name of everything: that of the release, with the chart's in it. */}}
+{{/* The name of every object: the release's name, with the chart's name in it. */}}
 {{- define "entrust-worker.name" -}}
 {{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
-{{/* Labels that tell this release's workers from others. */}}
+{{/* Labels that select the workers of this release only. */}}
 {{- define "entrust-worker.selector" -}}
 app.kubernetes.io/name: entrust-worker
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -21,16 +21,16 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
-{{/* What every pod is confined to. */}}
+{{/* The restrictions of every pod. */}}
 {{- define "entrust-worker.pod" -}}
 automountServiceAccountToken: false
-# Links would put ENTRUST_WORKER_SERVICE_HOST and the like into the worker's environment.
+# Service links would put ENTRUST_WORKER_SERVICE_HOST and similar names into the worker's environment.
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
   runAsUser: 65532
   runAsGroup: 65532
-  # Files of the credentials volume belong to this group.
+  # This group owns the files of the credentials volume.
   fsGroup: 65532
   seccompProfile: {type: RuntimeDefault}
 {{- with .Values.image.pullSecrets }}
@@ -56,6 +56,6 @@ securityContext:
 envFrom:
   - configMapRef: {name: {{ include "entrust-worker.name" . }}}
 volumeMounts:
-  # The directory, and no subPath: the kubelet does not update files that are mounted by themselves.
+  # Mount the directory without subPath: the kubelet does not update a file that is mounted by itself.
   - {name: credentials, mountPath: /run/entrust, readOnly: true}
 {{- end }}
