@@ -25,6 +25,9 @@ type member struct {
 	bucket *control.Bucket
 	stops  *throttle.Stops
 	rate   *throttle.Rate
+
+	mu     sync.Mutex
+	enroll throttle.State // of the breaker of enrollments at ca-1
 }
 
 func join(t *testing.T, js jetstream.JetStream, id string) *member {
@@ -34,7 +37,9 @@ func join(t *testing.T, js jetstream.JetStream, id string) *member {
 		stops:  new(throttle.Stops), rate: throttle.NewRate(0, 100),
 	}
 	prober := throttle.NewProber(func(context.Context) error { return nil }, m.stops, nil)
-	m.Breakers = throttle.NewBreakers(throttle.Config{CAs: []string{"ca-1"}, Shared: m.bucket, Prober: prober, Stops: m.stops})
+	m.Breakers = throttle.NewBreakers(throttle.Config{
+		CAs: []string{"ca-1"}, Shared: m.bucket, Prober: prober, Stops: m.stops, OnChange: m.changed,
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { prober.Run(ctx) })
@@ -53,13 +58,18 @@ func join(t *testing.T, js jetstream.JetStream, id string) *member {
 	return m
 }
 
-func (m *member) state() throttle.State {
-	for _, s := range m.Snapshot() {
-		if s.Operation == throttle.Enroll && s.CA == "ca-1" {
-			return s.State
-		}
+func (m *member) changed(c throttle.Change) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c.Operation == throttle.Enroll && c.CA == "ca-1" && c.Producer == "" {
+		m.enroll = c.To
 	}
-	return throttle.Closed
+}
+
+func (m *member) state() throttle.State {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.enroll
 }
 
 // Two workers on a real bucket: one opens, both are open, one canary closes both, and a

@@ -59,7 +59,7 @@ func TestWhatOpensABreaker(t *testing.T) {
 					t.Errorf("the breaker is %v with %d slowed, want %v with %d", got.State, got.Slowed, tc.want, tc.slowed)
 				}
 				// Of its own kind: no other breaker opens or closes by it.
-				for _, other := range []Status{w[0].state(Poll, ca), w[0].state(Enroll, "ca-2")} {
+				for _, other := range []status{w[0].state(Poll, ca), w[0].state(Enroll, "ca-2")} {
 					if other.State != Closed {
 						t.Errorf("%+v is %v", other, other.State)
 					}
@@ -574,8 +574,10 @@ func TestGatewayAsAWhole(t *testing.T) {
 		if e, ok := errors.AsType[*OpenError](err); !ok || !errors.Is(err, ErrPaused) || e.RetryIn != time.Minute {
 			t.Errorf("refused with %v", err)
 		}
-		if len(w[0].Snapshot()) != 0 {
-			t.Errorf("breakers not closed: %+v", w[0].Snapshot())
+		for _, op := range []Operation{Enroll, Poll, Revoke, Lookup} {
+			if got := w[0].state(op, ca); got.State != Closed || got.Slowed != 0 {
+				t.Errorf("the breaker of %s is %v with %d slowed", op, got.State, got.Slowed)
+			}
 		}
 		gone, cancel := context.WithCancelCause(t.Context())
 		cancel(errLost)

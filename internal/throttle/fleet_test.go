@@ -206,12 +206,33 @@ func (w *worker) calls(t testing.TB, n int, op Operation, ca, producer string, o
 	return admitted
 }
 
+// status is the state of one breaker.
+type status struct {
+	State      State
+	NextCanary time.Duration // while open
+	Step       int           // while half-open
+	Slowed     int           // producers that are slowed on their own
+}
+
 // state returns the state of a breaker.
-func (w *worker) state(op Operation, ca string) Status {
-	for _, s := range w.Snapshot() {
-		if s.Operation == op && s.CA == ca {
-			return s
+func (w *worker) state(op Operation, ca string) status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	br := w.all[breakerKey{op, ca}]
+	if br == nil {
+		return status{}
+	}
+	s := status{State: br.state}
+	for _, p := range br.producers {
+		if p.slow > 0 {
+			s.Slowed++
 		}
 	}
-	return Status{Operation: op, CA: ca}
+	switch br.state {
+	case Open:
+		s.NextCanary = max(0, time.Until(br.due))
+	case HalfOpen:
+		s.Step = br.step
+	}
+	return s
 }
