@@ -181,12 +181,12 @@ func (r *road) drainTo(ctx context.Context, n int, all bool) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	edge := uint64(n / 20)
-	first, err := results.GetMsg(ctx, before+1+edge)
+	margin := uint64(n / 20)
+	first, err := results.GetMsg(ctx, before+1+margin)
 	if err != nil {
 		return 0, err
 	}
-	last, err := results.GetMsg(ctx, before+uint64(n)-edge)
+	last, err := results.GetMsg(ctx, before+uint64(n)-margin)
 	if err != nil {
 		return 0, err
 	}

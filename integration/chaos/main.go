@@ -23,16 +23,16 @@
 //
 //   - partial: enrollments at one CA answered 500, polls answered 404, 410 or 500, one CA of
 //     two answering 503, at 40 orders a second.
-//   - proxy: 503, 404 and 403 with a foreign body; GOAWAY, REFUSED_STREAM, connections
-//     closed while idle; HTTP/2 or HTTP/1.1.
+//   - proxy: 503, 404 and 403 with a body that is not the gateway's; GOAWAY, REFUSED_STREAM,
+//     connections closed while idle; HTTP/2 or HTTP/1.1.
 //   - clocks: three of four workers have clocks that are up to two years wrong. Their
 //     binary is built with another package time; see testbed.BuildSkewed.
 //   - frozen: SIGSTOP for 10 to 18 seconds.
 //   - slow-net: delay and jitter on every connection.
 //   - upgrade: servers of 2.14, 2.15, 2.14 and 2.15 in turn. It needs the older server, which
 //     the go command fetches and builds.
-//   - neighbours: other producers that send garbage, headers of 65 kB, foreign message ids, refused requests and
-//     random CAs, and one whose orders are answered 500.
+//   - neighbours: other producers that send garbage, headers of 65 kB, message ids of
+//     others, refused requests and random CAs, and one whose orders are answered 500.
 //   - rolling: --previous REV beside this revision. It needs git and tar.
 //   - rollback: the store of the one server is put back.
 //
@@ -85,7 +85,7 @@ func main() {
 	flag.IntVar(&o.seeds, "seeds", 0, "number of seeds, from 1 on")
 	flag.DurationVar(&o.span, "for", 0, "length of a run, before it settles; default 2m for all (faults happen in two thirds of it), about 1m for the others")
 	flag.IntVar(&o.orders, "orders", 0, "number of orders; 0: the scenario's number, in proportion to --for")
-	flag.IntVar(&o.polls, "polls", 4, "polls of each parked order before its approval")
+	flag.IntVar(&o.polls, "polls", 4, "polls of each parked order; the last one returns the certificate")
 	flag.IntVar(&o.servers, "servers", 0, "NATS servers, 1 or 3, of the scenarios that run with either; 0: the seed decides")
 	flag.StringVar(&o.previous, "previous", "HEAD~1", "the revision that the scenario rolling deploys from and back to")
 	flag.StringVar(&o.logs, "logs", "", "directory of the workers' logs; default a temporary one, kept if a promise was broken")

@@ -28,12 +28,12 @@ func setupRollback(_ context.Context, r *run) (setup, error) {
 	}, nil
 }
 
-// playRollback copies the store while requests wait in it, lets workers handle them, and
-// puts the copy back, like a power cut that loses the last writes. The waiting requests
-// are there again, without records and results. Later requests are gone, and their
-// producer publishes them again, because it has no result. All may have been submitted
-// once. The worker looks them up, and holds an order that it cannot look up. No order may
-// be enrolled twice without a flag.
+// playRollback copies the store while requests wait in it, and lets workers handle them.
+// It then puts the copy back: a power cut loses the last writes in the same way. The
+// waiting requests are there again, without records and results. Later requests are gone,
+// and their producer publishes them again, because it has no result. All may have been
+// submitted once. The worker looks them up, and holds an order that it cannot look up. No
+// order may be enrolled twice without a flag.
 func playRollback(ctx context.Context, r *run) (*tally, error) {
 	server := r.cluster.Servers[0]
 	copied := filepath.Join(r.dir, "copy")

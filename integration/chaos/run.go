@@ -66,9 +66,9 @@ const workers = 3
 const concurrency = 16
 
 // settling bounds the time until the bus is at rest after the faults. If a breaker's
-// canaries got bad answers until the end, the next canary comes after five minutes, and
-// orders that met it wait that long again. A schedule that the server lost is found in
-// two minutes.
+// canaries got bad answers until the end, the next canary comes after five minutes.
+// Orders that met that canary wait as long again. A schedule that the server lost is
+// found in two minutes.
 const settling = 12 * time.Minute
 
 // run plays the seed and returns its tally.

@@ -1,5 +1,5 @@
-// Package audit is the audit trail: who decided what about which order, by which rule. No
-// message of its stream is deleted before the stream's maximum age.
+// Package audit is the audit trail: each decision with its producer, its order and its
+// rule. No message of its stream is deleted before the stream's maximum age.
 //
 // # Chains
 //

@@ -18,7 +18,7 @@ func (l *Log) write(ctx context.Context, batch ...*entry) {
 	all := batch[:0]
 	for _, e := range batch {
 		// The caller has gone, and no record follows this entry yet.
-		if e != nil && e.ctx.Err() == nil && l.link(e) == nil {
+		if e != nil && e.ctx.Err() == nil && l.addToChain(e) == nil {
 			all = append(all, e)
 		}
 	}
@@ -40,8 +40,8 @@ func (l *Log) write(ctx context.Context, batch ...*entry) {
 	l.block(false)
 }
 
-// link makes an entry the next record of the chain.
-func (l *Log) link(e *entry) error {
+// addToChain makes an entry the next record of the chain.
+func (l *Log) addToChain(e *entry) error {
 	body, err := l.chain.Append(e.record)
 	if err != nil {
 		l.Log.Error("an audit record cannot be encoded", "err", err) // a record is plain data
@@ -82,7 +82,7 @@ func (l *Log) publish(ctx context.Context, batch []*entry) error {
 	for _, s := range all {
 		ack, err := await(ctx, s.answer)
 		if err == nil {
-			err = l.settle(ctx, s.entry, ack)
+			err = l.acknowledged(ctx, s.entry, ack)
 		}
 		if err != nil && first == nil {
 			first = fmt.Errorf("publishing audit record %d: %w", s.number, err)
@@ -102,10 +102,10 @@ func await(ctx context.Context, answer jetstream.PubAckFuture) (*jetstream.PubAc
 	}
 }
 
-// settle handles the server's answer. If the server already had the message id, the
-// stored record is either this one or that of another worker, which died after the same
-// decision. In the second case settle stores this record under an id of its own chain.
-func (l *Log) settle(ctx context.Context, e *entry, ack *jetstream.PubAck) error {
+// acknowledged handles the server's answer. If the server already had the message id, it
+// has this record or the record of another worker that died after the same decision. In
+// the second case acknowledged stores this record under an id of its own chain.
+func (l *Log) acknowledged(ctx context.Context, e *entry, ack *jetstream.PubAck) error {
 	if ack.Duplicate {
 		m, err := streams.At(ctx, l.JS, l.Stream, ack.Sequence)
 		if err != nil {

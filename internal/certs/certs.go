@@ -109,8 +109,8 @@ type Entry struct {
 	Ends time.Time
 }
 
-// All yields the entries of all certificates that have not ended, in no useful order. It
-// skips values that no worker wrote. It stops after an error. Any replica may answer.
+// All yields the entries of all certificates that have not ended. It skips values that no
+// worker wrote. It stops after an error. Any replica may answer.
 func (s *Store) All(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for m, err := range streams.Scan(ctx, s.js, "KV_"+s.bucket, s.prefix()+">") {

@@ -1,5 +1,5 @@
 // Package control owns the control bucket, through which the workers of one fleet share
-// state. The bucket holds the live workers, the gateway's pause, the operators'
+// state. It has these keys: the live workers, the gateway's pause, the operators'
 // suspensions, the breakers, the leases, the watchdog's scans, the cursors of certificate
 // events, the last rollback, and counts of poison messages.
 //

@@ -27,7 +27,7 @@ type member struct {
 	rate   *throttle.Rate
 
 	mu     sync.Mutex
-	enroll throttle.State // of the breaker of enrollments at ca-1
+	enroll throttle.State // state of the breaker of enrollments at ca-1
 }
 
 func join(t *testing.T, js jetstream.JetStream, id string) *member {
@@ -72,8 +72,9 @@ func (m *member) state() throttle.State {
 	return m.enroll
 }
 
-// Two workers on a real bucket: one opens, both are open, one canary closes both, and a
-// pause of one holds the other. The bucket is lost and made again meanwhile.
+// Two workers on a real bucket: one opens its breaker, both are open, one canary closes
+// both, and the pause of one stops the other. Meanwhile the bucket is lost and made
+// again.
 func TestWorkersShareBreakersAndPauses(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t)
@@ -115,7 +116,7 @@ func TestWorkersShareBreakersAndPauses(t *testing.T) {
 	}
 	until("both open", func() bool { return a.state() == throttle.Open && b.state() == throttle.Open })
 
-	// What both know survives the loss of the bucket.
+	// State that both workers know survives the loss of the bucket.
 	if err := js.DeleteKeyValue(ctx, layout.Control); err != nil {
 		t.Fatal(err)
 	}

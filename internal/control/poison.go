@@ -51,9 +51,9 @@ func (m Message) tries(data []byte) int {
 	return max(0, r.Tries)
 }
 
-// CountTry adds one to the crashed tries of m before the worker makes the next try, and
-// returns the sum. A try that ends in order clears the count with ClearTries. After an
-// error the try may or may not be counted.
+// CountTry counts a try of m before the worker makes it, and returns the number of tries
+// since the last ClearTries. A try that ends in order calls ClearTries, so all tries but
+// this one crashed. After an error the try may or may not be counted.
 func (b *Bucket) CountTry(ctx context.Context, m Message) (int, error) {
 	tries := 0
 	_, err := b.update(ctx, m.what(), m.key(), poisonTTL, func(last entry) any {
@@ -63,8 +63,8 @@ func (b *Bucket) CountTry(ctx context.Context, m Message) (int, error) {
 	return tries, err
 }
 
-// Tries returns how many counted tries of m crashed, and how long ago the last was
-// counted. Both are 0 if there is no count.
+// Tries returns how many counted tries of m did not end in order, and how long ago the
+// last was counted. Both are 0 if there is no count.
 func (b *Bucket) Tries(ctx context.Context, m Message) (tries int, age time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()

@@ -1,5 +1,5 @@
-// Package edges holds the directions in which the packages of this module may import
-// each other and others. It has no code but this test.
+// Package edges tests which packages of this module may import each other and other
+// modules. It has no other code.
 package edges
 
 import (
@@ -15,19 +15,19 @@ import (
 
 const module = "github.com/entrust-worker/entrust-worker"
 
-// rule forbids imports. A name stands for the package and all below it; without a dot
-// in its first part it is one of this module.
+// rule forbids imports. A name stands for the package and all packages below it. A name
+// without a dot in its first part belongs to this module.
 type rule struct {
 	name string
-	// from are the packages that must not; except are excepted from them.
+	// from are the restricted packages; except are exceptions among them.
 	from, except []string
 	// never are the packages that they must not import.
 	never []string
-	// only, if not nil, are the packages of this module that they may import, beside
+	// only, if not nil, are the packages of this module that they may import, besides
 	// their own parts.
 	only []string
-	// deep counts what is imported by imports, too. Only code that ships counts then;
-	// otherwise tests do unless shipped is set.
+	// deep includes indirect imports; then only shipped code counts. Otherwise imports of
+	// tests count too, unless shipped is set.
 	deep, shipped bool
 }
 
@@ -119,7 +119,7 @@ func rules() []rule {
 	}
 }
 
-// graph is what each package imports.
+// graph holds the imports of each package.
 type graph struct{ shipped, tests map[string][]string }
 
 func TestImports(t *testing.T) {
@@ -138,7 +138,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// A rule that could not be broken would hold nothing.
+// Each kind of rule must find the imports that it forbids.
 func TestRulesFindWhatTheyForbid(t *testing.T) {
 	t.Parallel()
 	g := graph{
@@ -199,7 +199,7 @@ func (g graph) violations(r rule) []string {
 	return found
 }
 
-// reach are the packages that pkg imports, with the way to them in words.
+// reach returns the packages that pkg imports, each with a text for the way to it.
 func (g graph) reach(pkg string, r rule) map[string]string {
 	all := map[string]string{}
 	add := func(from string, via string) {
@@ -228,7 +228,7 @@ func (g graph) reach(pkg string, r rule) map[string]string {
 	return all
 }
 
-// top is the name among from that pkg lies in; empty for the module as a whole.
+// top returns the name in from that contains pkg; empty for the module as a whole.
 func top(pkg string, from []string) string {
 	i := slices.IndexFunc(from, func(f string) bool { return within(pkg, []string{f}) })
 	return from[i]

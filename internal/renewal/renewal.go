@@ -2,10 +2,10 @@
 // issued certificates, which keeps entries until their certificates end.
 //
 // It leaves out revoked and renewed certificates. A certificate is renewed if the
-// producer has another certificate for the same names, or for the same key if the names
-// are unknown, that ends later. A certificate that the results no longer hold is only in
-// the bucket. Only workers with a policy write the bucket, and revocations older than the
-// results are unknown.
+// producer has a later certificate for the same names. If the names are unknown, a later
+// certificate for the same key counts. A certificate that the results no longer hold is
+// only in the bucket. Only workers with a policy write the bucket, and revocations older
+// than the results are unknown.
 package renewal
 
 import (

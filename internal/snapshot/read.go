@@ -37,8 +37,8 @@ func New(js jetstream.JetStream, layout streams.Layout) *Reader {
 	return &Reader{js: js, layout: layout, letters: deadletter.New(js, layout.Dead, layout.Subjects())}
 }
 
-// Read reads every part concurrently and returns within about 10 s. A part that cannot be
-// read keeps the values of the last Read, with the problem.
+// Read reads the streams and then the other parts concurrently. It returns within about
+// 10 s. A part that cannot be read keeps the values of the last Read, with the problem.
 func (r *Reader) Read(ctx context.Context) Snapshot {
 	r.reading.Lock()
 	defer r.reading.Unlock()

@@ -65,8 +65,8 @@ func (s *Service) check(ctx context.Context, r micro.Request, q question) {
 	s.answer(r, q, answer)
 }
 
-// judge answers with the policy check of the request in the question.
-func (s *Service) judge(ctx context.Context, r micro.Request, q question) {
+// checkPolicy answers with the policy check of the request in the question.
+func (s *Service) checkPolicy(ctx context.Context, r micro.Request, q question) {
 	body, err := entrustbus.DecodeRequest(q.Kind, q.encoding, r.Data())
 	if err != nil {
 		s.fail(r, entrustbus.AnswerInvalid, err)

@@ -44,8 +44,8 @@ type Worker interface {
 	// CA returns the certificates of a CA. Besides the errors of CAKnown it returns
 	// gateway.ErrNoCertificates and the errors of a call.
 	CA(ctx context.Context, ca string) (gateway.CA, error)
-	// PolicyRequest returns the input of the policy check for a request, with the owner
-	// of its certificate and the state of its key from the bus.
+	// PolicyRequest returns the input of the policy check for a request. It reads the
+	// owner of the certificate and the state of the key from the bus.
 	PolicyRequest(ctx context.Context, producer string, body entrustbus.Request) (policy.Request, error)
 	// Order returns the phase of an order. The error wraps entrustbus.ErrNoOrder if the
 	// ledger has no record of it.
@@ -126,7 +126,7 @@ func (s *Service) endpoints() []endpoint {
 	return []endpoint{
 		{"ca", s.Subjects.Ask("*", entrustbus.TopicCA), false, "ask-ca", "answer-ca", s.ca},
 		{"check", s.Subjects.Ask("*", entrustbus.TopicCheck), false, "ask-ca", "answer-check", s.check},
-		{"policy", s.Subjects.AskPolicy("*", "*"), false, "request-issue", "answer-policy", s.judge},
+		{"policy", s.Subjects.AskPolicy("*", "*"), false, "request-issue", "answer-policy", s.checkPolicy},
 		{"order", s.Subjects.AskOrder("*", "*"), false, "", "answer-order", s.order},
 		{"version", s.Subjects.Ask("*", entrustbus.TopicVersion), false, "", "answer-version", s.version},
 		{"suspend", s.Subjects.AskOperator(entrustbus.TopicSuspend), true, "ask-suspend", "answer-suspend", s.ordered(s.Worker.Suspend)},

@@ -113,7 +113,7 @@ func (v *ordersView) check() string {
 func (p *Page) search(ctx context.Context, v *ordersView) int {
 	ctx, leave, ok := p.ask(ctx)
 	if !ok {
-		v.Problem = "Other searches are under way. Try again in a moment."
+		v.Problem = "Too many searches are running. Try again in a moment."
 		return http.StatusServiceUnavailable
 	}
 	defer leave()
@@ -235,7 +235,7 @@ func (p *Page) story(ctx context.Context, key order.Key) (orderView, int) {
 	}
 	ctx, leave, ok := p.ask(ctx)
 	if !ok {
-		v.Problem = "Other searches are under way. Try again in a moment."
+		v.Problem = "Too many searches are running. Try again in a moment."
 		return v, http.StatusServiceUnavailable
 	}
 	defer leave()

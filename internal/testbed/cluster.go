@@ -14,7 +14,7 @@ import (
 
 // ClusterConfig configures a cluster. Dir is required.
 type ClusterConfig struct {
-	// Dir holds the servers' folders. The caller removes it.
+	// Dir holds the servers' directories. The caller removes it.
 	Dir string
 	// Size is the number of servers. Zero: 3. 1: one server without a cluster.
 	Size int

@@ -235,7 +235,7 @@ func prepare(cfg Config, cluster string) (*Server, error) {
 		cfg.Name = "test"
 	}
 	if cfg.Dir == "" {
-		return nil, fmt.Errorf("preparing nats-server %q: Config.Dir must name a folder", cfg.Name)
+		return nil, fmt.Errorf("preparing nats-server %q: Config.Dir must name a directory", cfg.Name)
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, err

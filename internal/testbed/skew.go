@@ -76,17 +76,17 @@ func BuildSkewed(ctx context.Context, dir string) (string, error) {
 }
 
 // packageTime returns the directory of the toolchain's package time, and its time.go.
-func packageTime(ctx context.Context) (folder string, source []byte, err error) {
+func packageTime(ctx context.Context) (dir string, source []byte, err error) {
 	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return "", nil, fmt.Errorf("finding the standard library: %w", err)
 	}
-	folder = filepath.Join(strings.TrimSpace(string(root)), "src", "time")
-	source, err = os.ReadFile(filepath.Join(folder, "time.go"))
+	dir = filepath.Join(strings.TrimSpace(string(root)), "src", "time")
+	source, err = os.ReadFile(filepath.Join(dir, "time.go"))
 	if err != nil {
 		return "", nil, fmt.Errorf("reading package time: %w", err)
 	}
-	return folder, source, nil
+	return dir, source, nil
 }
 
 // skewNow makes the function Now of package time's source read the clock of skewSource.

@@ -45,8 +45,8 @@ type Shared interface {
 type OpenError struct {
 	Operation Operation
 	CA        string
-	// Cause is the last bad answer, ErrPaused, an ErrSuspended with its scope and reason,
-	// or the reason why the gateway as a whole is not ready.
+	// Cause is the last bad answer, ErrPaused, or an ErrSuspended with its scope and
+	// reason. If the gateway as a whole is not ready, it is the reason for that.
 	Cause error
 	// RetryIn is the wait before a new try can succeed, at least one second if the
 	// breaker knows no better.

@@ -38,7 +38,7 @@ type Facts struct {
 	Cause      string    `json:"cause,omitempty"`
 	Owner      string    `json:"owner,omitempty"`
 	LeaseUntil time.Time `json:"lease_until,omitzero"`
-	// Policy is the ID of the last policy applied, as in logs and in the verb policy.
+	// Policy is the name of the last policy applied, as in logs and in the verb policy.
 	Policy string `json:"policy,omitempty"`
 
 	// Names are the certificate's names, or the requested names: "dns:www.example.com".
@@ -84,12 +84,12 @@ func FactsOf(key order.Key, r order.Stored, now time.Time) *Facts {
 const overdue = time.Minute
 
 // TroubleOf says in a few words why an order needs an operator, "" if it does not.
-// Reasons are two failures in a row, an unknown fate, a step that takes too long, or an
+// Reasons are two failures in a row, a lost answer, a step that takes too long, or an
 // end that an operator can act on. The next success clears it.
 func TroubleOf(r order.Stored, now time.Time) string {
 	switch {
 	case r.Phase == order.Indeterminate && r.Kind != entrustbus.KindCancel:
-		return "the fate of a submission is not known"
+		return "the gateway may have accepted a submission"
 	case r.Phase == order.Unaccepted && r.Tries >= 2:
 		return "not accepted several times in a row"
 	case r.Phase == order.Awaiting && (r.Noes >= 2 || r.Tries >= 2):

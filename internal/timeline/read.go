@@ -22,7 +22,7 @@ import (
 type Config struct {
 	JS     jetstream.JetStream
 	Layout streams.Layout
-	// Obstacles reads the obstacles of orders. Nil: the story has none.
+	// Obstacles reads the obstacles of orders. Nil: stories leave them out.
 	Obstacles Obstacles
 	// Now returns the time for ages. Nil: the host's clock.
 	Now func() time.Time

@@ -21,7 +21,7 @@ func (t *telling) waits(ctx context.Context) {
 	if t.Obstacles != nil {
 		all, err := t.Obstacles(ctx)
 		if err != nil {
-			t.note("what holds orders up cannot be read: %v", err)
+			t.note("the obstacles of the order cannot be read: %v", err)
 		}
 		if held := heldUp(f, all, t.now); held != "" {
 			why = held + "; " + why
@@ -45,7 +45,7 @@ func (t *telling) step() string {
 			t.Layout.Requests, instant(t.waiting.since), count(t.waiting.before, string(t.waiting.kind)+" request"))
 	case order.Submitting:
 		if t.now.After(f.LeaseUntil) {
-			return fmt.Sprintf("the lease of worker %s ended at %s; another worker finds out what became of its call", f.Owner, instant(f.LeaseUntil))
+			return fmt.Sprintf("the lease of worker %s ended at %s; another worker takes the order over", f.Owner, instant(f.LeaseUntil))
 		}
 		return fmt.Sprintf("worker %s may be calling the gateway, under a lease until %s", f.Owner, instant(f.LeaseUntil))
 	case order.Unaccepted:
@@ -60,7 +60,7 @@ func (t *telling) step() string {
 		if f.Kind == entrustbus.KindCancel {
 			return "waits for the order that it cancels; next look " + next
 		}
-		return fmt.Sprintf("the gateway's answer was lost (%s); a worker finds out what became of it %s", t.cause(), next)
+		return fmt.Sprintf("the gateway's answer was lost (%s); a worker looks the order up %s", t.cause(), next)
 	case order.Awaiting:
 		return fmt.Sprintf("awaiting approval at the gateway; next poll %s, deadline %s", next, instant(f.Deadline))
 	case order.Concluded:
