@@ -57,7 +57,7 @@ func playClocks(ctx context.Context, r *run) (*tally, error) {
 	}
 	list := []phase{
 		pause("the gateway asks for a pause", gatewaytest.Fault{}),
-		pause("the gateway asks for a pause until an instant", gatewaytest.Fault{RetryAfterDate: true}),
+		pause("the gateway asks for a pause until a date", gatewaytest.Fault{RetryAfterDate: true}),
 		{"the gateway answers 503", r.span / 15, 0, r.spoil(gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 503})},
 	}
 	rnd.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })

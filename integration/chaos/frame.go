@@ -138,7 +138,7 @@ func (r *run) beside(ctx context.Context, next func(i int) *oracle.Order, wrong 
 
 // finish waits until the bus is at rest, and checks the orders with the oracle.
 func (r *run) finish(ctx context.Context, orders []*oracle.Order) (*tally, error) {
-	r.say("all is published; %v", r.struck)
+	r.say("all orders are published; %v", r.struck)
 	rest, end := context.WithTimeout(ctx, settling)
 	defer end()
 	c := r.site.Oracle()

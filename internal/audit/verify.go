@@ -173,7 +173,7 @@ func (v *Verifier) follow(t *trail, r *Record, hash string, fault func(string, s
 		fault(t.Chain, "record %d does not follow record %d: one of them was changed", r.Number, t.Last)
 	}
 	if t.Ended {
-		fault(t.Chain, "record %d stands behind the head of the stop", r.Number)
+		fault(t.Chain, "record %d comes after the head of the stop", r.Number)
 	}
 }
 
@@ -184,7 +184,7 @@ func (v *Verifier) late(t *trail, r *Record, hash string, fault func(string, str
 		// The writer may have stored a record twice because it missed the first
 		// acknowledgement.
 		if r.Number < t.First || t.seen[r.Number-t.First] != short(hash) {
-			fault(t.Chain, "there is another record %d", r.Number)
+			fault(t.Chain, "duplicate record %d with other content", r.Number)
 		}
 		return
 	}
@@ -210,7 +210,7 @@ func (v *Verifier) head(t *trail, r *Record, m Message, signed bool, fault func(
 	t.Heads++
 	t.Unproven, t.Ended = 0, r.Head.Of == HeadStop
 	for _, n := range slices.Sorted(maps.Keys(t.moved)) {
-		fault(t.Chain, "record %d stands out of order", n)
+		fault(t.Chain, "record %d is out of order", n)
 	}
 	clear(t.moved)
 	if s := r.Head.Sequence; s >= v.first && s > 0 {

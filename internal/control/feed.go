@@ -33,7 +33,7 @@ func (b *Bucket) ReadFeed(ctx context.Context, ca string) (Feed, error) {
 	defer cancel()
 	last, err := b.read(ctx, feedPrefix+token(ca))
 	if err != nil {
-		return Feed{}, fmt.Errorf("reading how far the events of CA %s were read: %w", ca, err)
+		return Feed{}, fmt.Errorf("reading the event cursor of CA %s: %w", ca, err)
 	}
 	var f Feed
 	if last.data == nil || json.Unmarshal(last.data, &f) != nil {
@@ -48,11 +48,11 @@ func (b *Bucket) ReadFeed(ctx context.Context, ca string) (Feed, error) {
 func (b *Bucket) SaveFeed(ctx context.Context, ca string, f *Feed) error {
 	data, err := json.Marshal(f)
 	if err != nil {
-		return fmt.Errorf("encoding how far the events of CA %s were read: %w", ca, err)
+		return fmt.Errorf("encoding the event cursor of CA %s: %w", ca, err)
 	}
 	revision, err := b.write(ctx, feedPrefix+token(ca), f.Revision, data, 0)
 	if err != nil {
-		return fmt.Errorf("writing how far the events of CA %s were read: %w", ca, err)
+		return fmt.Errorf("writing the event cursor of CA %s: %w", ca, err)
 	}
 	f.Revision = revision
 	return nil

@@ -43,7 +43,7 @@ func (b *Bucket) WatchdogLease() *Lease {
 
 // FeedLease is the lease of the one worker that reads the gateway's certificate events.
 func (b *Bucket) FeedLease() *Lease {
-	return &Lease{b: b, key: leasePrefix + "feed", what: "the lease of the feed"}
+	return &Lease{b: b, key: leasePrefix + "feed", what: "the feed lease"}
 }
 
 // left returns the owner of a lease value and the time left.

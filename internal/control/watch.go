@@ -217,7 +217,7 @@ func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
 func (b *Bucket) compareAndAppear(ctx context.Context, h Handlers, seen beats) error {
 	if h.Compare != nil {
 		if err := h.Compare(ctx); err != nil {
-			b.log.DebugContext(ctx, "comparing the bus with what was acknowledged", "err", err)
+			b.log.DebugContext(ctx, "comparing the bus with the acknowledged writes failed; the presence is not written", "err", err)
 			return nil
 		}
 	}

@@ -93,7 +93,7 @@ func (f *Feed) Run(ctx context.Context) {
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := f.Lease.Release(leave); err != nil {
-		f.Log.DebugContext(leave, "releasing the lease of the feed; it ends by itself", "err", err)
+		f.Log.DebugContext(leave, "releasing the feed lease failed; it expires by itself", "err", err)
 	}
 }
 
@@ -106,7 +106,7 @@ func (f *Feed) turn(ctx context.Context) time.Duration {
 	if err != nil || !acquired {
 		f.states = nil // another worker publishes now
 		if err != nil {
-			f.Log.WarnContext(ctx, "asking for the lease of the feed", "wait", f.Every, "err", err)
+			f.Log.WarnContext(ctx, "acquiring the feed lease failed; trying again", "wait", f.Every, "err", err)
 			return f.Every
 		}
 		return wait + rand.N(f.Every/10+1)
@@ -123,7 +123,7 @@ func (f *Feed) turn(ctx context.Context) time.Duration {
 		case errors.Is(err, gateway.ErrNoLookup):
 			f.Log.WarnContext(ctx, "the gateway's dialect has no certificate events: there is no feed", "ca", ca)
 		default:
-			f.Log.WarnContext(ctx, "reading certificate events; reading them again", "ca", ca, "wait", f.Every, "err", err)
+			f.Log.WarnContext(ctx, "reading certificate events failed; trying again", "ca", ca, "wait", f.Every, "err", err)
 		}
 	}
 	stop(nil)
@@ -133,7 +133,7 @@ func (f *Feed) turn(ctx context.Context) time.Duration {
 		renew, cancel := context.WithTimeout(ctx, callTime)
 		defer cancel()
 		if err := f.Lease.Renew(renew, f.Every+f.Every/10+hold); err != nil {
-			f.Log.WarnContext(ctx, "renewing the lease of the feed", "err", err)
+			f.Log.WarnContext(ctx, "renewing the feed lease failed", "err", err)
 		}
 	}
 	return f.Every

@@ -32,7 +32,7 @@ func (s *Service) ordered(do func(context.Context, *entrustbus.Suspension) (*ent
 			return
 		}
 		if err != nil {
-			s.Log.Warn("an operator's order was not carried out", "subject", r.Subject(), "operator", order.Operator, "err", err)
+			s.Log.Warn("carrying out an operator's order failed", "subject", r.Subject(), "operator", order.Operator, "err", err)
 			s.fail(r, entrustbus.AnswerUnavailable, errors.New("the order may not have been carried out: the worker cannot write to the bus; try again"))
 			return
 		}

@@ -155,7 +155,7 @@ func TestBrowserShowsTheFleet(t *testing.T) {
 	})
 	t.Run("pauses by the keyboard", func(t *testing.T) {
 		do(t, tab, chromedp.Focus(chromedp.CSS("#pause")), chromedp.KeyEvent(kb.Enter))
-		see(t, tab, "updates are paused", `document.getElementById("pause").ariaPressed === "true" && document.getElementById("live-state").textContent.startsWith("Updates are paused since")`)
+		see(t, tab, "updates are paused", `document.getElementById("pause").ariaPressed === "true" && document.getElementById("live-state").textContent.startsWith("Updates have been paused since")`)
 		fleet.park(5822)
 		page.look(t.Context(), true)
 		if eval[bool](t, tab, `document.body.innerText.includes("5,822")`) {
@@ -175,7 +175,7 @@ func TestBrowserShowsTheFleet(t *testing.T) {
 	})
 	t.Run("survives that the worker is away", func(t *testing.T) {
 		server.CloseClientConnections()
-		see(t, tab, "the figures are stale", `(`+stale+`) > 0 && document.getElementById("live-state").textContent.includes("does not answer since")`)
+		see(t, tab, "the figures are stale", `(`+stale+`) > 0 && document.getElementById("live-state").textContent.includes("has not answered since")`)
 		see(t, tab, "updates are live again", `(`+stale+`) === 0 && document.getElementById("live-state").textContent === "Updates are live."`)
 	})
 }

@@ -298,7 +298,7 @@ func producersNow(s state, now time.Time) section {
 	}
 	out := section{ID: "producers", Title: "Producers", Tables: []table{t}}
 	if s.producers.Results > 0 {
-		out.Note = fmt.Sprintf("Of the newest %s results, the oldest of them %s. Failed is what was not issued, revoked or cancelled.",
+		out.Note = fmt.Sprintf("Of the newest %s results, the oldest of them %s. Failed counts all results but issued, revoked and cancelled.",
 			thousands(int64(s.producers.Results)), ago(s.producers.Since, now))
 	}
 	if s.producers.Left > 0 {

@@ -40,7 +40,7 @@ type Telemetry struct {
 func Start(ctx context.Context, getenv func(string) string, version string, log *slog.Logger) *Telemetry {
 	c := choose(getenv)
 	for _, w := range c.warnings {
-		log.WarnContext(ctx, "reading the OpenTelemetry variables", "warning", w)
+		log.WarnContext(ctx, "an OpenTelemetry variable is invalid", "warning", w)
 	}
 	t := new(Telemetry)
 	if c.traces == "" && c.logs == "" {
@@ -52,16 +52,16 @@ func Start(ctx context.Context, getenv func(string) string, version string, log 
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("exporting telemetry", "err", short(err)) }))
 	res, err := describe(ctx, version)
 	if err != nil {
-		log.WarnContext(ctx, "describing this process for OpenTelemetry", "err", short(err))
+		log.WarnContext(ctx, "describing this process for OpenTelemetry failed in part", "err", short(err))
 	}
 	if c.traces != "" {
 		if err := t.startTraces(ctx, c.traces, res, log); err != nil {
-			log.WarnContext(ctx, "starting the export of traces; there are none", "err", short(err))
+			log.WarnContext(ctx, "starting the export of traces failed; there are no traces", "err", short(err))
 		}
 	}
 	if c.logs != "" {
 		if err := t.startLogs(ctx, c.logs, res, log); err != nil {
-			log.WarnContext(ctx, "starting the export of logs; this log is their only copy", "err", short(err))
+			log.WarnContext(ctx, "starting the export of logs failed; this log is their only copy", "err", short(err))
 		}
 	}
 	log.InfoContext(ctx, "exporting telemetry over OTLP", "traces", t.tracer != nil, "logs", t.logs != nil)
@@ -129,7 +129,7 @@ func (t *Telemetry) StopWithin(ctx context.Context, drain time.Duration, log *sl
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
 		defer cancel()
 		if err := t.Shutdown(end); err != nil {
-			log.Warn("exporting the last telemetry; it is dropped", "err", short(err))
+			log.Warn("exporting the last telemetry failed; it is dropped", "err", short(err))
 		}
 	}
 }

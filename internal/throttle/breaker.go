@@ -74,7 +74,7 @@ const (
 
 var (
 	errElsewhere = errors.New("another worker opened the breaker")
-	errSlowed    = errors.New("the gateway answers this producer's calls badly and other producers' well")
+	errSlowed    = errors.New("the gateway fails this producer's calls, but not the calls of other producers")
 )
 
 // breaker is the breaker of one operation of one CA. It reads no clock and has no lock:
