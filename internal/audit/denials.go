@@ -8,7 +8,7 @@ import (
 const (
 	// denialsAlone is how many denials of a producer get records of their own in an hour.
 	denialsAlone = 60
-	denialsHour = time.Hour
+	denialsHour  = time.Hour
 	// denialsOf is how many producers have counts of their own; all others share one
 	// count.
 	denialsOf = 1000

@@ -149,8 +149,9 @@ func TestWorkersShareBreakersAndPauses(t *testing.T) {
 		}
 		p.Done(throttle.Good())
 	}
-	if a.state() != throttle.Closed || a.Room("issue", throttle.Enroll) != math.MaxInt {
-		t.Errorf("after the ramp-up the breaker is %v", a.state())
+	until("the end of the ramp-up", func() bool { return a.state() == throttle.Closed })
+	if room := a.Room("issue", throttle.Enroll); room != math.MaxInt {
+		t.Errorf("after the ramp-up there is room for %d calls", room)
 	}
 
 	a.stops.Pause(time.Minute)
