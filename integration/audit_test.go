@@ -17,8 +17,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// A worker dies around a record of the audit trail; another one brings the order to its
-// end, and the trail holds it. A record that was written before is repeated.
+// A worker dies around a record of the audit trail. Another worker finishes the order,
+// and the trail contains it. A record that was already written is repeated.
 func TestDeathAroundTheAuditRecord(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t)
@@ -39,7 +39,7 @@ func TestDeathAroundTheAuditRecord(t *testing.T) {
 		{"rejected", issueAs("reject"), death{"audit.before", 1, rejectedOnce}, []string{"rejected"}},
 		{"revoked", revocation, death{"audit.before", 1, revokedOnce}, []string{"revoked"}},
 	} {
-		t.Run(fmt.Sprintf("%s/%s %d", row.name, row.death.edge, row.death.pass), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s/%s %d", row.name, row.death.failpoint, row.death.pass), func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()

@@ -15,8 +15,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// NATS is away for longer than the order lease, while two living workers hold answers of
-// the gateway: a definite answer wins over an undecided record.
+// NATS is away for longer than the order lease while two living workers have answers of
+// the gateway. A definite answer wins over an undecided record.
 func TestServerAwayLongerThanTheLease(t *testing.T) {
 	t.Parallel()
 	const n = 40

@@ -25,8 +25,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// ticks plays certctl: a connector that is called with one short context for each tick, and made again for each, so that
-// nothing but the bus remembers.
+// ticks plays certctl: it makes a new connector for each tick, with a short context, so
+// that only the bus keeps state.
 type ticks struct {
 	t    *testing.T
 	site *rig.Site
@@ -41,7 +41,7 @@ func openTicks(t *testing.T, dialect gatewaytest.Dialect) ticks {
 	return ticks{t, site, gw, issuer.Config{Producer: "certctl", WaitSeconds: 1, CAID: gw.CAID()}}
 }
 
-// of is the same certctl in a part of the test.
+// of returns the same certctl for a part of the test.
 func (k ticks) of(t *testing.T) ticks {
 	k.t = t
 	return k
@@ -56,7 +56,7 @@ func (k ticks) connector() certctl.Connector {
 	return certctl.Adapter{Issuer: i}
 }
 
-// issue is one call of one tick.
+// issue makes one call of one tick.
 func (k ticks) issue(ctx context.Context, r certctl.IssuanceRequest) (*certctl.IssuanceResult, error) {
 	k.t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
@@ -68,7 +68,7 @@ func (k ticks) issue(ctx context.Context, r certctl.IssuanceRequest) (*certctl.I
 	return result, err
 }
 
-// until repeats a tick until it ends otherwise than pending.
+// until repeats a tick until its result is not pending.
 func (k ticks) until(ctx context.Context, r certctl.IssuanceRequest) (*certctl.IssuanceResult, error) {
 	k.t.Helper()
 	for {
@@ -78,7 +78,7 @@ func (k ticks) until(ctx context.Context, r certctl.IssuanceRequest) (*certctl.I
 	}
 }
 
-// enrolled is how many orders the gateway has for a common name, of any key.
+// enrolled returns how many orders the gateway has for a common name, with any key.
 func (k ticks) enrolled(name string) (n int, trackingID string) {
 	for e := range k.gw.AllEnrollments() {
 		if e.CN == name {
@@ -98,7 +98,8 @@ func (k ticks) wantEnrolled(name string, want int) string {
 	return trackingID
 }
 
-// job is what certctl asks for a certificate with. Each has a key of its own, as certctl's server makes them.
+// job returns certctl's request for a certificate. Each has a new key, like those of
+// certctl's server.
 func job(t *testing.T, name string) certctl.IssuanceRequest {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -121,7 +122,8 @@ func TestCertctl(t *testing.T) {
 	t.Cleanup(cancel)
 	k := openTicks(t, gatewaytest.CAGW)
 
-	// EST and SCEP do not start without the chain, which is there before anything was issued.
+	// EST and SCEP do not start without the chain, so it must be available before any
+	// certificate is issued.
 	startWorker(t, k.site, nil)
 	var chain string
 	if err := testbed.Until(ctx, "a worker gives the chain", func() (ok bool, err error) {
@@ -165,18 +167,19 @@ func TestCertctl(t *testing.T) {
 		if days := first.NotAfter.Sub(first.NotBefore).Hours() / 24; days > 30.1 || first.ChainPEM == "" || strings.Trim(first.Serial, "0123456789") != "" {
 			t.Errorf("got a certificate for %.1f days with the serial %s", days, first.Serial)
 		}
-		// The tick after one that was cut off: the same certificate, no second order.
+		// The tick after an aborted one: the same certificate, no second order.
 		second, err := k.issue(ctx, r)
 		if err != nil || *second != *first {
 			t.Errorf("asked again: got %+v, %v", second, err)
 		}
-		// A key that certctl made again: no second order either, and no certificate for a key that is gone.
+		// A new key from certctl: no second order either, and no certificate for the lost
+		// key.
 		if _, err := k.issue(ctx, job(t, "issue-now.example.net")); !errors.Is(err, issuer.ErrOtherKey) || !strings.Contains(err.Error(), first.Serial) {
 			t.Errorf("another key: got %v, want ErrOtherKey with the serial", err)
 		}
 		k.wantEnrolled("issue-now.example.net", 1)
 
-		// A renewal is another order, and one of that order is another one again.
+		// A renewal is another order, and a renewal of that order is yet another.
 		renew := certctl.RenewalRequest{CommonName: r.CommonName, SANs: r.SANs, CSRPEM: job(t, r.CommonName).CSRPEM, MaxTTLSeconds: r.MaxTTLSeconds, OrderID: &first.OrderID}
 		third, err := k.connector().RenewCertificate(ctx, renew)
 		if err != nil || third.Serial == first.Serial {
@@ -189,7 +192,7 @@ func TestCertctl(t *testing.T) {
 			t.Errorf("status: got %+v, %v", status, err)
 		}
 		reason := "keyCompromise"
-		for range 2 { // certctl repeats a revocation that it is not sure of
+		for range 2 { // certctl repeats a revocation if it is not sure of it
 			if err := k.connector().RevokeCertificate(ctx, certctl.RevocationRequest{Serial: first.Serial, Reason: &reason}); err != nil {
 				t.Errorf("revoking: %v", err)
 			}
@@ -279,7 +282,8 @@ func isField(err error, field string) bool {
 	return errors.As(err, &f) && f.Field == field
 }
 
-// The worker is killed between ticks, once while the order waits for approval and once before it has begun.
+// The worker is killed between ticks, once while the order waits for approval and once
+// before it has begun.
 func TestCertctlWorkerKilledBetweenTicks(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
@@ -287,7 +291,7 @@ func TestCertctlWorkerKilledBetweenTicks(t *testing.T) {
 	k := openTicks(t, gatewaytest.CertCtl)
 
 	r := job(t, "hold-killed.example.net")
-	r.MaxTTLSeconds = 0 // this dialect has no place for a cap
+	r.MaxTTLSeconds = 0 // this dialect has no field for a cap
 	if _, err := k.issue(ctx, r); !errors.Is(err, issuer.ErrPending) || !strings.Contains(fmt.Sprint(err), "no worker has begun") {
 		t.Fatalf("without a worker: got %v, want ErrPending", err)
 	}
@@ -313,7 +317,7 @@ func TestCertctlWorkerKilledBetweenTicks(t *testing.T) {
 	}
 	k.wantEnrolled(r.CommonName, 1)
 
-	// A gateway of this dialect has no certificates of CAs to give.
+	// A gateway of this dialect has no certificates of CAs.
 	if chain, err := k.connector().GetCACertPEM(ctx); !errors.Is(err, entrustbus.ErrNotSupported) {
 		t.Errorf("got the chain %q, %v", chain, err)
 	}

@@ -21,8 +21,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// clusterRun is three servers, each a process of its own, streams with three
-// replicas, and two workers; the second reaches the servers over links.
+// clusterRun is three servers in processes of their own, streams with three replicas, and
+// two workers. The second worker reaches the servers over links.
 type clusterRun struct {
 	*crashRun
 	cluster *testbed.Cluster
@@ -31,8 +31,8 @@ type clusterRun struct {
 	n       int      // orders so far
 }
 
-// upsets are what happens to the cluster while orders of every kind flow and are
-// parked. Each leaves it whole.
+// upsets are the faults of the cluster while orders of every kind are published and
+// parked. After each the cluster is complete again.
 var upsets = []struct {
 	name string
 	do   func(context.Context, *clusterRun) error
@@ -44,10 +44,10 @@ var upsets = []struct {
 	{"worker partitioned", partitionWorker},
 }
 
-// Orders flow through three servers while those lose leaders, servers and
-// networks, one fault after the other. After each, everything comes to rest and
-// is checked: nothing lost, nothing enrolled or told twice, nothing polled early or
-// after its end. No worker dies here, so nothing has an unknown fate either.
+// Orders flow through three servers while these lose leaders, servers and networks, one
+// fault after the other. After each fault the bus comes to rest and the oracle checks it:
+// no order lost, none enrolled twice, no second result, no poll early or after its
+// order's end. No worker dies here, so no order may be held.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	r := startCluster(t)
@@ -71,8 +71,8 @@ func TestCluster(t *testing.T) {
 			if v.HeldUnconfirmed > 0 {
 				t.Errorf("%d orders are held although no worker died: %v", v.HeldUnconfirmed, v.Notes)
 			}
-			// What polls an order that has ended comes back with its next slot; a
-			// poll that was under way at the end is over sooner.
+			// A wrong poll of an ended order would come with its next wake-up. A poll in
+			// flight at the end is over sooner.
 			late, err := r.site.PolledAfterClose(ctx, r.orders, time.Second)
 			if err != nil {
 				t.Fatal(err)
@@ -83,7 +83,7 @@ func TestCluster(t *testing.T) {
 			t.Logf("%d requests in %v; of all so far: %s", len(r.orders)-before, time.Since(begun).Round(100*time.Millisecond), v)
 		})
 		if !ok {
-			return // what follows would be found for what is broken already
+			return // the broken promise would show again in later rounds
 		}
 	}
 }
@@ -105,14 +105,14 @@ func startCluster(t *testing.T) *clusterRun {
 		r.links, urls = append(r.links, l), append(urls, "nats://"+l.Addr())
 	}
 	gw := startGateway(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl, ApproveAfter: time.Second})
-	// The producer leaves a server that hangs within some seconds.
+	// The producer leaves a hanging server within some seconds.
 	nc := r.cluster.Conn(t, nats.PingInterval(time.Second))
 	site := openSite(t, nil, rig.Config{
 		Name: "cluster", NATS: nc, WorkerNATS: r.cluster.URL(), Replicas: 3, Gateway: gw, Binary: workerBinary,
-		// An election takes up to 9 s. With a lease that outlasts it, and the
-		// partition, no living worker is taken for a dead one.
+		// An election takes up to 9 s. With a lease that is longer than election and
+		// partition, no living worker counts as dead.
 		Settings: rig.Settings{Dialect: "certctl", EnrollTimeout: 15 * time.Second},
-		Faults:   new(oracle.Faults), // none that explains an order that is held
+		Faults:   new(oracle.Faults), // no fault explains a held order
 	})
 	startWorker(t, site, nil)
 	site.WorkerNATS = strings.Join(urls, ",")
@@ -121,8 +121,8 @@ func startCluster(t *testing.T) *clusterRun {
 	return r
 }
 
-// flow publishes orders of every kind, round after round, until the fault is
-// over, and fails the test if that could not be made.
+// flow publishes orders of every kind, round after round, until the fault is over. It
+// fails the test if the fault could not be made.
 func (r *clusterRun) flow(over <-chan error) {
 	r.Helper()
 	every := 300 * time.Millisecond
@@ -145,7 +145,7 @@ func (r *clusterRun) flow(over <-chan error) {
 	}
 }
 
-// round publishes one order of each kind, and cancels that of the round before.
+// round publishes one order of each kind, and cancels the order of the round before.
 func (r *clusterRun) round() {
 	next := func(wants ...entrustbus.Outcome) func(*oracle.Order) {
 		r.n++
@@ -175,8 +175,7 @@ func (r *clusterRun) round() {
 	want(r.order("hold", seconds(2)))
 }
 
-// killLeader kills the server that leads the requests, and starts it again when
-// another one does.
+// killLeader kills the leader of the requests, and restarts it when another server leads.
 func killLeader(ctx context.Context, r *clusterRun) error {
 	leader, err := r.cluster.Leader(ctx, r.site.JS, r.site.Layout.Requests, "")
 	if err != nil {
@@ -227,7 +226,7 @@ func stepDown(ctx context.Context, r *clusterRun) error {
 			if err != nil {
 				return err
 			}
-			// In between, orders meet the leader that was elected last.
+			// In between, orders meet the newly elected leader.
 			if err := testbed.Sleep(ctx, 100*time.Millisecond); err != nil {
 				return err
 			}
@@ -239,7 +238,7 @@ func stepDown(ctx context.Context, r *clusterRun) error {
 	return nil
 }
 
-// rollingRestart restarts one server after the other, as an upgrade does.
+// rollingRestart restarts one server after the other, like an upgrade.
 func rollingRestart(ctx context.Context, r *clusterRun) error {
 	for _, s := range r.cluster.Servers {
 		if err := s.Restart(); err != nil {
@@ -252,8 +251,8 @@ func rollingRestart(ctx context.Context, r *clusterRun) error {
 	return nil
 }
 
-// partitionServer freezes the server that leads the ledger until another one does.
-// It comes back in the belief that it still leads.
+// partitionServer freezes the leader of the ledger until another server leads. When it
+// continues, it still believes that it leads.
 func partitionServer(ctx context.Context, r *clusterRun) error {
 	ledger := "KV_" + r.site.Layout.Orders
 	leader, err := r.cluster.Leader(ctx, r.site.JS, ledger, "")
@@ -271,9 +270,9 @@ func partitionServer(ctx context.Context, r *clusterRun) error {
 	return r.site.CaughtUp(ctx)
 }
 
-// partitionWorker takes the network from the second worker for longer than an ack
-// wait: what it has in flight is given to the first one too. What it sent and
-// was sent meanwhile is lost.
+// partitionWorker cuts the second worker off the network for longer than an ack wait. Its
+// in-flight messages go to the first worker too. Everything that it sent or was sent
+// meanwhile is lost.
 func partitionWorker(ctx context.Context, r *clusterRun) error {
 	for _, l := range r.links {
 		l.Refuse(true)

@@ -24,7 +24,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// end is what an order has to come to after its worker died.
+// end is the required end of an order after its worker died.
 type end struct {
 	outcome     entrustbus.Outcome
 	enrollments int // at the gateway
@@ -47,20 +47,20 @@ var (
 	cancelledOnce = end{outcome: entrustbus.OutcomeCancelled, enrollments: 1, submissions: 1}
 )
 
-// death is one edge at which a worker dies.
+// death is one failpoint at which a worker dies.
 type death struct {
-	edge string
-	pass int // the how manieth time the worker comes by; 0 is the first
-	want end
+	failpoint string
+	pass      int // the pass of the worker at which it dies; 0 means the first
+	want      end
 }
 
-// life is one kind of order, and the edges on its way.
+// life is one kind of order, and the failpoints on its way.
 type life struct {
 	name    string
 	dialect gatewaytest.Dialect
 	change  func(*rig.Settings)
-	// begin does what comes before the worker that dies, and returns the order that
-	// it dies of; others may be on the bus too.
+	// begin publishes the order that the worker dies of, after its preparations. It may
+	// publish others too.
 	begin  func(*crashRun) *oracle.Order
 	deaths []death
 }
@@ -76,7 +76,7 @@ type crashRun struct {
 	orders []*oracle.Order
 }
 
-// order publishes an issue order of the given fate.
+// order publishes an issue order with a fate.
 func (r *crashRun) order(fate string, change func(*entrustbus.Issue)) *oracle.Order {
 	o := oracle.NewIssue(r.id, fate)
 	if change != nil {
@@ -95,7 +95,7 @@ func (r *crashRun) request(q entrustbus.Request) *oracle.Order {
 	return o
 }
 
-// enrolled is what was enrolled elsewhere at the gateway before.
+// enrolled enrolls an order at the gateway without the worker.
 func (r *crashRun) enrolled(fate string) (gateway.Answer, *x509.CertificateRequest) {
 	hc, err := r.gw.Client()
 	if err != nil {
@@ -125,7 +125,7 @@ func shortLived(r *crashRun) *oracle.Order {
 	return r.order("hold", func(q *entrustbus.Issue) { q.PollMaxWaitSeconds = 2 })
 }
 
-// tooPatient asks for a longer deadline than the worker allows.
+// tooPatient publishes a request with a longer deadline than the worker allows.
 func tooPatient(r *crashRun) *oracle.Order {
 	return r.order("issue", func(q *entrustbus.Issue) { q.PollMaxWaitSeconds = int64(2 * rig.MaxWaitLimit / time.Second) })
 }
@@ -140,8 +140,8 @@ func tracked(r *crashRun) *oracle.Order {
 	return r.request(&entrustbus.Track{ID: r.id, TrackingID: a.TrackingID, CSRDER: csr.Raw})
 }
 
-// cancelled parks an order first, with a worker that lives. The order is the one
-// that the table is about.
+// cancelled publishes a cancellation of an order that a living worker has parked. It
+// returns the parked order.
 func cancelled(r *crashRun) *oracle.Order {
 	o := r.order("hold", nil)
 	w := startWorker(r, r.site, nil)
@@ -165,17 +165,17 @@ func cancelled(r *crashRun) *oracle.Order {
 	return o
 }
 
-// at is a death at an edge, on the first pass.
-func at(want end, edges ...string) []death {
+// at returns the deaths at the first pass of failpoints.
+func at(want end, failpoints ...string) []death {
 	var all []death
-	for _, e := range edges {
-		all = append(all, death{edge: e, want: want})
+	for _, f := range failpoints {
+		all = append(all, death{failpoint: f, want: want})
 	}
 	return all
 }
 
-// lives are the crash table of package consumer, once for each kind of order whose
-// way leads over the edge.
+// lives are the crash table of package consumer, once for each kind of order that passes
+// the failpoint.
 func lives() []life {
 	hold := func(*rig.Settings) {}
 	resubmit := func(s *rig.Settings) { s.OnLostReply = "resubmit" }
@@ -255,7 +255,7 @@ func lives() []life {
 	}
 }
 
-// faults steer the orders of the tests that the words of the simulator do not.
+// crashFaults steer orders in ways that the simulator's words cannot.
 var crashFaults = []gatewaytest.Fault{
 	{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "busy-", Status: 503, PerOrder: 1},
 	{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "bad-", Status: 400, Message: "no such profile"},
@@ -263,11 +263,12 @@ var crashFaults = []gatewaytest.Fault{
 	{Kind: gatewaytest.FaultLostReply, Op: gatewaytest.OpEnroll, CNPrefix: "lost-", PerOrder: 1},
 }
 
-// crashPolicy allows everything: what workers keep beside a result is to be there.
+// crashPolicy allows everything. With a policy, workers write the certificate's owner and
+// blocked keys.
 const crashPolicy = "producers: {" + oracle.Producer + ": {kinds: ['*'], names: {dns: {suffixes: ['*']}}, revoke: {serials: any, reasons: ['*']}}}"
 
-// kept checks what stands behind the order's result: whose the certificate is, and that the
-// compromised key is blocked.
+// kept checks the entries besides the order's result: the owner of the certificate, and
+// the blocked key.
 func (r *crashRun) kept(o *oracle.Order) {
 	r.Helper()
 	client, err := r.site.Client()
@@ -297,14 +298,14 @@ func (r *crashRun) kept(o *oracle.Order) {
 	}
 }
 
-// A worker dies at every failpoint of the crash table; another one brings its order to
-// the end that the table names, with the enrollments that it names.
+// A worker dies at every failpoint of the crash table. Another worker finishes the order
+// with the outcome and the enrollments that the table states.
 func TestDeathAtEveryFailpoint(t *testing.T) {
 	t.Parallel()
 	var names []string
 	for _, l := range lives() {
 		for range l.deaths {
-			names = append(names, fmt.Sprintf("edge%d", len(names)+1))
+			names = append(names, fmt.Sprintf("death%d", len(names)+1))
 		}
 	}
 	server := testbed.Start(t, permitted(t, names...))
@@ -321,7 +322,7 @@ func TestDeathAtEveryFailpoint(t *testing.T) {
 		for _, d := range l.deaths {
 			name := names[next]
 			next++
-			t.Run(fmt.Sprintf("%s/%s %d", l.name, d.edge, max(d.pass, 1)), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%s %d", l.name, d.failpoint, max(d.pass, 1)), func(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
@@ -342,21 +343,21 @@ func TestDeathAtEveryFailpoint(t *testing.T) {
 	}
 }
 
-// die starts a worker and returns when it died where it should.
+// die starts a worker and returns when it died at the failpoint.
 func (r *crashRun) die(d death) {
 	r.Helper()
-	w := startWorker(r, r.site, func(s *rig.Settings) { s.DieAt, s.DiePass = d.edge, d.pass })
+	w := startWorker(r, r.site, func(s *rig.Settings) { s.DieAt, s.DiePass = d.failpoint, d.pass })
 	select {
 	case <-w.Done():
 	case <-time.After(40 * time.Second):
-		r.Fatalf("the worker never came by %s for the %d. time", d.edge, max(d.pass, 1))
+		r.Fatalf("the worker never passed the failpoint %s %d times", d.failpoint, max(d.pass, 1))
 	}
 	if !w.Killed() {
-		r.Fatalf("the worker ended by itself before it came by %s", d.edge)
+		r.Fatalf("the worker ended by itself before it passed the failpoint %s", d.failpoint)
 	}
 }
 
-// compare holds the order's one result against what the table says.
+// compare compares the order's only result with the table.
 func (r *crashRun) compare(o *oracle.Order, want end) {
 	r.Helper()
 	client, err := r.site.Client()
@@ -372,7 +373,7 @@ func (r *crashRun) compare(o *oracle.Order, want end) {
 	got.enrollments = there.Count
 	switch o.Request.Kind() {
 	case entrustbus.KindRevoke:
-		// A revocation may be repeated: its submissions are those that were answered.
+		// A revocation may be repeated: its submissions count only the answered ones.
 		got.submissions = 0
 		serial, _ := new(big.Int).SetString(res.Serial, 16)
 		for _, rev := range r.gw.Revocations() {
@@ -388,16 +389,16 @@ func (r *crashRun) compare(o *oracle.Order, want end) {
 	}
 }
 
-// A message that kills every worker which takes it ends as a dead letter, counted
-// before anything is tried. Where the gateway may have the order, the result says so.
+// A message that kills every worker ends as a dead letter; each try is counted before it
+// is made. If the gateway may have the order, the result says so.
 func TestDeathOfEveryWorker(t *testing.T) {
 	t.Parallel()
-	server := testbed.Start(t, permitted(t, "lethalrequest", "lethalwake-up"))
+	server := testbed.Start(t, permitted(t, "poisonrequest", "poisonwake-up"))
 	gw := startGateway(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl, ApproveAfter: time.Hour})
 	for _, row := range []struct {
-		name, edge string
-		order      func(*crashRun) *oracle.Order
-		want       end
+		name, failpoint string
+		order           func(*crashRun) *oracle.Order
+		want            end
 	}{
 		{"request", "call.after", revocation, failedNothing},
 		{"wake-up", "call.after", issueAs("pending"), heldEnrolled},
@@ -406,13 +407,13 @@ func TestDeathOfEveryWorker(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
-			r := &crashRun{T: t, ctx: ctx, gw: gw, id: "lethal" + row.name}
+			r := &crashRun{T: t, ctx: ctx, gw: gw, id: "poison" + row.name}
 			r.site = openSite(t, server, rig.Config{Name: r.id, Gateway: gw, Binary: mortalBinary, AckWait: 2500 * time.Millisecond})
 			o := row.order(r)
 			o.Want = []entrustbus.Outcome{row.want.outcome}
-			// A worker that outlives this is one that did not try.
+			// A worker that survives this failpoint did not try.
 			for deaths := 0; ; deaths++ {
-				w := startWorker(t, r.site, func(s *rig.Settings) { s.DieAt = row.edge })
+				w := startWorker(t, r.site, func(s *rig.Settings) { s.DieAt = row.failpoint })
 				if missing, _ := r.site.Results(timeout(t, 20*time.Second, w.Done()), o); missing == 0 {
 					t.Logf("ended after %d deaths", deaths)
 					break
@@ -428,7 +429,7 @@ func TestDeathOfEveryWorker(t *testing.T) {
 	}
 }
 
-// timeout is a context that ends after d, when done is closed, or with the test.
+// timeout returns a context that ends after d, when done is closed, or with the test.
 func timeout(t *testing.T, d time.Duration, done <-chan struct{}) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
@@ -442,7 +443,7 @@ func timeout(t *testing.T, d time.Duration, done <-chan struct{}) context.Contex
 	return ctx
 }
 
-// Workers die at random while orders of every kind flow.
+// Workers die at random times while orders of every kind flow.
 func TestDeathAtRandom(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t, permitted(t, "random0", "random1"))

@@ -1,7 +1,7 @@
-// Package integration runs whole workers against real NATS servers and the gateway
-// simulator: deaths at every edge of the crash table, clusters that lose servers,
-// chaos by seed, and hostile messages. Package
-// internal/testbed starts what they run, and its oracle checks what is left.
+// Package integration runs complete workers against real NATS servers and the gateway
+// simulator: deaths at every failpoint of the crash table, clusters that lose servers,
+// chaos by seed, and hostile messages. Package internal/testbed starts the processes, and
+// its oracle checks the outcome.
 //
 //	go test ./integration                       what needs no processes of its own
 //	go test -tags integration ./integration     deaths and clusters too; some 4 minutes

@@ -1,9 +1,8 @@
 package integration
 
-// Hostile messages against a worker that works: none of them ends it, leaks out
-// of it, or stands in the way of a good request, and each is answered as the
-// contract says: one dead letter that keeps the message, and a failed result
-// where one can be addressed.
+// Hostile messages against a running worker. No message ends the worker, leaks into its
+// log, or delays a good request. The worker answers each as the contract says: one dead
+// letter that keeps the message, and a failed result if one can be addressed.
 
 import (
 	"bytes"
@@ -34,22 +33,22 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/watchdog"
 )
 
-// hostile is a message and what the bus is to hold of it in the end.
+// hostile is a message and the expected content of the bus for it.
 type hostile struct {
 	name string
 	msg  *nats.Msg // as the stream stored it
-	// address is <producer>.<id> where a result can be addressed.
+	// address is <producer>.<id> if a result can be addressed.
 	address string
 }
 
-// hostiles publishes messages, each followed by next, and returns those that the
-// server took.
+// hostiles publishes messages, each followed by a call of next, and returns those that
+// the server accepted.
 func (s *inside) hostiles(all []entrustbustest.HostileMessage, next func()) []hostile {
 	s.t.Helper()
 	futures := make([]jetstream.PubAckFuture, len(all))
 	for i, m := range all {
 		var err error
-		// The client itself refuses what is larger than the server takes.
+		// The client itself refuses messages that are larger than the server accepts.
 		if futures[i], err = s.js.PublishMsgAsync(&nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Body}); err != nil && !refused(err) {
 			s.t.Fatalf("publishing %q: %v", m.Name, err)
 		}
@@ -81,7 +80,7 @@ func (s *inside) hostiles(all []entrustbustest.HostileMessage, next func()) []ho
 		}
 		h := hostile{name: all[i].Name, msg: &nats.Msg{Subject: all[i].Subject, Header: all[i].Header, Data: all[i].Body}}
 		if len(all[i].Body) < 64<<10 && ack.Stream == s.layout.Requests {
-			// What counts is what is stored: the client mends some headers.
+			// The stored message counts: the client repairs some headers.
 			m, err := handles[ack.Stream].GetMsg(s.ctx, ack.Sequence)
 			if err != nil {
 				s.t.Fatal(err)
@@ -94,7 +93,7 @@ func (s *inside) hostiles(all []entrustbustest.HostileMessage, next func()) []ho
 	return taken
 }
 
-// address is the order that a request names in its body or, where that cannot be
+// address returns the order that a request names in its body or, if the body cannot be
 // read, in its header. The contract's own reader decides.
 func address(m *nats.Msg) string {
 	producer, kind, err := (entrustbus.Subjects{}).ParseRequest(m.Subject)
@@ -111,15 +110,16 @@ func address(m *nats.Msg) string {
 	return ""
 }
 
-// fieldFirst is how an error begins that names what is wrong.
+// fieldFirst matches the beginning of an error that names the invalid field.
 var fieldFirst = regexp.MustCompile(`^(reading header )?[A-Za-z_-]+(\[\d+\](\.[a-z_]+)?)?(: | )`)
 
-// secret is what no log line and no error may hold: the inside of a PEM block, with
-// line ends as they are or escaped, and a key's name. The first line of a block is
-// what errors tell a producer to begin with.
+// secret matches text that no log line and no error may contain: the inside of a PEM
+// block, with plain or escaped line ends, and a key's name. It does not match the first
+// line of a block, because errors tell producers to begin with it.
 var secret = regexp.MustCompile(`MI[A-Za-z0-9+/]{24}|-----\\*[rn\n]|PRIVATE KEY`)
 
-// answered checks what became of hostile messages once the worker is done.
+// answered checks the results and dead letters of hostile messages after the worker has
+// handled them.
 func (s *inside) answered(messages []hostile) {
 	s.t.Helper()
 	identity := func(subject string, body []byte) string {
@@ -180,14 +180,15 @@ func (s *inside) answered(messages []hostile) {
 	}
 }
 
-// maxPayload is what a server takes by default, headers included.
+// maxPayload is a server's default limit, headers included.
 const maxPayload = 1 << 20
 
-// maxUnreadable is how much a letter keeps of a body that cannot be decoded.
+// maxUnreadable is how much a dead letter keeps of a body that cannot be decoded.
 const maxUnreadable = 64 << 10
 
-// shortened looks for the letter of a message that cannot be decoded, or leaves no room
-// for what a letter adds: it holds the begin of it, and says how long it was.
+// shortened finds the dead letter of a message that cannot be decoded, or that leaves no
+// room for a dead letter's headers. It checks that the dead letter has the beginning of
+// the message and its length.
 func (s *inside) shortened(m hostile, found map[string][]*deadletter.Letter) string {
 	for k, letters := range found {
 		for _, l := range letters {
@@ -199,7 +200,7 @@ func (s *inside) shortened(m hostile, found map[string][]*deadletter.Letter) str
 	return ""
 }
 
-// good publishes a good order, the n-th.
+// good publishes the n-th good order.
 func (s *inside) good(n int, header nats.Header) {
 	s.t.Helper()
 	id := fmt.Sprintf("good-%d", n)
@@ -231,7 +232,7 @@ func (s *inside) allGood(n int) {
 	}
 }
 
-// quiet waits until no stream holds work.
+// quiet waits until no stream has work left.
 func (s *inside) quiet() {
 	s.t.Helper()
 	for _, stream := range []string{s.layout.Requests, s.layout.Parked} {
@@ -255,8 +256,8 @@ func ours() int {
 	return n
 }
 
-// The whole corpus and more, with good requests in between, and few hands: one
-// that is stuck would be missed at once. Not parallel: it counts goroutines.
+// The complete corpus and more, with good requests in between. Concurrency is low, so
+// that a stuck goroutine would show at once. Not parallel: it counts goroutines.
 func TestHostile(t *testing.T) {
 	s := openInside(t, 120*time.Second)
 	gw := gatewayFor(t, gatewaytest.Config{PendingFraction: 0.3, ApproveAfter: 200 * time.Millisecond})
@@ -305,7 +306,7 @@ func gatewayFor(t testing.TB, cfg gatewaytest.Config) *gatewaytest.Server {
 	return gw
 }
 
-// garbage is bytes of no meaning, the same each time, on every subject.
+// garbage returns meaningless bytes, the same each time, for every subject.
 func garbage() []entrustbustest.HostileMessage {
 	rnd := rand.New(rand.NewPCG(4711, 42))
 	kinds := []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindRevoke, entrustbus.KindTrack, entrustbus.KindCancel}
@@ -329,7 +330,7 @@ func garbage() []entrustbustest.HostileMessage {
 	return all
 }
 
-// badHeaders are headers that must not be obeyed, believed or lost.
+// badHeaders are headers that the worker must not obey, believe or lose.
 func badHeaders() []nats.Header {
 	return []nats.Header{
 		{entrustbus.HeaderReplay: {"-1"}}, {entrustbus.HeaderReplay: {"999999999999"}}, {entrustbus.HeaderReplay: {"99999999999999999999"}},
@@ -359,8 +360,7 @@ func badHeaders() []nats.Header {
 	}
 }
 
-// hostileHeaders is each of the bad headers on a request that has no readable
-// content.
+// hostileHeaders returns a request without readable content for each of the bad headers.
 func hostileHeaders() []entrustbustest.HostileMessage {
 	var all []entrustbustest.HostileMessage
 	for i, h := range badHeaders() {
@@ -372,8 +372,8 @@ func hostileHeaders() []entrustbustest.HostileMessage {
 	return all
 }
 
-// statuses are messages without a body that a client of NATS may take for the word of
-// the server, and the pull that they come with for ended.
+// statuses are messages without a body. A NATS client may take them for a status of the
+// server, and so for the end of its pull.
 func statuses() []entrustbustest.HostileMessage {
 	var all []entrustbustest.HostileMessage
 	for _, status := range []string{"100", "400", "404", "408", "409", "423", "503", "999"} {
@@ -389,7 +389,7 @@ func statuses() []entrustbustest.HostileMessage {
 	return all
 }
 
-// straysOnDue are wake-ups that no worker put there.
+// straysOnDue are due messages that no worker scheduled.
 func straysOnDue() []entrustbustest.HostileMessage {
 	due := func(producer, id string) string { return entrustbus.Subjects{}.Due("poll", producer, id) }
 	now := time.Now().Format(time.RFC3339Nano)
@@ -410,8 +410,8 @@ func straysOnDue() []entrustbustest.HostileMessage {
 	}
 }
 
-// A good request stays good under headers that mean something to the server or to
-// the worker elsewhere, parked or not.
+// A good request stays good under headers that have a meaning for the server or for the
+// worker elsewhere, parked or not.
 func TestHostileHeadersOnGoodRequests(t *testing.T) {
 	t.Parallel()
 	s := openInside(t, 40*time.Second)
@@ -426,7 +426,7 @@ func TestHostileHeadersOnGoodRequests(t *testing.T) {
 		}
 		probe := &nats.Msg{Subject: s.layout.Subjects().Request("probe", entrustbus.KindRevoke), Header: maps.Clone(h), Data: []byte("x")}
 		if _, err := s.js.PublishMsg(s.ctx, probe); err != nil || h.Get("Nats-Expected-Last-Subject-Sequence") != "" {
-			continue // the server takes no such header, or not each time
+			continue // the server does not always accept such a header
 		}
 		h = maps.Clone(h)
 		if h.Get(nats.MsgIdHdr) != "" {
@@ -446,8 +446,8 @@ func TestHostileHeadersOnGoodRequests(t *testing.T) {
 	}
 }
 
-// largest are messages that leave no room for what a letter, a record or a slot adds
-// to them.
+// largest are messages that leave no room for the additions of a dead letter, a record or
+// a wake-up.
 func largest() []entrustbustest.HostileMessage {
 	subjects := entrustbus.Subjects{}
 	der, _ := entrustbustest.CSR("largest.example.net")
@@ -465,8 +465,8 @@ func largest() []entrustbustest.HostileMessage {
 	}
 }
 
-// Messages on the subjects of slots that no worker put there, one of which wipes all
-// slots away, keep neither the order that lost its slot nor any other from its end.
+// Foreign messages on the subjects of wake-ups do not prevent the end of any order, even
+// if one of them purges all wake-ups.
 func TestStraysOnParked(t *testing.T) {
 	t.Parallel()
 	s := openInside(t, 120*time.Second)
@@ -481,8 +481,8 @@ func TestStraysOnParked(t *testing.T) {
 	s.until("the order to be parked", func() bool { return s.left(s.layout.Parked) == 1 && s.left(s.layout.Requests) == 0 })
 	stop()
 
-	// A slot that fires at once; one that carries what a reader takes for the
-	// server's word; one that empties the stream; and one on the order's subject.
+	// A wake-up that fires at once; one whose content a reader takes for a status of the
+	// server; one that empties the stream; and one on the order's subject.
 	at := nats.Header{"Nats-Schedule": {"@at " + time.Now().Format(time.RFC3339)}, "Nats-Schedule-Target": {s.layout.Subjects().Due("poll", "rogue", "fires")}}
 	for _, m := range []*nats.Msg{
 		{Subject: s.layout.Subjects().Parked("rogue", "wipes"), Header: nats.Header{"Nats-Rollup": {"all"}}},
@@ -495,7 +495,7 @@ func TestStraysOnParked(t *testing.T) {
 		}
 	}
 	s.cfg.Schedule.First = first
-	// The watchdog leaves a record alone until its wake-up cannot be on its way any more.
+	// The watchdog leaves a record alone while its wake-up may still be on its way.
 	dog := watchdog.Watchdog{
 		JS: s.js, Layout: s.layout, Ledger: ledger.New(s.js, s.layout.Orders), Wakeups: wakeup.New(s.js, s.layout.Parked, s.layout.Subjects()),
 		Control: control.Open(control.Config{JS: s.js, Bucket: s.layout.Control, Worker: "watchdog"}), Log: s.logger(), Lease: s.cfg.EnrollTimeout + time.Second,

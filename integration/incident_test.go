@@ -22,8 +22,8 @@ import (
 
 var serials = flag.Int("serials", 1_000, "serials that the incident revokes")
 
-// An incident whose run is killed twice, as SIGKILL does, while a worker stops: no serial is
-// revoked twice, and none is missing. Ten thousand serials: -serials 10000.
+// An incident, whose run is killed twice as by SIGKILL while a worker stops: no serial is
+// revoked twice, and none is missing. For ten thousand serials pass -serials 10000.
 func TestIncidentKilledTwice(t *testing.T) {
 	t.Parallel()
 	serials := *serials
@@ -74,7 +74,8 @@ func TestIncidentKilledTwice(t *testing.T) {
 		if kill == 0 {
 			continue
 		}
-		// A stop finishes what is in flight: a worker that is killed has it revoked again.
+		// A graceful stop finishes the in-flight revocations. After a kill they would be
+		// repeated.
 		if err := worker.Stop(20 * time.Second); err != nil {
 			t.Error(err)
 		}

@@ -25,9 +25,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/worker"
 )
 
-// inside is an installation whose workers run in this process, where their
-// goroutines can be counted and a gateway of any behaviour can be put in: a real
-// server, and the streams that the worker makes.
+// inside is an installation whose workers run in this process: the test can count their
+// goroutines and use any gateway. It has a real server, and the streams that the worker
+// makes.
 type inside struct {
 	t      testing.TB
 	ctx    context.Context
@@ -38,8 +38,7 @@ type inside struct {
 	log    *testbed.Buffer
 }
 
-// openInside starts the server. Waits are short, in the proportions of the
-// defaults.
+// openInside starts the server. Waits are short, in the proportions of the defaults.
 func openInside(t testing.TB, within time.Duration) *inside {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
@@ -59,8 +58,8 @@ func openInside(t testing.TB, within time.Duration) *inside {
 	return s
 }
 
-// gatewayAt is a client of a gateway that is reached over mutual TLS, and what
-// closes its connections.
+// gatewayAt returns a client of a gateway over mutual TLS, and a function that closes its
+// connections.
 func (s *inside) gatewayAt(url, certFile, keyFile, caFile string) (*gateway.Client, func()) {
 	s.t.Helper()
 	gw, cache, err := rig.NewGateway(gateway.Config{
@@ -77,8 +76,8 @@ func (s *inside) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// work runs a worker on a connection of its own, and returns what drains it and
-// closes that.
+// work runs a worker on a connection of its own. stop drains the worker and closes the
+// connection.
 func (s *inside) work(gw worker.Gateway) (stop func()) {
 	s.t.Helper()
 	url := strings.Replace(s.server.URL, "://", "://"+defaultName+":"+workerPassword+"@", 1)
@@ -98,7 +97,7 @@ func (s *inside) work(gw worker.Gateway) (stop func()) {
 	return stop
 }
 
-// until waits for what must become true before the installation's time is over.
+// until waits for a condition, at most for the installation's time.
 func (s *inside) until(what string, done func() bool) {
 	s.t.Helper()
 	err := testbed.UntilEvery(s.ctx, 20*time.Millisecond, what, func() (bool, error) { return done(), nil })
@@ -117,7 +116,7 @@ func (s *inside) left(stream string) uint64 {
 	return uint64(n)
 }
 
-// letters are the dead letters there are.
+// letters returns all dead letters.
 func (s *inside) letters() []*deadletter.Letter {
 	s.t.Helper()
 	var all []*deadletter.Letter
@@ -134,7 +133,7 @@ func (s *inside) letters() []*deadletter.Letter {
 	return all
 }
 
-// results are the results there are, in their order, by <producer>.<id>.
+// results returns all results in their order, by <producer>.<id>.
 func (s *inside) results() map[string][]*entrustbus.Result {
 	s.t.Helper()
 	all := map[string][]*entrustbus.Result{}
@@ -158,8 +157,8 @@ func (s *inside) results() map[string][]*entrustbus.Result {
 	return all
 }
 
-// refused tells a publish that the server, or the client in front of it, did not
-// take from one that went wrong.
+// refused reports whether the server or the client rejected a publish. It is false for a
+// publish that failed otherwise.
 func refused(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) || strings.Contains(fmt.Sprint(err), "nats: ")

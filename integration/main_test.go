@@ -18,8 +18,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// The worker's binaries, built once: the one that is shipped, and one that dies
-// where it is told to.
+// The worker's binaries, built once: the shipped one, and one with failpoints.
 var workerBinary, mortalBinary string
 
 func TestMain(m *testing.M) {
@@ -61,9 +60,9 @@ func startGateway(t testing.TB, cfg gatewaytest.Config) *gatewaytest.Server {
 	return gw
 }
 
-// openSite makes a site that is closed when the test ends. Its workers have the
-// permissions of deploy/nats: the server is one of permitted. A test that fails shows the
-// last lines of its workers.
+// openSite makes a site that closes when the test ends. Its workers have the permissions
+// of deploy/nats; the server must have the configuration of permitted. A failed test
+// shows the last log lines of its workers.
 func openSite(t testing.TB, server *testbed.Server, cfg rig.Config) *rig.Site {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -111,7 +110,7 @@ func submit(ctx context.Context, t testing.TB, site *rig.Site, orders ...*oracle
 	}
 }
 
-// check waits for the site to come to rest and reports every broken promise.
+// check waits until the site is at rest and reports every broken promise.
 func check(ctx context.Context, t testing.TB, site *rig.Site, orders []*oracle.Order) *oracle.Report {
 	t.Helper()
 	v, err := site.Check(ctx, orders)

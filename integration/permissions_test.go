@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// defaultName is the name of a site that has none: the prefix of the default configuration.
+// defaultName is the name of a site without one: the prefix of the default configuration.
 const defaultName = "entrust"
 
-// permitted is the configuration of a server whose workers have the permissions of
-// deploy/nats and no other, one user for each site by its name. Whoever connects without a
-// user may do everything: the tests do.
+// permitted returns the configuration of a server whose workers have exactly the
+// permissions of deploy/nats. Each site has a user with its name. Connections without a
+// user may do everything; the tests use them.
 func permitted(t testing.TB, sites ...string) string {
 	t.Helper()
 	text, err := os.ReadFile("../deploy/nats/permissions.conf")
@@ -32,10 +32,10 @@ func permitted(t testing.TB, sites ...string) string {
 	return fmt.Sprintf("no_auth_user: test\nauthorization {\nusers: [\n{ user: test, password: test }\n%s]\n}", users.String())
 }
 
-// workerPassword is that of every site's user.
+// workerPassword is the password of every site's user.
 const workerPassword = "of-the-integration-suite"
 
-// refusedBy are the lines of a worker's log about what the server did not let it do.
+// refusedBy returns the lines of a worker's log about actions that the server refused.
 func refusedBy(log string) []string {
 	var lines []string
 	for line := range strings.Lines(log) {

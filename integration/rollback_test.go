@@ -18,7 +18,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// rollbackRun is one server, a process, whose store is put back.
+// rollbackRun is one server process whose store is put back.
 type rollbackRun struct {
 	*testing.T
 	ctx     context.Context
@@ -45,7 +45,7 @@ func (r *rollbackRun) start() {
 	r.workers = append(r.workers, startWorker(r, r.site, nil))
 }
 
-// send publishes orders, and waits for their results where it is told to.
+// send publishes orders, and with wait also waits for their results.
 func (r *rollbackRun) send(name string, n int, wait bool) (orders []*oracle.Order) {
 	r.Helper()
 	for i := range n {
@@ -63,13 +63,13 @@ func (r *rollbackRun) await(orders []*oracle.Order) {
 	if missing, err := r.site.Results(r.ctx, orders...); err != nil || missing > 0 {
 		r.Fatalf("%d of %d orders have no result: %v", missing, len(orders), err)
 	}
-	// A worker that holds an answer while the store is put back publishes it again.
+	// A worker that has an answer while the store is put back publishes it again.
 	if err := r.site.Oracle().Rest(r.ctx); err != nil {
 		r.Fatal(err)
 	}
 }
 
-// backlog publishes orders that no worker has begun, and copies the store.
+// backlog publishes orders that no worker begins, and copies the store.
 func (r *rollbackRun) backlog(n int) (orders []*oracle.Order, store string) {
 	r.Helper()
 	for _, w := range r.workers {
@@ -89,10 +89,10 @@ func (r *rollbackRun) backlog(n int) (orders []*oracle.Order, store string) {
 	return orders, store
 }
 
-// putBack has the server lose everything since the copy.
+// putBack makes the server lose everything since the copy.
 func (r *rollbackRun) putBack(store string) { r.putBackAfter(store, 0) }
 
-// putBackAfter is putBack by a server that was away for so long.
+// putBackAfter is putBack with a server that was away for a time.
 func (r *rollbackRun) putBackAfter(store string, away time.Duration) {
 	r.Helper()
 	r.server.Kill()
@@ -107,7 +107,7 @@ func (r *rollbackRun) putBackAfter(store string, away time.Duration) {
 	}
 }
 
-// noticed is how many rollbacks the workers found.
+// noticed returns how many rollbacks the workers noticed.
 func (r *rollbackRun) noticed(workers ...*testbed.Worker) (n int) {
 	r.Helper()
 	for _, w := range workers {
@@ -139,7 +139,7 @@ func (r *rollbackRun) count(orders []*oracle.Order, enrollments int, outcome ent
 	return n
 }
 
-// rollbackRow is how orders end that were submitted before a rollback.
+// rollbackRow is the end of orders that were submitted before a rollback.
 type rollbackRow struct {
 	name        string
 	dialect     gatewaytest.Dialect
@@ -149,10 +149,10 @@ type rollbackRow struct {
 	flagged     bool
 }
 
-// A copy of the store is put back under living workers: the requests in it were
-// submitted since, and no record says so. None of them is enrolled again unless
-// on_rollback says so, and then the result admits it. A restart of the server, graceful
-// or not, is no rollback.
+// A copy of the store is put back under living workers. The requests in it were submitted
+// since, but no record shows this. None of them is enrolled again unless on_rollback
+// allows it, and then the result declares it. A restart of the server, graceful or not,
+// is not a rollback.
 func TestRollback(t *testing.T) {
 	t.Parallel()
 	const n = 15
@@ -164,7 +164,7 @@ func TestRollback(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			row.settings.RollbackWindow = -1 // orders that come after it are new
+			row.settings.RollbackWindow = -1 // orders after it are new
 			r := startRollback(t, row.dialect, row.settings, 2)
 			r.send("before", 10, true)
 			for _, hard := range []bool{false, true} {
@@ -199,8 +199,8 @@ func TestRollback(t *testing.T) {
 }
 
 // A request that the bus lost, and that its producer publishes again, may have been
-// submitted too. It is handled as on_rollback says, by the worker that noticed the
-// rollback and by others.
+// submitted too. Every worker handles it according to on_rollback, not only the worker
+// that noticed the rollback.
 func TestRequestsLostInARollback(t *testing.T) {
 	t.Parallel()
 	const n = 15
@@ -230,14 +230,14 @@ func TestRequestsLostInARollback(t *testing.T) {
 	}
 }
 
-// A server that comes back after minutes has no worker's presence any more. A worker that
-// lost no write of its own still waits for what the others say.
+// A server that was away for minutes has no presences of workers. A worker that lost no
+// write of its own still waits for the others' presences.
 func TestRollbackAfterALongOutage(t *testing.T) {
 	t.Parallel()
 	r := startRollback(t, gatewaytest.CAGW, rig.Settings{RollbackWindow: -1}, 2)
 	r.send("before", 10, true)
 	orders, store := r.backlog(10)
-	// The second worker is not given any of the orders, so that it loses nothing.
+	// The second worker gets none of the orders, so that it loses nothing.
 	r.workers[1].Freeze(true)
 	r.await(orders)
 	r.server.Kill()
@@ -249,7 +249,7 @@ func TestRollbackAfterALongOutage(t *testing.T) {
 	}
 }
 
-// A worker that starts later knows of a rollback that another one noticed.
+// A worker that starts later uses the rollback that another worker noticed.
 func TestRollbackIsKept(t *testing.T) {
 	t.Parallel()
 	r := startRollback(t, gatewaytest.CAGW, rig.Settings{OnRollback: "hold"}, 1)
@@ -258,7 +258,7 @@ func TestRollbackIsKept(t *testing.T) {
 	first := r.workers[0]
 	first.Freeze(true)
 	r.putBack(store)
-	// It may have been given the requests already: it reads none of them.
+	// It may have received the requests already, but reads none of them.
 	first.Freeze(false)
 	if err := testbed.Until(r.ctx, "the worker notices", func() (bool, error) { return r.noticed(first) == 1, nil }); err != nil {
 		t.Fatal(err)
@@ -274,7 +274,8 @@ func TestRollbackIsKept(t *testing.T) {
 	}
 }
 
-// With state_dir a worker notices at its start what the bus lost while none ran.
+// With state_dir a worker notices at its start that the bus lost writes while no worker
+// ran.
 func TestRollbackWhileNoWorkerRuns(t *testing.T) {
 	t.Parallel()
 	r := startRollback(t, gatewaytest.CAGW, rig.Settings{StateDir: t.TempDir()}, 1)

@@ -1,9 +1,9 @@
-// Command find measures how long a search for orders takes among many: 700,000 records of the
-// ledger in a server of its own process, with 12 orders among them that failed.
+// Command find measures how long a search for orders takes: 12 failed orders among
+// 700,000 ledger records, in a nats-server of its own process.
 //
 //	go run ./find [-orders 700000]
 //
-// The bar is one second for those 12. Beside it stands what reading the whole ledger takes.
+// The bar is one second for those 12. The command also measures reading the whole ledger.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 
 const (
 	failed = 12
-	// within is the time of a search, as the verb orders ls gives it at a terminal.
+	// within is the time of a search that the verb orders ls uses at a terminal.
 	within = 600 * time.Millisecond
 	limit  = 100
 )
@@ -73,7 +73,7 @@ func run(ctx context.Context, orders int) error {
 	return measure(ctx, find.New(js, layout, time.Now), orders)
 }
 
-// fill writes the ledger: of each twelfth part, one order failed, with its dead letter.
+// fill writes the ledger. One order in each twelfth of it failed, with a dead letter.
 func fill(ctx context.Context, js jetstream.JetStream, layout streams.Layout, orders int) error {
 	letters := deadletter.New(js, layout.Dead, layout.Subjects())
 	now := time.Now().UTC()
@@ -102,7 +102,7 @@ func fill(ctx context.Context, js jetstream.JetStream, layout streams.Layout, or
 			return err
 		}
 	}
-	// The certificate that is searched for is the oldest.
+	// The certificate of the search is the oldest.
 	c := certs.Certificate{Producer: "shop", Order: "order-1"}
 	if err := certs.New(js, layout.Certs).Put(ctx, "issuing-1", "5ee8d59f00000001", c, time.Hour); err != nil {
 		return err

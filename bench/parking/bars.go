@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The bars of the design.
+// Bars of the design.
 const (
 	leastRatio     = 0.7 // parking against issuing at once
 	leastOrders    = 10_000
@@ -15,13 +15,13 @@ const (
 	mostLate       = time.Second
 )
 
-// missed names every bar that the figures do not meet.
+// missed names every missed bar.
 func (r *report) missed() []string {
 	all := slices.Clone(r.broken)
 	miss := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	for _, f := range r.sizes {
 		n := thousands(f.orders)
-		// Fewer are parked before a rate can be told from a start.
+		// With fewer orders, the start dominates the rate.
 		if ratio := f.parkRate() / f.issueRate(); f.orders >= leastOrders && ratio < leastRatio {
 			miss("%s orders: parked at %.2f of the rate of immediate issuance, below %.2f", n, ratio, leastRatio)
 		}
@@ -39,7 +39,7 @@ func (r *report) missed() []string {
 			count int
 		}{
 			{"lost", f.lost}, {"polled early", f.early}, {"enrolled or ended twice", f.twice},
-			{"polled after their end", f.afterClose}, {"dead letters", f.dead}, {"wake-ups or slots left on the bus", f.left},
+			{"polled after their end", f.afterClose}, {"dead letters", f.dead}, {"wake-ups or due messages left on the bus", f.left},
 		} {
 			if c.count > 0 {
 				miss("%s orders: %d %s", n, c.count, c.what)

@@ -17,32 +17,32 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// The two other ways to wait, each a client of its own process (see holder.go).
+// The two other ways to wait. Each is a client in a process of its own (see holder.go).
 const (
 	sleeping = "sleep" // a goroutine for each order, as a blocking poll loop has
 	naking   = "nak"   // NakWithDelay, the order staying unacknowledged
 )
 
-// Names of the stream and the consumer that a baseline works on.
+// Stream and consumer of a baseline.
 const (
 	baselineStream   = "HELD"
 	baselineConsumer = "holder"
 )
 
-// baseline is what the run of one other way found.
+// baseline is the result of one other way.
 type baseline struct {
 	way           string
 	orders        int
 	killed        bool
-	holding       time.Duration // until all were held
+	holding       time.Duration // until the client held all
 	before, after testbed.Usage // of the client
 	server        testbed.Usage
-	cpu           float64 // share of one core that the server takes while nothing is due
+	cpu           float64 // server's share of one core while nothing is due
 	goroutines    [2]int  // before and after
 	end           status
 }
 
-// status is what a baseline's process says of itself.
+// status is the report of a baseline's process.
 type status struct {
 	Held, Done, Early    int
 	Goroutines           int
@@ -106,8 +106,8 @@ func (p plan) measureBaseline(ctx context.Context, dir, way string, hold *reques
 	}
 }
 
-// fill publishes the requests, waits until all are held, and reads what that
-// takes. It returns when the first is due.
+// fill publishes the requests, waits until the client holds all, and reads the usage. It
+// returns when the first order is due.
 func (p plan) fill(ctx context.Context, js jetstream.JetStream, r *baseline, h *holder, server *testbed.Server, hold *requests, say func(string, ...any)) (time.Time, error) {
 	first, err := h.ask()
 	if err != nil {
@@ -166,7 +166,8 @@ func (p plan) fill(ctx context.Context, js jetstream.JetStream, r *baseline, h *
 	return begins, err
 }
 
-// baselineAckWait is the ack wait of NakWithDelay's consumer, the worker's default.
+// baselineAckWait is the ack wait of NakWithDelay's consumer, equal to the worker's
+// default.
 const baselineAckWait = time.Minute
 
 func makeBaselineStream(ctx context.Context, js jetstream.JetStream, way string, n int) error {
@@ -178,7 +179,7 @@ func makeBaselineStream(ctx context.Context, js jetstream.JetStream, way string,
 	}
 	wait := baselineAckWait
 	if way == sleeping {
-		wait = 24 * time.Hour // a sleeping handler extends nothing
+		wait = 24 * time.Hour // a sleeping handler does not extend its ack wait
 	}
 	_, err = js.CreateConsumer(ctx, baselineStream, jetstream.ConsumerConfig{
 		Durable: baselineConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: wait, MaxDeliver: -1, MaxAckPending: n + 1000,
@@ -201,7 +202,7 @@ func startHolder(way, url string) (*holder, error) {
 	return &holder{Process: p, in: in, out: json.NewDecoder(out)}, nil
 }
 
-// ask asks the process how it stands.
+// ask asks the process for its status.
 func (h *holder) ask() (status, error) {
 	var s status
 	if _, err := h.in.Write([]byte("?\n")); err != nil {

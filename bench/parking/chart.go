@@ -28,8 +28,8 @@ const (
 	legendTop, legendStep, legendWidth = 384, 22, 340
 )
 
-// chart draws memory against parked orders, both axes logarithmic, as SVG. Lines
-// without points are left out.
+// chart draws memory against parked orders as SVG, with logarithmic axes. It omits lines
+// without points.
 func chart(title, note string, lines []line) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" font-family="sans-serif" font-size="13" fill="#222">`+"\n", chartWidth, chartHeight)
@@ -96,7 +96,7 @@ func (a axis) place(v float64) float64 {
 	return a.from + (a.to-a.from)*math.Log(v/a.low)/math.Log(a.high/a.low)
 }
 
-// ticks are the powers of base from the axis's low end on.
+// ticks returns the powers of base from the axis's low end.
 func (a axis) ticks(base float64) []float64 {
 	var all []float64
 	for v := a.low; v <= a.high*1.001; v *= base {
@@ -105,8 +105,8 @@ func (a axis) ticks(base float64) []float64 {
 	return all
 }
 
-// axes cover all points: orders in powers of ten below and to the most there
-// are, memory in powers of two.
+// axes cover all points: orders in powers of ten at the low end and up to the highest
+// number, memory in powers of two.
 func axes(lines []line) (x, y axis) {
 	x = axis{low: math.Inf(1), from: plotLeft, to: plotRight}
 	y = axis{low: math.Inf(1), from: plotBottom, to: plotTop}

@@ -11,10 +11,10 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// check compares what was due with what the simulator saw, and with what the
-// streams hold in the end. It asks the worker nothing.
+// check compares the due orders with the simulator's records and the final content of the
+// streams. It does not ask the worker.
 func (d *timetable) check(ctx context.Context, s *site, f *figures, say func(string, ...any)) error {
-	// A poll after an order's end would come about now.
+	// A poll after an order's end would come within this time.
 	if err := testbed.Sleep(ctx, 2*time.Second); err != nil {
 		return err
 	}
@@ -36,9 +36,9 @@ func (d *timetable) check(ctx context.Context, s *site, f *figures, say func(str
 	return d.parked(ctx, s, closed, f, say)
 }
 
-// parked looks at what is still parked. An order that was due has a
-// result and nothing there, any other has its wake-up and no result: what has not is
-// lost. What has no taker is counted, and the first of it described.
+// parked checks the parked orders. A due order must have a result and no wake-up; any
+// other must have its wake-up and no result. Otherwise the order is lost. Leftover
+// messages are counted, and the first ones described.
 func (d *timetable) parked(ctx context.Context, s *site, closed []time.Time, f *figures, say func(string, ...any)) error {
 	waits := make([]bool, d.n)
 	for found, err := range s.wakeups.All(ctx) {
@@ -104,8 +104,8 @@ func (d *timetable) results(ctx context.Context, s *site, f *figures) ([]time.Ti
 	return closed, nil
 }
 
-// checkPolls compares the polls of one order with when they were due. One that
-// stays parked is not due at all.
+// checkPolls compares the polls of one order with their due times. An order that stays
+// parked has none.
 func (d *timetable) checkPolls(i int, polls []time.Time, closed time.Time, f *figures) {
 	f.polls += len(polls)
 	if !d.isDue[i] {

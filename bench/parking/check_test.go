@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// The check must be able to find what the bars forbid.
+// The check must find each violation of a bar.
 func TestCheckPolls(t *testing.T) {
 	t.Parallel()
 	t0 := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -45,7 +45,7 @@ func TestCheckPolls(t *testing.T) {
 	}
 }
 
-// What is due before the window does not count as of the window.
+// Polls before the window do not count as the window's.
 func TestCheckPollsBeforeTheWindow(t *testing.T) {
 	t.Parallel()
 	due := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -58,7 +58,7 @@ func TestCheckPollsBeforeTheWindow(t *testing.T) {
 	}
 }
 
-// An order that is to stay parked is not polled at all.
+// An order that stays parked must not be polled.
 func TestCheckPollsOfWhatStays(t *testing.T) {
 	t.Parallel()
 	d := newTimetable(&requests{kind: kindHold, csrs: make([][]byte, 1)}, 1, 0)
@@ -73,7 +73,7 @@ func TestCheckPollsOfWhatStays(t *testing.T) {
 	}
 }
 
-// The second polls begin after the window, and no more end in a second than are to.
+// The second polls begin after the window, and at most endings of them end per second.
 func TestSecondWait(t *testing.T) {
 	t.Parallel()
 	p := plan{window: time.Minute, lead: 30 * time.Second}
@@ -88,7 +88,7 @@ func TestSecondWait(t *testing.T) {
 	}
 }
 
-// Each bar is named when it is missed, and only then.
+// The report names exactly the missed bars.
 func TestBars(t *testing.T) {
 	t.Parallel()
 	good := func() *figures {

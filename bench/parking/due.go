@@ -13,19 +13,19 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// timetable is when each order was to be polled.
+// timetable holds the due times of each order's polls.
 type timetable struct {
 	orders *requests
 	n      int
 	ahead  int // orders that are due before the window
-	some   int // orders that are due, those included; the others stay parked
-	// first and second are the times of the polls, by index, zero for an order that
-	// stays parked.
+	some   int // due orders including those before the window; the others stay parked
+	// first and second are the times of the polls, by index; zero for an order that stays
+	// parked.
 	first, second []time.Time
 	isDue         []bool
-	begins        time.Time // of the window
-	quiet         time.Time // after every first poll of the window, before every second
-	ends          time.Time // the last poll that is due
+	begins        time.Time // start of the window
+	quiet         time.Time // time between all first polls of the window and all second polls
+	ends          time.Time // time of the last due poll
 }
 
 func newTimetable(orders *requests, n, ahead int) *timetable {
@@ -35,12 +35,12 @@ func newTimetable(orders *requests, n, ahead int) *timetable {
 	}
 }
 
-// wake sets when up to a burst of orders are due, evenly at random within the
-// window, and a few before it; the others stay where they are, far from due. It
-// returns when the window is over and the gateway has approved all orders.
+// wake makes up to burst orders due at random times within the window, and a few before
+// it. The others keep their distant due times. wake returns when the window is over and
+// the gateway has approved all orders.
 func (p plan) wake(ctx context.Context, s *site, d *timetable, say func(string, ...any)) error {
 	draw := rand.New(rand.NewPCG(1, uint64(d.n)))
-	// Writing the slots takes a while.
+	// Writing the wake-ups takes a while.
 	ready := time.Now().Add(10*time.Second + pacedBy(d.some, 4000) + pacedBy(d.n, 20_000))
 	d.begins = ready.Add(p.lead)
 	for k, i := range draw.Perm(d.n)[:d.some] {
@@ -56,7 +56,7 @@ func (p plan) wake(ctx context.Context, s *site, d *timetable, say func(string, 
 		return err
 	}
 	if late := time.Since(ready); late > 0 {
-		return fmt.Errorf("the slots were written %v too late: this machine is too slow for the run", late)
+		return fmt.Errorf("the wake-ups were written %v too late: this machine is too slow for the run", late)
 	}
 	if p.profiles != "" {
 		if err := testbed.Sleep(ctx, time.Until(d.begins)); err != nil {
@@ -93,8 +93,8 @@ func (p plan) wake(ctx context.Context, s *site, d *timetable, say func(string, 
 	return err
 }
 
-// setDue writes the slots of the orders again that are due, with the time from the
-// timetable, as `orders poll` does.
+// setDue schedules the wake-ups of the due orders again, at the times of the timetable,
+// like `orders poll`.
 func (s *site) setDue(ctx context.Context, d *timetable) error {
 	g, arm := errgroup.WithContext(ctx)
 	g.SetLimit(64)
@@ -111,7 +111,7 @@ func (s *site) setDue(ctx context.Context, d *timetable) error {
 		}
 		i, ok := d.orders.index(found.Key.ID)
 		if !ok || d.first[i].IsZero() || written[i] {
-			continue // a wake-up that was written moves ahead of the scan
+			continue // a rewritten wake-up moves ahead of the scan
 		}
 		written[i] = true
 		left--
@@ -131,11 +131,11 @@ func (s *site) setDue(ctx context.Context, d *timetable) error {
 	return nil
 }
 
-// readSecond reads when the orders that were due are due again: the worker has
-// parked them again.
+// readSecond reads the second due times of the due orders: the worker has parked them
+// again.
 func (d *timetable) readSecond(ctx context.Context, s *site) error {
 	left := d.some
-	// The last of them may still be on their way from the poll to the wake-up.
+	// The last orders may still be between their poll and their wake-up.
 	return s.until(ctx, 500*time.Millisecond, gap/2, "the orders that were due are parked again", func() (bool, error) {
 		for found, err := range s.wakeups.All(ctx) {
 			if err != nil {
@@ -152,8 +152,8 @@ func (d *timetable) readSecond(ctx context.Context, s *site) error {
 	})
 }
 
-// killBoth kills the worker, and then the server, while the second polls are due,
-// and starts each again.
+// killBoth kills the worker and then the server while the second polls are due, and
+// restarts each.
 func killBoth(ctx context.Context, s *site, d *timetable, sched schedule, say func(string, ...any)) error {
 	from := d.ends
 	for i := range d.n {
@@ -180,8 +180,8 @@ func killBoth(ctx context.Context, s *site, d *timetable, sched schedule, say fu
 	return killFor(ctx, s.server, 2*time.Second)
 }
 
-// waitResults returns when every order that was due has its result and only the
-// others are parked, or when nothing has come of it for a while.
+// waitResults returns when every due order has its result and only the others are parked,
+// or when there was no progress for a while.
 func waitResults(ctx context.Context, s *site, d *timetable, f *figures) error {
 	if err := testbed.Sleep(ctx, time.Until(d.ends)); err != nil {
 		return err

@@ -18,23 +18,22 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
 )
 
-// headerDue says when a baseline's order is due.
+// headerDue is the due time of a baseline's order.
 const headerDue = "Entrust-Due"
 
-// waiter is the client of a baseline: it holds what it is delivered until each
-// order is due, and keeps count. It is as small as such a client can be: what it
-// would do with an order that is due is left out.
+// waiter is the client of a baseline. It holds its messages until each order is due, and
+// counts. It is minimal: it does nothing with a due order.
 type waiter struct {
 	mu    sync.Mutex
 	held  map[string]bool
 	done  map[string]bool
 	late  stats.Spread
 	early int
-	worst time.Duration // of those that were early
+	worst time.Duration // largest earliness
 }
 
-// hold is the process of a baseline: it answers each line on standard input with
-// its status.
+// hold is the process of a baseline: it answers each line on standard input with its
+// status.
 func hold(way, url string) error {
 	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	if err != nil {
@@ -76,8 +75,8 @@ func (w *waiter) status() status {
 	}
 }
 
-// sleep keeps an order in memory, decoded, in a goroutine of its own that sleeps
-// until it is due.
+// sleep keeps a decoded order in memory, in a goroutine of its own that sleeps until the
+// order is due.
 func (w *waiter) sleep(m jetstream.Msg) {
 	due, err := time.Parse(time.RFC3339Nano, m.Headers().Get(headerDue))
 	if err != nil {
@@ -136,7 +135,7 @@ func (w *waiter) hold(m jetstream.Msg) {
 	w.held[m.Subject()] = true
 }
 
-// wake notes that an order woke up.
+// wake records that an order woke up.
 func (w *waiter) wake(m jetstream.Msg, due time.Time) {
 	late := time.Since(due)
 	w.mu.Lock()

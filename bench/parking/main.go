@@ -1,22 +1,21 @@
-// Command parking measures what parked orders cost: half a million of them wait
-// for approval in one nats-server while one worker, as a process of its own,
-// looks after them against the gateway simulator.
+// Command parking measures the cost of parked orders: half a million orders wait for
+// approval in one nats-server. One worker, in a process of its own, handles them against
+// the gateway simulator.
 //
 //	go run ./parking                              all sizes, as in docs/parking.md
 //	go run ./parking --sizes 1000 --window 10s    a quick look
 //	go run ./parking --sizes "" --surge 100000    orders due in the same instant
 //	go run ./parking --sizes 500000 --lead 0s     half a million, polled from rest
 //
-// For each size it prints the rate of parking beside that of immediate issuance
-// in the same run, memory and goroutines of the worker with none parked and
-// with all, memory of the server, CPU while nothing is due, and how late polls
-// are that are due within a window, after a lead in which few are. At one size
-// both worker and server are killed while orders are due. Beside it the same
-// requests wait in a client with a goroutine for each, and in one that hands them
-// back with NakWithDelay.
+// For each size it prints these figures: the rate of parking beside that of immediate
+// issuance in the same run; memory and goroutines of the worker with none parked and with
+// all; memory of the server; CPU while nothing is due; and the lateness of polls that are
+// due within a window, after a lead with few due polls. At one size it kills worker and
+// server while orders are due. For comparison, the same requests wait in a client with a
+// goroutine for each, and in a client that hands them back with NakWithDelay.
 //
-// It exits 1 where a figure misses a bar of the design, and says which. It
-// needs Linux, the go command, and the folder bench as the working directory.
+// It exits with status 1 and names the bar if a figure misses a bar of the design. It
+// needs Linux, the go command, and the directory bench as the working directory.
 package main
 
 import (
@@ -72,19 +71,19 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f := flag.NewFlagSet("parking", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	sizes := f.String("sizes", "1000,10000,100000,500000", "numbers of parked orders, separated by commas")
-	f.IntVar(&o.baselineMost, "baselines", 100_000, "largest size at which the other ways are run beside it; 0: none")
+	f.IntVar(&o.baselineMost, "baselines", 100_000, "largest size at which the other ways are measured too; 0: none")
 	f.IntVar(&o.kill, "kill", 10_000, "size at which worker and server are killed; 0: none")
 	f.IntVar(&o.surge, "surge", 0, "orders that are due in the same instant; 0: no such run")
 	f.Float64Var(&o.rate, "rate", 1000, "calls to the gateway a second in the surge, at most; 0: no limit")
 	f.DurationVar(&o.plan.window, "window", time.Minute, "time in which up to 100,000 orders are due; more stay parked")
-	f.DurationVar(&o.plan.lead, "lead", 30*time.Second, "time before the window, in which three orders in a hundred, at most 3,000, are due beyond those; 0s: none, and the window begins from rest")
+	f.DurationVar(&o.plan.lead, "lead", 30*time.Second, "time before the window, in which 3 % more orders, at most 3,000, are due; 0s: none, and the window begins from rest")
 	f.IntVar(&o.plan.gogc, "server-gogc", 0, "GOGC of nats-server, in percent; 0: its own")
 	f.DurationVar(&o.plan.settle, "settle", 10*time.Second, "rest before memory is read")
 	f.DurationVar(&o.plan.idle, "idle", 20*time.Second, "time over which CPU is measured while nothing is due")
-	f.StringVar(&o.plan.profiles, "profiles", "", "folder for heap and CPU profiles of the worker (default: none)")
+	f.StringVar(&o.plan.profiles, "profiles", "", "directory for heap and CPU profiles of the worker (default: none)")
 	f.StringVar(&o.svg, "svg", "", "file for the plot of memory against parked orders")
-	f.StringVar(&o.table, "table", "", "file for the tables as Markdown; a page that has marks for them keeps its text")
-	f.StringVar(&o.dir, "dir", "", "folder for the servers' files (default: a temporary one)")
+	f.StringVar(&o.table, "table", "", "file for the tables as Markdown; a page with marks for them keeps its text")
+	f.StringVar(&o.dir, "dir", "", "directory for the servers' files (default: a temporary one)")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -134,7 +133,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	for _, v := range o.plan.serverEnv() {
 		r.machine += " with " + v
 	}
-	// What was measured before a signal is told too.
+	// Report the measurements before a signal, too.
 	err = o.measure(ctx, r, dir, say)
 	r.sort()
 	fmt.Fprint(stdout, r)
@@ -153,8 +152,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	return err
 }
 
-// measure makes the requests and runs one measurement after another, each with
-// servers of its own. The error is that of a run that cannot go on.
+// measure makes the requests and runs the measurements one after the other, each on its
+// own servers. It returns an error if the run cannot continue.
 func (o *options) measure(ctx context.Context, r *report, dir string, say func(string, ...any)) error {
 	say("building the worker")
 	bin, err := testbed.Build(ctx, dir, false)
@@ -174,7 +173,7 @@ func (o *options) measure(ctx context.Context, r *report, dir string, say func(s
 	if err != nil {
 		return err
 	}
-	// A measurement that fails does not take the others along: they took long.
+	// A failed measurement must not discard the others, which took long.
 	try := func(what string, f func(dir string) error) error {
 		say("%s", what)
 		kept := filepath.Join(dir, strings.ReplaceAll(what, " ", "-"))

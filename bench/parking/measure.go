@@ -15,75 +15,74 @@ import (
 )
 
 const (
-	// farAway is the wait before a poll while orders are being parked: longer
-	// than that takes.
+	// farAway is the wait before a poll while orders are being parked: longer than the
+	// parking takes.
 	farAway = time.Hour
 	// watchdogEvery is a fifth of the worker's default.
 	watchdogEvery = time.Minute
-	// longestLook is more than a look at half a million orders takes, and the pause
+	// longestLook exceeds the time of a scan of half a million orders and the pause
 	// before it.
 	longestLook = 20 * time.Minute
-	// warmUp is how many requests a worker has handled before its memory is read
-	// for the first time: it has all its connections and buffers by then.
+	// warmUp is how many requests a worker handles before its memory is first read: then
+	// it has all its connections and buffers.
 	warmUp = 5000
-	// rounds is how often issuing and parking take turns.
+	// rounds is how often issuing and parking alternate.
 	rounds = 4
-	// burst is the most orders that are due within one window; more stay parked.
+	// burst is the highest number of orders due within one window; more stay parked.
 	burst = 100_000
-	// gap is the least time between the last poll of one window and the first
-	// that follows from it: enough to read when those are due.
+	// gap is the least time between the last poll of one window and the first poll that
+	// follows from it: enough to read the next due times.
 	gap = 30 * time.Second
-	// endings is how many polls a second end an order once the gateway has approved
-	// all: about what two cores can do, simulator and nats-server included.
+	// endings is how many polls a second end an order once the gateway has approved all:
+	// about the limit of two cores, simulator and nats-server included.
 	endings = 900
-	// mostAhead is the most orders that are due before the window: enough that one
-	// lies in most blocks of the ledger's file.
+	// mostAhead is the highest number of orders due before the window: enough for one in
+	// most blocks of the ledger's file.
 	mostAhead = 3000
-	// jitter is that of the worker's waits.
+	// jitter is the jitter of the worker's waits.
 	jitter = 0.2
 )
 
-// reading is what worker and server take while nothing happens.
+// reading is the usage of worker and server while nothing happens.
 type reading struct {
 	worker, server       testbed.Usage
 	workerCPU, serverCPU float64 // share of one core
 	goroutines           int
 }
 
-// figures are what the run of one size found.
+// figures are the results of one size.
 type figures struct {
 	orders        int
-	issued        int           // orders issued at once beside them, the warm-up included
+	issued        int           // orders issued immediately in the same run, the warm-up included
 	issuing       time.Duration // for those without the warm-up
 	parking       time.Duration
 	before, after reading
 
-	// Lateness of polls: before the window, in it, and of those that followed.
+	// Lateness of polls: before the window, in it, and of the second polls.
 	ahead, window, second stats.Spread
 	early                 int // polls before their time
 	polls                 int
-	again                 int // polls beyond those that were due
-	stayed                int // orders that were not due and have their slot at the end
+	again                 int // polls beyond the due ones
+	stayed                int // orders that were not due and have their wake-up at the end
 	killed                bool
 
 	lost, twice, afterClose, dead int
-	left                          int // slots and due messages without a taker
+	left                          int // wake-ups and due messages that remain
 }
 
-// plan says how a size is measured.
+// plan configures the measurement of a size.
 type plan struct {
-	window time.Duration // in which the orders of a burst are due
-	lead   time.Duration // before it, in which a few more are due; 0: none are
+	window time.Duration // time in which the orders of a burst are due
+	lead   time.Duration // time before the window in which a few more are due; 0: none are
 	settle time.Duration // rest before memory is read
-	idle   time.Duration // over which CPU is measured while nothing is due
-	kill   bool          // worker and server, while the second polls are due
+	idle   time.Duration // time over which CPU is measured while nothing is due
+	kill   bool          // kill worker and server while the second polls are due
 	gogc   int           // GOGC of nats-server, in percent; 0: its own
-	// profiles is the folder that the worker's heap and CPU profiles go to;
-	// empty: none.
+	// profiles is the directory for the worker's heap and CPU profiles; empty: none.
 	profiles string
 }
 
-// serverEnv is what nats-server finds in its environment beyond the program's.
+// serverEnv returns the additional environment of nats-server.
 func (p plan) serverEnv() []string {
 	if p.gogc == 0 {
 		return nil
@@ -91,8 +90,7 @@ func (p plan) serverEnv() []string {
 	return []string{fmt.Sprint("GOGC=", p.gogc)}
 }
 
-// ahead is how many orders are parked beyond n, and due before the window: three
-// in a hundred.
+// ahead returns how many orders beyond n are parked and due before the window: 3 %.
 func (p plan) ahead(n int) int {
 	if p.lead == 0 {
 		return 0
@@ -100,8 +98,8 @@ func (p plan) ahead(n int) int {
 	return min(mostAhead, n*3/100)
 }
 
-// measure runs one size: hold holds at least that many orders and those ahead of
-// the window, issue those that are issued at once beside them.
+// measure runs one size. hold must contain n requests and those ahead of the window.
+// issue contains the requests for immediate issuance.
 func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int, say func(string, ...any)) (*figures, error) {
 	f := &figures{orders: n + p.ahead(n), killed: p.kill}
 	if err := s.start(ctx, schedule{wait: farAway}); err != nil {
@@ -111,7 +109,7 @@ func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int
 		return nil, err
 	}
 
-	// A restarted worker finds every order where it was.
+	// A restarted worker finds every order in its place.
 	d := newTimetable(hold, f.orders, p.ahead(n))
 	second := schedule{wait: p.secondWait(n)}
 	if err := s.restart(ctx, second); err != nil {
@@ -127,28 +125,27 @@ func (p plan) measure(ctx context.Context, s *site, hold, issue *requests, n int
 	}
 	say("waiting for the results")
 	if err := waitResults(ctx, s, d, f); err != nil {
-		// What is missing is counted below, and told as lost.
+		// check counts missing results as lost.
 		say("%v", err)
 	}
 	return f, d.check(ctx, s, f, say)
 }
 
-// secondWait is the worker's wait between the poll in the window and the next one:
-// so long that the window is over first, and its jitter so wide that no more than
-// endings of them are due in a second.
+// secondWait returns the worker's wait between the poll in the window and the next one.
+// It is long enough for the window to end first. Its jitter is wide enough that at most
+// endings polls are due in a second.
 func (p plan) secondWait(n int) time.Duration {
 	after := float64(p.lead+p.window+gap) / (1 - jitter)
 	wide := float64(pacedBy(min(n, burst)+p.ahead(n), endings)) / (2 * jitter)
 	return time.Duration(max(after, wide))
 }
 
-// pacedBy is how long n of something take at so many a second.
+// pacedBy returns the time for n items at a rate per second.
 func pacedBy(n, rate int) time.Duration {
 	return time.Duration(n) * time.Second / time.Duration(rate)
 }
 
-// park has the worker issue and park by turns, and reads what it takes before
-// and after.
+// park makes the worker issue and park alternately, and reads its usage before and after.
 func (p plan) park(ctx context.Context, s *site, hold, issue *requests, f *figures, say func(string, ...any)) error {
 	say("warming up with %d requests", warmUp)
 	if _, err := s.through(ctx, issue, 0, warmUp); err != nil {
@@ -181,9 +178,9 @@ func (p plan) park(ctx context.Context, s *site, hold, issue *requests, f *figur
 		return err
 	}
 	if parked != f.orders {
-		return fmt.Errorf("%d orders were published to be parked, %d slots are there", f.orders, parked)
+		return fmt.Errorf("published %d orders to be parked, but %d wake-ups exist", f.orders, parked)
 	}
-	say("waiting for a look of the watchdog, then resting")
+	say("waiting for a scan of the watchdog, then resting")
 	if err := s.looked(ctx); err != nil {
 		return err
 	}
@@ -197,12 +194,12 @@ func (f *figures) issueRate() float64 {
 	return float64(f.issued-warmUp) / f.issuing.Seconds()
 }
 
-// growth is the worker's memory with all parked beyond that with none, in bytes.
+// growth is the worker's memory with all orders parked minus that with none, in bytes.
 func (f *figures) growth() int64 { return f.after.worker.RSS - f.before.worker.RSS }
 
 func (f *figures) parkRate() float64 { return float64(f.orders) / f.parking.Seconds() }
 
-// read reads what worker and server take, after a rest.
+// read reads the usage of worker and server, after a rest.
 func (p plan) read(ctx context.Context, s *site) (reading, error) {
 	var r reading
 	if err := testbed.Sleep(ctx, p.settle); err != nil {
@@ -241,8 +238,8 @@ func (p plan) profile(ctx context.Context, s *site, n int, when string) error {
 	return s.worker.Profile(ctx, "heap?gc=1", filepath.Join(p.profiles, fmt.Sprintf("heap-%d-%s.pprof", n, when)))
 }
 
-// looked returns when the watchdog has ended a scan: it then writes how far it came to
-// the control bucket.
+// looked returns when the watchdog has ended a scan: it then writes its cursor to the
+// control bucket.
 func (s *site) looked(ctx context.Context) error {
 	kv, err := s.js.KeyValue(ctx, s.layout.Control)
 	if err != nil {
@@ -262,7 +259,7 @@ func (s *site) looked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.until(ctx, 200*time.Millisecond, longestLook, "the watchdog has looked", func() (bool, error) {
+	return s.until(ctx, 200*time.Millisecond, longestLook, "the watchdog has ended a scan", func() (bool, error) {
 		now, err := revision()
 		return now > first, err
 	})

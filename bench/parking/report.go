@@ -11,17 +11,17 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
 )
 
-// report is everything a run found.
+// report is the result of a run.
 type report struct {
 	machine   string
 	plan      plan
 	sizes     []*figures
 	baselines []*baseline
 	surge     *surge
-	broken    []string // measurements that came to no end, and why
+	broken    []string // failed measurements with their errors
 }
 
-// sort orders the rows by size, whatever the order of the runs was.
+// sort sorts the rows by size.
 func (r *report) sort() {
 	slices.SortStableFunc(r.sizes, func(a, b *figures) int { return cmp.Compare(a.orders, b.orders) })
 	slices.SortStableFunc(r.baselines, func(a, b *baseline) int {
@@ -29,13 +29,13 @@ func (r *report) sort() {
 	})
 }
 
-// section is one table and what it is about.
+// section is one table with a title and a note.
 type section struct {
 	title, note string
 	table       stats.Table
 }
 
-// sections are the tables of the report.
+// sections returns the tables of the report.
 func (r *report) sections() []section {
 	var all []section
 	if len(r.sizes) > 0 {
@@ -84,7 +84,7 @@ func (r *report) waking() section {
 		t.Add(append(cells, thousands(f.stayed), fmt.Sprint(f.early), fmt.Sprint(f.again), fmt.Sprint(f.lost), fmt.Sprint(f.twice), fmt.Sprint(f.afterClose), fmt.Sprint(f.left))...)
 	}
 	return section{
-		"Waking", fmt.Sprintf("Lateness: from the time in the slot to the poll as the gateway sees it. %s orders at most are due within the window of %v, and a few in the %v before it, as where a worker has run for a while; any others stay parked. The gateway says pending, and the second polls are when the worker chose. It has approved all by then, so that these end their orders: at most %d a second are due. * worker and server killed while the second polls were due.",
+		"Waking", fmt.Sprintf("Lateness: from the time of the wake-up to the poll as the gateway sees it. %s orders at most are due within the window of %v, and a few in the %v before it, as where a worker has run for a while; any others stay parked. The gateway says pending, and the second polls are when the worker chose. It has approved all by then, so that these end their orders: at most %d a second are due. * worker and server killed while the second polls were due.",
 			thousands(burst), r.plan.window, r.plan.lead, endings), t,
 	}
 }
@@ -113,7 +113,7 @@ func (r *report) others() section {
 	}
 }
 
-// String is the report for a terminal.
+// String formats the report for a terminal.
 func (r *report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Measured on %s.\n", r.machine)
@@ -123,7 +123,7 @@ func (r *report) String() string {
 	return b.String()
 }
 
-// Markdown is the report for a page.
+// Markdown formats the report for a page.
 func (r *report) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Measured on %s.\n", r.machine)
@@ -133,14 +133,14 @@ func (r *report) Markdown() string {
 	return b.String()
 }
 
-// Marks in a page between which the figures stand.
+// Marks in a page around the figures.
 const (
 	markBegin = "<!-- figures: begin -->\n"
 	markEnd   = "<!-- figures: end -->\n"
 )
 
-// write writes the figures to a file: between the marks where it has them, else
-// as the whole of it.
+// write writes the figures to a file: between the marks if the file has them, else as its
+// whole content.
 func (r *report) write(file string) error {
 	text := r.Markdown()
 	if page, err := os.ReadFile(file); err == nil {
@@ -192,7 +192,7 @@ func spread(s *stats.Spread, median bool) []string {
 	return append(cells, short(s.At(0.99)), short(s.At(1)))
 }
 
-// short is a duration in milliseconds below ten seconds, in seconds above.
+// short formats a duration in milliseconds below ten seconds, in seconds above.
 func short(d time.Duration) string {
 	if d < 10*time.Second {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
@@ -208,7 +208,7 @@ func percent(before, after float64) string {
 	return fmt.Sprintf("%.1f → %.1f %%", 100*before, 100*after)
 }
 
-// thousands writes a number with commas.
+// thousands formats a number with commas.
 func thousands(n int) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A page keeps its text around the figures; any other file becomes them.
+// A page keeps its text around the figures. Any other file is replaced by them.
 func TestWriteKeepsThePage(t *testing.T) {
 	t.Parallel()
 	f := &figures{orders: 1000, issued: warmUp + 250, issuing: time.Second, parking: time.Second}
@@ -20,7 +20,7 @@ func TestWriteKeepsThePage(t *testing.T) {
 	if err := os.WriteFile(page, []byte("# Before\n\n"+markBegin+"old\n"+markEnd+"\nAfter\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // and again
+	for range 2 { // also when it is written again
 		if err := r.write(page); err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func TestWriteKeepsThePage(t *testing.T) {
 	}
 }
 
-// The plot is well-formed, keeps inside its frame, and names every line it draws.
+// The plot is well-formed, stays inside its frame, and names every line.
 func TestChart(t *testing.T) {
 	t.Parallel()
 	lines := []line{

@@ -12,21 +12,21 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// The two kinds of orders. The first part of a common name tells the simulator
-// what becomes of an order.
+// The two kinds of orders. The first part of a common name tells the simulator how to
+// handle an order.
 const (
 	kindHold  = "hold"  // pending until it is approved
 	kindIssue = "issue" // issued at once
 )
 
-// requests are CSRs made ahead of time, each with a key of its own, so that the
-// simulator's count of keys that were enrolled twice is a count of duplicates.
+// requests are CSRs made in advance, each with a key of its own. So the simulator's count
+// of keys enrolled twice is a count of duplicates.
 type requests struct {
 	kind string
 	csrs [][]byte
 }
 
-// makeRequests makes n CSRs on all cores. It takes some 50 µs of CPU for each.
+// makeRequests makes n CSRs on all cores. Each takes about 50 µs of CPU.
 func makeRequests(kind string, n int) (*requests, error) {
 	r := &requests{kind: kind, csrs: make([][]byte, n)}
 	var g errgroup.Group
@@ -48,14 +48,14 @@ func makeRequests(kind string, n int) (*requests, error) {
 	return r, nil
 }
 
-// name is the common name of order i, and its only DNS name.
+// name returns the common name of order i, which is its only DNS name.
 func (r *requests) name(i int) string { return fmt.Sprintf("%s-%07d.bench.example", r.kind, i) }
 
-// id is the order id of order i.
+// id returns the order id of order i.
 func (r *requests) id(i int) string { return fmt.Sprintf("%s-%07d", r.kind, i) }
 
-// index is the inverse of id and of name. It reports whether the order is one
-// of these.
+// index is the inverse of id and of name. It returns false for an order that is not among
+// the requests.
 func (r *requests) index(idOrName string) (int, bool) {
 	word, _, _ := strings.Cut(idOrName, ".")
 	digits, ok := strings.CutPrefix(word, r.kind+"-")
@@ -66,7 +66,7 @@ func (r *requests) index(idOrName string) (int, bool) {
 	return i, err == nil && i >= 0 && i < len(r.csrs)
 }
 
-// body is the request of order i as it is published.
+// body returns the encoded request of order i.
 func (r *requests) body(i int) ([]byte, error) {
 	return entrustbus.EncodeRequest(entrustbus.EncodingMsgpack, &entrustbus.Issue{ID: r.id(i), CSRDER: r.csrs[i]})
 }

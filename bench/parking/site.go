@@ -20,11 +20,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// producer is the producer of all requests but the fresh ones of a surge.
+// producer is the producer of all requests but the new ones of a surge.
 const producer = "bench"
 
-// site is one installation: a nats-server and a worker as processes of their
-// own, and the gateway simulator in this one.
+// site is one installation: a nats-server and a worker in their own processes, and the
+// gateway simulator in this one.
 type site struct {
 	dir     string
 	bin     string // the worker
@@ -37,8 +37,8 @@ type site struct {
 	wakeups *wakeup.Store
 }
 
-// schedule is what a worker is told about polling; everything else is as it is
-// by default. The wait before a poll is always the same, but for its jitter.
+// schedule is a worker's configuration of polling; all other settings are the defaults.
+// All waits before a poll are the same, except for jitter.
 type schedule struct {
 	wait time.Duration
 	rate float64 // calls a second to the gateway; 0: no limit
@@ -50,13 +50,13 @@ func openSite(ctx context.Context, bin, dir string, p plan) (*site, error) {
 		return nil, err
 	}
 	s := &site{dir: dir, bin: bin, layout: streams.DefaultLayout()}
-	// Three times the longest wait between two polls, as the worker asks for.
+	// The worker requires at least three times the longest wait between two polls.
 	s.layout.ResultsDuplicates = 3 * farAway
 	var err error
 	if s.server, err = p.startServer(filepath.Join(dir, "nats")); err != nil {
 		return nil, err
 	}
-	// The gateway is to cost little: signing must not hide the worker.
+	// The gateway must be cheap: signing must not hide the worker.
 	if s.gw, err = gatewaytest.Start(gatewaytest.Config{SkipProof: true, RecordPolls: true, Dir: filepath.Join(dir, "gateway")}); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -87,7 +87,7 @@ func (s *site) start(ctx context.Context, sched schedule) error {
 		"ENTRUST_WORKER_GATEWAY_RATE":           fmt.Sprint(sched.rate),
 		"ENTRUST_WORKER_POLL_FIRST":             sched.wait.String(),
 		"ENTRUST_WORKER_POLL_MAX":               sched.wait.String(),
-		// Five minutes by default: one look is to fall into each measurement.
+		// The default is five minutes. One scan must fall into each measurement.
 		"ENTRUST_WORKER_WATCHDOG_EVERY": watchdogEvery.String(),
 	} {
 		env = append(env, name+"="+value)
@@ -99,7 +99,7 @@ func (s *site) start(ctx context.Context, sched schedule) error {
 	return s.worker.Ready(ctx)
 }
 
-// restart starts the worker again with another schedule, after a drain.
+// restart drains the worker and starts it with another schedule.
 func (s *site) restart(ctx context.Context, sched schedule) error {
 	if err := s.worker.Stop(time.Minute); err != nil {
 		return err
@@ -128,8 +128,8 @@ func (s *site) end() error {
 	return err
 }
 
-// publish publishes the requests from one index up to another, and returns when
-// the stream has them.
+// publish publishes the requests with indices from (inclusive) to to (exclusive), and
+// returns when the stream has them.
 func (s *site) publish(ctx context.Context, r *requests, from, to int) error {
 	subject := s.layout.Subjects().Request(producer, entrustbus.KindIssue)
 	for i := from; i < to; i++ {
@@ -153,10 +153,10 @@ func (s *site) publish(ctx context.Context, r *requests, from, to int) error {
 	}
 }
 
-// through lets the worker take the requests from one index up to another, and
-// returns how long they were in flight, from the first delivery to the last
-// acknowledgement. Nothing is delivered while they are published, so that the
-// publisher takes no CPU from the worker.
+// through lets the worker handle the requests with indices from (inclusive) to to
+// (exclusive). It returns how long they were in flight, from the first delivery to the
+// last acknowledgement. The consumer is paused during publishing, so that the publisher
+// takes no CPU from the worker.
 func (s *site) through(ctx context.Context, r *requests, from, to int) (time.Duration, error) {
 	if from == to {
 		return 0, nil
@@ -174,7 +174,7 @@ func (s *site) through(ctx context.Context, r *requests, from, to int) (time.Dur
 	if err != nil {
 		return 0, err
 	}
-	// A pull that began before the pause ended may have to run out first.
+	// A pull from before the end of the pause may have to expire first.
 	var begun time.Time
 	err = s.until(ctx, 5*time.Millisecond, 10*time.Minute, "the worker has taken all requests", func() (bool, error) {
 		info, err := cons.Info(ctx)
@@ -189,17 +189,17 @@ func (s *site) through(ctx context.Context, r *requests, from, to int) (time.Dur
 	return time.Since(begun), err
 }
 
-// messages is how many messages a stream holds.
+// messages returns the number of messages in a stream.
 func (s *site) messages(ctx context.Context, stream string) (int, error) {
 	return oracle.Messages(ctx, s.js, stream)
 }
 
-// startServer starts nats-server as a process of its own, with its own defaults.
+// startServer starts nats-server in a process of its own, with its defaults.
 func (p plan) startServer(dir string) (*testbed.Server, error) {
 	return testbed.Run(testbed.Config{Dir: dir, Name: "bench", Process: true, Env: p.serverEnv()})
 }
 
-// killFor kills a server and starts it again after the pause.
+// killFor kills a server and restarts it after the pause.
 func killFor(ctx context.Context, s *testbed.Server, pause time.Duration) error {
 	s.Kill()
 	if err := testbed.Sleep(ctx, pause); err != nil {
@@ -208,8 +208,8 @@ func killFor(ctx context.Context, s *testbed.Server, pause time.Duration) error 
 	return s.Restart()
 }
 
-// until calls done every so often until it returns true, for a time at most. Errors are
-// passed over: a server may be down on purpose.
+// until calls done at each interval until it returns true, at most for a time. It ignores
+// errors: a server may be down on purpose.
 func (s *site) until(ctx context.Context, every, within time.Duration, what string, done func() (bool, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("not within %v", within))
 	defer cancel()

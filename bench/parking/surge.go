@@ -16,34 +16,33 @@ import (
 )
 
 const (
-	// newcomer is the producer of the requests that come while a surge is worked off.
+	// newcomer is the producer of the new requests during a surge.
 	newcomer = "fresh"
-	// freshEvery is the pause between two of them.
+	// freshEvery is the interval between two of them.
 	freshEvery = 50 * time.Millisecond
-	// freshBefore is how long they come before the surge, to compare with.
+	// freshBefore is how long they run before the surge, for comparison.
 	freshBefore = 20 * time.Second
 	// mostFresh bounds the p99 of their latency during the surge.
 	mostFresh = time.Second
-	// surgeWait is the wait before the poll that follows: the worker's longest by
-	// default.
+	// surgeWait is the wait before the next poll: the worker's longest by default.
 	surgeWait = 5 * time.Minute
 )
 
-// surge is what became of orders that were all due at one instant.
+// surge is the result for orders that were all due at the same time.
 type surge struct {
 	orders        int
 	rate          float64
-	took          time.Duration // from that instant to the last poll
-	busiest       int           // polls in one second, at most
+	took          time.Duration // from the due time to the last poll
+	busiest       int           // highest number of polls in one second
 	early, missed int
-	again         int // in the busiest second of the polls that follow
+	again         int // highest number of second polls in one second
 	span          time.Duration
 	before, amid  stats.Spread // latency of new requests
 	unanswered    int
 }
 
-// measureSurge parks n orders, has all of them due at one instant, and sends new
-// requests meanwhile. rate limits the worker's calls to the gateway a second.
+// measureSurge parks n orders, makes all of them due at the same time, and sends new
+// requests meanwhile. rate limits the worker's calls to the gateway per second.
 func measureSurge(ctx context.Context, s *site, hold, issue *requests, n int, rate float64, say func(string, ...any)) (*surge, error) {
 	r := &surge{orders: n, rate: rate}
 	if err := s.start(ctx, schedule{wait: farAway}); err != nil {
@@ -61,12 +60,12 @@ func measureSurge(ctx context.Context, s *site, hold, issue *requests, n int, ra
 	for i := range d.first {
 		d.first[i] = d.begins
 	}
-	say("setting one instant at which all are due")
+	say("making all orders due at the same time")
 	if err := s.setDue(ctx, d); err != nil {
 		return nil, err
 	}
 	if time.Until(d.begins) < freshBefore {
-		return nil, errors.New("the slots were written too late: this machine is too slow for the run")
+		return nil, errors.New("the wake-ups were written too late: this machine is too slow for the run")
 	}
 	if err := testbed.Sleep(ctx, time.Until(d.begins.Add(-freshBefore))); err != nil {
 		return nil, err
@@ -97,7 +96,7 @@ func measureSurge(ctx context.Context, s *site, hold, issue *requests, n int, ra
 	return r, r.checkNext(ctx, s, d)
 }
 
-// checkPolls reads how the polls lay.
+// checkPolls reads the times of the polls.
 func (r *surge) checkPolls(s *site, d *timetable) {
 	perSecond := map[int64]int{}
 	polled := 0
@@ -114,7 +113,8 @@ func (r *surge) checkPolls(s *site, d *timetable) {
 	r.missed = r.orders - polled
 }
 
-// checkNext reads how the polls that follow lie: spread, not in one second again.
+// checkNext reads the times of the next polls: they must be spread, not in one second
+// again.
 func (r *surge) checkNext(ctx context.Context, s *site, d *timetable) error {
 	perSecond := map[int64]int{}
 	var first, last time.Time
@@ -139,7 +139,7 @@ func (r *surge) checkNext(ctx context.Context, s *site, d *timetable) error {
 	return nil
 }
 
-// fresh sends new requests at an even pace and notes when each was answered.
+// fresh sends new requests at a constant rate and records when each was answered.
 type fresh struct {
 	site   *site
 	orders *requests
@@ -153,7 +153,8 @@ type fresh struct {
 func (s *site) newcomers(issue *requests) (*fresh, error) {
 	f := &fresh{site: s, orders: issue, answered: make([]time.Time, len(issue.csrs))}
 	var err error
-	// The stream's own publish is heard as well; nothing has to be fetched.
+	// The subscription also receives the stream's own messages; nothing has to be
+	// fetched.
 	f.sub, err = s.nc.Subscribe(s.layout.Subjects().Result(newcomer, "*"), func(m *nats.Msg) {
 		now := time.Now()
 		_, id, err := s.layout.Subjects().ParseOrder(m.Subject)
@@ -171,7 +172,7 @@ func (s *site) newcomers(issue *requests) (*fresh, error) {
 
 func (f *fresh) stop() { _ = f.sub.Unsubscribe() }
 
-// send publishes one request every freshEvery until ctx is done.
+// send publishes one request every freshEvery until ctx ends.
 func (f *fresh) send(ctx context.Context) error {
 	subject := f.site.layout.Subjects().Request(newcomer, entrustbus.KindIssue)
 	tick := time.NewTicker(freshEvery)
@@ -196,7 +197,7 @@ func (f *fresh) send(ctx context.Context) error {
 	return nil
 }
 
-// check sorts the latencies into those before the surge and those amid it.
+// check divides the latencies into those before the surge and those during it.
 func (f *fresh) check(begins, ends time.Time, r *surge) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -244,7 +245,7 @@ func (r *surge) missing() []string {
 	if p99 := r.amid.At(0.99); p99 > mostFresh {
 		miss("new requests took %s at p99, more than %s", short(p99), short(mostFresh))
 	}
-	// A second of the clock can hold the end of one burst and the whole of the next.
+	// A second of the clock can contain the end of one burst and the whole next burst.
 	if most := int(1.2*r.rate) + 1; r.rate > 0 && r.busiest > most {
 		miss("%d polls in one second, more than the rate allows: %d", r.busiest, most)
 	}

@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	// records is how many are written, by as many writers at once as a worker has orders in
-	// flight.
+	// records is the number of records. writers is the number of concurrent writers, like
+	// a worker's orders in flight.
 	records = 50_000
 	writers = 64
 )
 
-// auditCost is the CPU that one record of an issued order costs a worker: this process, with
-// a server in another one.
+// auditCost returns the worker's CPU time for one record of an issued order. The server
+// is another process and does not count.
 func auditCost() (time.Duration, error) {
 	dir, err := os.MkdirTemp("", "bench-audit-")
 	if err != nil {

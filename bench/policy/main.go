@@ -1,6 +1,6 @@
-// Command policy measures what policy and audit cost an order: one judgement by twenty
-// rules, with and without an expression, of a request that is decoded already, and one
-// record of the audit trail. The bar is 60 µs of CPU for both.
+// Command policy measures the cost of policy and audit for an order: one policy check by
+// twenty rules of a decoded request, with and without an expression, and one record of
+// the audit trail. The bar is 60 µs of CPU for both.
 //
 //	go run ./policy
 package main
@@ -21,7 +21,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/policy"
 )
 
-// twenty are the rules of one producer: each item below is one.
+// twenty is a policy with twenty rules for one producer: each item below is one rule.
 const twenty = `
 producers:
   shop:
@@ -109,11 +109,11 @@ func run() error {
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// rounds is how often each request is judged.
+// rounds is how often each request is checked.
 const rounds = 50_000
 
-// cpu is what this process has used, the garbage collection included: other programs on
-// the machine do not count.
+// cpu returns the CPU time of this process, garbage collection included. Other programs
+// on the machine do not count.
 func cpu() (time.Duration, error) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -19,19 +19,19 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// bareConfig is what the bare loop is told.
+// bareConfig configures the bare loop.
 type bareConfig struct {
 	NATS     string
 	InFlight int
 	Gateway  gatewayReady
-	// Call has it call the gateway. Without, it is the bus alone.
+	// Call makes it call the gateway. Without, it only uses the bus.
 	Call bool
 	// Names of its streams and its consumer, and the prefix of its results.
 	Requests, Consumer, Results string
 }
 
-// runBare is the bare loop: what a program does that only carries messages to the gateway
-// and back. Pull, POST, publish, ack; no ledger, no check of what was issued, no dedupe.
+// runBare is the bare loop: a program that only carries messages to the gateway and back.
+// Pull, POST, publish, ack; no ledger, no check of certificates, no dedupe.
 func runBare(arg string) error {
 	var cfg bareConfig
 	if err := json.Unmarshal([]byte(arg), &cfg); err != nil {
@@ -54,13 +54,13 @@ func runBare(arg string) error {
 	if err != nil {
 		return err
 	}
-	// Short, as the worker does it: a pull that was open before a pause ends gets nothing.
+	// Short, like the worker's: a pull that was open before a pause ends gets nothing.
 	msgs, err := cons.Messages(jetstream.PullMaxMessages(cfg.InFlight), jetstream.PullExpiry(2*time.Second))
 	if err != nil {
 		return err
 	}
 	handle := func(m jetstream.Msg) error {
-		// entrustbus would check the request; a bare loop does not.
+		// entrustbus would check the request; the bare loop does not.
 		var q struct {
 			ID  string `msgpack:"id"`
 			CSR []byte `msgpack:"csr_der"`
@@ -95,7 +95,7 @@ func runBare(arg string) error {
 	return serveChild(struct{}{})
 }
 
-// poster returns what posts one CSR and returns the answer.
+// poster returns a function that posts one CSR and returns the answer.
 func (g gatewayReady) poster(inFlight int) (func(csr []byte) ([]byte, error), error) {
 	pair, err := tls.LoadX509KeyPair(g.Cert, g.Key)
 	if err != nil {

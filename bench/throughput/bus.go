@@ -18,7 +18,7 @@ import (
 // producer is the producer of all requests.
 const producer = "bench"
 
-// bus is the servers, each a process of its own.
+// bus holds the servers, each in a process of its own.
 type bus struct {
 	cluster  *testbed.Cluster
 	replicas int
@@ -49,7 +49,7 @@ func (b *bus) close() {
 	b.cluster.Stop()
 }
 
-// cpu is the CPU time of all servers so far.
+// cpu returns the CPU time of all servers so far.
 func (b *bus) cpu() (sum time.Duration, err error) {
 	for _, s := range b.cluster.Servers {
 		u, uErr := s.Usage()
@@ -58,14 +58,14 @@ func (b *bus) cpu() (sum time.Duration, err error) {
 	return sum, err
 }
 
-// road is a pair of streams: requests go in, and results come out.
+// road is a pair of streams, one for requests and one for results.
 type road struct {
 	bus                         *bus
 	prefix                      string
 	requests, consumer, results string // names
 }
 
-// layout is that of a worker with this prefix.
+// layout returns the layout of a worker with a prefix.
 func layout(prefix string, replicas int) streams.Layout {
 	l := streams.DefaultLayout()
 	l.Prefix, l.Replicas = prefix, replicas
@@ -78,7 +78,7 @@ func layout(prefix string, replicas int) streams.Layout {
 // workerRoad makes the streams of a worker.
 func (b *bus) workerRoad(ctx context.Context, prefix string) (*road, error) {
 	l := layout(prefix, b.replicas)
-	// A cluster that elected its leader a moment ago may not answer yet.
+	// A cluster that has just elected its leader may not answer yet.
 	err := testbed.UntilEvery(ctx, 200*time.Millisecond, "the streams of "+prefix+" are made", func() (bool, error) {
 		_, err := streams.Provision(ctx, b.js, l)
 		return err == nil, err
@@ -86,7 +86,7 @@ func (b *bus) workerRoad(ctx context.Context, prefix string) (*road, error) {
 	return &road{b, prefix, l.Requests, streams.ConsumerIssue, l.Results}, err
 }
 
-// bareRoad makes streams for a bare loop, as a worker's.
+// bareRoad makes streams for a bare loop, like a worker's.
 func (b *bus) bareRoad(ctx context.Context, prefix string) (*road, error) {
 	r := &road{b, prefix, strings.ToUpper(prefix) + "_REQUESTS", "loop", strings.ToUpper(prefix) + "_RESULTS"}
 	subjects := entrustbus.Subjects{Prefix: prefix}
@@ -104,7 +104,7 @@ func (b *bus) bareRoad(ctx context.Context, prefix string) (*road, error) {
 	return r, err
 }
 
-// request is the message of one request of the producer.
+// request returns the message of one request of the producer.
 func (r *road) request(id string, csr []byte) (*nats.Msg, error) {
 	return r.requestOf(producer, id, csr)
 }
@@ -117,13 +117,13 @@ func (r *road) requestOf(producer, id string, csr []byte) (*nats.Msg, error) {
 	}, err
 }
 
-// fill publishes requests while nothing takes them, so that the publisher takes no CPU
-// from what is measured.
+// fill publishes requests while the consumer is paused, so that the publisher takes no
+// CPU from the measured processes.
 func (r *road) fill(ctx context.Context, ids []string, csrs [][]byte) error {
 	return r.fillFrom(ctx, ids, csrs, 1)
 }
 
-// fillFrom is fill for requests of so many producers in turn.
+// fillFrom is fill for requests of several producers in turn.
 func (r *road) fillFrom(ctx context.Context, ids []string, csrs [][]byte, producers int) error {
 	if _, err := r.bus.js.PauseConsumer(ctx, r.requests, r.consumer, time.Now().Add(time.Hour)); err != nil {
 		return fmt.Errorf("pausing %s: %w", r.consumer, err)
@@ -149,12 +149,12 @@ func (r *road) fillFrom(ctx context.Context, ids []string, csrs [][]byte, produc
 	}
 }
 
-// drain lets the requests be taken, returns when all have their result and are
-// acknowledged, and says how many results a second the server stored: from the first
-// twentieth to the last, which leaves out how the round begins and ends.
+// drain resumes the consumer and returns when all requests have their result and are
+// acknowledged. It returns the results a second that the server stored, from the first
+// twentieth to the last: this excludes the start and the end of the round.
 func (r *road) drain(ctx context.Context, n int) (float64, error) { return r.drainTo(ctx, n, true) }
 
-// drainTo is drain; without all it returns when n orders have their result, whatever is left.
+// drainTo is drain; without all it returns as soon as n orders have their result.
 func (r *road) drainTo(ctx context.Context, n int, all bool) (float64, error) {
 	results, err := r.bus.js.Stream(ctx, r.results)
 	if err != nil {
@@ -181,12 +181,12 @@ func (r *road) drainTo(ctx context.Context, n int, all bool) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	edge := uint64(n / 20)
-	first, err := results.GetMsg(ctx, before+1+edge)
+	margin := uint64(n / 20)
+	first, err := results.GetMsg(ctx, before+1+margin)
 	if err != nil {
 		return 0, err
 	}
-	last, err := results.GetMsg(ctx, before+uint64(n)-edge)
+	last, err := results.GetMsg(ctx, before+uint64(n)-margin)
 	if err != nil {
 		return 0, err
 	}

@@ -11,16 +11,16 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// child is a part of the benchmark that runs as a process of its own, so that its CPU time
-// and its allocations are counted apart. It is this program, started again with a role.
+// child is a part of the benchmark in a process of its own, so that its CPU time and its
+// allocations are counted separately. It is this program, started again with a role.
 type child struct {
 	*testbed.Process
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// startChild starts a role with its configuration, and reads what it says when it is
-// ready into ready, which may be nil.
+// startChild starts a role with its configuration. It decodes the child's first line into
+// ready, which may be nil.
 func startChild(role string, config, ready any) (*child, error) {
 	arg, err := json.Marshal(config)
 	if err != nil {
@@ -42,7 +42,7 @@ func startChild(role string, config, ready any) (*child, error) {
 	return c, nil
 }
 
-// mallocs is how many objects the child has allocated so far.
+// mallocs returns the number of objects that the child has allocated so far.
 func (c *child) mallocs() (n float64, err error) {
 	if _, err = fmt.Fprintln(c.in); err == nil {
 		_, err = fmt.Fscanln(c.out, &n)
@@ -50,8 +50,8 @@ func (c *child) mallocs() (n float64, err error) {
 	return n, err
 }
 
-// serveChild says that this child is ready, and answers mallocs until its parent closes
-// the pipe.
+// serveChild reports that this child is ready, and answers mallocs until its parent
+// closes the pipe.
 func serveChild(ready any) error {
 	if err := json.NewEncoder(os.Stdout).Encode(ready); err != nil {
 		return err

@@ -12,8 +12,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// csrs are certificate requests made ahead of time, each with a key of its own. They are
-// used again from the first on, under new ids: neither worker nor gateway minds.
+// csrs are certificate requests made in advance, each with a key of its own. They are
+// reused under new ids: neither worker nor gateway rejects that.
 type csrs struct {
 	all  [][]byte
 	used int
@@ -34,7 +34,7 @@ func makeCSRs(n int) (*csrs, error) {
 	return c, g.Wait()
 }
 
-// next returns n requests with ids that were not used before.
+// next returns n requests with unused ids.
 func (c *csrs) next(n int) (ids []string, some [][]byte) {
 	for range n {
 		ids = append(ids, fmt.Sprintf("order-%08d", c.used))
@@ -44,7 +44,7 @@ func (c *csrs) next(n int) (ids []string, some [][]byte) {
 	return ids, some
 }
 
-// ownCPU is the CPU time of this process so far.
+// ownCPU returns the CPU time of this process so far.
 func ownCPU() (time.Duration, error) {
 	u, err := testbed.UsageOf(os.Getpid())
 	return u.CPU, err

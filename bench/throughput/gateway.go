@@ -7,21 +7,21 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// gatewayConfig is what the gateway child is told.
+// gatewayConfig configures the gateway child.
 type gatewayConfig struct {
 	Latency time.Duration
 	HTTP1   bool
 	Dir     string
 }
 
-// gatewayReady is what it says.
+// gatewayReady is the gateway child's first line.
 type gatewayReady struct {
 	URL, CAID, Profile  string
 	Cert, Key, ServerCA string
 }
 
-// runGateway is the gateway child: the simulator, in both dialects. It signs with P-256 and
-// verifies nothing, so that it costs little.
+// runGateway is the gateway child: the simulator in both dialects. It signs with P-256
+// and verifies nothing, so that it is cheap.
 func runGateway(arg string) error {
 	var cfg gatewayConfig
 	if err := json.Unmarshal([]byte(arg), &cfg); err != nil {

@@ -1,7 +1,7 @@
 package main
 
 // twentyRules is a policy with twenty rules for the producer of the requests. Each item
-// below is one.
+// below is one rule.
 const twentyRules = `
 producers:
   ` + producer + `:

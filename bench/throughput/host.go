@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// hostCPU reads how long all cores of the host were busy so far, time stolen by other
-// guests included, and how long they were there. It needs Linux.
+// hostCPU reads the busy time of all cores of the host so far, including time stolen by
+// other guests, and their total time. It needs Linux.
 func hostCPU() (busy, all time.Duration, err error) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -34,7 +34,7 @@ func hostCPU() (busy, all time.Duration, err error) {
 	return busy, all, err
 }
 
-// share is how much of the host was busy between two readings, less what ours took: 0 to 1.
+// share returns the share of the host that others used between two readings, 0 to 1.
 func share(busy, all, ours time.Duration) float64 {
 	return max(0, (busy-ours).Seconds()/max(all.Seconds(), 0.01))
 }

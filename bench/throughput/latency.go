@@ -11,17 +11,17 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
 )
 
-// latencyRate is the requests a second of each side while latency is measured.
+// latencyRate is the requests per second of each side while latency is measured.
 const latencyRate = 20
 
-// latency is what one side adds, in milliseconds: from the publishing of a request to the
-// arrival of its result, less the gateway's own median.
+// latency is the latency that one side adds, in milliseconds: from the publishing of a
+// request to the arrival of its result, minus the gateway's median.
 type latency struct {
 	P50 float64 `json:"p50_ms"`
 	P99 float64 `json:"p99_ms"`
 }
 
-// addedLatency publishes requests for all sides in turn, at an even pace.
+// addedLatency publishes requests for all sides in turn, at a constant rate.
 func addedLatency(ctx context.Context, sides []*side, ready gatewayReady, c *csrs, over time.Duration) (map[string]latency, error) {
 	post, err := ready.poster(1)
 	if err != nil {
@@ -42,7 +42,7 @@ func addedLatency(ctx context.Context, sides []*side, ready gatewayReady, c *csr
 		}
 		defer func() { _ = sub.Unsubscribe() }()
 	}
-	// One at a time: no order waits for another one's, and the pace is that of all sides.
+	// One at a time: no order waits for another, and all sides have the same rate.
 	tick := time.NewTicker(time.Second / time.Duration(latencyRate*(len(asked)+1)))
 	defer tick.Stop()
 	warm := 2 * latencyRate

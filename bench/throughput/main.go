@@ -1,21 +1,21 @@
-// Command throughput measures how fast one worker carries orders, beside a bare loop that
-// only pulls, posts, publishes and acknowledges: no ledger, no check, no dedupe.
+// Command throughput measures the order rate of one worker beside a bare loop that only
+// pulls, posts, publishes and acknowledges: no ledger, no check, no dedupe.
 //
 //	go run ./throughput                      all rows, as in docs/performance.md
 //	go run ./throughput --quick              the first three rows, on a host that others use too
 //	go run ./throughput --only "at 0 ms" --beside old=/tmp/entrust-worker
 //	go run ./throughput --scale --page ../docs/performance.md   how the cost grows, with plots
 //
-// Bare loop and worker take turns on the same servers and the same gateway, each a
-// process of its own, in several rounds. A figure is the median of the rounds, with the
-// least and the most beside it; a ratio is that of two neighbouring rounds. How busy
-// others kept the host is measured before each round and during it. Without --quick, a
-// round is repeated, twice at most, where they took more than a tenth.
+// Bare loop and worker alternate on the same servers and the same gateway, each in a
+// process of its own, in several rounds. A figure is the median of the rounds, with
+// minimum and maximum; a ratio is that of two neighbouring rounds. The command measures
+// how busy other processes keep the host, before each round and during it. Without
+// --quick, it repeats a round at most twice if they took more than a tenth.
 //
 // Results go to results/throughput.json, or throughput-quick.json. --page writes the
-// table into a page, between its marks. The command exits 1 where it cannot measure; a
-// bar that is missed is printed. It needs Linux, the go command, and the folder bench as
-// the working directory.
+// table into a page, between its marks. The command exits with status 1 if it cannot
+// measure; it prints missed bars. It needs Linux, the go command, and the directory bench
+// as the working directory.
 package main
 
 import (
@@ -68,17 +68,17 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := new(options)
 	f := flag.NewFlagSet("throughput", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.BoolVar(&o.quick, "quick", false, "the first three rows; no round is repeated where others use the host")
+	f.BoolVar(&o.quick, "quick", false, "the first three rows; do not repeat rounds when others use the host")
 	f.BoolVar(&o.scale, "scale", false, "what an order costs as queue, producers, workers and parked orders grow, in place of the rows; plots beside --page")
 	f.BoolVar(&o.deep, "deep", false, "with --scale: up to a million requests queued and 500,000 orders parked")
 	f.IntVar(&o.rounds, "rounds", 3, "rounds of each row")
 	f.StringVar(&o.only, "only", "", "only rows with this in their name")
 	f.StringVar(&o.beside, "beside", "", "name=path of another build of the worker, to be measured in the same rounds")
 	f.DurationVar(&o.latency, "latency", 20*time.Second, "time over which added latency is measured; 0s: not at all")
-	f.StringVar(&o.profiles, "profiles", "", "folder for CPU and allocation profiles of the worker in the first row's last round (default: none)")
-	f.StringVar(&o.results, "results", "results", "folder for the results as JSON; empty: none")
-	f.StringVar(&o.page, "page", "", "page whose marks the table is written between (default: none)")
-	f.StringVar(&o.dir, "dir", "", "folder for the servers' files (default: a temporary one)")
+	f.StringVar(&o.profiles, "profiles", "", "directory for CPU and allocation profiles of the worker in the first row's last round (default: none)")
+	f.StringVar(&o.results, "results", "results", "directory for the results as JSON; empty: none")
+	f.StringVar(&o.page, "page", "", "page for the table, between its marks (default: none)")
+	f.StringVar(&o.dir, "dir", "", "directory for the servers' files (default: a temporary one)")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}

@@ -15,10 +15,10 @@ import (
 // binary is one build of the worker.
 type binary struct{ name, path string }
 
-// mostBusy is the share of the host that others may use beside a round.
+// mostBusy is the share of the host that others may use during a round.
 const mostBusy = 0.1
 
-// measurement is a whole run.
+// measurement is a complete run.
 type measurement struct {
 	*options
 	dir    string
@@ -28,7 +28,7 @@ type measurement struct {
 	say    func(string, ...any)
 }
 
-// all measures every row. Rows on the same servers share them.
+// all measures every row. Rows with the same servers share them.
 func (m *measurement) all(ctx context.Context) error {
 	var b *bus
 	on := ""
@@ -104,7 +104,7 @@ func (m *measurement) row(ctx context.Context, b *bus, i int, sc scenario) error
 	t := &site{b, gw, m.csrs}
 	r := &row{Scenario: sc, Passes: map[string][]pass{}}
 	m.report.Rows = append(m.report.Rows, r)
-	for _, s := range sides { // connections, caches and heaps before the first round
+	for _, s := range sides { // warm up connections, caches and heaps before the first round
 		if _, err := t.once(ctx, s, sc.Orders/8); err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (m *measurement) row(ctx context.Context, b *bus, i int, sc scenario) error
 	}
 	for round := range m.rounds {
 		for k := range sides {
-			s := sides[(k+round)%len(sides)] // no side always follows the same one
+			s := sides[(k+round)%len(sides)] // vary the order of the sides
 			stop := m.profile(ctx, s, i == 0 && round == m.rounds-1)
 			p, err := t.measure(ctx, s, sc.Orders, most)
 			if err = errors.Join(err, stop()); err != nil {
@@ -155,7 +155,7 @@ func (m *measurement) profile(ctx context.Context, s *side, wanted bool) (stop f
 	}
 }
 
-// alone posts all requests to the gateway, so many at a time.
+// alone posts all requests to the gateway, inFlight at a time.
 func alone(ctx context.Context, gw *child, ready gatewayReady, csrs [][]byte, inFlight int) (p pass, err error) {
 	post, err := ready.poster(inFlight)
 	if err != nil {

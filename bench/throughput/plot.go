@@ -11,7 +11,7 @@ import (
 	_ "gonum.org/v1/plot/vg/vgsvg" // writes files that end in .svg
 )
 
-// draw writes a series as SVG: the CPU time of an order, in the worker and in the server.
+// draw writes a series as SVG: the CPU time of an order in the worker and in the server.
 func (s *series) draw(file string) error {
 	p := plot.New()
 	p.Title.Text = "CPU time of an order by " + s.Of

@@ -12,7 +12,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
 )
 
-// report is everything a run found. It is what the JSON file holds.
+// report is the result of a run, and the content of the JSON file.
 type report struct {
 	Machine      string             `json:"machine"`
 	Begun        time.Time          `json:"begun"`
@@ -33,7 +33,7 @@ type row struct {
 	Passes   map[string][]pass `json:"passes"`
 }
 
-// spread is median, least and most.
+// spread holds median, minimum and maximum.
 type spread struct{ mid, least, most float64 }
 
 func spreadOf(v []float64) spread {
@@ -54,7 +54,7 @@ func (r *row) of(side string, figure func(pass) float64) spread {
 
 func rate(p pass) float64 { return p.Rate }
 
-// ratio is the rate of a side against that of the bare loop, round by round.
+// ratio returns the rate of a side relative to the bare loop's, round by round.
 func (r *row) ratio(side string) spread {
 	var v []float64
 	for i, p := range r.Passes[side] {
@@ -63,7 +63,7 @@ func (r *row) ratio(side string) spread {
 	return spreadOf(v)
 }
 
-// sides are the names of the sides, the bare loop first.
+// sides returns the names of the sides, the bare loop first.
 func (r *row) sides() []string {
 	var names []string
 	for name := range r.Passes {
@@ -114,7 +114,7 @@ func (r *report) latencies() *stats.Table {
 	return t
 }
 
-// bars says of each bar of the design whether it is met.
+// bars reports for each bar of the design whether it is met.
 func (r *report) bars() (lines []string) {
 	say := func(met bool, format string, args ...any) {
 		word := "met"
@@ -144,7 +144,7 @@ func (r *report) bars() (lines []string) {
 	return lines
 }
 
-// growth is the table of the series.
+// growth returns the table of the series.
 func (r *report) growth() *stats.Table {
 	t := &stats.Table{Header: []string{"with", "", "orders/s", "worker CPU µs", "server CPU µs", "worker RSS MiB"}}
 	for _, s := range r.Scale {
@@ -166,7 +166,7 @@ func (r *report) head() string {
 	return s
 }
 
-// String is the report for a terminal.
+// String formats the report for a terminal.
 func (r *report) String() string {
 	if len(r.Scale) > 0 {
 		return fmt.Sprintf("%s\n\n%s\n", r.head(), r.growth())
@@ -174,7 +174,7 @@ func (r *report) String() string {
 	return fmt.Sprintf("%s\n\n%s\n%s\n%s\n", r.head(), r.rates(), r.latencies(), strings.Join(r.bars(), "\n"))
 }
 
-// Markdown is the report for a page.
+// Markdown formats the report for a page.
 func (r *report) Markdown() string {
 	if len(r.Scale) > 0 {
 		text := fmt.Sprintf("%s\n\n%s\n", r.head(), r.growth().Markdown())
@@ -201,7 +201,7 @@ func (r *report) save(file string) error {
 	return os.WriteFile(file, append(data, '\n'), 0o644)
 }
 
-// write writes the tables between the marks that the page has for them.
+// write writes the tables between their marks in a page.
 func (r *report) write(file, name string) error {
 	page, err := os.ReadFile(file)
 	if err != nil {

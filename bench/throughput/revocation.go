@@ -11,20 +11,20 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/stats"
 )
 
-// queued is how many issue requests wait while revocations are measured beside them.
+// queued is how many issue requests wait while revocations are measured.
 const queued = 50_000
 
-// revocations is how long revocations take, from the publishing of a request to the arrival
-// of its result: alone, and with issue requests queued.
+// revocations holds the latency of revocations, from the publishing of a request to the
+// arrival of its result: alone, and with issue requests queued.
 type revocations struct {
 	Empty  latency `json:"empty"`
 	Queued latency `json:"queued"`
-	// Left is how many issue requests still waited at the end.
+	// Left is the number of issue requests that still waited at the end.
 	Left uint64 `json:"left"`
 }
 
-// measureRevocations sends revocations at an even pace, before and while the worker works
-// off a queue of issue requests. What is left of the queue is dropped.
+// measureRevocations sends revocations at a constant rate, before and while the worker
+// handles a queue of issue requests. It purges the rest of the queue.
 func measureRevocations(ctx context.Context, s *side, c *csrs, over time.Duration) (*revocations, error) {
 	var r revocations
 	var err error
@@ -56,9 +56,9 @@ func measureRevocations(ctx context.Context, s *side, c *csrs, over time.Duratio
 	return &r, stream.Purge(ctx)
 }
 
-// revoke sends revocations, one after the other, and returns how long they took.
+// revoke sends revocations one after the other, and returns their latency.
 func (r *road) revoke(ctx context.Context, c *csrs, over time.Duration) (l latency, err error) {
-	come := make(chan *nats.Msg, 1<<16) // results of the queue come too
+	come := make(chan *nats.Msg, 1<<16) // results of the queue arrive here too
 	sub, err := r.bus.nc.ChanSubscribe(r.prefix+".result."+producer+".*", come)
 	if err != nil {
 		return l, err

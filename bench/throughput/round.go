@@ -11,8 +11,8 @@ import (
 // pass is one round of one side.
 type pass struct {
 	Rate float64 `json:"orders_per_second"`
-	// CPU an order, in microseconds, of the processes of the side, the servers and the
-	// gateway.
+	// CPU time of an order, in microseconds, in the processes of the side, the servers
+	// and the gateway.
 	CPU     float64 `json:"cpu_us"`
 	Servers float64 `json:"servers_cpu_us"`
 	Gateway float64 `json:"gateway_cpu_us"`
@@ -24,18 +24,18 @@ type pass struct {
 	Host   float64 `json:"host_busy"`
 }
 
-// site is what all sides of a scenario share.
+// site is the part of a scenario that all sides share.
 type site struct {
 	bus  *bus
 	gw   *child
 	csrs *csrs
 }
 
-// idleFor is how long the host's load is read before a round.
+// idleFor is how long the host's load is measured before a round.
 const idleFor = 300 * time.Millisecond
 
-// measure sends n orders through a side. A round beside which others used more of the
-// host than most is repeated twice at most; most 1 repeats none.
+// measure sends n orders through a side. It repeats the round at most twice if others
+// used more of the host than most; a most of 1 repeats no round.
 func (t *site) measure(ctx context.Context, s *side, n int, most float64) (p pass, err error) {
 	for range 3 {
 		if p, err = t.once(ctx, s, n); err != nil || max(p.Before, p.Host) <= most {
@@ -45,7 +45,7 @@ func (t *site) measure(ctx context.Context, s *side, n int, most float64) (p pas
 	return p, err
 }
 
-// reading is what was used up to an instant.
+// reading holds the usage up to one time.
 type reading struct {
 	busy, all, self, side, servers, gateway time.Duration
 	mallocs                                 float64

@@ -15,7 +15,7 @@ import (
 // scaled is how many orders each point of a series measures.
 const scaled = 3000
 
-// point is one measurement of a series: what an order costs with so much of something.
+// point is one measurement of a series: the cost of an order at one value of X.
 type point struct {
 	X       int     `json:"x"`
 	Rate    float64 `json:"orders_per_second"`
@@ -24,22 +24,23 @@ type point struct {
 	RSS     int64   `json:"worker_rss_bytes"`
 }
 
-// series shows how the cost of an order grows with one thing.
+// series shows how the cost of an order grows with one quantity.
 type series struct {
 	Name   string  `json:"name"`
-	Of     string  `json:"of"` // what X counts
+	Of     string  `json:"of"` // unit of X
 	Points []point `json:"points"`
 }
 
-// growth is the series that the plots show. Each point has servers and workers of its own.
+// growth defines a series of the plots. Each point has its own servers and workers.
 type growth struct {
 	of   string
 	name string
 	xs   []int
-	// scenario changes the row for one point, and prepare makes what the point needs.
+	// scenario changes the row for one point; prepare creates the state that the point
+	// needs.
 	scenario func(*scenario, int)
 	prepare  func(context.Context, *measurement, *side, int) error
-	// fill publishes what is measured.
+	// fill publishes the measured requests.
 	fill func(context.Context, *measurement, *side, int) error
 }
 
@@ -93,7 +94,7 @@ func (m *measurement) scale(ctx context.Context) error {
 	return nil
 }
 
-// point measures one point on servers of its own.
+// point measures one point on its own servers.
 func (m *measurement) point(ctx context.Context, g growth, x int, dir string) (point, error) {
 	p := point{X: x}
 	sc := scenarios(true)[0]
@@ -117,7 +118,7 @@ func (m *measurement) point(ctx context.Context, g growth, x int, dir string) (p
 	}
 	defer s.close()
 	t := &site{b, gw, m.csrs}
-	if _, err := t.once(ctx, s, scaled/4); err != nil { // connections, caches and heaps
+	if _, err := t.once(ctx, s, scaled/4); err != nil { // warm up connections, caches and heaps
 		return p, err
 	}
 	if g.prepare != nil {
@@ -146,7 +147,8 @@ func (m *measurement) point(ctx context.Context, g growth, x int, dir string) (p
 	return p, err
 }
 
-// park has so many orders wait for approval: the simulator holds those whose name begins so.
+// park makes n orders wait for approval: the simulator holds orders whose name begins
+// with "hold".
 func park(ctx context.Context, m *measurement, s *side, n int) error {
 	const batch = 10_000
 	for done := 0; done < n; done += batch {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// scenario is one row of the table: how the same orders run through the bare loop and
-// through the worker.
+// scenario is one row of the table: a way to run the same orders through the bare loop
+// and through the worker.
 type scenario struct {
 	Name     string
 	InFlight int
@@ -19,16 +19,16 @@ type scenario struct {
 	Sync     bool // sync_interval: always
 	Policy   bool // the worker has a policy of twenty rules, and writes the audit trail
 	Traces   bool // the worker exports a trace of each order over OTLP
-	// Least is the share of the bare loop that design section 9 asks for: of its rate, or
-	// of its use of the calls in flight. 0: no bar.
+	// Least is the bar of the design, relative to the bare loop: the share of its rate,
+	// or of its use of the calls in flight. 0: no bar.
 	Least float64
-	env   []string // further settings of the workers
-	// MostRSS is the most memory of one worker, in bytes. 0: no bar.
+	env   []string // additional settings of the workers
+	// MostRSS bounds the memory of one worker, in bytes. 0: no bar.
 	MostRSS int64
 }
 
-// scenarios are the rows in the order of the table. The first is the one that the others
-// are variants of.
+// scenarios returns the rows in the order of the table. The others are variants of the
+// first.
 func scenarios(quick bool) []scenario {
 	base := scenario{
 		Name: "64 in flight, gateway at 0 ms", InFlight: 64, Orders: 4000, Dialect: "certctl",
@@ -61,5 +61,5 @@ func scenarios(quick bool) []scenario {
 	return all
 }
 
-// bus names the servers that a scenario runs on. Scenarios with the same ones share them.
+// bus names the servers of a scenario. Scenarios with the same servers share them.
 func (s *scenario) bus() string { return fmt.Sprintf("replicas-%d-sync-%t", s.Replicas, s.Sync) }

@@ -15,7 +15,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// side is one way for orders to take: processes, and the streams that they serve.
+// side is one way to handle orders: processes and the streams that they serve.
 type side struct {
 	name    string
 	road    *road
@@ -27,7 +27,7 @@ type side struct {
 
 func (s *side) close() {
 	for _, w := range s.workers {
-		_ = w.Stop(30 * time.Second) // what it was measured for is over
+		_ = w.Stop(30 * time.Second) // its measurement is over
 	}
 	for _, l := range s.loops {
 		l.Kill()
@@ -37,12 +37,12 @@ func (s *side) close() {
 	}
 }
 
-// named is the side of that name. There is one.
+// named returns the side with a name, which must exist.
 func named(sides []*side, name string) *side {
 	return sides[slices.IndexFunc(sides, func(s *side) bool { return s.name == name })]
 }
 
-// usage sums what the processes of the side take. RSS is the peak of the largest.
+// usage sums the usage of the side's processes. peak is that of the largest process.
 func (s *side) usage(ctx context.Context) (cpu time.Duration, mallocs float64, peak int64, err error) {
 	add := func(p *testbed.Process, n float64, e error) {
 		u, uErr := p.Usage()
@@ -64,7 +64,7 @@ func (s *side) usage(ctx context.Context) (cpu time.Duration, mallocs float64, p
 	return cpu, mallocs, peak, err
 }
 
-// startLoop starts a bare loop; without call it is the bus alone.
+// startLoop starts a bare loop; without call it only uses the bus.
 func startLoop(ctx context.Context, b *bus, name string, sc *scenario, gw gatewayReady, call bool) (*side, error) {
 	road, err := b.bareRoad(ctx, fmt.Sprintf("%s%d", name, time.Now().UnixMilli()))
 	if err != nil {

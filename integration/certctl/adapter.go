@@ -6,7 +6,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus/issuer"
 )
 
-// Adapter is an issuer of certctl that orders over the bus. ValidateConfig and GetCACertPEM are the Issuer's own.
+// Adapter is an issuer of certctl that orders over the bus. ValidateConfig and
+// GetCACertPEM come from the embedded Issuer.
 type Adapter struct{ *issuer.Issuer }
 
 func (a Adapter) IssueCertificate(ctx context.Context, r IssuanceRequest) (*IssuanceResult, error) {

@@ -8,7 +8,7 @@ import (
 
 var _ Connector = Adapter{}
 
-// The page shows the adapter that is compiled and tested here.
+// The page contains the adapter that is compiled and tested here.
 func TestPageShowsTheAdapter(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("adapter.go")

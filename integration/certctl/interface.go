@@ -1,5 +1,6 @@
-// Package certctl is the adapter of docs/certctl.md between certctl's issuer interface and package issuer of entrustbus,
-// with the shape of that interface, so that the adapter is compiled and tested here. Nothing else imports it.
+// Package certctl is the adapter of docs/certctl.md between certctl's issuer interface
+// and package issuer of entrustbus. It copies the shape of that interface, so that the
+// adapter is compiled and tested here. No other package imports it.
 package certctl
 
 import (
@@ -9,7 +10,7 @@ import (
 	"time"
 )
 
-// Connector has the methods that certctl calls an issuer by.
+// Connector has the methods that certctl calls on an issuer.
 type Connector interface {
 	ValidateConfig(ctx context.Context, config json.RawMessage) error
 	IssueCertificate(ctx context.Context, request IssuanceRequest) (*IssuanceResult, error)
@@ -22,7 +23,7 @@ type Connector interface {
 	SignOCSPResponse(ctx context.Context, request OCSPSignRequest) ([]byte, error)
 }
 
-// The types of the interface.
+// Types of the interface.
 type (
 	IssuanceRequest struct {
 		CommonName    string

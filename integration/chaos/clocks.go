@@ -17,13 +17,13 @@ import (
 const (
 	hour = time.Hour
 	year = 365 * 24 * hour
-	// clockDeadline is the deadline of the orders that are not approved.
+	// clockDeadline is the deadline of the orders that stay without approval.
 	clockDeadline = 8 * time.Second
 )
 
-// setupClocks has one worker with a right clock and three with wrong ones. The gateway's
-// certificates hold whatever their clocks say: what TLS makes of a wrong clock is not
-// played.
+// setupClocks runs one worker with a right clock and three with wrong clocks. The
+// gateway's certificates are valid by all of these clocks: the scenario does not cover
+// TLS with a wrong clock.
 func setupClocks(ctx context.Context, r *run) (setup, error) {
 	bin, err := r.tools.skewed(ctx)
 	if err != nil {
@@ -46,8 +46,9 @@ func setupClocks(ctx context.Context, r *run) (setup, error) {
 	}, nil
 }
 
-// playClocks kills workers, so that leases pass from one clock to another, has the gateway
-// ask for pauses, in seconds and as an instant, and has orders reach their deadlines.
+// playClocks kills workers, so that leases pass from one clock to another. It makes the
+// gateway ask for pauses, in seconds and as a date, and lets orders reach their
+// deadlines.
 func playClocks(ctx context.Context, r *run) (*tally, error) {
 	rnd := r.draws(10)
 	pause := func(name string, f gatewaytest.Fault) phase {
@@ -56,7 +57,7 @@ func playClocks(ctx context.Context, r *run) (*tally, error) {
 	}
 	list := []phase{
 		pause("the gateway asks for a pause", gatewaytest.Fault{}),
-		pause("the gateway asks for a pause until an instant", gatewaytest.Fault{RetryAfterDate: true}),
+		pause("the gateway asks for a pause until a date", gatewaytest.Fault{RetryAfterDate: true}),
 		{"the gateway answers 503", r.span / 15, 0, r.spoil(gatewaytest.Fault{Kind: gatewaytest.FaultStatus, Status: 503})},
 	}
 	rnd.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
@@ -80,7 +81,8 @@ func playClocks(ctx context.Context, r *run) (*tally, error) {
 	return t, r.checkClocks(t)
 }
 
-// withDeadlines makes orders of which some are not approved before their deadline.
+// withDeadlines makes orders. Every fifth order stays without approval beyond its
+// deadline.
 func withDeadlines(i int) *oracle.Order {
 	if i%5 > 0 {
 		return mixed(i)
@@ -90,14 +92,14 @@ func withDeadlines(i int) *oracle.Order {
 	return o
 }
 
-// checkTimes wants the times of a result to be those of this machine, whose clock is
-// right, and no deadline to come early.
+// checkTimes checks that the times of a result are right by this machine's clock, and
+// that no deadline came early.
 func (r *run) checkTimes(t *tally, o *oracle.Order, res *entrustbus.Result) {
 	// The worker measures the server's clock, with an error below the round trip.
 	const uncertain = time.Second
 	for name, at := range map[string]time.Time{"requested": res.RequestedAt, "submitted": res.SubmittedAt, "finished": res.FinishedAt} {
 		if at.Before(r.begun.Add(-uncertain)) || at.After(time.Now().Add(uncertain)) {
-			t.find("%s was %s at %v, by its result: that is no time of this run", o.ID(), name, at)
+			t.find("%s was %s at %v, by its result: that is not within this run", o.ID(), name, at)
 		}
 	}
 	if there, ok := r.gateway.Enrollment(o.KeyHash); ok && res.Outcome == entrustbus.OutcomeExpired {
@@ -107,10 +109,11 @@ func (r *run) checkTimes(t *tally, o *oracle.Order, res *entrustbus.Result) {
 	}
 }
 
-// logTime is how a worker's log shows its clock.
+// logTime matches the time in a worker's log.
 var logTime = regexp.MustCompile(`(?m)^time=(\S+) `)
 
-// checkClocks wants the workers' clocks to have been wrong: otherwise the run shows nothing.
+// checkClocks checks that the workers' clocks were wrong: otherwise the run proves
+// nothing.
 func (r *run) checkClocks(t *tally) error {
 	for i := range r.setup.workers {
 		var s rig.Settings
@@ -136,8 +139,8 @@ func (r *run) checkClocks(t *tally) error {
 	return nil
 }
 
-// underKills kills workers at random, every so often on average, and starts each again,
-// while do runs and until ctx ends. It returns do's error.
+// underKills kills random workers, on average every so often, and restarts each, while do
+// runs and until ctx ends. It returns do's error.
 func (r *run) underKills(ctx context.Context, every time.Duration, do func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- do() }()
@@ -146,7 +149,7 @@ func (r *run) underKills(ctx context.Context, every time.Duration, do func() err
 		i, pause := rnd.IntN(r.setup.workers), between(rnd, 0, 1500*time.Millisecond)
 		r.say("worker %d killed", i)
 		r.count("worker killed")
-		r.worker(i).Kill() // the site notes it
+		r.worker(i).Kill() // the site records the fault
 		_ = testbed.Sleep(ctx, pause)
 		if err := r.startWorker(i); err != nil {
 			return err

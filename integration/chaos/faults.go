@@ -10,12 +10,12 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// usualFaults is how the gateway misbehaves all the time.
+// usualFaults returns the gateway's permanent faults.
 func usualFaults() []gatewaytest.Fault {
 	const enroll, poll, revoke = gatewaytest.OpEnroll, gatewaytest.OpPoll, gatewaytest.OpRevoke
 	return []gatewaytest.Fault{
-		// Before those that strike at random, some of which let an order take effect:
-		// what the gateway refuses, it never takes.
+		// First the fault that refuses orders: random faults after it may let an order
+		// take effect, and a refused order must not take effect.
 		{Op: enroll, Kind: gatewaytest.FaultStatus, Status: 400, CNPrefix: "bad-", Message: "no such profile"},
 		{Op: enroll, Kind: gatewaytest.FaultLostReply, Fraction: 0.02},
 		{Op: enroll, Kind: gatewaytest.FaultLostReply, Fraction: 0.01, WholeConnection: true},
@@ -37,8 +37,8 @@ func usualFaults() []gatewaytest.Fault {
 	}
 }
 
-// storm is a fault of the gateway, of one of its operations, or of a proxy before it, for a
-// while.
+// storm returns a temporary fault of the gateway, of one of its operations, or of a proxy
+// before it.
 func storm(rnd *rand.Rand) gatewaytest.Fault {
 	all := []gatewaytest.Fault{
 		{Kind: gatewaytest.FaultThrottle, RetryAfter: time.Second},
@@ -59,9 +59,9 @@ func storm(rnd *rand.Rand) gatewaytest.Fault {
 	return all[rnd.IntN(len(all))]
 }
 
-// spoilt is how many answers to enrollments the rules spoilt so that the worker cannot
-// know what became of its order. What takes a whole connection with it takes all that is
-// under way there, as much as a worker submits at a time.
+// spoilt returns how many answers to enrollments the faults spoilt so that the worker
+// cannot know the outcome. A fault of a whole connection counts as all submissions that
+// one worker makes at a time.
 func spoilt(rules []gatewaytest.Fault) (n int) {
 	for _, f := range rules {
 		if f.Op == gatewaytest.OpEnroll && f.CNPrefix == "" && (f.Kind != gatewaytest.FaultStatus || f.Status != 503) {
@@ -75,20 +75,19 @@ func spoilt(rules []gatewaytest.Fault) (n int) {
 	return n
 }
 
-// fault is one thing that goes wrong, and is repaired when do returns. do returns soon
-// after ctx ends.
+// fault is one fault. do repairs it before it returns, soon after ctx ends.
 type fault struct {
 	name string
-	most int // orders whose fates it can cost, beside those that a worker's death does
+	most int // orders that it can leave indeterminate, besides those of a worker's death
 	do   func(ctx context.Context)
 }
 
-// makeFaults makes several kinds of faults at once, each by a random sequence of its
-// own, until ctx ends; then everything is whole again.
+// makeFaults makes several kinds of faults concurrently, each in its own random sequence,
+// until ctx ends. Then it repairs everything.
 func (r *run) makeFaults(ctx context.Context) {
 	var all sync.WaitGroup
 	kinds := []struct {
-		pause time.Duration // between two, on average
+		pause time.Duration // mean time between two faults
 		draw  func(*rand.Rand) fault
 	}{
 		{2 * time.Second, r.killWorkers},
@@ -127,8 +126,8 @@ func between(rnd *rand.Rand, low, high time.Duration) time.Duration {
 	return low + time.Duration(rnd.Int64N(int64(high-low)))
 }
 
-// killWorkers ends one worker, hard or softly, or freezes it for longer than its
-// lease, and starts another one in its place.
+// killWorkers kills or stops one worker and starts another in its place, or freezes one
+// for longer than its lease.
 func (r *run) killWorkers(rnd *rand.Rand) fault {
 	i, pause := rnd.IntN(r.setup.workers), between(rnd, 0, 1500*time.Millisecond)
 	w := r.worker(i)
@@ -140,7 +139,7 @@ func (r *run) killWorkers(rnd *rand.Rand) fault {
 	}
 	switch n := rnd.IntN(10); {
 	case n < 6:
-		// The site notes the death.
+		// The site records the fault.
 		return fault{"worker killed", 0, func(ctx context.Context) { w.Kill(); restart(ctx) }}
 	case n < 8:
 		return fault{"worker stopped", r.setup.settings.Submissions(), func(ctx context.Context) {
@@ -152,7 +151,7 @@ func (r *run) killWorkers(rnd *rand.Rand) fault {
 	default:
 		return fault{"worker frozen", r.setup.settings.Submissions(), func(ctx context.Context) {
 			w.Freeze(true)
-			_ = testbed.Sleep(ctx, 8*pause) // lease and settle time are less
+			_ = testbed.Sleep(ctx, 8*pause) // longer than lease and settle time
 			w.Freeze(false)
 		}}
 	}
@@ -176,7 +175,7 @@ func (r *run) harmServers(rnd *rand.Rand) fault {
 		names := []string{r.site.Layout.Requests, r.site.Layout.Parked, r.site.Layout.Results, "KV_" + r.site.Layout.Orders}
 		name := names[rnd.IntN(len(names))]
 		return fault{"leader stepped down", r.underWay(), func(ctx context.Context) {
-			_, _ = r.site.NATS.Request("$JS.API.STREAM.LEADER.STEPDOWN."+name, nil, time.Second) // amid other faults it may fail
+			_, _ = r.site.NATS.Request("$JS.API.STREAM.LEADER.STEPDOWN."+name, nil, time.Second) // it may fail amid other faults
 		}}
 	default:
 		return fault{"server frozen", r.underWay(), func(ctx context.Context) {
@@ -195,10 +194,10 @@ func (r *run) harmWire(rnd *rand.Rand) fault {
 	return harm(rnd, "gateway", r.outage(longestHarm), r.wire, []*testbed.Link{r.wire})
 }
 
-// longestHarm is how long a network is disturbed, at most.
+// longestHarm bounds how long a network is disturbed.
 const longestHarm = 4 * time.Second
 
-// harm disturbs one network, or all of one side: a partition.
+// harm disturbs one network, or all networks of one side: a partition.
 func harm(rnd *rand.Rand, name string, most int, one *testbed.Link, all []*testbed.Link) fault {
 	lasts, delay := between(rnd, 300*time.Millisecond, longestHarm), between(rnd, time.Millisecond, 100*time.Millisecond)
 	switch rnd.IntN(5) {
@@ -241,7 +240,7 @@ func harm(rnd *rand.Rand, name string, most int, one *testbed.Link, all []*testb
 	}
 }
 
-// harmGateway takes the gateway down, makes a storm, or changes its client pair.
+// harmGateway takes the gateway down, makes a storm, or rotates the client's key pair.
 func (r *run) harmGateway(rnd *rand.Rand) fault {
 	lasts := between(rnd, 300*time.Millisecond, 3*time.Second)
 	switch rnd.IntN(4) {

@@ -15,28 +15,28 @@ import (
 )
 
 const (
-	// opening is how many bad answers one worker takes before its breaker opens, at
-	// most: 5 in a row, or 6 of the last 20.
+	// opening bounds the bad answers that one worker gets before its breaker opens: 5 in
+	// a row, or 6 of the last 20.
 	opening = 6
 	// firstInterval is the time before an open breaker's first canary. It doubles.
 	firstInterval = time.Second
 )
 
-// draws is a sequence of random numbers that the seed decides.
+// draws returns a sequence of random numbers that depends on the seed.
 func (r *run) draws(sequence uint64) *rand.Rand { return rand.New(rand.NewPCG(r.seed, sequence)) }
 
-// underWay is how many submissions the workers have under way at once, at most.
+// underWay returns the highest number of submissions that the workers have in flight.
 func (r *run) underWay() int { return r.setup.workers * r.setup.settings.Submissions() }
 
-// outage is how many orders a gateway that is bad for so long, or a bad way to it, can cost
-// at most: what was under way, what it took to open the breaker, and one canary of the
-// fleet per interval.
+// outage bounds the orders that a bad gateway, or a bad network to it, can leave
+// indeterminate in a time: submissions in flight, submissions until the breaker opens,
+// and one canary of the fleet per interval.
 func (r *run) outage(lasts time.Duration) int {
 	return r.underWay() + r.setup.workers*opening + bits.Len(uint(lasts/firstInterval)+1)
 }
 
-// flow publishes orders at an even pace, and returns them when all are stored. next makes
-// the i-th of them.
+// flow publishes orders at a constant rate, and returns them when all are stored. next
+// makes the i-th order.
 func (r *run) flow(ctx context.Context, over time.Duration, next func(i int) *oracle.Order) []*oracle.Order {
 	var all sync.WaitGroup
 	var orders []*oracle.Order
@@ -57,28 +57,29 @@ func (r *run) flow(ctx context.Context, over time.Duration, next func(i int) *or
 	return orders
 }
 
-// mixed makes the i-th order of a flow, as every scenario may use it: issued at once, or
-// pending for a while.
+// mixed makes the i-th order of a flow: issued at once, or pending for a while. Every
+// scenario can use it.
 func mixed(i int) *oracle.Order {
 	fate := []string{"issue", "issue", "pending"}[i%3]
 	return oracle.NewIssue(fmt.Sprintf("order-%d", i), fate, entrustbus.OutcomeIssued)
 }
 
-// atOnce makes the i-th order of a flow at a gateway where none waits.
+// atOnce makes the i-th order of a flow at a gateway that issues at once.
 func atOnce(i int) *oracle.Order {
 	return oracle.NewIssue(fmt.Sprintf("order-%d", i), "issue", entrustbus.OutcomeIssued)
 }
 
-// phase is a time in which something is wrong. begin starts it and returns what ends it.
+// phase is a time with a fault. begin starts the fault and returns the function that ends
+// it.
 type phase struct {
 	name  string
 	lasts time.Duration
-	most  int // orders whose fates it can cost
+	most  int // orders that it can leave indeterminate
 	begin func() (end func(), err error)
 }
 
-// phases plays one after the other, with pauses before each and after the last. It returns
-// early when ctx ends.
+// phases plays phases one after the other, with a pause before each and after the last.
+// It returns early if ctx ends.
 func (r *run) phases(ctx context.Context, pause time.Duration, list ...phase) error {
 	for _, p := range list {
 		if testbed.Sleep(ctx, pause) != nil {
@@ -99,7 +100,7 @@ func (r *run) phases(ctx context.Context, pause time.Duration, list ...phase) er
 	return nil
 }
 
-// spoil begins a phase of a gateway that answers by rules.
+// spoil returns the begin function of a phase in which the gateway has faults.
 func (r *run) spoil(rules ...gatewaytest.Fault) func() (func(), error) {
 	return func() (func(), error) {
 		var ids []int
@@ -120,10 +121,9 @@ func (r *run) spoil(rules ...gatewaytest.Fault) func() (func(), error) {
 	}
 }
 
-// beside plays a flow of orders and, beside it, what goes wrong. It returns when both
-// are over.
+// beside plays a flow of orders and faults concurrently. It returns when both have ended.
 func (r *run) beside(ctx context.Context, next func(i int) *oracle.Order, wrong func(ctx context.Context) error) (orders []*oracle.Order, err error) {
-	// Submissions insist for as long as anything may take.
+	// Submit retries for as long as any fault may last.
 	play, end := context.WithTimeout(ctx, r.span+settling)
 	defer end()
 	var flow sync.WaitGroup
@@ -136,24 +136,24 @@ func (r *run) beside(ctx context.Context, next func(i int) *oracle.Order, wrong 
 	return orders, err
 }
 
-// finish waits until everything is at rest, and has the oracle check the orders.
+// finish waits until the bus is at rest, and checks the orders with the oracle.
 func (r *run) finish(ctx context.Context, orders []*oracle.Order) (*tally, error) {
-	r.say("all is published; %v", r.struck)
+	r.say("all orders are published; %v", r.struck)
 	rest, end := context.WithTimeout(ctx, settling)
 	defer end()
 	c := r.site.Oracle()
 	if c.Others = r.setup.others; c.Others {
-		// What others sent need not end soon.
+		// Requests of others need not end soon.
 		for _, o := range orders {
 			if _, err := r.site.Result(rest, o); err != nil {
 				break // Check reports it
 			}
 		}
 	} else {
-		_ = c.Rest(rest) // so does CheckAtRest
+		_ = c.Rest(rest) // CheckAtRest reports it
 	}
 	if len(r.cluster.Servers) > 1 {
-		_ = r.site.CaughtUp(rest) // so does what a replica lacks
+		_ = r.site.CaughtUp(rest) // CheckAtRest reports what a replica lacks
 	}
 	r.faults.Spoilt(spoilt(r.gateway.Faults()))
 	check := c.CheckAtRest
@@ -164,7 +164,7 @@ func (r *run) finish(ctx context.Context, orders []*oracle.Order) (*tally, error
 	return tallyOf(report), err
 }
 
-// find notes a broken promise that the oracle does not know of.
+// find adds a broken promise that the oracle does not check.
 func (t *tally) find(format string, args ...any) {
 	t.Findings = append(t.Findings, fmt.Sprintf(format, args...))
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// setupFrozen has orders lie at the gateway for a while, so that a freeze meets some of
-// them at every step. The seed draws what the workers do about a lost answer.
+// setupFrozen makes orders wait at the gateway for a while, so that a freeze meets orders
+// at every step. The seed decides how workers treat a lost answer.
 func setupFrozen(_ context.Context, r *run) (setup, error) {
 	s := rig.Settings{Concurrency: 16, MaxWait: 20 * time.Minute}
 	gw := gatewaytest.Config{
@@ -34,9 +34,9 @@ func setupFrozen(_ context.Context, r *run) (setup, error) {
 	return setup{servers: 1, workers: 3, gateway: gw, settings: s}, nil
 }
 
-// playFrozen freezes workers, two at a time at most, for longer than the order lease, the
-// settle time and the ack wait together: others have taken over what they had in flight
-// and ended it when they go on.
+// playFrozen freezes at most two workers at a time, for longer than order lease, settle
+// time and ack wait together. When a worker continues, others have taken over its
+// in-flight orders and ended them.
 func playFrozen(ctx context.Context, r *run) (*tally, error) {
 	next := mixed
 	if r.setup.settings.ApprovalNever {
@@ -46,7 +46,7 @@ func playFrozen(ctx context.Context, r *run) (*tally, error) {
 		ctx, end := context.WithTimeout(ctx, r.span)
 		defer end()
 		var both sync.WaitGroup
-		// Each freezes workers of its own.
+		// Each freezes its own worker.
 		both.Go(func() { r.freeze(ctx, 20, 0) })
 		both.Go(func() { r.freeze(ctx, 21, 1) })
 		both.Wait()
@@ -58,7 +58,7 @@ func playFrozen(ctx context.Context, r *run) (*tally, error) {
 	return r.finish(ctx, orders)
 }
 
-// freeze freezes a worker again and again until ctx ends.
+// freeze freezes one worker repeatedly until ctx ends.
 func (r *run) freeze(ctx context.Context, sequence uint64, worker int) {
 	rnd := r.draws(sequence)
 	for testbed.Sleep(ctx, between(rnd, time.Second, 4*time.Second)) == nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// mostKills is how often the leader of the parked stream is killed for one seed, at most.
+// mostKills bounds the kills of the parked stream's leader for one seed.
 const mostKills = 4
 
 // killer kills the leader of the parked stream.
@@ -19,8 +19,8 @@ type killer struct {
 	rnd *rand.Rand
 }
 
-// kill returns when every order has a result, or ctx ends, with the number of
-// leaders that it killed before that. The error is one of running servers.
+// kill kills leaders until every order has a result or ctx ends. It returns the number of
+// kills. The error is a failure to run servers.
 func (k *killer) kill(ctx context.Context) (kills int, err error) {
 	_ = testbed.Until(ctx, "an order is due", func() (bool, error) { return len(k.site.Wakes.Wakes()) > 0, nil })
 	for ctx.Err() == nil {
@@ -56,7 +56,7 @@ func (k *killer) kill(ctx context.Context) (kills int, err error) {
 			return kills, err
 		}
 		k.say("started %s again", leader.Name)
-		// Two that are gone at once would be an outage, not a test of the leader.
+		// Two servers that are gone at once would be an outage, not a test of the leader.
 		if err := k.site.CaughtUp(ctx); err != nil {
 			k.say("%v", err)
 			return kills, nil // out of time: the oracle reports what is missing
@@ -66,14 +66,14 @@ func (k *killer) kill(ctx context.Context) (kills int, err error) {
 	return kills, nil
 }
 
-// unfinished is the number of orders without a result.
+// unfinished returns the number of orders without a result.
 func (k *killer) unfinished(ctx context.Context) (int, error) {
 	n, err := oracle.Messages(ctx, k.site.JS, k.site.Layout.Results)
 	return len(k.parked) - n, err
 }
 
-// inFlight waits a moment for due messages that the server has published and no worker
-// has acknowledged, and returns how many there are.
+// inFlight waits briefly for due messages that the server has published and no worker has
+// acknowledged. It returns their number.
 func (k *killer) inFlight(ctx context.Context) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()

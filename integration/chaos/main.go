@@ -1,5 +1,5 @@
-// Command chaos runs workers, NATS servers and the gateway simulator through faults of
-// every kind while orders flow, and checks what is left.
+// Command chaos runs workers, NATS servers and the gateway simulator through many kinds
+// of faults while orders flow, and checks the outcome.
 //
 //	go run ./integration/chaos --seed 7 --for 2m
 //	go run ./integration/chaos --short
@@ -7,42 +7,42 @@
 //
 //	go run ./integration/chaos --scenario partial --seed 3 -v
 //
-// The seed decides what is ordered and what goes wrong, and when it is meant to;
-// how threads and packets fall in between is the machine's. Each run prints its
-// seed and lost, double_enrollments, second_results, early_polls and
-// held_unconfirmed. The status is 1 if a promise was broken: an order that is held is
-// one too where no fault explains it.
+// The seed decides the orders, the faults and their planned times. The machine decides
+// the order of threads and packets. Each run prints its seed and lost,
+// double_enrollments, second_results, early_polls and held_unconfirmed. The status is 1
+// if a promise was broken, for example by a held order that no fault explains.
 //
-// A held order is explained by a fault that fell into the time of its submission, and a
-// fault explains no more orders than it can have cost: a worker that dies, those that it
-// had under way; an outage, those in flight, those that opened the breaker, and one canary
-// per interval. explained<=N is what the faults of the run could have cost.
+// A fault explains a held order if it fell into the time of the order's submission. A
+// fault explains only as many orders as it can have cost. For a dead worker these are its
+// in-flight orders. For an outage these are the orders in flight, the orders that opened
+// the breaker, and one canary per interval. explained<=N is the number of orders that the
+// run's faults could have cost.
 //
-// Each scenario has a file; --help lists them. All but all and parking take some 70
-// seconds a seed, and --for and --orders change that.
+// Each scenario has a file; --help lists the scenarios. All scenarios except all and
+// parking take about 70 seconds a seed; --for and --orders change this.
 //
 //   - partial: enrollments at one CA answered 500, polls answered 404, 410 or 500, one CA of
 //     two answering 503, at 40 orders a second.
-//   - proxy: 503, 404 and 403 with a foreign body; GOAWAY, REFUSED_STREAM, connections
-//     closed while idle; HTTP/2 or HTTP/1.1.
+//   - proxy: 503, 404 and 403 with a body that is not the gateway's; GOAWAY, REFUSED_STREAM,
+//     connections closed while idle; HTTP/2 or HTTP/1.1.
 //   - clocks: three of four workers have clocks that are up to two years wrong. Their
 //     binary is built with another package time; see testbed.BuildSkewed.
 //   - frozen: SIGSTOP for 10 to 18 seconds.
 //   - slow-net: delay and jitter on every connection.
 //   - upgrade: servers of 2.14, 2.15, 2.14 and 2.15 in turn. It needs the older server, which
 //     the go command fetches and builds.
-//   - neighbours: other producers that send garbage, headers of 65 kB, foreign message ids, refused requests and
-//     random CAs, and one whose orders are answered 500.
+//   - neighbours: other producers that send garbage, headers of 65 kB, message ids of
+//     others, refused requests and random CAs, and one whose orders are answered 500.
 //   - rolling: --previous REV beside this revision. It needs git and tar.
 //   - rollback: the store of the one server is put back.
 //
-// The scenario parking parks --orders orders (default 2,000) on three servers and kills
-// the leader of the parked stream, again and again, while they are due; each order is
-// polled --polls times before the gateway approves it. Its line counts more:
-// polls_across_end are polls that were under way when the same order's result was
-// stored, polls_after_close those of orders that were closed, which is a broken promise.
-// A seed that killed no leader, or polled an order less than --polls times, has shown
-// nothing, and the status is 1 too. 20 seeds take some 19 minutes.
+// The scenario parking parks --orders orders (default 2,000) on three servers, and kills
+// the leader of the parked stream repeatedly while the orders are due. Each order is
+// polled --polls times before the gateway approves it. The scenario prints more counts.
+// polls_across_end counts polls that were in flight when the order's result was stored.
+// polls_after_close counts polls of closed orders, which is a broken promise. A seed that
+// killed no leader, or polled an order less than --polls times, proves nothing, and the
+// status is 1 too. 20 seeds take about 19 minutes.
 package main
 
 import (
@@ -60,7 +60,7 @@ import (
 	"time"
 )
 
-// shortSeeds are those of --short: one server and both dialects, then a cluster.
+// shortSeeds are the seeds of --short: one server with each dialect, then a cluster.
 var shortSeeds = []uint64{1, 2, 3}
 
 // options are the flags.
@@ -79,16 +79,16 @@ type options struct {
 
 func main() {
 	var o options
-	short := flag.Bool("short", false, "three fixed seeds; some two minutes")
-	flag.StringVar(&o.name, "scenario", "all", "what is played:"+list())
-	flag.Uint64Var(&o.seed, "seed", 0, "decides everything that is decided; 0: --seeds of them, from 1 on, or a random one")
+	short := flag.Bool("short", false, "three fixed seeds; about two minutes")
+	flag.StringVar(&o.name, "scenario", "all", "the scenario:"+list())
+	flag.Uint64Var(&o.seed, "seed", 0, "decides orders and faults; 0: the seeds 1 to --seeds, or a random seed")
 	flag.IntVar(&o.seeds, "seeds", 0, "number of seeds, from 1 on")
-	flag.DurationVar(&o.span, "for", 0, "length of a run, before it settles; default 2m for all (faults happen in two thirds of it), some 1m for the others")
-	flag.IntVar(&o.orders, "orders", 0, "number of orders; 0: as many as the scenario has in its own time, in proportion to --for")
-	flag.IntVar(&o.polls, "polls", 4, "polls of each parked order that its approval takes")
+	flag.DurationVar(&o.span, "for", 0, "length of a run, before it settles; default 2m for all (faults happen in two thirds of it), about 1m for the others")
+	flag.IntVar(&o.orders, "orders", 0, "number of orders; 0: the scenario's number, in proportion to --for")
+	flag.IntVar(&o.polls, "polls", 4, "polls of each parked order; the last one returns the certificate")
 	flag.IntVar(&o.servers, "servers", 0, "NATS servers, 1 or 3, of the scenarios that run with either; 0: the seed decides")
 	flag.StringVar(&o.previous, "previous", "HEAD~1", "the revision that the scenario rolling deploys from and back to")
-	flag.StringVar(&o.logs, "logs", "", "folder for the workers' logs; default a temporary one, kept if a promise was broken")
+	flag.StringVar(&o.logs, "logs", "", "directory of the workers' logs; default a temporary one, kept if a promise was broken")
 	flag.BoolVar(&o.verbose, "v", false, "print each fault")
 	flag.Parse()
 	runs, err := o.plan(*short)
@@ -107,7 +107,7 @@ func main() {
 	}
 }
 
-// list is what the scenarios play, a line each.
+// list describes the scenarios, one line each.
 func list() string {
 	var b strings.Builder
 	for _, s := range scenarios() {
@@ -116,7 +116,7 @@ func list() string {
 	return b.String()
 }
 
-// plan is one set of options for each run.
+// plan returns the options of each run.
 func (o options) plan(short bool) ([]options, error) {
 	seeds := []uint64{o.seed}
 	s, err := scenarioOf(o.name)
@@ -156,7 +156,7 @@ func (o options) plan(short bool) ([]options, error) {
 	return runs, nil
 }
 
-// all runs one seed after the other and prints what each came to.
+// all runs the seeds one after the other and prints the result of each.
 func all(ctx context.Context, runs []options) (good bool, err error) {
 	dir, err := os.MkdirTemp("", "chaos-")
 	if err != nil {

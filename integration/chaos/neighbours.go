@@ -34,17 +34,17 @@ func setupNeighbours(_ context.Context, r *run) (setup, error) {
 	}, nil
 }
 
-// neighbour is a producer that harms.
+// neighbour is a producer that disturbs others.
 type neighbour struct {
 	name  string
 	every time.Duration
-	// message makes the i-th message for a subject of the producer's own.
+	// message makes the i-th message. An empty subject means the producer's own.
 	message func(rnd *rand.Rand, i int) (*nats.Msg, error)
 }
 
-// playNeighbours has a producer order beside others that send what no worker can use, or
-// what the gateway does not take, each faster than the producer. The producer's orders are
-// all issued, soon, and none is held.
+// playNeighbours runs a producer beside others that send messages no worker can use, or
+// requests that the gateway refuses, each faster than the producer. All orders of the
+// producer must be issued soon, and none held.
 func playNeighbours(ctx context.Context, r *run) (*tally, error) {
 	orders, err := r.beside(ctx, mixed, func(ctx context.Context) error {
 		ctx, end := context.WithTimeout(ctx, r.span)
@@ -53,8 +53,8 @@ func playNeighbours(ctx context.Context, r *run) (*tally, error) {
 		for i, n := range r.neighbours() {
 			all.Go(func() { r.harass(ctx, n, r.draws(20+uint64(i))) })
 		}
-		// A producer whose orders are all answered 500 is slowed alone. Not to the end:
-		// its orders are to end in the time of the run.
+		// A producer whose orders are all answered 500 is slowed alone. The fault ends
+		// before the run does, because the producer's orders must end within the run.
 		all.Go(func() {
 			_ = r.phases(ctx, r.span/6, phase{"one producer's orders answered 500", r.span / 5, 0,
 				r.spoil(gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: 500, CNPrefix: "ill-"})})
@@ -87,7 +87,7 @@ func playNeighbours(ctx context.Context, r *run) (*tally, error) {
 	return t, nil
 }
 
-// harass has a neighbour publish until ctx ends.
+// harass makes a neighbour publish until ctx ends.
 func (r *run) harass(ctx context.Context, n neighbour, rnd *rand.Rand) {
 	for i := 0; testbed.Sleep(ctx, n.every) == nil; i++ {
 		m, err := n.message(rnd, i)
@@ -98,7 +98,7 @@ func (r *run) harass(ctx context.Context, n neighbour, rnd *rand.Rand) {
 		if m.Subject == "" {
 			m.Subject = r.site.Layout.Subjects().Request(n.name, entrustbus.KindIssue)
 		}
-		// The stream may be full for a while: that is the neighbour's trouble.
+		// The stream may be full for a while: that affects only the neighbour.
 		if err := r.site.NATS.PublishMsg(m); err == nil {
 			r.count(n.name)
 		}
@@ -106,7 +106,7 @@ func (r *run) harass(ctx context.Context, n neighbour, rnd *rand.Rand) {
 }
 
 func (r *run) neighbours() []neighbour {
-	// order is a message for an order, whose common name begins with a word.
+	// order makes the message of an issue request whose common name begins with word.
 	order := func(i int, word string, change func(q *entrustbus.Issue)) (*nats.Msg, error) {
 		q := oracle.NewIssue(fmt.Sprintf("order-%d", i), word).Request.(*entrustbus.Issue)
 		if change != nil {
@@ -134,7 +134,7 @@ func (r *run) neighbours() []neighbour {
 			m.Header = nats.Header{"Entrust-Noise": {strings.Repeat("x", 65_200)}}
 			return m, err
 		}},
-		// The ids that a client may give the other producer's messages.
+		// Message ids that a client may give the other producer's messages.
 		{"swallower", 50 * time.Millisecond, func(_ *rand.Rand, i int) (*nats.Msg, error) {
 			id := fmt.Sprintf("order-%d", i/4)
 			id = []string{id, oracle.Producer + "." + id, oracle.Producer + "." + id + ".0", oracle.Producer + "." + id + ".issue"}[i%4]

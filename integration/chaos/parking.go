@@ -19,13 +19,14 @@ import (
 )
 
 const (
-	// parkingWithin bounds one seed. The watchdog takes a schedule for stuck after a minute.
+	// parkingWithin bounds one seed. The watchdog treats a schedule as stuck after a
+	// minute.
 	parkingWithin = 5 * time.Minute
-	// producers publish at once.
+	// producers is the number of concurrent publishers.
 	producers = 8
-	// stillUnderWay is how long after an order's close a poll may come that had begun
-	// before: a due message that lost its leader is given to the other worker too. What
-	// does poll an order that is closed comes with its next wake-up, a second later.
+	// stillUnderWay is how long after an order's close a poll may arrive that began
+	// before it: a due message that lost its leader is delivered to the other worker too.
+	// A wrong poll of a closed order would come with its next wake-up, a second later.
 	stillUnderWay = 250 * time.Millisecond
 )
 
@@ -34,15 +35,15 @@ func setupParking(context.Context, *run) (setup, error) {
 		servers: 3, workers: 2, gateway: gatewaytest.Config{Dialect: gatewaytest.CertCtl},
 		settings: rig.Settings{
 			Dialect: "certctl", PollFirst: time.Second, PollMax: 3 * time.Second,
-			// An election takes up to 9 s: a lease that outlasts it keeps an order
-			// that was enrolled meanwhile from being held.
+			// An election takes up to 9 s. With a longer lease, an order enrolled during
+			// an election is not held.
 			MaxWait: 30 * time.Minute, EnrollTimeout: 15 * time.Second,
 		},
 	}, nil
 }
 
-// playParking publishes orders, approves them and kills leaders until all have a
-// result, or the time is over; the oracle reports what is missing then.
+// playParking publishes orders, approves them and kills leaders until all orders have a
+// result or the time is over. The oracle reports missing results.
 func playParking(ctx context.Context, r *run) (*tally, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, parkingWithin, fmt.Errorf("the seed took longer than %v", parkingWithin))
 	defer cancel()
@@ -81,8 +82,8 @@ func (r *run) park(ctx context.Context) (kills int, err error) {
 	return kills, r.site.CaughtUp(ctx)
 }
 
-// approve approves each order when it has been polled one time less than it is to
-// be, so that the next poll brings its certificate.
+// approve approves each order after polls-1 polls, so that the next poll returns its
+// certificate.
 func (r *run) approve(ctx context.Context) {
 	done := map[string]bool{}
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -101,8 +102,8 @@ func (r *run) approve(ctx context.Context) {
 	}
 }
 
-// checkParking asks the oracle, and counts what it does not. A run in which no leader
-// was killed, or an order was not polled as often as it was to be, shows nothing.
+// checkParking asks the oracle and adds its own counts. A run proves nothing if it killed
+// no leader, or polled an order too rarely.
 func (r *run) checkParking(ctx context.Context, kills int) (*tally, error) {
 	report, err := r.site.Check(ctx, r.parked)
 	if err != nil {
@@ -124,7 +125,7 @@ func (r *run) checkParking(ctx context.Context, kills int) (*tally, error) {
 		each = append(each, byName[csr.Subject.CommonName])
 	}
 	t.fewest = slices.Min(each)
-	// The oracle may have used up the seed's time while it waited.
+	// The oracle may have used all of the seed's time.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	late, err := r.site.PolledAfterClose(ctx, r.parked, stillUnderWay)
@@ -145,10 +146,10 @@ func (r *run) checkParking(ctx context.Context, kills int) (*tally, error) {
 	return t, nil
 }
 
-// scheduledAgain is what a worker logs when its watchdog scheduled wake-ups again.
+// scheduledAgain matches the log line of a watchdog that scheduled wake-ups again.
 var scheduledAgain = regexp.MustCompile(`msg="repaired wake-ups" stuck=(\d+) lost=(\d+)`)
 
-// repaired counts the wake-ups that the watchdogs scheduled again.
+// repaired counts the wake-ups that watchdogs scheduled again.
 func (r *run) repaired() (n int, err error) {
 	for _, w := range r.site.Workers() {
 		log, err := os.ReadFile(w.Log)

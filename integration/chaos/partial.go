@@ -12,11 +12,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// partialCAs are the CAs of the gateway; the workers' own is the first.
+// partialCAs are the CAs of the gateway. The first is the workers' own.
 var partialCAs = []string{"sim~issuing", "sim~second"}
 
-// setupPartial is a small fleet, so that what an outage may cost is small beside the
-// orders that come in its time.
+// setupPartial is a small fleet, so that an outage costs few of the orders that arrive
+// during it.
 func setupPartial(_ context.Context, r *run) (setup, error) {
 	dialect := []gatewaytest.Dialect{gatewaytest.CertCtl, gatewaytest.CAGW}[r.seed%2]
 	r.say("dialect %s", dialect)
@@ -30,10 +30,9 @@ func setupPartial(_ context.Context, r *run) (setup, error) {
 	}, nil
 }
 
-// playPartial has one operation, or one CA, answer badly at a time. Only enrollments that
-// are answered 500 may cost orders: no more than were in flight, opened the breaker or
-// were canaries. Polls that are answered badly end nothing, and a CA that refuses orders
-// gets them later.
+// playPartial makes one operation or one CA fail at a time. Only enrollments answered 500
+// may cost orders: those in flight, those that opened the breaker, and the canaries.
+// Failing polls end no order, and a CA that refuses orders gets them later.
 func playPartial(ctx context.Context, r *run) (*tally, error) {
 	rnd := r.draws(10)
 	sick := partialCAs[rnd.IntN(len(partialCAs))]
@@ -66,15 +65,15 @@ func playPartial(ctx context.Context, r *run) (*tally, error) {
 	return t, nil
 }
 
-// inTurn makes orders of both CAs in turn, some of which wait for approval.
+// inTurn makes orders for both CAs alternately. Some wait for approval.
 func inTurn(i int) *oracle.Order {
 	o := mixed(i)
 	o.Request.(*entrustbus.Issue).CAID = partialCAs[i%2]
 	return o
 }
 
-// checkOthers wants the orders of the CA that is well to be submitted while the other one
-// is down.
+// checkOthers checks that orders of the working CA are submitted while the other CA is
+// down.
 func (r *run) checkOthers(t *tally, orders []*oracle.Order, down string, from, to time.Time) {
 	var waits []time.Duration
 	for _, o := range orders {
@@ -85,11 +84,11 @@ func (r *run) checkOthers(t *tally, orders []*oracle.Order, down string, from, t
 		waits = append(waits, res.SubmittedAt.Sub(res.RequestedAt))
 	}
 	if len(waits) == 0 {
-		t.find("no order of the CA that is well came while %s was down", down)
+		t.find("no order of the working CA came while %s was down", down)
 		return
 	}
 	slices.Sort(waits)
 	if typical := waits[len(waits)/2]; typical > 5*time.Second {
-		t.find("%d orders of the CA that is well waited while %s was down, typically %v", len(waits), down, typical.Round(time.Millisecond))
+		t.find("%d orders of the working CA waited while %s was down, typically %v", len(waits), down, typical.Round(time.Millisecond))
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// setupProxy is a gateway behind a front: one that speaks HTTP/2, takes few streams on a
-// connection and ends connections by GOAWAY, or one that speaks HTTP/1.1. Both close
+// setupProxy runs a gateway behind a front end. One kind speaks HTTP/2, takes few streams
+// on a connection and ends connections with GOAWAY. The other speaks HTTP/1.1. Both close
 // connections that are idle for a second.
 func setupProxy(_ context.Context, r *run) (setup, error) {
 	rnd := r.draws(1)
@@ -30,9 +30,9 @@ func setupProxy(_ context.Context, r *run) (setup, error) {
 	}, nil
 }
 
-// playProxy has a proxy answer in the gateway's place. Where it answers an enrollment that
-// was written, its fate is unknown, and the order may be held. Streams that are refused,
-// those above a GOAWAY and connections that are closed while idle cost nothing.
+// playProxy makes a proxy answer in the gateway's place. If the proxy answers an
+// enrollment that was written, the order is indeterminate and may be held. Refused
+// streams, streams above a GOAWAY, and connections closed while idle cost no order.
 func playProxy(ctx context.Context, r *run) (*tally, error) {
 	rnd := r.draws(10)
 	var list []phase
@@ -50,7 +50,8 @@ func playProxy(ctx context.Context, r *run) (*tally, error) {
 	rnd.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	goAway := phase{"a proxy ends connections", r.span / 10, 0,
 		r.spoil(gatewaytest.Fault{Kind: gatewaytest.FaultGoAway, Fraction: 0.3})}
-	// A ramp-up begins with one call at a time: GOAWAYs meet more before the first outage.
+	// A ramp-up begins with one call at a time. Before the first outage GOAWAYs meet more
+	// calls.
 	list = append([]phase{goAway}, list[:6]...)
 	orders, err := r.beside(ctx, mixed, func(ctx context.Context) error { return r.phases(ctx, r.span/15, list...) })
 	if err != nil {
@@ -67,7 +68,7 @@ func playProxy(ctx context.Context, r *run) (*tally, error) {
 	return t, err
 }
 
-// saidOf counts the lines of the workers' logs that hold each text.
+// saidOf counts the lines of the workers' logs that contain each text.
 func (r *run) saidOf(texts ...string) (counts []int, err error) {
 	counts = make([]int, len(texts))
 	for _, w := range r.site.Workers() {

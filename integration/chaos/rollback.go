@@ -13,8 +13,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// setupRollback has one server, whose store is put back. The workers run through it, so
-// that each knows what was acknowledged to it.
+// setupRollback runs one server, whose store is put back. The workers keep running, so
+// each knows what the server acknowledged to it.
 func setupRollback(_ context.Context, r *run) (setup, error) {
 	dialect := []gatewaytest.Dialect{gatewaytest.CertCtl, gatewaytest.CAGW}[r.seed%2]
 	r.say("dialect %s", dialect)
@@ -28,16 +28,17 @@ func setupRollback(_ context.Context, r *run) (setup, error) {
 	}, nil
 }
 
-// playRollback copies the store while requests wait in it, has them handled, and puts the
-// copy back, as a power cut does that takes the last writes. The requests that waited are
-// there again, without their records and results; those that came later are gone, and
-// their producer publishes them again, as one does that has no result. All were submitted
-// once and are known to have been, or may be: the worker looks them up, and holds what it
-// cannot look up. No order is enrolled a second time in silence.
+// playRollback copies the store while requests wait in it, and lets workers handle them.
+// It then puts the copy back: a power cut loses the last writes in the same way. The
+// waiting requests are there again, without records and results. Later requests are gone,
+// and their producer publishes them again, because it has no result. All may have been
+// submitted once. The worker looks them up, and holds an order that it cannot look up. No
+// order may be enrolled twice without a flag.
 func playRollback(ctx context.Context, r *run) (*tally, error) {
 	server := r.cluster.Servers[0]
 	copied := filepath.Join(r.dir, "copy")
-	// Whatever was submitted since the copy may be held, whenever that is found out.
+	// Any order submitted since the copy may be held, whenever the worker notices the
+	// rollback.
 	var back func()
 	orders, err := r.beside(ctx, mixed, func(ctx context.Context) error {
 		_ = testbed.Sleep(ctx, r.span/3)
@@ -78,7 +79,7 @@ func playRollback(ctx context.Context, r *run) (*tally, error) {
 	return r.finish(ctx, orders)
 }
 
-// freezeAll freezes the workers, or has them go on.
+// freezeAll freezes the workers, or lets them continue.
 func (r *run) freezeAll(on bool) {
 	for i := range r.setup.workers {
 		r.worker(i).Freeze(on)

@@ -12,11 +12,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// rollingWorkers is how many workers are deployed, one after the other.
+// rollingWorkers is the number of workers that are deployed one after the other.
 const rollingWorkers = 3
 
-// setupRolling begins with workers of the previous revision. Which of them are of this one
-// is what r.deployed counts: the first ones.
+// setupRolling starts with workers of the previous revision. The first r.deployed workers
+// are of this revision.
 func setupRolling(ctx context.Context, r *run) (setup, error) {
 	previous, err := r.tools.previous(ctx, r.previous)
 	if err != nil {
@@ -42,8 +42,8 @@ func setupRolling(ctx context.Context, r *run) (setup, error) {
 	}, nil
 }
 
-// playRolling deploys this revision one worker after the other, and the previous one again,
-// while workers of both die. Some requests come twice, and meet both.
+// playRolling deploys this revision worker by worker, then the previous one again, while
+// workers of both die. Some requests come twice and meet both revisions.
 func playRolling(ctx context.Context, r *run) (*tally, error) {
 	orders, err := r.beside(ctx, r.someTwice(ctx), func(ctx context.Context) error {
 		kills, end := context.WithTimeout(ctx, r.span)
@@ -56,7 +56,7 @@ func playRolling(ctx context.Context, r *run) (*tally, error) {
 	return r.finish(ctx, orders)
 }
 
-// someTwice makes orders; every fifth request is sent once more a little later.
+// someTwice makes orders. Every fifth request is published again a little later.
 func (r *run) someTwice(ctx context.Context) func(i int) *oracle.Order {
 	return func(i int) *oracle.Order {
 		o := mixed(i)
@@ -71,8 +71,8 @@ func (r *run) someTwice(ctx context.Context) func(i int) *oracle.Order {
 	}
 }
 
-// deploy moves the boundary between the revisions forth and back, a worker at a time. A
-// worker that is deployed is stopped, and started as what it is to be.
+// deploy moves the boundary between the revisions up and down, one worker at a time. It
+// stops each worker and starts it in the new revision.
 func (r *run) deploy(ctx context.Context) error {
 	step := r.span / (2*rollingWorkers + 2)
 	for n := range 2 * rollingWorkers {

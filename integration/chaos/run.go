@@ -20,38 +20,38 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// run is one seed, and everything that it needs.
+// run is one seed with everything that it uses.
 type run struct {
 	options
 	setup   setup
 	tools   *tools
 	begun   time.Time
-	dir     string // of the servers' files
+	dir     string // directory of the servers
 	cluster *testbed.Cluster
 	gateway *gatewaytest.Server
 	site    *rig.Site
 	faults  *oracle.Faults
-	// Networks between workers and the servers, and workers and the gateway, where
-	// there are any.
+	// Networks between workers and servers, and between workers and gateway, if
+	// setup.links is set.
 	bus  []*testbed.Link
 	wire *testbed.Link
 
 	parked   []*oracle.Order // of the scenario parking
-	deployed *atomic.Int32   // of the scenario rolling: workers of this revision, the first ones
+	deployed *atomic.Int32   // of the scenario rolling: number of workers of this revision
 
 	mu      sync.Mutex
 	workers []*testbed.Worker
-	struck  map[string]int // faults by name
+	struck  map[string]int // number of faults by name
 }
 
-// setup is what a run is made of.
+// setup configures a run.
 type setup struct {
 	servers, workers int
-	links            bool // workers reach servers and gateway over networks that can be harmed
+	links            bool // workers reach servers and gateway over networks that can be disturbed
 	// worker changes the settings of the i-th worker. It may be nil.
 	worker func(i int, s *rig.Settings)
-	// server is the binary of the NATS servers; empty for the version that chaos was
-	// built with.
+	// server is the binary of the NATS servers; empty: the version that chaos was built
+	// with.
 	server string
 	// others says that producers without an order of the run use the bus too.
 	others   bool
@@ -59,18 +59,19 @@ type setup struct {
 	settings rig.Settings
 }
 
-// workers is how many there are in the scenario all.
+// workers is the number of workers in the scenario all.
 const workers = 3
 
-// concurrency is how many orders a worker of the scenario all submits at a time.
+// concurrency is how many orders a worker of the scenario all submits concurrently.
 const concurrency = 16
 
-// settling bounds how long everything may take after the faults. A breaker whose canaries
-// met bad answers until the end asks again after five minutes, and what met that canary
-// waits as long once more; a schedule that the server lost is found in two minutes.
+// settling bounds the time until the bus is at rest after the faults. If a breaker's
+// canaries got bad answers until the end, the next canary comes after five minutes.
+// Orders that met that canary wait as long again. A schedule that the server lost is
+// found in two minutes.
 const settling = 12 * time.Minute
 
-// run plays the seed and returns what it came to.
+// run plays the seed and returns its tally.
 func (o options) run(ctx context.Context, t *tools) (found *tally, err error) {
 	s, err := scenarioOf(o.name)
 	if err != nil {
@@ -99,7 +100,7 @@ func (o options) run(ctx context.Context, t *tools) (found *tally, err error) {
 	return found, err
 }
 
-// setupAll is drawn by the seed.
+// setupAll depends on the seed.
 func setupAll(_ context.Context, r *run) (setup, error) {
 	rnd := rand.New(rand.NewPCG(r.seed, 1))
 	dialect := gatewaytest.CertCtl
@@ -122,7 +123,7 @@ func setupAll(_ context.Context, r *run) (setup, error) {
 	}, nil
 }
 
-// open starts servers, gateway and workers, and puts networks between.
+// open starts servers, gateway and workers, and puts networks between them.
 func (r *run) open(ctx context.Context, bin string, how setup) (err error) {
 	if err := os.MkdirAll(r.logs, 0o755); err != nil {
 		return err
@@ -145,8 +146,8 @@ func (r *run) open(ctx context.Context, bin string, how setup) (err error) {
 			return err
 		}
 	}
-	// A producer whose server is killed hears of it at once; one whose server hangs,
-	// within two pings.
+	// A producer notices at once that its server was killed, and within two pings that it
+	// hangs.
 	if cfg.NATS, err = r.cluster.Connect(nats.PingInterval(time.Second)); err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func (r *run) open(ctx context.Context, bin string, how setup) (err error) {
 	return nil
 }
 
-// startWorker starts the i-th worker, where none runs in its place.
+// startWorker starts the i-th worker. The previous one must have ended.
 func (r *run) startWorker(i int) error {
 	w, err := r.site.StartWorker(func(s *rig.Settings) {
 		if r.setup.worker != nil {
@@ -178,7 +179,7 @@ func (r *run) startWorker(i int) error {
 	return nil
 }
 
-// worker is the i-th worker's process, as it is now.
+// worker returns the current process of the i-th worker.
 func (r *run) worker(i int) *testbed.Worker {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -214,7 +215,7 @@ func playAll(ctx context.Context, r *run) (*tally, error) {
 	defer cancel()
 	var faults sync.WaitGroup
 	faults.Go(func() { r.makeFaults(harm) })
-	// Orders may still wait for each other when the faults are over.
+	// Orders may still wait for each other after the faults.
 	play, end := context.WithTimeout(ctx, r.span*2/3+settling)
 	defer end()
 	orders := r.play(play, steps)
@@ -225,7 +226,7 @@ func playAll(ctx context.Context, r *run) (*tally, error) {
 	return r.finish(ctx, orders)
 }
 
-// close ends whatever was started.
+// close ends everything that was started.
 func (r *run) close() error {
 	if r.site != nil {
 		r.site.Close()
@@ -246,7 +247,7 @@ func (r *run) close() error {
 	return errors.Join(err, os.RemoveAll(r.dir))
 }
 
-// say prints a line of what happens, with --v.
+// say prints a line about the run, with -v.
 func (r *run) say(format string, args ...any) {
 	if !r.verbose {
 		return

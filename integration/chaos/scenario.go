@@ -16,22 +16,22 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// step is one order and what its producer does around it.
+// step is one order and its producer's actions.
 type step struct {
-	at    time.Duration // into the run
-	after time.Duration // from there to what follows
+	at    time.Duration // time from the start of the run
+	after time.Duration // time from there to the next action
 	id    string
 	kind  kind
 }
 
-// kind is what a producer does with one order. play does it, and returns the requests
-// that it made: the oracle ignores what was not published in the end.
+// kind is a producer's behaviour with one order. play performs it and returns the
+// requests that it made. The oracle ignores requests that were never published.
 type kind struct {
 	share int // of all orders, in percent
 	play  func(ctx context.Context, r *run, p step) ([]*oracle.Order, error)
 }
 
-// draw draws what is ordered, all while there are faults.
+// draw draws the orders; all come while there are faults.
 func draw(o options) []step {
 	rnd := rand.New(rand.NewPCG(o.seed, 2))
 	span := o.span * 2 / 3
@@ -52,7 +52,7 @@ func draw(o options) []step {
 	return steps
 }
 
-// play plays every step in its time, and returns all requests that were made.
+// play plays every step at its time, and returns all requests.
 func (r *run) play(ctx context.Context, steps []step) []*oracle.Order {
 	var mu sync.Mutex
 	var orders []*oracle.Order
@@ -86,7 +86,7 @@ const (
 	revoked   = entrustbus.OutcomeRevoked
 )
 
-// kinds are all kinds; their shares make 100.
+// kinds returns all kinds. Their shares add up to 100.
 func kinds() []kind {
 	return []kind{
 		{25, plain("issue", issued)},
@@ -106,7 +106,7 @@ func kinds() []kind {
 	}
 }
 
-// plain is an order of a fate.
+// plain publishes one order with a fate.
 func plain(fate string, want entrustbus.Outcome) func(context.Context, *run, step) ([]*oracle.Order, error) {
 	return func(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 		o := oracle.NewIssue(p.id, fate, want)
@@ -114,21 +114,21 @@ func plain(fate string, want entrustbus.Outcome) func(context.Context, *run, ste
 	}
 }
 
-// impatient is an order that is not approved in time.
+// impatient publishes an order that is not approved in time.
 func impatient(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 	o := oracle.NewIssue(p.id, "hold", expired)
 	o.Request.(*entrustbus.Issue).PollMaxWaitSeconds = 1 + int64(p.after/time.Second)
 	return []*oracle.Order{o}, r.site.Submit(ctx, o)
 }
 
-// invalid asks for more than the worker allows.
+// invalid publishes an order with a longer deadline than the worker allows.
 func invalid(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 	o := oracle.NewIssue(p.id, "issue", failed)
 	o.Request.(*entrustbus.Issue).PollMaxWaitSeconds = int64(2 * rig.MaxWaitLimit / time.Second)
 	return []*oracle.Order{o}, r.site.Submit(ctx, o)
 }
 
-// twice sends one order three times, in ways that the server does not recognise.
+// twice publishes one order three times, in ways that the server does not recognise.
 func twice(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 	o := oracle.NewIssue(p.id, []string{"issue", "pending"}[int(p.after)%2], issued)
 	if err := r.site.Submit(ctx, o); err != nil {
@@ -143,8 +143,8 @@ func twice(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 	return []*oracle.Order{o}, nil
 }
 
-// resend insists as Submit does. Where an acknowledgement was lost it sends once
-// more than it meant to.
+// resend retries like Submit. If an acknowledgement was lost, it publishes once more than
+// intended.
 func (r *run) resend(ctx context.Context, q entrustbus.Request) error {
 	return testbed.Until(ctx, "the request stream takes "+q.OrderID()+" again", func() (bool, error) {
 		err := r.site.Resend(ctx, q)
@@ -152,7 +152,7 @@ func (r *run) resend(ctx context.Context, q entrustbus.Request) error {
 	})
 }
 
-// clashing sends another order under the id of one that has ended.
+// clashing publishes another order under the id of an ended one.
 func clashing(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 	o := oracle.NewIssue(p.id, "issue", issued)
 	if err := r.site.Submit(ctx, o); err != nil {
@@ -166,16 +166,15 @@ func clashing(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 	return made, testbed.Until(ctx, "the request stream takes a clash", func() (bool, error) {
 		err := r.site.Resend(ctx, oracle.NewIssue(p.id, "issue").Request)
 		if err != nil {
-			o.MaybeClashes++ // only its acknowledgement may be lost
+			o.MaybeClashes++ // perhaps only the acknowledgement was lost
 		}
 		return err == nil, err
 	})
 }
 
-// cancelling stops waiting for an order that is not approved. A cancellation may
-// overtake its order, and then knows no such order; it comes too late where the
-// order is held as unconfirmed. An order that stays ends by itself while a run of
-// any length settles.
+// cancelling cancels an order that is not approved. A cancellation may overtake its
+// order, and then finds no such order. It comes too late if the order is held as
+// unconfirmed. An order that stays ends by itself while the run settles.
 func cancelling(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 	o := oracle.NewIssue(p.id, "hold", cancelled, expired)
 	o.Request.(*entrustbus.Issue).PollMaxWaitSeconds = int64(min(r.span/3, settling/2) / time.Second)
@@ -190,7 +189,7 @@ func cancelling(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 	return []*oracle.Order{o, c}, r.site.Submit(ctx, c)
 }
 
-// revoking revokes what was issued.
+// revoking revokes an issued certificate.
 func revoking(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 	o := oracle.NewIssue(p.id, "issue", issued)
 	if err := r.site.Submit(ctx, o); err != nil {
@@ -211,7 +210,7 @@ func revoking(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 	return append(made, q), r.site.Submit(ctx, q)
 }
 
-// tracking waits for what was enrolled elsewhere.
+// tracking waits for an order that was enrolled outside of the worker.
 func tracking(ctx context.Context, r *run, p step) ([]*oracle.Order, error) {
 	hc, err := r.gateway.Client()
 	if err != nil {

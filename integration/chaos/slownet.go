@@ -20,14 +20,14 @@ func setupSlowNet(_ context.Context, r *run) (setup, error) {
 	return setup{
 		servers: servers, workers: 3, links: true,
 		gateway: gatewaytest.Config{Dialect: dialect, Seed: r.seed, ApproveAfter: 3 * time.Second, Latency: 5 * time.Millisecond},
-		// A call that is only late is no lost one.
+		// A late call must not count as lost.
 		settings: rig.Settings{Concurrency: 16, MaxWait: 20 * time.Minute, EnrollTimeout: 20 * time.Second},
 	}, nil
 }
 
-// playSlowNet delays every chunk of bytes between workers and servers, and between workers
-// and the gateway. How long, and by how much the delay varies, is drawn again and again.
-// Nothing is cut: no order may be held.
+// playSlowNet delays every chunk of bytes between workers and servers, and between
+// workers and the gateway. It draws delay and jitter repeatedly. It cuts no connection:
+// no order may be held.
 func playSlowNet(ctx context.Context, r *run) (*tally, error) {
 	rnd := r.draws(10)
 	orders, err := r.beside(ctx, mixed, func(ctx context.Context) error {

@@ -8,7 +8,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// tally is what one seed, or all of them, came to.
+// tally is the result of one seed, or the sum of all.
 type tally struct {
 	*oracle.Report // of one seed
 
@@ -51,7 +51,7 @@ func (t *tally) add(o *tally) {
 	t.took += o.took
 }
 
-// print writes the line of one seed, and below it what else is worth knowing.
+// print writes the line of one seed, and details below it.
 func (t *tally) print(w io.Writer, o options) {
 	fmt.Fprintf(w, "seed=%d %s\n", o.seed, t)
 	t.Details(w)

@@ -9,8 +9,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// tools are the binaries that runs need. Each is built once, when a run asks for it
-// first, into a folder of its own. Safe for concurrent use.
+// tools are the binaries for runs. Each is built once, at its first use, into its own
+// directory. Safe for concurrent use.
 type tools struct {
 	dir string
 
@@ -18,7 +18,7 @@ type tools struct {
 	built map[string]string // path by name
 }
 
-// get builds what is not built yet.
+// get returns a binary, and builds it first if necessary.
 func (t *tools) get(name string, build func(dir string) (string, error)) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -36,22 +36,22 @@ func (t *tools) get(name string, build func(dir string) (string, error)) (string
 	return path, err
 }
 
-// worker is the worker as it is shipped.
+// worker returns the worker without changes.
 func (t *tools) worker(ctx context.Context) (string, error) {
 	return t.get("worker", func(dir string) (string, error) { return testbed.Build(ctx, dir, false) })
 }
 
-// skewed is a worker whose clock can be wrong.
+// skewed returns a worker whose clock can be wrong.
 func (t *tools) skewed(ctx context.Context) (string, error) {
 	return t.get("skewed", func(dir string) (string, error) { return testbed.BuildSkewed(ctx, dir) })
 }
 
-// previous is the worker of another revision.
+// previous returns the worker of another revision.
 func (t *tools) previous(ctx context.Context, revision string) (string, error) {
 	return t.get("previous", func(dir string) (string, error) { return testbed.BuildRevision(ctx, dir, revision) })
 }
 
-// server is nats-server of another version.
+// server returns another version of nats-server.
 func (t *tools) server(ctx context.Context, version string) (string, error) {
 	return t.get("server-"+version, func(dir string) (string, error) { return testbed.InstallServer(ctx, dir, version) })
 }

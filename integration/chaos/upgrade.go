@@ -11,11 +11,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/rig"
 )
 
-// olderLine is the line of nats-server that the scenario upgrade comes from and goes back
-// to. The newer one is what chaos was built with.
+// olderLine is the release line of nats-server that the scenario upgrade starts from and
+// returns to. The newer line is the version that chaos was built with.
 const olderLine = "v2.14"
 
-// setupUpgrade begins with servers of the older line.
+// setupUpgrade starts with servers of the older line.
 func setupUpgrade(ctx context.Context, r *run) (setup, error) {
 	older, err := r.tools.server(ctx, olderLine)
 	if err != nil {
@@ -28,15 +28,15 @@ func setupUpgrade(ctx context.Context, r *run) (setup, error) {
 	r.say("servers %d", servers)
 	return setup{
 		servers: servers, workers: 2, server: older,
-		// An order is parked across one change of the servers at least.
+		// Each order is parked across at least one change of the servers.
 		gateway:  gatewaytest.Config{Seed: r.seed, ApproveAfter: r.span / 3, Latency: 5 * time.Millisecond, LatencyJitter: 50 * time.Millisecond},
 		settings: rig.Settings{Concurrency: 16, MaxWait: 20 * time.Minute, PollMax: 3 * time.Second},
 	}, nil
 }
 
-// playUpgrade changes the servers to the newer line, back, and to the newer one again, one
-// server after the other, as an operator does: each has caught up before the next one
-// goes.
+// playUpgrade changes the servers to the newer line, back, and to the newer line again,
+// one server after the other, like an operator: each server catches up before the next
+// one stops.
 func playUpgrade(ctx context.Context, r *run) (*tally, error) {
 	newer := testbed.ServerVersion()
 	orders, err := r.beside(ctx, mixed, func(ctx context.Context) error {

@@ -16,12 +16,12 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// restWithin bounds the wait for acknowledgements that follow the last result.
+// restWithin bounds the wait for acknowledgements after the last result.
 const restWithin = 30 * time.Second
 
-// check has the oracle compare the orders with bus and simulator, and adds what holds
-// for this system only: nothing else was enrolled or revoked, and no worker died between
-// a dead letter and its result.
+// check compares the orders with bus and simulator through the oracle. It adds checks
+// that hold for this system only: nothing else was enrolled or revoked, and no worker
+// died between a dead letter and its result.
 func (s *system) check(ctx context.Context, orders []*oracle.Order) (*oracle.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, restWithin)
 	defer cancel()
@@ -71,7 +71,7 @@ func (s *system) check(ctx context.Context, orders []*oracle.Order) (*oracle.Rep
 	return r, errors.Join(errs...)
 }
 
-// simulator is what the simulator's control listener reports.
+// simulator is the report of the simulator's control listener.
 type simulator struct {
 	enrollments map[string]gatewaytest.Enrollment
 	revocations []gatewaytest.Revocation
@@ -98,12 +98,12 @@ func (s *simulator) Enrollment(keyHash string) (gatewaytest.Enrollment, bool) {
 
 func (s *simulator) Revocations() []gatewaytest.Revocation { return s.revocations }
 
-// PollsOf is for oracles that check polls.
+// PollsOf is unused: this oracle checks no polls.
 func (s *simulator) PollsOf(string) (gatewaytest.PollRecord, error) {
 	return gatewaytest.PollRecord{}, gatewaytest.ErrNoOrder
 }
 
-// ask reads a report of the simulator's control listener.
+// ask reads one report from the simulator's control listener.
 func (s *system) ask(ctx context.Context, report string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/_sim/%s", s.controlPort, report), nil)
 	if err != nil {

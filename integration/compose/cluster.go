@@ -18,15 +18,16 @@ import (
 )
 
 const (
-	// clusterWorkers and clusterServers are what compose.yaml says of the profile cluster.
+	// clusterWorkers and clusterServers must match the profile cluster of compose.yaml.
 	clusterWorkers = 3
 	clusterServers = 3
 	// scrapedWithin bounds the wait for Prometheus: several of its intervals.
 	scrapedWithin = time.Minute
 )
 
-// tryCluster starts the profile cluster beside the rest, has a server killed while orders are
-// under way, and asks Prometheus for the workers, where its image could be made.
+// tryCluster starts the profile cluster beside the rest, and kills a server while orders
+// are in flight. If the image of Prometheus exists, it then asks Prometheus for the
+// workers.
 func (s *system) tryCluster(ctx context.Context, began time.Time) error {
 	services := []string{"worker-cluster"}
 	_, missing := s.docker(ctx, "image", "inspect", prometheusImage)
@@ -56,7 +57,7 @@ func (s *system) tryCluster(ctx context.Context, began time.Time) error {
 		return err
 	}
 	t.burst(ctx, 30)
-	// Not the first: the host is connected to that one.
+	// Not the first server: the host is connected to it.
 	killed, err := s.containers(ctx, "nats-2")
 	if err != nil || len(killed) != 1 {
 		return fmt.Errorf("finding the second server: %d containers: %w", len(killed), err)
@@ -94,8 +95,8 @@ func (s *system) tryCluster(ctx context.Context, began time.Time) error {
 	return nil
 }
 
-// checkCluster has the oracle compare orders with the cluster's bus, whose streams must have
-// their replicas.
+// checkCluster compares orders with the cluster's bus through the oracle, and checks the
+// number of replicas.
 func (s *system) checkCluster(ctx context.Context, nc *nats.Conn, orders []*oracle.Order, faults *oracle.Faults) error {
 	ctx, cancel := context.WithTimeout(ctx, restWithin)
 	defer cancel()
@@ -129,7 +130,8 @@ func (s *system) checkCluster(ctx context.Context, nc *nats.Conn, orders []*orac
 	return errors.Join(errs...)
 }
 
-// scraped waits until Prometheus sees every worker as up, and every alert without an error.
+// scraped waits until Prometheus reports every worker as up, and every alert without an
+// error.
 func (s *system) scraped(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, scrapedWithin)
 	defer cancel()
@@ -184,7 +186,7 @@ func (s *system) prometheus(ctx context.Context, path string, into any) error {
 	}
 	defer resp.Body.Close()
 	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
-		return fmt.Errorf("reading what Prometheus says: %w", err)
+		return fmt.Errorf("reading the answer of Prometheus: %w", err)
 	}
 	return nil
 }

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// skipError says what this machine lacks.
+// skipError names what this machine lacks for the run.
 type skipError struct{ what string }
 
 func (e *skipError) Error() string { return e.what }
 
-// engine is a Docker engine and the compose command that goes with it.
+// engine is a Docker engine with its compose command.
 type engine struct {
 	root                    string   // of the repository
 	compose                 []string // "docker compose", or the older "docker-compose"
 	version, composeVersion string
 }
 
-// answerWithin bounds the wait for an engine that may not be there.
+// answerWithin bounds the wait for an engine that may not exist.
 const answerWithin = 30 * time.Second
 
 func findEngine(ctx context.Context, root string) (*engine, error) {
@@ -47,8 +47,9 @@ func (e *engine) docker(ctx context.Context, args ...string) (string, error) {
 	return output(ctx, e.root, nil, append([]string{"docker"}, args...)...)
 }
 
-// output runs a command with further environment variables, and returns its standard
-// output without the white space around it. The error has the end of what it said.
+// output runs a command with additional environment variables, and returns its standard
+// output without surrounding white space. The error contains the end of the command's
+// output.
 func output(ctx context.Context, dir string, env []string, command ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir = dir
@@ -56,7 +57,7 @@ func output(ctx context.Context, dir string, env []string, command ...string) (s
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		// A build says on its standard output what went wrong.
+		// A build reports errors on its standard output.
 		said := tail(stdout.String()+stderr.String(), 4<<10)
 		return "", fmt.Errorf("running %s: %w\n%s", strings.Join(command, " "), err, said)
 	}

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Makes the base images of the Dockerfile that the Docker engine does not have, so that
-# compose.yaml can be tried on a machine that reaches no registry. What it makes works as
-# the image of that name does here, and is marked by the label below; an image that the
-# engine pulled is left alone. A change of the toolchain or of go.sum makes them again.
+# compose.yaml can be tested on a machine without access to a registry. A made image works
+# like the image of that name in this test, and has the label below. The script leaves
+# images alone that the engine pulled. After a change of the toolchain or of go.sum it
+# makes the images again.
 #
-# They are made of what this machine has: its Go toolchain, the modules of go.sum with
+# The images contain parts of this machine: its Go toolchain, the modules of go.sum with
 # their compiled packages (a build in a container has no proxy and little time), the
 # nats-server that go.mod requires, and Debian's package of Prometheus.
 set -eu
@@ -15,7 +16,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export CGO_ENABLED=0 GOFLAGS=-modcacherw
 
-# lacks IMAGE WHAT succeeds where the engine has neither the image nor one made of this.
+# lacks IMAGE WHAT succeeds if the engine has neither the real image nor one made of WHAT.
 lacks() {
   has=$(docker image inspect --format "{{index .Config.Labels \"$label\"}}" "$1" 2>/dev/null) || return 0
   case $has in
@@ -31,7 +32,7 @@ golang() {
   case $1 in "golang:$(echo "${have#go}" | cut -d. -f1,2)".*) ;; *) fail "$1" "the toolchain here is $have" ;; esac
   of="$have, go.sum $(sha256sum go.sum | cut -c1-12)"
   lacks "$1" "$of" || return 0
-  # What this machine has downloaded before serves as a proxy.
+  # The module cache of this machine serves as a proxy.
   GOMODCACHE=$cache/mod GOPROXY=$proxy go mod download
   GOMODCACHE=$cache/mod GOCACHE=$cache/build go build -trimpath -o /dev/null ./cmd/entrust-worker ./cmd/entrust-sandbox ./deploy/healthcheck
   mkdir -p "$work/go/etc/ssl/certs" "$work/go/tmp"
@@ -52,7 +53,7 @@ golang() {
 nats() {
   module=github.com/nats-io/nats-server/v2
   version=$(go list -m -f '{{.Version}}' $module)
-  # Otherwise the tests would run another server than the containers.
+  # The tests and the containers must run the same server.
   [ "$1" = "nats:${version#v}-scratch" ] || fail "$1" "go.mod requires nats-server $version"
   of="nats-server $version"
   lacks "$1" "$of" || return 0
@@ -66,8 +67,8 @@ nats() {
   echo "$1: made of $of"
 }
 
-# Debian's, of another version: the settings of compose.yaml are the same in both. Where there
-# is no package, the test of the profile cluster leaves Prometheus out.
+# Debian's version differs, but the settings of compose.yaml work in both. Without a package,
+# the test of the profile cluster leaves Prometheus out.
 prometheus() {
   of="Debian's prometheus"
   lacks "$1" "$of" || return 0
@@ -91,6 +92,6 @@ for image in $(sed -n 's/^FROM \([^ ]*:[^ ]*\).*/\1/p' Dockerfile); do
   case $image in
     golang:*) golang "$image" ;;
     nats:*) nats "$image" ;;
-    *) fail "$image" 'this script does not know what it is made of' ;;
+    *) fail "$image" 'this script cannot make it' ;;
   esac
 done

@@ -1,14 +1,14 @@
-// Command compose runs compose.yaml for real: it builds the images, starts the system,
-// sends requests through it from the host, kills a worker's container, restarts that of
-// NATS, cuts a worker off the network and joins it again, and checks that every request
-// has one result and no order was enrolled twice. Then it does the profiles real and cluster,
-// the latter with a server killed, and with Prometheus.
+// Command compose tests compose.yaml: it builds the images, starts the system and sends
+// requests through it from the host. Meanwhile it kills a worker's container, restarts
+// that of NATS, and disconnects a worker from the network for a while. It checks that
+// every request has one result and no order was enrolled twice. Then it runs the profiles
+// real and cluster, the latter with a killed server and with Prometheus.
 //
 //	go run ./integration/compose [--keep]
 //
-// It needs a Docker engine and either form of the compose command; without them it says
-// so and is done. It needs no registry: images.sh makes the base images that the engine
-// does not have. They stay, for the next run; all else is removed.
+// It needs a Docker engine and either form of the compose command; without them it prints
+// what is missing and ends. It needs no registry: images.sh makes missing base images.
+// They stay for the next run; everything else is removed.
 package main
 
 import (
@@ -24,14 +24,14 @@ import (
 	"time"
 )
 
-// prometheusImage is that of compose.yaml.
+// prometheusImage must match compose.yaml.
 const prometheusImage = "prom/prometheus:v3.5.0"
 
-// within bounds a run that builds everything again, base images too.
+// within bounds a run that builds everything, base images too.
 const within = 25 * time.Minute
 
 func main() {
-	keep := flag.Bool("keep", false, "leave the system up, and say how to remove it")
+	keep := flag.Bool("keep", false, "leave the system up, and print how to remove it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	ctx, cancel := context.WithTimeout(ctx, within)
@@ -49,7 +49,8 @@ func main() {
 	}
 }
 
-// run is the whole run. What it started is gone when it returns, unless it is to be kept.
+// run is the complete run. It removes everything that it started before it returns,
+// unless keep is set.
 func run(ctx context.Context, keep bool) (err error) {
 	began := time.Now()
 	root, err := moduleRoot(ctx)
@@ -98,7 +99,7 @@ func say(began time.Time, format string, args ...any) {
 	fmt.Printf("%5.1fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// moduleRoot is the folder of compose.yaml.
+// moduleRoot returns the directory of compose.yaml.
 func moduleRoot(ctx context.Context) (string, error) {
 	out, err := output(ctx, "", nil, "go", "env", "GOMOD")
 	if err != nil {

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// tryRealProfile stops the workers, which must end with exit code 0, and starts those of the
-// profile real, configured from the environment as for a gateway elsewhere. The
-// simulator plays that one; the folder of its key pair is given as on a host.
+// tryRealProfile stops the workers, which must end with exit code 0, and starts the
+// workers of the profile real. These are configured from the environment, as for a
+// gateway elsewhere. The simulator plays that gateway. The directory of its key pair is
+// mounted as from a host.
 func (s *system) tryRealProfile(ctx context.Context, t *traffic, began time.Time) (err error) {
 	if _, err := s.run(ctx, nil, "stop", "worker"); err != nil {
 		return err
@@ -32,7 +33,7 @@ func (s *system) tryRealProfile(ctx context.Context, t *traffic, began time.Time
 		"CERTCTL_ENTRUST_CA_ID=sim~issuing",
 		"CERTCTL_ENTRUST_PROFILE_ID=tls-client",
 		"ENTRUST_WORKER_GATEWAY_SERVER_CA_PATH=/run/entrust/ca.crt",
-		// Below ACK_WAIT, as they must be.
+		// Both must be below ACK_WAIT.
 		"ENTRUST_WORKER_GATEWAY_TIMEOUT=5s",
 		"ENTRUST_WORKER_GATEWAY_CONNECT_TIMEOUT=5s",
 	}

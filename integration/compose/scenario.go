@@ -10,15 +10,15 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// away is how long a worker is cut off: longer than its ack wait, so that others take
-// over what it has in flight while it goes on with it.
+// away is how long a worker is disconnected: longer than its ack wait, so that others
+// take over its in-flight messages while it continues with them.
 const away = 14 * time.Second
 
-// submissions is how many orders one fault can cost, at most: two workers with 64
-// enrollments under way, and 16 that are made again.
+// submissions is how many orders one fault can leave indeterminate at most: two workers
+// with 64 enrollments and 16 resubmissions in flight.
 const submissions = 2 * (64 + 16)
 
-// play sends requests while things go wrong, and has what is left checked.
+// play sends requests during faults, and checks the outcome.
 func (s *system) play(ctx context.Context, began time.Time) (err error) {
 	s.nc, err = nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", s.natsPort),
 		nats.Name("compose"), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond))
@@ -51,8 +51,8 @@ func (s *system) play(ctx context.Context, began time.Time) (err error) {
 	return s.tryCluster(ctx, began)
 }
 
-// faults are the things that go wrong. A burst of orders goes before each, so that there
-// is something in flight.
+// faults injects the faults. A burst of orders precedes each, so that orders are in
+// flight.
 func (s *system) faults(ctx context.Context, t *traffic, began time.Time) error {
 	const burst = 60
 	first, second := s.workers[0], s.workers[1]
@@ -62,7 +62,7 @@ func (s *system) faults(ctx context.Context, t *traffic, began time.Time) error 
 	}{
 		{"a worker's container is killed", func() error { return s.quiet(ctx, "kill", first) }},
 		{"the NATS container is killed and started again", func() error {
-			// Not restart, which begins with a friendly signal.
+			// Not "restart", which begins with a graceful stop.
 			if err := s.quiet(ctx, "kill", s.nats); err != nil {
 				return err
 			}
@@ -105,7 +105,7 @@ func (s *system) faults(ctx context.Context, t *traffic, began time.Time) error 
 
 func (s *system) network() string { return s.project + "_default" }
 
-// quiet runs a docker command whose output says nothing.
+// quiet runs a docker command and discards its output.
 func (s *system) quiet(ctx context.Context, args ...string) error {
 	_, err := s.docker(ctx, args...)
 	return err

@@ -17,8 +17,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// system is what compose.yaml starts, under a name of its own and on free ports, so that
-// it disturbs no other system.
+// system is the system of compose.yaml under its own project name and on free ports, so
+// that it does not disturb another system.
 type system struct {
 	*engine
 	project               string
@@ -28,8 +28,8 @@ type system struct {
 	env                         []string // for compose
 	workers                     []string // container ids
 	nats                        string
-	nc                          *nats.Conn    // from the host
-	happened                    oracle.Faults // what was done to the containers
+	nc                          *nats.Conn    // connection from the host
+	happened                    oracle.Faults // faults of the containers
 }
 
 func newSystem(e *engine) (*system, error) {
@@ -47,7 +47,7 @@ func newSystem(e *engine) (*system, error) {
 		fmt.Sprintf("CONTROL_PORT=%d", s.controlPort),
 		fmt.Sprintf("CLUSTER_PORT=%d", s.clusterPort),
 		fmt.Sprintf("PROMETHEUS_PORT=%d", s.prometheusPort),
-		// A worker that dies is missed after this time.
+		// NATS redelivers a dead worker's messages after this time.
 		"ACK_WAIT=10s",
 		"APPROVE_AFTER=8s",
 	}
@@ -83,7 +83,7 @@ func (s *system) up(ctx context.Context) error {
 	return s.healthy(ctx, s.workers...)
 }
 
-// containers are the ids of a service's containers, those that ended too.
+// containers returns the ids of a service's containers, including ended ones.
 func (s *system) containers(ctx context.Context, service string) ([]string, error) {
 	out, err := s.docker(ctx, "ps", "--all", "--quiet", "--no-trunc",
 		"--filter", "label=com.docker.compose.project="+s.project,
@@ -91,7 +91,7 @@ func (s *system) containers(ctx context.Context, service string) ([]string, erro
 	return strings.Fields(out), err
 }
 
-// healthyWithin bounds the start of a container, and its way back after a fault.
+// healthyWithin bounds the start of a container, and its recovery after a fault.
 const healthyWithin = 45 * time.Second
 
 // healthy waits until the health checks of containers succeed.
@@ -113,8 +113,8 @@ func (s *system) healthy(ctx context.Context, ids ...string) error {
 	return nil
 }
 
-// checkConfinement proves what compose.yaml and the Dockerfile say of what the containers
-// may do, and that the steps that run once went well.
+// checkConfinement checks the restrictions of compose.yaml and the Dockerfile on the
+// running containers, and that the one-time steps succeeded.
 func (s *system) checkConfinement(ctx context.Context) error {
 	ids, err := s.docker(ctx, "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project="+s.project)
 	if err != nil {
@@ -141,7 +141,7 @@ func (s *system) checkConfinement(ctx context.Context) error {
 		}
 	}
 	if err := json.Unmarshal([]byte(out), &containers); err != nil {
-		return fmt.Errorf("reading what the containers may do: %w", err)
+		return fmt.Errorf("reading the restrictions of the containers: %w", err)
 	}
 	var errs []error
 	for _, c := range containers {
@@ -160,7 +160,8 @@ func (s *system) checkConfinement(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// printLogs shows the end of what the containers logged, and keeps all of it in a file.
+// printLogs prints the end of the containers' logs, and saves the complete logs in a
+// file.
 func (s *system) printLogs() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

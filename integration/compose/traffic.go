@@ -14,7 +14,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// producers are the names that orders are made under, one for each encoding.
+// producers are the producers of the orders, one for each encoding.
 var producers = []struct {
 	name     string
 	encoding entrustbus.Encoding
@@ -44,9 +44,9 @@ func newTraffic(nc *nats.Conn) (*traffic, error) {
 	return t, nil
 }
 
-// burst starts so many orders at once.
+// burst starts count orders concurrently.
 func (t *traffic) burst(ctx context.Context, count int) {
-	// The first word of an order's name tells the simulator what to do with it.
+	// The first word of an order's name tells the simulator how to handle it.
 	fates := []struct {
 		word   string
 		want   entrustbus.Outcome
@@ -78,7 +78,7 @@ func (t *traffic) burst(ctx context.Context, count int) {
 	}
 }
 
-// flow sends an order every interval until the function it returns is called.
+// flow sends an order at each interval until stop is called.
 func (t *traffic) flow(ctx context.Context, every time.Duration) (stop func()) {
 	whole := ctx
 	ctx, cancel := context.WithCancel(ctx)
@@ -94,11 +94,11 @@ func (t *traffic) flow(ctx context.Context, every time.Duration) (stop func()) {
 	}
 }
 
-// settledWithin bounds the life of one order: a dead worker's is looked at again after
-// its ack wait and lease, and looked up after enroll timeout and event delay.
+// settledWithin bounds the life of one order. A dead worker's order is handled again
+// after its ack wait and lease, and looked up after enroll timeout and event delay.
 const settledWithin = 2 * time.Minute
 
-// follow is the life of an order at its producer.
+// follow performs the producer's part of one order.
 func (t *traffic) follow(ctx context.Context, client *entrustbus.Client, o *oracle.Order, revoke bool) error {
 	ctx, cancel := context.WithTimeout(ctx, settledWithin)
 	defer cancel()
@@ -113,8 +113,8 @@ func (t *traffic) follow(ctx context.Context, client *entrustbus.Client, o *orac
 	return err
 }
 
-// ask submits a request, again and again under the same id while NATS is away, and waits
-// for its result.
+// ask submits a request and waits for its result. While NATS is away it submits again
+// under the same id.
 func (t *traffic) ask(ctx context.Context, client *entrustbus.Client, o *oracle.Order) (*entrustbus.Result, error) {
 	t.mu.Lock()
 	t.orders = append(t.orders, o)
@@ -135,8 +135,7 @@ func (t *traffic) ask(ctx context.Context, client *entrustbus.Client, o *oracle.
 	return client.Wait(ctx, o.ID())
 }
 
-// settle waits until every order has its result, and returns the orders and what went
-// wrong.
+// settle waits until every order has its result, and returns the orders and all errors.
 func (t *traffic) settle() ([]*oracle.Order, error) {
 	t.wg.Wait()
 	return t.orders, errors.Join(t.errs...)

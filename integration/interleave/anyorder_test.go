@@ -18,7 +18,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// story is what happens to a few orders.
+// story is a random sequence of events around a few orders.
 type story struct {
 	Dialect gatewaytest.Dialect
 	Lost    string // on_lost_reply
@@ -29,7 +29,7 @@ type story struct {
 	Cancel  time.Duration   // of the first order; 0: never
 }
 
-// fate is one worker of a story.
+// fate is the course of one worker in a story.
 type fate struct {
 	Begins time.Duration
 	Blows  []blow
@@ -59,7 +59,7 @@ func drawStory(t *rapid.T) story {
 	}
 	all := lives()
 	if s.Never {
-		// Elsewhere the operator's word would not be true.
+		// For other kinds of orders approval=never would be false.
 		all = slices.DeleteFunc(all, func(l life) bool { return !l.atOnce })
 	}
 	s.Lives = rapid.SliceOfNDistinct(rapid.SampledFrom(all), 1, 3, func(l life) string { return l.name }).Draw(t, "lives")
@@ -84,7 +84,7 @@ func drawStory(t *rapid.T) story {
 	return s
 }
 
-// tell plays a story and returns what was wrong with its end.
+// tell plays a story and returns the findings of its oracle.
 func (s story) tell(t *testing.T) (findings []string) {
 	synctest.Test(t, func(t *testing.T) {
 		b := blowBubble(t, gatewayConfig(s.Dialect), func(c *consumer.Config) {
@@ -128,7 +128,7 @@ func (s story) tell(t *testing.T) (findings []string) {
 		told.Wait()
 		v, err := b.site.Check(ctx, orders)
 		if late := s.longestStall(); err == nil && late > 0 {
-			// What stands still yet may still do harm.
+			// A stalled worker may still do harm.
 			time.Sleep(late)
 			v, err = b.site.Check(ctx, orders)
 		}
@@ -143,7 +143,7 @@ func (s story) tell(t *testing.T) (findings []string) {
 	return findings
 }
 
-// longestStall is how long a worker may stand still when all is told.
+// longestStall returns how long a worker may be stalled at the end.
 func (s story) longestStall() (longest time.Duration) {
 	for _, f := range s.Workers {
 		sum := time.Duration(0)
@@ -155,7 +155,7 @@ func (s story) longestStall() (longest time.Duration) {
 	return longest
 }
 
-// event is something that a producer does in the middle of a story.
+// event is a producer's action during a story.
 type event struct {
 	at time.Duration
 	do func(context.Context) error
@@ -168,7 +168,7 @@ func (s story) resends(b *bubble, o *oracle.Order) (all []event) {
 	return all
 }
 
-// cancel has the first order cancelled, which may come too soon or too late.
+// cancel cancels the first order; the cancellation may come too early or too late.
 func (s story) cancel(b *bubble, orders *[]*oracle.Order) []event {
 	first := (*orders)[0]
 	if k := first.Request.Kind(); s.Cancel == 0 || k != entrustbus.KindIssue && k != entrustbus.KindTrack {
@@ -183,9 +183,9 @@ func (s story) cancel(b *bubble, orders *[]*oracle.Order) []event {
 	return []event{{s.Cancel, func(ctx context.Context) error { return b.site.Submit(ctx, c) }}}
 }
 
-// Whatever the order of deliveries, deaths, redeliveries, late answers, repetitions
-// and cancellations: every order ends in one result, and is enrolled once unless the
-// result admits it.
+// For any order of deliveries, deaths, redeliveries, late answers, repetitions and
+// cancellations, every order ends with one result. It is enrolled once unless the result
+// says otherwise.
 func TestAnyOrderOfEvents(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -196,15 +196,15 @@ func TestAnyOrderOfEvents(t *testing.T) {
 	})
 }
 
-// Stories that were told wrongly once.
+// Stories that once had findings.
 func TestToldStories(t *testing.T) {
 	t.Parallel()
 	only := func(name string) []life {
 		return slices.DeleteFunc(lives(), func(l life) bool { return l.name != name })
 	}
 	for name, s := range map[string]story{
-		// The first result was under way while the order was submitted again, arrived
-		// first, and did not admit that.
+		// The first result was being published while the order was submitted again. It
+		// was stored first and did not declare the second submission.
 		"late result beside a second submission": {
 			Dialect: gatewaytest.CertCtl, Lost: order.Resubmit, Lives: only("issued at once"),
 			Workers: []fate{

@@ -29,12 +29,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The server's clock for its caches waits on a channel of the whole process. Begun
-	// inside a bubble, it would keep fake time from moving.
+	// The server's clock for its caches waits on a channel of the whole process. If it
+	// started inside a bubble, it would stop fake time.
 	ats.Register()
 	flag.Parse()
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set(strconv.Itoa(interleavings)) // a number is one
+		_ = f.Value.Set(strconv.Itoa(interleavings)) // a number is always valid
 	}
 	os.Exit(m.Run())
 }
@@ -49,8 +49,8 @@ type bubble struct {
 	log    io.Writer
 }
 
-// blowBubble starts a server and a gateway that talk over pipes. It must run inside
-// synctest.Test.
+// blowBubble starts a server and a gateway that communicate over pipes. It must run
+// inside synctest.Test.
 func blowBubble(t testing.TB, cfg gatewaytest.Config, change func(*consumer.Config)) *bubble {
 	t.Helper()
 	srv, err := server.NewServer(&server.Options{
@@ -73,8 +73,8 @@ func blowBubble(t testing.TB, cfg gatewaytest.Config, change func(*consumer.Conf
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A dead letter is known again within the stream's duplicate window only, and
-	// workers stand still for longer than that here.
+	// The stream recognises a repeated dead letter only within its duplicate window, and
+	// workers stall for longer than that here.
 	dead, err := site.JS.Stream(t.Context(), site.Layout.Dead)
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func blowBubble(t testing.TB, cfg gatewaytest.Config, change func(*consumer.Conf
 	return &bubble{t: t, srv: srv, gw: gw, site: site, change: change, log: io.Discard}
 }
 
-// worker is a running worker and what may befall it.
+// worker is a running worker with its planned faults.
 type worker struct {
 	*mortal
 	stop func()
@@ -105,7 +105,7 @@ func (b *bubble) work(blows ...blow) *worker {
 	b.t.Helper()
 	m := newMortal(b.srv, b.site.Layout, blows...)
 	nc, err := nats.Connect("", nats.InProcessServer(m), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // a dead worker's connection complains
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // a dead worker's connection reports errors
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func (b *bubble) work(blows ...blow) *worker {
 		cancel()
 		<-done
 		nc.Close()
-		m.die() // a connection that was being made is left to nobody
+		m.die() // a connection in progress is closed too
 		hc.CloseIdleConnections()
 	}}
 }

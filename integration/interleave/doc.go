@@ -1,9 +1,9 @@
-// Package interleave runs the real worker, a real nats-server and the gateway
-// simulator inside one testing/synctest bubble, and stops workers before or after
-// every single effect of theirs: each message that changes something on the bus,
-// each call of the gateway. Time is fake there, so that a lease or a deadline costs
-// nothing, and thousands of orders of events can be tried.
+// Package interleave runs the real worker, a real nats-server and the gateway simulator
+// inside one testing/synctest bubble. It stops workers before or after every single
+// effect: each message that changes the bus, and each call of the gateway. Time is fake
+// in the bubble, so leases and deadlines cost no real time, and a test can try thousands
+// of orders of events.
 //
-// What must come of each is taken from the contract and from what the gateway did,
-// never from the worker's own table of crashes.
+// The tests take the expected outcome from the contract and from the gateway's actions,
+// never from the worker's own crash table.
 package interleave

@@ -12,15 +12,15 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// run is one life with one blow, and what came of it.
+// run is one life with one blow, and its outcome.
 type run struct {
-	effects     []string // of the worker that was struck
+	effects     []string // of the worker with the blow
 	report      *oracle.Report
 	result      *entrustbus.Result
 	enrollments int
 }
 
-// play lets a worker live through an order, strikes it, and has another one finish.
+// play runs a worker through an order with one blow, and lets another worker finish.
 func play(t *testing.T, l life, dialect gatewaytest.Dialect, b blow) *run {
 	t.Helper()
 	r := &run{}
@@ -65,10 +65,10 @@ func play(t *testing.T, l life, dialect gatewaytest.Dialect, b blow) *run {
 	return r
 }
 
-// A worker dies before and after each effect of every kind of order, and another one
-// finishes. The order ends as it would have, unless the worker died between writing
-// down that it would submit and writing down what came of it: then nobody knows, and
-// it is held. Either way it is enrolled at most once.
+// A worker dies before and after each effect of every kind of order, and another worker
+// finishes. The order ends as without the death. The exception is a death after the
+// worker recorded its intent to submit and before it recorded the outcome: then the order
+// is indeterminate and is held. In all cases it is enrolled at most once.
 func TestDeathAroundEveryEffect(t *testing.T) {
 	t.Parallel()
 	for _, l := range lives() {
@@ -79,7 +79,7 @@ func TestDeathAroundEveryEffect(t *testing.T) {
 			for step := range len(calm.effects) {
 				for _, after := range []bool{false, true} {
 					if !thorough && !after {
-						continue // what the one before left behind after its effect
+						continue // the same state as after the previous effect
 					}
 					b := blow{Step: step + 1, After: after}
 					t.Run(fmt.Sprintf("%s %s", b, calm.effects[step]), func(t *testing.T) {

@@ -14,16 +14,17 @@ import (
 // life is one kind of order.
 type life struct {
 	name string
-	// begin publishes the order, and returns it first of all that it published.
+	// begin publishes the order. The order is the first of the published ones.
 	begin func(*bubble, string) ([]*oracle.Order, error)
 	want  entrustbus.Outcome
-	// enrolls says that the gateway enrolls it, where it is asked once.
+	// enrolls says that the gateway enrolls the order if it is asked once.
 	enrolls bool
-	// atOnce says that the gateway decides at once and certifies what it was asked to.
+	// atOnce says that the gateway decides immediately and certifies the requested
+	// content.
 	atOnce bool
 }
 
-// gatewayConfig is the gateway of all runs.
+// gatewayConfig is the configuration of the gateway in all runs.
 func gatewayConfig(d gatewaytest.Dialect) gatewaytest.Config {
 	return gatewaytest.Config{Dialect: d, ApproveAfter: time.Second, Faults: []gatewaytest.Fault{
 		{Kind: gatewaytest.FaultStatus, Op: gatewaytest.OpEnroll, CNPrefix: "busy-", Status: 503, PerOrder: 1},
@@ -32,7 +33,7 @@ func gatewayConfig(d gatewaytest.Dialect) gatewaytest.Config {
 	}}
 }
 
-// lives are all kinds of orders. Each ends in one way where nothing goes wrong.
+// lives are all kinds of orders. Each has one outcome without faults.
 func lives() []life {
 	return []life{
 		{"issued at once", ordered("issue", 0), entrustbus.OutcomeIssued, true, true},
@@ -63,7 +64,7 @@ func ordered(fate string, wait time.Duration) func(*bubble, string) ([]*oracle.O
 	}
 }
 
-// enrolled is what somebody else enrolled at the gateway.
+// enrolled enrolls an order at the gateway without the worker.
 func (b *bubble) enrolled(id, fate string) (gateway.Answer, []byte, error) {
 	der := oracle.NewIssue(id+"-elsewhere", fate).Request.(*entrustbus.Issue).CSRDER
 	hc, err := b.gw.Client()
@@ -105,7 +106,7 @@ func tracked(b *bubble, id string) ([]*oracle.Order, error) {
 	return []*oracle.Order{o}, b.site.Submit(b.t.Context(), o)
 }
 
-// cancelled has a worker that lives park the order before it is cancelled.
+// cancelled lets a living worker park the order, and then cancels it.
 func cancelled(b *bubble, id string) ([]*oracle.Order, error) {
 	o := oracle.NewIssue(id, "hold")
 	if err := b.site.Submit(b.t.Context(), o); err != nil {
@@ -125,7 +126,7 @@ func cancelled(b *bubble, id string) ([]*oracle.Order, error) {
 	return []*oracle.Order{o, c}, b.site.Submit(b.t.Context(), c)
 }
 
-// untilParked has a worker work until the order is parked.
+// untilParked runs a worker until the order is parked.
 func (b *bubble) untilParked(client *entrustbus.Client, id string) error {
 	w := b.work()
 	defer w.stop()
@@ -142,9 +143,8 @@ func (b *bubble) untilParked(client *entrustbus.Client, id string) error {
 	return nil
 }
 
-// unknown reports whether nobody can say what became of an order after the first
-// happened effects of a life: the intent to submit it was written down, and what
-// came of it was not.
+// unknown reports whether an order is indeterminate after the first happened effects of a
+// life: the intent to submit was recorded, and the outcome was not.
 func unknown(effects []string, happened int) bool {
 	open := false
 	for i, name := range effects[:happened] {

@@ -17,13 +17,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// blow is what befalls a worker at one of its effects.
+// blow is a fault of a worker at one of its effects.
 type blow struct {
-	// Step is the effect, counted from 1 over the worker's life; 0: none.
+	// Step is the number of the effect in the worker's life, from 1; 0: none.
 	Step int
 	// After says that the effect happened, and only its acknowledgement is lost or late.
 	After bool
-	// Stall is how long the worker, or its network, stands still. Zero: it dies.
+	// Stall is how long the worker, or its network, stalls. Zero: it dies.
 	Stall time.Duration
 }
 
@@ -40,14 +40,14 @@ func (b blow) String() string {
 
 var errDead = errors.New("this worker is dead")
 
-// mortal counts the effects of one worker, and strikes at those it is told to.
+// mortal counts the effects of one worker, and applies its blows.
 type mortal struct {
 	srv     *server.Server
 	effects func(subject string, payload []byte) string
 
 	mu    sync.Mutex
 	blows []blow
-	steps []string // the names of the effects so far
+	steps []string // names of the effects so far
 	dead  bool
 	conns map[net.Conn]struct{}
 	died  chan struct{}
@@ -58,8 +58,8 @@ func newMortal(srv *server.Server, l streams.Layout, blows ...blow) *mortal {
 	return &mortal{srv: srv, effects: effectsOf(l), blows: blows, conns: map[net.Conn]struct{}{}, died: make(chan struct{})}
 }
 
-// effectsOf names what a published message changes; "" for one that changes nothing
-// that a promise rests on.
+// effectsOf names the change of a published message; "" for a message whose change no
+// promise depends on.
 func effectsOf(l streams.Layout) func(string, []byte) string {
 	s := l.Subjects()
 	prefix := func(filter string) string {
@@ -67,7 +67,7 @@ func effectsOf(l streams.Layout) func(string, []byte) string {
 		return p
 	}
 	names := map[string]string{
-		"$KV." + l.Orders + ".": "ledger", prefix(s.ParkedFilter()): "slot", prefix(s.ResultFilter()): "result",
+		"$KV." + l.Orders + ".": "ledger", prefix(s.ParkedFilter()): "wake-up", prefix(s.ResultFilter()): "result",
 		prefix(s.DeadFilter()): "letter", "$JS.API.STREAM.PURGE.": "purge", prefix(s.AuditFilter()): "audit",
 	}
 	return func(subject string, payload []byte) string {
@@ -89,7 +89,7 @@ func effectsOf(l streams.Layout) func(string, []byte) string {
 	}
 }
 
-// step counts an effect, and returns what befalls the worker there.
+// step counts an effect, and returns the worker's blow at it.
 func (m *mortal) step(name string) (blow, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -105,7 +105,7 @@ func (m *mortal) step(name string) (blow, error) {
 	return blow{}, nil
 }
 
-// kill makes sure that nothing new that the worker does reaches anybody.
+// kill ensures that no new action of the worker reaches the server or the gateway.
 func (m *mortal) kill() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -125,14 +125,15 @@ func (m *mortal) die() {
 	})
 }
 
-// around lets an effect happen, or not, as the worker's fate has it.
+// around performs an effect, or not, according to the blow.
 func (m *mortal) around(name string, effect func() error) error {
 	b, err := m.step(name)
 	if err != nil || b.Step == 0 {
 		return errors.Join(err, do(err == nil, effect))
 	}
 	if b.Stall == 0 {
-		// Nothing may follow from the acknowledgement, which may come before this returns.
+		// Nothing may follow from the acknowledgement, which may arrive before this
+		// returns.
 		m.kill()
 	}
 	if b.After {
@@ -177,9 +178,9 @@ func (m *mortal) InProcessConn() (net.Conn, error) {
 	return w, nil
 }
 
-// wire is a connection whose outgoing messages are looked at one by one. Writing
-// never blocks: whoever writes holds locks of the client, and a goroutine that waits
-// for a lock keeps fake time from moving.
+// wire is a connection that inspects each outgoing message. Writing never blocks: the
+// writer holds locks of the client, and a goroutine that waits for a lock stops fake
+// time.
 type wire struct {
 	net.Conn
 	m      *mortal
@@ -212,7 +213,7 @@ func (w *wire) Close() error {
 	return w.Conn.Close()
 }
 
-// pump sends what was written, a protocol message at a time.
+// pump sends the written data, one protocol message at a time.
 func (w *wire) pump() {
 	for {
 		select {
@@ -246,8 +247,8 @@ func (w *wire) pump() {
 	}
 }
 
-// cut returns the first whole message of the client protocol in buf, nothing if there
-// is none yet, and the name of its effect.
+// cut returns the first complete message of the client protocol in buf, nothing if there
+// is none, and the name of its effect.
 func cut(buf []byte, effects func(string, []byte) string) (op []byte, name string) {
 	end := bytes.Index(buf, []byte("\r\n"))
 	if end < 0 {
@@ -270,7 +271,7 @@ func cut(buf []byte, effects func(string, []byte) string) (op []byte, name strin
 	return bytes.Clone(buf[:end+size+2]), effects(fields[1], payload)
 }
 
-// transport is the worker's way to the gateway.
+// transport is the worker's connection to the gateway.
 type transport struct {
 	m    *mortal
 	base http.RoundTripper
@@ -282,12 +283,12 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	var answer *http.Response
 	err := t.m.around(r.Method, func() error {
-		// What was frozen in the middle of a call goes on with it, whatever the time.
+		// A worker that was frozen during a call continues it at any later time.
 		var err error
 		if answer, err = t.base.RoundTrip(r); err != nil {
 			return err
 		}
-		// The effect is the whole exchange.
+		// The whole exchange is the effect.
 		body, err := io.ReadAll(answer.Body)
 		answer.Body.Close()
 		answer.Body = io.NopCloser(bytes.NewReader(body))

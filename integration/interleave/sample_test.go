@@ -2,7 +2,7 @@
 
 package interleave
 
-// How much is tried: what an ordinary test run has time for.
+// Extent of an ordinary test run.
 const (
 	thorough      = false
 	interleavings = 20

@@ -2,7 +2,7 @@
 
 package interleave
 
-// How much is tried: everything, in some minutes.
+// Extent of a thorough run: everything, in some minutes.
 const (
 	thorough      = true
 	interleavings = 200

@@ -9,8 +9,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// checkTrail checks that the audit trail is whole, and holds each end that had an effect
-// outside.
+// checkTrail checks that the audit trail is complete, and contains each end that had an
+// external effect.
 func (b *bubble) checkTrail(t *testing.T) {
 	t.Helper()
 	var v audit.Verifier
@@ -41,7 +41,7 @@ func (b *bubble) checkTrail(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r.Outcome == entrustbus.OutcomeFailed || r.Outcome == entrustbus.OutcomeRejected && r.Submissions == 0 {
-			continue // some had no effect outside
+			continue // some ends had no external effect
 		}
 		if id := entrustbus.ResultMsgID(r.Producer, r.ID, r.Replay) + " " + string(r.Outcome); !ends[id] {
 			t.Errorf("the audit trail has no record of %s", id)

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Chain numbers records and links each to the one before it. Make one with NewChain. It
-// is pure, and not safe for concurrent use.
+// Chain numbers records and links each to the record before it. Make one with NewChain.
+// It does no I/O, and is not safe for concurrent use.
 type Chain struct {
 	name     string
 	number   uint64
@@ -16,7 +16,7 @@ type Chain struct {
 	late     []uint64
 }
 
-// NewChain begins the chain of a worker's start.
+// NewChain returns an empty chain. Each start of a worker has a chain of its own.
 func NewChain(name string) *Chain { return &Chain{name: name} }
 
 // Append makes r the next record of the chain, and returns its body.
@@ -30,10 +30,11 @@ func (c *Chain) Append(r *Record) ([]byte, error) {
 	return body, nil
 }
 
-// StoredLate has the next record name a number that was stored out of order.
+// StoredLate adds a number that was stored out of order to the Late field of the next
+// record.
 func (c *Chain) StoredLate(number uint64) { c.late = append(c.late, number) }
 
-// Hash is how records name a body: its SHA-256, hexadecimal.
+// Hash returns the SHA-256 of a body in hexadecimal, as records name it.
 func Hash(body []byte) string {
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:])

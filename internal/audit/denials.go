@@ -6,27 +6,27 @@ import (
 )
 
 const (
-	// denialsAlone is how many denials of a producer have records of their own in an hour.
+	// denialsAlone is how many denials of a producer get records of their own in an hour.
 	denialsAlone = 60
-	// denialsHour is that hour.
-	denialsHour = time.Hour
-	// denialsOf is how many producers are told apart; those beyond share one count.
+	denialsHour  = time.Hour
+	// denialsOf is how many producers have counts of their own; all others share one
+	// count.
 	denialsOf = 1000
 )
 
-// denials counts what producers were denied, so that none can fill the trail. What is
-// counted and not summed up yet is lost with the process: each has a dead letter. The
-// zero value has counted nothing. It is safe for concurrent use.
+// denials counts the denials of each producer, so that no producer can fill the trail.
+// Counts that no record sums up yet are lost with the process, but each denial has a dead
+// letter. The zero value is ready to use. It is safe for concurrent use.
 type denials struct {
 	mu sync.Mutex
 	of map[string]*hour
 }
 
-// hour is one producer's.
+// hour is one hour of one producer.
 type hour struct {
 	since time.Time
 	alone int
-	sum   *Record // nil where every denial had a record
+	sum   *Record // nil if every denial had a record
 }
 
 // admit reports whether a denial gets a record of its own.
@@ -54,11 +54,11 @@ func (d *denials) admit(r *Record) bool {
 		h.sum = &Record{Decision: DecisionDenied, Producer: producer, Since: r.Time}
 	}
 	h.sum.Count++
-	h.sum.Code, h.sum.Rule, h.sum.Policy = r.Code, r.Rule, r.Policy // of the last one
+	h.sum.Code, h.sum.Rule, h.sum.Policy = r.Code, r.Rule, r.Policy // of the last denial
 	return false
 }
 
-// over ends the hours that are over, and returns their sums.
+// over ends the hours that have passed, and returns their sums.
 func (d *denials) over(now time.Time) []*Record {
 	return d.end(func(h *hour) bool { return now.Sub(h.since) >= denialsHour })
 }

@@ -12,14 +12,14 @@ import (
 	"os"
 )
 
-// signed separates signatures of heads from those of anything else.
+// signed keeps signatures of heads apart from signatures of any other content.
 const signed = "entrust audit head\n"
 
-// Key signs heads. It never prints itself.
+// Key signs heads. Its String method does not reveal it.
 type Key struct{ private ed25519.PrivateKey }
 
-// ReadKey reads an ed25519 private key, PEM of PKCS#8, as `openssl genpkey -algorithm
-// ed25519` makes it. The error holds no part of the file.
+// ReadKey reads an ed25519 private key as PEM of PKCS#8, the form that `openssl genpkey
+// -algorithm ed25519` writes. The error holds no part of the file.
 func ReadKey(path string) (*Key, error) {
 	block, err := readPEM(path)
 	if err != nil {
@@ -32,7 +32,7 @@ func ReadKey(path string) (*Key, error) {
 	return nil, fmt.Errorf("reading the audit key %s: not an ed25519 private key in PKCS#8; make one with openssl genpkey -algorithm ed25519", path)
 }
 
-// ReadPublicKey reads the public half, PEM, as `openssl pkey -pubout` makes it.
+// ReadPublicKey reads the public key as PEM, the form that `openssl pkey -pubout` writes.
 func ReadPublicKey(path string) (ed25519.PublicKey, error) {
 	block, err := readPEM(path)
 	if err != nil {
@@ -57,16 +57,17 @@ func readPEM(path string) (*pem.Block, error) {
 	return block, nil
 }
 
-// String keeps the key out of logs and errors.
+// String returns the key's ID, so that logs and errors never hold the key.
 func (k *Key) String() string { return "audit key " + k.ID() }
 
-// ID names the key in heads: the first 16 digits of the SHA-256 of its public half.
+// ID returns the first 16 hexadecimal digits of the SHA-256 of the public key. Heads name
+// the key by it.
 func (k *Key) ID() string { return KeyID(k.Public()) }
 
-// Public is the public half.
+// Public returns the public key.
 func (k *Key) Public() ed25519.PublicKey { return k.private.Public().(ed25519.PublicKey) }
 
-// KeyID names a public key.
+// KeyID returns the ID of a public key. See Key.ID.
 func KeyID(public ed25519.PublicKey) string {
 	sum := sha256.Sum256(public)
 	return hex.EncodeToString(sum[:8])

@@ -18,36 +18,39 @@ import (
 )
 
 const (
-	// batchMax is how many records are on their way at once.
+	// batchMax is how many records the writer publishes at once.
 	batchMax = 256
 	// answerWait is how long the stream may take to acknowledge a batch.
 	answerWait = 5 * time.Second
-	// tick is how often the writer looks whether the day, or an hour of denials, is over.
+	// tick is how often the writer checks whether a day, or an hour of denials, has
+	// passed.
 	tick = time.Minute
-	// retryFirst and retryMax are the pauses between two tries.
+	// retryFirst and retryMax bound the wait between two tries.
 	retryFirst, retryMax = 100 * time.Millisecond, 15 * time.Second
 )
 
-// Config sets a log up. Key and Blocked may be nil, the rest is required.
+// Config configures a Log. Key, Policy, Blocked and Token are optional.
 type Config struct {
 	JS       jetstream.JetStream
 	Stream   string
 	Subjects entrustbus.Subjects
-	Chain    string // name of the chain: the worker's, fresh with each start
+	Chain    string // name of the chain, new at each start of a worker
 	Key      *Key   // signs heads
-	// Token is the last token of the subject of what concerns no producer. Default OfWorker.
+	// Token is the last subject token of records that concern no producer. Default
+	// OfWorker.
 	Token string
-	// Now is the time of the server.
+	// Now returns the server's time.
 	Now func() time.Time
-	// Policy names the policy in force, "" for none.
+	// Policy returns the digest of the policy in force, "" without a policy.
 	Policy func() string
-	// Blocked is told when the stream takes no records, and when it does again.
+	// Blocked is called with true when the stream takes no records, and with false when
+	// it does again.
 	Blocked func(bool)
 	Log     *slog.Logger
 }
 
-// Log writes the chain of one worker. Make one with New; one Run. Append and Wait are
-// safe for concurrent use.
+// Log writes the chain of one worker. Make one with New, and call Run once. Append and
+// Wait are safe for concurrent use.
 type Log struct {
 	Config
 	chain   *Chain
@@ -62,7 +65,7 @@ type Log struct {
 	day     time.Time // of the last head
 }
 
-// entry is one record on its way.
+// entry is one record on its way to the stream.
 type entry struct {
 	record *Record
 	id     string          // message id
@@ -71,11 +74,11 @@ type entry struct {
 
 	msg    *nats.Msg
 	number uint64
-	seq    uint64 // where it was stored, 0 before
+	seq    uint64 // stream sequence; 0 until stored
 }
 
-// New returns a log that has written nothing. It takes no records until Run has written
-// the head of the start.
+// New returns a log without records. It takes no records until Run has written the head
+// of the start.
 func New(cfg Config) *Log {
 	cfg.Token = cmp.Or(cfg.Token, OfWorker)
 	l := &Log{
@@ -86,8 +89,8 @@ func New(cfg Config) *Log {
 	return l
 }
 
-// Wait returns when the stream takes records, as far as the writer knows, or with the
-// cause of ctx.
+// Wait returns when the stream takes records, as far as the writer knows. If ctx ends
+// first, it returns the cause of ctx.
 func (l *Log) Wait(ctx context.Context) error {
 	for l.blocked.Load() {
 		l.mu.Lock()
@@ -102,10 +105,10 @@ func (l *Log) Wait(ctx context.Context) error {
 	return nil
 }
 
-// Append writes a record and returns when it is stored. id tells its repetition from
-// another record. It gives up only when ctx is done: then the record may be stored all
-// the same. Of a producer's denials, those beyond a number an hour are counted, and stand
-// in one record at its end.
+// Append writes a record and returns when it is stored. id is the same for a repetition
+// of the record and for no other record. Append gives up only when ctx ends; the record
+// may then be stored all the same. A producer's denials beyond denialsAlone an hour are
+// counted: one record at the end of the hour sums them up.
 func (l *Log) Append(ctx context.Context, id string, r *Record) error {
 	if r.Time.IsZero() {
 		r.Time = l.Now().UTC()
@@ -136,8 +139,8 @@ func (l *Log) Append(ctx context.Context, id string, r *Record) error {
 	}
 }
 
-// Close ends Run with the head of the stop. It returns when that is stored, or with an
-// error when ctx is done. No Append may follow.
+// Close writes the head of the stop and ends Run. It returns an error if ctx ends first.
+// Do not call Append after Close.
 func (l *Log) Close(ctx context.Context) error {
 	close(l.stop)
 	select {
@@ -148,7 +151,7 @@ func (l *Log) Close(ctx context.Context) error {
 	}
 }
 
-// Run writes the head of the start, then what comes, until Close, or until ctx is done.
+// Run writes the head of the start and then records, until Close is called or ctx ends.
 func (l *Log) Run(ctx context.Context) {
 	defer close(l.done)
 	l.write(ctx, l.head(ctx, HeadStart))
@@ -168,7 +171,7 @@ func (l *Log) Run(ctx context.Context) {
 	}
 }
 
-// batch takes what waits beside first.
+// batch collects first and all waiting entries, up to batchMax.
 func (l *Log) batch(first *entry) []*entry {
 	all := []*entry{first}
 	for len(all) < batchMax {
@@ -182,7 +185,7 @@ func (l *Log) batch(first *entry) []*entry {
 	return all
 }
 
-// look writes the head of a new day, and sums up denials.
+// look writes the head of a new day and the sums of denials.
 func (l *Log) look(ctx context.Context) {
 	now := l.Now()
 	for _, r := range l.denials.over(now) {
@@ -193,7 +196,7 @@ func (l *Log) look(ctx context.Context) {
 	}
 }
 
-// last writes what waits, the sums, and the head of the stop.
+// last writes the waiting records, the sums of denials, and the head of the stop.
 func (l *Log) last(ctx context.Context) {
 	for {
 		select {
@@ -210,13 +213,14 @@ func (l *Log) last(ctx context.Context) {
 	l.write(ctx, l.head(ctx, HeadStop))
 }
 
-// entryOf is an entry of the log itself.
+// entryOf returns an entry for a record that no caller waits for.
 func (l *Log) entryOf(r *Record) *entry {
 	r.Time = l.Now().UTC()
 	return &entry{record: r, ctx: context.Background(), stored: make(chan struct{})}
 }
 
-// head makes a head, with the last message of the stream. It is nil when ctx is done.
+// head returns a head that names the last message of the stream. It returns nil if ctx
+// ends.
 func (l *Log) head(ctx context.Context, of string) *entry {
 	h := &Head{Of: of}
 	if l.Key != nil {
@@ -248,8 +252,8 @@ func (l *Log) head(ctx context.Context, of string) *entry {
 	return e
 }
 
-// retry tries until it succeeds, and returns an error only when ctx is done. From the
-// first failure to the success the log is blocked.
+// retry calls try until it succeeds, and returns an error only if ctx ends. The log is
+// blocked from the first failure until write has stored a batch.
 func (l *Log) retry(ctx context.Context, try func(context.Context) error) error {
 	for pause := retryFirst; ; pause = min(2*pause, retryMax) {
 		once, cancel := context.WithTimeout(ctx, answerWait)
@@ -262,7 +266,7 @@ func (l *Log) retry(ctx context.Context, try func(context.Context) error) error 
 			return context.Cause(ctx)
 		}
 		l.block(true)
-		l.Log.ErrorContext(ctx, "the audit trail takes no record; no order is begun until it does",
+		l.Log.ErrorContext(ctx, "the audit trail takes no record; the worker begins no order until it does",
 			"stream", l.Stream, "trouble", streams.Trouble(err), "wait", pause, "err", err)
 		select {
 		case <-time.After(pause):
@@ -272,7 +276,7 @@ func (l *Log) retry(ctx context.Context, try func(context.Context) error) error 
 	}
 }
 
-// block notes whether the stream takes records.
+// block sets whether the stream takes records.
 func (l *Log) block(blocked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

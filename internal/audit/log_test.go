@@ -31,7 +31,7 @@ func trailOn(t *testing.T, chain string, js jetstream.JetStream) *Log {
 	})
 }
 
-// records reads the trail, and fails where it has a fault.
+// records reads the trail, and fails the test if it has a fault.
 func records(t *testing.T, l *Log) (all []*Record) {
 	t.Helper()
 	v := Verifier{Keys: []ed25519.PublicKey{l.Key.Public()}}
@@ -64,7 +64,7 @@ func decide(t *testing.T, l *Log, id string) {
 	}
 }
 
-// Many writers at once make one chain, in the order of the stream.
+// Many concurrent writers make one chain, in the order of the stream.
 func TestManyWriters(t *testing.T) {
 	t.Parallel()
 	l := trailOn(t, "a", testbed.Start(t).JetStream(t))
@@ -114,8 +114,8 @@ func TestHeadOfTheDay(t *testing.T) {
 	}
 }
 
-// Where a batch is refused in part, what is stored later is named by the next record, and
-// the log is blocked meanwhile.
+// If the stream refuses a part of a batch, the next record names the records that are
+// stored later. The log is blocked meanwhile.
 func TestPartOfABatchIsRefused(t *testing.T) {
 	t.Parallel()
 	js := testbed.Start(t).JetStream(t)
@@ -167,8 +167,8 @@ func timeout(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// A record whose acknowledgement was lost is not stored twice; that of another worker over
-// the same decision is repeated.
+// A record whose acknowledgement was lost is not stored twice. If another worker recorded
+// the same decision, the record is repeated.
 func TestRepetition(t *testing.T) {
 	t.Parallel()
 	js := testbed.Start(t).JetStream(t)
@@ -179,7 +179,7 @@ func TestRepetition(t *testing.T) {
 	b.write(ctx, b.head(ctx, HeadStart))
 	e := &entry{record: &Record{Decision: "issued", Producer: "shop", Order: "o"}, id: "shop.o.0.issued", ctx: ctx, stored: make(chan struct{})}
 	a.write(ctx, e)
-	e.seq, e.stored = 0, make(chan struct{}) // as if the acknowledgement had not come
+	e.seq, e.stored = 0, make(chan struct{}) // as if the acknowledgement were lost
 	if err := a.publish(ctx, []*entry{e}); err != nil {
 		t.Fatal(err)
 	}
@@ -198,8 +198,8 @@ func TestRepetition(t *testing.T) {
 	}
 }
 
-// Of the denials of one producer in an hour, the first stand alone, and the rest in one
-// record.
+// The first denials of a producer in an hour have records of their own. One record sums
+// up the rest.
 func TestDenialsAreSummedUp(t *testing.T) {
 	t.Parallel()
 	var d denials
@@ -233,7 +233,7 @@ func TestDenialsAreSummedUp(t *testing.T) {
 	}
 }
 
-// The log of a worker that stops has its sums before its last head.
+// A worker that stops writes its sums before its last head.
 func TestCloseSumsUp(t *testing.T) {
 	t.Parallel()
 	l := trailOn(t, "a", testbed.Start(t).JetStream(t))

@@ -10,7 +10,7 @@ import (
 )
 
 // Read yields the messages of the trail from a sequence on, then stops. Any replica may
-// answer. It stops after yielding an error.
+// answer. An error is the last value that it yields.
 func Read(ctx context.Context, js jetstream.JetStream, stream string, from uint64) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for m, err := range streams.ScanFrom(ctx, js, stream, ">", from) {

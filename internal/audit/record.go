@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// Version is the version of records that this package writes.
+// Version is the record version that this package writes.
 const Version = 1
 
-// Decisions that are not about one order. Those of an order are its acts.
+// Decisions that concern no single order. The decisions about an order are the acts of
+// internal/order.
 const (
 	DecisionHead        = "head"
 	DecisionDenied      = "denied"
@@ -21,17 +22,17 @@ const (
 	DecisionResumed     = "calls resumed"
 )
 
-// Record is one decision. Its chain fills in the first four fields. It holds no
+// Record is one decision. Chain.Append fills in the first five fields. A record holds no
 // certificate, no request and no key.
 type Record struct {
 	Version  int    `json:"v"`
 	Chain    string `json:"chain"`
 	Number   uint64 `json:"n"`                  // from 1
 	Previous string `json:"previous,omitempty"` // SHA-256 of the body before it, hexadecimal
-	// Late are earlier numbers of the chain that were stored out of order.
+	// Late lists earlier numbers of the chain that were stored out of order.
 	Late []uint64 `json:"late,omitempty"`
 
-	Time     time.Time `json:"time"` // the server's, as the worker measured it
+	Time     time.Time `json:"time"` // server time, as the worker measured it
 	Decision string    `json:"decision"`
 
 	Producer   string `json:"producer,omitempty"`
@@ -53,31 +54,33 @@ type Record struct {
 	SubmittedAt       time.Time `json:"submitted_at,omitzero"`
 	PossibleDuplicate bool      `json:"possible_duplicate,omitempty"`
 	Code              string    `json:"code,omitempty"`
-	Rule              string    `json:"rule,omitempty"`   // why it was denied, with rule and value
-	Policy            string    `json:"policy,omitempty"` // digest, as logs name it
-	Is                string    `json:"is,omitempty"`     // what a change brought, and Was what it replaced
+	Rule              string    `json:"rule,omitempty"`   // rule and value that denied the request
+	Policy            string    `json:"policy,omitempty"` // digest of the policy, as in logs
+	Is                string    `json:"is,omitempty"`     // new value of a change; Was is the value before it
 	Was               string    `json:"was,omitempty"`
 
-	// Count is how many denials a sum stands for, since Since; 0 for a record of one.
+	// Count is the number of denials since Since that this record sums up; 0 for a single
+	// decision.
 	Count int       `json:"count,omitempty"`
 	Since time.Time `json:"since,omitzero"`
 
 	Head *Head `json:"head,omitempty"`
 }
 
-// Head is what the first and the last record of a chain, and one a day, hold beside.
+// Head is the extra part of the first and the last record of a chain, and of one record a
+// day.
 type Head struct {
 	Of string `json:"of"` // start, day or stop
-	// Sequence and Hash are those of the last message of the stream when the head was
-	// made; 0 and "" where it held none.
+	// Sequence and Hash name the last message of the stream at the time of the head; 0
+	// and "" if the stream was empty.
 	Sequence uint64 `json:"sequence,omitempty"`
 	Hash     string `json:"hash,omitempty"`
-	// KeyID names the key that signed it, "" where none did. The signature is in the
+	// KeyID names the key that signed the head, "" if unsigned. The signature is in the
 	// header HeaderSignature.
 	KeyID string `json:"key_id,omitempty"`
 }
 
-// Words of Head.Of.
+// Values of Head.Of.
 const (
 	HeadStart = "start"
 	HeadDay   = "day"
@@ -90,7 +93,7 @@ const (
 	HeaderFirst     = "Entrust-Audit-First"     // of a repetition: sequence of the first record of the decision
 )
 
-// Decode reads the body of a record. It ignores keys that it does not know.
+// Decode reads the body of a record. It ignores unknown keys.
 func Decode(body []byte) (*Record, error) {
 	r := new(Record)
 	if err := json.Unmarshal(body, r); err != nil {

@@ -2,15 +2,15 @@ package audit
 
 import "github.com/entrust-worker/entrust-worker/entrustbus"
 
-// The last tokens of the subjects of records that concern no producer. They are not valid
-// producer names. NATS permissions let operators write to theirs only.
+// Last subject tokens of records that concern no producer. They are not valid producer
+// names. NATS permissions let operators write to OfOperator only.
 const (
 	OfWorker   = "@worker"
 	OfOperator = "@operator"
 )
 
-// subjectToken is the last token of the subject that a record belongs on, own being that
-// of its writer.
+// subjectToken returns the last token of the subject of a record. own is the token of its
+// writer.
 func subjectToken(r *Record, own string) string {
 	if entrustbus.ValidToken(r.Producer) {
 		return r.Producer

@@ -20,14 +20,14 @@ type Message struct {
 	Signature string // of HeaderSignature
 }
 
-// Fault is one thing that is wrong with the trail.
+// Fault is one defect of the trail.
 type Fault struct {
-	Sequence uint64 `json:"sequence,omitempty"` // where it shows, 0 for at the end
+	Sequence uint64 `json:"sequence,omitempty"` // the message that shows it; 0: the end of the trail
 	Chain    string `json:"chain,omitempty"`
 	What     string `json:"fault"`
 }
 
-// Error is one line.
+// Error returns the fault as one line.
 func (f *Fault) Error() string {
 	s := f.What
 	if f.Chain != "" {
@@ -39,31 +39,32 @@ func (f *Fault) Error() string {
 	return s
 }
 
-// ChainReport is what is known of one chain.
+// ChainReport describes one chain.
 type ChainReport struct {
 	Chain string `json:"chain"`
-	First uint64 `json:"first"` // number of its first record that is there
+	First uint64 `json:"first"` // number of its first record in the trail
 	Last  uint64 `json:"last"`
 	Heads int    `json:"heads"`
 	// Signed counts the heads whose signature was checked.
 	Signed int `json:"signed"`
-	// Ended says that its last record is the head of a stop. A chain that is not ended is
-	// that of a worker that runs, or died, or its end was cut off.
+	// Ended says that the last record is the head of a stop. Otherwise the chain's worker
+	// still runs or died, or the end of the chain was cut off.
 	Ended bool `json:"ended"`
-	// Unproven is how many records stand behind its last head.
+	// Unproven is the number of records behind the last head.
 	Unproven uint64    `json:"unproven"`
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`
 }
 
-// Verifier checks a trail. Give it every message of the stream in the order of the
-// sequence, then ask for the Report. The zero value checks no signature. It keeps 16
-// bytes of each record, and is not safe for concurrent use.
+// Verifier checks a trail. Pass every message of the stream to Add in the order of the
+// sequence, then call Report. The zero value checks no signature. It keeps 16 bytes for
+// each record, and is not safe for concurrent use.
 type Verifier struct {
-	// Keys are those that heads are signed with; with none, signatures are not checked.
+	// Keys are the public keys of the signers of heads; without keys, signatures are not
+	// checked.
 	Keys []ed25519.PublicKey
-	// MaxAge is that of the stream, Created when it was made, Now the present time: the
-	// beginning of the trail may be gone by age only.
+	// MaxAge is the stream's, Created its creation time, Now the present time. The
+	// beginning of the trail may be gone only because of its age.
 	MaxAge       time.Duration
 	Created, Now time.Time
 
@@ -80,17 +81,17 @@ type trail struct {
 	hash    string // of the record with the number Last
 	missing []span
 	seen    []uint64        // short hashes by number, from First on; 0 for none
-	moved   map[uint64]bool // numbers that came out of order, and that no record names yet
+	moved   map[uint64]bool // numbers that came out of order and that no Late field names yet
 }
 
-// span is a row of records that have not come yet.
+// span is a range of records that have not come yet.
 type span struct {
 	from, to uint64
-	before   string // hash of the record before from, "" where that is not known
-	after    string // what the record after to says of to
+	before   string // hash of the record before from, "" if unknown
+	after    string // hash of record to, as the record after it states it
 }
 
-// Add checks the next message.
+// Add checks the next message. Faults are in the Report.
 func (v *Verifier) Add(m Message) {
 	fault := func(chain, what string, args ...any) {
 		v.faults = append(v.faults, Fault{m.Sequence, chain, fmt.Sprintf(what, args...)})
@@ -98,7 +99,7 @@ func (v *Verifier) Add(m Message) {
 	if v.chains == nil {
 		v.chains, v.first = map[string]*trail{}, m.Sequence
 		if m.Sequence > 1 && v.MaxAge > 0 && v.Now.Before(v.Created.Add(v.MaxAge)) {
-			fault("", "the stream begins here, and is too young for messages to be gone by age")
+			fault("", "the stream begins here, but it is younger than its maximum age: messages before this one were removed")
 		}
 	}
 	if next := v.first + uint64(len(v.bodies)); m.Sequence > next {
@@ -110,7 +111,7 @@ func (v *Verifier) Add(m Message) {
 	v.count++
 	r, err := Decode(m.Body)
 	if err != nil {
-		fault("", "no audit record: %v", err)
+		fault("", "not an audit record: %v", err)
 		return
 	}
 	token := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
@@ -143,27 +144,27 @@ func (v *Verifier) Add(m Message) {
 	}
 }
 
-// begin takes the first record of a chain that is there.
+// begin checks the first record of a chain in the trail.
 func (v *Verifier) begin(r *Record, m Message, fault func(string, string, ...any)) *trail {
 	t := &trail{ChainReport: ChainReport{Chain: r.Chain, First: r.Number, From: r.Time}, moved: map[uint64]bool{}}
 	v.chains[r.Chain] = t
 	switch {
 	case r.Number == 1 && (r.Head == nil || r.Head.Of != HeadStart):
-		fault(r.Chain, "its first record is no head")
+		fault(r.Chain, "its first record is not a head")
 	case r.Number == 1:
 	case v.MaxAge == 0 || m.Stored.Before(v.Now.Add(-v.MaxAge+firstGone)):
 		// A live worker writes a head a day: the record before is at most a day older.
 	default:
-		fault(r.Chain, "records 1 to %d are missing, and too young to be gone by age", r.Number-1)
+		fault(r.Chain, "records 1 to %d are missing, but too young to be gone by age", r.Number-1)
 	}
 	return t
 }
 
-// firstGone is how much younger than the age of the stream the first record of a chain
-// may be whose beginning is gone: a day from head to head, and an hour.
+// firstGone bounds how much younger than MaxAge the first remaining record of a chain may
+// be if its predecessors are gone by age: a day from head to head, and an hour.
 const firstGone = 25 * time.Hour
 
-// follow takes a record behind the last one.
+// follow checks a record whose number is above the last one.
 func (v *Verifier) follow(t *trail, r *Record, hash string, fault func(string, string, ...any)) {
 	switch {
 	case r.Number > t.Last+1:
@@ -172,17 +173,18 @@ func (v *Verifier) follow(t *trail, r *Record, hash string, fault func(string, s
 		fault(t.Chain, "record %d does not follow record %d: one of them was changed", r.Number, t.Last)
 	}
 	if t.Ended {
-		fault(t.Chain, "record %d stands behind the head of the stop", r.Number)
+		fault(t.Chain, "record %d comes after the head of the stop", r.Number)
 	}
 }
 
-// late takes a record whose number is below one that came before it.
+// late checks a record whose number is below an earlier record's.
 func (v *Verifier) late(t *trail, r *Record, hash string, fault func(string, string, ...any)) {
 	at := slices.IndexFunc(t.missing, func(s span) bool { return s.from <= r.Number && r.Number <= s.to })
 	if at < 0 {
-		// The writer may have stored a record again whose acknowledgement it had not seen.
+		// The writer may have stored a record twice because it missed the first
+		// acknowledgement.
 		if r.Number < t.First || t.seen[r.Number-t.First] != short(hash) {
-			fault(t.Chain, "there is another record %d", r.Number)
+			fault(t.Chain, "duplicate record %d with other content", r.Number)
 		}
 		return
 	}
@@ -202,22 +204,22 @@ func (v *Verifier) late(t *trail, r *Record, hash string, fault func(string, str
 	t.moved[r.Number] = true
 }
 
-// head checks what a head says. Those of operators are not signed: heads of workers vouch
-// for them.
+// head checks a head. Operators' heads are not signed: the heads of workers vouch for
+// them.
 func (v *Verifier) head(t *trail, r *Record, m Message, signed bool, fault func(string, string, ...any)) {
 	t.Heads++
 	t.Unproven, t.Ended = 0, r.Head.Of == HeadStop
 	for _, n := range slices.Sorted(maps.Keys(t.moved)) {
-		fault(t.Chain, "record %d stands out of order", n)
+		fault(t.Chain, "record %d is out of order", n)
 	}
 	clear(t.moved)
 	if s := r.Head.Sequence; s >= v.first && s > 0 {
 		at := s - v.first
 		switch {
 		case at+1 >= uint64(len(v.bodies)):
-			fault(t.Chain, "its head names message %d as stored before it: messages were removed, or put elsewhere", s)
+			fault(t.Chain, "its head names message %d as stored before the head, but it is not: messages were removed or moved", s)
 		case r.Head.Hash != "" && v.bodies[at] != short(r.Head.Hash):
-			fault(t.Chain, "its head says otherwise of message %d: messages were changed, removed or put elsewhere", s)
+			fault(t.Chain, "its head has another hash for message %d: messages were changed, removed or moved", s)
 		}
 	}
 	if len(v.Keys) == 0 || !signed {
@@ -248,16 +250,16 @@ func (t *trail) note(n uint64, hash string) {
 	}
 }
 
-// short is what the verifier keeps of a hash: enough to tell a record from another.
+// short returns the part of a hash that the verifier keeps: enough to tell records apart.
 func short(hash string) uint64 {
 	var b [8]byte
 	if _, err := hex.Decode(b[:], []byte(hash[:min(16, len(hash))])); err != nil {
 		return 1
 	}
-	return binary.BigEndian.Uint64(b[:]) | 1 // 0 is none
+	return binary.BigEndian.Uint64(b[:]) | 1 // 0 means none
 }
 
-// Report is what was found.
+// Report is the result of a check.
 type Report struct {
 	Records uint64        `json:"records"`
 	First   uint64        `json:"first"` // sequence of the first message
@@ -266,7 +268,7 @@ type Report struct {
 	Faults  []Fault       `json:"faults"`
 }
 
-// Report ends the check.
+// Report ends the check and returns its result.
 func (v *Verifier) Report() *Report {
 	out := &Report{Records: v.count, First: v.first, Faults: slices.Clone(v.faults)}
 	if v.count > 0 {

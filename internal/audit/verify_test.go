@@ -69,7 +69,7 @@ func (w *worker) decide(n int) {
 	}
 }
 
-// twoChains is a trail of a worker that ended and one that died.
+// twoChains is the trail of a worker that ended and of one that died.
 func twoChains(t *testing.T) *site {
 	s := newSite(t)
 	a := s.start("a")
@@ -86,7 +86,7 @@ func twoChains(t *testing.T) *site {
 	return s
 }
 
-// copied is what a stream holds that these messages were published to again.
+// copied returns the content of a stream to which these messages were published again.
 func copied(all []Message) []Message {
 	all = slices.Clone(all)
 	for i := range all {
@@ -139,8 +139,9 @@ func TestWholeTrailHasNoFault(t *testing.T) {
 	}
 }
 
-// Each way of tampering with each message is found, but where nothing of the trail stands
-// behind it: a later record of its chain, a head that names it, or any later head.
+// The verifier finds each way of tampering with each message, unless nothing in the trail
+// follows the message: no later record of its chain, no head that names it, and no later
+// head.
 func TestTamperingIsFound(t *testing.T) {
 	t.Parallel()
 	s := twoChains(t)
@@ -187,7 +188,7 @@ func TestTamperingIsFound(t *testing.T) {
 	}
 }
 
-// exchanged has two messages tell of each other's decision, number and link kept.
+// exchanged swaps the decisions of two messages, and keeps number and link.
 func exchanged(all []Message, i, j int) []Message {
 	all = slices.Clone(all)
 	a, b := string(all[i].Body), string(all[j].Body)
@@ -197,8 +198,8 @@ func exchanged(all []Message, i, j int) []Message {
 	return all
 }
 
-// A trail whose end is cut off has no fault where no head stands behind the cut: the
-// report shows chains that are not ended, and what is unproven.
+// A trail with a cut end has no fault if no head follows the cut. The report shows the
+// chains that are not ended, and the number of unproven records.
 func TestCutEndShows(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -213,7 +214,7 @@ func TestCutEndShows(t *testing.T) {
 	}
 }
 
-// A whole chain that is taken out, and the rest copied, is found by the heads behind it.
+// If a whole chain is removed and the rest copied, the later heads show it.
 func TestChainThatIsTakenOut(t *testing.T) {
 	t.Parallel()
 	s := twoChains(t)
@@ -245,8 +246,8 @@ func TestForgedTrail(t *testing.T) {
 	}
 }
 
-// What operators write is not signed, and vouched for by the heads behind it. A worker's head
-// that is not signed cannot pass for one.
+// Operators' records are not signed; the later heads vouch for them. An unsigned head of
+// a worker does not pass as an operator's.
 func TestRecordsOfOperators(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -272,7 +273,7 @@ func TestRecordsOfOperators(t *testing.T) {
 	}
 }
 
-// Records that had to be repeated stand behind later ones; the next record names them.
+// Repeated records come after later ones; the next record names them.
 func TestLateRecords(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -306,7 +307,7 @@ func TestLateRecords(t *testing.T) {
 	}
 }
 
-// The beginning of a trail goes by age. Nothing else takes it away.
+// The beginning of a trail may be missing only because of its age.
 func TestBeginningGoneByAge(t *testing.T) {
 	t.Parallel()
 	s := twoChains(t)
@@ -328,7 +329,7 @@ func TestBeginningGoneByAge(t *testing.T) {
 	}
 }
 
-// Whatever stands in the stream, the verifier reports and goes on.
+// The verifier reports any content of the stream as faults, and continues.
 func FuzzVerifier(f *testing.F) {
 	f.Add("entrust.audit.shop", []byte(`{"v":1,"chain":"a","n":1,"decision":"head","head":{"of":"start"}}`), "", uint64(1))
 	f.Add("", []byte(`{"v":1,"chain":"a","n":18446744073709551615}`), "x", uint64(1<<20))

@@ -12,13 +12,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// write stores a batch, and returns when all of it is stored or ctx is done. It goes on
-// until then: the chain goes on from these records.
+// write stores a batch. It returns when all of it is stored or ctx ends, because the
+// chain continues from these records.
 func (l *Log) write(ctx context.Context, batch ...*entry) {
 	all := batch[:0]
 	for _, e := range batch {
-		// Nothing waits for it any more, and no record follows it yet.
-		if e != nil && e.ctx.Err() == nil && l.link(e) == nil {
+		// The caller has gone, and no record follows this entry yet.
+		if e != nil && e.ctx.Err() == nil && l.addToChain(e) == nil {
 			all = append(all, e)
 		}
 	}
@@ -29,7 +29,7 @@ func (l *Log) write(ctx context.Context, batch ...*entry) {
 	if err != nil {
 		return
 	}
-	// Of a row of places, those are late that lie behind a later number's.
+	// A record is late if it lies behind a record with a later number.
 	next := all[len(all)-1].seq
 	for i := len(all) - 2; i >= 0; i-- {
 		if all[i].seq > next {
@@ -40,8 +40,8 @@ func (l *Log) write(ctx context.Context, batch ...*entry) {
 	l.block(false)
 }
 
-// link makes an entry the next record of the chain.
-func (l *Log) link(e *entry) error {
+// addToChain makes an entry the next record of the chain.
+func (l *Log) addToChain(e *entry) error {
 	body, err := l.chain.Append(e.record)
 	if err != nil {
 		l.Log.Error("an audit record cannot be encoded", "err", err) // a record is plain data
@@ -58,10 +58,10 @@ func (l *Log) link(e *entry) error {
 	return nil
 }
 
-// ownID is a message id that no other chain uses.
+// ownID returns a message id that no other chain uses.
 func (l *Log) ownID(e *entry) string { return l.Config.Chain + "/" + strconv.FormatUint(e.number, 10) }
 
-// publish sends what is not stored yet, and waits for the answers.
+// publish sends the entries that are not stored yet, and waits for the answers.
 func (l *Log) publish(ctx context.Context, batch []*entry) error {
 	type sent struct {
 		*entry
@@ -82,7 +82,7 @@ func (l *Log) publish(ctx context.Context, batch []*entry) error {
 	for _, s := range all {
 		ack, err := await(ctx, s.answer)
 		if err == nil {
-			err = l.settle(ctx, s.entry, ack)
+			err = l.acknowledged(ctx, s.entry, ack)
 		}
 		if err != nil && first == nil {
 			first = fmt.Errorf("publishing audit record %d: %w", s.number, err)
@@ -102,10 +102,10 @@ func await(ctx context.Context, answer jetstream.PubAckFuture) (*jetstream.PubAc
 	}
 }
 
-// settle takes the server's answer. Where the message id was there before, the record
-// there is this one, or that of another worker, which died over the same decision: then
-// this one is stored under an id of its chain.
-func (l *Log) settle(ctx context.Context, e *entry, ack *jetstream.PubAck) error {
+// acknowledged handles the server's answer. If the server already had the message id, it
+// has this record or the record of another worker that died after the same decision. In
+// the second case acknowledged stores this record under an id of its own chain.
+func (l *Log) acknowledged(ctx context.Context, e *entry, ack *jetstream.PubAck) error {
 	if ack.Duplicate {
 		m, err := streams.At(ctx, l.JS, l.Stream, ack.Sequence)
 		if err != nil {

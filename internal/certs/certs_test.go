@@ -31,7 +31,7 @@ var (
 	web  = certs.Certificate{Producer: "web", Order: "b", Key: "22"}
 )
 
-// The first that is written of a certificate stands, under its CA.
+// The first entry of a certificate stays, under its CA.
 func TestFirstWriterKeepsACertificate(t *testing.T) {
 	t.Parallel()
 	s, _ := setup(t)
@@ -95,7 +95,7 @@ func TestEntriesEndWithTheirCertificates(t *testing.T) {
 	}
 }
 
-// What an operator wrote by hand, and no worker can read, is nobody's.
+// An entry that no worker can read has no owner.
 func TestUnreadableEntryIsNobodys(t *testing.T) {
 	t.Parallel()
 	s, js := setup(t)

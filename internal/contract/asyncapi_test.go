@@ -13,7 +13,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// asyncAPI is what the comparison needs of docs/asyncapi.yaml.
+// asyncAPI is the part of docs/asyncapi.yaml that the test compares.
 type asyncAPI struct {
 	Version  string `yaml:"asyncapi"`
 	Channels map[string]struct {

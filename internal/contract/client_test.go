@@ -22,7 +22,7 @@ import (
 // bus is a server with the worker's streams, and a client of the producer "shop".
 type bus struct {
 	server *testbed.Server
-	js     jetstream.JetStream // of a connection that the client does not use
+	js     jetstream.JetStream // on a connection that the client does not use
 	client *entrustbus.Client
 }
 
@@ -76,7 +76,7 @@ func (b bus) publish(t *testing.T, id, contentType string, body []byte, msgID st
 	}
 }
 
-// until polls a condition where a real server is involved.
+// until polls a condition that depends on a real server.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !done(); {
@@ -168,7 +168,7 @@ func TestSubmitRefusals(t *testing.T) {
 	_, err := client.Submit(t.Context(), &entrustbus.Cancel{ID: "a", Order: "a"})
 	wantField(t, "cancels itself", err, "order")
 
-	// Now and then the context ends with a try under way, and then nobody can say what became of it.
+	// Sometimes the context ends during a try: then the effect is unknown.
 	until(t, "submitting without a stream is ErrNoStream", func() bool {
 		ctx, end := context.WithTimeout(t.Context(), 600*time.Millisecond)
 		defer end()
@@ -227,7 +227,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// lookups counts what the clients of a server ask the stream of results.
+// lookups counts the clients' requests to the stream of results.
 func (b bus) lookups(t *testing.T) *atomic.Int64 {
 	t.Helper()
 	var n atomic.Int64
@@ -255,13 +255,15 @@ func (b bus) wait(ctx context.Context, id string) <-chan answer {
 	return out
 }
 
-// firstLooks is how often a wait looks before its pauses are of 30 s, and firstPauses the sum of those in between.
+// firstLooks is how often a wait looks before its pauses reach 30 s. firstPauses is the
+// sum of the pauses before that.
 const (
 	firstLooks  = 7
 	firstPauses = 13650 * time.Millisecond
 )
 
-// patient waits until so many waits have looked so often: whatever they look for then has another reason than the time.
+// patient waits until the waits have made all their early looks. Any further look then
+// has another reason than the time.
 func patient(t *testing.T, lookups *atomic.Int64, waits int64) {
 	t.Helper()
 	until(t, "the waits have made their first looks", func() bool { return lookups.Load() >= firstLooks*waits })
@@ -278,7 +280,8 @@ func TestWait(t *testing.T) {
 	lookups := b.lookups(t)
 	late := b.wait(t.Context(), "late")
 	patient(t, lookups, 1)
-	// An announcement without a result: subscribers see a publication that the stream refuses.
+	// An announcement without a result: subscribers see a message that the stream
+	// refuses.
 	refused := nats.NewMsg(entrustbus.Subjects{}.Result("shop", "late"))
 	refused.Header.Set(jetstream.ExpectedLastSeqHeader, "4711")
 	if _, err := b.js.PublishMsg(t.Context(), refused); err == nil {
@@ -295,8 +298,9 @@ func TestWait(t *testing.T) {
 	wantField(t, "a result that cannot be read", err, "Content-Type")
 }
 
-// A result that the server was storing when Wait began is not there at the first look, and its announcement went out
-// before there was a subscription. Here that takes no luck: the server tells this connection nothing of its own.
+// A result that the server is storing when Wait begins is missing at the first look, and
+// its announcement comes before the subscription. This test forces that case: the server
+// sends this connection no announcement.
 func TestWaitFindsWhatWasNotAnnounced(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, entrustbus.ClientConfig{})
@@ -342,7 +346,8 @@ func TestWaitDoesNotPoll(t *testing.T) {
 			t.Errorf("wait %d: got %+v, %v", i, a.result, a.err)
 		}
 	}
-	// Beside the first ones, one after the announcement, and now and then two that came before the message was stored.
+	// The first looks, one after the announcement, and sometimes two that came before the
+	// message was stored.
 	if n := lookups.Load(); n > (firstLooks+3)*waits {
 		t.Errorf("%d waits made %d look-ups", waits, n)
 	}
@@ -388,7 +393,7 @@ func TestWaitOutlivesTheServer(t *testing.T) {
 	}
 }
 
-// breakable lets a test take a connection away and give it back.
+// breakable lets a test cut a connection and restore it.
 type breakable struct {
 	mu   sync.Mutex
 	down bool
@@ -414,7 +419,7 @@ func (b *breakable) set(down bool) {
 	}
 }
 
-// What is published while the waiting side has no connection is not announced to it.
+// A client without a connection misses announcements.
 func TestWaitLooksAgainWhenReconnected(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, entrustbus.ClientConfig{})
@@ -426,7 +431,7 @@ func TestWaitLooksAgainWhenReconnected(t *testing.T) {
 	}
 	b.client = client
 	lookups := b.lookups(t)
-	ctx, end := context.WithTimeout(t.Context(), firstPauses+25*time.Second) // the next look without a reason comes later
+	ctx, end := context.WithTimeout(t.Context(), firstPauses+25*time.Second) // the next regular look comes later
 	defer end()
 	waiting := b.wait(ctx, "a")
 	patient(t, lookups, 1)
@@ -439,7 +444,7 @@ func TestWaitLooksAgainWhenReconnected(t *testing.T) {
 	}
 }
 
-// A stream that answered once and then does not is an outage, which an operator mends.
+// A stream that answered once and then does not is an outage, which an operator repairs.
 func TestWaitOutlivesTheStream(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, entrustbus.ClientConfig{})
@@ -449,7 +454,8 @@ func TestWaitOutlivesTheStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.client = client
-	// Look-ups are counted by their answers here: a subscriber that sees them would hide from the server that nobody serves them.
+	// Count look-ups by their answers: a subscriber would hide from the server that
+	// nothing serves them.
 	answers := func(n uint64) func() bool { return func() bool { return nc.Stats().InMsgs >= n } }
 	waiting := b.wait(t.Context(), "a")
 	until(t, "the stream's description and the first look-up", answers(2))
@@ -470,7 +476,7 @@ func TestWaitOutlivesTheStream(t *testing.T) {
 	}
 }
 
-// The end of the context is the last error, although it ends the watcher below too.
+// The end of the context is the last error, although it also ends the watcher below.
 func TestWatchEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, entrustbus.ClientConfig{})
@@ -481,7 +487,7 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	if _, err := bucket.Put(t.Context(), "shop.a", packOrder(t, "open")); err != nil {
 		t.Fatal(err)
 	}
-	for range 20 { // which of the two ends is seen first is left to chance
+	for range 20 { // the order of the two ends is random
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
 		var last error

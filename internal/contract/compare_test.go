@@ -16,7 +16,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// take does to the request of a receipt what a worker does first: a ledger record, and then the request leaves the stream.
+// take performs a worker's first steps for the request of a receipt: it writes a ledger
+// record and removes the request from the stream.
 func (b bus) take(t *testing.T, r entrustbus.Request, receipt entrustbus.Receipt) {
 	t.Helper()
 	digest, err := entrustbus.Digest(r)
@@ -48,7 +49,8 @@ func (b bus) record(t *testing.T, id string, kind entrustbus.Kind, digest []byte
 	}
 }
 
-// Submit compares a request with the ledger's record of its id, and publishes what it finds no other content of.
+// Submit compares a request with the ledger record of its id. It publishes the request
+// unless the record has other content.
 func TestSubmitOtherContent(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, entrustbus.ClientConfig{})
@@ -85,7 +87,7 @@ func TestSubmitOtherContent(t *testing.T) {
 				}
 				continue
 			}
-			// Without a record only the worker can tell.
+			// Without a record only the worker can notice.
 			if err != nil || again.Sequence != receipt.Sequence+1 || again.Duplicate != taken {
 				t.Errorf("%s: got %+v, %v, behind %+v", name, again, err, receipt)
 			}
@@ -93,7 +95,7 @@ func TestSubmitOtherContent(t *testing.T) {
 	}
 }
 
-// withID gives a copy of the request an id.
+// withID returns a copy of the request with another id.
 func withID(r entrustbus.Request, id string) entrustbus.Request {
 	switch q := r.(type) {
 	case *entrustbus.Issue:
@@ -112,7 +114,7 @@ func withID(r entrustbus.Request, id string) entrustbus.Request {
 	panic("no such kind here")
 }
 
-// A record of what crashed workers knows the bytes of the request only.
+// After crashes of workers, the record knows only the bytes of the request.
 func TestSubmitAfterACrash(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, entrustbus.ClientConfig{})
@@ -136,7 +138,8 @@ func TestSubmitAfterACrash(t *testing.T) {
 	}
 }
 
-// A producer that may not read the ledger: each request is stored, and the server is asked for the ledger once.
+// A producer without read access to the ledger: each request is stored, and the client
+// asks for the ledger once.
 func TestSubmitWithoutLedger(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t, `authorization { users: [

@@ -75,7 +75,7 @@ func Example_producer() {
 	// issued, serial number 1234abcd
 }
 
-// Results of many requests are read in one loop.
+// One loop reads the results of many requests.
 func Example_results() {
 	nc, stop := connect()
 	defer stop()
@@ -112,7 +112,8 @@ func Example_results() {
 	// revoke-03 revoked
 }
 
-// A program that must miss no result keeps, with what it made of each, the sequence of the last, and goes on behind it.
+// A program that must miss no result stores the sequence of the last result together with
+// its own data, and continues after it.
 func Example_resultsAfter() {
 	nc, stop := connect()
 	defer stop()
@@ -202,7 +203,7 @@ func Example_submit() {
 	// fix the request: reason: is not a revocation reason; use one of unspecified, keyCompromise, caCompromise, affiliationChanged, superseded, cessationOfOperation, certificateHold, privilegeWithdrawn, removeFromCRL
 }
 
-// A look at a result that may not be there yet.
+// Look up a result that may not exist yet.
 func Example_lookup() {
 	nc, stop := connect()
 	defer stop()
@@ -225,7 +226,7 @@ func Example_lookup() {
 	// Output: no result yet
 }
 
-// The ledger's record of an order tells how it stands before there is a result.
+// The ledger record of an order shows its phase before there is a result.
 func Example_watch() {
 	nc, stop := connect()
 	defer stop()
@@ -278,8 +279,8 @@ func Example_revoke() {
 	// Output: revoked
 }
 
-// connect stands for nats.Connect: it runs a server with the worker's streams, and something that answers requests the
-// way a worker does.
+// connect stands for nats.Connect: it runs a server with the worker's streams, and
+// answers requests like a worker.
 func connect() (*nats.Conn, func()) {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "entrustbus-example-")
@@ -331,7 +332,7 @@ func connect() (*nats.Conn, func()) {
 			log.Fatal(err)
 		}
 		_, _ = ledger.Create(ctx, producer+"."+result.ID, record)               // there is one for a duplicate
-		_ = nc.Publish(entrustbus.Subjects{}.Result(producer, result.ID), body) // fails if the example is over
+		_ = nc.Publish(entrustbus.Subjects{}.Result(producer, result.ID), body) // fails if the example has ended
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -23,7 +23,7 @@ var (
 	), 0, 6)
 )
 
-// validRequest draws a request of any kind that is as the contract wants it.
+// validRequest draws a valid request of any kind.
 func validRequest(t *rapid.T, csrPEM string, csrDER []byte) entrustbus.Request {
 	csr := func() (string, []byte) {
 		if rapid.Bool().Draw(t, "PEM") {
@@ -120,7 +120,8 @@ func TestRequestsRoundTrip(t *testing.T) {
 	})
 }
 
-// No byte of a message, changed, may make the reader panic, or fail with anything but a *FieldError.
+// A changed byte of a message must not make the reader panic, or fail with anything but a
+// *FieldError.
 func TestBentRequests(t *testing.T) {
 	t.Parallel()
 	text, der := testdata(t, "request.pem"), csrDER(t)
@@ -139,7 +140,7 @@ func TestBentRequests(t *testing.T) {
 	})
 }
 
-// checkDecoded decodes anything and checks what must hold of the answer.
+// checkDecoded decodes a body and checks the properties of the answer.
 func checkDecoded(t interface{ Fatalf(string, ...any) }, kind entrustbus.Kind, enc entrustbus.Encoding, body []byte) {
 	r, err := entrustbus.DecodeRequest(kind, enc, body)
 	if err != nil {

@@ -19,7 +19,7 @@ func TestClientRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What comes before anybody loops is kept.
+	// Refusals from before the loop are kept.
 	for _, message := range []struct{ producer, body string }{
 		{"web", `{"producer":"web","sequence":1}`},
 		{"shop", `{"producer":"shop","sequence":2}`},

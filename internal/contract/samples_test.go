@@ -17,7 +17,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// busDir is the folder of package entrustbus.
+// busDir is the directory of package entrustbus.
 const busDir = "../../entrustbus"
 
 var encodings = []entrustbus.Encoding{entrustbus.EncodingMsgpack, entrustbus.EncodingJSON}
@@ -37,7 +37,7 @@ func csrDER(t testing.TB) []byte {
 	return block.Bytes
 }
 
-// golden are the names of the golden files of one sort, without the folder, and what is in each.
+// golden returns the golden files of one sort by their names.
 func golden(t testing.TB, sort string) map[string][]byte {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(busDir, "testdata", "golden", sort+"-*.json"))
@@ -52,7 +52,8 @@ func golden(t testing.TB, sort string) map[string][]byte {
 	return all
 }
 
-// sampleRequests are the requests in the golden files of entrustbus: every key of every kind is in one of them.
+// sampleRequests returns the requests in the golden files of entrustbus. Together they
+// have every key of every kind.
 func sampleRequests(t testing.TB) map[string]entrustbus.Request {
 	t.Helper()
 	all := map[string]entrustbus.Request{}
@@ -67,7 +68,7 @@ func sampleRequests(t testing.TB) map[string]entrustbus.Request {
 	return all
 }
 
-// producerRequests are the samples of the kinds that producers may use.
+// producerRequests returns the samples of the kinds that producers may use.
 func producerRequests(t testing.TB) map[string]entrustbus.Request {
 	t.Helper()
 	all := sampleRequests(t)
@@ -108,7 +109,7 @@ func difference(got, want any) string {
 
 var orderDeadline = time.Date(2026, 3, 1, 12, 0, 0, 5e6, time.UTC)
 
-// packOrder is a record as the ledger writes it, with keys that are none of a producer's business.
+// packOrder encodes a record like the ledger, with keys that do not concern producers.
 func packOrder(t testing.TB, phase string) []byte {
 	t.Helper()
 	b, err := msgpack.Marshal(map[string]any{

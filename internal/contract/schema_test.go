@@ -20,7 +20,7 @@ import (
 
 const schemaDir = "../../docs/schema"
 
-// schemas are the files and the Go types that they describe.
+// schemas lists the schema files and the Go types that they describe.
 var schemas = map[string]reflect.Type{
 	"request-issue":    reflect.TypeFor[entrustbus.Issue](),
 	"request-revoke":   reflect.TypeFor[entrustbus.Revoke](),
@@ -43,7 +43,7 @@ var schemas = map[string]reflect.Type{
 	"ask-suspend": reflect.TypeFor[entrustbus.Suspension](),
 }
 
-// schema is what the comparison with the Go types needs of one.
+// schema is the part of a schema that the test compares with the Go types.
 type schema struct {
 	Type            any               `json:"type"`
 	Description     string            `json:"description"`
@@ -60,7 +60,7 @@ type schema struct {
 	bounds
 }
 
-// bounds are those of one value.
+// bounds are the bounds of one value.
 type bounds struct {
 	MaxLength     int   `json:"maxLength"`
 	MaxItems      int   `json:"maxItems"`
@@ -86,7 +86,8 @@ func TestSchemasMatchTypes(t *testing.T) {
 	for name, goType := range schemas {
 		s := readSchema(t, name)
 		if strings.HasPrefix(name, "request-") {
-			// Keys of every request that the Go types do not hold: the type says them.
+			// Keys of every request that are not fields of the Go types: the type implies
+			// them.
 			for key, want := range map[string]any{"v": 1.0, "kind": strings.TrimPrefix(name, "request-")} {
 				if s.Properties[key].Const != want {
 					t.Errorf("%s: %s must be %v, is %v", name, key, want, s.Properties[key].Const)
@@ -226,7 +227,8 @@ func TestGoldenFilesMatchSchemas(t *testing.T) {
 	check("event", "event")
 }
 
-// What a worker takes, the schemas take: here with every key that may be empty and counts as not given then.
+// The schemas accept every request that a worker accepts, here with every key that may be
+// empty and then counts as absent.
 func TestSchemasTakeWhatWorkersTake(t *testing.T) {
 	t.Parallel()
 	compiled, text, der := compileSchemas(t), testdata(t, "request.pem"), csrDER(t)
@@ -267,7 +269,7 @@ func TestSchemasTakeWhatWorkersTake(t *testing.T) {
 	})
 }
 
-// A schema that takes everything would pass the test above.
+// A schema that accepts everything would pass the test above.
 func TestSchemasRefuseWrongTypes(t *testing.T) {
 	t.Parallel()
 	compiled := compileSchemas(t)
@@ -275,7 +277,7 @@ func TestSchemasRefuseWrongTypes(t *testing.T) {
 	for _, m := range entrustbustest.Hostile() {
 		_, kind, err := entrustbus.Subjects{}.ParseRequest(m.Subject)
 		if err != nil || !strings.HasPrefix(m.Name, "json ") || len(m.Body) > 64<<10 {
-			continue // the long ones take a schema's regular expressions seconds
+			continue // the long messages take a schema's regular expressions seconds
 		}
 		v, err := jsonschema.UnmarshalJSON(strings.NewReader(string(m.Body)))
 		if err != nil {
@@ -305,13 +307,13 @@ func TestSchemasRefuseWrongTypes(t *testing.T) {
 	}
 }
 
-// wrongTypeNames are messages of the corpus that a schema must refuse: every key of every request as every type that it
-// does not have.
+// wrongTypeNames are the messages of the corpus that a schema must refuse: every key of
+// every request with every wrong type.
 func wrongTypeNames() []string {
 	var out []string
 	for _, goType := range schemas {
 		for _, field := range reflect.VisibleFields(goType) {
-			key, _, _ := strings.Cut(field.Tag.Get("json"), ",") // "-" and "" are in no name
+			key, _, _ := strings.Cut(field.Tag.Get("json"), ",") // no name contains "-" and ""
 			for _, kind := range []string{"nil", "bool", "int", "float", "text", "list", "map"} {
 				out = append(out, key+" is "+kind)
 			}
@@ -321,7 +323,7 @@ func wrongTypeNames() []string {
 	return slices.Compact(out)
 }
 
-// The keys on the wire are the tags: nothing else ties the encoder to them.
+// The keys on the wire must be the tags of the Go types.
 func TestWireKeysAreTags(t *testing.T) {
 	t.Parallel()
 	onWire := map[string]map[string]bool{}
@@ -350,7 +352,7 @@ func TestWireKeysAreTags(t *testing.T) {
 	}
 	for name := range schemas {
 		if strings.HasPrefix(name, "ask-") {
-			continue // operators and clients write them: TestDecodeQuestion and TestDecodeSuspension read what they write
+			continue // operators and clients write them: TestDecodeQuestion and TestDecodeSuspension cover them
 		}
 		got, want := slices.Sorted(maps.Keys(onWire[name])), slices.Sorted(maps.Keys(readSchema(t, name).Properties))
 		if !slices.Equal(got, want) {

@@ -19,8 +19,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// declared reads the constants of the package from its source: those of each type with their values, and the names of
-// the bounds. A list written here would not notice a constant that is added there.
+// declared reads the constants of the package from its source: the values of each type,
+// and the names of the bounds. A list in this file would miss a new constant.
 func declared(t *testing.T) (values map[string][]string, bounds []string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(busDir, "*.go"))
@@ -91,7 +91,7 @@ func TestSchemasMatchConstants(t *testing.T) {
 	}
 	for name := range schemas {
 		if strings.HasPrefix(name, "ask-") {
-			continue // a question has no result that would have to say its version
+			continue // a question needs no version, because it has no result
 		}
 		if v := readSchema(t, name).Properties["v"].Const; v != float64(entrustbus.Version) {
 			t.Errorf("%s: v is %v, want %d", name, v, entrustbus.Version)
@@ -99,7 +99,8 @@ func TestSchemasMatchConstants(t *testing.T) {
 	}
 }
 
-// Each bound is in every schema that has its key, no schema has another one, and no bound is left out.
+// Each bound is in every schema with its key, no schema has another bound, and no bound
+// is missing.
 func TestSchemasMatchBounds(t *testing.T) {
 	t.Parallel()
 	token := fmt.Sprintf("^[A-Za-z0-9_-]{1,%d}$", entrustbus.MaxTokenLength)
@@ -188,7 +189,7 @@ func compareBounds(t *testing.T, path string, got, want *schema) {
 	}
 }
 
-// A serial number has a bound in bits, which a schema can only say in digits.
+// The bound of a serial number is in bits; a schema can only express digits.
 func TestSchemaOfSerials(t *testing.T) {
 	t.Parallel()
 	compiled := compileSchemas(t)["request-revoke"]
@@ -206,7 +207,7 @@ func TestSchemaOfSerials(t *testing.T) {
 	}
 }
 
-// The Go types take as many bytes as the schemas have characters, and not one more.
+// The Go types accept as many bytes as the schemas accept characters, and not one more.
 func TestBoundsCountBytes(t *testing.T) {
 	t.Parallel()
 	compiled := compileSchemas(t)
@@ -215,7 +216,7 @@ func TestBoundsCountBytes(t *testing.T) {
 	} {
 		for _, row := range []struct {
 			text       string
-			goes, fits bool // what the decoder says, what the schema says
+			goes, fits bool // result of the decoder, result of the schema
 		}{
 			{strings.Repeat("a", most), true, true},
 			{strings.Repeat("a", most+1), false, false},

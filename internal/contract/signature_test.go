@@ -21,7 +21,7 @@ func signingKey() *entrustbus.SigningKey {
 	return &entrustbus.SigningKey{ID: "shop-1", Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))}
 }
 
-// verify checks the headers of a signed request, by the words of the documentation.
+// verify checks the headers of a signed request as the documentation describes.
 func verify(t *testing.T, header func(string) string, subject, id string, body []byte, since time.Time) {
 	t.Helper()
 	signedAt := header(entrustbus.HeaderSignedAt)
@@ -56,7 +56,7 @@ func TestSigningKeysThatCannotSign(t *testing.T) {
 	}
 }
 
-// The Python example of the documentation signs as the Go client does.
+// The Python example of the documentation signs like the Go client.
 func TestPythonSigns(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/producers.md")

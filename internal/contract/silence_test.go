@@ -15,13 +15,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// far is an API of JetStream that goes through the test.
+// far is a JetStream API whose requests pass through the test.
 type far struct {
-	silent atomic.Bool  // what is asked is never answered, as by a server that crashes before it answers
-	asked  atomic.Int64 // how often something was asked
+	silent atomic.Bool  // no request is answered, as by a server that crashes before its answer
+	asked  atomic.Int64 // number of requests
 }
 
-// newFar makes it, and a client that uses it. Requests themselves do not go through it.
+// newFar returns a far and a client that uses it. Published requests do not pass through
+// it.
 func newFar(t *testing.T, server *testbed.Server) (*far, *entrustbus.Client) {
 	t.Helper()
 	f := &far{}
@@ -51,7 +52,7 @@ func newFar(t *testing.T, server *testbed.Server) (*far, *entrustbus.Client) {
 	return f, client
 }
 
-// A look-up that is never answered keeps no other one: each ends with its own context.
+// A look-up without an answer does not delay others: each ends with its own context.
 func TestLookupsDoNotQueue(t *testing.T) {
 	t.Parallel()
 	f, client := newFar(t, testbed.Start(t))
@@ -83,8 +84,8 @@ func TestLookupsDoNotQueue(t *testing.T) {
 	}
 }
 
-// A server that crashes during a look of Wait never answers it. However long the caller's own deadline is, Wait looks
-// again.
+// A server that crashes during a look of Wait never answers it. Wait looks again, however
+// long the caller's deadline is.
 func TestWaitOutlivesALook(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, entrustbus.ClientConfig{})
@@ -107,7 +108,7 @@ func TestWaitOutlivesALook(t *testing.T) {
 	}
 }
 
-// While a stream has no leader nobody answers for it.
+// While a stream has no leader, its requests get no answer.
 func TestSubmitOutlivesAnElection(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t)

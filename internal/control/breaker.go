@@ -11,33 +11,33 @@ import (
 
 const (
 	breakerPrefix = "breaker." // breaker.<operation>.<token of the CA>
-	// FirstInterval and MaxInterval bound the time between two canaries of the fleet.
+	// FirstInterval and MaxInterval bound the interval between two canaries of the fleet.
 	FirstInterval = time.Second
 	MaxInterval   = 5 * time.Minute
-	// doublings of FirstInterval reach MaxInterval.
+	// FirstInterval doubled this often reaches MaxInterval.
 	doublings = 9
 
 	open, closed = "open", "closed"
 )
 
-// breakerRecord is the value of a breaker's key. Its age counts from the opening, or
-// from the last canary.
+// breakerRecord is the value of a breaker's key. Its age counts from the opening, or from
+// the last canary.
 type breakerRecord struct {
 	State    string   `json:"state"`
 	CA       string   `json:"ca"`
-	Opening  string   `json:"opening"` // names one opening, until it is closed
-	Number   int      `json:"number"`  // canaries since the breaker opened first
+	Opening  string   `json:"opening"` // name of the opening, until it is closed
+	Number   int      `json:"number"`  // canaries since the first opening of the outage
 	Interval duration `json:"interval"`
 	Producer string   `json:"producer,omitempty"` // of the last canary
-	Worker   string   `json:"worker"`             // that wrote this
-	// Lasted is how long the breaker had been open when this was written; nil where an older
-	// worker opened it. Cause is the last bad answer of the opening.
+	Worker   string   `json:"worker"`             // writer of this record
+	// Lasted is how long the breaker had been open at this write; nil if an older worker
+	// opened it. Cause is the last bad answer of the opening.
 	Lasted *duration `json:"lasted,omitempty"`
 	Cause  string    `json:"cause,omitempty"`
 }
 
-// breakerOf decodes the value of a breaker's key. It returns false for what no worker
-// wrote. The interval is within its bounds, whatever the value says.
+// breakerOf decodes the value of a breaker's key. It returns false for a value that no
+// worker wrote. The interval is always within its bounds.
 func breakerOf(key string, data []byte) (breakerRecord, bool) {
 	var r breakerRecord
 	if data == nil || json.Unmarshal(data, &r) != nil || r.Opening == "" || r.State != open && r.State != closed {
@@ -51,13 +51,14 @@ func breakerOf(key string, data []byte) (breakerRecord, bool) {
 	return r, true
 }
 
-// intervalOf returns how long after the n-th canary the next one may follow; the
-// opening counts as canary 0.
+// intervalOf returns the interval between the n-th canary and the next one. The opening
+// counts as canary 0.
 func intervalOf(n int) time.Duration {
 	return min(FirstInterval<<min(n, doublings), MaxInterval)
 }
 
-// breakerKey returns the key of a breaker, and remembers which CA it stands for.
+// breakerKey returns the key of a breaker, and remembers which CA the key's token stands
+// for.
 func (b *Bucket) breakerKey(operation, ca string) string {
 	t := token(ca)
 	b.remember(t, ca)
@@ -72,11 +73,12 @@ func (b *Bucket) remember(token, ca string) {
 	}
 }
 
-// OpenBreaker opens the breaker of an operation of a CA for the fleet, or finds it
-// open. cause is the last bad answer, for people. It returns what names this opening, and how long the next canary has to wait.
-// The interval goes on from the last opening's, halved eased times but not below
-// FirstInterval. So a gateway that answers a few calls badly does not come to be asked
-// every MaxInterval only, as one does that answers no ramp-up to its end.
+// OpenBreaker opens the breaker of an operation of a CA for the fleet, or finds it open.
+// cause is the last bad answer, for operators. OpenBreaker returns the name of the
+// opening, and the wait before the next canary. The interval continues from the last
+// opening's, halved eased times but not below FirstInterval. So a gateway that answers
+// only a few calls badly is asked more often than every MaxInterval. A gateway that never
+// completes a ramp-up is asked every MaxInterval.
 func (b *Bucket) OpenBreaker(ctx context.Context, operation, ca string, eased int, cause string) (opening string, wait time.Duration, err error) {
 	key := b.breakerKey(operation, ca)
 	_, err = b.update(ctx, "the breaker of "+operation, key, 0, func(last entry) any {
@@ -99,14 +101,14 @@ func (b *Bucket) opened(ca string, number int, cause string) breakerRecord {
 	}
 }
 
-// TakeCanary asks for the fleet's permit for one call on an open breaker. Where it is
-// taken, next is how long the following canary has to wait. Where it is not, next is
-// how long the permit has to wait, or 0: then the bucket says that the breaker, last
-// opened as opening, is closed. An open breaker that the bucket does not know, since
-// the bucket was made again, is written first, and no permit given.
+// TakeCanary asks for the fleet's permit for one call on an open breaker. If it is taken,
+// next is the wait before the following canary. If not, next is the wait before the
+// permit is free. A next of 0 then means that the breaker, last opened as opening, is
+// closed in the bucket. If the bucket does not know the breaker because it was made
+// again, TakeCanary writes the breaker first and gives no permit.
 //
-// After an error the permit may have been taken: the caller makes no call, and the
-// next canary follows after one interval.
+// After an error the permit may have been taken: the caller makes no call, and the next
+// canary follows after one interval.
 func (b *Bucket) TakeCanary(ctx context.Context, operation, ca, producer string) (taken bool, opening string, next time.Duration, err error) {
 	key := b.breakerKey(operation, ca)
 	_, err = b.update(ctx, "the canary permit of "+operation, key, 0, func(last entry) any {
@@ -135,8 +137,8 @@ func (b *Bucket) TakeCanary(ctx context.Context, operation, ca, producer string)
 	return taken && err == nil, opening, next, err
 }
 
-// CloseBreaker closes an opening for the fleet. It does nothing where the breaker has
-// been closed, or opened again, since.
+// CloseBreaker closes an opening for the fleet. It does nothing if the breaker has been
+// closed, or opened again, since.
 func (b *Bucket) CloseBreaker(ctx context.Context, operation, ca, opening string) error {
 	key := b.breakerKey(operation, ca)
 	_, err := b.update(ctx, "the breaker of "+operation, key, 0, func(last entry) any {

@@ -47,8 +47,8 @@ func TestBreakerRecords(t *testing.T) {
 	}
 }
 
-// One opening for the fleet, one canary an interval, one closing; what follows the
-// ramp-up goes on with the interval.
+// The fleet has one opening, one canary an interval, and one closing. The interval
+// continues after the ramp-up.
 func TestBreakerIsTheFleets(t *testing.T) {
 	t.Parallel()
 	const op, ca = "enroll", "CN=Issuing CA 1, O=Example"
@@ -126,7 +126,7 @@ func TestBreakerIsTheFleets(t *testing.T) {
 	}
 }
 
-// Without the bucket there is no canary; when it is there again, a canary comes one
+// Without the bucket there is no canary. When the bucket is back, a canary comes one
 // interval later.
 func TestNoCanaryWithoutTheBucket(t *testing.T) {
 	t.Parallel()
@@ -150,7 +150,7 @@ func TestNoCanaryWithoutTheBucket(t *testing.T) {
 	})
 }
 
-// An acknowledgement that is lost neither doubles a write nor hides that it was made.
+// A lost acknowledgement neither doubles a write nor hides it.
 func TestLostAcknowledgement(t *testing.T) {
 	t.Parallel()
 	server, js := newFreezable(t)
@@ -161,7 +161,7 @@ func TestLostAcknowledgement(t *testing.T) {
 	last, err := a.read(ctx, m.key())
 	must(t, err)
 
-	// The write is sent, and sent again, before the server reads either.
+	// The write is sent twice before the server reads either.
 	server.Freeze(true)
 	thaw := time.AfterFunc(tryTime+tryTime/4, func() { server.Freeze(false) })
 	defer thaw.Stop()

@@ -1,16 +1,17 @@
-// Package control owns the control bucket: what the workers of one fleet tell each
-// other. It has the live workers, the pause that the gateway asked for, what operators
-// suspended, the breakers, the watchdog lease and what the watchdog scanned, how far
-// certificate events were read, the last rollback, and counts of poison messages.
+// Package control owns the control bucket, through which the workers of one fleet share
+// state. It has these keys: the live workers, the gateway's pause, the operators'
+// suspensions, the breakers, the leases, the watchdog's scans, the cursors of certificate
+// events, the last rollback, and counts of poison messages.
 //
-// Every write is a compare-and-set. Values hold durations and no instants, but for dates of the
-// gateway's events, which are compared with each other, and of certificates: the time
-// at which the server stored a value starts its duration, and Clock measures the
-// server's time. So a worker whose host has a wrong clock misleads no other worker.
-// A duration that another worker wrote is capped before it is believed.
+// Every write is a compare-and-set. Values hold durations instead of instants. The time
+// at which the server stored a value starts its duration, and Clock measures the server's
+// time. So a worker with a wrong host clock does not mislead other workers. Two kinds of
+// instants are stored: dates of the gateway's events, which are only compared with each
+// other, and dates of certificates. A worker caps each duration that another worker wrote
+// before it uses it.
 //
-// The bucket may be deleted and made again while workers run. Nothing in it is the
-// only copy of anything that an order needs: workers remember the last rollback.
+// The bucket may be deleted and made again while workers run. It holds no only copy of
+// data that an order needs: workers remember the last rollback.
 package control
 
 import (
@@ -36,16 +37,16 @@ import (
 )
 
 const (
-	// callTime bounds one read or compare-and-set with all its tries; tryTime bounds
-	// the wait for one acknowledgement.
+	// callTime bounds one read or compare-and-set with all its tries. tryTime bounds the
+	// wait for one acknowledgement.
 	callTime = 5 * time.Second
 	tryTime  = 2 * time.Second
-	// inProcessWait is the pause before a write is sent again that the server refused
-	// because it has another write of the same key in process.
+	// inProcessWait is the wait before a write is sent again that the server refused
+	// because it is processing another write of the same key.
 	inProcessWait = 20 * time.Millisecond
 	// casRounds bounds how often a call reads again after it lost a compare-and-set.
 	casRounds = 16
-	// maxSights bounds the memory for revisions that were seen.
+	// maxSights bounds the number of remembered revisions.
 	maxSights = 4096
 	// markerTTL is how long the server keeps the marker of a removed key.
 	markerTTL = time.Minute
@@ -55,33 +56,33 @@ const (
 )
 
 var (
-	// ErrConflict says that another worker wrote the key first. Nothing was written.
+	// ErrConflict says that another worker wrote the key first. This worker wrote
+	// nothing.
 	ErrConflict = errors.New("another worker wrote the key of the control bucket first")
 
 	tokenRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 )
 
-// Config says which bucket a worker shares and under which name. All fields but About
-// and Log are required.
+// Config configures a Bucket. All fields but About and Log are required.
 type Config struct {
 	JS jetstream.JetStream
 	// Bucket is the name of the key-value bucket, without "KV_".
 	Bucket string
 	// Worker names this process. No two live workers may share a name.
 	Worker string
-	// Gateway names the gateway that a pause is meant for, such as its URL. Workers
-	// with the same text share pauses. Only its hash is stored.
+	// Gateway names the gateway that a pause concerns, for example its URL. Workers with
+	// the same text share pauses. The bucket stores only its hash.
 	Gateway string
-	// About returns what this worker says of itself with each beat. It must not block. Nil: its
-	// name, age and clock alone.
+	// About returns this worker's report for each beat. It must not block. If it is nil,
+	// the worker reports its name, age and clock only.
 	About func() About
-	// Log receives failures of Run. Nil: they are dropped.
+	// Log receives the failures of Run; nil drops them.
 	Log *slog.Logger
 }
 
-// Bucket is the control bucket as one worker uses it. Run must be running for the
-// presence of this worker, for its Clock and for what other workers write; every
-// other method works without it. Safe for concurrent use.
+// Bucket is one worker's access to the control bucket. Run must be running for the
+// worker's presence, for Clock, and for the handlers; every other method works without
+// it. Safe for concurrent use.
 type Bucket struct {
 	js     jetstream.JetStream
 	bucket string
@@ -92,24 +93,24 @@ type Bucket struct {
 	log    *slog.Logger
 	clock  Clock
 
-	measuring sync.Mutex // held over a measurement that was asked for
+	measuring sync.Mutex // held during a measurement by MeasureClock
 
 	mu      sync.Mutex
 	sights  map[string]sight
-	cas     map[string]string // CA by its token, to name what a removed key was about
+	cas     map[string]string // CA by its token, to name the CA of a removed key
 	scans   map[string]Scan   // last seen by the watch
 	scanned map[string]time.Time
 	live    int
-	others  []string // live workers but this one, by their token
+	others  []string // other live workers, by their token
 	nudge   chan struct{}
 
-	appeared time.Time // when the presence was last written; of the goroutine of Run
-	own      uint64    // revision of the presence that this worker wrote last
-	made     time.Time // when the bucket was made, once that was asked
+	appeared time.Time // time of the last write of the presence; only Run's goroutine uses it
+	own      uint64    // revision of this worker's last presence
+	made     time.Time // creation time of the bucket, once read
 	timed    time.Time // of the last measurement of the clock
 }
 
-// sight is when this worker first saw a revision, on its own clock.
+// sight notes when this worker first saw a revision, on its own clock.
 type sight struct {
 	revision uint64
 	stored   time.Time
@@ -136,8 +137,8 @@ func (b *Bucket) Worker() string { return b.worker }
 // Clock returns the server's time as this worker measures it.
 func (b *Bucket) Clock() *Clock { return &b.clock }
 
-// token makes any text one token of a key. What has other characters becomes a hash
-// behind "=", which no plain token contains.
+// token makes one key token of any text. A text with other characters becomes "=" and a
+// hash; no plain token contains "=".
 func token(text string) string {
 	if tokenRule.MatchString(text) {
 		return text
@@ -174,10 +175,10 @@ func (b *Bucket) read(ctx context.Context, key string) (entry, error) {
 	return e, nil
 }
 
-// age returns how old a value is: by server time, or by how long this worker has
-// seen the same revision, whichever is longer. Before the clock is measured only the
-// second counts. So a worker whose view of the server's clock is wrong waits for as
-// long as the value says, and no longer. It is never negative.
+// age returns the age of a value: its age by server time, or the time for which this
+// worker has seen the same revision, whichever is longer. Before the clock is measured
+// only the second counts. So a worker that misjudges the server's clock waits at most as
+// long as the value says. The age is never negative.
 func (b *Bucket) age(key string, revision uint64, stored time.Time) time.Duration {
 	now := time.Now()
 	b.mu.Lock()
@@ -197,9 +198,9 @@ func (b *Bucket) age(key string, revision uint64, stored time.Time) time.Duratio
 	return age
 }
 
-// write stores data under key if the key's last revision is after, and returns the
-// new revision. It returns ErrConflict if it is not. A ttl above zero has the server
-// remove the key then. Nil data removes the key.
+// write stores data under key if the key's last revision is after, and returns the new
+// revision. Otherwise it returns ErrConflict. With a ttl above zero the server removes
+// the key after ttl. Nil data removes the key.
 func (b *Bucket) write(ctx context.Context, key string, after uint64, data []byte, ttl time.Duration) (uint64, error) {
 	nonce := nuid.Next()
 	msg := &nats.Msg{Subject: streams.PublishSubject(b.js, b.subject(key)), Data: data, Header: nats.Header{
@@ -207,7 +208,7 @@ func (b *Bucket) write(ctx context.Context, key string, after uint64, data []byt
 		nonceHeader:                         {nonce},
 	}}
 	if data == nil {
-		msg.Header.Set(operationHeader, "DEL") // unlike the server's own marks of what expired
+		msg.Header.Set(operationHeader, "DEL") // the server's own markers of expired keys have another value
 		msg.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
 		ttl = markerTTL
 	}
@@ -224,7 +225,7 @@ func (b *Bucket) write(ctx context.Context, key string, after uint64, data []byt
 		case err == nil:
 			return ack.Sequence, nil
 		case streams.IsConflict(err):
-			// The acknowledgement of an earlier try may be what was lost.
+			// Perhaps an earlier try succeeded and its acknowledgement was lost.
 			last, err := b.read(ctx, key)
 			switch {
 			case err != nil:
@@ -245,9 +246,9 @@ func (b *Bucket) write(ctx context.Context, key string, after uint64, data []byt
 	}
 }
 
-// update reads key and writes what change makes of it, again from the start when
-// another worker was faster. Where change returns nil, nothing is written and the
-// revision is that of what it saw. what names the key in errors.
+// update reads key and writes the value that change returns. If another worker wrote
+// first, update starts again. If change returns nil, update writes nothing and returns
+// the revision that it read. what names the key in errors.
 func (b *Bucket) update(ctx context.Context, what, key string, ttl time.Duration, change func(entry) any) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -276,7 +277,7 @@ func (b *Bucket) update(ctx context.Context, what, key string, ttl time.Duration
 	return 0, fmt.Errorf("writing %s: %w", what, err)
 }
 
-// duration is a time.Duration that reads "30s" in the bucket.
+// duration is a time.Duration that is stored as text, for example "30s".
 type duration time.Duration
 
 func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
@@ -287,7 +288,7 @@ func (d *duration) UnmarshalText(text []byte) error {
 	return err
 }
 
-// oneLine makes any text one line of at most maxText characters.
+// oneLine turns any text into one line of at most maxText characters.
 func oneLine(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
 	if r := []rune(text); len(r) > maxText {
@@ -296,7 +297,7 @@ func oneLine(text string) string {
 	return text
 }
 
-// sleep waits for d, or until ctx is done, and then returns its cause.
+// sleep waits for d. If ctx ends first, it returns the cause of ctx.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-const clockPrefix = "clock." // one key for each worker that measured apart from its presence
+const clockPrefix = "clock." // one key for each worker that measured outside of its presence
 
-// Clock is the time of the NATS server, as the time at which it stored a key of this
-// worker shows it. It runs on the host's monotonic clock between two measurements, so
-// that neither a wrong host clock nor a step of it moves it. Zero value: not measured
-// yet. Safe for concurrent use.
+// Clock is the NATS server's time. The store time of a key that this worker wrote shows
+// it. Between two measurements Clock runs on the host's monotonic clock, so a wrong or
+// stepped host clock does not move it. The zero value is not measured yet. Safe for
+// concurrent use.
 type Clock struct {
 	mu   sync.Mutex
 	last bounds
@@ -21,9 +21,9 @@ type Clock struct {
 // Now returns the server's time. It returns false before the first measurement.
 func (c *Clock) Now() (time.Time, bool) { return c.at(time.Now()) }
 
-// Skew returns how far the server's clock is ahead of the host's; it is negative
-// where it is behind. Uncertainty is half the shortest round trip that measured it.
-// It returns false before the first measurement.
+// Skew returns how far the server's clock is ahead of the host's; negative if it is
+// behind. uncertainty is half the shortest round trip of the measurements. ok is false
+// before the first measurement.
 func (c *Clock) Skew() (skew, uncertainty time.Duration, ok bool) {
 	now := time.Now()
 	c.mu.Lock()
@@ -36,7 +36,7 @@ func (c *Clock) Skew() (skew, uncertainty time.Duration, ok bool) {
 	return middle.Sub(now.Round(0)), high.Sub(low) / 2, true
 }
 
-// at returns the server's time at an instant of the host.
+// at returns the server's time at a time of the host.
 func (c *Clock) at(now time.Time) (time.Time, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,28 +47,29 @@ func (c *Clock) at(now time.Time) (time.Time, bool) {
 	return low.Add(high.Sub(low) / 2), true
 }
 
-// measured takes in that the server stored, at an instant of its own clock, what was
-// sent and acknowledged at two of the host's.
+// measured records one measurement: the server stored, at stored on its clock, a write
+// that the host sent at sent and saw acknowledged at acked.
 func (c *Clock) measured(sent, acked, stored time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last = c.last.narrowed(bounds{at: acked, low: stored, high: stored.Add(acked.Sub(sent))})
 }
 
-// bounds say between which instants the server's time was at one of the host's.
+// bounds are the earliest and the latest server time that were possible at a time of the
+// host.
 type bounds struct {
 	at        time.Time
 	low, high time.Time
 }
 
-// on returns the bounds at another instant of the host.
+// on returns the bounds at another time of the host.
 func (b bounds) on(now time.Time) (low, high time.Time) {
 	passed := now.Sub(b.at)
 	return b.low.Add(passed), b.high.Add(passed)
 }
 
-// narrowed returns what old and new bounds have in common. Where that is nothing, one
-// of the two clocks was set, or the host slept, and the new ones count.
+// narrowed returns the overlap of old and new bounds. If they do not overlap, one of the
+// two clocks was set or the host slept, and the new bounds count.
 func (b bounds) narrowed(n bounds) bounds {
 	if b.at.IsZero() {
 		return n
@@ -86,9 +87,9 @@ func (b bounds) narrowed(n bounds) bounds {
 	return n
 }
 
-// MeasureClock measures the server's time now, instead of with the next presence: for
-// when something shows that the server's clock was set. Callers that come at the same
-// time share one measurement.
+// MeasureClock measures the server's time now instead of with the next presence. Call it
+// when something shows that the server's clock was set. Concurrent callers share one
+// measurement.
 func (b *Bucket) MeasureClock(ctx context.Context) error {
 	asked := time.Now()
 	b.measuring.Lock()
@@ -102,7 +103,8 @@ func (b *Bucket) MeasureClock(ctx context.Context) error {
 	const what = "the server's clock"
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	// A key of its own: the presence must not change but by Run, which looks for it.
+	// Only Run may change the presence, because Run checks its revision. So this is
+	// another key.
 	key := clockPrefix + token(b.worker)
 	var sent time.Time
 	revision, err := b.update(ctx, what, key, presenceTTL, func(entry) any {
@@ -123,7 +125,7 @@ func (b *Bucket) MeasureClock(ctx context.Context) error {
 	return nil
 }
 
-// took takes in a measurement.
+// took records a measurement.
 func (b *Bucket) took(sent, acked, stored time.Time) {
 	b.clock.measured(sent, acked, stored)
 	b.mu.Lock()

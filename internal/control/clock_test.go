@@ -19,7 +19,7 @@ func TestClockBounds(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
 		samples   []sample
-		want      time.Duration // server time behind s0, at the last acknowledgement
+		want      time.Duration // server time after s0, at the last acknowledgement
 		halfWidth time.Duration
 	}{
 		{"half a round trip", []sample{{0, 100, 40}}, 90, 50},
@@ -51,8 +51,8 @@ func TestClockBounds(t *testing.T) {
 	}
 }
 
-// Whatever the round trips, and however far apart the clocks are, the true server time
-// is within half the shortest round trip since the server's clock was last set.
+// For all round trips and clock differences, the true server time is within half the
+// shortest round trip since the server's clock was last set.
 func TestClockIsRightWithinTheShortestRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -78,9 +78,9 @@ func TestClockIsRightWithinTheShortestRoundTrip(t *testing.T) {
 	})
 }
 
-// A worker whose host believes that it is the year 2000 shares pauses, leases and
-// canaries with one whose clock is right. The bubble's clock stands still, too: what
-// it reads of ages is the server's.
+// A worker whose host clock shows the year 2000 shares pauses, leases and canaries with a
+// worker whose clock is right. The bubble's clock stands still too, so all ages that it
+// reads are by the server's clock.
 func TestWorkerWithAWrongHostClock(t *testing.T) {
 	t.Parallel()
 	server, kv := newBus(t)
@@ -93,7 +93,7 @@ func TestWorkerWithAWrongHostClock(t *testing.T) {
 	_, _, err := right.OpenBreaker(t.Context(), "enroll", "ca-1", doublings, "500")
 	must(t, err)
 	begun := time.Now()
-	time.Sleep(FirstInterval) // the server's clock must pass it, no other does
+	time.Sleep(FirstInterval) // only the server's clock passes it
 
 	synctest.Test(t, func(t *testing.T) {
 		nc, err := server.Connect()
@@ -136,14 +136,14 @@ func TestWorkerWithAWrongHostClock(t *testing.T) {
 	}
 }
 
-// A measurement that is asked for shows a server's clock that was set since the last one,
-// and callers at the same time share it.
+// A requested measurement shows that the server's clock was set since the last one.
+// Concurrent callers share it.
 func TestMeasureClock(t *testing.T) {
 	t.Parallel()
 	server, _ := newBus(t)
 	b := worker(server.JetStream(t), "w1")
 	now := time.Now()
-	b.took(now, now, now.Add(-time.Hour)) // since then the server's clock went an hour forward
+	b.took(now, now, now.Add(-time.Hour)) // since then the server's clock was set an hour forward
 	before := b.js.Conn().Stats().OutMsgs
 	var all sync.WaitGroup
 	for range 50 {

@@ -9,29 +9,31 @@ import (
 
 const feedPrefix = "feed."
 
-// Feed is how far a CA's certificate events were read. The zero value is a feed that never
-// began. It is a plain value.
+// Feed is the progress of reading a CA's certificate events. The zero value is a feed
+// that never began. It is a plain value.
 type Feed struct {
-	// Since is the date, by the gateway, of the newest event that was read; the next reading
-	// begins before it.
+	// Since is the gateway's date of the newest event read. The next reading begins
+	// before it.
 	Since time.Time `json:"since"`
-	// First is the sequence, in the stream of events, of the oldest event that the last whole
-	// reading saw, and Last that of the newest event of the CA then. 0: there was none.
+	// First and Last are sequences of the stream of events. First is the oldest event
+	// that the last complete reading saw, Last the newest event of the CA at that time.
+	// 0: there was no event.
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
 
-	// Revision is what SaveFeed compares. It is not stored. 0: no record yet.
+	// Revision is the revision that SaveFeed compares. It is not stored. 0: no record
+	// yet.
 	Revision uint64 `json:"-"`
 }
 
-// ReadFeed returns the record of a CA's feed from the leader; the zero Feed where there is
-// none. A record that no worker wrote counts as none.
+// ReadFeed returns the record of a CA's feed from the leader; the zero Feed if there is
+// none, or if no worker wrote the value.
 func (b *Bucket) ReadFeed(ctx context.Context, ca string) (Feed, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	last, err := b.read(ctx, feedPrefix+token(ca))
 	if err != nil {
-		return Feed{}, fmt.Errorf("reading how far the events of CA %s were read: %w", ca, err)
+		return Feed{}, fmt.Errorf("reading the event cursor of CA %s: %w", ca, err)
 	}
 	var f Feed
 	if last.data == nil || json.Unmarshal(last.data, &f) != nil {
@@ -41,16 +43,16 @@ func (b *Bucket) ReadFeed(ctx context.Context, ca string) (Feed, error) {
 	return f, nil
 }
 
-// SaveFeed writes the record over the revision that it was read as, and sets its revision.
-// It returns ErrConflict where another worker wrote it since.
+// SaveFeed writes the record if its key still has the revision f.Revision, and sets the
+// new revision. It returns ErrConflict if another worker wrote it since.
 func (b *Bucket) SaveFeed(ctx context.Context, ca string, f *Feed) error {
 	data, err := json.Marshal(f)
 	if err != nil {
-		return fmt.Errorf("encoding how far the events of CA %s were read: %w", ca, err)
+		return fmt.Errorf("encoding the event cursor of CA %s: %w", ca, err)
 	}
 	revision, err := b.write(ctx, feedPrefix+token(ca), f.Revision, data, 0)
 	if err != nil {
-		return fmt.Errorf("writing how far the events of CA %s were read: %w", ca, err)
+		return fmt.Errorf("writing the event cursor of CA %s: %w", ca, err)
 	}
 	f.Revision = revision
 	return nil

@@ -14,8 +14,8 @@ const (
 	MaxLease = 24 * time.Hour
 )
 
-// ErrLeaseLost says that another worker acquired the lease, or that it could not be
-// renewed before it was over.
+// ErrLeaseLost says that another worker acquired the lease, or that this worker could not
+// renew it before it ended.
 var ErrLeaseLost = errors.New("the lease was lost")
 
 // leaseRecord is the value of a lease's key.
@@ -24,28 +24,29 @@ type leaseRecord struct {
 	TTL    duration `json:"ttl"`
 }
 
-// Lease is what one worker of the fleet has at a time. It counts from when the server
-// stored it, and is over for another worker when its age exceeds it, by server time
-// or since that worker saw it first. Two workers may have it for a moment where the
-// server's clock is set: what it guards must bear that. Safe for concurrent use.
+// Lease is a right that one worker of the fleet has at a time. It starts when the server
+// stores it. For another worker it ends when its age exceeds its ttl, by server time or
+// since that worker saw it first. If the server's clock is set, two workers may have the
+// lease for a moment: the work that it guards must tolerate this. Safe for concurrent
+// use.
 type Lease struct {
 	b    *Bucket
 	key  string
 	what string
 }
 
-// WatchdogLease is the lease of the one worker that scans for orders that nothing
-// will wake.
+// WatchdogLease is the lease of the one worker that scans for orders that nothing will
+// wake.
 func (b *Bucket) WatchdogLease() *Lease {
 	return &Lease{b: b, key: leasePrefix + "watchdog", what: "the watchdog lease"}
 }
 
 // FeedLease is the lease of the one worker that reads the gateway's certificate events.
 func (b *Bucket) FeedLease() *Lease {
-	return &Lease{b: b, key: leasePrefix + "feed", what: "the lease of the feed"}
+	return &Lease{b: b, key: leasePrefix + "feed", what: "the feed lease"}
 }
 
-// left returns whose lease a value is, and for how long.
+// left returns the owner of a lease value and the time left.
 func (l *Lease) left(last entry) (worker string, left time.Duration) {
 	var r leaseRecord
 	if last.data == nil || json.Unmarshal(last.data, &r) != nil {
@@ -54,8 +55,8 @@ func (l *Lease) left(last entry) (worker string, left time.Duration) {
 	return r.Worker, max(0, min(time.Duration(r.TTL), MaxLease)-last.age)
 }
 
-// Acquire makes the lease this worker's for ttl, or returns for how long it is
-// another worker's. A lease that this worker has is acquired again.
+// Acquire acquires the lease for ttl. If another worker has it, Acquire returns how long
+// that worker's lease still lasts. A worker may acquire its own lease again.
 func (l *Lease) Acquire(ctx context.Context, ttl time.Duration) (acquired bool, wait time.Duration, err error) {
 	_, err = l.b.update(ctx, l.what, l.key, 0, func(last entry) any {
 		worker, left := l.left(last)
@@ -68,8 +69,9 @@ func (l *Lease) Acquire(ctx context.Context, ttl time.Duration) (acquired bool, 
 	return acquired && err == nil, wait, err
 }
 
-// Renew makes a lease that this worker acquired last for ttl from now on. It returns
-// ErrLeaseLost where another worker has acquired it since, even if that one's is over.
+// Renew extends a lease that this worker acquired to ttl from now. It returns
+// ErrLeaseLost if another worker has acquired it since, even if that worker's lease has
+// ended.
 func (l *Lease) Renew(ctx context.Context, ttl time.Duration) error {
 	lost := false
 	_, err := l.b.update(ctx, l.what, l.key, 0, func(last entry) any {
@@ -85,9 +87,9 @@ func (l *Lease) Renew(ctx context.Context, ttl time.Duration) error {
 	return err
 }
 
-// Keep renews the lease each quarter of ttl until ctx ends. Where the lease is lost it
-// calls lost with ErrLeaseLost as the cause, and returns. Time counts on this worker's
-// own clock, from before each write.
+// Keep renews the lease each quarter of ttl until ctx ends. If the lease is lost, Keep
+// calls lost with ErrLeaseLost as the cause and returns. It counts time on this worker's
+// clock, from before each write.
 func (l *Lease) Keep(ctx context.Context, ttl time.Duration, lost context.CancelCauseFunc) {
 	for end := time.Now().Add(ttl); sleep(ctx, ttl/4) == nil; {
 		asked := time.Now()
@@ -101,14 +103,14 @@ func (l *Lease) Keep(ctx context.Context, ttl time.Duration, lost context.Cancel
 			lost(err)
 			return
 		case ctx.Err() == nil && !time.Now().Before(end):
-			lost(fmt.Errorf("renewing %s: %w before it was over: %w", l.what, ErrLeaseLost, err))
+			lost(fmt.Errorf("renewing %s: %w before it ended: %w", l.what, ErrLeaseLost, err))
 			return
 		}
 	}
 }
 
 // Release ends a lease that this worker has, so that the next worker need not wait. It
-// leaves another worker's alone.
+// leaves another worker's lease alone.
 func (l *Lease) Release(ctx context.Context) error {
 	_, err := l.b.update(ctx, l.what, l.key, 0, func(last entry) any {
 		if worker, left := l.left(last); worker != l.b.worker || left == 0 {

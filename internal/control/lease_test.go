@@ -24,7 +24,7 @@ func TestLeaseIsOneWorkers(t *testing.T) {
 	wantLease(t, b, time.Hour, false)
 	wantLease(t, a, time.Hour, true)
 	must(t, b.Release(t.Context()))
-	wantLease(t, b, time.Hour, false) // another worker's is not released
+	wantLease(t, b, time.Hour, false) // the lease of another worker stays
 	if err := b.Renew(t.Context(), time.Hour); !errors.Is(err, ErrLeaseLost) {
 		t.Errorf("renewing another worker's lease: %v", err)
 	}
@@ -40,7 +40,7 @@ func TestLeaseIsOneWorkers(t *testing.T) {
 		return got && err == nil
 	})
 	put(t, kv, a.key, "2061-01-01T00:00:00Z")
-	wantLease(t, b, time.Hour, true) // no worker wrote that
+	wantLease(t, b, time.Hour, true) // no worker wrote that value
 	must(t, kv.Purge(t.Context(), a.key))
 	wantLease(t, a, time.Hour, true)
 }
@@ -65,8 +65,8 @@ func TestLeaseOfAnotherWorkerIsCapped(t *testing.T) {
 	}
 }
 
-// Keep ends when another worker acquired the lease, and when it cannot be renewed
-// before it is over.
+// Keep ends when another worker acquired the lease, and when the lease cannot be renewed
+// in time.
 func TestLeaseLost(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(t *testing.T, b *Bucket){
@@ -93,7 +93,7 @@ func TestLeaseLost(t *testing.T) {
 	}
 }
 
-// While it is renewed, the lease outlasts any number of its own lengths.
+// With renewals the lease outlasts any number of its own lengths.
 func TestLeaseIsKept(t *testing.T) {
 	t.Parallel()
 	server, kv := newBus(t)

@@ -8,7 +8,7 @@ import (
 
 const (
 	pausePrefix = "pause."
-	// MaxPause caps a pause, whoever asked for it.
+	// MaxPause caps every pause.
 	MaxPause = time.Hour
 )
 
@@ -18,8 +18,8 @@ type pauseRecord struct {
 	Worker   string   `json:"worker"`
 }
 
-// Pause has every worker leave the gateway alone for d from now, at most MaxPause. A
-// pause that lasts longer stands. Deleting the key ends it.
+// Pause stops all workers' calls to the gateway for d from now, at most MaxPause. A pause
+// that lasts longer stays. Deleting the key ends the pause.
 func (b *Bucket) Pause(ctx context.Context, d time.Duration) error {
 	d = min(d, MaxPause)
 	if d <= 0 {
@@ -34,7 +34,7 @@ func (b *Bucket) Pause(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// pauseLeft returns how long a pause still lasts, 0 where it is over or there is none.
+// pauseLeft returns how long a pause still lasts; 0 if it has ended or there is none.
 func pauseLeft(data []byte, age time.Duration) time.Duration {
 	var p pauseRecord
 	if data == nil || json.Unmarshal(data, &p) != nil {

@@ -42,7 +42,7 @@ func TestPauseLeft(t *testing.T) {
 	}
 }
 
-// A pause reaches the other workers, is only ever extended, and ends where its key is
+// A pause reaches the other workers, can only be extended, and ends when its key is
 // deleted.
 func TestPauseIsTheFleets(t *testing.T) {
 	t.Parallel()

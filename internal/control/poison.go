@@ -11,14 +11,14 @@ import (
 
 const (
 	poisonPrefix = "poison."
-	// poisonTTL is how long a count stands that nobody clears. A message that crashes
-	// a worker once a week is no poison message.
+	// poisonTTL is how long a count lasts that no worker clears. A message that crashes a
+	// worker once a week is not a poison message.
 	poisonTTL = 7 * 24 * time.Hour
 )
 
-// Message names one stored message for as long as there are streams: a stream that is
-// made again gives its sequences again, at other times. Stored is compared and never
-// taken for an instant.
+// Message names one stored message uniquely, even if its stream is made again: that
+// stream repeats sequences, but at other times. Stored is only compared, never used as a
+// time.
 type Message struct {
 	Stream   string
 	Sequence uint64
@@ -41,7 +41,8 @@ func (m Message) what() string {
 
 func (m Message) identity() string { return m.Stored.UTC().Format(time.RFC3339Nano) }
 
-// tries returns the count that a value holds for m, 0 where it is of another message.
+// tries returns the count that a value holds for m; 0 if the value belongs to another
+// message.
 func (m Message) tries(data []byte) int {
 	var r poisonRecord
 	if data == nil || json.Unmarshal(data, &r) != nil || r.Stored != m.identity() {
@@ -50,9 +51,9 @@ func (m Message) tries(data []byte) int {
 	return max(0, r.Tries)
 }
 
-// CountTry adds one to the tries of m that ended without a word, before the next one is
-// made, and returns the sum. The try that ends in any orderly way clears it. After an
-// error it may have been added.
+// CountTry counts a try of m before the worker makes it, and returns the number of tries
+// since the last ClearTries. A try that ends in order calls ClearTries, so all tries but
+// this one crashed. After an error the try may or may not be counted.
 func (b *Bucket) CountTry(ctx context.Context, m Message) (int, error) {
 	tries := 0
 	_, err := b.update(ctx, m.what(), m.key(), poisonTTL, func(last entry) any {
@@ -62,8 +63,8 @@ func (b *Bucket) CountTry(ctx context.Context, m Message) (int, error) {
 	return tries, err
 }
 
-// Tries returns how many counted tries of m ended without a word, and how long ago the
-// last of them was counted. 0 where none was.
+// Tries returns how many counted tries of m did not end in order, and how long ago the
+// last was counted. Both are 0 if there is no count.
 func (b *Bucket) Tries(ctx context.Context, m Message) (tries int, age time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -77,8 +78,8 @@ func (b *Bucket) Tries(ctx context.Context, m Message) (tries int, age time.Dura
 	return tries, last.age, nil
 }
 
-// ClearTries removes the count of m. A count that stays behind is one crash too many if
-// the message comes again, and expires otherwise.
+// ClearTries removes the count of m. A count that remains counts as one crash too many if
+// the message comes again; otherwise it expires.
 func (b *Bucket) ClearTries(ctx context.Context, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()

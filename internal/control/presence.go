@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// presenceRecord is the value of a worker's key. Workers before this version write their name
-// alone.
+// presenceRecord is the value of a worker's key. Older workers write their name only.
 type presenceRecord struct {
 	Worker string `json:"worker"`
-	// Up is how long the worker had been running when it wrote this.
+	// Up is how long the worker had been running at this write.
 	Up duration `json:"up,omitempty"`
 	About
 }
 
-// presenceOf decodes the value of a worker's key. It returns false for what no worker wrote.
+// presenceOf decodes the value of a worker's key. It returns false for a value that no
+// worker wrote.
 func presenceOf(key string, data []byte, stored time.Time) (Presence, bool) {
 	var r presenceRecord
 	if json.Unmarshal(data, &r) != nil || token(r.Worker) != key {
@@ -27,7 +27,7 @@ func presenceOf(key string, data []byte, stored time.Time) (Presence, bool) {
 	return p, true
 }
 
-// presence is what this worker says of itself now.
+// presence returns this worker's current report.
 func (b *Bucket) presence() presenceRecord {
 	r := presenceRecord{Worker: b.worker, Up: duration(time.Since(b.begun).Round(time.Second))}
 	if b.about != nil {

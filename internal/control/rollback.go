@@ -12,21 +12,22 @@ import (
 
 const rollbackKey = "rollback"
 
-// Rollback says that the bus lost its last writes, as the worker found that noticed it
-// first. It has no end: what was stored before it stays in doubt until it is handled.
-// The zero value is that none was noticed. It is a plain value.
+// Rollback records that the bus lost its last writes, as the first worker to notice found
+// it. A rollback has no end: messages stored before it stay in doubt until they are
+// handled. The zero value means that no rollback was noticed. It is a plain value.
 type Rollback struct {
-	// Count is 1 for the first that was noticed, and grows: a count below one that was
-	// seen shows that the bucket lost this, too.
+	// Count is 1 for the first rollback and grows. A count below one seen earlier shows
+	// that the bucket lost this record, too.
 	Count int `json:"count"`
-	// Ledger and Requests are how far those streams had come when it was noticed: what
-	// they hold up to there was stored before.
+	// Ledger and Requests are the extents of those streams when the worker noticed the
+	// rollback. Messages up to there were stored before it.
 	Ledger   streams.Extent `json:"ledger"`
 	Requests streams.Extent `json:"requests"`
-	// Worker noticed it.
+	// Worker noticed the rollback.
 	Worker string `json:"worker"`
 
-	// At is when the server stored it: the bucket keeps it beside the value.
+	// At is when the server stored the record. It is the store time of the key, not a
+	// part of the value.
 	At time.Time `json:"-"`
 }
 
@@ -39,8 +40,8 @@ func rollbackOf(e entry) Rollback {
 	return r
 }
 
-// Rollback returns the last rollback that a worker of the fleet noticed, as the leader
-// of the bucket has it.
+// Rollback returns the last rollback that a worker of the fleet noticed. The bucket's
+// leader answers.
 func (b *Bucket) Rollback(ctx context.Context) (Rollback, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -51,8 +52,9 @@ func (b *Bucket) Rollback(ctx context.Context) (Rollback, error) {
 	return rollbackOf(e), nil
 }
 
-// TellRollback writes r for the fleet, unless one of its count or a later one is there:
-// another worker was first. It returns the one that stands.
+// TellRollback writes r for the fleet, unless the bucket has a rollback with the same or
+// a higher count: another worker was first. It returns the rollback that the bucket then
+// holds.
 func (b *Bucket) TellRollback(ctx context.Context, r Rollback) (Rollback, error) {
 	_, err := b.update(ctx, "the last rollback", rollbackKey, 0, func(last entry) any {
 		if rollbackOf(last).Count >= r.Count {
@@ -66,9 +68,9 @@ func (b *Bucket) TellRollback(ctx context.Context, r Rollback) (Rollback, error)
 	return b.Rollback(ctx)
 }
 
-// Lost reports whether the bucket no longer has the last presence that this worker
-// wrote: its stream has gone back. A leader that was elected a moment ago may be behind:
-// the caller asks again before it believes a loss.
+// Lost reports whether the bucket no longer has the last presence that this worker wrote:
+// then its stream has gone back. A newly elected leader may be behind, so the caller asks
+// again before it acts.
 func (b *Bucket) Lost(ctx context.Context) (bool, error) {
 	own := b.ownRevision()
 	if own == 0 {
@@ -87,18 +89,18 @@ func (b *Bucket) Lost(ctx context.Context) (bool, error) {
 	return same && b.own == own && e.Last < own, nil
 }
 
-// Restart forgets the presence that was lost, and writes another one soon.
+// Restart forgets the lost presence. Run writes another one soon.
 func (b *Bucket) Restart() {
 	b.mu.Lock()
 	b.own = 0
 	b.mu.Unlock()
 }
 
-// AwaitOthers waits until every other worker that lived has said so again, which it does
-// after its Handlers.Compare, or until it no longer counts as live.
+// AwaitOthers waits for the other live workers. It returns when each has written its
+// presence again, which it does after its Handlers.Compare, or no longer counts as live.
 func (b *Bucket) AwaitOthers(ctx context.Context) {
 	b.mu.Lock()
-	left := make(map[string]uint64, len(b.others)) // revisions that were there at first
+	left := make(map[string]uint64, len(b.others)) // revisions at the start
 	for _, id := range b.others {
 		left[id] = 0
 	}
@@ -107,7 +109,7 @@ func (b *Bucket) AwaitOthers(ctx context.Context) {
 		return
 	}
 	select {
-	case b.nudge <- struct{}{}: // they may wait for this worker
+	case b.nudge <- struct{}{}: // the others may wait for this worker
 	default:
 	}
 	for end := time.Now().Add(liveFor); len(left) > 0 && time.Now().Before(end); {
@@ -130,9 +132,9 @@ func (b *Bucket) AwaitOthers(ctx context.Context) {
 }
 
 const (
-	// othersEvery is how often AwaitOthers looks.
+	// othersEvery is the interval of AwaitOthers's checks.
 	othersEvery = 200 * time.Millisecond
-	// expired stands for the revision of a presence that is not there: the server was away
-	// for longer than it lasts.
+	// expired stands for the revision of an expired presence: the server was away for
+	// longer than presenceTTL.
 	expired = math.MaxUint64
 )

@@ -9,51 +9,52 @@ import (
 
 const scanPrefix = "scan."
 
-// The scans that the watchdog makes.
+// Names of the watchdog's scans.
 const (
-	// ScanRecent reads what was written since its cursors.
+	// ScanRecent reads records written since its cursors.
 	ScanRecent = "recent"
-	// ScanFull reads everything, at most once a day.
+	// ScanFull reads all records, at most once a day.
 	ScanFull = "full"
 )
 
-// Scan is how far the watchdog has read, and what it found when it last finished.
-// The zero value is a scan that never finished. It is a plain value.
+// Scan is the watchdog's progress, and its findings when it last finished. The zero value
+// is a scan that never finished. It is a plain value.
 type Scan struct {
-	// Source identifies the stream that the cursors count in, such as the time it was
-	// made. It is compared and never taken for an instant: cursors of another source
-	// mean nothing.
+	// Source identifies the stream of the cursors, for example by its creation time. It
+	// is only compared, never used as a time. Cursors of another source are void.
 	Source string `json:"source"`
-	// Cursor is the stream sequence up to which everything was read at once; Lagging
-	// is the one up to which it was read again after the longest lease or wait.
+	// Cursor is the stream sequence up to which the watchdog has read everything once.
+	// Lagging is the sequence up to which it has read everything again, after the
+	// longest lease or wait.
 	Cursor  uint64 `json:"cursor"`
 	Lagging uint64 `json:"lagging"`
-	// Parked is the last sequence of the parked stream when the scan began: one that is
-	// lower later has lost its end.
+	// Parked is the last sequence of the parked stream when the scan began. If the
+	// stream's last sequence is lower later, the stream lost its end.
 	Parked uint64 `json:"parked,omitempty"`
-	// Complete is false where the record only keeps the cursors of a scan under way.
+	// Complete is false if the record only keeps the cursors of a running scan.
 	Complete bool `json:"complete"`
-	// Before is how long before this record the last scan had ended, where this one is
-	// not complete; 0 where none had.
+	// Before is the time between the end of the last scan and this record if this scan is
+	// not complete; 0 if no scan has ended.
 	Before time.Duration `json:"before_ns,omitempty"`
 	// Oldest is how long the oldest waiting order had waited at the end of the scan.
 	Oldest time.Duration `json:"oldest_ns"`
-	// Waiting is what the scan counted, nil where an older worker scanned; NextDue is in how
-	// long the first of the waiting orders was due then, nil where none waited.
+	// Waiting holds the scan's counts; nil if an older worker scanned. NextDue is the
+	// time from the scan to the first wake-up; nil if no order waited.
 	Waiting *Waiting       `json:"waiting,omitempty"`
 	NextDue *time.Duration `json:"next_due_ns,omitempty"`
-	// Every is the pause between two scans; 0 where an older worker scanned.
+	// Every is the interval between two scans; 0 if an older worker scanned.
 	Every time.Duration `json:"every_ns,omitempty"`
 	// Took is how long the scan took.
 	Took time.Duration `json:"took_ns"`
 
 	// Age is how long ago the record was written, by server time. It is not stored.
 	Age time.Duration `json:"-"`
-	// Revision is what SaveScan compares. It is not stored. 0: no record yet.
+	// Revision is the revision that SaveScan compares. It is not stored. 0: no record
+	// yet.
 	Revision uint64 `json:"-"`
 }
 
-// Ended returns how long ago the last scan of the name ended; false where none did.
+// Ended returns how long ago the last scan of this kind ended; false if none did.
 func (s Scan) Ended() (ago time.Duration, ok bool) {
 	if s.Complete {
 		return s.Age, true
@@ -61,8 +62,8 @@ func (s Scan) Ended() (ago time.Duration, ok bool) {
 	return s.Before + s.Age, s.Before > 0
 }
 
-// ReadScan returns the record of the scan of that name from the leader; the zero Scan
-// where there is none. A record that no worker wrote counts as none.
+// ReadScan returns the record of a scan from the leader; the zero Scan if there is none,
+// or if no worker wrote the value. name is ScanRecent or ScanFull.
 func (b *Bucket) ReadScan(ctx context.Context, name string) (Scan, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -75,8 +76,8 @@ func (b *Bucket) ReadScan(ctx context.Context, name string) (Scan, error) {
 	return s, nil
 }
 
-// SaveScan writes the record over the revision that it was read as, and sets its
-// revision. It returns ErrConflict where another worker wrote it since.
+// SaveScan writes the record if its key still has the revision s.Revision, and sets the
+// new revision. It returns ErrConflict if another worker wrote it since.
 func (b *Bucket) SaveScan(ctx context.Context, name string, s *Scan) error {
 	data, err := json.Marshal(s)
 	if err != nil {
@@ -90,8 +91,8 @@ func (b *Bucket) SaveScan(ctx context.Context, name string, s *Scan) error {
 	return nil
 }
 
-// LastScan returns the last record of that name that Run saw, whichever worker wrote
-// it. It asks no server. It returns false where Run has seen none.
+// LastScan returns the last record of a scan that Run saw, of any worker. It asks no
+// server. It returns false if Run has seen none.
 func (b *Bucket) LastScan(name string) (Scan, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -102,7 +103,7 @@ func (b *Bucket) LastScan(name string) (Scan, bool) {
 	return s, ok
 }
 
-// sawScan keeps what the watch shows of a scan.
+// sawScan stores the scan record that the watch delivered.
 func (b *Bucket) sawScan(name string, e entry) {
 	s, ok := scanOf(e.data)
 	b.mu.Lock()

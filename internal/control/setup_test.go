@@ -15,7 +15,7 @@ import (
 
 const bucket = "ENTRUST_CONTROL"
 
-// provision makes the bucket, as the worker's own layout has it.
+// provision makes the bucket with the worker's default layout.
 func provision(t *testing.T, js jetstream.JetStream) jetstream.KeyValue {
 	t.Helper()
 	layout := streams.DefaultLayout()
@@ -62,7 +62,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// put writes a value as an operator, or a broken worker, would.
+// put writes a value like an operator or a broken worker.
 func put(t *testing.T, kv jetstream.KeyValue, key, value string) {
 	t.Helper()
 	if _, err := kv.PutString(t.Context(), key, value); err != nil {
@@ -77,7 +77,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// news keeps what handlers are told.
+// news records the calls of handlers.
 type news struct {
 	mu     sync.Mutex
 	left   time.Duration

@@ -14,16 +14,15 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// State is what the control bucket says of a fleet, for people to look at. No decision
-// rests on it: any replica of the bucket may have answered. Instants are by the clock that
-// ReadState was given. The zero value is a fleet of which nothing is known. It is a plain
-// value.
+// State is the fleet's state in the control bucket, for operators. No decision uses it,
+// because any replica of the bucket may have answered. Times are by the clock that
+// ReadState was given. The zero value describes an unknown fleet. It is a plain value.
 type State struct {
-	// Workers are those that said in the last minute that they live, by name.
+	// Workers are the workers whose presence was written in the last minute, by name.
 	Workers []Presence `json:"workers"`
 	// Breakers are the open ones, by operation and CA.
 	Breakers []Breaker `json:"open_breakers"`
-	// Pauses are the waits that gateways asked for, and that are not over.
+	// Pauses are the running pauses that gateways asked for.
 	Pauses []PauseLeft `json:"pauses"`
 	// Suspensions are the stops that operators ordered, oldest first. Their Age is not set.
 	Suspensions []Suspension `json:"suspensions"`
@@ -31,25 +30,26 @@ type State struct {
 	Watchdog Watchdog `json:"watchdog"`
 	// Rollback is the last loss of writes that a worker noticed. Count 0: none.
 	Rollback Rollback `json:"rollback,omitzero"`
-	// RolledBack is when it was noticed; zero for none.
+	// RolledBack is when the worker noticed it; zero for none.
 	RolledBack time.Time `json:"rolled_back,omitzero"`
 }
 
 // Presence is one worker of a fleet.
 type Presence struct {
 	Worker string `json:"worker"`
-	// Seen is when the worker last said that it lives.
+	// Seen is when the worker last wrote its presence.
 	Seen time.Time `json:"seen"`
-	// Silent says that the worker has missed several beats: it, or its host, is gone.
+	// Silent says that the worker has missed several beats: the worker or its host is
+	// gone.
 	Silent bool `json:"silent"`
-	// Started is when the worker began; zero where an older worker does not say.
+	// Started is when the worker started; zero if an older worker does not report it.
 	Started time.Time `json:"started,omitzero"`
-	// About is what the worker says of itself; the zero value of an older worker.
+	// About is the worker's report; zero for an older worker.
 	About
 }
 
-// About is what a worker says of itself to the fleet with each beat. It holds no secret.
-// The zero value says nothing.
+// About is the report that a worker adds to each beat. It holds no secret. The zero value
+// reports nothing.
 type About struct {
 	Version string `json:"version,omitempty"`
 	// GatewayProblem says why the worker does not call the gateway now.
@@ -58,8 +58,8 @@ type About struct {
 	CertificateEnd time.Time `json:"certificate_end,omitzero"`
 	// CertificateProblem says why the key pair cannot be used.
 	CertificateProblem string `json:"certificate_problem,omitempty"`
-	// Skew is how far the NATS server's clock is ahead of the worker's host, below 0 where it
-	// is behind. SkewKnown is false before it is measured.
+	// Skew is how far the NATS server's clock is ahead of the worker's host; negative if
+	// it is behind. SkewKnown is false until the worker has measured it.
 	Skew      time.Duration `json:"skew_ns,omitempty"`
 	SkewKnown bool          `json:"skew_known,omitempty"`
 }
@@ -68,59 +68,60 @@ type About struct {
 type Breaker struct {
 	Operation string `json:"operation"`
 	CA        string `json:"ca"`
-	// Since is when the breaker opened; zero where an older worker opened it.
+	// Since is when the breaker opened; zero if an older worker opened it.
 	Since time.Time `json:"since,omitzero"`
-	// Next is when the next canary may follow. A moment in the past says that the next call
-	// will be one.
+	// Next is when the next canary may follow. If it is in the past, the next call is a
+	// canary.
 	Next time.Time `json:"next_canary"`
-	// Canaries were sent since it opened first.
+	// Canaries is the number of canaries since the first opening of the outage.
 	Canaries int `json:"canaries"`
-	// Cause is the last bad answer of the opening; empty where an older worker opened it.
+	// Cause is the last bad answer of the opening; empty if an older worker opened it.
 	Cause string `json:"cause,omitempty"`
-	// Worker wrote this, Producer is whose call the last canary was.
+	// Worker wrote the record. Producer made the call that was the last canary.
 	Worker   string `json:"worker"`
 	Producer string `json:"producer,omitempty"`
 }
 
-// PauseLeft is a wait that a gateway asked for.
+// PauseLeft is a running pause that a gateway asked for.
 type PauseLeft struct {
 	Until  time.Time `json:"until"`
 	Worker string    `json:"worker"`
 }
 
-// Watchdog is how far the scans for lost wake-ups are. Zero instants: never.
+// Watchdog is the progress of the scans for lost wake-ups. A zero time means never.
 type Watchdog struct {
-	// Scanned is when the last scan of what waits, and of what was written since, ended.
+	// Scanned is when the last scan of the waiting orders and the recent writes ended.
 	Scanned time.Time `json:"scanned,omitzero"`
-	// Every is the pause between two scans; 0 where an older worker scanned.
+	// Every is the interval between two scans; 0 if an older worker scanned.
 	Every time.Duration `json:"every_ns,omitempty"`
 	// ScannedAll is when the last scan of every record ended.
 	ScannedAll time.Time `json:"scanned_all,omitzero"`
-	// Waiting is what the last scan of the parked stream counted, at Counted; zero where an
-	// older worker scanned.
+	// Waiting holds the counts of the last scan of the parked stream, at the time
+	// Counted; zero if an older worker scanned.
 	Waiting Waiting   `json:"waiting"`
 	Counted time.Time `json:"counted,omitzero"`
-	// OldestSince is since when the oldest waiting order had waited; zero where none did.
+	// OldestSince is when the oldest waiting order began to wait; zero if none waited.
 	OldestSince time.Time `json:"oldest_since,omitzero"`
-	// NextDue is when the first of the waiting orders was due; zero where none waited.
+	// NextDue is when the first waiting order was due; zero if none waited.
 	NextDue time.Time `json:"next_due,omitzero"`
 }
 
-// Waiting is how many orders wait for a wake-up, by the phase of their record. Orders with a
-// wake-up of an older worker, which does not say the phase, count as Other.
+// Waiting counts orders that wait for a wake-up, by the phase of their record. Orders
+// whose wake-up an older worker wrote without a phase count as Other.
 type Waiting struct {
-	// Awaiting are orders that the gateway has, under a tracking id.
+	// Awaiting counts orders that the gateway has, under a tracking id.
 	Awaiting int `json:"awaiting"`
-	// Unaccepted are deferred orders: no submission of theirs was accepted.
+	// Unaccepted counts deferred orders: the gateway accepted no submission of theirs.
 	Unaccepted int `json:"deferred"`
-	// Indeterminate are orders in doubt: a submission of theirs may have been accepted.
+	// Indeterminate counts orders in doubt: the gateway may have accepted a submission of
+	// theirs.
 	Indeterminate int `json:"in_doubt"`
 	Other         int `json:"other"`
 }
 
-// ReadState reads what the bucket holds of the fleet, and changes nothing. skew is how far
-// the server's clock is ahead of this host's: it makes instants of this host's clock of the
-// server's. What no worker wrote is left out.
+// ReadState reads the fleet's state from the bucket. skew is how far the server's clock
+// is ahead of this host's: ReadState subtracts it from server times. It skips values that
+// no worker wrote.
 func ReadState(ctx context.Context, js jetstream.JetStream, bucket string, skew time.Duration) (State, error) {
 	s := State{Workers: []Presence{}, Breakers: []Breaker{}, Pauses: []PauseLeft{}, Suspensions: []Suspension{}}
 	now, prefix := time.Now(), "$KV."+bucket+"."
@@ -141,7 +142,7 @@ func ReadState(ctx context.Context, js jetstream.JetStream, bucket string, skew 
 	return s, nil
 }
 
-// take takes in one key, with when it was stored by this host's clock.
+// take adds one key to the state. stored is its store time by this host's clock.
 func (s *State) take(key string, data []byte, stored, now time.Time) {
 	age := max(0, now.Sub(stored))
 	switch prefix, rest, _ := strings.Cut(key, "."); prefix + "." {
@@ -182,7 +183,7 @@ func (s *State) take(key string, data []byte, stored, now time.Time) {
 	}
 }
 
-// scanned takes in the record of a scan.
+// scanned adds the record of a scan.
 func (s *State) scanned(name string, data []byte, stored time.Time, age time.Duration) {
 	scan, ok := scanOf(data)
 	if !ok {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What every key of the bucket says of the fleet, in instants of the reader's clock.
+// Each key of the bucket contributes to the state, with times by the reader's clock.
 func TestStateOfKeys(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -55,7 +55,7 @@ func TestStateOfKeys(t *testing.T) {
 	}
 }
 
-// A worker says with each beat what it is, its texts are bounded lines, and an opening keeps its
+// Each beat of a worker has its report, as bounded lines of text. An opening keeps its
 // beginning and cause over canaries.
 func TestReadState(t *testing.T) {
 	t.Parallel()

@@ -16,20 +16,21 @@ import (
 
 const (
 	suspensionPrefix = "suspended." // suspended.<lane>.<producer>.<token of the CA>
-	// anyToken stands for an empty field of a scope in a key. No token of a text is this one.
+	// anyToken stands for an empty field of a scope in a key. token returns it for no
+	// text.
 	anyToken = "="
-	// MaxSuspensions bounds the suspensions that stand at once: each is a series of a metric,
-	// and is compared with each call.
+	// MaxSuspensions bounds the suspensions in force: each is a series of a metric and is
+	// compared with each call.
 	MaxSuspensions = 64
-	// maxText bounds the id of a CA, the words of an operator, and what a gateway answered.
+	// maxText bounds a CA's id, an operator's text, and a gateway's answer, in bytes.
 	maxText = 256
 )
 
-// ErrTooManySuspensions says that MaxSuspensions stand already.
-var ErrTooManySuspensions = fmt.Errorf("%d suspensions stand, which is the most there can be: resume some", MaxSuspensions)
+// ErrTooManySuspensions says that MaxSuspensions are already in force.
+var ErrTooManySuspensions = fmt.Errorf("%d suspensions are in force, the maximum: resume one first", MaxSuspensions)
 
-// Scope is what a suspension is about: the calls of one lane, of one producer, at one CA. An
-// empty field stands for all of them, so that the zero Scope is every call to the gateway.
+// Scope names the calls that a suspension stops, by lane, producer and CA. An empty field
+// stands for all of its kind, so the zero Scope is every call to the gateway.
 type Scope struct {
 	// Lane is one of Lanes.
 	Lane     string `json:"lane,omitempty"`
@@ -37,14 +38,14 @@ type Scope struct {
 	CA       string `json:"ca,omitempty"`
 }
 
-// laneManage makes no calls to the gateway: it is suspended as a whole or not at all.
+// laneManage makes no calls to the gateway: only the whole lane can be suspended.
 const laneManage = "manage"
 
-// Lanes are the lanes that can be suspended. issue, revoke and manage are new requests and those
+// Lanes returns the lanes that can be suspended. issue, revoke and manage include orders
 // that are tried again.
 func Lanes() []string { return []string{"issue", "revoke", "poll", laneManage} }
 
-// Validate returns what is wrong with a scope that an operator named.
+// Validate checks a scope that an operator named.
 func (s Scope) Validate() error {
 	switch {
 	case s.Lane != "" && !slices.Contains(Lanes(), s.Lane):
@@ -59,7 +60,7 @@ func (s Scope) Validate() error {
 	return nil
 }
 
-// String names the scope for people: "lane issue, producer shop", "all calls".
+// String describes the scope: "lane issue, producer shop", "all calls".
 func (s Scope) String() string {
 	var all []string
 	for _, f := range [][2]string{{"lane ", s.Lane}, {"producer ", s.Producer}, {"CA ", s.CA}} {
@@ -73,7 +74,7 @@ func (s Scope) String() string {
 	return strings.Join(all, ", ")
 }
 
-// key is where the suspension of the scope is kept.
+// key returns the bucket key of the scope's suspension.
 func (s Scope) key() string {
 	part := func(text string) string {
 		if text == "" {
@@ -84,20 +85,20 @@ func (s Scope) key() string {
 	return suspensionPrefix + part(s.Lane) + "." + part(s.Producer) + "." + part(s.CA)
 }
 
-// Suspension is a stop that an operator ordered. It stands until it is resumed, whatever
-// restarts meanwhile. It is a plain value.
+// Suspension is a stop that an operator ordered. It stays in force until an operator
+// resumes it, also across restarts. It is a plain value.
 type Suspension struct {
 	Scope
-	// Operator is who ordered it, as the verb knows them, and Reason why, in one line.
+	// Operator is the operator's name, as the verb got it. Reason is one line.
 	Operator string `json:"operator"`
 	Reason   string `json:"reason,omitempty"`
-	// Since is when the server stored it. It is not stored beside.
+	// Since is when the server stored the suspension. It is the store time of the key.
 	Since time.Time `json:"since,omitzero"`
-	// Age is how long it has stood, by server time. It is not stored.
+	// Age is how long the suspension has been in force, by server time. It is not stored.
 	Age time.Duration `json:"-"`
 }
 
-// About says in one line what is suspended, by whom and why.
+// About describes the suspension in one line: scope, operator and reason.
 func (s Suspension) About() string {
 	about := s.Scope.String()
 	if s.Operator != "" {
@@ -109,13 +110,14 @@ func (s Suspension) About() string {
 	return about
 }
 
-// Why is About for producers: it does not say who ordered it.
+// Why is About for producers: it leaves the operator out.
 func (s Suspension) Why() string {
 	s.Operator = ""
 	return s.About()
 }
 
-// suspensionOf decodes the value of a suspension's key; false for what no worker wrote.
+// suspensionOf decodes the value of a suspension's key. It returns false for a value that
+// no worker wrote.
 func suspensionOf(key string, data []byte, since time.Time, age time.Duration) (Suspension, bool) {
 	var s Suspension
 	if data == nil || json.Unmarshal(data, &s) != nil || s.key() != key {
@@ -125,9 +127,10 @@ func suspensionOf(key string, data []byte, since time.Time, age time.Duration) (
 	return s, true
 }
 
-// Suspend has every worker make no call of s.Scope, until Resume. A suspension of the same
-// scope that stands is kept: then added is false, and stands is that one. The error is
-// ErrTooManySuspensions, says what is wrong with s, or what went wrong on the way; then it may stand all the same.
+// Suspend stops every worker's calls of s.Scope until Resume. If a suspension of the same
+// scope is in force, Suspend keeps it: then added is false and stands is that suspension.
+// The error is ErrTooManySuspensions, a defect of s, or a failure of the bucket; after a
+// failure the suspension may be in force all the same.
 func (b *Bucket) Suspend(ctx context.Context, s Suspension) (stands Suspension, added bool, err error) {
 	if err := s.Validate(); err != nil {
 		return Suspension{}, false, err
@@ -157,7 +160,8 @@ func (b *Bucket) Suspend(ctx context.Context, s Suspension) (stands Suspension, 
 	return stands, added, nil
 }
 
-// Resume ends the suspension of exactly this scope, and returns it; false where there is none.
+// Resume ends the suspension of exactly this scope and returns it; false if there is
+// none.
 func (b *Bucket) Resume(ctx context.Context, scope Scope) (was Suspension, removed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -182,8 +186,8 @@ func (b *Bucket) Resume(ctx context.Context, scope Scope) (was Suspension, remov
 	return was, true, nil
 }
 
-// Suspensions reads every suspension that stands, oldest first. Any replica answers. Run need
-// not be running. Keys that no worker wrote are left out.
+// Suspensions returns the suspensions in force, oldest first. Any replica may answer. Run
+// need not be running. Values that no worker wrote are left out.
 func (b *Bucket) Suspensions(ctx context.Context) ([]Suspension, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -203,7 +207,7 @@ func (b *Bucket) Suspensions(ctx context.Context) ([]Suspension, error) {
 	return sorted(all), nil
 }
 
-// sorted puts suspensions in order: oldest first.
+// sorted sorts suspensions, oldest first.
 func sorted(all []Suspension) []Suspension {
 	slices.SortFunc(all, func(a, b Suspension) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.key(), b.key()))
@@ -211,12 +215,12 @@ func sorted(all []Suspension) []Suspension {
 	return all
 }
 
-// sawSuspension takes in what the watch shows of a suspension's key.
+// sawSuspension updates told from a suspension's key that the watch delivered.
 func (b *Bucket) sawSuspension(told map[string]Suspension, key string, e entry) {
 	s, ok := suspensionOf(key, e.data, e.stored, e.age)
 	if !ok {
 		if e.data != nil {
-			b.log.Warn("a suspension's key in the control bucket holds what no worker wrote: it suspends nothing", "key", key)
+			b.log.Warn("a suspension's key in the control bucket holds a value that no worker wrote: it suspends nothing", "key", key)
 		}
 		delete(told, key)
 		return
@@ -224,7 +228,7 @@ func (b *Bucket) sawSuspension(told map[string]Suspension, key string, e entry) 
 	told[key] = s
 }
 
-// tellSuspensions passes on those that the watch has shown.
+// tellSuspensions passes the suspensions in force to the handler.
 func tellSuspensions(told map[string]Suspension, h Handlers) {
 	if h.Suspended == nil {
 		return

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// scopes are those of suspensions, as text.
+// scopes formats the scopes of suspensions.
 func scopes(all []Suspension) string {
 	var names []string
 	for _, s := range all {
@@ -18,8 +18,8 @@ func scopes(all []Suspension) string {
 	return strings.Join(names, "; ")
 }
 
-// A suspension reaches the workers that run and those that start later, with who ordered it
-// and why, and stands until exactly it is resumed.
+// A suspension reaches running workers and workers that start later, with operator and
+// reason. It stays until exactly its scope is resumed.
 func TestSuspensionsAreTheFleets(t *testing.T) {
 	t.Parallel()
 	server, kv := newBus(t)
@@ -47,7 +47,7 @@ func TestSuspensionsAreTheFleets(t *testing.T) {
 		return len(told) == 1 && told[0].Scope == order.Scope && told[0].Operator == "ann@host" && told[0].Reason == "wrong profile" && told[0].Since.After(before)
 	}))
 
-	// The second order of the same scope changes nothing.
+	// A second order of the same scope changes nothing.
 	again := order
 	again.Operator, again.Reason = "bob@host", "other words"
 	stands, added, err = operator.Suspend(t.Context(), again)
@@ -84,7 +84,7 @@ func TestSuspensionsAreTheFleets(t *testing.T) {
 	eventually(t, "the end of what an operator deleted", seen.has(func() bool { return len(told) == 0 }))
 }
 
-// A bucket that is deleted and made again holds no suspensions, and workers learn that.
+// A bucket that is deleted and made again has no suspensions, and workers notice that.
 func TestSuspensionsGoWithTheirBucket(t *testing.T) {
 	t.Parallel()
 	server, _ := newBus(t)
@@ -125,7 +125,7 @@ func TestScopes(t *testing.T) {
 	for _, tc := range []struct {
 		scope     Scope
 		name, key string
-		problem   string // part of what is wrong, "" where nothing is
+		problem   string // part of the error, "" if there is none
 	}{
 		{Scope{}, "all calls", "suspended.=.=.=", ""},
 		{Scope{Lane: "revoke"}, "lane revoke", "suspended.revoke.=.=", ""},

@@ -16,9 +16,9 @@ const (
 	beat         = 5 * time.Second
 	// liveFor is how long a worker counts as live without a new revision of its key.
 	liveFor = 3 * beat
-	// presenceTTL has the server remove the key of a worker that died.
+	// presenceTTL is how long the server keeps the key of a worker that died.
 	presenceTTL = time.Minute
-	// clockEvery is how often the server's time is measured.
+	// clockEvery is the interval between measurements of the server's time.
 	clockEvery = time.Minute
 
 	firstRetry = time.Second
@@ -26,46 +26,45 @@ const (
 	leaveTime  = time.Second
 )
 
-// Handlers are told what other workers, and this one, wrote. Each may be nil. Run calls
-// them one at a time, from its own goroutine; they must not block. The same news may
-// come again, and after the bucket was away all of it does.
+// Handlers receive the writes of this and other workers. Each may be nil. Run calls them
+// one at a time from its own goroutine; they must not block. The same report may come
+// again. After the bucket was away, all reports come again.
 type Handlers struct {
-	// Workers is told how many workers live, this one included, when that changes.
+	// Workers receives the number of live workers, this one included, when it changes.
 	Workers func(live int)
-	// Paused is told of a pause that lasts for left from now on.
+	// Paused receives a pause that lasts for left from now.
 	Paused func(left time.Duration)
-	// PauseEnded is told that an operator, or the server, removed the pause.
+	// PauseEnded is called when an operator or the server removed the pause.
 	PauseEnded func()
-	// BreakerOpened is told that a breaker is open: which opening that is, whose call
-	// the last canary was, if there was one, and how long the next has to wait.
+	// BreakerOpened receives an open breaker: the name of the opening, the producer of
+	// the last canary (empty if none), and the wait before the next canary.
 	BreakerOpened func(operation, ca, opening, producer string, next time.Duration)
-	// BreakerClosed is told that an opening was closed. opening is empty where an
-	// operator removed the key.
+	// BreakerClosed receives a closed opening. opening is empty if an operator removed
+	// the key.
 	BreakerClosed func(operation, ca, opening string)
-	// Suspended is told which suspensions stand, all of them, oldest first: once before
-	// Synced, and whenever that changes. Of a bucket that is missing from the start it is told
-	// that none does.
+	// Suspended receives all suspensions in force, oldest first: once before Synced, and
+	// at each change. If the bucket is missing from the start, it receives none.
 	Suspended func(all []Suspension)
-	// Synced is told that everything in the bucket has been told. A breaker that was
-	// not is unknown there.
+	// Synced is called when the handlers have received everything in the bucket. The
+	// bucket does not know a breaker that they have not received by then.
 	Synced func()
-	// Compare is called before this worker says that it lives, to find out whether the
-	// bus lost writes. Where it returns an error the worker says nothing this time. It may
-	// take a few seconds.
+	// Compare runs before this worker writes its presence, to find out whether the bus
+	// lost writes. If it returns an error, the worker does not write its presence this
+	// time. Compare may take a few seconds.
 	Compare func(context.Context) error
 }
 
-// Workers returns how many workers live, this one included; 1 before Run has seen
-// others. While the bucket cannot be watched it is the last number seen.
+// Workers returns the number of live workers, this one included; 1 before Run has seen
+// others. While the bucket cannot be watched, it is the last number seen.
 func (b *Bucket) Workers() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.live
 }
 
-// Run says that this worker lives, measures the clock and tells h what is written,
-// until ctx is done. It then removes this worker's presence. While the bucket is
-// missing, or no server answers, it tries again at up to 30 s. Call it once.
+// Run writes this worker's presence, measures the clock and calls h until ctx ends. It
+// then removes the presence. While the bucket is missing or no server answers, Run tries
+// again at intervals of up to 30 s. Call it once.
 func (b *Bucket) Run(ctx context.Context, h Handlers) {
 	seen, knows := beats{}, false
 	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
@@ -78,7 +77,8 @@ func (b *Bucket) Run(ctx context.Context, h Handlers) {
 			wait, knows = firstRetry, true
 		}
 		if !knows && errors.Is(err, jetstream.ErrBucketNotFound) {
-			// No bucket holds any. One that is deleted later leaves in force what it held.
+			// There is no bucket, so there are no suspensions. If the bucket is deleted
+			// later, the suspensions seen so far stay in force.
 			tellSuspensions(nil, h)
 			knows = true
 		}
@@ -89,17 +89,17 @@ func (b *Bucket) Run(ctx context.Context, h Handlers) {
 	b.leave(context.WithoutCancel(ctx))
 }
 
-// watch follows the bucket until something fails.
+// watch follows the bucket until an operation fails.
 func (b *Bucket) watch(ctx context.Context, h Handlers, seen beats, synced *bool) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // the watch's consumer goes with it
+	defer cancel() // the watch's consumer ends with it
 	lookup, done := context.WithTimeout(ctx, callTime)
 	kv, err := b.js.KeyValue(lookup, b.bucket)
 	done()
 	if err != nil {
 		return fmt.Errorf("opening the bucket: %w", err)
 	}
-	// Counts of poison messages are read by the worker that has the message.
+	// Not watched: counts of poison messages. The worker that has the message reads them.
 	w, err := kv.WatchFiltered(ctx, []string{workerPrefix + "*", b.pause, suspensionPrefix + ">", breakerPrefix + ">", scanPrefix + "*"})
 	if err != nil {
 		return fmt.Errorf("watching the bucket: %w", err)
@@ -111,15 +111,15 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen beats, synced *bool
 	if err := b.compareAndAppear(ctx, h, seen); err != nil {
 		return err
 	}
-	var shown uint64                     // revision of our own presence that the watch showed last
+	var shown uint64                     // revision of this worker's presence that the watch delivered last
 	suspended := map[string]Suspension{} // by key, as this watch showed them
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-ticks.C:
-			// A watch whose consumer or bucket is gone is silent for ever. Our own
-			// writes must come through it.
+			// A watch whose consumer or bucket is gone stays silent for ever. The watch
+			// must deliver this worker's own writes.
 			if shown != b.ownRevision() {
 				return errors.New("watching the bucket: the watch did not show this worker's own presence")
 			}
@@ -165,7 +165,7 @@ func (b *Bucket) watch(ctx context.Context, h Handlers, seen beats, synced *bool
 	}
 }
 
-// entryOf is what the watch shows of a key.
+// entryOf converts a value that the watch delivered.
 func (b *Bucket) entryOf(kve jetstream.KeyValueEntry) entry {
 	e := entry{revision: kve.Revision(), stored: kve.Created(), age: b.age(kve.Key(), kve.Revision(), kve.Created())}
 	if kve.Operation() == jetstream.KeyValuePut {
@@ -174,7 +174,7 @@ func (b *Bucket) entryOf(kve jetstream.KeyValueEntry) entry {
 	return e
 }
 
-// tell passes on what was written under a key.
+// tell passes a write to its handler.
 func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
 	key, e := kve.Key(), b.entryOf(kve)
 	if name, ok := strings.CutPrefix(key, scanPrefix); ok {
@@ -209,15 +209,15 @@ func (b *Bucket) tell(kve jetstream.KeyValueEntry, h Handlers) {
 			h.BreakerClosed(operation, name, "")
 		}
 	default:
-		b.log.Debug("a breaker's key in the control bucket holds what no worker wrote", "key", key)
+		b.log.Debug("a breaker's key in the control bucket holds a value that no worker wrote", "key", key)
 	}
 }
 
-// compareAndAppear writes this worker's presence once it knows what the bus lost.
+// compareAndAppear writes this worker's presence, unless Compare fails.
 func (b *Bucket) compareAndAppear(ctx context.Context, h Handlers, seen beats) error {
 	if h.Compare != nil {
 		if err := h.Compare(ctx); err != nil {
-			b.log.DebugContext(ctx, "comparing the bus with what was acknowledged", "err", err)
+			b.log.DebugContext(ctx, "comparing the bus with the acknowledged writes failed; the presence is not written", "err", err)
 			return nil
 		}
 	}
@@ -231,11 +231,12 @@ func (b *Bucket) compareAndAppear(ctx context.Context, h Handlers, seen beats) e
 	return nil
 }
 
-// silent reports whether this worker could not write its presence for a while. Then the
-// others could not either, so that their silence says nothing.
+// silent reports whether this worker could not write its presence for a while. Then other
+// workers could not either, so their silence shows nothing.
 func (b *Bucket) silent() bool { return time.Since(b.appeared) > 2*beat }
 
-// appear writes this worker's presence, and measures the clock by it when it is time.
+// appear writes this worker's presence, and measures the clock with it once per
+// clockEvery.
 func (b *Bucket) appear(ctx context.Context) error {
 	const what = "this worker's presence"
 	key := workerPrefix + token(b.worker)
@@ -274,8 +275,8 @@ func (b *Bucket) appear(ctx context.Context) error {
 	return nil
 }
 
-// leave removes this worker's presence, so that the others share the rate at once. A
-// presence that stays expires.
+// leave removes this worker's presence, so that the others share the rate at once. If the
+// removal fails, the presence expires.
 func (b *Bucket) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
@@ -294,13 +295,13 @@ func (b *Bucket) ownRevision() uint64 {
 	return b.own
 }
 
-// count tells how many workers live, if that changed. It stays as it is while this worker is
-// silent.
+// count passes on the number of live workers if it changed. It keeps the number while
+// this worker is silent.
 func (b *Bucket) count(seen beats, h Handlers) {
 	if b.silent() {
 		return
 	}
-	seen.saw(token(b.worker), b.ownRevision(), jetstream.KeyValuePut, time.Now()) // we live, whatever the bucket says
+	seen.saw(token(b.worker), b.ownRevision(), jetstream.KeyValuePut, time.Now()) // this worker lives, even if the bucket lost its presence
 	live := seen.live(time.Now())
 	b.mu.Lock()
 	changed := live != b.live
@@ -317,7 +318,7 @@ func (b *Bucket) count(seen beats, h Handlers) {
 	}
 }
 
-// beats is when the key of each worker last changed, on this worker's clock.
+// beats holds when each worker's key last changed, on this worker's clock.
 type beats map[string]beatSeen
 
 type beatSeen struct {
@@ -325,8 +326,8 @@ type beatSeen struct {
 	at       time.Time
 }
 
-// saw takes in what the bucket says of a worker. A key that expired is no sign that its
-// worker left: the server was away for as long.
+// saw records a change of a worker's key. An expired key does not show that its worker
+// left: the server may have been away that long.
 func (p beats) saw(id string, revision uint64, op jetstream.KeyValueOp, now time.Time) {
 	switch {
 	case op == jetstream.KeyValueDelete:
@@ -336,15 +337,15 @@ func (p beats) saw(id string, revision uint64, op jetstream.KeyValueOp, now time
 	}
 }
 
-// refresh grants every worker its time again: while the bucket was away, none could
-// write, and each would take the whole rate.
+// refresh restarts every worker's time. While the bucket was away no worker could write,
+// and each worker would otherwise take the whole rate.
 func (p beats) refresh(now time.Time) {
 	for id, b := range p {
 		p[id] = beatSeen{b.revision, now}
 	}
 }
 
-// live drops the workers that were silent for too long, and returns how many are left.
+// live drops the workers that were silent for liveFor, and returns how many remain.
 func (p beats) live(now time.Time) int {
 	for id, b := range p {
 		if now.Sub(b.at) >= liveFor {

@@ -51,7 +51,7 @@ func TestBeats(t *testing.T) {
 	}
 }
 
-// Workers count each other, one that leaves is gone at once, and host names with dots
+// Workers count each other, and notice at once when one leaves. Host names with dots
 // count too.
 func TestWorkersComeAndLeave(t *testing.T) {
 	t.Parallel()
@@ -70,8 +70,7 @@ func TestWorkersComeAndLeave(t *testing.T) {
 	}
 }
 
-// A bucket that is deleted and made again is watched again, and everything that is
-// written from then on works.
+// A bucket that is deleted and made again is watched again, and all later writes work.
 func TestBucketDeletedAndMadeAgain(t *testing.T) {
 	t.Parallel()
 	server, _ := newBus(t)
@@ -103,8 +102,8 @@ func TestBucketDeletedAndMadeAgain(t *testing.T) {
 	}
 }
 
-// A worker at a leaf node reaches the bucket of the hub, although the leaf denies it
-// every bare subject of keys.
+// A worker at a leaf node reaches the hub's bucket, although the leaf denies it every
+// bare subject of keys.
 func TestBucketInAnotherDomain(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

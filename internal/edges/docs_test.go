@@ -17,7 +17,7 @@ var (
 	namedTest = regexp.MustCompile("`(Test[A-Z]\\w*)`")
 )
 
-// A page that names a test to show that something holds is wrong where there is none.
+// A page must not name a test that does not exist.
 func TestDocumentsNameTestsThatExist(t *testing.T) {
 	t.Parallel()
 	const root = "../.."

@@ -1,5 +1,5 @@
-// Package edges holds the directions in which the packages of this module may import
-// each other and others. It has no code but this test.
+// Package edges tests which packages of this module may import each other and other
+// modules. It has no other code.
 package edges
 
 import (
@@ -15,19 +15,19 @@ import (
 
 const module = "github.com/entrust-worker/entrust-worker"
 
-// rule forbids imports. A name stands for the package and all below it; without a dot
-// in its first part it is one of this module.
+// rule forbids imports. A name stands for the package and all packages below it. A name
+// without a dot in its first part belongs to this module.
 type rule struct {
 	name string
-	// from are the packages that must not; except are excepted from them.
+	// from are the restricted packages; except are exceptions among them.
 	from, except []string
 	// never are the packages that they must not import.
 	never []string
-	// only, if not nil, are the packages of this module that they may import, beside
+	// only, if not nil, are the packages of this module that they may import, besides
 	// their own parts.
 	only []string
-	// deep counts what is imported by imports, too. Only code that ships counts then;
-	// otherwise tests do unless shipped is set.
+	// deep includes indirect imports; then only shipped code counts. Otherwise imports of
+	// tests count too, unless shipped is set.
 	deep, shipped bool
 }
 
@@ -42,11 +42,11 @@ func rules() []rule {
 		{name: "order imports the contract and the schedule", from: []string{"internal/order"}, only: []string{"entrustbus", "internal/pollsched"}, shipped: true},
 		{name: "order is pure", from: []string{"internal/order"}, never: []string{"context", "net", "net/http", "os", "log/slog", "github.com/nats-io"}, shipped: true},
 		{name: "policy imports the contract", from: []string{"internal/policy"}, only: []string{"entrustbus"}, shipped: true},
-		{name: "status imports what it answers from", from: []string{"internal/status"}, shipped: true,
+		{name: "status imports its sources", from: []string{"internal/status"}, shipped: true,
 			only: []string{"entrustbus", "internal/gateway", "internal/order", "internal/policy", "internal/policyfile"}},
-		{name: "the status page imports what it shows", from: []string{"internal/statuspage"}, shipped: true,
+		{name: "the status page imports its sources", from: []string{"internal/statuspage"}, shipped: true,
 			only: []string{"entrustbus", "internal/find", "internal/order", "internal/snapshot", "internal/span", "internal/streams", "internal/timeline"}},
-		{name: "the browser is a matter of tests", from: []string{"cmd", "internal", "entrustbus"}, never: []string{"github.com/chromedp"}, shipped: true},
+		{name: "only tests import the browser", from: []string{"cmd", "internal", "entrustbus"}, never: []string{"github.com/chromedp"}, shipped: true},
 		{name: "policyfile imports policy", from: []string{"internal/policyfile"}, only: []string{"internal/policy"}, shipped: true},
 		{name: "policy is pure", from: []string{"internal/policy"}, never: []string{"context", "net/http", "os", "log/slog", "github.com/nats-io"}, shipped: true},
 		{name: "gateway imports names alone", from: []string{"internal/gateway"}, except: []string{"internal/gateway/gatewaytest"},
@@ -60,38 +60,38 @@ func rules() []rule {
 			only: []string{"entrustbus", "internal/order", "internal/streams"}, shipped: true},
 		{name: "replay imports stores", from: []string{"internal/replay"}, shipped: true,
 			only: []string{"entrustbus", "internal/order", "internal/ledger", "internal/results", "internal/deadletter", "internal/streams"}},
-		{name: "a snapshot imports what it reads", from: []string{"internal/snapshot"}, shipped: true,
+		{name: "snapshot imports its sources", from: []string{"internal/snapshot"}, shipped: true,
 			only: []string{"internal/order", "internal/control", "internal/deadletter", "internal/span", "internal/streams"}},
 		{name: "spans import none of ours", from: []string{"internal/span"}, only: []string{}, shipped: true},
-		{name: "metrics imports what it reads", from: []string{"internal/metrics"}, shipped: true,
+		{name: "metrics imports its sources", from: []string{"internal/metrics"}, shipped: true,
 			only: []string{"entrustbus", "internal/order", "internal/control", "internal/deadletter", "internal/snapshot"}},
-		{name: "the watchdog imports what it compares", from: []string{"internal/watchdog"}, shipped: true,
+		{name: "the watchdog imports its sources", from: []string{"internal/watchdog"}, shipped: true,
 			only: []string{"internal/order", "internal/ledger", "internal/wakeup", "internal/control", "internal/streams", "internal/metrics"}},
-		{name: "the feed imports what it reads and writes", from: []string{"internal/feed"}, shipped: true,
+		{name: "the feed imports its sources and its stream", from: []string{"internal/feed"}, shipped: true,
 			only: []string{"entrustbus", "internal/control", "internal/gateway", "internal/streams"}},
 		{name: "the consumer imports the rooms below it", from: []string{"internal/consumer"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/throttle", "internal/control", "internal/ledger", "internal/results", "internal/wakeup",
 			"internal/deadletter", "internal/gateway", "internal/pollsched", "internal/streams", "internal/metrics", "internal/policy",
 			"internal/certs", "internal/keys", "internal/audit", "internal/telemetry",
 		}},
-		{name: "timeline imports what it reads", from: []string{"internal/timeline"}, shipped: true, only: []string{
+		{name: "timeline imports its sources", from: []string{"internal/timeline"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/audit", "internal/streams", "internal/control",
 		}},
-		{name: "find imports what it reads", from: []string{"internal/find"}, shipped: true, only: []string{
+		{name: "find imports its sources", from: []string{"internal/find"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/ledger", "internal/wakeup", "internal/deadletter", "internal/certs", "internal/results", "internal/streams", "internal/timeline",
 		}},
-		{name: "tail imports what it follows", from: []string{"internal/tail"}, shipped: true, only: []string{
+		{name: "tail imports its sources", from: []string{"internal/tail"}, shipped: true, only: []string{
 			"entrustbus", "internal/order", "internal/ledger", "internal/deadletter", "internal/audit", "internal/control", "internal/streams", "internal/timeline",
 		}},
 		{name: "incident imports the contract and streams", from: []string{"internal/incident"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
-		{name: "renewal imports what it reads", from: []string{"internal/renewal"}, shipped: true,
+		{name: "renewal imports its sources", from: []string{"internal/renewal"}, shipped: true,
 			only: []string{"entrustbus", "internal/certs", "internal/keys", "internal/streams"}},
 		{name: "audit imports the contract and streams", from: []string{"internal/audit"}, only: []string{"entrustbus", "internal/streams"}, shipped: true},
 		{name: "telemetry imports none of ours", from: []string{"internal/telemetry"}, only: []string{}, shipped: true},
 		{name: "no room imports the consumer", from: []string{"internal"}, except: []string{"internal/consumer", "internal/testbed"}, never: []string{"internal/consumer"}},
 		{name: "mtlscache imports none of ours", from: []string{"internal/mtlscache"},
 			never: []string{"internal", "cmd", "entrustbus", "integration"}, shipped: true},
-		{name: "pollsched imports none of ours, nor anybody's", from: []string{"internal/pollsched"},
+		{name: "pollsched imports the standard library only", from: []string{"internal/pollsched"},
 			never: []string{"internal", "cmd", "entrustbus", "integration", "github.com", "golang.org", "go.opentelemetry.io"}, shipped: true},
 		{name: "throttle imports none of ours, and no bus", from: []string{"internal/throttle"},
 			never: []string{"internal", "cmd", "entrustbus", "integration", "github.com/nats-io"}, shipped: true},
@@ -99,10 +99,10 @@ func rules() []rule {
 			never: []string{"cmd", "entrustbus", "integration", "internal/consumer", "internal/deadletter", "internal/gateway", "internal/ledger",
 				"internal/metrics", "internal/mtlscache", "internal/order", "internal/policy", "internal/pollsched", "internal/replay",
 				"internal/results", "internal/status", "internal/throttle", "internal/wakeup", "internal/watchdog", "internal/worker"}, shipped: true},
-		{name: "only what runs a worker imports its wiring", from: []string{"internal"}, except: []string{"internal/testbed"},
+		{name: "only commands and the test bed import the wiring of a worker", from: []string{"internal"}, except: []string{"internal/testbed"},
 			never: []string{"internal/worker"}},
 		{name: "the issuer imports the contract", from: []string{"entrustbus/issuer"}, only: []string{"entrustbus"}, shipped: true},
-		{name: "the public contract imports nothing that others cannot", from: []string{"entrustbus"},
+		{name: "the public contract imports only packages that others can import", from: []string{"entrustbus"},
 			never: []string{"internal", "cmd", "integration"}, shipped: true},
 		{name: "nothing imports a command", from: []string{all}, except: []string{"cmd"}, never: []string{"cmd"}},
 		{name: "commands do not import each other", from: []string{"cmd/entrust-worker"}, never: []string{"cmd/entrust-sandbox"}},
@@ -110,7 +110,7 @@ func rules() []rule {
 		{name: "the worker carries no simulator", from: []string{"cmd/entrust-worker"},
 			never: []string{"internal/gateway/gatewaytest", "internal/testbed", "integration", "testing"}, deep: true},
 		{name: "the sandbox links no package of tests", from: []string{"cmd/entrust-sandbox"}, never: []string{"testing"}, deep: true},
-		{name: "what ships links no server, the sandbox aside", from: []string{"internal", "entrustbus"}, except: []string{"internal/testbed"},
+		{name: "shipped packages link no server, except the sandbox", from: []string{"internal", "entrustbus"}, except: []string{"internal/testbed"},
 			never: []string{natsServer}, shipped: true},
 		{name: "configuration belongs to the commands", from: []string{"internal", "entrustbus"},
 			never: []string{"github.com/knadh/koanf", "github.com/spf13"}},
@@ -119,7 +119,7 @@ func rules() []rule {
 	}
 }
 
-// graph is what each package imports.
+// graph holds the imports of each package.
 type graph struct{ shipped, tests map[string][]string }
 
 func TestImports(t *testing.T) {
@@ -138,7 +138,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// A rule that could not be broken would hold nothing.
+// Each kind of rule must find the imports that it forbids.
 func TestRulesFindWhatTheyForbid(t *testing.T) {
 	t.Parallel()
 	g := graph{
@@ -199,7 +199,7 @@ func (g graph) violations(r rule) []string {
 	return found
 }
 
-// reach are the packages that pkg imports, with the way to them in words.
+// reach returns the packages that pkg imports, each with a text for the way to it.
 func (g graph) reach(pkg string, r rule) map[string]string {
 	all := map[string]string{}
 	add := func(from string, via string) {
@@ -228,7 +228,7 @@ func (g graph) reach(pkg string, r rule) map[string]string {
 	return all
 }
 
-// top is the name among from that pkg lies in; empty for the module as a whole.
+// top returns the name in from that contains pkg; empty for the module as a whole.
 func top(pkg string, from []string) string {
 	i := slices.IndexFunc(from, func(f string) bool { return within(pkg, []string{f}) })
 	return from[i]

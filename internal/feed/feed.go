@@ -1,18 +1,19 @@
-// Package feed publishes what the gateway says happened to certificates: issued, revoked,
-// held, by whomever. One worker of the fleet reads the certificate events of each CA in turn,
-// and publishes each event once.
+// Package feed publishes the gateway's certificate events: certificates that anyone
+// issued, revoked or put on hold. One worker of the fleet reads the events of each CA in
+// turn, and publishes each event once.
 //
 // # Exactly once
 //
-// The stream of events itself says what was published: each message carries the id of its event,
-// and is published only where the last message of its CA is the one that this worker knows
-// (expected sequence on the subject). So a worker that died, or lost the lease unawares, leaves
-// nothing behind but messages, and the next one reads their ids before it goes on.
+// The stream of events records the published events: each message carries its event's id.
+// The worker publishes a message only if the last message of the CA is the one that it
+// knows (expected sequence on the subject). So a worker that died, or lost its lease
+// without noticing, leaves only messages behind. The next worker reads their ids before
+// it continues.
 //
-// The cursor in the control bucket is written when a listing was read to its end. It says from
-// which date on the next one is read, and from which message on ids may come again. Listings
-// overlap, since a gateway may show an event late. A cursor that is lost is made again from the
-// stream.
+// The worker writes the cursor in the control bucket after it read a listing to its end.
+// The cursor holds the date from which the next listing is read, and the message from
+// which ids may come again. Listings overlap, because a gateway may show an event late.
+// If the cursor is lost, the worker restores it from the stream.
 package feed
 
 import (
@@ -31,31 +32,32 @@ import (
 )
 
 const (
-	// hold is how long the lease holds while events are read. It is renewed meanwhile.
+	// hold is the duration of the lease while the worker reads events. Lease.Keep renews
+	// it.
 	hold = time.Minute
-	// callTime bounds one exchange with the server.
+	// callTime bounds one exchange with the NATS server.
 	callTime = 5 * time.Second
 )
 
 // Gateway lists certificate events. *gateway.Client implements it.
 type Gateway interface {
-	// Events returns a page; the error wraps gateway.ErrNoLookup where the gateway's dialect
-	// has none.
+	// Events returns a page. The error wraps gateway.ErrNoLookup if the gateway's dialect
+	// has no events.
 	Events(ctx context.Context, ca string, since time.Time, index string) (gateway.EventPage, error)
 }
 
-// Cursors keeps how far the events of a CA were read. *control.Bucket implements it.
+// Cursors stores the progress of reading a CA's events. *control.Bucket implements it.
 type Cursors interface {
 	ReadFeed(ctx context.Context, ca string) (control.Feed, error)
-	// SaveFeed returns control.ErrConflict where another worker wrote since.
+	// SaveFeed returns control.ErrConflict if another worker wrote since.
 	SaveFeed(ctx context.Context, ca string, f *control.Feed) error
 }
 
-// Pace is the pause between two pages that leaves six tenths of the smallest quota that is
-// known, 100 calls in 10 s, to orders.
+// Pace is a wait between two pages. It leaves six tenths of the smallest known quota, 100
+// calls in 10 s, to orders.
 const Pace = 250 * time.Millisecond
 
-// Feed reads and publishes. Fill in every field. One Run uses it.
+// Feed reads and publishes events. All fields but Pace are required. Call Run once.
 type Feed struct {
 	JS       jetstream.JetStream
 	Stream   string
@@ -65,25 +67,25 @@ type Feed struct {
 	Lease    *control.Lease
 	// CAs returns the CAs whose events are read.
 	CAs func(context.Context) []string
-	// Turn returns when the next page may be asked for. throttled is the error of the page
-	// before, where that is to be asked for again; Turn may return it.
+	// Turn returns when the next page may be requested. throttled is the error of the
+	// last try if the same page is requested again, else nil; Turn may return it.
 	Turn func(ctx context.Context, throttled error) error
-	// Now is the time by the NATS server's clock.
+	// Now returns the NATS server's time.
 	Now func() time.Time
-	// Every is the pause between two readings, and Delay how long an event may take to be
-	// shown by the gateway.
+	// Every is the wait between two readings. Delay is how long the gateway may take to
+	// show an event.
 	Every, Delay time.Duration
-	// Pace is the pause between two pages, 0 for none: a long listing is to leave most of the
-	// gateway's quota to orders.
+	// Pace is the wait between two pages; 0 for none. It leaves most of the gateway's
+	// quota to orders during a long listing.
 	Pace time.Duration
 	Log  *slog.Logger
 
-	states map[string]*state // by CA; nil: nothing is known
+	states map[string]*state // by CA; nil: read the stream first
 }
 
-// Run reads until ctx is done, whenever this worker has the lease.
+// Run reads events until ctx ends, whenever this worker has the lease.
 func (f *Feed) Run(ctx context.Context) {
-	// Workers that start together do not all ask for the lease at once.
+	// Workers that start together must not all ask for the lease at once.
 	pause := time.Duration((0.5 + rand.Float64()) * float64(min(f.Every, 2*time.Second)))
 	for sleep(ctx, pause) == nil {
 		pause = f.turn(ctx)
@@ -91,20 +93,20 @@ func (f *Feed) Run(ctx context.Context) {
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := f.Lease.Release(leave); err != nil {
-		f.Log.DebugContext(leave, "releasing the lease of the feed; it ends by itself", "err", err)
+		f.Log.DebugContext(leave, "releasing the feed lease failed; it expires by itself", "err", err)
 	}
 }
 
-// turn reads the events of each CA once, where this worker gets the lease, and returns how
-// long to wait for the next turn.
+// turn reads the events of each CA once if this worker gets the lease. It returns the
+// wait before the next turn.
 func (f *Feed) turn(ctx context.Context) time.Duration {
 	ask, cancel := context.WithTimeout(ctx, callTime)
 	acquired, wait, err := f.Lease.Acquire(ask, hold)
 	cancel()
 	if err != nil || !acquired {
-		f.states = nil // another worker publishes
+		f.states = nil // another worker publishes now
 		if err != nil {
-			f.Log.WarnContext(ctx, "asking for the lease of the feed", "wait", f.Every, "err", err)
+			f.Log.WarnContext(ctx, "acquiring the feed lease failed; trying again", "wait", f.Every, "err", err)
 			return f.Every
 		}
 		return wait + rand.N(f.Every/10+1)
@@ -121,17 +123,17 @@ func (f *Feed) turn(ctx context.Context) time.Duration {
 		case errors.Is(err, gateway.ErrNoLookup):
 			f.Log.WarnContext(ctx, "the gateway's dialect has no certificate events: there is no feed", "ca", ca)
 		default:
-			f.Log.WarnContext(ctx, "reading certificate events; reading them again", "ca", ca, "wait", f.Every, "err", err)
+			f.Log.WarnContext(ctx, "reading certificate events failed; trying again", "ca", ca, "wait", f.Every, "err", err)
 		}
 	}
 	stop(nil)
 	keeping.Wait()
 	if ctx.Err() == nil {
-		// Others take over when this worker does not come back for its next turn.
+		// If this worker does not come back for its next turn, another worker takes over.
 		renew, cancel := context.WithTimeout(ctx, callTime)
 		defer cancel()
 		if err := f.Lease.Renew(renew, f.Every+f.Every/10+hold); err != nil {
-			f.Log.WarnContext(ctx, "renewing the lease of the feed", "err", err)
+			f.Log.WarnContext(ctx, "renewing the feed lease failed", "err", err)
 		}
 	}
 	return f.Every

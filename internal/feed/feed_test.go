@@ -28,7 +28,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// site is a bus, a gateway, and what happened at the gateway.
+// site is a bus, a gateway, and the certificates issued at the gateway.
 type site struct {
 	t      *testing.T
 	js     jetstream.JetStream
@@ -63,7 +63,7 @@ func newSite(t *testing.T, cfg gatewaytest.Config) *site {
 	return s
 }
 
-// issue has certificates issued beside the worker.
+// issue issues certificates at the gateway without the worker.
 func (s *site) issue(n int) (serials []*big.Int) {
 	s.t.Helper()
 	for range n {
@@ -106,8 +106,8 @@ func (s *site) fault(f gatewaytest.Fault) {
 	}
 }
 
-// feed is that of a worker that starts now. Each call of the world passes through world,
-// which may be nil.
+// feed returns the feed of a worker that starts now. Each of its external calls passes
+// through world, which may be nil.
 func (s *site) feed(world *world) *Feed {
 	bucket := control.Open(control.Config{JS: s.js, Bucket: s.layout.Control, Worker: fmt.Sprint("w", time.Now().UnixNano()), Gateway: s.sim.URL()})
 	f := &Feed{
@@ -121,7 +121,8 @@ func (s *site) feed(world *world) *Feed {
 	return f
 }
 
-// published are the events in the stream, as "action serial", with each id once.
+// published returns the events in the stream, as "action serial", and checks that each id
+// occurs once.
 func (s *site) published() []string {
 	s.t.Helper()
 	var all []string
@@ -143,7 +144,7 @@ func (s *site) published() []string {
 	return all
 }
 
-// world kills a worker before or after the n-th thing that it does outside of itself.
+// world kills a worker before or after its n-th external action.
 type world struct {
 	mu    sync.Mutex
 	left  int
@@ -152,7 +153,7 @@ type world struct {
 
 var errDead = errors.New("the worker is dead")
 
-// do does it, unless the worker is dead.
+// do performs the action, unless the worker is dead.
 func (w *world) do(it func() error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -197,8 +198,8 @@ func (m mortalCursors) SaveFeed(ctx context.Context, ca string, f *control.Feed)
 	return m.do(func() error { return m.Cursors.SaveFeed(ctx, ca, f) })
 }
 
-// TestEachEventOnceWhereverWorkersDie kills one worker after the other at each thing that it
-// does; every event comes once, whatever stands by then.
+// TestEachEventOnceWhereverWorkersDie kills one worker after another at each external
+// action. Every event is published exactly once.
 func TestEachEventOnceWhereverWorkersDie(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, gatewaytest.Config{EventPageSize: 4, EmptyEventPages: 1})
@@ -210,7 +211,7 @@ func TestEachEventOnceWhereverWorkersDie(t *testing.T) {
 	for n := 1; ; n++ {
 		finished := 0
 		for _, after := range []bool{false, true} {
-			if n < 10 { // more each time, and the listing would outgrow the lives
+			if n < 10 { // with more events the listing would outgrow the workers' lives
 				serial := s.issue(1)[0]
 				s.revoke(serial)
 				want = append(want, fmt.Sprintf("issued %x", serial), fmt.Sprintf("revoked %x", serial))
@@ -239,7 +240,7 @@ func TestEachEventOnceWhereverWorkersDie(t *testing.T) {
 	}
 }
 
-// Two workers that both take themselves for the one publish each event once.
+// Two workers that both believe they have the lease publish each event once.
 func TestTwoWorkersAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, gatewaytest.Config{EventPageSize: 5})
@@ -262,7 +263,7 @@ func TestTwoWorkersAtOnce(t *testing.T) {
 	}
 }
 
-// What the bus lost is published again, and nothing else.
+// The feed publishes again exactly the events that the bus lost.
 func TestLostCursorAndLostEnd(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, gatewaytest.Config{})
@@ -301,8 +302,8 @@ func TestLostCursorAndLostEnd(t *testing.T) {
 	}
 }
 
-// A throttled page is asked for again when its turn comes; a broken answer leaves the rest for
-// the next reading.
+// The feed requests a throttled page again when its turn comes. After a broken answer the
+// next reading continues.
 func TestTroubleOfTheGateway(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, gatewaytest.Config{EventPageSize: 1})

@@ -19,30 +19,30 @@ import (
 )
 
 const (
-	// overlap is how much of what was read is read again, beside Feed.Delay: events are not
-	// shown in the order of their dates.
+	// overlap is the part of the earlier listing that is read again, in addition to
+	// Feed.Delay: the gateway does not show events in the order of their dates.
 	overlap = time.Hour
-	// firstReach is how far back a feed begins that has no cursor and no message.
+	// firstReach is how far back a feed without cursor and messages begins.
 	firstReach = 24 * time.Hour
-	// quietReach is how far back the listing of a CA goes that had no events: days without
-	// events are pages too, and each costs a call. It is longer than any clock is wrong by.
+	// quietReach is how far back the listing of a CA without events goes. Each day
+	// without events is a page and costs a call. It exceeds any plausible clock error.
 	quietReach = 48 * time.Hour
-	// maxThrottled is how often in a row one page is asked for again after a 429.
+	// maxThrottled is how often one page is requested again after a 429.
 	maxThrottled = 3
-	// maxPages bounds one listing of a gateway that never comes to an end.
+	// maxPages bounds the listing of a gateway that never ends it.
 	maxPages = 20000
 )
 
-// state is what this worker knows of the events of a CA.
+// state is this worker's knowledge of the events of a CA.
 type state struct {
 	cursor control.Feed
-	known  map[string]uint64 // sequences of the events that a listing may show again, by id
+	known  map[string]uint64 // sequence by id of the events that a listing may show again
 	last   uint64            // sequence of the last message of the CA; 0: none
 }
 
-// Read reads the events of a CA to the end of their listing, and publishes those that were
-// not published before. After an error the next call begins with what stream and cursor say.
-// It is not safe for concurrent use.
+// Read reads the events of a CA to the end of their listing, and publishes events that
+// were not published before. After an error the next call begins from the stream and the
+// cursor. It is not safe for concurrent use.
 func (f *Feed) Read(ctx context.Context, ca string) error {
 	s := f.states[ca]
 	if s == nil {
@@ -62,7 +62,7 @@ func (f *Feed) Read(ctx context.Context, ca string) error {
 	return nil
 }
 
-// load learns what was published.
+// load reads the cursor and the published events.
 func (f *Feed) load(ctx context.Context, ca string) (*state, error) {
 	cursor, err := f.Cursors.ReadFeed(ctx, ca)
 	if err != nil {
@@ -94,8 +94,8 @@ func (f *Feed) load(ctx context.Context, ca string) (*state, error) {
 	return s, nil
 }
 
-// published reads the ids that the listing may show again, and the newest date among them.
-// Any replica may answer, so it must come as far as the leader's last message.
+// published reads the ids that the listing may show again, and the newest date among
+// them. Any replica may answer, so published must reach the leader's last message.
 func (f *Feed) published(ctx context.Context, subject string, s *state) (newest time.Time, err error) {
 	if s.last == 0 {
 		return newest, nil
@@ -114,7 +114,7 @@ func (f *Feed) published(ctx context.Context, subject string, s *state) (newest 
 		}
 	}
 	if reached < s.last && s.cursor.First <= s.last {
-		return newest, fmt.Errorf("reading the events that were published: message %d is not there yet", s.last)
+		return newest, fmt.Errorf("reading the published events: this replica does not have message %d yet", s.last)
 	}
 	return newest, nil
 }
@@ -148,7 +148,7 @@ func (f *Feed) list(ctx context.Context, ca string, s *state) error {
 			break
 		}
 	}
-	// A date in the future would pass over what comes until then.
+	// A date in the future would skip the events until then.
 	now := f.Now()
 	if newest.After(now) {
 		newest = now
@@ -161,7 +161,7 @@ func (f *Feed) list(ctx context.Context, ca string, s *state) error {
 		cursor.First = min(cursor.First, sequence)
 	}
 	s.known = seen
-	// The date of a CA without events moves on all the time: it is written now and then.
+	// The date of a CA without events always moves on. Write it only now and then.
 	if old := s.cursor; old.Revision > 0 && old.First == cursor.First && old.Last == cursor.Last && cursor.Since.Sub(old.Since).Abs() < overlap/2 {
 		return nil
 	}
@@ -172,7 +172,7 @@ func (f *Feed) list(ctx context.Context, ca string, s *state) error {
 	return nil
 }
 
-// page asks for one page when its turn has come.
+// page requests one page when its turn has come.
 func (f *Feed) page(ctx context.Context, ca string, since time.Time, index string) (gateway.EventPage, error) {
 	var throttled error
 	if index != "" && f.Pace > 0 {
@@ -192,7 +192,7 @@ func (f *Feed) page(ctx context.Context, ca string, since time.Time, index strin
 	}
 }
 
-// publish publishes an event behind the last message of its CA.
+// publish publishes an event after the last message of its CA.
 func (f *Feed) publish(ctx context.Context, ca string, e gateway.Event, last uint64) (sequence uint64, err error) {
 	out := entrustbus.Event{
 		Version: entrustbus.Version, ID: e.ID, CAID: ca, Action: e.Action, HappenedAt: e.Date, Serial: e.Serial, Reason: e.Reason, Detail: e.Detail,

@@ -1,17 +1,19 @@
-// Package find finds orders on the bus: the newest first, by what a person knows of them.
+// Package find finds orders on the bus, newest first, by the facts that an operator has.
 //
 // # How
 //
-// The ledger is a log of the last record of each order, and the server filters by subject
-// alone. A search reads it backwards, some 100,000 records a second, and stops at its time. So
-// that a search finds old orders too, it asks first what the bus has in an order of its own:
+// The ledger holds the last record of each order, and the server filters by subject
+// alone. A search reads the ledger backwards, about 100,000 records a second, and stops
+// at its time limit. To find old orders too, it first reads the parts of the bus that are
+// ordered otherwise:
 //
-//	looked for                                     asked
+//	search for                                     source read first
 //	failed, rejected, expired, unconfirmed         dead letters, by producer
 //	waiting, in trouble, by wake-up                the parked stream
 //	serial                                         the bucket of certificates, by its key
 //	name                                           results, dead letters, the parked stream
 //
-// No index is written for it: an order costs the worker nothing more. Found says how far the
-// ledger was read, so that a caller can say what may be missing.
+// The worker writes no index for searches, so they add no cost to an order. Found says
+// how far the search read the ledger, so that a caller can say which orders may be
+// missing.
 package find

@@ -33,7 +33,7 @@ type Finder struct {
 	results  *results.Store
 }
 
-// New returns a finder. It does not touch the server. now is the clock that ages are told by.
+// New returns a finder. It does not touch the server. now is the clock for ages.
 func New(js jetstream.JetStream, layout streams.Layout, now func() time.Time) *Finder {
 	return &Finder{
 		js: js, layout: layout, now: now,
@@ -45,27 +45,28 @@ func New(js jetstream.JetStream, layout streams.Layout, now func() time.Time) *F
 	}
 }
 
-// Found is what a search brought.
+// Found is the result of a search.
 type Found struct {
-	// Orders are those that were found, the one that changed last first.
+	// Orders are the orders found, the last changed first.
 	Orders []*timeline.Facts
-	// More says that more than the limit was found.
+	// More says that the search found more orders than the limit.
 	More bool
-	// Since is back to when every order was looked at, by its last change. It is zero where all
-	// were. Older ones were found by an index only, or not at all.
+	// Since is the time back to which the search read every order, by the order's last
+	// change. It is zero if the search read all. Older orders were found by an index
+	// only, or not at all.
 	Since time.Time
 }
 
-// Newest finds orders, at most limit, in about the given time. A limit of 0 is none; neither is
-// a time of 0. It holds what it finds in memory. Where a source fails, the error comes beside
-// what was found.
+// Newest finds orders, at most limit, in about the given time. 0 means no limit, for
+// both. It keeps its findings in memory. If a source fails, Newest returns the error
+// together with the findings.
 func (f *Finder) Newest(ctx context.Context, q Query, limit int, within time.Duration) (*Found, error) {
 	s := &search{Finder: f, q: q, limit: limit, began: time.Now(), within: within, seen: map[order.Key]bool{}, found: &Found{}}
 	err := s.run(ctx)
 	out := s.found
 	slices.SortStableFunc(out.Orders, func(a, b *timeline.Facts) int { return b.Updated.Compare(a.Updated) })
 	if limit > 0 && len(out.Orders) > limit {
-		// Everything that changed later than these was looked at.
+		// The search read every order that changed later than these.
 		out.Orders, out.More, out.Since = out.Orders[:limit], true, time.Time{}
 	}
 	for _, o := range out.Orders[:min(len(out.Orders), maxDescribed)] {
@@ -76,11 +77,10 @@ func (f *Finder) Newest(ctx context.Context, q Query, limit int, within time.Dur
 	return out, err
 }
 
-// maxDescribed is of how many orders Newest reads what their record does not say.
+// maxDescribed bounds the orders for which Newest reads more than their record.
 const maxDescribed = 200
 
-// describe reads the wake-up of an order that waits, and the names of a certificate that was
-// issued.
+// describe reads the wake-up of a waiting order, and the names of an issued certificate.
 func (f *Finder) describe(ctx context.Context, o *timeline.Facts) error {
 	switch {
 	case o.Phase.Waits() && o.NextWakeup.IsZero():
@@ -103,9 +103,9 @@ func (f *Finder) describe(ctx context.Context, o *timeline.Facts) error {
 	return nil
 }
 
-// All yields every order that the query chooses, the one that changed last first. Name and
-// WakeupBefore do not count: use Newest for them. A record that cannot be read is yielded as an
-// error, and the search goes on; an error of the server ends it.
+// All yields every order that the query selects, the last changed first. It ignores Name
+// and WakeupBefore: use Newest for them. For a record that cannot be read, All yields an
+// error and continues. A server error ends it.
 func (f *Finder) All(ctx context.Context, q Query) iter.Seq2[*timeline.Facts, error] {
 	return func(yield func(*timeline.Facts, error) bool) {
 		for e, err := range f.ledger.Newest(ctx) {
@@ -122,7 +122,7 @@ func (f *Finder) All(ctx context.Context, q Query) iter.Seq2[*timeline.Facts, er
 	}
 }
 
-// search is one search under way.
+// search is one running search.
 type search struct {
 	*Finder
 	q      Query
@@ -133,12 +133,13 @@ type search struct {
 	found  *Found
 }
 
-// source is one part of the bus that a search reads, until done reports that it took its time
-// or brought enough.
+// source reads one part of the bus, until done reports that its time is over or that it
+// found enough.
 type source func(ctx context.Context, done func() bool) error
 
-// run reads the sources, one after the other. Each but the last takes at most three quarters of
-// the time that is left: what is found by an index counts more than how far the ledger is read.
+// run reads the sources one after the other. Each but the last takes at most three
+// quarters of the time left: findings by an index count more than the depth of the ledger
+// scan.
 func (s *search) run(ctx context.Context) error {
 	var all []source
 	if s.q.Serial != "" {
@@ -153,14 +154,14 @@ func (s *search) run(ctx context.Context) error {
 	switch {
 	case s.q.Name != "":
 		all = append(all, s.results)
-	case s.q.WakeupBefore.IsZero(): // a record does not say it
+	case s.q.WakeupBefore.IsZero(): // a record does not contain it
 		all = append(all, s.records)
 	}
 	var failed []error
 	for i, read := range all {
 		before := len(s.found.Orders)
 		if i > 0 && s.q.Serial != "" && before > 0 {
-			break // a serial number names one order, and its revocations
+			break // a serial number names one order and its revocations
 		}
 		left := s.within - time.Since(s.began)
 		if i < len(all)-1 {
@@ -176,8 +177,8 @@ func (s *search) run(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// take takes in an order that a source names, if the query chooses it. more completes the facts
-// that the record does not have; nil: nothing does.
+// take adds an order that a source names, if the query selects it. more adds facts that
+// the record does not have; it may be nil.
 func (s *search) take(ctx context.Context, key order.Key, more func(*timeline.Facts)) error {
 	if s.seen[key] || s.q.Producer != "" && s.q.Producer != key.Producer {
 		return nil
@@ -207,14 +208,14 @@ func (s *search) choose(o *timeline.Facts, rec order.Stored, more func(*timeline
 	}
 }
 
-// producer is the producer of the query as a subject filter has it.
+// producer returns the query's producer as a token of a subject filter.
 func (s *search) producer() string { return cmp.Or(s.q.Producer, "*") }
 
 func (s *search) failed(what string, err error) error {
 	return fmt.Errorf("looking for orders among %s: %w", what, err)
 }
 
-// bySerial asks the bucket of certificates.
+// bySerial reads the bucket of certificates.
 func (s *search) bySerial(ctx context.Context, _ func() bool) error {
 	all, err := s.certs.Find(ctx, s.q.Serial)
 	if err != nil {
@@ -243,7 +244,7 @@ func (s *search) records(ctx context.Context, done func() bool) error {
 			return nil
 		}
 		if !s.q.After.IsZero() && e.At.Before(s.q.After) {
-			return nil // no record is older than its request
+			return nil // a record is never older than its request
 		}
 		if !s.seen[e.Key] {
 			s.seen[e.Key] = true

@@ -60,7 +60,7 @@ func keyOf(name string) order.Key {
 	return key
 }
 
-// order writes the record of an order, and what belongs to its phase.
+// order writes the record of an order, and the other data of its phase.
 func (b *bus) order(name string, r order.Record) {
 	b.t.Helper()
 	if r.Kind == "" {
@@ -188,7 +188,7 @@ func TestNewest(t *testing.T) {
 	}
 }
 
-// A search that has no time left says so, and finds by its indexes all the same.
+// A search without time left says so, and still finds orders by its indexes.
 func TestNewestEndsInTime(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -10,28 +10,29 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
 
-// Query chooses orders. A field's zero value chooses all; an order must fit every other one. A
-// Query is a plain value.
+// Query selects orders. The zero value of a field selects all orders; an order must match
+// every other field. A Query is a plain value.
 type Query struct {
-	Phases   []order.Phase // any of them; none: all
+	Phases   []order.Phase // any of these; empty: all
 	Producer string
 	Kind     entrustbus.Kind
 	Outcome  entrustbus.Outcome
-	// Trouble chooses orders that an operator should look at: see timeline.TroubleOf.
+	// Trouble selects orders that need an operator: see timeline.TroubleOf.
 	Trouble bool
-	// Serial is in lower-case hexadecimal without zeros in front; see Serial.
+	// Serial is in lower-case hexadecimal without leading zeros; see Serial.
 	Serial     string
 	TrackingID string
 	// Name is a part of a name or of the subject, in any case.
 	Name string
 	// Before and After bound when the order was requested, exclusively.
 	Before, After time.Time
-	// WakeupBefore and DeadlineBefore choose orders that wait.
+	// WakeupBefore and DeadlineBefore select waiting orders.
 	WakeupBefore, DeadlineBefore time.Time
 }
 
-// Serial returns a serial number as a Query has it, from the forms that tools print: any case,
-// 0x in front, colons, blanks, leading zeros. It returns false for what is none.
+// Serial converts a serial number to the form of Query.Serial. It accepts the forms that
+// tools print: any case, leading 0x, colons, blanks, leading zeros. It returns false for
+// any other text.
 func Serial(text string) (string, bool) {
 	n, err := (&entrustbus.Revoke{Serial: text}).SerialNumber()
 	if err != nil {
@@ -40,8 +41,8 @@ func Serial(text string) (string, bool) {
 	return n.Text(16), true
 }
 
-// Match reports whether the query chooses an order by its record. It does not look at Name and
-// WakeupBefore, which a record does not say.
+// Match reports whether the query selects an order by its record. It ignores Name and
+// WakeupBefore, because a record does not contain them.
 func (q *Query) Match(f *timeline.Facts) bool {
 	return (len(q.Phases) == 0 || slices.Contains(q.Phases, f.Phase)) &&
 		(q.Producer == "" || f.Producer == q.Producer) &&
@@ -56,7 +57,7 @@ func (q *Query) Match(f *timeline.Facts) bool {
 		(q.DeadlineBefore.IsZero() || f.Phase == order.Awaiting && f.Deadline.Before(q.DeadlineBefore))
 }
 
-// named reports whether the query chooses an order of these names.
+// named reports whether the names of an order match the query.
 func (q *Query) named(f *timeline.Facts) bool {
 	if q.Name == "" {
 		return true
@@ -65,8 +66,8 @@ func (q *Query) named(f *timeline.Facts) bool {
 	return holds(f.Subject) || slices.ContainsFunc(f.Names, holds)
 }
 
-// ends reports whether each order that the query chooses has ended in a dead letter, or may
-// have.
+// ends reports whether all orders that the query selects have, or may have, a dead
+// letter.
 func (q *Query) ends() bool {
 	switch q.Outcome {
 	case entrustbus.OutcomeFailed, entrustbus.OutcomeRejected, entrustbus.OutcomeExpired, entrustbus.OutcomeUnconfirmed:
@@ -77,7 +78,7 @@ func (q *Query) ends() bool {
 	return false
 }
 
-// waits reports whether an order that the query chooses may wait for a wake-up.
+// waits reports whether an order that the query selects may wait for a wake-up.
 func (q *Query) waits() bool {
 	if q.Outcome != "" || q.Serial != "" {
 		return false

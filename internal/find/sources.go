@@ -15,8 +15,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
 
-// letters reads the dead letters backwards. A letter stays what it is, and its order may have
-// been replayed since: the record decides.
+// letters reads the dead letters backwards. A dead letter never changes, but its order
+// may have been replayed since: the record decides.
 func (s *search) letters(ctx context.Context, done func() bool) error {
 	for m, err := range streams.ScanBack(ctx, s.js, s.layout.Dead, s.subjects.Dead(s.producer(), "*")) {
 		if err != nil {
@@ -40,7 +40,8 @@ func (s *search) letters(ctx context.Context, done func() bool) error {
 			continue
 		}
 		if s.q.Name != "" {
-			// A name is looked for in the letter first: a record costs a read.
+			// Compare the dead letter's names first, because reading a record costs a
+			// call.
 			o := new(timeline.Facts)
 			if asked(o); !s.q.named(o) {
 				continue
@@ -53,8 +54,8 @@ func (s *search) letters(ctx context.Context, done func() bool) error {
 	return nil
 }
 
-// parked reads the wake-ups backwards. One that an older worker scheduled does not say its
-// phase: the record does.
+// parked reads the wake-ups backwards. For a wake-up that an older worker wrote without a
+// phase, the record decides.
 func (s *search) parked(ctx context.Context, done func() bool) error {
 	for w, err := range s.wakeups.Newest(ctx) {
 		switch {
@@ -75,7 +76,7 @@ func (s *search) parked(ctx context.Context, done func() bool) error {
 	return nil
 }
 
-// mayChoose reports whether the query may choose an order, by its wake-up.
+// mayChoose reports whether the query may select the order of a wake-up.
 func (s *search) mayChoose(w *order.Wakeup) bool {
 	q := &s.q
 	switch {
@@ -94,8 +95,8 @@ func (s *search) mayChoose(w *order.Wakeup) bool {
 		o.Asked(s.subjects, w.Request, 0)
 		return q.named(o)
 	}
-	// Among many that wait for approval, those in trouble are past their deadline; where polls
-	// fail, the ledger says so.
+	// Among many orders that wait for approval, those in trouble are past their deadline.
+	// Failing polls show in the ledger.
 	return !q.Trouble || w.Phase != order.Awaiting || s.now().After(w.Deadline)
 }
 
@@ -132,12 +133,13 @@ func (s *search) results(ctx context.Context, done func() bool) error {
 	return nil
 }
 
-// mayName reports whether a request may ask for a name that holds text. To read a request costs
-// the check of its signature, which is ten times the cost of finding it. A certificate request
-// in base64 that is no PEM block is read in any case.
+// mayName reports whether a request may ask for a name that contains text. Reading a
+// request includes the check of its signature, which costs ten times as much as finding
+// it. mayName returns true for a JSON request without a PEM block, because its CSR is in
+// base64.
 func mayName(body []byte, text string) bool {
 	if strings.Trim(text, "0123456789abcdefABCDEF.:") == "" {
-		return true // it may be an address, which DER holds as a number
+		return true // it may be an address, which DER stores as a number
 	}
 	holds := func(data []byte) bool { return bytes.Contains(bytes.ToLower(data), []byte(strings.ToLower(text))) }
 	if holds(body) {

@@ -1,18 +1,18 @@
 // Package incident is mass revocation: a named list of serials in a bucket, and the run
-// that has each of them revoked once, through the lane of revocations.
+// that revokes each of them once, through the lane revoke.
 //
 // # Names
 //
-// The requests of an incident have a producer of their own, ProducerPrefix and the name,
-// and the serial as id. They go to the operators' subject: NATS permissions decide who may
-// send them, and the policy of producers does not.
+// The requests of an incident have a producer of their own, ProducerPrefix and the
+// incident's name. Their id is the serial. They go to the operators' subject: NATS
+// permissions decide who may send them, and the producers' policy does not apply.
 //
 // # Once
 //
-// The ledger holds one order for each serial. A run that was killed begins again: it waits
-// until the stream holds none of its requests, then it publishes those that have neither a
-// result nor a record. Two runs at once may publish a request
-// twice: its id makes that one order.
+// The ledger holds one order for each serial. After a crash, a run begins again: it waits
+// until the stream holds none of its requests. Then it publishes the requests that have
+// neither a result nor a record. Two concurrent runs may publish a request twice: the id
+// makes that one order.
 package incident
 
 import (
@@ -33,31 +33,32 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// ProducerPrefix stands before the name of an incident in the producer of its requests.
+// ProducerPrefix precedes the name of an incident in the producer of its requests.
 const ProducerPrefix = "incident-"
 
-// Incident is what an operator decided. Reason, Comment, CAID and IssueCRL are those of
-// every request.
+// Incident is one mass revocation. Reason, Comment, CAID and IssueCRL apply to every
+// request.
 type Incident struct {
 	Version  int       `json:"v"`
 	Name     string    `json:"name"`
 	Reason   string    `json:"reason,omitempty"`
 	Comment  string    `json:"comment,omitempty"`
-	CAID     string    `json:"ca_id,omitempty"` // of serials without one of their own
+	CAID     string    `json:"ca_id,omitempty"` // for serials without a CA of their own
 	IssueCRL bool      `json:"issue_crl,omitempty"`
 	Operator string    `json:"operator"`
 	Why      string    `json:"why"` // for the audit trail
 	Created  time.Time `json:"created"`
-	// Serials is how many it has; Parts are the keys that hold them.
+	// Serials is the number of serials. Parts are the keys that hold them.
 	Serials int      `json:"serials"`
 	Parts   []string `json:"parts,omitempty"`
-	// Done is how many of the first have ended when a run came to its end. Results and
-	// ledger forget them after a while; this does not. Report is that of the last such run.
+	// Done is the number of serials, from the first, that had ended when the last
+	// complete run ended. It outlasts results and ledger records. Report is that run's
+	// report.
 	Done   int     `json:"done,omitempty"`
 	Report *Report `json:"report,omitempty"`
 }
 
-// Producer is the producer of its requests.
+// Producer returns the producer of the incident's requests.
 func (i *Incident) Producer() string { return ProducerPrefix + i.Name }
 
 // Entry is one certificate.
@@ -66,7 +67,7 @@ type Entry struct {
 	CAID   string `json:"ca_id,omitempty"`
 }
 
-// ID is the id of its request.
+// ID returns the id of the certificate's request.
 func (e Entry) ID() string {
 	if e.CAID == "" {
 		return e.Serial
@@ -77,7 +78,7 @@ func (e Entry) ID() string {
 
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,40}$`)
 
-// CheckName refuses names that are no part of a subject.
+// CheckName returns an error for a name that cannot be part of a subject.
 func CheckName(name string) error {
 	if !nameRule.MatchString(name) {
 		return fmt.Errorf("the name of an incident must be 1 to 40 letters, digits, _ and -: %q", name)
@@ -92,14 +93,14 @@ var (
 	ErrChanged = errors.New("the incident was changed meanwhile; try again")
 )
 
-// partSize is how many entries one value of the bucket holds: a message of 64 KiB has
-// room for them.
+// partSize is the number of entries in one value of the bucket: they fit into a message
+// of 64 KiB.
 const partSize = 400
 
 // Store is the bucket of incidents. It is safe for concurrent use.
 type Store struct{ kv jetstream.KeyValue }
 
-// Open opens the bucket. The error is jetstream.ErrBucketNotFound where there is none.
+// Open opens the bucket. The error is jetstream.ErrBucketNotFound if there is none.
 func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Store, error) {
 	kv, err := js.KeyValue(ctx, bucket)
 	if err != nil {
@@ -113,7 +114,7 @@ func (s *Store) Create(ctx context.Context, i *Incident) error {
 	if err := CheckName(i.Name); err != nil {
 		return err
 	}
-	// What is wrong with a request is wrong with each of them.
+	// A defect of one request is a defect of all.
 	if err := i.request(Entry{Serial: "1"}).Validate(); err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (s *Store) Create(ctx context.Context, i *Incident) error {
 	return err
 }
 
-// Get reads an incident, and the revision to change it at.
+// Get returns an incident and its revision, which update needs.
 func (s *Store) Get(ctx context.Context, name string) (*Incident, uint64, error) {
 	if err := CheckName(name); err != nil {
 		return nil, 0, err
@@ -151,7 +152,7 @@ func (s *Store) Get(ctx context.Context, name string) (*Incident, uint64, error)
 	return i, v.Revision(), nil
 }
 
-// update writes an incident over the revision that was read.
+// update writes an incident if its revision is still the one that was read.
 func (s *Store) update(ctx context.Context, i *Incident, revision uint64) error {
 	body, err := json.Marshal(i)
 	if err != nil {
@@ -172,7 +173,7 @@ func (s *Store) Names(ctx context.Context) ([]string, error) {
 	}
 	var names []string
 	for key := range keys.Keys() {
-		if nameRule.MatchString(key) { // those of parts have a dot
+		if nameRule.MatchString(key) { // keys of parts contain a dot
 			names = append(names, key)
 		}
 	}
@@ -197,7 +198,7 @@ func (s *Store) Entries(ctx context.Context, i *Incident) ([]Entry, error) {
 	return all, nil
 }
 
-// Missing returns those that the incident does not have, each once, by serial.
+// Missing returns the entries that the incident does not have, each once.
 func (s *Store) Missing(ctx context.Context, i *Incident, entries []Entry) ([]Entry, error) {
 	there, err := s.Entries(ctx, i)
 	if err != nil {
@@ -217,9 +218,9 @@ func (s *Store) Missing(ctx context.Context, i *Incident, entries []Entry) ([]En
 	return more, nil
 }
 
-// Load adds serials to an incident. Those that it has are left out. It returns how many
-// it added. A load that was killed adds nothing, and may be repeated. ErrChanged says that
-// another load, or the end of a run, came between.
+// Load adds serials to an incident and skips those that it has. It returns how many it
+// added. A load that crashed added nothing and may be repeated. ErrChanged says that
+// another load, or the end of a run, changed the incident meanwhile.
 func (s *Store) Load(ctx context.Context, name string, entries []Entry) (int, error) {
 	i, revision, err := s.Get(ctx, name)
 	if err != nil {
@@ -239,7 +240,7 @@ func (s *Store) Load(ctx context.Context, name string, entries []Entry) (int, er
 		if err != nil {
 			return 0, fmt.Errorf("encoding serials of incident %s: %w", name, err)
 		}
-		// A key of its own: what another load writes at the same time stays.
+		// With a key of its own, this part does not overwrite a concurrent load's.
 		key := name + "." + nuid.Next()
 		if _, err := s.kv.Put(ctx, key, body); err != nil {
 			return 0, fmt.Errorf("writing serials of incident %s: %w", name, err)
@@ -250,7 +251,7 @@ func (s *Store) Load(ctx context.Context, name string, entries []Entry) (int, er
 	return len(more), s.update(ctx, i, revision)
 }
 
-// request is the request for one serial.
+// request returns the request for one serial.
 func (i *Incident) request(e Entry) *entrustbus.Revoke {
 	r := &entrustbus.Revoke{ID: e.ID(), Serial: e.Serial, Reason: i.Reason, Comment: i.Comment, CAID: e.CAID, IssueCRL: i.IssueCRL}
 	if r.CAID == "" {

@@ -22,35 +22,35 @@ const (
 )
 
 const (
-	// lookEvery is how often a run reads results while it waits.
+	// lookEvery is how often a waiting run reads results.
 	lookEvery = 200 * time.Millisecond
-	// publishTry bounds one try to publish, retryMax the pause between two.
+	// publishTry bounds one try to publish, retryMax the wait between two tries.
 	publishTry = 5 * time.Second
 	retryMax   = 15 * time.Second
 )
 
-// Run has every serial of an incident revoked. JS, Layout and Store are required.
+// Run revokes every serial of an incident. JS, Layout and Store are required.
 type Run struct {
 	JS     jetstream.JetStream
 	Layout streams.Layout
 	Store  *Store
-	// Rate is how many requests a second are published, 0 for no limit.
+	// Rate is the number of requests published per second; 0 for no limit.
 	Rate float64
-	// InFlight is how many requests may be without a result: other revocations wait behind
-	// those. Default 64.
+	// InFlight bounds the requests without a result: other revocations wait behind them.
+	// Default 64.
 	InFlight int
-	// Progress is told how far it has come, now and then. May be nil.
+	// Progress receives the status about every 200 ms. May be nil.
 	Progress func(Status)
-	// Note is told what the run waits for. May be nil.
+	// Note receives a line when the run has to wait. May be nil.
 	Note func(string)
 
 	desk    *desk
 	entries []Entry
-	last    time.Time // when results were read
+	last    time.Time // when results were last read
 }
 
-// Do runs until every serial has a result, or ctx is done. It may be killed at any
-// instant, and begun again.
+// Do runs until every serial has a result, or ctx ends. After a crash at any point, call
+// it again.
 func (r *Run) Do(ctx context.Context, name string) (*Report, error) {
 	i, _, err := r.Store.Get(ctx, name)
 	if err != nil {
@@ -63,7 +63,7 @@ func (r *Run) Do(ctx context.Context, name string) (*Report, error) {
 	if err := r.awaitEarlier(ctx); err != nil {
 		return nil, err
 	}
-	// Only now: what the stream no longer holds has a record.
+	// Only now has every request that left the stream a record.
 	if err := r.desk.begin(ctx, r.entries); err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (r *Run) awaitEarlier(ctx context.Context) error {
 			return err
 		}
 		if !noted && r.Note != nil {
-			r.Note(fmt.Sprintf("%d requests of an earlier run are in the stream; going on when the workers are done with them", n))
+			r.Note(fmt.Sprintf("%d requests of an earlier run are in the stream; waiting until the workers have handled them", n))
 		}
 		if err := sleep(ctx, lookEvery); err != nil {
 			return err
@@ -132,7 +132,7 @@ func (r *Run) pause(ctx context.Context, i *Incident) error {
 	return r.look(ctx, i)
 }
 
-// look reads the results that came, and tells of the progress.
+// look reads new results and reports the progress.
 func (r *Run) look(ctx context.Context, i *Incident) error {
 	r.last = time.Now()
 	if err := r.desk.readResults(ctx); err != nil {
@@ -180,7 +180,7 @@ func (r *Run) publish(ctx context.Context, i *Incident, e Entry) error {
 	}
 }
 
-// end writes the report.
+// end writes the report into the incident.
 func (r *Run) end(ctx context.Context, name string) (*Report, error) {
 	for {
 		i, revision, err := r.Store.Get(ctx, name)
@@ -199,7 +199,7 @@ func (r *Run) end(ctx context.Context, name string) (*Report, error) {
 	}
 }
 
-// sleep waits, and returns early with the context's cause.
+// sleep waits for d. If ctx ends first, it returns the cause of ctx.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -32,7 +32,7 @@ type site struct {
 	store  *incident.Store
 }
 
-// setup starts a site. The policy names no producer at all.
+// setup starts a site. The policy names no producer.
 func setup(t *testing.T, faults ...gatewaytest.Fault) *site {
 	t.Helper()
 	s := &site{server: testbed.Start(t), layout: streams.DefaultLayout()}
@@ -80,7 +80,7 @@ func setup(t *testing.T, faults ...gatewaytest.Fault) *site {
 	return s
 }
 
-// serials are n entries.
+// serials returns n entries.
 func serials(n int) (all []incident.Entry) {
 	for i := range n {
 		all = append(all, incident.Entry{Serial: fmt.Sprintf("%x", 0xabc0000+i)})
@@ -99,8 +99,8 @@ func (s *site) create(t *testing.T, name string, entries []incident.Entry) {
 	}
 }
 
-// runUntil runs an incident on a connection of its own and kills it, without a word to
-// the server, when so many serials are published.
+// runUntil runs an incident on a connection of its own, and kills it without a clean end
+// when begun serials are published.
 func (s *site) runUntil(t *testing.T, name string, begun int) {
 	t.Helper()
 	js := s.server.JetStream(t)
@@ -163,7 +163,7 @@ func TestIncidentKilledTwice(t *testing.T) {
 	}
 	s.revokedOnce(t, entries)
 
-	// Nothing is left to do, also when results and ledger forgot it.
+	// Nothing is left to do, even without results and ledger records.
 	for _, bucket := range []string{"KV_" + s.layout.Orders, s.layout.Results} {
 		st, err := s.js.Stream(t.Context(), bucket)
 		if err != nil {
@@ -180,8 +180,8 @@ func TestIncidentKilledTwice(t *testing.T) {
 	s.revokedOnce(t, entries)
 }
 
-// A neighbour that publishes under the message ids that an incident might use swallows none
-// of its requests.
+// A neighbour that publishes under an incident's possible message ids does not suppress
+// the incident's requests.
 func TestIncidentBesideForeignMessageIDs(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -203,8 +203,8 @@ func TestIncidentBesideForeignMessageIDs(t *testing.T) {
 	s.revokedOnce(t, entries)
 }
 
-// What the gateway refuses is in the report, and holds up nothing; serials that are loaded
-// later are revoked by the next run.
+// Serials that the gateway refuses are in the report and delay nothing. The next run
+// revokes serials that are loaded later.
 func TestIncidentWithFailures(t *testing.T) {
 	t.Parallel()
 	s := setup(t, gatewaytest.Fault{Op: gatewaytest.OpRevoke, Kind: gatewaytest.FaultStatus, Status: http.StatusConflict, Times: 3})
@@ -226,7 +226,7 @@ func TestIncidentWithFailures(t *testing.T) {
 	}
 }
 
-// A rate is kept: the run takes as long as it says at least.
+// The run keeps its rate: it takes at least the corresponding time.
 func TestIncidentRate(t *testing.T) {
 	t.Parallel()
 	s := setup(t)

@@ -12,21 +12,22 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Failure is a serial that ended without being revoked.
+// Failure is a serial that ended without revocation.
 type Failure struct {
 	Serial  string `json:"serial"`
 	Outcome string `json:"outcome"`
 	Error   string `json:"error,omitempty"`
 }
 
-// Status is how far an incident has come.
+// Status is the progress of an incident.
 type Status struct {
 	Serials int `json:"serials"`
 	Revoked int `json:"revoked"`
-	// Failed ended otherwise; Failures are the first of them.
+	// Failed counts serials that ended otherwise. Failures are the first of them.
 	Failed   int       `json:"failed"`
 	Failures []Failure `json:"failures,omitempty"`
-	// Waiting are those that a worker has, Open those that no worker has been given yet.
+	// Waiting counts requests that a worker has; Open counts requests that no worker has
+	// yet.
 	Waiting int `json:"waiting"`
 	Open    int `json:"open"`
 }
@@ -37,26 +38,26 @@ type Report struct {
 	Ended time.Time `json:"ended"`
 }
 
-// maxFailures is how many failures a status names.
+// maxFailures bounds the failures in a status.
 const maxFailures = 100
 
-// desk reads what the bus holds of an incident.
+// desk reads the bus's data about an incident.
 type desk struct {
 	js       jetstream.JetStream
 	layout   streams.Layout
 	subjects entrustbus.Subjects
 	producer string
 
-	results map[string]*entrustbus.Result // the newest, by id
-	waiting map[string]bool               // ids that a worker has, without a result
-	next    uint64                        // sequence to read results from
+	results map[string]*entrustbus.Result // newest result by id
+	waiting map[string]bool               // ids that a worker has and that have no result
+	next    uint64                        // stream sequence from which to read results
 }
 
 func newDesk(js jetstream.JetStream, layout streams.Layout, i *Incident) *desk {
 	return &desk{js: js, layout: layout, subjects: layout.Subjects(), producer: i.Producer(), results: map[string]*entrustbus.Result{}, waiting: map[string]bool{}, next: 1}
 }
 
-// readResults takes in the results that came since.
+// readResults reads the results that are new since the last call.
 func (d *desk) readResults(ctx context.Context) error {
 	for m, err := range streams.ScanFrom(ctx, d.js, d.layout.Results, d.subjects.Result(d.producer, "*"), d.next) {
 		if err != nil {
@@ -79,7 +80,7 @@ func (d *desk) readResults(ctx context.Context) error {
 	return nil
 }
 
-// records returns the ids that the ledger knows.
+// records returns the ids that have a ledger record.
 func (d *desk) records(ctx context.Context) (map[string]bool, error) {
 	prefix := "$KV." + d.layout.Orders + "." + d.producer + "."
 	ids := map[string]bool{}
@@ -94,7 +95,7 @@ func (d *desk) records(ctx context.Context) (map[string]bool, error) {
 	return ids, nil
 }
 
-// queued is how many requests of the incident no worker is done with.
+// queued returns the number of the incident's requests in the stream.
 func (d *desk) queued(ctx context.Context) (int, error) {
 	subject := d.subjects.Operator(d.producer, entrustbus.KindRevoke)
 	st, err := d.js.Stream(ctx, d.layout.Requests)
@@ -108,7 +109,7 @@ func (d *desk) queued(ctx context.Context) (int, error) {
 	return int(info.State.Subjects[subject]), nil
 }
 
-// begin notes which of the entries a worker has, by the ledger.
+// begin notes the entries that have a ledger record, and reads their results.
 func (d *desk) begin(ctx context.Context, entries []Entry) error {
 	known, err := d.records(ctx)
 	if err != nil {
@@ -125,7 +126,6 @@ func (d *desk) begin(ctx context.Context, entries []Entry) error {
 // begun reports whether a request was published for a serial.
 func (d *desk) begun(id string) bool { return d.waiting[id] || d.results[id] != nil }
 
-// status counts.
 func (d *desk) status(i *Incident, entries []Entry) Status {
 	s := Status{Serials: len(entries)}
 	if i.Report != nil {
@@ -135,9 +135,9 @@ func (d *desk) status(i *Incident, entries []Entry) Status {
 		r := d.results[e.ID()]
 		if n < i.Done {
 			if r == nil || r.Replay == 0 {
-				continue // as the report says
+				continue // the report counts it
 			}
-			// A replay since.
+			// A replay changed the outcome since.
 			if r.Outcome == entrustbus.OutcomeRevoked {
 				s.Revoked++
 				s.Failed--
@@ -165,8 +165,8 @@ func (d *desk) status(i *Incident, entries []Entry) Status {
 	return s
 }
 
-// StatusOf reads how far an incident has come. Requests that no worker has looked at yet
-// count as open.
+// StatusOf reads the progress of an incident. Requests that no worker has taken yet count
+// as open.
 func StatusOf(ctx context.Context, js jetstream.JetStream, layout streams.Layout, s *Store, i *Incident) (Status, error) {
 	entries, err := s.Entries(ctx, i)
 	if err != nil {

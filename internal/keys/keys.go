@@ -1,6 +1,6 @@
-// Package keys keeps the public keys that no certificate is asked for again, in a key-value
-// bucket: those whose certificate was revoked for keyCompromise, and those that an operator
-// blocked. A key is known by its hash alone.
+// Package keys is a key-value bucket of blocked public keys. The worker asks for no
+// certificate for them. Revocations for keyCompromise block keys, and so do operators.
+// The bucket knows a key by its hash alone.
 package keys
 
 import (
@@ -21,21 +21,21 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Block is why a key is refused.
+// Block says why a key is blocked.
 type Block struct {
-	// Hash is that of the key.
+	// Hash is the key's hash. See Hash.
 	Hash string `json:"-"`
-	// Reason is one line: keyCompromise, or an operator's words.
+	// Reason is one line: keyCompromise, or an operator's text.
 	Reason string `json:"reason"`
-	// Producer and Order are those of the revocation, "" where an operator blocked the key.
+	// Producer and Order name the revocation; "" if an operator blocked the key.
 	Producer string `json:"producer,omitempty"`
 	Order    string `json:"order,omitempty"`
 	// Since is when the server stored the block.
 	Since time.Time `json:"-"`
 }
 
-// Hash returns the hash of a public key: the SHA-256 of its SubjectPublicKeyInfo in DER, in
-// lower-case hexadecimal. Lists of compromised keys name them so, too.
+// Hash returns the hash of a public key: the SHA-256 of its SubjectPublicKeyInfo in DER,
+// in lower-case hexadecimal. Lists of compromised keys use the same form.
 func Hash(spki []byte) string {
 	sum := sha256.Sum256(spki)
 	return hex.EncodeToString(sum[:])
@@ -43,7 +43,7 @@ func Hash(spki []byte) string {
 
 var hashRule = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// ValidHash reports whether s is what Hash returns.
+// ValidHash reports whether s has the form that Hash returns.
 func ValidHash(s string) bool { return hashRule.MatchString(s) }
 
 // Store is the bucket. Make one with New. It is safe for concurrent use.
@@ -58,7 +58,7 @@ func New(js jetstream.JetStream, bucket string) *Store {
 	return &Store{js: js, bucket: bucket, leader: streams.LeaderOf(js, "KV_"+bucket)}
 }
 
-// Open makes Get cheaper where the bucket has one replica. It need not be called.
+// Open makes Get cheaper if the bucket has one replica. Calling it is optional.
 func (s *Store) Open(ctx context.Context) error {
 	_, err := s.leader.Open(ctx)
 	return err
@@ -66,7 +66,7 @@ func (s *Store) Open(ctx context.Context) error {
 
 func (s *Store) subject(hash string) string { return "$KV." + s.bucket + "." + hash }
 
-// Add blocks a key, and reports whether it was not blocked before: the block that stands
+// Add blocks a key, and reports whether it was not blocked before. An existing block
 // keeps its reason. Add may be repeated until it succeeds.
 func (s *Store) Add(ctx context.Context, b Block) (bool, error) {
 	if !ValidHash(b.Hash) {
@@ -83,33 +83,33 @@ func (s *Store) Add(ctx context.Context, b Block) (bool, error) {
 	return added, nil
 }
 
-// Get returns the block of a key; false where there is none.
+// Get returns the block of a key; false if there is none.
 //
-// The leader of the bucket answers. A worker asks for each order that it is about to submit:
-// a set that it held in memory would be in step a moment later only, and silently not at all
-// where its watch broke. The read costs less than a tenth of what the order costs.
+// The leader of the bucket answers. A worker asks before each submission. A set in memory
+// would lag behind the bucket, and would stop following it without notice if its watch
+// broke. The read costs less than a tenth of the order's cost.
 func (s *Store) Get(ctx context.Context, hash string) (Block, bool, error) {
 	m, err := s.leader.Last(ctx, s.subject(hash))
 	switch {
 	case errors.Is(err, streams.ErrNoMessage):
 		return Block{}, false, nil
 	case err != nil:
-		return Block{}, false, fmt.Errorf("asking whether the key %s is blocked: %w", hash, err)
+		return Block{}, false, fmt.Errorf("reading the block of key %s: %w", hash, err)
 	case m.Deleted():
 		return Block{}, false, nil
 	}
 	return blockOf(hash, m), true, nil
 }
 
-// blockOf reads a block. One that no worker wrote blocks all the same.
+// blockOf reads a block. A value that no worker wrote blocks the key all the same.
 func blockOf(hash string, m *streams.Message) Block {
 	var b Block
-	_ = json.Unmarshal(m.Data, &b) // what cannot be read says nothing more
+	_ = json.Unmarshal(m.Data, &b) // an unreadable value only leaves the fields empty
 	b.Hash, b.Since = hash, m.Time.UTC()
 	return b
 }
 
-// Remove lifts the block of a key, and reports whether there was one.
+// Remove removes the block of a key, and reports whether there was one.
 func (s *Store) Remove(ctx context.Context, hash string) (bool, error) {
 	_, blocked, err := s.Get(ctx, hash)
 	if err != nil || !blocked {
@@ -124,7 +124,7 @@ func (s *Store) Remove(ctx context.Context, hash string) (bool, error) {
 	return true, nil
 }
 
-// All yields every block, in the order in which they were made. It stops after an error.
+// All yields every block in the order of their creation. It stops after an error.
 func (s *Store) All(ctx context.Context) iter.Seq2[Block, error] {
 	return func(yield func(Block, error) bool) {
 		for m, err := range streams.Scan(ctx, s.js, "KV_"+s.bucket, ">") {

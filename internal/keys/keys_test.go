@@ -20,7 +20,7 @@ func setup(t *testing.T) (*keys.Store, jetstream.JetStream) {
 	return keys.New(js, "ENTRUST_KEYS"), js
 }
 
-// A block stands, with its first reason, until it is removed; then it can be made again.
+// A block keeps its first reason until it is removed. Then the key can be blocked again.
 func TestBlocks(t *testing.T) {
 	t.Parallel()
 	s, js := setup(t)
@@ -78,7 +78,8 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
-// A block that nobody can read blocks all the same; what is no hash is never blocked.
+// An unreadable block blocks the key all the same. A text that is not a hash is never
+// blocked.
 func TestUnreadableBlock(t *testing.T) {
 	t.Parallel()
 	s, js := setup(t)

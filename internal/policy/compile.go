@@ -15,12 +15,12 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
-// rules are Rules in the form in which they are asked.
+// rules are Rules, compiled for evaluation.
 type rules struct {
 	kinds, cas, profiles, properties, reasons set
 	exact, suffixes, hosts, other             set
 	wildcards, sha1, cut, strict              bool
-	serials                                   string // which may be revoked: a Serials word
+	serials                                   string // revocable serials: a Serials constant
 	ranges                                    []netip.Prefix
 	uris                                      []string
 	subject                                   map[string]Attribute // by object identifier
@@ -29,25 +29,25 @@ type rules struct {
 	rsaBits                                   int // 0: no RSA
 	maxValidity, maxWait                      time.Duration
 	extensions, ekus                          set                          // object identifiers
-	signers                                   map[string]ed25519.PublicKey // by key id, empty where nothing need be signed
+	signers                                   map[string]ed25519.PublicKey // by key id; empty: requests need no signature
 	window                                    time.Duration
 	expressions                               []expression
 }
 
 const maxPerMinute = 1_000_000
 
-// set is a list of a policy. Any in it stands for all.
+// set is a list of a policy. Any in it stands for every value.
 type set map[string]bool
 
 func (s set) has(v string) bool { return s[v] || s[Any] }
 
-// ruleError says which rule of a policy is wrong.
+// ruleError names the rule of a policy that is wrong.
 func ruleError(rule, value, problem string) error {
 	return fmt.Errorf("%s: %.80q %s", rule, value, problem)
 }
 
-// setOf makes a set of what normal makes of each item. normal returns "" for what can be
-// no item; Any is taken where any says so.
+// setOf makes a set of the normalised items. normal returns "" for an invalid item. With
+// any set, the item Any is valid.
 func setOf(rule string, items []string, any bool, problem string, normal func(string) string) (set, error) {
 	out := make(set, len(items))
 	for _, item := range items {
@@ -76,7 +76,7 @@ func oneOf(words ...string) func(string) string {
 	}
 }
 
-// compile checks rules and puts them in the form in which they are asked.
+// compile checks rules and compiles them.
 func compile(from Rules) (*rules, error) {
 	r := &rules{
 		wildcards: from.Names.DNS.Wildcards, sha1: from.SHA1Signatures, strict: from.Strict,
@@ -152,7 +152,8 @@ func otherType(s string) string {
 	return oneOf(typeX400, typeDirectory, typeEDI, typeRegistered)(s)
 }
 
-// extensionID is the id of an extension. Those with rules of their own cannot be listed.
+// extensionID returns the id of an extension, "" for extensions that have rules of their
+// own.
 func extensionID(s string) string {
 	switch id := named(extensionOIDs, s); id {
 	case oidAltName, oidEKU:
@@ -194,7 +195,7 @@ func (r *rules) compileURIs(from Rules) error {
 	return nil
 }
 
-// plainURI reports whether every reader finds the same host and path in a URI.
+// plainURI reports whether every parser finds the same host and path in a URI.
 func plainURI(text string, u *url.URL) bool {
 	lower := strings.ToLower(text)
 	for _, trick := range []string{"/./", "/../", "%2e", "%2f", "%5c", `\`} {

@@ -11,7 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus/san"
 )
 
-// content is what a certificate request asks for, as its bytes say it.
+// content is the content of a certificate request, read from its bytes.
 type content struct {
 	subject    []attribute
 	names      []name
@@ -23,8 +23,8 @@ type content struct {
 // attribute is one attribute of a subject.
 type attribute struct{ oid, value string }
 
-// name is one GeneralName: its type as rules name it (dns, ip, email, uri, or the name of
-// another type), and its value. That of an otherName is the id of its type.
+// name is one GeneralName. typ is its type as rules name it: dns, ip, email, uri, or the
+// name of another type. The value of an otherName is the id of its type.
 type name struct{ typ, value string }
 
 type extension struct {
@@ -32,7 +32,7 @@ type extension struct {
 	critical bool
 }
 
-// Types of names, as rules name them.
+// Name types, as rules name them.
 const (
 	typeDNS   = "dns"
 	typeIP    = "ip"
@@ -46,17 +46,17 @@ const (
 	typeRegistered = "registeredID"
 )
 
-// unreadable says which part of a certificate request cannot be read.
+// unreadable names the part of a certificate request that cannot be read.
 type unreadable struct{ part string }
 
 func (e *unreadable) Error() string { return e.part + " cannot be decoded" }
 
 func cannot(part string) error { return &unreadable{part} }
 
-// reader reads DER and nothing else: no BER, nothing left over.
+// reader reads strict DER: no BER, no trailing bytes.
 type reader struct{ cryptobyte.String }
 
-// inside reads one element of a tag and returns what it holds.
+// inside reads one element with a tag and returns its content.
 func (r *reader) inside(tag cbasn1.Tag) (reader, bool) {
 	var in cryptobyte.String
 	ok := r.ReadASN1(&in, tag)
@@ -70,8 +70,8 @@ func (r *reader) oid() (string, bool) {
 }
 
 // readCSR reads a certificate request from its DER. It reads every attribute, name and
-// extension, and gives up at the first that it cannot read: what it does not see, nobody
-// judges.
+// extension, and fails at the first one that it cannot read: no rule would check an
+// unread part.
 func readCSR(der []byte) (content, error) {
 	var c content
 	in := reader{der}
@@ -99,7 +99,7 @@ func readCSR(der []byte) (content, error) {
 		return c, cannot("the key")
 	}
 	if info.Empty() {
-		return c, nil // old programs leave the attributes out
+		return c, nil // old programs omit the attributes
 	}
 	attributes, ok := info.inside(cbasn1.Tag(0).ContextSpecific().Constructed())
 	if !ok || !info.Empty() {
@@ -108,7 +108,7 @@ func readCSR(der []byte) (content, error) {
 	return c, c.readAttributes(attributes)
 }
 
-// readRDNs reads the attributes of a subject, those of multi-valued parts too.
+// readRDNs reads the attributes of a subject, including those of multi-valued parts.
 func readRDNs(in reader) ([]attribute, error) {
 	var all []attribute
 	for !in.Empty() {
@@ -137,8 +137,8 @@ func readRDNs(in reader) ([]attribute, error) {
 	return all, nil
 }
 
-// readAttributes reads what stands behind the key. Two requests for extensions are
-// refused: programs differ in which they read.
+// readAttributes reads the attributes after the key. It refuses two extension requests,
+// because programs differ in which one they read.
 func (c *content) readAttributes(in reader) error {
 	seen := false
 	for !in.Empty() {
@@ -199,7 +199,8 @@ func (c *content) readExtensions(in reader) error {
 	return nil
 }
 
-// readExtension reads the value of an extension that has rules of its own.
+// readExtension reads the value of an extension. It decodes extensions that have rules of
+// their own.
 func (c *content) readExtension(e extension, value reader) error {
 	switch e.oid {
 	case oidAltName:
@@ -226,7 +227,7 @@ func (c *content) readExtension(e extension, value reader) error {
 			return cannot("the extension basicConstraints")
 		}
 		if list.Empty() && !authority {
-			return nil // it asks for what holds without it
+			return nil // it asks for the default
 		}
 		c.authority = c.authority || authority
 	}
@@ -293,7 +294,8 @@ func readName(tag cbasn1.Tag, in reader) (name, bool) {
 	return name{}, false
 }
 
-// normal returns a name as the package san compares it, false where it is none of its type.
+// normal returns a name in the form that package san compares; false if the value is not
+// of the type.
 func normal(typ, value string) (name, bool) {
 	n, err := san.Parse(typ + ":" + value)
 	return name{typ, n.Value}, err == nil

@@ -33,9 +33,9 @@ func mustParse(tb testing.TB, text string) *Policy {
 	return p
 }
 
-// TestRawNames judges certificate requests that no library makes. The rule must be the one
-// that is named, and the whole judgement, which reads with crypto/x509 first, must refuse
-// what the raw reader refuses.
+// TestRawNames checks certificate requests that no library makes. The named rule must
+// refuse them. The complete check, which reads with crypto/x509 first, must refuse every
+// request that the raw reader refuses.
 func TestRawNames(t *testing.T) {
 	t.Parallel()
 	good := altNames(dns("www.shop.example"))
@@ -45,7 +45,7 @@ func TestRawNames(t *testing.T) {
 	tests := []struct {
 		name string
 		der  []byte
-		rule string // "" for allowed
+		rule string // "" if allowed
 	}{
 		{"a plain one", request(t, []part{cn("www.shop.example")}, asks(good)), ""},
 		{"no attributes in it", request(t, []part{cn("www.shop.example")}), ""},
@@ -148,7 +148,7 @@ func TestRawNames(t *testing.T) {
 			t.Errorf("%s: decided by %q (%v), want %q", tt.name, rule, j.Denial, tt.rule)
 		}
 		if v := p.Judge(Request{Producer: "shop", Body: &entrustbus.Issue{ID: "a", CSRDER: tt.der}}); (v.Denial == nil) != (tt.rule == "") {
-			t.Errorf("%s: the whole judgement is %v, want rule %q", tt.name, v.Denial, tt.rule)
+			t.Errorf("%s: the complete check is %v, want rule %q", tt.name, v.Denial, tt.rule)
 		}
 	}
 }
@@ -209,7 +209,7 @@ func FuzzReadCSR(f *testing.F) {
 				t.Errorf("the value %q was taken for text", a.value)
 			}
 		}
-		// What crypto/x509 sees, the raw reader sees too.
+		// The raw reader sees every name that crypto/x509 sees.
 		seesAll(t, der, c)
 	})
 }

@@ -8,10 +8,10 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// readDN reads the text of a distinguished name (RFC 4514). It is stricter than the RFC:
-// the gateway has a reader of its own, and what two readers may understand in two ways is
-// refused. So are quotes, semicolons between parts, and an = inside of a value that has no
-// backslash in front.
+// readDN reads a distinguished name (RFC 4514). It is stricter than the RFC: the gateway
+// has its own parser, so readDN refuses text that two parsers may understand differently.
+// It also refuses quotes, semicolons between parts, and an = inside a value without a
+// preceding backslash.
 func readDN(s string) ([]attribute, error) {
 	var all []attribute
 	for {
@@ -27,7 +27,7 @@ func readDN(s string) ([]attribute, error) {
 	}
 }
 
-// readPart reads one attribute, up to the separator that rest begins with.
+// readPart reads one attribute. rest begins with the separator after it.
 func readPart(s string) (a attribute, rest string, err error) {
 	key, s, ok := strings.Cut(s, "=")
 	key = strings.Trim(key, " ")
@@ -55,7 +55,7 @@ func readPart(s string) (a attribute, rest string, err error) {
 	return a, rest, nil
 }
 
-// decodeHex reads a value that is written as the hexadecimal of its DER.
+// decodeHex reads a value given as the hexadecimal of its DER.
 func decodeHex(s string) (string, bool) {
 	der, err := hex.DecodeString(s)
 	in := cryptobyte.String(der)
@@ -67,10 +67,10 @@ func decodeHex(s string) (string, bool) {
 	return decodeText(tag, value)
 }
 
-// unescape reads a value up to the first separator without a backslash in front.
+// unescape reads a value up to the first separator without a preceding backslash.
 func unescape(s string) (text, rest string, ok bool) {
 	var b strings.Builder
-	kept := 0 // what of b is not a blank that only surrounds the value
+	kept := 0 // length of b without trailing blanks
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; c {
 		case ',', '+':

@@ -11,25 +11,25 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Expression is a rule that the table of rules has no word for, in the Common Expression
-// Language. It is asked after all other rules allowed the request.
+// Expression is a condition without a rule of its own, in the Common Expression Language.
+// It is evaluated after all other rules have allowed the request.
 type Expression struct {
-	// Expr must be true for a request to be allowed. An expression that fails, or costs more
-	// than is allowed, refuses it.
+	// Expr must be true, or the request is refused. An expression that fails or exceeds
+	// the cost limit refuses the request.
 	Expr string `yaml:"expr"`
-	// Message is what the producer reads where it is not true. Required.
+	// Message is the text for the producer if Expr is not true. Required.
 	Message string `yaml:"message"`
 }
 
-// Bounds of expressions. A step of CEL's own counting is about a comparison: an expression
-// at its costLimit takes a few milliseconds.
+// Bounds of expressions. CEL counts about one step for a comparison. An expression at
+// costLimit takes a few milliseconds.
 const (
 	maxExpressions      = 20
 	maxExpression       = 4096 // bytes
 	maxMessage          = 200  // bytes
 	maxExpressionNested = 50
 	costLimit           = 10_000
-	checkEvery          = 100 // turns of a loop between two checks of the cost
+	checkEvery          = 100 // loop iterations between two checks of the cost
 )
 
 // expression is a compiled Expression.
@@ -38,7 +38,7 @@ type expression struct {
 	message string
 }
 
-// variables are what an expression can ask about, beside the facts of a judgement.
+// variables are the variables of an expression.
 func variables() []cel.EnvOption {
 	texts := cel.ListType(cel.StringType)
 	return []cel.EnvOption{
@@ -46,13 +46,13 @@ func variables() []cel.EnvOption {
 		cel.Variable("kind", cel.StringType),
 		cel.Variable("ca", cel.StringType),
 		cel.Variable("profile", cel.StringType),
-		cel.Variable("names", texts),                                // dns:www.shop.example, ip:192.0.2.1, …, of everywhere
+		cel.Variable("names", texts),                                // dns:www.shop.example, ip:192.0.2.1, …, from all places
 		cel.Variable("subject", cel.MapType(cel.StringType, texts)), // values by attribute: subject.O
 		cel.Variable("key", cel.StringType),                         // EC P-256
 		cel.Variable("extensions", texts),                           // object identifiers
 		cel.Variable("ekus", texts),                                 // object identifiers
-		cel.Variable("validity", cel.IntType),                       // seconds, 0 where the request names none
-		cel.Variable("wait", cel.IntType),                           // seconds, 0 where the request names none
+		cel.Variable("validity", cel.IntType),                       // seconds; 0 if the request has none
+		cel.Variable("wait", cel.IntType),                           // seconds; 0 if the request has none
 		cel.Variable("serial", cel.StringType),                      // of a revocation, lower-case hexadecimal
 		cel.Variable("reason", cel.StringType),                      // of a revocation, as RFC 5280 names it
 		cel.Variable("labels", cel.MapType(cel.StringType, cel.StringType)),
@@ -83,7 +83,7 @@ func (r *rules) compileExpressions(from Rules) error {
 		}
 		ast, issues := env.Compile(e.Expr)
 		if issues.Err() != nil {
-			// It has a line for each mistake, and a drawing below.
+			// The text has a line for each error, with a drawing below.
 			return fmt.Errorf("%s.expr: %s", rule, strings.Join(strings.Fields(issues.Err().Error()), " "))
 		}
 		if !ast.OutputType().IsExactType(cel.BoolType) {
@@ -100,7 +100,7 @@ func (r *rules) compileExpressions(from Rules) error {
 
 func expressionRule(i int) string { return fmt.Sprintf("expressions[%d]", i) }
 
-// facts are what expressions ask about, gathered while the other rules were asked.
+// facts are the values for expressions, collected by the other rules.
 type facts struct {
 	names, extensions, ekus []string
 	subject                 map[string][]string
@@ -115,7 +115,7 @@ func (f *facts) attribute(a attribute) {
 	f.subject[label] = append(f.subject[label], a.value)
 }
 
-// expressions asks them, where no rule before them refused the request.
+// express evaluates the expressions, unless a rule before them refused the request.
 func (j *judgement) express(q Request) {
 	if j.rules == nil || len(j.expressions) == 0 || j.Denial != nil {
 		return
@@ -129,7 +129,7 @@ func (j *judgement) express(q Request) {
 	}
 	switch b := q.Body.(type) {
 	case *entrustbus.Issue:
-		// The worker may ask the gateway for as much as a cap lets it.
+		// Up to a cap, the worker may ask the gateway for any validity.
 		seconds, _ := demanded(b)
 		of["validity"], of["wait"] = cmp.Or(seconds, b.MaxValiditySeconds), b.PollMaxWaitSeconds
 	case *entrustbus.Track:
@@ -148,5 +148,5 @@ func (j *judgement) express(q Request) {
 	}
 }
 
-// list is never nil, which CEL does not take for a list.
+// list returns a list that is never nil, because CEL does not accept nil as a list.
 func list(s []string) []string { return append([]string{}, s...) }

@@ -38,7 +38,7 @@ func TestExpressions(t *testing.T) {
 			t.Errorf("the contrary of %s: %v", expr, v.Denial)
 		}
 	}
-	// Without an answer there is no certificate.
+	// An expression without an answer refuses the request.
 	for _, expr := range []string{`subject.OU == ["x"]`, `1 / size(labels) > 0 || 1 / (size(labels) - 1) > 0`} {
 		v := mustParse(t, withExpression(expr)).Judge(Request{Producer: "shop", Body: issue, CA: "ca-1", Profile: "p"})
 		if v.Denial == nil && expr[0] == 's' {
@@ -47,7 +47,7 @@ func TestExpressions(t *testing.T) {
 	}
 }
 
-// An expression that would take for ever refuses the request in a moment.
+// An expression that would run for ever refuses the request within moments.
 func TestExpressionCostIsBounded(t *testing.T) {
 	t.Parallel()
 	var names []part

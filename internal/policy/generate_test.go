@@ -59,7 +59,7 @@ func bmp(text string) part {
 	return str(bmpString, b.String())
 }
 
-// rdn is one part of a subject, with one attribute for each pair.
+// rdn returns one part of a subject, with one attribute for each pair.
 func rdn(pairs ...part) part { return set1(pairs...) }
 
 func attr(id string, value part) part { return seq(oid(id), value) }
@@ -81,7 +81,7 @@ func der(p part) string {
 	return string(b.BytesOrPanic())
 }
 
-// ext is one extension with its value.
+// ext returns one extension with its value.
 func ext(id string, value part) part { return seq(oid(id), str(cbasn1.OCTET_STRING, der(value))) }
 
 func critical(id string, value part) part {
@@ -90,7 +90,7 @@ func critical(id string, value part) part {
 
 func altNames(names ...part) part { return ext(oidAltName, seq(names...)) }
 
-// asks is the attribute that asks for extensions.
+// asks returns the attribute that requests extensions.
 func asks(extensions ...part) part {
 	return seq(oid(oidExtensionRequest), set1(seq(extensions...)))
 }
@@ -118,7 +118,7 @@ func request(tb testing.TB, subject []part, attributes ...part) []byte {
 	)))
 }
 
-// sign makes a certificate request of its information.
+// sign makes a certificate request from its information.
 func sign(tb testing.TB, info string) []byte {
 	tb.Helper()
 	sum := sha256.Sum256([]byte(info))

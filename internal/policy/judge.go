@@ -12,38 +12,42 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Request is what is judged.
+// Request is the input of a policy check.
 type Request struct {
 	Producer string
-	// Body was validated.
+	// Body must be validated.
 	Body entrustbus.Request
-	// CA and Profile are those that the order uses: the request's, else the worker's.
+	// CA and Profile are those that the order uses: the request's, else the worker's
+	// defaults.
 	CA, Profile string
-	// Owner is the producer whose the certificate is that a revocation names, "" where the
-	// worker does not know.
+	// Owner is the producer of the certificate that a revocation names, "" if the worker
+	// does not know it.
 	Owner string
-	// BlockedKey is the hash of the certificate request's key where that key is blocked, else "".
+	// BlockedKey is the hash of the certificate request's key if that key is blocked,
+	// else "".
 	BlockedKey string
-	// Message is the request as it was published, whose signature is verified.
+	// Message is the request as it was published. The policy verifies its signature.
 	Message Message
 }
 
-// Verdict is what a policy says of a request. The zero value allows it.
+// Verdict is the result of a policy check. The zero value allows the request.
 type Verdict struct {
-	// Denial is why the request is refused, nil where it is allowed.
+	// Denial says why the request is refused; nil if it is allowed.
 	Denial *Denial
-	// Validity is what a longer wish, or cap, is cut to; 0 where nothing is cut.
+	// Validity is the limit to which the requested validity or cap is reduced; 0 if it is
+	// not.
 	Validity time.Duration
 }
 
-// Denial is the first rule that refused a request. It is an error whose text is one line
-// for the producer.
+// Denial names the first rule that refused a request. It is an error whose text is one
+// line for the producer.
 type Denial struct {
-	// Rule is the rule by its path in the policy file, or "csr" or "subject_dn" for what
-	// cannot be read, "producer" for one without rules, "blocked_keys" for a blocked key.
+	// Rule is the path of the rule in the policy file. It is "csr" or "subject_dn" for an
+	// unreadable part, "producer" for a producer without rules, and "blocked_keys" for a
+	// blocked key.
 	Rule string
-	// Value is what it refused, Where the part of the request that has it, "" for the
-	// request itself.
+	// Value is the refused value. Where is the part of the request that contains it, ""
+	// for the request itself.
 	Value, Where string
 }
 
@@ -55,7 +59,7 @@ func (d *Denial) Error() string {
 	return text + " (rule " + d.Rule + ")"
 }
 
-// cut shortens a text to at most so many bytes, between two characters.
+// cut shortens a text to at most most bytes, between two characters.
 func cut(s string, most int) string {
 	if len(s) <= most {
 		return s
@@ -63,13 +67,13 @@ func cut(s string, most int) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
-// Finding is one answer of one rule.
+// Finding is the answer of one rule.
 type Finding struct {
 	Denial
 	Allowed bool
 }
 
-// Judge judges a request. It stops at the first rule that refuses.
+// Judge checks a request. It stops at the first rule that refuses it.
 func (p *Policy) Judge(q Request) Verdict {
 	j := judgement{}
 	p.judge(&j, q)
@@ -77,8 +81,8 @@ func (p *Policy) Judge(q Request) Verdict {
 	return j.Verdict
 }
 
-// Explain judges a request and returns what every rule says of it, in the order in which
-// they are asked.
+// Explain checks a request and returns the answers of all rules, in the order of their
+// evaluation.
 func (p *Policy) Explain(q Request) (Verdict, []Finding) {
 	j := judgement{all: true}
 	p.judge(&j, q)
@@ -86,7 +90,7 @@ func (p *Policy) Explain(q Request) (Verdict, []Finding) {
 	return j.Verdict, j.findings
 }
 
-// judgement is one request under judgement.
+// judgement is one policy check in progress.
 type judgement struct {
 	*rules
 	Verdict
@@ -95,10 +99,10 @@ type judgement struct {
 	facts    facts
 }
 
-// over says that no further rule needs to be asked.
+// over reports that no further rule needs to be evaluated.
 func (j *judgement) over() bool { return j.Denial != nil && !j.all }
 
-// ask notes what a rule says of a value.
+// ask records the answer of a rule about a value.
 func (j *judgement) ask(allowed bool, rule, value, where string) {
 	if j.over() || allowed && !j.all {
 		return
@@ -144,12 +148,12 @@ func (p *Policy) judge(j *judgement, q Request) {
 		j.revoke(b, q)
 	case *entrustbus.Cancel:
 	default:
-		j.ask(false, "kinds", kind, "") // no rule knows it
+		j.ask(false, "kinds", kind, "") // no rule covers this kind
 	}
 }
 
-// choice asks about a CA or a profile: one of the list, or, without a list, that of the
-// worker.
+// choice checks a CA or a profile. It must be in the list. Without a list the request
+// must not name one.
 func (j *judgement) choice(list set, rule, used, named, where string) {
 	if len(list) == 0 {
 		j.ask(named == "", rule, named, where)
@@ -207,7 +211,7 @@ func (j *judgement) issue(b *entrustbus.Issue, blockedKey string) {
 	j.validity(b)
 }
 
-// key asks about the key and the signature that the certificate request is made with.
+// key checks the key and the signature of the certificate request.
 func (j *judgement) key(csr *entrustbus.CSR) {
 	typ := csr.KeyType()
 	j.facts.key = typ
@@ -223,14 +227,15 @@ func (j *judgement) key(csr *entrustbus.CSR) {
 	case x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA, x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,
 		x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512, x509.PureEd25519:
 	case x509.UnknownSignatureAlgorithm:
-		// Go knows no signature by such a key; the rule of keys named its type.
+		// Go knows no signature algorithm for such a key. The rule keys has named its
+		// type.
 		j.ask(csr.Request.PublicKeyAlgorithm == x509.UnknownPublicKeyAlgorithm, "signatures", "an unknown algorithm", "the certificate request")
 	default:
 		j.ask(false, "signatures", a.String(), "the certificate request")
 	}
 }
 
-// content asks about names, attributes and extensions.
+// content checks names, attributes and extensions.
 func (j *judgement) content(c content, where string) {
 	for _, a := range c.subject {
 		j.attribute(a, where)
@@ -265,8 +270,8 @@ func (j *judgement) name(n name, where string) {
 	j.ask(j.allows(n), rule, value, where)
 }
 
-// attribute asks about an attribute of a subject. Common names and e-mail addresses are
-// names; subject may name values beside.
+// attribute checks an attribute of a subject. Common names and e-mail addresses are
+// names; the rule subject may allow further values.
 func (j *judgement) attribute(a attribute, where string) {
 	j.facts.attribute(a)
 	rule, ok := j.subject[a.oid]
@@ -294,8 +299,8 @@ func (j *judgement) attribute(a attribute, where string) {
 	}
 }
 
-// fields asks about what the request itself names beside its certificate request. It
-// returns the subject that it asks for, false where that is the certificate request's.
+// fields checks the fields of the request outside of its certificate request. It returns
+// the requested subject; false if that is the certificate request's.
 func (j *judgement) fields(b *entrustbus.Issue) ([]attribute, bool) {
 	if b.CommonName != "" {
 		j.attribute(attribute{oidCommonName, b.CommonName}, "common_name")
@@ -330,8 +335,7 @@ func (j *judgement) fields(b *entrustbus.Issue) ([]attribute, bool) {
 	return j.asked(b)
 }
 
-// asked asks about the subject that the request names instead of the certificate
-// request's.
+// asked checks the subject that the request names instead of the certificate request's.
 func (j *judgement) asked(b *entrustbus.Issue) ([]attribute, bool) {
 	var subject []attribute
 	for _, v := range b.SubjectVariables {
@@ -357,15 +361,16 @@ func (j *judgement) asked(b *entrustbus.Issue) ([]attribute, bool) {
 	return subject, b.SubjectDN != "" || len(b.SubjectVariables) > 0
 }
 
-// readRequested reads an extension that the request names.
+// readRequested reads an extension of the request.
 func readRequested(e entrustbus.Extension) (content, error) {
 	var c content
 	err := c.readExtension(extension{e.OID, e.Critical}, reader{e.Value})
 	return c, err
 }
 
-// validity asks about the validity that is demanded. A cap demands nothing: one beyond the
-// rule is lowered to it, since the worker may ask the gateway for as much. A period is not cut: it has a beginning.
+// validity checks the requested validity. A cap requests nothing: a cap beyond the rule
+// is lowered to it, because the worker may ask the gateway for any validity up to the
+// cap. A period is never shortened, because it has a beginning.
 func (j *judgement) validity(b *entrustbus.Issue) {
 	most := int64(j.maxValidity / time.Second)
 	seconds, period := demanded(b)
@@ -385,15 +390,15 @@ func (j *judgement) validity(b *entrustbus.Issue) {
 	}
 }
 
-// demanded is the validity that a request demands, in seconds, 0 for none; of a period the
-// longest that it can be.
+// demanded returns the requested validity in seconds, 0 for none. Of a period it returns
+// the longest possible length.
 func demanded(b *entrustbus.Issue) (seconds int64, period bool) {
 	if b.ValidityPeriod == "" {
 		return b.ValiditySeconds, false
 	}
 	p, err := entrustbus.ParsePeriod(b.ValidityPeriod)
 	if err != nil {
-		return entrustbus.MaxValiditySeconds, true // nobody takes such a request
+		return entrustbus.MaxValiditySeconds, true // Validate refuses such a request
 	}
 	return int64(p.Longest() / time.Second), true
 }

@@ -37,7 +37,7 @@ func rsaKey(t *testing.T, bits int) crypto.Signer {
 	return key
 }
 
-// decoded is a revocation as it was published.
+// decoded returns a revocation as it was published.
 func decoded(t *testing.T, body string) entrustbus.Request {
 	t.Helper()
 	r, err := entrustbus.DecodeRequest(entrustbus.KindRevoke, entrustbus.EncodingJSON, []byte(body))
@@ -47,8 +47,8 @@ func decoded(t *testing.T, body string) entrustbus.Request {
 	return r
 }
 
-// TestRules has a row for each rule both ways: a request, the rules that allow it and those that do not, and
-// the rule that says no. base is in both.
+// TestRules has a row for each rule: a request, rules that allow it, rules that refuse
+// it, and the rule that must refuse. base is in both sets of rules.
 func TestRules(t *testing.T) {
 	t.Parallel()
 	_, ed, _ := ed25519.GenerateKey(rand.Reader)
@@ -190,7 +190,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// flow indents rules, one or more of which may stand in braces.
+// flow indents rules. A rule may be in braces.
 func flow(rules string) string {
 	var b strings.Builder
 	for line := range strings.SplitSeq(strings.TrimSpace(rules), "\n") {

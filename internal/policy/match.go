@@ -74,8 +74,8 @@ func (r *rules) allowsURI(text string) bool {
 	return false
 }
 
-// typed is a name in a text that does not say its type: of sans, or a common name. false
-// where it is none.
+// typed returns the name in a text without a type, from sans or a common name; false if
+// the text is not a name.
 func typed(text string) (name, bool) {
 	switch san.TypeOf(text) {
 	case san.IP:
@@ -88,7 +88,7 @@ func typed(text string) (name, bool) {
 	return normal(typeDNS, text)
 }
 
-// ofSAN is the name of an item of sans.
+// ofSAN returns the name of an item of sans.
 func ofSAN(n san.Name) name {
 	switch n.Type {
 	case san.DNS:

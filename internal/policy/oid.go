@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// attributeOIDs are the subject attributes that have names, in lower case. SN is left out:
-// it is the surname to some and the serial number to others.
+// attributeOIDs are the named subject attributes, in lower case. SN is missing: it means
+// surname to some programs and serial number to others.
 var attributeOIDs = map[string]string{
 	"cn": "2.5.4.3", "surname": "2.5.4.4", "serialnumber": "2.5.4.5", "c": "2.5.4.6", "l": "2.5.4.7", "st": "2.5.4.8", "street": "2.5.4.9",
 	"o": "2.5.4.10", "ou": "2.5.4.11", "title": "2.5.4.12", "description": "2.5.4.13", "businesscategory": "2.5.4.15", "postalcode": "2.5.4.17",
@@ -15,7 +15,7 @@ var attributeOIDs = map[string]string{
 	"emailaddress": oidEmail, "e": oidEmail, "unstructuredname": "1.2.840.113549.1.9.2", "unstructuredaddress": "1.2.840.113549.1.9.8",
 }
 
-// attributeNames are how messages name attributes.
+// attributeNames are the names of attributes in messages.
 var attributeNames = map[string]string{
 	oidCommonName: "CN", "2.5.4.4": "surname", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.9": "street",
 	"2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "title", "2.5.4.13": "description", "2.5.4.15": "businessCategory", "2.5.4.17": "postalCode",
@@ -37,7 +37,7 @@ const (
 	oidMicrosoftExtensionRequest = "1.3.6.1.4.1.311.2.1.14"
 )
 
-// extensionOIDs are the extensions that have names, in lower case.
+// extensionOIDs are the named extensions, in lower case.
 var extensionOIDs = map[string]string{
 	"subjectkeyidentifier": "2.5.29.14", "keyusage": "2.5.29.15", "issueraltname": "2.5.29.18", "basicconstraints": oidBasicConstraints,
 	"nameconstraints": "2.5.29.30", "certificatepolicies": "2.5.29.32", "tlsfeature": oidTLSFeature, "subjectaltname": oidAltName, "extendedkeyusage": oidEKU,
@@ -49,16 +49,16 @@ var ekuOIDs = map[string]string{
 	"emailprotection": "1.3.6.1.5.5.7.3.4", "timestamping": "1.3.6.1.5.5.7.3.8", "ocspsigning": "1.3.6.1.5.5.7.3.9",
 }
 
-// harmlessAttributes are what a certificate request may carry beside its extensions: no
-// CA takes names from them.
+// harmlessAttributes are the attributes that a certificate request may carry besides its
+// extensions. No CA takes names from them.
 var harmlessAttributes = map[string]bool{
 	"1.2.840.113549.1.9.7":   true, // challengePassword
 	"1.3.6.1.4.1.311.13.2.2": true, // Microsoft: the provider of the key
 	"1.3.6.1.4.1.311.13.2.3": true, // Microsoft: version of the operating system
-	"1.3.6.1.4.1.311.21.20":  true, // Microsoft: which program asked
+	"1.3.6.1.4.1.311.21.20":  true, // Microsoft: requesting program
 }
 
-// named returns the id of a name in table, or of an id itself; "" for neither.
+// named returns the id of a name in table, or s if it is an id itself; "" otherwise.
 func named(table map[string]string, s string) string {
 	if id, ok := table[strings.ToLower(s)]; ok {
 		return id
@@ -69,7 +69,7 @@ func named(table map[string]string, s string) string {
 	return ""
 }
 
-// isOID reports whether s is an object identifier in numbers with dots.
+// isOID reports whether s is an object identifier in dotted numbers.
 func isOID(s string) bool {
 	parts := strings.Split(s, ".")
 	if len(parts) < 2 || len(s) > 128 {
@@ -84,7 +84,7 @@ func isOID(s string) bool {
 	return true
 }
 
-// attributeName is how messages name an attribute.
+// attributeName returns the name of an attribute in messages.
 func attributeName(oid string) string {
 	if name, ok := attributeNames[oid]; ok {
 		return name

@@ -7,7 +7,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// What the worker knows of a certificate or key beside the request decides, both ways.
+// The worker's knowledge of a certificate's owner and of blocked keys decides, in both
+// directions.
 func TestOwnersAndBlockedKeys(t *testing.T) {
 	t.Parallel()
 	const kinds = "    kinds: [issue, revoke]\n    names: {dns: {exact: [a.example]}}\n"
@@ -18,7 +19,7 @@ func TestOwnersAndBlockedKeys(t *testing.T) {
 		name, serials  string
 		body           entrustbus.Request
 		owner, blocked string
-		rule           string // "" where it is allowed
+		rule           string // "" if it is allowed
 	}{
 		{name: "own", serials: "own", body: revoke, owner: "shop"},
 		{name: "another's", serials: "own", body: revoke, owner: "web", rule: "revoke.serials"},

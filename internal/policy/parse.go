@@ -17,7 +17,7 @@ import (
 // MaxBytes bounds a policy file.
 const MaxBytes = 1 << 20
 
-// Policy is who may ask for what. Make one with Parse. It does not change once made, and
+// Policy says which producer may ask for what. Make one with Parse. It never changes, and
 // is safe for concurrent use.
 type Policy struct {
 	digest    [sha256.Size]byte
@@ -25,27 +25,27 @@ type Policy struct {
 	source    map[string]Rules
 }
 
-// Digest is the SHA-256 of the bytes that the policy was parsed from.
+// Digest returns the SHA-256 of the bytes that the policy was parsed from.
 func (p *Policy) Digest() [sha256.Size]byte { return p.digest }
 
-// Producers are the producers that the policy has rules for, sorted.
+// Producers returns the producers that the policy has rules for, sorted.
 func (p *Policy) Producers() []string { return slices.Sorted(maps.Keys(p.producers)) }
 
-// Rules are the rules of a producer as they were written; false where there are none, and
-// the producer may ask for nothing. The caller must not change them.
+// Rules returns the rules of a producer as they were written; false if there are none,
+// and the producer may ask for nothing. The caller must not change them.
 func (p *Policy) Rules(producer string) (Rules, bool) {
 	r, ok := p.source[producer]
 	return r, ok
 }
 
-// RequestsPerMinute is how many issue requests of a producer may begin in a minute, 0 where
-// the policy has no bound.
+// RequestsPerMinute returns how many issue requests of a producer may begin in a minute,
+// 0 for no limit.
 func (p *Policy) RequestsPerMinute(producer string) int {
 	return p.source[producer].RequestsPerMinute
 }
 
-// Parse reads a policy from YAML. An unknown key, a key that is given twice, and a rule
-// that could never allow anything are errors: they name the producer and the rule.
+// Parse reads a policy from YAML. An unknown key, a duplicate key, and a rule that could
+// never allow anything are errors that name the producer and the rule.
 func Parse(data []byte) (*Policy, error) {
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("reading a policy: larger than %d bytes", MaxBytes)

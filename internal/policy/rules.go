@@ -9,41 +9,45 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Rules are what one producer may ask for, as the policy file names it. The zero value
-// allows nothing.
+// Rules are the rules of one producer, as in the policy file. The zero value allows
+// nothing.
 type Rules struct {
-	// Signatures are the keys that requests must be signed with. Absent: they need no signature.
+	// Signatures are the keys that must sign requests. Absent: requests need no
+	// signature.
 	Signatures *Signatures `yaml:"signatures,omitempty"`
 
 	Kinds    []string `yaml:"kinds,omitempty"`
 	CAs      []string `yaml:"cas,omitempty"`
 	Profiles []string `yaml:"profiles,omitempty"`
 	Names    Names    `yaml:"names,omitempty"`
-	// Subject are the attributes that a subject may have beside CN and emailAddress, by
-	// name or object identifier.
+	// Subject lists the attributes that a subject may have besides CN and emailAddress,
+	// by name or object identifier.
 	Subject map[string]Attribute `yaml:"subject,omitempty"`
-	// Keys are key types: "EC P-256", "Ed25519", and "RSA 3072" for RSA of at least so many
+	// Keys are key types: "EC P-256", "Ed25519", and "RSA 3072" for RSA of at least 3072
 	// bits. Absent: see Keys.
 	Keys []string `yaml:"keys,omitempty"`
-	// SHA1Signatures lets a certificate request be signed with SHA-1. MD5 is always refused.
+	// SHA1Signatures allows certificate requests signed with SHA-1. MD5 is always
+	// refused.
 	SHA1Signatures bool `yaml:"sha1_signatures,omitempty"`
-	// MaxValidity bounds validity_seconds and validity_period; 0 is no bound. A request that
-	// names none gets the validity of its profile. A max_validity_seconds beyond it is lowered.
+	// MaxValidity bounds validity_seconds and validity_period; 0 means no bound. A
+	// request without either gets the validity of its profile. A max_validity_seconds
+	// beyond the bound is lowered to it.
 	MaxValidity Span `yaml:"max_validity,omitempty"`
-	// LongerValidity is Cut or Refuse, "" for Refuse.
+	// LongerValidity is Cut or Refuse; "" means Refuse.
 	LongerValidity string `yaml:"longer_validity,omitempty"`
-	// MaxWait bounds poll_max_wait_seconds; 0 is no bound but the worker's.
+	// MaxWait bounds poll_max_wait_seconds; 0 means no bound but the worker's.
 	MaxWait    Span     `yaml:"max_wait,omitempty"`
 	Extensions []string `yaml:"extensions,omitempty"`
 	EKUs       []string `yaml:"ekus,omitempty"`
 	Properties []string `yaml:"properties,omitempty"`
 	Revoke     Revoke   `yaml:"revoke,omitempty"`
-	// RequestsPerMinute bounds the issue requests of a producer; 0 is no bound. What exceeds
-	// it waits for its turn. The worker counts, not this package.
+	// RequestsPerMinute bounds the issue requests of a producer; 0 means no bound.
+	// Requests beyond it wait for their turn. The worker counts, not this package.
 	RequestsPerMinute int `yaml:"requests_per_minute,omitempty"`
-	// Strict refuses requests with unknown keys near known ones, as strict in a request does.
+	// Strict refuses requests with unknown keys that resemble known ones, like strict in
+	// a request.
 	Strict bool `yaml:"strict,omitempty"`
-	// Expressions are asked last.
+	// Expressions are evaluated last.
 	Expressions []Expression `yaml:"expressions,omitempty"`
 }
 
@@ -54,11 +58,11 @@ type Names struct {
 	IP []string `yaml:"ip,omitempty"`
 	// Email are host parts of addresses, each exactly.
 	Email []string `yaml:"email,omitempty"`
-	// URI are beginnings of URIs, up to a boundary: the end, or a /, ? or #.
+	// URI are prefixes of URIs up to a boundary: the end, or a /, ? or #.
 	URI []string `yaml:"uri,omitempty"`
 	// Other are other types of names: x400Address, directoryName, ediPartyName,
-	// registeredID, and the object identifiers of types of otherName. Their values are not
-	// looked at.
+	// registeredID, and the object identifiers of otherName types. Their values are not
+	// checked.
 	Other []string `yaml:"other,omitempty"`
 }
 
@@ -70,43 +74,43 @@ type DNS struct {
 	Wildcards bool     `yaml:"wildcards,omitempty"`
 }
 
-// Attribute is what an attribute of a subject may be.
+// Attribute says which values an attribute of a subject may have.
 type Attribute struct {
-	// Values are the texts that it may have. Absent: any. Those of CN and emailAddress are
-	// allowed beside what the rules of names allow.
+	// Values are the allowed values. Absent: any. For CN and emailAddress they extend the
+	// rules of names.
 	Values []string `yaml:"values,omitempty"`
-	// Required says that a subject without it is refused.
+	// Required refuses a subject without the attribute.
 	Required bool `yaml:"required,omitempty"`
 }
 
-// Revoke says which certificates may be revoked, and why.
+// Revoke says which certificates may be revoked, and for which reasons.
 type Revoke struct {
-	// Serials is SerialsOwn, SerialsAny or SerialsNone, "" for SerialsNone.
+	// Serials is SerialsOwn, SerialsAny or SerialsNone; "" means SerialsNone.
 	Serials string   `yaml:"serials,omitempty"`
 	Reasons []string `yaml:"reasons,omitempty"`
 }
 
-// Words of the policy file.
+// Constants of the policy file.
 const (
 	Any = "*"
 
 	Cut    = "cut"
 	Refuse = "refuse"
 
-	SerialsOwn  = "own" // certificates of which the worker knows that they are the producer's
+	SerialsOwn  = "own" // certificates that the worker knows to be the producer's
 	SerialsAny  = "any"
 	SerialsNone = "none"
 )
 
-// Keys are the key types that are allowed where a policy names none.
+// Keys returns the key types that are allowed if a policy names none.
 func Keys() []string {
 	return []string{"RSA 2048", "EC P-256", "EC P-384", "EC P-521", "Ed25519"}
 }
 
-// Span is a duration, written as Go writes it or in whole days: 36h, 90d.
+// Span is a duration, written in Go's form or in whole days: 36h, 90d.
 type Span time.Duration
 
-// MarshalYAML writes a Span as UnmarshalYAML reads it.
+// MarshalYAML writes a Span in the form that UnmarshalYAML reads.
 func (s Span) MarshalYAML() (any, error) {
 	if d := time.Duration(s); d%(24*time.Hour) != 0 {
 		return d.String(), nil
@@ -114,7 +118,7 @@ func (s Span) MarshalYAML() (any, error) {
 	return strconv.Itoa(int(time.Duration(s)/(24*time.Hour))) + "d", nil
 }
 
-// UnmarshalYAML reads a Span. It must be above 0.
+// UnmarshalYAML reads a Span of at least one second.
 func (s *Span) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.ScalarNode {
 		return fmt.Errorf("line %d: not a duration", n.Line)

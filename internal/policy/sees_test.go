@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// seesAll demands that the raw reader found every name that crypto/x509 finds.
+// seesAll checks that the raw reader found every name that crypto/x509 finds.
 func seesAll(t *testing.T, der []byte, c content) {
 	t.Helper()
 	csr, err := x509.ParseCertificateRequest(der)

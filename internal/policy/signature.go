@@ -14,30 +14,31 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Signatures say which keys the requests of a producer must be signed with.
+// Signatures names the keys that must sign the requests of a producer.
 type Signatures struct {
-	// Keys are ed25519 public keys by their id, in base64: the 32 bytes of the key, or its
-	// SubjectPublicKeyInfo, which is what stands between the lines of a PEM file.
+	// Keys are ed25519 public keys in base64, by their id. A value is the 32 bytes of the
+	// key or its SubjectPublicKeyInfo, which is the body of a PEM file.
 	Keys map[string]string `yaml:"keys,omitempty"`
-	// Window is how far the time of signing and the time at which the server stored the
-	// request may be apart, either way. 0: DefaultWindow.
+	// Window bounds the time between the signing and the store time of a request, in both
+	// directions. 0: DefaultWindow.
 	Window Span `yaml:"window,omitempty"`
 }
 
-// DefaultWindow is the Window of Signatures that name none.
+// DefaultWindow is the Window of Signatures without one.
 const DefaultWindow = 15 * time.Minute
 
-// Message is what is known of how a request was published.
+// Message is a request as it was published.
 type Message struct {
-	// Subject is the one that the producer published it to, whatever subject brought it since.
+	// Subject is the subject that the producer published to, even if the request came on
+	// another one.
 	Subject string
 	ID      string
 	Body    []byte
-	// Signature, KeyID and SignedAt are the values of its headers, "" for those that it has not.
+	// Signature, KeyID and SignedAt are the values of its headers, "" for absent headers.
 	Signature, KeyID, SignedAt string
-	// Published is when the server stored it first. Zero: its age does not count.
+	// Published is when the server first stored it. Zero: its age is not checked.
 	Published time.Time
-	// Unsigned says that it needs no signature: an operator's own words.
+	// Unsigned says that it needs no signature, because an operator published it.
 	Unsigned bool
 }
 
@@ -72,9 +73,10 @@ func (r *rules) compileSignatures(from Rules) error {
 	return nil
 }
 
-// CheckWindows returns an error where a signed request could be published again after the
-// ledger forgot it, so that it would count a second time. The signature may be a window ahead
-// of the first publication, and the second a window behind the signature.
+// CheckWindows returns an error if a signed request could be published again after its
+// ledger record expired: it would count a second time. The signature may be one window
+// ahead of the first publication, and the second publication one window behind the
+// signature.
 func (p *Policy) CheckWindows(ledgerAge time.Duration) error {
 	for _, producer := range p.Producers() {
 		if w := p.producers[producer].window; 2*w >= ledgerAge {
@@ -90,7 +92,7 @@ func (p *Policy) MustSign(producer string) bool {
 	return ok && len(r.signers) > 0
 }
 
-// sign asks about the signature.
+// sign checks the signature.
 func (j *judgement) sign(m Message) {
 	const rule = "signatures"
 	if len(j.signers) == 0 || m.Unsigned {

@@ -12,14 +12,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// signingKey is a key of the tests, by number.
+// signingKey returns the n-th key of the tests.
 func signingKey(n byte) ed25519.PrivateKey {
 	seed := make([]byte, ed25519.SeedSize)
 	seed[0] = n
 	return ed25519.NewKeyFromSeed(seed)
 }
 
-// raw and spki are the two forms of a public key in a policy.
+// raw and spki return the two forms of a public key in a policy.
 func raw(n byte) string {
 	return base64.StdEncoding.EncodeToString(signingKey(n).Public().(ed25519.PublicKey))
 }
@@ -33,7 +33,7 @@ func spki(t *testing.T, n byte) string {
 	return base64.StdEncoding.EncodeToString(der)
 }
 
-// TestSignatures has what a message may be wrong in, each both ways.
+// TestSignatures has each possible defect of a message, with and without it.
 func TestSignatures(t *testing.T) {
 	t.Parallel()
 	p, err := Parse([]byte(fmt.Sprintf(`producers:
@@ -55,10 +55,10 @@ func TestSignatures(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name     string
-		producer string // "" is shop
+		producer string // "" means shop
 		message  Message
 		change   func(*Message)
-		where    string // "" where it is allowed
+		where    string // "" if it is allowed
 	}{
 		{name: "signed", message: message("old", 1)},
 		{name: "by the next key", message: message("new", 2)},
@@ -108,7 +108,7 @@ func TestSignatures(t *testing.T) {
 	}
 }
 
-// What signatures could never hold is refused, with what is wrong.
+// Parse refuses signatures that no request could have, and names the defect.
 func TestSignaturesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -129,8 +129,8 @@ func TestSignaturesThatAreRefused(t *testing.T) {
 	}
 }
 
-// A request that is published again after the ledger forgot it must be outside of the window:
-// the clock of its producer may have been a window ahead.
+// A request that is published again after its ledger record expired must be outside of
+// the window. The producer's clock may have been a window ahead.
 func TestWindowsEndBeforeTheLedgerForgets(t *testing.T) {
 	t.Parallel()
 	for window, ok := range map[string]bool{"": true, "window: 10h59m,": true, "window: 12h,": false, "window: 20d,": false} {

@@ -9,16 +9,16 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Tags that cryptobyte has no name for.
+// Tags that cryptobyte does not name.
 const (
 	numericString   = cbasn1.Tag(18)
 	universalString = cbasn1.Tag(28)
 	bmpString       = cbasn1.Tag(30)
 )
 
-// decodeText reads the string of a subject attribute. It reads only what every reader
-// takes for the same text: bytes outside of ASCII have no agreed meaning in a
-// TeletexString, and a UniversalString is read by few.
+// decodeText reads the string of a subject attribute. It reads only bytes that every
+// parser reads as the same text. Bytes outside of ASCII have no agreed meaning in a
+// TeletexString, and few parsers read a UniversalString.
 func decodeText(tag cbasn1.Tag, b []byte) (string, bool) {
 	s := string(b)
 	switch tag {
@@ -35,7 +35,7 @@ func decodeText(tag cbasn1.Tag, b []byte) (string, bool) {
 			return "", false
 		}
 	case cbasn1.T61String:
-		// T.61 and ASCII agree on these, and Latin 1 does.
+		// T.61, ASCII and Latin 1 agree on these characters.
 		if strings.ContainsFunc(s, func(r rune) bool { return !printable(r) }) {
 			return "", false
 		}
@@ -66,13 +66,13 @@ func decodeBMP(b []byte) (string, bool) {
 	return out.String(), true
 }
 
-// hidden reports a character that a person cannot see, or that is no text at all: such a
-// value reads like another one.
+// hidden reports a character that a person cannot see, or that is not text: a value with
+// it looks like another value.
 func hidden(r rune) bool {
 	return r != ' ' && !unicode.IsGraphic(r) || r == utf8.RuneError || unicode.Is(unicode.Zs, r) && r != ' '
 }
 
-// printable reports whether r is of the repertoire of PrintableString (X.680 41.4).
+// printable reports whether r is in the repertoire of PrintableString (X.680 41.4).
 func printable(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(" '()+,-./:=?", r)
 }

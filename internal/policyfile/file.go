@@ -1,5 +1,5 @@
-// Package policyfile keeps the policy of a worker in step with its file. What the file
-// says, package policy knows.
+// Package policyfile loads a worker's policy from its file, and loads it again when the
+// file changes. Package policy defines the content of the file.
 package policyfile
 
 import (
@@ -17,8 +17,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/policy"
 )
 
-// every is the pause between two looks at the file. It is read whole: a file that is
-// replaced by a link, as Kubernetes does, keeps neither its time nor its inode in step.
+// every is the interval between two reads of the file. Each read reads the whole file: if
+// a link replaces the file, as in Kubernetes, neither its time nor its inode shows each
+// change.
 const every = 5 * time.Second
 
 // File is a policy file and the policy in force. Make one with Open. It is safe for
@@ -30,11 +31,11 @@ type File struct {
 	inForce   atomic.Pointer[policy.Policy]
 	rejected  atomic.Bool
 
-	mu       sync.Mutex // one look at a time
-	reported string     // why the file as it is now is not in force, as it was logged
+	mu       sync.Mutex // held during one read of the file
+	reported string     // logged reason why the current file is not in force
 }
 
-// Open reads a policy file, as Read does. The error says what is wrong with it.
+// Open reads a policy file like Read. The error says what is wrong with the file.
 func Open(path string, ledgerAge time.Duration, log *slog.Logger) (*File, error) {
 	p, err := Read(path, ledgerAge)
 	if err != nil {
@@ -45,8 +46,8 @@ func Open(path string, ledgerAge time.Duration, log *slog.Logger) (*File, error)
 	return f, nil
 }
 
-// Read reads a policy file once. The ledger remembers an order for ledgerAge: longer than a
-// signature may be used.
+// Read reads a policy file once. ledgerAge is how long the ledger keeps a record; it must
+// exceed the time for which a signature can be used.
 func Read(path string, ledgerAge time.Duration) (*policy.Policy, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -67,16 +68,16 @@ func Read(path string, ledgerAge time.Duration) (*policy.Policy, error) {
 	return p, nil
 }
 
-// Policy is the policy in force, never nil.
+// Policy returns the policy in force, never nil.
 func (f *File) Policy() *policy.Policy { return f.inForce.Load() }
 
-// Rejected reports whether the file, as it was read last, is not in force: it is missing,
-// or cannot be read as a policy.
+// Rejected reports whether the file, as last read, is not in force because it is missing
+// or invalid.
 func (f *File) Rejected() bool { return f.rejected.Load() }
 
-// Look reads the file now. A policy that changed is in force from here on. A file that is
-// missing or wrong leaves the one before in force, and the log says so, once for each
-// reason.
+// Look reads the file now. A changed policy is in force from then on. If the file is
+// missing or invalid, the policy before it stays in force, and Look logs each reason
+// once.
 func (f *File) Look() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -99,7 +100,7 @@ func (f *File) Look() {
 	}
 }
 
-// Run looks at the file again and again until ctx is done.
+// Run calls Look every 5 s until ctx ends.
 func (f *File) Run(ctx context.Context) {
 	t := time.NewTicker(every)
 	defer t.Stop()
@@ -113,7 +114,8 @@ func (f *File) Run(ctx context.Context) {
 	}
 }
 
-// Name is how logs name a policy: the first half of its digest, in hexadecimal.
+// Name returns the name of a policy in logs: the first half of its digest, in
+// hexadecimal.
 func Name(p *policy.Policy) string {
 	digest := p.Digest()
 	return hex.EncodeToString(digest[:sha256.Size/2])

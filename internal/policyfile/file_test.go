@@ -36,7 +36,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// kinds are what the policy in force allows the one producer.
+// kinds returns the kinds that the policy in force allows the only producer.
 func kinds(f *File) string {
 	r, _ := f.Policy().Rules("shop")
 	return strings.Join(r.Kinds, " ")
@@ -63,8 +63,8 @@ func TestOpenRefusesWhatIsNoPolicy(t *testing.T) {
 
 const long = "producers: {shop: {signatures: {window: 20d, keys: {a: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}}}}"
 
-// A new file counts from the next look; a bad or missing one never does, and is reported
-// once.
+// A new file is in force from the next look. A bad or missing file never is, and is
+// reported once.
 func TestLook(t *testing.T) {
 	t.Parallel()
 	f, path, log := file(t)

@@ -19,11 +19,11 @@ import (
 const (
 	root = "github.com/entrust-worker/entrust-worker"
 	bus  = root + "/entrustbus"
-	// version is what the go.mod files require of each other.
+	// version is the version that the go.mod files require of each other.
 	version = "v0.1.0"
 )
 
-// shell runs commands in one folder with one environment.
+// shell runs commands in one directory with one environment.
 type shell struct {
 	t   *testing.T
 	dir string
@@ -40,7 +40,7 @@ func (s shell) run(name string, args ...string) string {
 }
 
 func (s shell) try(name string, args ...string) (string, error) {
-	// A download that hangs says which.
+	// A download that hangs must say which one.
 	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -64,7 +64,8 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// clone makes a repository with one commit out of the files of this one, changes that are not committed included.
+// clone makes a repository with one commit from the files of this repository, including
+// uncommitted changes.
 func clone(t *testing.T) shell {
 	t.Helper()
 	here := shell{t: t, dir: "../.."}
@@ -79,7 +80,7 @@ func clone(t *testing.T) shell {
 	for _, name := range strings.Split(files, "\n") {
 		body, err := os.ReadFile(filepath.Join(here.dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed, and the removal is not committed
+			continue // removed, but the removal is not committed
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -96,7 +97,8 @@ func clone(t *testing.T) shell {
 	return there
 }
 
-// proxy is a module proxy in a folder. The go command fills it from the tags of a repository.
+// proxy is a module proxy in a directory. The go command fills it from the tags of a
+// repository.
 type proxy struct{ dir string }
 
 func (p proxy) publish(repo shell, module string) {
@@ -106,29 +108,30 @@ func (p proxy) publish(repo shell, module string) {
 
 func publish(p proxy, repo shell, module, version string) {
 	repo.t.Helper()
-	// The go command asks github.com; git goes to the folder instead.
+	// The go command asks github.com; git uses the directory instead.
 	repo.in(repo.t.TempDir(), "GOWORK=off", "GOPROXY=direct", "GOSUMDB=off", "GOFLAGS=-modcacherw", "GOMODCACHE="+p.dir,
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.file://"+repo.dir+".insteadOf", "GIT_CONFIG_VALUE_0=https://"+root,
 	).run("go", "mod", "download", module+"@"+version)
 }
 
-// environment is that of a machine which takes our modules from the proxy, all others from this machine's module cache,
-// and what is not there from wherever this machine is told to.
+// environment returns the environment of a machine that takes this repository's modules
+// from the proxy. It takes other modules from this machine's module cache or proxy.
 func (p proxy) environment(t *testing.T) []string {
 	here := shell{t: t}
 	return []string{
-		// Without cgo, as ./release builds: what is compiled serves both tests.
+		// Without cgo, like ./release, so that both tests share compiled packages.
 		"CGO_ENABLED=0", "GOWORK=off", "GOSUMDB=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GOMODCACHE=" + t.TempDir(), "GOBIN=" + t.TempDir(),
 		"GOPROXY=file://" + p.dir + "/cache/download,file://" + here.run("go", "env", "GOMODCACHE") + "/cache/download," + here.run("go", "env", "GOPROXY"),
 	}
 }
 
-// The tag of entrustbus comes first, then go.sum gets its hash, then the tag of the worker: docs/operations.md.
+// The tag of entrustbus comes first, then go.sum gets its hash, then the tag of the
+// worker: docs/operations.md.
 func TestReleaseByTags(t *testing.T) {
 	t.Parallel()
 	repo, published := clone(t), proxy{t.TempDir()}
 
-	// A clone has all that it is built from before anything is published, and asks nobody for it.
+	// A clone contains everything that it is built from, before anything is published.
 	repo.in(repo.dir, "GOPROXY=off").run("go", "list", "-deps", "./cmd/...", "./entrustbus/...")
 	for _, module := range []string{".", "bench", "entrustbus"} {
 		if mod := repo.in(filepath.Join(repo.dir, module)).run("go", "mod", "edit", "-json"); !strings.Contains(mod, `"Replace": null`) {
@@ -147,7 +150,8 @@ func TestReleaseByTags(t *testing.T) {
 	if changed := repo.run("git", "status", "--short"); changed != "M go.sum" {
 		t.Errorf("the hash of entrustbus changed %q, want go.sum alone", changed)
 	}
-	// Tidying knows no workspace, so this is the first moment at which it can be checked.
+	// go mod tidy ignores the workspace, so this is the first point at which it can be
+	// checked.
 	repo.in(repo.dir, user...).run("go", "mod", "tidy", "-diff")
 	repo.run("git", "commit", "-qam", "Require "+bus)
 	repo.run("git", "tag", version)
@@ -170,7 +174,8 @@ func TestReleaseByTags(t *testing.T) {
 	t.Run("go get of entrustbus", func(t *testing.T) {
 		t.Parallel()
 		program := shell{t: t, dir: t.TempDir(), env: user}
-		// A program with an older Go line and an x/crypto of its own: entrustbus moves neither.
+		// A program with an older Go version and its own x/crypto: entrustbus changes
+		// neither.
 		goMod := "module example.net/user\n\ngo 1.23.0\n\nrequire golang.org/x/crypto v0.31.0\n"
 		write(t, filepath.Join(program.dir, "go.mod"), goMod)
 		write(t, filepath.Join(program.dir, "main.go"), "package main\n\nimport (\n\t_ \"golang.org/x/crypto/ed25519\"\n\n\t\""+bus+"\"\n)\n\nfunc main() { println(entrustbus.Version) }\n")

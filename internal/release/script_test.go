@@ -20,8 +20,9 @@ func script(repo shell, args ...string) (string, error) {
 	return repo.in(repo.dir, "PLATFORMS="+runtime.GOOS+"/"+runtime.GOARCH, "SBOM=0").try("./release", args...)
 }
 
-// A dry run leaves archives and right checksums, the same each time, and no tag. The release
-// itself leaves tags that agree with each other, and versions in every file that has one.
+// A dry run produces archives and right checksums, the same each time, and no tag. The
+// release itself makes tags that agree with each other, and sets the version in every
+// file that has one.
 func TestReleaseScript(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
@@ -72,7 +73,7 @@ func TestReleaseScript(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// Commits have times of their own, which are in the archive, but not in the binary.
+	// Commits have their own times, which are in the archive but not in the binary.
 	sums(next)
 	if tags := repo.run("git", "tag"); tags != "entrustbus/"+next+"\n"+next {
 		t.Errorf("got the tags %q", tags)
@@ -85,7 +86,7 @@ func TestReleaseScript(t *testing.T) {
 	if merged := repo.run("git", "rev-parse", "HEAD"); merged != repo.run("git", "rev-parse", next) {
 		t.Errorf("HEAD is not the tag: %s", merged)
 	}
-	// Whoever takes the contract from its tag gets what the worker's go.sum says.
+	// A user who takes the contract from its tag gets the hash in the worker's go.sum.
 	published := proxy{t.TempDir()}
 	publish(published, repo, bus, next)
 	user := published.environment(t)

@@ -1,10 +1,11 @@
-// Package renewal finds the certificates that expire: from the results, and from the bucket
-// that keeps whose a certificate is to the end of its validity.
+// Package renewal finds expiring certificates, from the results and from the bucket of
+// issued certificates, which keeps entries until their certificates end.
 //
-// A certificate that was revoked, or renewed, is none of them. It is renewed where the
-// producer has another certificate for the same names that ends later; where the names are
-// not known, for the same key. What the results no longer hold, the bucket alone tells: only
-// workers with a policy write it, and a revocation from before the results is not known.
+// It leaves out revoked and renewed certificates. A certificate is renewed if the
+// producer has a later certificate for the same names. If the names are unknown, a later
+// certificate for the same key counts. A certificate that the results no longer hold is
+// only in the bucket. Only workers with a policy write the bucket, and revocations older
+// than the results are unknown.
 package renewal
 
 import (
@@ -27,28 +28,31 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Certificate is one that expires.
+// Certificate is one expiring certificate.
 type Certificate struct {
 	Producer string `json:"producer"`
 	Order    string `json:"order"`
-	// CAID and ProfileID are "" where an entry of an older worker alone tells of it.
+	// CAID and ProfileID are "" if the certificate is known only from an entry of an
+	// older worker.
 	CAID      string `json:"ca_id,omitempty"`
 	ProfileID string `json:"profile_id,omitempty"`
 	// Serial is in lower-case hexadecimal.
 	Serial   string    `json:"serial"`
 	NotAfter time.Time `json:"not_after"`
-	// Names are those of the certificate, as a request has them: dns:a.example. None where
-	// nothing tells.
+	// Names are the certificate's names in the form of requests: dns:a.example. None if
+	// unknown.
 	Names []string `json:"names,omitempty"`
-	// Key is the hash of its public key.
+	// Key is the hash of its public key. See keys.Hash.
 	Key    string            `json:"key"`
 	Labels map[string]string `json:"labels,omitempty"`
-	// NoResult says that the results no longer hold it: a revocation may be unknown.
+	// NoResult says that the results no longer hold the certificate: a revocation may be
+	// unknown.
 	NoResult bool `json:"no_result,omitempty"`
 }
 
-// Expiring reads the certificates that end within a time from now, those that end first in
-// front. "" is every producer. It holds some 200 bytes for each certificate that is in force.
+// Expiring returns the certificates that end within a time from now, sorted by their end.
+// A producer of "" means all producers. It keeps about 200 bytes in memory for each
+// certificate in force.
 func Expiring(ctx context.Context, js jetstream.JetStream, layout streams.Layout, producer string, now time.Time, within time.Duration) ([]Certificate, error) {
 	s := search{now: now, until: now.Add(within), seen: map[string]bool{}, revoked: map[string]bool{}, latest: map[string]time.Time{}}
 	subjects := layout.Subjects()
@@ -65,7 +69,7 @@ func Expiring(ctx context.Context, js jetstream.JetStream, layout streams.Layout
 		}
 	}
 	if producer != "" {
-		// An operator, or an incident, revokes as another producer.
+		// Operators and incidents revoke under other producers.
 		for m, err := range streams.Scan(ctx, js, layout.Results, subjects.ResultFilter()) {
 			if err != nil {
 				return nil, fmt.Errorf("reading the results: %w", err)
@@ -90,18 +94,18 @@ func Expiring(ctx context.Context, js jetstream.JetStream, layout streams.Layout
 	return s.end(), nil
 }
 
-// search is one reading.
+// search is one run of Expiring.
 type search struct {
 	now, until time.Time
 	seen       map[string]bool      // by CA and serial
 	revoked    map[string]bool      // by CA and serial
-	latest     map[string]time.Time // end of the last certificate of a producer for names, or for a key
+	latest     map[string]time.Time // latest end of a producer's certificates for the same names or key
 	found      []Certificate
 }
 
 func place(ca, serial string) string { return ca + "." + strings.TrimLeft(serial, "0") }
 
-// result takes a result in.
+// result adds a result.
 func (s *search) result(r *entrustbus.Result) {
 	at := place(certs.Token(r.CAID), r.Serial)
 	switch {
@@ -124,7 +128,7 @@ func (s *search) result(r *entrustbus.Result) {
 	}
 }
 
-// entry takes an entry of the bucket in, of which no result was read.
+// entry adds an entry of the bucket for which no result was read.
 func (s *search) entry(e certs.Entry) {
 	at := place(e.CA, e.Serial)
 	if s.seen[at] || s.revoked[at] || !e.Ends.After(s.now) {
@@ -147,8 +151,8 @@ func (s *search) add(c Certificate) {
 	}
 }
 
-// kin are what another certificate has in common with one that it renews: the names, or the
-// key where the names are not known.
+// kin returns the keys under which a certificate and its renewal are compared: the names
+// and the public key, or the public key alone if the names are unknown.
 func (c *Certificate) kin() []string {
 	byKey := c.Producer + " key " + c.Key
 	if len(c.Names) == 0 {
@@ -157,11 +161,11 @@ func (c *Certificate) kin() []string {
 	return []string{c.Producer + " " + strings.Join(slices.Sorted(slices.Values(c.Names)), " "), byKey}
 }
 
-// end leaves out what was revoked or renewed.
+// end removes revoked and renewed certificates.
 func (s *search) end() []Certificate {
 	found := slices.DeleteFunc(s.found, func(c Certificate) bool {
-		// Another certificate for the same key renews one whose names are known only where
-		// it has those names.
+		// If the names are known, a certificate for the same key is a renewal only if it
+		// has the same names.
 		return s.latest[c.kin()[0]].After(c.NotAfter) || s.revoked[place(certs.Token(c.CAID), c.Serial)]
 	})
 	slices.SortFunc(found, func(a, b Certificate) int {
@@ -170,8 +174,8 @@ func (s *search) end() []Certificate {
 	return found
 }
 
-// namesOf are the names of a certificate, as a request has them, each once; its common name
-// where it has no others.
+// namesOf returns the names of a certificate in the form of requests, each once. Without
+// names it returns the common name.
 func namesOf(cert *x509.Certificate) []string {
 	all := map[string]bool{}
 	names, err := san.Read(cert.Extensions)

@@ -53,8 +53,8 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-// issued publishes the result of an order whose certificate ends after a time, and returns
-// its serial.
+// issued publishes the result of an order whose certificate ends after a time, and
+// returns its serial.
 func (b *bench) issued(producer, id string, ends time.Duration, key *ecdsa.PrivateKey, names ...string) string {
 	b.t.Helper()
 	b.serial++
@@ -87,7 +87,7 @@ func (b *bench) publish(r *entrustbus.Result) {
 	}
 }
 
-// keep writes what a worker keeps of a certificate.
+// keep writes the worker's entry of a certificate.
 func (b *bench) keep(serial string, c certs.Certificate, ends time.Duration) {
 	b.t.Helper()
 	if err := certs.New(b.js, b.layout.Certs).Put(b.t.Context(), "ca-1", serial, c, ends); err != nil {
@@ -95,7 +95,7 @@ func (b *bench) keep(serial string, c certs.Certificate, ends time.Duration) {
 	}
 }
 
-// orders are what expires within 30 days.
+// orders returns the certificates that expire within 30 days.
 func (b *bench) orders(producer string) string {
 	b.t.Helper()
 	found, err := renewal.Expiring(b.t.Context(), b.js, b.layout, producer, b.now, 30*day)
@@ -131,7 +131,7 @@ func TestExpiring(t *testing.T) {
 	}
 }
 
-// The bucket tells of certificates whose results are gone.
+// The bucket has certificates whose results are gone.
 func TestExpiringWithoutResults(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/keys"
 )
 
-// CSR is a certificate request that a renewal may be asked for with. Nothing on the bus keeps
-// those of issued certificates.
+// CSR is a certificate request for a renewal. The bus does not keep the certificate
+// requests of issued certificates.
 type CSR struct {
 	// PEM is the certificate request.
 	PEM   string
@@ -44,9 +44,10 @@ func ReadCSR(pem string) (CSR, error) {
 	return out, nil
 }
 
-// Request is the issue request that renews a certificate, with a certificate request for the
-// same names, or else for the same key; nil where none fits. The same certificate has the
-// same id, so that a request that is sent twice is one order.
+// Request returns the issue request that renews a certificate. It uses a certificate
+// request for the same names, else one for the same key; nil if none matches. The
+// request's id depends only on the certificate, so a request that is sent twice is one
+// order.
 func (c *Certificate) Request(all []CSR) *entrustbus.Issue {
 	at := slices.IndexFunc(all, func(r CSR) bool { return len(c.Names) > 0 && slices.Equal(r.names, c.sorted()) })
 	var sans []string
@@ -55,7 +56,7 @@ func (c *Certificate) Request(all []CSR) *entrustbus.Issue {
 			return nil
 		}
 		if len(c.Names) > 0 && !strings.HasPrefix(c.Names[0], "cn:") {
-			sans = c.Names // the order had asked for others than those of its certificate request
+			sans = c.Names // the order requested other names than its certificate request
 		}
 	}
 	return &entrustbus.Issue{
@@ -65,7 +66,7 @@ func (c *Certificate) Request(all []CSR) *entrustbus.Issue {
 
 func (c *Certificate) sorted() []string { return slices.Sorted(slices.Values(c.Names)) }
 
-// ID is the id of the request that renews the certificate with a serial.
+// ID returns the id of the request that renews the certificate with a serial.
 func ID(serial string) string {
 	return fmt.Sprintf("renew-%.58s", serial)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// laneAt is where the messages of a lane are.
+// laneAt names the stream and the consumer of a lane.
 type laneAt struct{ name, stream, consumer string }
 
 func lanesOf(l streams.Layout) []laneAt {
@@ -26,7 +26,7 @@ func lanesOf(l streams.Layout) []laneAt {
 	}
 }
 
-// Lanes returns the names of the lanes, as logs and metrics call them.
+// Lanes returns the names of the lanes, as in logs and metrics.
 func Lanes() []string {
 	var names []string
 	for _, at := range lanesOf(streams.Layout{}) {
@@ -35,7 +35,7 @@ func Lanes() []string {
 	return names
 }
 
-// Lanes reads what each lane has in flight and before it, without the ages.
+// Lanes reads the lanes without the age of their oldest message.
 func (r *Reader) Lanes(ctx context.Context) ([]Lane, error) {
 	var all []Lane
 	for _, at := range lanesOf(r.layout) {
@@ -57,7 +57,7 @@ func (r *Reader) lane(ctx context.Context, at laneAt) (Lane, *jetstream.Consumer
 	return Lane{Name: at.name, InFlight: info.NumAckPending, Backlog: info.NumPending}, info, nil
 }
 
-// Ages reads the lanes with the oldest message of each.
+// Ages reads the lanes with the store time of their oldest message.
 func (r *Reader) Ages(ctx context.Context) ([]Lane, error) { return r.lanesSince(ctx, 0) }
 
 func (r *Reader) lanesSince(ctx context.Context, skew time.Duration) ([]Lane, error) {
@@ -80,8 +80,8 @@ func (r *Reader) lanesSince(ctx context.Context, skew time.Duration) ([]Lane, er
 	return all, nil
 }
 
-// oldest returns when the oldest message of a lane was stored. A message that is done with
-// has left the stream, so that the first one behind the consumer's floor is the oldest.
+// oldest returns when the oldest message of a lane was stored. Handled messages have left
+// the stream, so the first message after the consumer's ack floor is the oldest.
 func (r *Reader) oldest(ctx context.Context, at laneAt, info *jetstream.ConsumerInfo) (oldest time.Time, err error) {
 	st, err := r.js.Stream(ctx, at.stream)
 	if err != nil {

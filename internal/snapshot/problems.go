@@ -11,43 +11,43 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/span"
 )
 
-// When a figure is a problem. The alerts of deploy/prometheus/rules.yaml begin at the same
+// Thresholds of problems. The alerts of deploy/prometheus/rules.yaml use the same
 // thresholds.
 const (
-	certificateSoon = 14 * 24 * time.Hour // before the client certificate ends
+	certificateSoon = 14 * 24 * time.Hour // before the end of the client certificate
 	certificateNow  = 2 * 24 * time.Hour
 	skewed          = 10 * time.Second
 	requestOld      = 30 * time.Minute
 	requestsMany    = 1000
 	letterOld       = 3 * 24 * time.Hour
 	fillingUp       = 0.8
-	full            = 0.99 // the last message that does not fit leaves some room
+	full            = 0.99 // a full stream may still have room for a smaller message
 	rollbackShown   = 7 * 24 * time.Hour
-	scansMissed     = 3 // times the pause between two scans of the watchdog
+	scansMissed     = 3 // in intervals between two scans of the watchdog
 	scanDefault     = 5 * time.Minute
 )
 
-// Severity is how much a problem matters.
+// Severity is the urgency of a problem.
 type Severity string
 
 // The severities.
 const (
-	// Warning is what an operator looks at today.
+	// Warning needs an operator today.
 	Warning Severity = "warning"
-	// Critical is what keeps orders from progress, or the fleet from being seen.
+	// Critical means that orders make no progress, or that the fleet cannot be seen.
 	Critical Severity = "critical"
 )
 
-// Problem is one thing that is wrong.
+// Problem is one problem of the fleet.
 type Problem struct {
 	Severity Severity `json:"severity"`
-	// Text is one line: what is wrong, with the figures. It is untrusted.
+	// Text is one line with the figures. It is untrusted.
 	Text string `json:"text"`
-	// Do is what to do, in one line; empty for none.
+	// Do is the recommended action in one line; may be empty.
 	Do string `json:"do,omitempty"`
 }
 
-// Worst returns the severity of the worst of them; empty for none.
+// Worst returns the highest severity of the problems; empty for none.
 func Worst(problems []Problem) Severity {
 	worst := Severity("")
 	for _, p := range problems {
@@ -58,8 +58,8 @@ func Worst(problems []Problem) Severity {
 	return worst
 }
 
-// Problems returns what is wrong, critical ones first. Of a part that is stale, it says only that.
-// now is by this host's clock.
+// Problems returns the fleet's problems, critical ones first. Of a stale part it reports
+// only that it is stale. now is by this host's clock.
 func (s Snapshot) Problems(now time.Time) []Problem {
 	f := findings{now: now}
 	f.reading(s)
@@ -77,12 +77,12 @@ func (s Snapshot) Problems(now time.Time) []Problem {
 	if !s.Streams.Stale() {
 		f.streams(s.Streams.Of)
 	}
-	// In the alphabet, critical comes before warning.
+	// Alphabetically, critical comes before warning.
 	slices.SortStableFunc(f.all, func(a, b Problem) int { return cmp.Compare(a.Severity, b.Severity) })
 	return f.all
 }
 
-// findings are problems as they are found.
+// findings collects problems.
 type findings struct {
 	now time.Time
 	all []Problem
@@ -98,11 +98,11 @@ func (f *findings) add(severity Severity, do, format string, args ...any) {
 func (f *findings) warn(do, format string, args ...any) { f.add(Warning, do, format, args...) }
 func (f *findings) fail(do, format string, args ...any) { f.add(Critical, do, format, args...) }
 
-// reading finds what cannot be read.
+// reading finds parts that cannot be read.
 func (f *findings) reading(s Snapshot) {
 	if s.NATS.Problem != "" {
 		f.fail("entrust-worker check", "%s", s.NATS.Problem)
-		return // every part is stale for that
+		return // every part is stale for this reason
 	}
 	for _, p := range []struct{ what, problem string }{
 		{"workers", s.Fleet.Problem}, {"lanes", s.Lanes.Problem},
@@ -151,7 +151,7 @@ func (f *findings) certificate(w control.Presence) {
 	}
 }
 
-// gateway finds why calls wait.
+// gateway finds reasons why calls wait.
 func (f *findings) gateway(s control.State) {
 	live, refused := 0, []control.Presence{}
 	for _, w := range s.Workers {
@@ -188,7 +188,7 @@ func (f *findings) watchdog(s control.State) {
 	limit := scansMissed * cmp.Or(s.Watchdog.Every, scanDefault)
 	last := s.Watchdog.Scanned
 	if last.IsZero() {
-		// A fleet that began a moment ago has not come to it yet.
+		// The watchdog of a fleet that has just started has not scanned yet.
 		for _, w := range s.Workers {
 			if !w.Started.IsZero() && (last.IsZero() || w.Started.Before(last)) {
 				last = w.Started
@@ -203,7 +203,7 @@ func (f *findings) watchdog(s control.State) {
 	}
 }
 
-// lanes finds requests that wait although nothing holds them.
+// lanes finds requests that wait although no breaker, pause or suspension stops them.
 func (f *findings) lanes(s Snapshot) {
 	held := len(s.Fleet.Of.Breakers) > 0 || len(s.Fleet.Of.Pauses) > 0 || len(s.Fleet.Of.Suspensions) > 0 ||
 		slices.ContainsFunc(s.Fleet.Of.Workers, func(w control.Presence) bool { return w.GatewayProblem != "" })

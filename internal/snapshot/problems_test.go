@@ -10,7 +10,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// Each figure is a problem from its threshold on, and no sooner. A healthy fleet has none.
+// Each figure is a problem exactly from its threshold on. A healthy fleet has no problem.
 func TestProblems(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -37,7 +37,7 @@ func TestProblems(t *testing.T) {
 		name   string
 		change func(*Snapshot)
 		want   Severity
-		text   string // of the worst
+		text   string // of the worst problem
 	}{
 		{"nothing", func(*Snapshot) {}, "", ""},
 		{"no connection", func(s *Snapshot) { s.NATS = NATS{Problem: "not connected to NATS"}; s.Lanes.Problem = "the same" }, Critical, "not connected to NATS"},
@@ -100,7 +100,7 @@ func TestProblems(t *testing.T) {
 			t.Errorf("%s: the first is %+v, want %q", tc.name, got[0], tc.text)
 		}
 	}
-	// Requests that wait for a reason are no problem of their own.
+	// Requests that wait for a known reason are not a problem of their own.
 	s := healthy()
 	s.Lanes.Of[0].Backlog, s.Fleet.Of.Pauses = 100_000, []control.PauseLeft{{Until: now.Add(time.Minute)}}
 	if got := s.Problems(now); len(got) != 1 || !strings.Contains(got[0].Text, "pause") {

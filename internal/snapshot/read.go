@@ -21,24 +21,24 @@ const readTime = 5 * time.Second
 
 var errNotConnected = errors.New("not connected to NATS")
 
-// Reader reads snapshots of one fleet. Make one with New. It is safe for concurrent use;
-// readings follow each other.
+// Reader reads snapshots of one fleet. Make one with New. It is safe for concurrent use,
+// one reading at a time.
 type Reader struct {
 	js      jetstream.JetStream
 	layout  streams.Layout
 	letters *deadletter.Box
 
-	reading sync.Mutex // held over one Read
+	reading sync.Mutex // held during one Read
 	last    Snapshot
 }
 
-// New returns a reader. It asks the server nothing.
+// New returns a reader. It does not touch the server.
 func New(js jetstream.JetStream, layout streams.Layout) *Reader {
 	return &Reader{js: js, layout: layout, letters: deadletter.New(js, layout.Dead, layout.Subjects())}
 }
 
-// Read reads every part, side by side, and returns within some 10 s. What cannot be read keeps
-// the values of the last Read, with the problem.
+// Read reads the streams and then the other parts concurrently. It returns within about
+// 10 s. A part that cannot be read keeps the values of the last Read, with the problem.
 func (r *Reader) Read(ctx context.Context) Snapshot {
 	r.reading.Lock()
 	defer r.reading.Unlock()
@@ -50,7 +50,7 @@ func (r *Reader) Read(ctx context.Context) Snapshot {
 	} else {
 		s.NATS.Problem = oneLine(notConnected(nc))
 	}
-	// The streams tell the server's time, which the others need.
+	// Reading the streams measures the server's time, which the other parts need.
 	read(ctx, r, &s.Streams, func(ctx context.Context) ([]Stream, error) {
 		all, clock, err := r.readStreams(ctx)
 		if err == nil {
@@ -83,7 +83,7 @@ func (r *Reader) Read(ctx context.Context) Snapshot {
 	return s
 }
 
-// read reads one part. A failure keeps what was read before.
+// read reads one part. After a failure the part keeps its values.
 func read[T any](ctx context.Context, r *Reader, p *Part[T], of func(context.Context) (T, error)) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
@@ -107,10 +107,10 @@ func notConnected(nc *nats.Conn) string {
 	return errNotConnected.Error()
 }
 
-// oneLine makes an error fit to show.
+// oneLine turns an error into one line.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// Parked counts what the parked stream holds.
+// Parked reads the number of parked orders.
 func (r *Reader) Parked(ctx context.Context) (Parked, error) {
 	st, err := r.js.Stream(ctx, r.layout.Parked)
 	if err != nil {

@@ -44,7 +44,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// A bus on which nothing has happened is known as such, and no worker runs.
+// A bus without any activity is known as such, and no worker runs.
 func TestReadOfAnEmptyBus(t *testing.T) {
 	t.Parallel()
 	ctx, _, r := setup(t)
@@ -72,7 +72,7 @@ func TestReadOfAnEmptyBus(t *testing.T) {
 	}
 }
 
-// What the bus holds is in the snapshot.
+// The snapshot contains the data of the bus.
 func TestRead(t *testing.T) {
 	t.Parallel()
 	ctx, js, r := setup(t)
@@ -115,7 +115,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A part that cannot be read keeps its figures and says why; the others are read.
+// A part that cannot be read keeps its figures and says why; the other parts are read.
 func TestReadKeepsWhatItHad(t *testing.T) {
 	t.Parallel()
 	ctx, js, r := setup(t)
@@ -141,7 +141,7 @@ func TestReadKeepsWhatItHad(t *testing.T) {
 	}
 }
 
-// The lanes are those that the streams have consumers for.
+// There is a lane for each consumer of the streams.
 func TestLanesAreConsumers(t *testing.T) {
 	t.Parallel()
 	names := map[string]bool{}
@@ -156,7 +156,7 @@ func TestLanesAreConsumers(t *testing.T) {
 	}
 }
 
-// The answer that came soonest says most of the server's clock.
+// The fastest answer measures the server's clock best.
 func TestClock(t *testing.T) {
 	t.Parallel()
 	t0 := time.Now()

@@ -8,10 +8,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// clock is what the answers of the server say of its clock.
+// clock holds the round trip and the skew that the server's answers show.
 type clock struct{ rtt, skew time.Duration }
 
-// narrowed takes in an answer: the one that came soonest says most.
+// narrowed adds an answer: the fastest answer is the most exact.
 func (c clock) narrowed(asked, answered, server time.Time) clock {
 	rtt := answered.Sub(asked)
 	if c.rtt != 0 && c.rtt <= rtt {
@@ -20,7 +20,7 @@ func (c clock) narrowed(asked, answered, server time.Time) clock {
 	return clock{rtt: max(rtt, 1), skew: server.Sub(asked.Add(rtt / 2)).Round(time.Microsecond)}
 }
 
-// readStreams reads how full every stream is, and the server's time.
+// readStreams reads the figures of every stream, and measures the server's time.
 func (r *Reader) readStreams(ctx context.Context) (all []Stream, c clock, err error) {
 	for _, name := range r.layout.Names() {
 		asked := time.Now()

@@ -1,4 +1,4 @@
-// Package span writes durations for people.
+// Package span formats durations for people.
 package span
 
 import (
@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Of is a duration without its sign, in its two largest units: 7s, 3m05s, 2h30m, 4d06h.
+// Of formats a duration without its sign, in its two largest units: 7s, 3m05s, 2h30m,
+// 4d06h.
 func Of(d time.Duration) string {
 	d = d.Abs()
 	switch {

@@ -8,17 +8,17 @@ import (
 // maxQuestions is how many questions of one producer a worker answers in a second.
 const maxQuestions = 50
 
-// allowance keeps a producer that asks too often from slowing others. It knows the
-// producers of one second only. It is safe for concurrent use.
+// allowance prevents a producer with too many questions from slowing others. It counts
+// the producers of the current second only. It is safe for concurrent use.
 type allowance struct {
 	begun time.Time
 
 	mu     sync.Mutex
-	second time.Duration  // that asked counts, since begun
+	second time.Duration  // the second that asked counts, since begun
 	asked  map[string]int // by producer, in that second
 }
 
-// takes counts a question, and reports whether it is answered.
+// takes counts a question, and reports whether the worker answers it.
 func (a *allowance) takes(producer string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -37,7 +37,7 @@ func (s *Service) ca(ctx context.Context, r micro.Request, q question) {
 	s.answer(r, q, answer)
 }
 
-// check answers with what the worker knows of its setup.
+// check answers with the state of the worker's setup.
 func (s *Service) check(ctx context.Context, r micro.Request, q question) {
 	id, err := entrustbus.DecodeQuestion(q.encoding, r.Data())
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *Service) check(ctx context.Context, r micro.Request, q question) {
 		return
 	}
 	problem := s.Worker.GatewayProblem()
-	// Of a CA that cannot be asked for now, nothing is wrong.
+	// If the CA cannot be read now, nothing is known to be wrong with it.
 	if err := s.Worker.CAKnown(ctx, id); err != nil && codeOf(err) == entrustbus.AnswerUnknownCA {
 		s.fail(r, entrustbus.AnswerUnknownCA, err)
 		return
@@ -59,14 +59,14 @@ func (s *Service) check(ctx context.Context, r micro.Request, q question) {
 	}
 	if s.Credentials != nil {
 		notAfter, err := s.Credentials()
-		// A wire time has no zone and no fractions that anybody needs.
+		// Wire times are UTC in whole seconds.
 		answer.CredentialsNotAfter, answer.CredentialsUsable = notAfter.UTC().Truncate(time.Second), err == nil
 	}
 	s.answer(r, q, answer)
 }
 
-// judge answers with what the policy says of the request that is the question.
-func (s *Service) judge(ctx context.Context, r micro.Request, q question) {
+// checkPolicy answers with the policy check of the request in the question.
+func (s *Service) checkPolicy(ctx context.Context, r micro.Request, q question) {
 	body, err := entrustbus.DecodeRequest(q.Kind, q.encoding, r.Data())
 	if err != nil {
 		s.fail(r, entrustbus.AnswerInvalid, err)
@@ -79,7 +79,7 @@ func (s *Service) judge(ctx context.Context, r micro.Request, q question) {
 		ask, err := s.Worker.PolicyRequest(ctx, q.Producer, body)
 		cancel()
 		if err != nil {
-			s.fail(r, entrustbus.AnswerUnavailable, errors.New("the worker cannot read whose a certificate is, or which keys are blocked; try again"))
+			s.fail(r, entrustbus.AnswerUnavailable, errors.New("the worker cannot read the owner of a certificate or the blocked keys; try again"))
 			return
 		}
 		v := p.Judge(ask)
@@ -92,7 +92,7 @@ func (s *Service) judge(ctx context.Context, r micro.Request, q question) {
 	s.answer(r, q, answer)
 }
 
-// order answers where an order of the producer is in its life.
+// order answers with the phase of an order of the producer.
 func (s *Service) order(ctx context.Context, r micro.Request, q question) {
 	ctx, cancel := context.WithTimeout(ctx, busTime)
 	defer cancel()
@@ -107,7 +107,7 @@ func (s *Service) order(ctx context.Context, r micro.Request, q question) {
 	}
 }
 
-// version answers which program this worker runs.
+// version answers with the version of this worker.
 func (s *Service) version(_ context.Context, r micro.Request, q question) {
 	answer := &entrustbus.WorkerVersion{Worker: s.Worker.ID(), WorkerVersion: s.Version}
 	if p := s.policy(); p != nil {
@@ -131,7 +131,7 @@ func nameOf(p *policy.Policy) string {
 	return policyfile.Name(p)
 }
 
-// codeOf is the code of an answer that an error ended.
+// codeOf returns the answer code for an error.
 func codeOf(err error) string {
 	if _, refused := errors.AsType[*entrustbus.FieldError](err); refused {
 		return entrustbus.AnswerUnknownCA
@@ -145,11 +145,11 @@ func codeOf(err error) string {
 	return entrustbus.AnswerUnavailable
 }
 
-// armour writes certificates as PEM, one after the other.
+// armour encodes certificates as PEM, one after the other.
 func armour(certificates ...[]byte) string {
 	var b bytes.Buffer
 	for _, der := range certificates {
-		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der}) // a bytes.Buffer takes everything
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der}) // a bytes.Buffer never fails
 	}
 	return b.String()
 }

@@ -9,15 +9,16 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Suspender carries out what operators order. *consumer.Worker implements it.
+// Suspender suspends and resumes calls. *consumer.Worker implements it.
 type Suspender interface {
-	// Suspend stops calls for the fleet, and Resume lets them go on, after the audit trail has
-	// it. The error is a *entrustbus.FieldError for what is wrong with the order.
+	// Suspend stops calls for the fleet, Resume allows them again. Both write the audit
+	// record first. The error is a *entrustbus.FieldError if the order is invalid.
 	Suspend(ctx context.Context, s *entrustbus.Suspension) (*entrustbus.Suspended, error)
 	Resume(ctx context.Context, s *entrustbus.Suspension) (*entrustbus.Suspended, error)
 }
 
-// ordered carries out an operator's order. That its asker is an operator, NATS permissions say.
+// ordered carries out an operator's order. NATS permissions ensure that the sender is an
+// operator.
 func (s *Service) ordered(do func(context.Context, *entrustbus.Suspension) (*entrustbus.Suspended, error)) answering {
 	return func(ctx context.Context, r micro.Request, q question) {
 		order, err := entrustbus.DecodeSuspension(q.encoding, r.Data())
@@ -31,7 +32,7 @@ func (s *Service) ordered(do func(context.Context, *entrustbus.Suspension) (*ent
 			return
 		}
 		if err != nil {
-			s.Log.Warn("an operator's order was not carried out", "subject", r.Subject(), "operator", order.Operator, "err", err)
+			s.Log.Warn("carrying out an operator's order failed", "subject", r.Subject(), "operator", order.Operator, "err", err)
 			s.fail(r, entrustbus.AnswerUnavailable, errors.New("the order may not have been carried out: the worker cannot write to the bus; try again"))
 			return
 		}

@@ -1,5 +1,5 @@
-// Package status says how a worker is: to producers and operators who ask over the bus, by
-// a NATS micro service.
+// Package status answers producers' and operators' questions about a worker over the bus,
+// by a NATS micro service.
 package status
 
 import (
@@ -18,54 +18,55 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/policy"
 )
 
-// ServiceName is the name of the micro service, as $SRV.PING and the nats command show it.
+// ServiceName is the name of the micro service, as in $SRV.PING and in the nats command.
 const ServiceName = "entrust-worker"
 
 const (
 	// answerTime bounds one answer, which may ask the gateway or the bus.
 	answerTime = 15 * time.Second
-	// busTime bounds what one answer reads of the bus.
+	// busTime bounds the time that one answer may spend reading the bus.
 	busTime = 2 * time.Second
-	// maxAnswering bounds the answers under way.
+	// maxAnswering bounds the concurrent answers.
 	maxAnswering = 16
 	// maxWaiting bounds the questions that wait in this process for one endpoint.
 	maxWaiting = 256
 )
 
-// Worker is what the service says of a worker. *consumer.Worker implements it.
+// Worker is the worker that the service answers for. *consumer.Worker implements it.
 type Worker interface {
 	ID() string
 	Dialect() gateway.Dialect
-	// GatewayProblem returns why the worker does not call the gateway, in a line for
-	// producers, or nil.
+	// GatewayProblem returns why the worker does not call the gateway, in one line for
+	// producers; nil if it does.
 	GatewayProblem() error
-	// CAKnown returns a *entrustbus.FieldError where no request may name the CA.
+	// CAKnown returns a *entrustbus.FieldError if no request may name the CA.
 	CAKnown(ctx context.Context, ca string) error
-	// CA returns the certificates of a CA. Beside the errors of CAKnown it returns
-	// gateway.ErrNoCertificates, and those of a call.
+	// CA returns the certificates of a CA. Besides the errors of CAKnown it returns
+	// gateway.ErrNoCertificates and the errors of a call.
 	CA(ctx context.Context, ca string) (gateway.CA, error)
-	// PolicyRequest returns what the policy is asked about a request: with what the bus holds
-	// of its certificate or key.
+	// PolicyRequest returns the input of the policy check for a request. It reads the
+	// owner of the certificate and the state of the key from the bus.
 	PolicyRequest(ctx context.Context, producer string, body entrustbus.Request) (policy.Request, error)
-	// Order returns where an order is in its life. The error wraps entrustbus.ErrNoOrder where
-	// the ledger has no record of it.
+	// Order returns the phase of an order. The error wraps entrustbus.ErrNoOrder if the
+	// ledger has no record of it.
 	Order(ctx context.Context, producer, id string) (*entrustbus.OrderStatus, error)
 	Suspender
 }
 
-// Service answers questions of producers, and carries out what operators order. Run runs once.
+// Service answers producers' questions and carries out operators' orders. Call Run once.
 type Service struct {
 	NC       *nats.Conn
 	Subjects entrustbus.Subjects
 	Worker   Worker
-	// CAID and ProfileID are those of requests that name none.
+	// CAID and ProfileID are the defaults for requests that name none.
 	CAID, ProfileID string
-	// Policy returns the policy in force, never nil. A nil Policy is none.
+	// Policy returns the policy in force, never nil. A nil Policy means that there is no
+	// policy.
 	Policy func() *policy.Policy
-	// Credentials returns the end of validity of the client certificate, and why the key pair
-	// cannot be used. Nil: nothing is known of them.
+	// Credentials returns the end of validity of the client certificate, and an error if
+	// the key pair cannot be used. May be nil.
 	Credentials func() (notAfter time.Time, err error)
-	// Version is that of the program.
+	// Version is the program's version.
 	Version string
 	Log     *slog.Logger
 
@@ -73,8 +74,9 @@ type Service struct {
 	answering chan struct{}
 }
 
-// Run answers until ctx is done. It returns an error where the service cannot be started; a
-// server that forbids its subjects is reported by the connection, as any other refusal.
+// Run answers until ctx ends. It returns an error if the service cannot be started. If
+// the server forbids its subjects, the connection reports it like any other permission
+// error.
 func (s *Service) Run(ctx context.Context) error {
 	s.allowance.begun, s.answering = time.Now(), make(chan struct{}, maxAnswering)
 	service, err := micro.AddService(s.NC, micro.Config{
@@ -106,16 +108,16 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// answering answers a question.
+// answering is the handler of one kind of question.
 type answering func(context.Context, micro.Request, question)
 
-// endpoint is one of the micro service.
+// endpoint is one endpoint of the micro service.
 type endpoint struct {
 	name, subject string
-	// operators says that it is for operators, on a subject of their own.
+	// operators marks an endpoint for operators, on a subject of its own.
 	operators bool
-	// request and response are the names of the schemas of its messages; request is "" where
-	// the body is empty.
+	// request and response name the schemas of its messages; request is "" if the body is
+	// empty.
 	request, response string
 	answer            answering
 }
@@ -124,7 +126,7 @@ func (s *Service) endpoints() []endpoint {
 	return []endpoint{
 		{"ca", s.Subjects.Ask("*", entrustbus.TopicCA), false, "ask-ca", "answer-ca", s.ca},
 		{"check", s.Subjects.Ask("*", entrustbus.TopicCheck), false, "ask-ca", "answer-check", s.check},
-		{"policy", s.Subjects.AskPolicy("*", "*"), false, "request-issue", "answer-policy", s.judge},
+		{"policy", s.Subjects.AskPolicy("*", "*"), false, "request-issue", "answer-policy", s.checkPolicy},
 		{"order", s.Subjects.AskOrder("*", "*"), false, "", "answer-order", s.order},
 		{"version", s.Subjects.Ask("*", entrustbus.TopicVersion), false, "", "answer-version", s.version},
 		{"suspend", s.Subjects.AskOperator(entrustbus.TopicSuspend), true, "ask-suspend", "answer-suspend", s.ordered(s.Worker.Suspend)},
@@ -132,8 +134,8 @@ func (s *Service) endpoints() []endpoint {
 	}
 }
 
-// metadata has the JSON Schemas of the endpoint's messages. Those of requests are long, and
-// named by their address.
+// metadata returns the JSON Schemas of the endpoint's messages. The schemas of requests
+// are long, so it refers to them by address.
 func (e endpoint) metadata() map[string]string {
 	m := map[string]string{"response_schema": string(entrustbus.Schema(e.response)), "for": "producers"}
 	switch {
@@ -148,7 +150,7 @@ func (e endpoint) metadata() map[string]string {
 	return m
 }
 
-// stats is what each endpoint's statistics hold beside its counts.
+// stats returns the data in each endpoint's statistics besides its counts.
 func (s *Service) stats() any {
 	return struct {
 		GatewayReady bool   `json:"gateway_ready"`
@@ -156,13 +158,13 @@ func (s *Service) stats() any {
 	}{s.Worker.GatewayProblem() == nil, nameOf(s.policy())}
 }
 
-// question is what a subject and headers say of a question.
+// question is a question as its subject and headers describe it.
 type question struct {
 	entrustbus.Question
 	encoding entrustbus.Encoding
 }
 
-// handle reads what a question is about, and answers it beside others.
+// handle decodes a question and answers it concurrently with others.
 func (s *Service) handle(ctx context.Context, r micro.Request, e endpoint) {
 	if !answerable(r.Reply()) {
 		return
@@ -188,19 +190,20 @@ func (s *Service) handle(ctx context.Context, r micro.Request, e endpoint) {
 	s.aside(ctx, r, q, e.answer)
 }
 
-// answerable reports whether a reply may go to a subject: that of an inbox, or of an import
-// of another account. The worker may publish results and records, and an asker that names
-// their subjects for the reply must not have it write there.
+// answerable reports whether a reply may go to a subject: an inbox, or the import of
+// another account. The worker may publish results and records. A question that names
+// their subjects as its reply must not make the worker write there.
 func answerable(reply string) bool {
 	return strings.HasPrefix(reply, "_INBOX") || strings.HasPrefix(reply, "_R_.")
 }
 
-// aside answers beside other questions, which a slow gateway would hold up.
+// aside answers in a goroutine of its own, because a slow gateway would hold up other
+// questions.
 func (s *Service) aside(ctx context.Context, r micro.Request, q question, answer answering) {
 	select {
 	case s.answering <- struct{}{}:
 	default:
-		s.fail(r, entrustbus.AnswerUnavailable, fmt.Errorf("%d questions are being answered", maxAnswering))
+		s.fail(r, entrustbus.AnswerUnavailable, fmt.Errorf("the worker already answers %d questions; try again", maxAnswering))
 		return
 	}
 	go func() {
@@ -211,7 +214,7 @@ func (s *Service) aside(ctx context.Context, r micro.Request, q question, answer
 	}()
 }
 
-// answer sends an answer: one of those of entrustbus.
+// answer sends an answer of package entrustbus.
 func (s *Service) answer(r micro.Request, q question, answer any) {
 	body, err := entrustbus.EncodeAnswer(q.encoding, answer)
 	if err == nil {
@@ -222,7 +225,7 @@ func (s *Service) answer(r micro.Request, q question, answer any) {
 	}
 }
 
-// fail answers that there is no answer. The text is one line for producers.
+// fail sends an error. The text is one line for producers.
 func (s *Service) fail(r micro.Request, code string, why error) {
 	if err := r.Error(code, why.Error(), nil); err != nil {
 		s.Log.Debug("answering a question", "subject", r.Subject(), "err", err)
@@ -231,8 +234,8 @@ func (s *Service) fail(r micro.Request, code string, why error) {
 
 var semanticVersion = regexp.MustCompile(`^v?((?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*))(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 
-// semantic is a version as a micro service must have it: that of a release, else 0.0.0. The
-// metadata have the whole of it.
+// semantic returns the version in the form that a micro service needs: a release's
+// version, else 0.0.0. The metadata contain the full version.
 func semantic(version string) string {
 	if m := semanticVersion.FindStringSubmatch(version); m != nil {
 		return m[1]

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A question whose answer would go to a subject that means something is not answered.
+// A question whose reply subject has a meaning of its own is not answered.
 func TestAnswerable(t *testing.T) {
 	t.Parallel()
 	for reply, want := range map[string]bool{
@@ -32,7 +32,7 @@ func TestSemantic(t *testing.T) {
 	}
 }
 
-// The bound is each producer's own, and the next second starts at zero.
+// The bound applies to each producer separately, and starts at zero each second.
 func TestAllowance(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -25,17 +25,18 @@ const (
 // access decides who may read the page. It is safe for concurrent use.
 type access struct {
 	token string
-	// loopback: only this host reaches the address.
+	// loopback says that only this host reaches the address.
 	loopback bool
 }
 
-// refusal returns the status code and the text for a request that no sign-in can help, or 0.
+// refusal returns the status code and the text for a request that a sign-in cannot help,
+// or 0.
 func (a *access) refusal(r *http.Request) (status int, why string) {
 	switch {
 	case a.token != "":
 		return 0, ""
 	case !a.loopback:
-		return http.StatusForbidden, "The status page is off: http.addr is no loopback address, and http.token is not set."
+		return http.StatusForbidden, "The status page is off: http.addr is not a loopback address, and http.token is not set."
 	case forwarded(r.Header):
 		return http.StatusForbidden, "The status page is off behind a proxy, since http.token is not set."
 	case !local(r.Host):
@@ -65,14 +66,14 @@ func local(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// Loopback reports whether only this host reaches an address that is listened on.
+// Loopback reports whether only this host reaches a listening address.
 func Loopback(addr net.Addr) bool {
 	tcp, ok := addr.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
 }
 
-// signedIn reports whether a request carries the token, as a bearer or by the cookie of a
-// sign-in. Without a token every request does.
+// signedIn reports whether a request carries the token, as a bearer token or by the
+// cookie of a sign-in. If no token is configured, every request counts as signed in.
 func (a *access) signedIn(r *http.Request, now time.Time) bool {
 	if a.token == "" {
 		return true
@@ -90,8 +91,8 @@ func (a *access) isToken(got string) bool {
 	return subtle.ConstantTimeCompare(want[:], have[:]) == 1
 }
 
-// pass is what the cookie of a sign-in holds: its end, and a proof that the token was known.
-// Every worker with the same token takes it.
+// pass returns the value of a sign-in's cookie: its end, and a proof of the token. Every
+// worker with the same token accepts it.
 func (a *access) pass(end time.Time) string {
 	until := strconv.FormatInt(end.Unix(), 10)
 	return until + "." + base64.RawURLEncoding.EncodeToString(a.proof(until))
@@ -113,7 +114,7 @@ func (a *access) isPass(value string, now time.Time) bool {
 	return err == nil && now.Unix() < end
 }
 
-// cookie is that of a sign-in, or of a sign-out where value is empty.
+// cookie returns the cookie of a sign-in, or of a sign-out if value is empty.
 func cookie(r *http.Request, value string) *http.Cookie {
 	c := &http.Cookie{
 		Name: cookieName, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(signedInFor / time.Second),
@@ -125,7 +126,8 @@ func cookie(r *http.Request, value string) *http.Cookie {
 	return c
 }
 
-// within returns a path of this page to go on to after a sign-in, "/" where the text is none.
+// within returns a path of this page for the redirect after a sign-in; "/" if the text is
+// not such a path.
 func within(path string) string {
 	u, err := url.Parse(path)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.ContainsAny(path, "\\\r\n\t") {
@@ -134,7 +136,7 @@ func within(path string) string {
 	return path
 }
 
-// guard answers requests that may not read the page, and hands on the others.
+// guard refuses requests that may not read the page, and passes others to next.
 func (p *Page) guard(a *access, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		protect(w.Header())
@@ -154,7 +156,8 @@ func (p *Page) guard(a *access, next http.Handler) http.Handler {
 	})
 }
 
-// protect has browsers run no script but ours, and show, keep and pass on nothing elsewhere.
+// protect sets headers so that browsers run only the page's own script, and do not frame,
+// cache or leak the page.
 func protect(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -166,7 +169,7 @@ func protect(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// login shows the form for the token, and takes it. The form is open to all.
+// login shows the form for the token and accepts it. Everyone may read the form.
 func (p *Page) login(a *access) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		protect(w.Header())
@@ -201,7 +204,7 @@ func (p *Page) logout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
-// loginView is what the form shows.
+// loginView is the content of the form.
 type loginView struct {
 	Next  string
 	Wrong bool

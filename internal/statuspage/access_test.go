@@ -20,7 +20,7 @@ import (
 
 const token = "a-token-of-the-page"
 
-// noFleet is a fleet of which nothing can be read.
+// noFleet is a fleet that cannot be read.
 type noFleet struct{}
 
 func (noFleet) Read(context.Context) snapshot.Snapshot { return snapshot.Snapshot{} }
@@ -60,7 +60,7 @@ func (noOrders) Read(context.Context, order.Key) (*timeline.Story, error) {
 	return nil, timeline.ErrUnknown
 }
 
-// ask asks a handler as a browser does.
+// ask sends a handler a request like a browser's.
 func ask(h http.Handler, method, target, host string, header map[string]string, form url.Values) *http.Response {
 	var body io.Reader
 	if form != nil {
@@ -130,7 +130,7 @@ func TestAccess(t *testing.T) {
 			if csp := got.Header.Get("Content-Security-Policy"); strings.Contains(csp, "unsafe") || !strings.Contains(csp, "default-src 'none'") {
 				t.Errorf("the policy %q", csp)
 			}
-			// What is refused shows nothing of the fleet.
+			// A refusal shows nothing of the fleet.
 			if body, _ := io.ReadAll(got.Body); tc.want != 200 && strings.Contains(string(body), "fleet") {
 				t.Errorf("the answer holds the page: %s", body)
 			}
@@ -138,7 +138,7 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// Every path asks who reads it, but those of the sign-in.
+// Every path checks its reader, except those of the sign-in.
 func TestEveryPathIsGuarded(t *testing.T) {
 	t.Parallel()
 	h := newPage(t, Config{Token: token}).Handler(true)
@@ -151,7 +151,7 @@ func TestEveryPathIsGuarded(t *testing.T) {
 			t.Errorf("GET %s: status %d, want %d", path, got.StatusCode, want)
 		}
 	}
-	// The page reads only.
+	// The page only reads.
 	for _, path := range []string{"/", "/live", "/orders", "/orders/shop/order-1"} {
 		if got := ask(h, "POST", path, "localhost", map[string]string{"Authorization": "Bearer " + token}, url.Values{}); got.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("POST %s: status %d, want 405", path, got.StatusCode)
@@ -159,8 +159,8 @@ func TestEveryPathIsGuarded(t *testing.T) {
 	}
 }
 
-// A sign-in gives a cookie that holds no token, ends by itself, and goes on to a path of the
-// page only.
+// A sign-in sets a cookie that does not contain the token and expires. It redirects to a
+// path of the page only.
 func TestSignIn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestSignIn(t *testing.T) {
 		if got := ask(h, "GET", "/", "worker.example", pass, nil); got.StatusCode != 200 {
 			t.Errorf("signed in: status %d", got.StatusCode)
 		}
-		// Another worker with the same token takes it, and one with another token does not.
+		// Another worker accepts the cookie if it has the same token.
 		for other, want := range map[string]int{token: 200, "the-token-of-others": 303} {
 			if got := ask(newPage(t, Config{Token: other}).Handler(false), "GET", "/", "worker.example", pass, nil); got.StatusCode != want {
 				t.Errorf("a worker with the token %q: status %d, want %d", other, got.StatusCode, want)

@@ -23,13 +23,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-var pictures = flag.String("pictures", "", "write pictures of the page at three widths, light and dark, into this folder")
+var pictures = flag.String("pictures", "", "write pictures of the page at three widths, light and dark, into this directory")
 
 // stepTime bounds one step of a test in the browser.
 const stepTime = time.Minute
 
-// newTab opens a tab of a headless browser, which ends with the test. What the page's console
-// says is an error of the test: a blocked script or style, or an exception.
+// newTab opens a tab of a headless browser, which ends with the test. Messages on the
+// page's console fail the test: a blocked script or style, or an exception.
 func newTab(t *testing.T) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
@@ -43,7 +43,7 @@ func newTab(t *testing.T) context.Context {
 	go func() {
 		defer close(said)
 		for m, err := range messages {
-			// A connection that is lost, and an answer other than 200, are part of the tests.
+			// A lost connection and an answer other than 200 are part of the tests.
 			if err == nil && m.Source != "network" && m.Type != chromedp.ConsoleDebug {
 				t.Errorf("the console says: %s", m)
 			}
@@ -69,7 +69,7 @@ func do(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Voi
 	}
 }
 
-// get runs a step that gives something.
+// get runs a step that returns a value.
 func get[T any](t *testing.T, tab context.Context, step chromedp.Action[T]) T {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(tab, stepTime)
@@ -101,7 +101,7 @@ func see(t *testing.T, tab context.Context, what, script string) {
 	}
 }
 
-// screen sets the size of the window and the scheme of colours.
+// screen sets the size of the window and the colour scheme.
 func screen(width, height int64, dark bool) chromedp.Action[chromedp.Void] {
 	scheme := "light"
 	if dark {
@@ -117,7 +117,7 @@ func screen(width, height int64, dark bool) chromedp.Action[chromedp.Void] {
 		}))
 }
 
-// The page of a fleet in trouble, with what a hostile producer or gateway may write.
+// The page of a fleet in trouble, with texts of a hostile producer and gateway.
 func TestBrowserShowsTheFleet(t *testing.T) {
 	fleet := &madeUpFleet{message: hostile}
 	page := newPage(t, Config{Fleet: fleet, Recent: madeUpResults{}, Finder: &madeUpOrders{}, Stories: &madeUpOrders{}, Host: "worker-1.example", Version: "v1.2.3"})
@@ -155,7 +155,7 @@ func TestBrowserShowsTheFleet(t *testing.T) {
 	})
 	t.Run("pauses by the keyboard", func(t *testing.T) {
 		do(t, tab, chromedp.Focus(chromedp.CSS("#pause")), chromedp.KeyEvent(kb.Enter))
-		see(t, tab, "updates are paused", `document.getElementById("pause").ariaPressed === "true" && document.getElementById("live-state").textContent.startsWith("Updates are paused since")`)
+		see(t, tab, "updates are paused", `document.getElementById("pause").ariaPressed === "true" && document.getElementById("live-state").textContent.startsWith("Updates have been paused since")`)
 		fleet.park(5822)
 		page.look(t.Context(), true)
 		if eval[bool](t, tab, `document.body.innerText.includes("5,822")`) {
@@ -175,7 +175,7 @@ func TestBrowserShowsTheFleet(t *testing.T) {
 	})
 	t.Run("survives that the worker is away", func(t *testing.T) {
 		server.CloseClientConnections()
-		see(t, tab, "the figures are stale", `(`+stale+`) > 0 && document.getElementById("live-state").textContent.includes("does not answer since")`)
+		see(t, tab, "the figures are stale", `(`+stale+`) > 0 && document.getElementById("live-state").textContent.includes("has not answered since")`)
 		see(t, tab, "updates are live again", `(`+stale+`) === 0 && document.getElementById("live-state").textContent === "Updates are live."`)
 	})
 }
@@ -183,7 +183,7 @@ func TestBrowserShowsTheFleet(t *testing.T) {
 // stale counts the figures that are marked as stale.
 const stale = `[...document.querySelectorAll(".since")].filter(e => !e.hidden && e.innerText.startsWith("stale since")).length`
 
-// What people with a keyboard, a small screen, poor sight or a screen reader need.
+// Users with a keyboard, a small screen, poor sight or a screen reader can use the page.
 func TestBrowserAccessible(t *testing.T) {
 	page := newPage(t, Config{Fleet: &madeUpFleet{message: hostile}, Recent: madeUpResults{}, Finder: &madeUpOrders{}, Stories: &madeUpOrders{}, Host: "worker-1.example", Version: "v1.2.3"})
 	page.history.samples = madeUpHistory(time.Now())
@@ -238,7 +238,7 @@ func TestBrowserAccessible(t *testing.T) {
 	})
 }
 
-// lowContrast lists texts whose contrast to what is behind them is below 4.5 to 1.
+// lowContrast lists texts whose contrast to their background is below 4.5 to 1.
 const lowContrast = `(() => {
 	const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 	const rgba = (color) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); return canvas.getImageData(0, 0, 1, 1).data; };
@@ -254,7 +254,7 @@ const lowContrast = `(() => {
 	return [...found];
 })()`
 
-// A sign-in by the form, and out again.
+// Sign in by the form, and out again.
 func TestBrowserSignsIn(t *testing.T) {
 	page := newPage(t, Config{Fleet: &madeUpFleet{message: hostile}, Recent: madeUpResults{}, Finder: &madeUpOrders{}, Stories: &madeUpOrders{}, Token: token})
 	server := httptest.NewServer(page.Handler(false))
@@ -273,7 +273,7 @@ func TestBrowserSignsIn(t *testing.T) {
 	see(t, tab, "the form is shown again", `location.pathname === "/login"`)
 }
 
-// Pictures for people to look at, and the one of the README:
+// Screenshots for review, and the one in the README:
 //
 //	go test -tags browser ./internal/statuspage -run TestPictures -pictures DIR
 //	cp DIR/status.png docs/status.png
@@ -301,7 +301,7 @@ func TestPictures(t *testing.T) {
 	keep(t, "status.png", get(t, tab, chromedp.CaptureScreenshot()))
 }
 
-// keep writes a picture, as small as it gets without a loss.
+// keep writes a screenshot, compressed without loss.
 func keep(t *testing.T, name string, shot []byte) {
 	t.Helper()
 	picture, err := png.Decode(bytes.NewReader(shot))

@@ -9,7 +9,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/span"
 )
 
-// Fleet reads how the fleet is. *snapshot.Reader implements it.
+// Fleet reads the state of the fleet. *snapshot.Reader implements it.
 type Fleet interface {
 	Read(ctx context.Context) snapshot.Snapshot
 }
@@ -20,9 +20,10 @@ type Counter interface {
 }
 
 const (
-	// fullnessWarns is from which fullness on a stream or a reason's letters are marked.
+	// fullnessWarns is the fullness from which the page marks a stream or a reason.
 	fullnessWarns = 0.8
-	// certificateWarns is how long before its end a certificate is marked.
+	// certificateWarns is the time before its end from which the page marks a
+	// certificate.
 	certificateWarns = 14 * 24 * time.Hour
 )
 
@@ -43,7 +44,7 @@ func (p *Page) read(ctx context.Context, s *state, counted bool) {
 	}
 }
 
-// body makes of what was read what the page shows.
+// body builds the view from the state.
 func (p *Page) body(s state) statusView {
 	now, snap := time.Now(), s.snapshot
 	v := statusView{Known: snap.Streams.Known() || snap.Fleet.Known()}
@@ -68,7 +69,7 @@ func (p *Page) body(s state) statusView {
 	return v
 }
 
-// figuresNow is what an operator looks at first.
+// figuresNow are the most important figures.
 func figuresNow(s snapshot.Snapshot, now time.Time) section {
 	out := section{ID: "now", Title: "Now"}
 	connection := figure{Name: "NATS", Value: "connected", Level: levelOK, Note: s.NATS.URL, read: read{At: s.NATS.Answered}}
@@ -133,8 +134,8 @@ func figuresNow(s snapshot.Snapshot, now time.Time) section {
 	return out
 }
 
-// certificateNow is the client certificate that ends first; the zero figure where no worker
-// says.
+// certificateNow is the client certificate that ends first; the zero figure if no worker
+// reports one.
 func certificateNow(s snapshot.Snapshot, now time.Time) figure {
 	var ends time.Time
 	problem := ""
@@ -173,7 +174,7 @@ func clockNow(s snapshot.Snapshot) figure {
 	return f
 }
 
-// lastHour is the plots.
+// lastHour returns the section with the plots.
 func (p *Page) lastHour(s snapshot.Snapshot, now time.Time) section {
 	streams, lanes, parked := readOf(s.Streams), readOf(s.Lanes), readOf(s.Parked)
 	h := &p.history
@@ -186,7 +187,7 @@ func (p *Page) lastHour(s snapshot.Snapshot, now time.Time) section {
 	}}
 }
 
-// gatewayNow is what keeps calls from the gateway.
+// gatewayNow lists what stops calls to the gateway.
 func gatewayNow(s snapshot.Snapshot, now time.Time) section {
 	fleet := readOf(s.Fleet)
 	breakers := table{ID: "breakers", Caption: "Open breakers", Empty: "No breaker is open.", read: fleet,
@@ -222,7 +223,7 @@ func lanesNow(s snapshot.Snapshot, now time.Time) section {
 	return section{ID: "lanes", Title: "Lanes", Half: true, Tables: []table{t}}
 }
 
-// waitingNow is what the watchdog's last scan counted.
+// waitingNow shows the counts of the watchdog's last scan.
 func waitingNow(s snapshot.Snapshot, now time.Time) section {
 	out := section{ID: "waiting", Title: "Waiting orders"}
 	f := s.Fleet
@@ -246,7 +247,7 @@ func waitingNow(s snapshot.Snapshot, now time.Time) section {
 	}
 	out.Note = "As of the watchdog's last scan."
 	if w.Counted.IsZero() {
-		// An older worker scanned, which does not count by phase.
+		// An older worker scanned; it does not count by phase.
 		out.Figures, out.Note = out.Figures[4:], out.Note+" Its worker is older and does not count orders by phase."
 	}
 	return out
@@ -269,7 +270,7 @@ func lettersNow(s snapshot.Snapshot, now time.Time) section {
 		Note: "entrust-worker dead ls lists them. Fullness is that of the producer with most letters of the reason."}
 }
 
-// percent writes a share, with a word where it is high.
+// percent formats a share, and marks a high one.
 func percent(share float64) cell {
 	c := cell{Text: fmt.Sprintf("%.0f %%", 100*share), Number: true}
 	if share >= fullnessWarns {
@@ -297,7 +298,7 @@ func producersNow(s state, now time.Time) section {
 	}
 	out := section{ID: "producers", Title: "Producers", Tables: []table{t}}
 	if s.producers.Results > 0 {
-		out.Note = fmt.Sprintf("Of the newest %s results, the oldest of them %s. Failed is what was not issued, revoked or cancelled.",
+		out.Note = fmt.Sprintf("Of the newest %s results, the oldest of them %s. Failed counts all results but issued, revoked and cancelled.",
 			thousands(int64(s.producers.Results)), ago(s.producers.Since, now))
 	}
 	if s.producers.Left > 0 {

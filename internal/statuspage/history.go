@@ -9,30 +9,30 @@ import (
 )
 
 const (
-	// historyFor is how far the plots reach back, sampleEvery the pause between two points.
+	// historyFor is the range of the plots, sampleEvery the interval between two points.
 	historyFor  = time.Hour
 	sampleEvery = 15 * time.Second
 )
 
-// sample is what one reading of the bus gives to the plots.
+// sample is the plots' data of one reading of the bus.
 type sample struct {
 	at time.Time
-	// results and letters are last sequences of their streams: what was published is the
-	// difference of two.
+	// results and letters are the last sequences of their streams. The difference of two
+	// samples is the number of published messages.
 	results, letters          uint64
 	backlog, inFlight, parked float64
 }
 
-// history keeps the samples of the last hour, in the memory of this worker. It is safe for concurrent use.
+// history keeps the samples of the last hour in memory. It is safe for concurrent use.
 type history struct {
-	// streams has the names of the streams of results and of dead letters.
+	// streams names the streams of results and of dead letters.
 	streams streams.Layout
 
 	mu      sync.Mutex
 	samples []sample // by time
 }
 
-// take keeps what a reading gives to the plots. One that failed in part leaves a gap.
+// take adds the sample of a reading. A reading that failed in part leaves a gap.
 func (h *history) take(s snapshot.Snapshot) {
 	if s.Streams.Stale() || s.Lanes.Stale() || s.Parked.Stale() || !s.Streams.Known() {
 		return
@@ -53,7 +53,7 @@ func (h *history) take(s snapshot.Snapshot) {
 	h.add(taken)
 }
 
-// add keeps a sample, unless the one before it is too near.
+// add keeps a sample, unless the previous sample is too recent.
 func (h *history) add(s sample) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -68,7 +68,7 @@ func (h *history) add(s sample) {
 	h.samples = append(h.samples[:0:0], h.samples[old:]...)
 }
 
-// point is a value at an instant.
+// point is a value at a time.
 type point struct {
 	at    time.Time
 	value float64
@@ -85,8 +85,8 @@ func (h *history) values(of func(sample) float64) []point {
 	return points
 }
 
-// rates returns how much a sequence grew in a minute, at each sample but the first. Where a
-// sequence fell, the stream is another one, and there is no value.
+// rates returns the growth of a sequence per minute, at each sample but the first. If a
+// sequence fell, the stream was made again, and there is no value.
 func (h *history) rates(of func(sample) uint64) []point {
 	h.mu.Lock()
 	defer h.mu.Unlock()

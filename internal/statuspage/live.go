@@ -11,21 +11,21 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/snapshot"
 )
 
-// state is what was read last. It is a plain value.
+// state is the result of the last reading. It is a plain value.
 type state struct {
 	snapshot snapshot.Snapshot
-	// producers is as of producersAt; uncounted says that the reading after it failed.
+	// producers is from producersAt. uncounted says that the reading after it failed.
 	producers   Producers
 	producersAt time.Time
 	uncounted   bool
-	// counted: the producers were read with the snapshot.
+	// counted says that the producers were read with the snapshot.
 	counted bool
 	// tried is when the last reading ended.
 	tried time.Time
 }
 
-// look reads the bus and tells browsers. counted says whether to count producers as well,
-// which reads results. A reading of a moment ago is enough.
+// look reads the bus and notifies browsers. With counted it also counts producers, which
+// reads results. It does nothing if the last reading is recent enough.
 func (p *Page) look(ctx context.Context, counted bool) {
 	p.reading.Lock()
 	defer p.reading.Unlock()
@@ -40,9 +40,9 @@ func (p *Page) look(ctx context.Context, counted bool) {
 	defer cancel()
 	p.read(ctx, &s, counted)
 	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return // the worker stops, or the browser is gone
+		return // the worker stops, or the browser has gone
 	}
-	s.tried = time.Now() // a slow reading is not followed by another at once
+	s.tried = time.Now() // do not start another reading right after a slow one
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state = s
@@ -50,7 +50,7 @@ func (p *Page) look(ctx context.Context, counted bool) {
 	p.changed = make(chan struct{})
 }
 
-// status shows the fleet as it is now.
+// status shows the current state of the fleet.
 func (p *Page) status(w http.ResponseWriter, r *http.Request) {
 	p.look(r.Context(), true)
 	p.mu.Lock()
@@ -59,7 +59,7 @@ func (p *Page) status(w http.ResponseWriter, r *http.Request) {
 	p.show(w, http.StatusOK, "status", head{Title: "Status", Nav: "status", Live: "/live"}, p.body(s))
 }
 
-// live sends the page of the fleet each time that the bus was read.
+// live sends the page of the fleet after each reading of the bus.
 func (p *Page) live(w http.ResponseWriter, r *http.Request) {
 	var changed chan struct{}
 	p.stream(w, r, "status", func() any {
@@ -79,8 +79,8 @@ func (p *Page) live(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// stream sends a page as events: what read returns, then again after each wait. read returns
-// nil where there is nothing to show yet.
+// stream sends a page as events: the result of read, then again after each wait. read
+// returns nil if there is nothing to show yet.
 func (p *Page) stream(w http.ResponseWriter, r *http.Request, name string, read func() any, wait func(context.Context)) {
 	if !p.enter() {
 		http.Error(w, fmt.Sprintf("%d browsers follow the page.", maxViewers), http.StatusServiceUnavailable)
@@ -90,10 +90,10 @@ func (p *Page) stream(w http.ResponseWriter, r *http.Request, name string, read 
 	ctx, cancel := context.WithTimeout(r.Context(), streamFor)
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
-	// A proxy would keep events back.
+	// Otherwise a proxy would buffer events.
 	w.Header().Set("X-Accel-Buffering", "no")
 	out := http.NewResponseController(w)
-	defer func() { _ = out.SetWriteDeadline(time.Time{}) }() // the connection may serve on
+	defer func() { _ = out.SetWriteDeadline(time.Time{}) }() // the connection may be reused
 	for ; ctx.Err() == nil; wait(ctx) {
 		var b bytes.Buffer
 		if body := read(); body != nil {
@@ -102,7 +102,8 @@ func (p *Page) stream(w http.ResponseWriter, r *http.Request, name string, read 
 				return
 			}
 		}
-		// Not every writer has a deadline: then a browser that is gone is noticed later.
+		// Some writers have no deadline: then the worker notices later that a browser has
+		// gone.
 		_ = out.SetWriteDeadline(time.Now().Add(sendTime))
 		if _, err := w.Write(event(b.Bytes())); err != nil {
 			return
@@ -113,7 +114,7 @@ func (p *Page) stream(w http.ResponseWriter, r *http.Request, name string, read 
 	}
 }
 
-// event is a page as an event of a stream. Without a page it only says when to ask again.
+// event encodes a page as an event. Without a page it only sets the retry time.
 func event(page []byte) []byte {
 	if len(page) == 0 {
 		return []byte("retry: 2000\n\n")
@@ -127,7 +128,8 @@ func event(page []byte) []byte {
 	return append(b, '\n')
 }
 
-// enter counts a browser that follows the page. It returns false where there are enough.
+// enter counts a browser that follows the page. It returns false if there are maxViewers
+// already.
 func (p *Page) enter() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

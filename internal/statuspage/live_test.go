@@ -40,7 +40,8 @@ func (f *oneFleet) Read(context.Context) snapshot.Snapshot {
 	return s
 }
 
-// The page follows the bus by events, keeps what was read while NATS is away, and says so.
+// The page follows the bus by events. While NATS is away it keeps the last figures and
+// says so.
 func TestLive(t *testing.T) {
 	t.Parallel()
 	fleet := &oneFleet{}
@@ -82,7 +83,8 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// Only so many browsers follow the page, and one that leaves makes room.
+// The number of browsers that follow the page is bounded. A browser that leaves makes
+// room.
 func TestLiveIsBounded(t *testing.T) {
 	t.Parallel()
 	p := newPage(t, Config{})
@@ -100,7 +102,7 @@ func TestLiveIsBounded(t *testing.T) {
 	}
 }
 
-// hostileOrders has one order, whose texts are those of an attacker.
+// hostileOrders has one order with texts of an attacker.
 type hostileOrders struct{ err error }
 
 func hostileStory() *timeline.Story {

@@ -16,14 +16,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
 
-// hostile is what a label, a name or a message of a gateway may hold.
+// hostile is a text that a label, a name or a message of a gateway may contain.
 const hostile = `<script>window.hacked=true</script><img src=x onerror="window.hacked=true">"'&amp;`
 
 // madeUpFleet is a fleet in trouble. It is safe for concurrent use.
 type madeUpFleet struct {
-	// message is what the gateway answered.
+	// message is the gateway's answer.
 	message string
-	// calm: nothing is wrong but the gateway.
+	// calm says that only the gateway has a problem.
 	calm bool
 
 	mu     sync.Mutex
@@ -38,7 +38,7 @@ func (f *madeUpFleet) park(n uint64) {
 	f.parked = n
 }
 
-// away has NATS away, or back.
+// away makes NATS unreachable, or reachable again.
 func (f *madeUpFleet) away(gone bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

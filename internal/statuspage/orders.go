@@ -18,24 +18,24 @@ import (
 )
 
 const (
-	// maxFound bounds the orders of one search, findTime how far back it reads.
+	// maxFound bounds the orders of one search, findTime the time that it reads.
 	maxFound = 100
 	findTime = 3 * time.Second
 )
 
-// Finder finds orders, the newest first. *find.Finder implements it.
+// Finder finds orders, newest first. *find.Finder implements it.
 type Finder interface {
-	// Newest may return what it found beside an error.
+	// Newest may return orders together with an error.
 	Newest(ctx context.Context, q find.Query, limit int, within time.Duration) (*find.Found, error)
 }
 
 // Stories reads the story of an order. *timeline.Reader implements it.
 type Stories interface {
-	// Read returns timeline.ErrUnknown for an order that the bus does not know.
+	// Read returns timeline.ErrUnknown if the bus has no trace of the order.
 	Read(ctx context.Context, key order.Key) (*timeline.Story, error)
 }
 
-// ordersView is what the page of a search shows.
+// ordersView is the content of the search page.
 type ordersView struct {
 	Query                   find.Query
 	ID                      string
@@ -47,8 +47,8 @@ type ordersView struct {
 	Note                    string
 }
 
-// orders searches. A form without a field filled in lists the newest. One with a producer and
-// an id leads to that order.
+// orders searches. An empty form lists the newest orders. A form with a producer and an
+// id redirects to that order.
 func (p *Page) orders(w http.ResponseWriter, r *http.Request) {
 	values := r.URL.Query()
 	of := func(name string) string { return strings.TrimSpace(values.Get(name)) }
@@ -86,7 +86,7 @@ func outcomes() (all []string) {
 	return all
 }
 
-// check returns what is wrong with a search, for people.
+// check returns the error in a search as a text for people, "" for none.
 func (v *ordersView) check() string {
 	q := v.Query
 	switch {
@@ -113,7 +113,7 @@ func (v *ordersView) check() string {
 func (p *Page) search(ctx context.Context, v *ordersView) int {
 	ctx, leave, ok := p.ask(ctx)
 	if !ok {
-		v.Problem = "Other searches are under way. Try again in a moment."
+		v.Problem = "Too many searches are running. Try again in a moment."
 		return http.StatusServiceUnavailable
 	}
 	defer leave()
@@ -163,7 +163,7 @@ func foundTable(orders []*timeline.Facts, now time.Time) table {
 	return t
 }
 
-// few writes the first of several names.
+// few joins the first of several names.
 func few(names []string) string {
 	const most = 3
 	if len(names) > most {
@@ -176,8 +176,8 @@ func orderPath(key order.Key) string {
 	return "/orders/" + url.PathEscape(key.Producer) + "/" + url.PathEscape(key.ID)
 }
 
-// ask bounds a search in time, and the searches at once. It returns false where there are
-// enough.
+// ask bounds the time of a search and the number of concurrent searches. It returns false
+// if there are maxSearches already.
 func (p *Page) ask(ctx context.Context) (context.Context, func(), bool) {
 	select {
 	case p.searches <- struct{}{}:
@@ -188,7 +188,7 @@ func (p *Page) ask(ctx context.Context) (context.Context, func(), bool) {
 	return ctx, func() { cancel(); <-p.searches }, true
 }
 
-// orderView is what the page of one order shows.
+// orderView is the content of the page of one order.
 type orderView struct {
 	Key     order.Key
 	Problem string
@@ -218,7 +218,7 @@ func (p *Page) order(w http.ResponseWriter, r *http.Request) {
 	p.show(w, status, "order", head{Title: "Order " + key.ID, Nav: "orders", Live: liveOf(status, key)}, v)
 }
 
-// liveOf is the path of an order's events, where there is something to follow.
+// liveOf returns the path of an order's events, "" if there is nothing to follow.
 func liveOf(status int, key order.Key) string {
 	if status != http.StatusOK {
 		return ""
@@ -226,7 +226,7 @@ func liveOf(status int, key order.Key) string {
 	return orderPath(key) + "/live"
 }
 
-// story reads an order, and returns the status of the answer beside it.
+// story reads an order, and returns the status of the answer.
 func (p *Page) story(ctx context.Context, key order.Key) (orderView, int) {
 	v := orderView{Key: key, read: read{At: time.Now()}}
 	if !entrustbus.ValidToken(key.Producer) || !entrustbus.ValidToken(key.ID) {
@@ -235,7 +235,7 @@ func (p *Page) story(ctx context.Context, key order.Key) (orderView, int) {
 	}
 	ctx, leave, ok := p.ask(ctx)
 	if !ok {
-		v.Problem = "Other searches are under way. Try again in a moment."
+		v.Problem = "Too many searches are running. Try again in a moment."
 		return v, http.StatusServiceUnavailable
 	}
 	defer leave()
@@ -308,7 +308,7 @@ func (v *orderView) tell(s *timeline.Story) {
 	}
 }
 
-// levelOf is how good or bad an outcome or an event is.
+// levelOf returns the level that marks an outcome or an event.
 func levelOf(what string) string {
 	switch what {
 	case "issued", "revoked":
@@ -321,14 +321,14 @@ func levelOf(what string) string {
 	return ""
 }
 
-// orderLive sends the story of an order again and again.
+// orderLive sends the story of an order periodically.
 func (p *Page) orderLive(w http.ResponseWriter, r *http.Request) {
 	key := order.Key{Producer: r.PathValue("producer"), ID: r.PathValue("id")}
 	last := orderView{}
 	p.stream(w, r, "order", func() any {
 		v, status := p.story(r.Context(), key)
 		if status != http.StatusOK && len(last.Facts) > 0 {
-			last.Stale = true // as it was read last
+			last.Stale = true // from the last reading
 			return last
 		}
 		last = v

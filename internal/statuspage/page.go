@@ -1,6 +1,7 @@
-// Package statuspage shows operators, in a browser, what a fleet does: the figures of
-// internal/snapshot, plots of the last hour, producers, and single orders with their timeline.
-// The page is rendered on the server, reads only, and follows the bus by server-sent events.
+// Package statuspage shows operators the state of a fleet in a browser: the figures of
+// internal/snapshot, plots of the last hour, producers, and single orders with their
+// timeline. The server renders the page. It only reads, and server-sent events keep it
+// current.
 package statuspage
 
 import (
@@ -18,16 +19,17 @@ import (
 )
 
 const (
-	// liveEvery is the pause between two readings of the bus while the page is open.
+	// liveEvery is the interval between two readings of the bus while the page is open.
 	liveEvery = 3 * time.Second
-	// readTime bounds one reading, searchTime a search or a timeline.
+	// readTime bounds one reading, searchTime one search or timeline.
 	readTime   = 5 * time.Second
 	searchTime = 10 * time.Second
-	// maxViewers bounds the browsers that follow the page, maxSearches the searches at once.
+	// maxViewers bounds the browsers that follow the page, maxSearches the concurrent
+	// searches.
 	maxViewers  = 32
 	maxSearches = 4
-	// streamFor is how long one stream of events lasts. A browser then asks again, and its
-	// sign-in is checked again.
+	// streamFor is how long one stream of events lasts. The browser then connects again,
+	// and the page checks its sign-in again.
 	streamFor = time.Hour
 	// sendTime bounds one write to a browser.
 	sendTime = 10 * time.Second
@@ -36,14 +38,15 @@ const (
 //go:embed page
 var files embed.FS
 
-// Config is what a page shows, and to whom. All fields but Token are required.
+// Config configures a Page. All fields but Token are required.
 type Config struct {
 	Fleet   Fleet
 	Recent  Counter
 	Finder  Finder
 	Stories Stories
 	Layout  streams.Layout
-	// Token is what a reader must know. Without one the page is for loopback addresses only.
+	// Token is the secret that readers must present. Without it the page answers on
+	// loopback addresses only.
 	Token string
 	// Host and Version are those of the worker that serves the page.
 	Host, Version string
@@ -56,9 +59,9 @@ type Page struct {
 	pages   map[string]*template.Template
 	history history
 
-	reading  sync.Mutex    // one reading at a time
-	searches chan struct{} // one for each search under way
-	entered  chan struct{} // a browser began to follow the page
+	reading  sync.Mutex    // held during one reading
+	searches chan struct{} // one element for each running search
+	entered  chan struct{} // signals that a browser began to follow the page
 
 	mu      sync.Mutex
 	state   state
@@ -66,7 +69,7 @@ type Page struct {
 	viewers int
 }
 
-// New returns a page. It reads nothing before Run, or before a browser asks.
+// New returns a page. It reads nothing before Run is called or a browser asks.
 func New(cfg Config) (*Page, error) {
 	p := &Page{cfg: cfg, pages: map[string]*template.Template{}, searches: make(chan struct{}, maxSearches), entered: make(chan struct{}, 1), changed: make(chan struct{})}
 	p.history.streams = cfg.Layout
@@ -80,7 +83,7 @@ func New(cfg Config) (*Page, error) {
 	return p, nil
 }
 
-// functions are those of the templates. Times are UTC, as in the log.
+// functions are the functions of the templates. Times are UTC, as in the log.
 func functions() template.FuncMap {
 	return template.FuncMap{
 		"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05 UTC") },
@@ -89,8 +92,8 @@ func functions() template.FuncMap {
 	}
 }
 
-// Run reads the bus until ctx is done: often while a browser follows the page, else for the
-// plots.
+// Run reads the bus until ctx ends: every liveEvery while a browser follows the page,
+// else every sampleEvery for the plots.
 func (p *Page) Run(ctx context.Context) {
 	for {
 		p.look(ctx, p.watched())
@@ -103,7 +106,7 @@ func (p *Page) Run(ctx context.Context) {
 		case <-ctx.Done():
 			t.Stop()
 			return
-		case <-p.entered: // a browser does not wait for the plots' turn
+		case <-p.entered: // a browser does not wait for the next sample
 			t.Stop()
 		case <-t.C:
 		}
@@ -126,7 +129,7 @@ func (p *Page) Handler(loopback bool) http.Handler {
 	}
 	mux.Handle("GET /login", p.login(a))
 	mux.Handle("POST /login", p.login(a))
-	// The form for the token needs them too, and they hold nothing of the fleet.
+	// The sign-in form needs these files too, and they contain nothing about the fleet.
 	for _, name := range []string{"style.css", "live.js", "icon.svg"} {
 		mux.HandleFunc("GET /assets/"+name, func(w http.ResponseWriter, r *http.Request) {
 			protect(w.Header())
@@ -137,10 +140,10 @@ func (p *Page) Handler(loopback bool) http.Handler {
 	return mux
 }
 
-// head is what the layout shows around a page.
+// head is the layout's data around a page.
 type head struct {
 	Title string
-	// Nav is the page of the navigation, "" for none.
+	// Nav is the page's entry in the navigation, "" for none.
 	Nav string
 	// Live is the path of the page's events, "" for none.
 	Live          string
@@ -164,5 +167,5 @@ func (p *Page) show(w http.ResponseWriter, status int, name string, h head, body
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // a browser that is gone
+	_, _ = w.Write(b.Bytes()) // an error means that the browser has gone
 }

@@ -8,23 +8,24 @@ import (
 	"time"
 )
 
-// plotWidth and plotHeight are the units that a plot is drawn in; a stylesheet sizes it.
+// plotWidth and plotHeight are the units of a plot's drawing; the stylesheet sets its
+// size.
 const (
 	plotWidth  = 300
 	plotHeight = 64
-	// gap is the time without samples from which a line is broken.
+	// gap is the time without samples that breaks a line.
 	gap = 3 * sampleEvery
 )
 
-// plot is one line of the last hour, ready to be drawn.
+// plot is one line of the last hour, ready for drawing.
 type plot struct {
 	ID, Title string
 	Unit      string
-	// Lines are the points of polylines: one for each stretch without a gap.
+	// Lines are the points of polylines, one for each stretch without a gap.
 	Lines []string
-	// Now, Least and Most are texts of values.
+	// Now, Least and Most are formatted values.
 	Now, Least, Most string
-	// Since is how far the line reaches back, in words.
+	// Since is the length of the line, in words.
 	Since string
 	read
 }
@@ -32,7 +33,7 @@ type plot struct {
 // Empty reports whether there is nothing to draw yet.
 func (p plot) Empty() bool { return len(p.Lines) == 0 }
 
-// newPlot draws points, which are in the order of time, in the hour before now.
+// newPlot draws points, which must be in order of time, for the hour before now.
 func newPlot(id, title, unit string, points []point, now time.Time, read read) plot {
 	p := plot{ID: id, Title: title, Unit: unit, read: read}
 	if len(points) < 2 {
@@ -44,7 +45,7 @@ func newPlot(id, title, unit string, points []point, now time.Time, read read) p
 	}
 	p.Now, p.Least, p.Most = number(points[len(points)-1].value), number(least), number(most)
 	p.Since = minutes(now.Sub(points[0].at))
-	top := max(most, 1) // the axis begins at 0: a flat line of 1,000 does not look like 0
+	top := max(most, 1) // the axis begins at 0, so that a flat line of 1,000 does not look like 0
 	var line strings.Builder
 	end := func() {
 		if line.Len() > 0 {
@@ -70,7 +71,7 @@ func newPlot(id, title, unit string, points []point, now time.Time, read read) p
 	return p
 }
 
-// minutes writes a time of at most an hour.
+// minutes formats a time of at most an hour.
 func minutes(d time.Duration) string {
 	if n := int(d.Round(time.Minute).Minutes()); n != 1 {
 		return fmt.Sprintf("%d minutes", n)
@@ -78,7 +79,7 @@ func minutes(d time.Duration) string {
 	return "1 minute"
 }
 
-// number writes a value with no more figures than it needs.
+// number formats a value with as few digits as possible.
 func number(v float64) string {
 	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
 		return thousands(int64(v))
@@ -89,7 +90,7 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'f', 1, 64)
 }
 
-// thousands writes a whole number in groups of three digits.
+// thousands formats a whole number in groups of three digits.
 func thousands(n int64) string {
 	digits := strconv.FormatInt(n, 10)
 	sign := ""

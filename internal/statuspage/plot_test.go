@@ -49,8 +49,8 @@ func TestPlot(t *testing.T) {
 	}
 }
 
-// Samples of the last hour are kept, none too near another; a rate is what a sequence grew,
-// and one that fell has none.
+// The history keeps the samples of the last hour, at a minimum distance. A rate is the
+// growth of a sequence; a sequence that fell has none.
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	var h history
@@ -70,7 +70,7 @@ func TestHistory(t *testing.T) {
 			t.Fatalf("the rate is %v a minute, want 60", r.value)
 		}
 	}
-	h.add(sample{at: noon.Add(4 * time.Hour), results: 5}) // of a stream that was made again
+	h.add(sample{at: noon.Add(4 * time.Hour), results: 5}) // from a stream that was made again
 	if rates := h.rates(func(s sample) uint64 { return s.results }); len(rates) != 0 {
 		t.Errorf("a stream that was made again has the rates %v", rates)
 	}

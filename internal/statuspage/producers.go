@@ -16,22 +16,22 @@ import (
 )
 
 const (
-	// maxRecent is how many of the newest results the list of producers counts. More cover
-	// a longer time, and cost memory and a longer first reading.
+	// maxRecent is how many of the newest results the list of producers counts. A higher
+	// number covers a longer time, and costs memory and a longer first reading.
 	maxRecent = 2000
 	// maxProducers bounds the rows of the list.
 	maxProducers = 20
 )
 
-// Recent counts the newest results by producer. It reads the stream of results only when it
-// is asked, and then what is new. It is safe for concurrent use.
+// Recent counts the newest results by producer. It reads the stream of results only when
+// Read is called, and then only the new results. It is safe for concurrent use.
 type Recent struct {
 	js       jetstream.JetStream
 	stream   string
 	subjects entrustbus.Subjects
 
 	mu      sync.Mutex
-	made    time.Time // of the stream
+	made    time.Time // creation time of the stream
 	next    uint64    // the sequence to read from
 	results []recentResult
 }
@@ -39,35 +39,36 @@ type Recent struct {
 type recentResult struct {
 	at       time.Time
 	producer string
-	outcome  entrustbus.Outcome // empty where the result cannot be read
+	outcome  entrustbus.Outcome // empty if the result cannot be read
 }
 
-// NewRecent counts the results in a stream. It does not touch the server.
+// NewRecent returns a Recent for a stream of results. It does not touch the server.
 func NewRecent(js jetstream.JetStream, stream string, subjects entrustbus.Subjects) *Recent {
 	return &Recent{js: js, stream: stream, subjects: subjects}
 }
 
-// Producer is what the newest results say of one producer.
+// Producer is the summary of one producer's results.
 type Producer struct {
 	Name string
-	// Results is how many of the newest results are the producer's, Failed how many of them
-	// neither issued, revoked nor cancelled anything.
+	// Results is how many of the newest results are the producer's. Failed is how many of
+	// these have another outcome than issued, revoked or cancelled.
 	Results, Failed int
-	// Last is when the newest was stored.
+	// Last is when the newest result was stored.
 	Last time.Time
 }
 
-// Producers are the producers of the newest results, those with most failures first.
+// Producers are the producers of the newest results, sorted by failures, highest first.
 type Producers struct {
 	List []Producer
-	// Results is how many results were counted, and Since when the oldest of them was stored.
+	// Results is the number of counted results. Since is when the oldest of them was
+	// stored.
 	Results int
 	Since   time.Time
-	// Left is how many producers are not in the list.
+	// Left is the number of producers that are not in the list.
 	Left int
 }
 
-// Read reads what is new, and counts the results of the last hour, of which it keeps the
+// Read reads the new results, and counts the results of the last hour. It keeps the
 // newest 2,000.
 func (r *Recent) Read(ctx context.Context) (Producers, error) {
 	r.mu.Lock()
@@ -79,7 +80,7 @@ func (r *Recent) Read(ctx context.Context) (Producers, error) {
 	if extent.Made != r.made || extent.Last+1 < r.next {
 		r.made, r.next, r.results = extent.Made, 1, nil
 	}
-	// Of a busy stream only its end is read.
+	// Read only the end of a busy stream.
 	if extent.Last > maxRecent {
 		r.next = max(r.next, extent.Last-maxRecent+1)
 	}
@@ -91,7 +92,7 @@ func (r *Recent) Read(ctx context.Context) (Producers, error) {
 	return r.count(time.Now().Add(-historyFor)), nil
 }
 
-// follow reads up to a sequence.
+// follow reads results up to a sequence.
 func (r *Recent) follow(ctx context.Context, last uint64) error {
 	for m, err := range streams.ScanFrom(ctx, r.js, r.stream, r.subjects.ResultFilter(), r.next) {
 		if err != nil {
@@ -119,7 +120,7 @@ func (r *Recent) follow(ctx context.Context, last uint64) error {
 	return nil
 }
 
-// count counts the results that were stored after an instant.
+// count counts the results that were stored after a time.
 func (r *Recent) count(after time.Time) Producers {
 	counted := Producers{}
 	by := map[string]Producer{}

@@ -11,8 +11,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// The newest results are counted, each once, whatever their encoding, and a stream that was
-// made again is read from its beginning.
+// Recent counts the newest results, each once, in any encoding. It reads a stream that
+// was made again from its beginning.
 func TestRecent(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t, "")
@@ -51,7 +51,7 @@ func TestRecent(t *testing.T) {
 	publish("shop", "b", entrustbus.OutcomeRejected, entrustbus.EncodingJSON)
 	publish("mail", "a", entrustbus.OutcomeIssued, entrustbus.EncodingJSON)
 	want(3, Producer{Name: "shop", Results: 2, Failed: 1}, Producer{Name: "mail", Results: 1})
-	// What nobody can read counts as failed.
+	// A result that cannot be read counts as failed.
 	if _, err := js.Publish(t.Context(), layout.Subjects().Result("mail", "b"), []byte("what is this")); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/span"
 )
 
-// read says as of when a figure is. Where its reading fails, it is stale from then on.
+// read is the time of a figure's reading. Stale says that a later reading failed.
 type read struct {
 	At    time.Time
 	Stale bool
@@ -15,29 +15,30 @@ type read struct {
 
 func readOf[T any](p snapshot.Part[T]) read { return read{p.At, p.Stale()} }
 
-// Levels of figures and rows, by which a stylesheet colours them. A word says the same.
+// Levels of figures and rows. The stylesheet colours them, and a word gives the same
+// information.
 const (
 	levelOK   = "ok"
 	levelWarn = "warn"
 	levelBad  = "bad"
 )
 
-// statusView is what the page of the fleet shows. Each text is untrusted: the template
+// statusView is the content of the fleet's page. Each text is untrusted: the template
 // escapes it.
 type statusView struct {
-	// Known is false before the first reading that succeeded.
+	// Known is false before the first successful reading.
 	Known    bool
 	Problems []problemView
 	Sections []section
 }
 
-// problemView is a problem, with what to do.
+// problemView is a problem with its recommended action.
 type problemView struct{ Level, Word, Text, Do string }
 
 // section is a part of the page under one heading.
 type section struct {
 	ID, Title string
-	// Half: on a wide screen the next section goes beside it, or it goes beside the one before.
+	// Half puts this section beside its neighbour on a wide screen.
 	Half    bool
 	Figures []figure
 	Plots   []plot
@@ -48,12 +49,12 @@ type section struct {
 // figure is one value with its name.
 type figure struct {
 	Name, Value string
-	// Word says what Level colours; Note is more about the value.
+	// Word gives the meaning of Level in text. Note is more information.
 	Level, Word, Note string
 	read
 }
 
-// table is a list with a caption. Without rows it is the sentence Empty.
+// table is a list with a caption. Without rows the page shows the sentence Empty.
 type table struct {
 	ID, Caption, Empty string
 	Columns            []column
@@ -71,21 +72,21 @@ type row struct {
 	Cells []cell
 }
 
-// cell is a text, with a word in front that says what the row's level colours, or a link.
+// cell is a text or a link. Word, in front of the text, gives the meaning of the row's
+// level.
 type cell struct {
 	Text, Word, Link string
 	Number           bool
 }
 
-// Long reports whether the text needs room for several words in a line.
+// Long reports whether the text needs a column for several words per line.
 func (c cell) Long() bool { return len(c.Text) > 40 }
 
-// text, count and link make cells.
 func text(s string) cell             { return cell{Text: s} }
 func count[T int | uint64](n T) cell { return cell{Text: thousands(int64(n)), Number: true} }
 func link(s, to string) cell         { return cell{Text: s, Link: to} }
 
-// columns makes the heads of a table; a name that begins with # is one of numbers.
+// columns returns table heads. A name that begins with # marks a column of numbers.
 func columns(names ...string) []column {
 	var all []column
 	for _, name := range names {
@@ -98,7 +99,7 @@ func columns(names ...string) []column {
 	return all
 }
 
-// ago writes how long ago an instant was, "—" for the zero time.
+// ago formats the time since an event, "—" for the zero time.
 func ago(at, now time.Time) string {
 	if at.IsZero() {
 		return "—"
@@ -106,7 +107,7 @@ func ago(at, now time.Time) string {
 	return span.Of(max(0, now.Sub(at))) + " ago"
 }
 
-// until writes how far off an instant is, "—" for the zero time.
+// until formats the time to an event, "—" for the zero time.
 func until(at, now time.Time) string {
 	switch {
 	case at.IsZero():
@@ -117,7 +118,7 @@ func until(at, now time.Time) string {
 	return "in " + span.Of(at.Sub(now))
 }
 
-// age writes how old something is that was stored at an instant, "—" for the zero time.
+// age formats the age of a stored thing, "—" for the zero time.
 func age(at, now time.Time) string {
 	if at.IsZero() {
 		return "—"
@@ -132,7 +133,7 @@ func day(at time.Time) string {
 	return at.UTC().Format("2006-01-02 15:04 UTC")
 }
 
-// dash stands for a text that is not known.
+// dash replaces an unknown text.
 func dash(s string) string {
 	if s == "" {
 		return "—"

@@ -1,7 +1,7 @@
-// Package tail follows what happens on the bus, as it happens: changes of orders, dead letters,
-// decisions of the audit trail, certificate events, and what becomes of the fleet. It is for
-// people and scripts that look on. It changes nothing, and no decision rests on it: an event may
-// be missed while the bus is away.
+// Package tail follows events on the bus as they happen: changes of orders, dead letters,
+// decisions of the audit trail, certificate events, and changes of the fleet. It is for
+// operators and scripts. It changes nothing, and no decision uses it: an event may be
+// missed while the bus is away.
 package tail
 
 import (
@@ -17,12 +17,12 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
 
-// Event is one thing that happened. Detail is untrusted text. Its JSON is what the verb prints.
+// Event is one event. Detail is untrusted text. The verb prints the JSON of Event.
 type Event struct {
 	Time   time.Time       `json:"time"`
 	What   timeline.What   `json:"what"`
 	Source timeline.Source `json:"source"`
-	// Producer, Order and Kind are of the order, "" where it is about none.
+	// Producer, Order and Kind identify the order, "" if the event concerns none.
 	Producer string          `json:"producer,omitempty"`
 	Order    string          `json:"id,omitempty"`
 	Kind     entrustbus.Kind `json:"kind,omitempty"`
@@ -31,13 +31,13 @@ type Event struct {
 	Detail   string          `json:"detail,omitempty"`
 }
 
-// Sources that the story of one order does not have.
+// Sources that do not occur in the story of an order.
 const (
 	FromFleet       timeline.Source = "fleet"
 	FromCertificate timeline.Source = "certificate events"
 )
 
-// What happens beside orders.
+// Events that do not occur in the story of an order.
 const (
 	Submitting    timeline.What = "submitting"
 	WorkerCame    timeline.What = "worker came"
@@ -49,7 +49,7 @@ const (
 	Resumed       timeline.What = "resumed"
 )
 
-// About names what the event is about: the order, or the CA.
+// About names the subject of the event: the order, the producer or the CA.
 func (e *Event) About() string {
 	if e.Order != "" {
 		return order.Key{Producer: e.Producer, ID: e.Order}.String()
@@ -57,7 +57,8 @@ func (e *Event) About() string {
 	return cmp.Or(e.Producer, e.CAID)
 }
 
-// ofRecord is what a record of the ledger says. It returns false where another event says it.
+// ofRecord returns the event of a ledger record. It returns false if another event
+// reports it.
 func ofRecord(key order.Key, r order.Record, at time.Time) (Event, bool) {
 	e := Event{Time: at, Source: timeline.FromLedger, Producer: key.Producer, Order: key.ID, Kind: r.Kind, Replay: r.Generation, CAID: r.CAID}
 	cause := ""
@@ -80,7 +81,7 @@ func ofRecord(key order.Key, r order.Record, at time.Time) (Event, bool) {
 		if r.Serial != "" {
 			e.Detail = "serial " + r.Serial
 		}
-	default: // concluded: it closes at once
+	default: // concluded: it closes soon
 		return e, false
 	}
 	return e, true
@@ -93,8 +94,8 @@ func ofLetter(l *deadletter.Letter, at time.Time) Event {
 	}
 }
 
-// ofDecision is what a record of the audit trail says. It returns false for one that the ledger
-// says too, and for heads.
+// ofDecision returns the event of an audit record. It returns false for heads and for
+// decisions that the ledger reports too.
 func ofDecision(r *audit.Record, at time.Time) (Event, bool) {
 	e := Event{
 		Time: at, What: timeline.What(r.Decision), Source: timeline.FromAudit, Producer: r.Producer, Order: r.Order, Kind: entrustbus.Kind(r.Kind),

@@ -7,13 +7,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
 
-// thing is something of the fleet that comes and goes.
+// thing is a part of the fleet's state that comes and goes.
 type thing struct {
 	came, left timeline.What
 	ca, detail string
 }
 
-// things are those of a state, by what names each.
+// things returns the things of a state by their names.
 func things(s control.State) map[string]thing {
 	all := map[string]thing{}
 	for _, w := range s.Workers {
@@ -44,7 +44,7 @@ func things(s control.State) map[string]thing {
 	return all
 }
 
-// changes are what came and went between two states.
+// changes returns the events between two states.
 func changes(was, is map[string]thing, at time.Time) (out []Event) {
 	event := func(what timeline.What, t thing) Event {
 		return Event{Time: at.UTC(), What: what, Source: FromFleet, CAID: t.ca, Detail: t.detail}

@@ -56,7 +56,7 @@ func TestEvents(t *testing.T) {
 				break
 			}
 		}
-		slices.Sort(got) // of two sources
+		slices.Sort(got) // from two sources
 		return got
 	}
 	f := Follower{JS: js, Layout: layout, Since: time.Now().Add(-time.Hour)}
@@ -91,7 +91,7 @@ func TestChangesOfTheFleet(t *testing.T) {
 	}
 }
 
-// What the ledger says is not said twice.
+// Tail does not repeat decisions that the ledger reports.
 func TestDecisionsThatAreEvents(t *testing.T) {
 	t.Parallel()
 	for decision, want := range map[string]bool{"submitted": false, "issued": false, "head": false, "replayed": true, "policy changed": true} {

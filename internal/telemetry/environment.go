@@ -5,22 +5,23 @@ import (
 	"strings"
 )
 
-// The protocols of OTLP that a choice names.
+// OTLP protocols.
 const (
 	grpc  = "grpc"
 	proto = "http/protobuf"
 )
 
-// choice is which signals are exported, each by its protocol; "" is none.
+// choice holds the protocol of each exported signal; "" means that the signal is not
+// exported.
 type choice struct {
 	traces, logs string
 	warnings     []string
 }
 
-// choose reads which signals are asked for. Traces are, where an exporter or an endpoint is
-// named. Logs are only where an exporter is: they hold more, and most sites collect them
-// from standard error. A value that is not supported turns its signal off and warns, as
-// OpenTelemetry asks of programs.
+// choose reads the requested signals. Traces are exported if an exporter or an endpoint
+// is set. Logs are exported only if an exporter is set: they contain more, and most sites
+// collect them from standard error. An unsupported value turns its signal off and adds a
+// warning, as OpenTelemetry requires.
 func choose(getenv func(string) string) choice {
 	var c choice
 	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {

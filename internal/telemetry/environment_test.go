@@ -8,7 +8,7 @@ import (
 func TestChoose(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
-		environ               string // NAME=value, by spaces, OTEL_ left out
+		environ               string // NAME=value, separated by spaces, without OTEL_
 		traces, logs, warning string
 	}{
 		"nothing set":               {"", "", "", ""},

@@ -34,10 +34,10 @@ func (t *Telemetry) startLogs(ctx context.Context, protocol string, res *resourc
 	return nil
 }
 
-// Log returns log with what this process exports added: the ids of the span that a line
-// belongs to, and each line as an OTLP record too. rewrite is applied to the values of
-// such a record, as slog.HandlerOptions.ReplaceAttr is to those of a line; nil changes nothing.
-// Where nothing is exported it returns log itself.
+// Log returns a logger that adds the exports of this process to log: the ids of the
+// current span in each line, and an OTLP record for each line. rewrite is applied to the
+// values of such a record, like slog.HandlerOptions.ReplaceAttr to those of a line; nil
+// changes nothing. If this process exports nothing, Log returns log itself.
 func (t *Telemetry) Log(log *slog.Logger, rewrite func(groups []string, a slog.Attr) slog.Attr) *slog.Logger {
 	if t == nil || t.tracer == nil && t.logs == nil {
 		return log
@@ -50,11 +50,11 @@ func (t *Telemetry) Log(log *slog.Logger, rewrite func(groups []string, a slog.A
 		return slog.New(here)
 	}
 	away := otelslog.NewHandler(scope, otelslog.WithLoggerProvider(t.logs.provider))
-	// One level for both.
+	// The exported records have the same level as the lines.
 	return slog.New(slog.NewMultiHandler(here, levelled{rewritten{away, rewrite}, log.Handler()}))
 }
 
-// correlated adds the ids of the span in the context to a line.
+// correlated adds the ids of the context's span to a line.
 type correlated struct{ slog.Handler }
 
 func (c correlated) Handle(ctx context.Context, r slog.Record) error {
@@ -70,7 +70,7 @@ func (c correlated) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 func (c correlated) WithGroup(name string) slog.Handler { return correlated{c.Handler.WithGroup(name)} }
 
-// levelled takes what another handler takes.
+// levelled accepts the same levels as another handler.
 type levelled struct {
 	slog.Handler
 	as slog.Handler

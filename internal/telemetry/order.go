@@ -10,10 +10,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Order returns a context whose next span belongs to the trace of an order: that of the
-// producer where traceparent is one, else the trace that every worker derives from the order's
-// key. The span is to be started with the options. An order without an id has a trace of its own
-// each time.
+// Order returns a context whose next span belongs to the trace of an order. That is the
+// producer's trace if traceparent is valid, else the trace that every worker derives from
+// the order's key. Start the span with the returned options. Without an id, each call
+// starts a new trace.
 func Order(ctx context.Context, producer, id, traceparent, tracestate string) (context.Context, []trace.SpanStartOption) {
 	sent := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": traceparent, "tracestate": tracestate})
 	if parent := trace.SpanContextFromContext(sent); parent.IsValid() {
@@ -25,8 +25,8 @@ func Order(ctx context.Context, producer, id, traceparent, tracestate string) (c
 	return ctx, []trace.SpanStartOption{trace.WithNewRoot()}
 }
 
-// TraceID is the id of the trace of an order whose request has no traceparent: the first half
-// of the SHA-256 of <producer>.<id>.
+// TraceID returns the trace id of an order whose request has no traceparent: the first
+// half of the SHA-256 of <producer>.<id>.
 func TraceID(producer, id string) trace.TraceID {
 	sum := sha256.Sum256([]byte(producer + "." + id))
 	return trace.TraceID(sum[:16])
@@ -34,7 +34,7 @@ func TraceID(producer, id string) trace.TraceID {
 
 type traceKey struct{}
 
-// ids makes the ids of spans, and of traces that are not an order's, at random.
+// ids makes random ids for spans, and for traces that belong to no order.
 type ids struct{}
 
 func (ids) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {

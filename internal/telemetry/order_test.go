@@ -15,7 +15,7 @@ const (
 	sentID = "0af7651916cd43dd8448eb211c80319c"
 )
 
-// inMemory is a telemetry whose spans are kept.
+// inMemory returns a telemetry that keeps its spans.
 func inMemory(t *testing.T) (*Telemetry, *tracetest.InMemoryExporter) {
 	t.Helper()
 	kept := tracetest.NewInMemoryExporter()
@@ -24,7 +24,7 @@ func inMemory(t *testing.T) (*Telemetry, *tracetest.InMemoryExporter) {
 	return tel, kept
 }
 
-// keeping is an exporter that keeps its spans after its end.
+// keeping is an exporter that keeps its spans after its shutdown.
 type keeping struct{ *tracetest.InMemoryExporter }
 
 func (keeping) Shutdown(context.Context) error { return nil }
@@ -84,7 +84,7 @@ func TestOrderHasOneTrace(t *testing.T) {
 	}
 }
 
-// An order that a handling acts upon for another one has its own trace.
+// If a handling acts on another order, that order's span is in its own trace.
 func TestOrderLeavesTheTraceOfItsCaller(t *testing.T) {
 	t.Parallel()
 	tel, _ := inMemory(t)
@@ -99,7 +99,7 @@ func TestOrderLeavesTheTraceOfItsCaller(t *testing.T) {
 	}
 }
 
-// A ratio samples an order in every worker or in none.
+// With a sampling ratio, an order is sampled in every worker or in none.
 func TestSamplingFollowsTheOrder(t *testing.T) {
 	t.Parallel()
 	sampled := func(id string) bool {

@@ -20,10 +20,11 @@ import (
 // scope names this program as the source of spans and log records.
 const scope = "github.com/entrust-worker/entrust-worker"
 
-// service is service.name where neither OTEL_SERVICE_NAME nor OTEL_RESOURCE_ATTRIBUTES has one.
+// service is service.name if neither OTEL_SERVICE_NAME nor OTEL_RESOURCE_ATTRIBUTES sets
+// it.
 const service = "entrust-worker"
 
-// Telemetry is what one process exports. Make it with Start. A nil *Telemetry exports
+// Telemetry is the export of one process. Make it with Start. A nil *Telemetry exports
 // nothing. It is safe for concurrent use.
 type Telemetry struct {
 	tracer api.Tracer // nil: no traces
@@ -31,43 +32,44 @@ type Telemetry struct {
 	stops  []func(context.Context) error
 }
 
-// Start reads OTEL_* through getenv, and starts what they ask for. The libraries below read
-// the variables of the process itself: getenv is os.Getenv, except in tests of the choice.
-// version is service.version. log gets the trouble of exporters; it must not lead back to
-// Telemetry.Log. What cannot be exported is logged and left out: Start never fails.
+// Start reads OTEL_* through getenv and starts the requested exports. The OpenTelemetry
+// libraries read the process's own variables: getenv must be os.Getenv, except in tests
+// of the choice. version is service.version. log receives export errors; it must not be a
+// logger from Telemetry.Log. Start logs a failure and leaves that export out: it never
+// fails.
 func Start(ctx context.Context, getenv func(string) string, version string, log *slog.Logger) *Telemetry {
 	c := choose(getenv)
 	for _, w := range c.warnings {
-		log.WarnContext(ctx, "reading the OpenTelemetry variables", "warning", w)
+		log.WarnContext(ctx, "an OpenTelemetry variable is invalid", "warning", w)
 	}
 	t := new(Telemetry)
 	if c.traces == "" && c.logs == "" {
 		return t
 	}
-	// The libraries report through globals of their own, and write to standard error unless they
-	// are set. The values beside a message may be credentials.
+	// The libraries report through their own globals, and write to standard error unless
+	// these are set. The values of a message may be credentials.
 	otel.SetLogger(quiet(log))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("exporting telemetry", "err", short(err)) }))
 	res, err := describe(ctx, version)
 	if err != nil {
-		log.WarnContext(ctx, "describing this process for OpenTelemetry", "err", short(err))
+		log.WarnContext(ctx, "describing this process for OpenTelemetry failed in part", "err", short(err))
 	}
 	if c.traces != "" {
 		if err := t.startTraces(ctx, c.traces, res, log); err != nil {
-			log.WarnContext(ctx, "starting the export of traces; there are none", "err", short(err))
+			log.WarnContext(ctx, "starting the export of traces failed; there are no traces", "err", short(err))
 		}
 	}
 	if c.logs != "" {
 		if err := t.startLogs(ctx, c.logs, res, log); err != nil {
-			log.WarnContext(ctx, "starting the export of logs; they are written here alone", "err", short(err))
+			log.WarnContext(ctx, "starting the export of logs failed; this log is their only copy", "err", short(err))
 		}
 	}
 	log.InfoContext(ctx, "exporting telemetry over OTLP", "traces", t.tracer != nil, "logs", t.logs != nil)
 	return t
 }
 
-// describe returns what every span and log record says of this process. Where a part of it is
-// wrong, the rest counts.
+// describe returns the attributes of this process for every span and log record. With an
+// error it returns the valid part.
 func describe(ctx context.Context, version string) (*resource.Resource, error) {
 	return resource.New(ctx,
 		resource.WithAttributes(semconv.ServiceName(service), semconv.ServiceVersion(version)),
@@ -89,7 +91,7 @@ func (t *Telemetry) startTraces(ctx context.Context, protocol string, res *resou
 	return nil
 }
 
-// trace begins to export traces through exporter.
+// trace starts to export traces through exporter.
 func (t *Telemetry) trace(exporter trace.SpanExporter, res *resource.Resource, log *slog.Logger) {
 	provider := trace.NewTracerProvider(
 		trace.WithBatcher(&spans{exporter, newTrouble("traces", log)}),
@@ -99,7 +101,7 @@ func (t *Telemetry) trace(exporter trace.SpanExporter, res *resource.Resource, l
 	t.stops = append(t.stops, provider.Shutdown)
 }
 
-// Tracer makes the spans of orders. It is nil where no traces are exported.
+// Tracer returns the tracer for the spans of orders; nil if no traces are exported.
 func (t *Telemetry) Tracer() api.Tracer {
 	if t == nil {
 		return nil
@@ -107,15 +109,15 @@ func (t *Telemetry) Tracer() api.Tracer {
 	return t.tracer
 }
 
-// maxFlush bounds how long a stop waits for an exporter, minFlush is what it has at least.
+// maxFlush bounds how long a stop waits for an exporter; minFlush is its minimum.
 const (
 	maxFlush = 5 * time.Second
 	minFlush = time.Second
 )
 
-// StopWithin returns what ends the export, to be called once when everything else has ended. It
-// waits for what is queued within what is left of drain since ctx was done: a collector that does
-// not answer keeps no process from its end.
+// StopWithin returns the function that ends the export; call it once, after everything
+// else has ended. It waits for queued data until drain after the end of ctx, so a
+// collector that does not answer does not hold the process up.
 func (t *Telemetry) StopWithin(ctx context.Context, drain time.Duration, log *slog.Logger) func() {
 	began := make(chan time.Time, 1)
 	forget := context.AfterFunc(ctx, func() { began <- time.Now() })
@@ -127,12 +129,12 @@ func (t *Telemetry) StopWithin(ctx context.Context, drain time.Duration, log *sl
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
 		defer cancel()
 		if err := t.Shutdown(end); err != nil {
-			log.Warn("exporting the last telemetry; it is dropped", "err", short(err))
+			log.Warn("exporting the last telemetry failed; it is dropped", "err", short(err))
 		}
 	}
 }
 
-// Shutdown exports what is queued, until ctx is done. Nothing is exported after it.
+// Shutdown exports the queued data, until ctx ends. After it nothing is exported.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	if t == nil {
 		return nil

@@ -56,7 +56,8 @@ func TestOffIsNothing(t *testing.T) {
 	}
 }
 
-// What is asked for comes to a receiver over HTTP, with what the variables say of the process.
+// The requested signals reach a receiver over HTTP, with the process attributes from the
+// variables.
 func TestExport(t *testing.T) {
 	receiver := telemetrytest.Start(t)
 	for name, value := range map[string]string{
@@ -137,7 +138,8 @@ func (s collector) Export(_ context.Context, q *tracespb.ExportTraceServiceReque
 	return new(tracespb.ExportTraceServiceResponse), nil
 }
 
-// A variable that cannot be read is said, without its value: that may be a credential.
+// A variable that cannot be parsed is reported without its value, which may be a
+// credential.
 func TestVariablesAreNotLogged(t *testing.T) {
 	receiver := telemetrytest.Start(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.URL)
@@ -153,8 +155,8 @@ func TestVariablesAreNotLogged(t *testing.T) {
 	}
 }
 
-// A collector that refuses everything is said once; the program goes on, and its last spans
-// are dropped.
+// A collector that refuses everything is reported once. The program continues, and its
+// last spans are dropped.
 func TestRefusingCollector(t *testing.T) {
 	receiver := telemetrytest.Start(t)
 	receiver.Fail(http.StatusForbidden)
@@ -183,7 +185,8 @@ func (hanging) ExportSpans(ctx context.Context, _ []trace.ReadOnlySpan) error {
 }
 func (hanging) Shutdown(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 
-// A collector that does not answer delays no order, and a stop only within its drain time.
+// A collector that does not answer delays no order, and delays a stop at most for its
+// drain time.
 func TestHangingCollector(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct{ drain, used, want time.Duration }{
@@ -218,7 +221,7 @@ func TestHangingCollector(t *testing.T) {
 					t.Errorf("the stop took %s, want %s", took, row.want)
 				}
 				cancel()
-				time.Sleep(time.Hour) // the exports under way end by their own limit
+				time.Sleep(time.Hour) // running exports end by their own limit
 			})
 		})
 	}

@@ -12,8 +12,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 )
 
-// trouble logs that a signal is not exported: once when it begins, each repeatAfter while it
-// lasts, and when it is over.
+// trouble logs failing exports of a signal: when they begin, each repeatAfter while they
+// last, and when they end.
 type trouble struct {
 	signal string
 	log    *slog.Logger
@@ -22,12 +22,12 @@ type trouble struct {
 	since, said time.Time // zero: none
 }
 
-// repeatAfter is the shortest time between two lines about the same trouble.
+// repeatAfter is the shortest time between two lines about the same failure.
 const repeatAfter = 5 * time.Minute
 
 func newTrouble(signal string, log *slog.Logger) *trouble { return &trouble{signal: signal, log: log} }
 
-// note takes the error of one export, nil for none.
+// note records the result of one export; nil is a success.
 func (t *trouble) note(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -42,18 +42,20 @@ func (t *trouble) note(err error) {
 			t.since = now
 		}
 		t.said = now
-		t.log.Warn("exporting "+t.signal+"; they are dropped, orders go on", "err", short(err))
+		t.log.Warn("exporting "+t.signal+"; they are dropped, orders are not affected", "err", short(err))
 	}
 }
 
-// short is one line of an error, which may hold the whole answer of a collector.
+// short returns the first line of an error, because it may hold a collector's whole
+// answer.
 func short(err error) string {
 	const most = 300
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	return strings.ToValidUTF8(text[:min(len(text), most)], "")
 }
 
-// spans is an exporter whose trouble is logged here. Its callers would report it to a global.
+// spans logs the errors of an exporter here. Otherwise its caller would report them to a
+// global.
 type spans struct {
 	trace.SpanExporter
 	trouble *trouble
@@ -64,7 +66,7 @@ func (s *spans) ExportSpans(ctx context.Context, batch []trace.ReadOnlySpan) err
 	return nil
 }
 
-// records is the same for log records.
+// records is the same as spans for log records.
 type records struct {
 	log.Exporter
 	trouble *trouble
@@ -75,8 +77,8 @@ func (r *records) Export(ctx context.Context, batch []log.Record) error {
 	return nil
 }
 
-// quiet is the logger of the OpenTelemetry libraries: their messages, without the values
-// beside them. A header that cannot be parsed is such a value.
+// quiet returns a logger for the OpenTelemetry libraries that logs their messages without
+// values. A value may be a header that cannot be parsed.
 func quiet(log *slog.Logger) logr.Logger {
 	return logr.FromSlogHandler(bare{log.Handler()})
 }

@@ -12,10 +12,10 @@ import (
 // workerModule is the module that the worker is built from.
 const workerModule = "github.com/entrust-worker/entrust-worker"
 
-// Build builds the worker into dir and returns the path of the binary. With
-// failpoints it can be told to die at an edge of the crash table; that code is in no
-// other build. It needs the go command, and a working folder in a module that is or
-// requires the worker's.
+// Build builds the worker into dir and returns the path of the binary. With failpoints
+// the binary can die at a failpoint of the crash table; no other build has that code.
+// Build needs the go command, and a working directory in the worker's module or in a
+// module that requires it.
 func Build(ctx context.Context, dir string, failpoints bool) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -27,8 +27,8 @@ func Build(ctx context.Context, dir string, failpoints bool) (string, error) {
 	return build(ctx, filepath.Join(dir, "entrust-worker"), "")
 }
 
-// BuildRevision builds the worker of a revision of its repository into dir. It needs
-// what Build needs, and git and tar.
+// BuildRevision builds the worker of a revision of its repository into dir. It needs git
+// and tar besides the needs of Build.
 func BuildRevision(ctx context.Context, dir, revision string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -55,8 +55,8 @@ func BuildRevision(ctx context.Context, dir, revision string) (string, error) {
 	return build(ctx, filepath.Join(dir, "entrust-worker-previous"), tree)
 }
 
-// build builds the worker of the module in root, "" for the one that the working folder
-// is in or requires.
+// build builds the worker of the module in root. A root of "" is the module of the
+// working directory, or the module that it requires.
 func build(ctx context.Context, bin, root string, flags ...string) (string, error) {
 	if root == "" {
 		var err error

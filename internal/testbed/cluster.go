@@ -12,29 +12,29 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ClusterConfig says how to run a cluster. Dir is required.
+// ClusterConfig configures a cluster. Dir is required.
 type ClusterConfig struct {
-	// Dir holds the servers' folders. The caller removes it.
+	// Dir holds the servers' directories. The caller removes it.
 	Dir string
-	// Size is the number of servers. Zero: 3. 1 is a server without a cluster.
+	// Size is the number of servers. Zero: 3. 1: one server without a cluster.
 	Size int
 	// Extra is appended to each server's configuration file.
 	Extra string
-	// SyncAlways is that of each server's Config.
+	// SyncAlways is passed to each server's Config.
 	SyncAlways bool
 	// Process runs the servers as child processes, so that Kill is a SIGKILL.
 	Process bool
-	// Binary is what child processes run at first; see Server.Use.
+	// Binary is the first binary of the child processes; see Server.Use.
 	Binary string
 }
 
-// Cluster is a number of nats-servers with one replicated JetStream.
+// Cluster is a group of nats-servers with one replicated JetStream.
 type Cluster struct {
 	Servers []*Server
 }
 
-// StartCluster runs n servers in this process until the test ends, and returns when
-// they have elected a leader.
+// StartCluster runs n servers in this process until the test ends. It returns when they
+// have elected a leader.
 func StartCluster(t TB, n int, extra ...string) *Cluster {
 	t.Helper()
 	return startCluster(t, ClusterConfig{Size: n, Extra: strings.Join(extra, "\n")})
@@ -57,7 +57,8 @@ func startCluster(t TB, cfg ClusterConfig) *Cluster {
 	return c
 }
 
-// RunCluster starts a cluster that lives until Stop, and returns when its JetStream answers.
+// RunCluster starts a cluster that runs until Stop, and returns when its JetStream
+// answers.
 func RunCluster(cfg ClusterConfig) (*Cluster, error) {
 	if cfg.Size == 0 {
 		cfg.Size = 3
@@ -77,8 +78,8 @@ func RunCluster(cfg ClusterConfig) (*Cluster, error) {
 		name := fmt.Sprintf("n%d", i+1)
 		section := ""
 		if cfg.Size > 1 {
-			// Clients know the servers that they are told, so that a test may put a
-			// network of its own between.
+			// Clients know only the servers that they are given, so that a test may put
+			// its own network between them.
 			section = fmt.Sprintf("cluster { name: \"test\", listen: %q, no_advertise: true, routes: [%s] }", routes[i], strings.Join(peers, ", "))
 		}
 		s, err := prepare(Config{Dir: filepath.Join(cfg.Dir, name), Name: name, Addr: clients[i], Extra: cfg.Extra, SyncAlways: cfg.SyncAlways, Process: cfg.Process}, section)
@@ -103,7 +104,7 @@ func RunCluster(cfg ClusterConfig) (*Cluster, error) {
 	return c, nil
 }
 
-// URL names all servers.
+// URL returns the URLs of all servers, separated by commas.
 func (c *Cluster) URL() string {
 	urls := make([]string, len(c.Servers))
 	for i, s := range c.Servers {
@@ -124,19 +125,19 @@ func (c *Cluster) Connect(opts ...nats.Option) (*nats.Conn, error) {
 	return connect(c.URL(), opts...)
 }
 
-// Conn is a connection to the cluster that is closed when the test ends.
+// Conn returns a connection to the cluster that closes when the test ends.
 func (c *Cluster) Conn(t TB, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	return conn(t, c.URL(), opts...)
 }
 
-// JetStream is the JetStream of a connection made with Conn.
+// JetStream returns the JetStream of a connection from Conn.
 func (c *Cluster) JetStream(t TB, opts ...nats.Option) jetstream.JetStream {
 	t.Helper()
 	return jetStream(t, c.URL(), opts...)
 }
 
-// Server is the server of that name, nil if there is none.
+// Server returns the server with a name, nil if there is none.
 func (c *Cluster) Server(name string) *Server {
 	for _, s := range c.Servers {
 		if s.Name == name {
@@ -146,8 +147,8 @@ func (c *Cluster) Server(name string) *Server {
 	return nil
 }
 
-// Leader is the server that leads the stream, or, with a consumer's name, the one
-// that leads that consumer. It waits until there is one.
+// Leader returns the server that leads the stream, or, with a consumer's name, that
+// consumer. It waits until there is a leader.
 func (c *Cluster) Leader(ctx context.Context, js jetstream.JetStream, stream, consumer string) (*Server, error) {
 	for {
 		name, err := leaderName(ctx, js, stream, consumer)
@@ -183,9 +184,9 @@ func leaderName(ctx context.Context, js jetstream.JetStream, stream, consumer st
 	return "", nil
 }
 
-// waitLeader returns when JetStream answers with every server as a peer. Its stream
-// stays: behind the deletion of an account's last stream nats-server 2.15.2 removes
-// the account's folders, and the next stream may fail for it.
+// waitLeader returns when JetStream answers with every server as a peer. It leaves its
+// stream in place: after the deletion of an account's last stream nats-server 2.15.2
+// removes the account's directories, and the next stream may fail.
 func (c *Cluster) waitLeader() error {
 	nc, err := c.Connect()
 	if err != nil {
@@ -200,7 +201,7 @@ func (c *Cluster) waitLeader() error {
 	defer cancel()
 	probe := jetstream.StreamConfig{Name: "TESTBED_PROBE", Storage: jetstream.MemoryStorage, Replicas: min(len(c.Servers), 5)}
 	return Until(ctx, "the cluster's JetStream answers", func() (bool, error) {
-		// Only a stream on all of them proves that all of them have joined.
+		// Only a stream on all servers proves that all have joined.
 		step, stop := context.WithTimeout(ctx, 2*time.Second)
 		defer stop()
 		_, err := js.CreateStream(step, probe)

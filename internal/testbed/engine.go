@@ -14,14 +14,15 @@ import (
 // engine is a way to run a server.
 type engine interface {
 	start(confFile string) error
-	// stop ends the server; hard means without giving it a chance to tidy up,
-	// as far as the engine can.
+	// stop ends the server. hard ends it without a chance to clean up, as far as the
+	// engine can.
 	stop(hard bool)
-	// freeze stops or resumes the server's threads, and reports whether it can.
+	// freeze stops or resumes the server's threads, and reports whether the engine can do
+	// so.
 	freeze(on bool) bool
-	// log is what the server wrote, for error texts.
+	// log returns the server's output, for error texts.
 	log() string
-	// pid is the server's own process, 0 where it has none.
+	// pid returns the server's process id, 0 if it has no process of its own.
 	pid() int
 }
 
@@ -60,7 +61,7 @@ func (e *inProcess) pid() int { return 0 }
 
 // child runs the server as a process.
 type child struct {
-	bin string // empty: of the version that this program was built with
+	bin string // empty: the version that this program was built with
 	env []string
 	*Process
 	out Buffer
@@ -89,7 +90,7 @@ func (e *child) stop(hard bool) {
 		e.Kill()
 		return
 	}
-	_ = e.Process.Stop(readyWithin) // it is gone either way
+	_ = e.Process.Stop(readyWithin) // it is gone even after an error
 }
 
 func (e *child) freeze(on bool) bool { return e.Freeze(on) }
@@ -106,7 +107,7 @@ func (e *child) pid() int {
 // serverModule is the module of nats-server.
 const serverModule = "github.com/nats-io/nats-server/v2"
 
-// ServerVersion is the version of nats-server that this program was built with.
+// ServerVersion returns the version of nats-server that this program was built with.
 func ServerVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dep := range info.Deps {
@@ -118,8 +119,8 @@ func ServerVersion() string {
 	return "of unknown version"
 }
 
-// serverBinary builds nats-server from its module, at the version that this module
-// requires, once per version and user.
+// serverBinary builds nats-server at the version that this module requires, once per
+// version and user.
 func serverBinary() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -134,7 +135,7 @@ func serverBinary() (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	// Built beside its place and renamed: two tests may do this at once.
+	// Build in another directory and rename: two tests may do this at once.
 	beside, err := os.MkdirTemp(dir, "build-")
 	if err != nil {
 		return "", err
@@ -148,8 +149,9 @@ func serverBinary() (string, error) {
 	return bin, os.Rename(tmp, bin)
 }
 
-// InstallServer builds another version of nats-server into dir, such as "v2.14", the
-// newest of that line, and returns the path of its binary. The go command fetches it.
+// InstallServer builds another version of nats-server into dir and returns the path of
+// its binary. A version such as "v2.14" means the newest of that line. The go command
+// downloads it.
 func InstallServer(ctx context.Context, dir, version string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

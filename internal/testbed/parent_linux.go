@@ -2,5 +2,5 @@ package testbed
 
 import "syscall"
 
-// dieWithParent has the kernel kill a child process when this process ends.
+// dieWithParent makes the kernel kill a child process when this process ends.
 func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

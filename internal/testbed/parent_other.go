@@ -4,5 +4,5 @@ package testbed
 
 import "syscall"
 
-// dieWithParent asks for nothing: only Linux kills a child process when this process ends.
+// dieWithParent does nothing: only Linux kills a child process when this process ends.
 func dieWithParent() *syscall.SysProcAttr { return nil }

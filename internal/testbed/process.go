@@ -17,11 +17,11 @@ import (
 type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
-	err  error // of Wait; set before done is closed
+	err  error // result of Wait; set before done is closed
 }
 
-// Spawn starts a command. On Linux it dies with this process, so that a test that is itself
-// killed leaves nothing behind.
+// Spawn starts a command. On Linux it dies with this process, so that a killed test
+// leaves no process behind.
 func Spawn(cmd *exec.Cmd) (*Process, error) {
 	cmd.SysProcAttr = dieWithParent()
 	if err := cmd.Start(); err != nil {
@@ -54,16 +54,16 @@ func SpawnSelf(args ...string) (p *Process, in io.WriteCloser, out io.Reader, er
 	return p, in, out, err
 }
 
-// PID is the process's id.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Usage is what the process takes.
+// Usage returns the resources that the process uses.
 func (p *Process) Usage() (Usage, error) { return UsageOf(p.PID()) }
 
-// Done is closed when the process is gone.
+// Done returns a channel that is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Running reports whether the process is still there.
+// Running reports whether the process has not ended.
 func (p *Process) Running() bool {
 	select {
 	case <-p.done:
@@ -73,23 +73,23 @@ func (p *Process) Running() bool {
 	}
 }
 
-// Killed reports whether the process ended by SIGKILL. It must be gone.
+// Killed reports whether SIGKILL ended the process. The process must have ended.
 func (p *Process) Killed() bool {
 	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// Kill ends the process as SIGKILL does, and returns when it is gone.
+// Kill ends the process with SIGKILL, and returns when it has ended.
 func (p *Process) Kill() {
-	p.Freeze(false)          // one that is frozen dies all the same, but is reaped late
-	_ = p.cmd.Process.Kill() // fails only if it is gone
+	p.Freeze(false)          // a frozen process dies all the same, but is reaped late
+	_ = p.cmd.Process.Kill() // fails only if the process has ended
 	<-p.done
 }
 
-// Stop asks the process to end by SIGTERM and waits until it is gone. It returns an
-// error if the process had to be killed, or ended with another status than 0.
+// Stop ends the process with SIGTERM and waits until it has ended. It returns an error if
+// the process had to be killed, or ended with another status than 0.
 func (p *Process) Stop(within time.Duration) error {
-	p.Freeze(false) // a frozen process obeys nothing but SIGKILL
+	p.Freeze(false) // a frozen process reacts to SIGKILL only
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
@@ -100,8 +100,8 @@ func (p *Process) Stop(within time.Duration) error {
 	}
 }
 
-// Freeze stops the process from running until it is called with false: it neither
-// works nor dies, like one whose machine was suspended. It reports whether that is so.
+// Freeze stops the process until it is called with false, like a suspended machine. It
+// reports whether it succeeded.
 func (p *Process) Freeze(on bool) bool {
 	if !on {
 		return p.cmd.Process.Signal(syscall.SIGCONT) == nil
@@ -109,7 +109,7 @@ func (p *Process) Freeze(on bool) bool {
 	if p.cmd.Process.Signal(syscall.SIGSTOP) != nil {
 		return false
 	}
-	// The signal is sent, not yet obeyed: a thread that runs may answer once more.
+	// The process may not have stopped yet: a running thread may answer once more.
 	for end := time.Now().Add(readyWithin); p.Running() && time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if stopped(p.PID()) {
 			return true
@@ -118,7 +118,7 @@ func (p *Process) Freeze(on bool) bool {
 	return false
 }
 
-// stopped reports whether no thread of the process runs. It needs Linux's /proc.
+// stopped reports whether all threads of the process are stopped. It needs Linux's /proc.
 func stopped(pid int) bool {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	if err != nil || len(threads) == 0 {
@@ -126,7 +126,7 @@ func stopped(pid int) bool {
 	}
 	for _, t := range threads {
 		line, err := os.ReadFile(t)
-		// "pid (name) state ...", and a name may hold anything.
+		// "pid (name) state ...", and a name may contain any character.
 		if end := bytes.LastIndexByte(line, ')'); err != nil || end < 0 || !bytes.HasPrefix(line[end:], []byte(") T")) {
 			return false
 		}
@@ -134,10 +134,11 @@ func stopped(pid int) bool {
 	return true
 }
 
-// Buffer keeps what a process or a logger writes. Its zero value is empty and keeps
+// Buffer keeps the output of a process or a logger. The zero value is empty and keeps
 // everything. It is safe for concurrent use.
 type Buffer struct {
-	// Most bounds what is kept, in bytes: at least the last half of it. Zero: no bound.
+	// Most bounds the kept bytes. At least the last Most/2 bytes are kept. Zero: no
+	// bound.
 	Most int
 
 	mu  sync.Mutex
@@ -155,10 +156,10 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String is all that is kept.
+// String returns all kept bytes.
 func (b *Buffer) String() string { return b.Tail(math.MaxInt) }
 
-// Tail is the last n bytes of it.
+// Tail returns the last n kept bytes.
 func (b *Buffer) Tail(n int) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,11 +1,11 @@
-// Package testbed starts what a worker lives between, for tests, chaos runs, benchmarks
+// Package testbed starts the surroundings of a worker for tests, chaos runs, benchmarks
 // and the sandbox: nats-servers and clusters with JetStream on disk, worker processes,
-// and networks that can be disturbed. Nothing that entrust-worker is built from may
-// import it.
+// and networks that can be disturbed. No package of entrust-worker's binary may import
+// it.
 //
-// A server runs in this process (quick to start) or as a child process (can be killed
-// the hard way). Either keeps its port and its folder over a restart. Package rig puts
-// the parts together with a gateway simulator; package oracle checks what came of it.
+// A server runs in this process, where it starts quickly, or as a child process, which
+// can be killed with SIGKILL. It keeps its port and its directory over a restart. Package
+// rig combines the parts with a gateway simulator. Package oracle checks the outcome.
 package testbed
 
 import (
@@ -22,12 +22,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// readyWithin bounds how long a server may take to accept connections, the recovery of
-// its streams included.
+// readyWithin bounds how long a server may take to accept connections, including the
+// recovery of its streams.
 const readyWithin = 30 * time.Second
 
-// TB is what this package needs of a *testing.T. The sandbox uses this package too, and
-// must not link package testing.
+// TB is the part of *testing.T that this package uses. The sandbox uses this package too,
+// and must not link package testing.
 type TB interface {
 	Helper()
 	TempDir() string
@@ -36,7 +36,7 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// Config says how to run one server. Dir is required.
+// Config configures one server. Dir is required.
 type Config struct {
 	// Dir holds configuration and JetStream files. The caller removes it.
 	Dir string
@@ -46,7 +46,8 @@ type Config struct {
 	Addr string
 	// Extra is appended to the configuration file, in nats-server's own syntax.
 	Extra string
-	// SyncAlways has JetStream sync each write to the disk before it acknowledges it.
+	// SyncAlways makes JetStream sync each write to disk before it acknowledges the
+	// write.
 	SyncAlways bool
 	// Process runs the server as a child process, so that Kill is a SIGKILL.
 	Process bool
@@ -67,7 +68,7 @@ type Server struct {
 	up   bool
 }
 
-// Run starts a server that lives until Stop or Kill.
+// Run starts a server that runs until Stop or Kill.
 func Run(cfg Config) (*Server, error) {
 	s, err := prepare(cfg, "")
 	if err != nil {
@@ -103,8 +104,8 @@ func start(t TB, cfg Config) *Server {
 	return s
 }
 
-// Restart starts the server if it does not run, on the port and folder it had, and
-// stops it gracefully before that if it does.
+// Restart starts the server on its port and directory. If the server runs, Restart stops
+// it gracefully first.
 func (s *Server) Restart() error {
 	s.Stop()
 	if err := s.launch(); err != nil {
@@ -124,12 +125,12 @@ func (s *Server) launch() error {
 	return nil
 }
 
-// Stop ends the server gracefully and returns when it is gone. Stopping a server
-// that does not run does nothing.
+// Stop ends the server gracefully and returns when it has ended. It does nothing if the
+// server does not run.
 func (s *Server) Stop() { s.end(false) }
 
-// Kill ends the server at once: a SIGKILL for a child process. Within this process
-// no such thing exists and Kill is Stop.
+// Kill ends a child process with SIGKILL. A server in this process cannot be killed: then
+// Kill is Stop.
 func (s *Server) Kill() { s.end(true) }
 
 func (s *Server) end(hard bool) {
@@ -141,18 +142,18 @@ func (s *Server) end(hard bool) {
 	}
 }
 
-// Freeze stops the server from running until it is called with false: it neither
-// answers nor closes a connection, as behind a partition. Only a child process can
-// be frozen; within this process Freeze does nothing and returns false.
+// Freeze stops the server until it is called with false: the server neither answers nor
+// closes a connection, as behind a partition. Only a child process can be frozen; for a
+// server in this process Freeze does nothing and returns false.
 func (s *Server) Freeze(on bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.up && s.eng.freeze(on)
 }
 
-// Use has the next start run another binary of nats-server; empty is the version that
-// this program was built with. It reports whether that is possible: only a child process
-// has a binary.
+// Use sets the nats-server binary for the next start; empty is the version that this
+// program was built with. It returns false for a server in this process, which has no
+// binary.
 func (s *Server) Use(bin string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +164,7 @@ func (s *Server) Use(bin string) bool {
 	return ok
 }
 
-// Store is the folder that the server keeps its streams in.
+// Store returns the server's directory of streams.
 func (s *Server) Store() string { return filepath.Join(filepath.Dir(s.conf), "store") }
 
 // Running reports whether the server was started and not stopped.
@@ -173,7 +174,8 @@ func (s *Server) Running() bool {
 	return s.up
 }
 
-// Usage is what the server takes. Only a child process has a usage of its own.
+// Usage returns the resources that the server uses. It fails for a server in this
+// process.
 func (s *Server) Usage() (Usage, error) {
 	s.mu.Lock()
 	pid := s.eng.pid()
@@ -187,13 +189,13 @@ func (s *Server) Usage() (Usage, error) {
 // Connect opens a connection that reconnects for ever; the caller closes it.
 func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) { return connect(s.URL, opts...) }
 
-// Conn is a connection that reconnects for ever and is closed when the test ends.
+// Conn returns a connection that reconnects for ever and closes when the test ends.
 func (s *Server) Conn(t TB, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	return conn(t, s.URL, opts...)
 }
 
-// JetStream is the JetStream of a connection made with Conn.
+// JetStream returns the JetStream of a connection from Conn.
 func (s *Server) JetStream(t TB, opts ...nats.Option) jetstream.JetStream {
 	t.Helper()
 	return jetStream(t, s.URL, opts...)
@@ -233,7 +235,7 @@ func prepare(cfg Config, cluster string) (*Server, error) {
 		cfg.Name = "test"
 	}
 	if cfg.Dir == "" {
-		return nil, fmt.Errorf("preparing nats-server %q: Config.Dir must name a folder", cfg.Name)
+		return nil, fmt.Errorf("preparing nats-server %q: Config.Dir must name a directory", cfg.Name)
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, err
@@ -246,8 +248,8 @@ func prepare(cfg Config, cluster string) (*Server, error) {
 		cfg.Addr = addrs[0]
 	}
 	conf := filepath.Join(cfg.Dir, "nats.conf")
-	// Streams reserve what they may grow to. Left alone, the server offers a share of the
-	// free disk, which a small disk makes too little. Nothing here tests the disk: the
+	// Streams reserve their maximum size. By default the server offers a share of the
+	// free disk, which is too little on a small disk. No test depends on the disk, so the
 	// store's default fsync interval of two minutes stays.
 	sync := ""
 	if cfg.SyncAlways {

@@ -47,7 +47,7 @@ func TestRestartKeepsPortAndData(t *testing.T) {
 			if got := st.CachedInfo().State.Msgs; got != 1 {
 				t.Errorf("after the restart the stream holds %d messages, want 1", got)
 			}
-			// The first connection is to find the server again by itself.
+			// The first connection must find the server again by itself.
 			if _, err := js.Publish(ctx, "s.2", nil, jetstream.WithRetryAttempts(50)); err != nil {
 				t.Errorf("publishing on the old connection: %v", err)
 			}
@@ -129,7 +129,7 @@ func TestClusterClientsKnowWhatTheyAreTold(t *testing.T) {
 	}
 }
 
-// What a server is started with reaches it, beside what this process has.
+// The environment of a server is this process's and Config.Env.
 func TestServerEnvironment(t *testing.T) {
 	t.Parallel()
 	s, err := Run(Config{Dir: t.TempDir(), Process: true, Env: []string{"GOGC=321"}})

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// SkewVariable is the environment variable that sets the clock of a worker that
-// BuildSkewed built ahead, or back: a duration such as "3h" or "-8760h".
+// SkewVariable is the environment variable for the clock skew of a worker from
+// BuildSkewed: a duration such as "3h" or "-8760h".
 const SkewVariable = "TESTBED_CLOCK_SKEW"
 
 // skewSource is compiled into package time of such a worker.
@@ -30,7 +30,7 @@ var skew = func() int64 {
 	}
 	d, err := ParseDuration(text)
 	if err != nil {
-		panic("time: ` + SkewVariable + ` is no duration: " + text)
+		panic("time: ` + SkewVariable + ` is not a duration: " + text)
 	}
 	return int64(d / Second)
 }()
@@ -42,8 +42,8 @@ func skewedNow() (sec int64, nsec int32, mono int64) {
 `
 
 // BuildSkewed builds the worker into dir with a standard library whose clock is wrong by
-// what SkewVariable says: every reading of the host's clock in that process is, TLS's
-// too. The worker's own code is the one that Build builds, and knows nothing of it.
+// SkewVariable. This affects every reading of the host's clock in that process, including
+// TLS's. The worker's own code is the same as in Build.
 func BuildSkewed(ctx context.Context, dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -75,26 +75,26 @@ func BuildSkewed(ctx context.Context, dir string) (string, error) {
 	return build(ctx, filepath.Join(dir, "entrust-worker-skewed"), "", "-overlay", file)
 }
 
-// packageTime returns the folder of the toolchain's package time, and its time.go.
-func packageTime(ctx context.Context) (folder string, source []byte, err error) {
+// packageTime returns the directory of the toolchain's package time, and its time.go.
+func packageTime(ctx context.Context) (dir string, source []byte, err error) {
 	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return "", nil, fmt.Errorf("finding the standard library: %w", err)
 	}
-	folder = filepath.Join(strings.TrimSpace(string(root)), "src", "time")
-	source, err = os.ReadFile(filepath.Join(folder, "time.go"))
+	dir = filepath.Join(strings.TrimSpace(string(root)), "src", "time")
+	source, err = os.ReadFile(filepath.Join(dir, "time.go"))
 	if err != nil {
 		return "", nil, fmt.Errorf("reading package time: %w", err)
 	}
-	return folder, source, nil
+	return dir, source, nil
 }
 
-// skewNow has the function Now of package time's source read the clock of skewSource.
+// skewNow makes the function Now of package time's source read the clock of skewSource.
 func skewNow(source []byte) ([]byte, error) {
 	const begin, read = "\nfunc Now() Time {", "runtimeNow()"
 	head, body, found := bytes.Cut(source, []byte(begin))
 	if end := bytes.Index(body, []byte("\n}")); !found || end < 0 || bytes.Count(body[:end], []byte(read)) != 1 {
-		return nil, errors.New("time.go reads it in a way that is not known")
+		return nil, errors.New("time.go reads the clock in an unknown way; adapt skewNow")
 	}
 	return slices.Concat(head, []byte(begin), bytes.Replace(body, []byte(read), []byte("skewedNow()"), 1)), nil
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// The standard library of this toolchain is one whose clock can be made wrong. That the
-// clock then is, the scenario clocks of chaos checks: to build it takes half a minute.
+// The clock of this toolchain's standard library can be made wrong. The scenario clocks
+// of chaos checks that the clock then is wrong, because building it takes half a minute.
 func TestSkewNow(t *testing.T) {
 	t.Parallel()
 	_, source, err := packageTime(t.Context())
@@ -17,7 +17,7 @@ func TestSkewNow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The name that skewSource gives it, once, and nothing else.
+	// Only the name of the function changed, once.
 	if n := bytes.Count(got, []byte("= skewedNow()")); n != 1 || len(got) != len(source)-len("runtimeNow()")+len("skewedNow()") {
 		t.Errorf("%d readings changed, the source has %d bytes of %d", n, len(got), len(source))
 	}

@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 )
 
-// CopyStore copies what the server has on disk to a folder that does not exist yet. The
-// server must be stopped, killed or frozen: what it acknowledged is on disk then, as far
-// as any other process can see.
+// CopyStore copies the server's files to a directory that does not exist yet. The server
+// must be stopped, killed or frozen: then the files contain everything that it
+// acknowledged.
 func (s *Server) CopyStore(to string) error {
 	if err := os.CopyFS(to, os.DirFS(s.store())); err != nil {
 		return fmt.Errorf("copying the store of nats-server %q: %w", s.Name, err)
@@ -16,8 +16,7 @@ func (s *Server) CopyStore(to string) error {
 	return nil
 }
 
-// PutStore puts a copy of CopyStore in the place of the server's store. The server must
-// not run.
+// PutStore replaces the server's store by a copy from CopyStore. The server must not run.
 func (s *Server) PutStore(from string) error {
 	err := os.RemoveAll(s.store())
 	if err == nil {

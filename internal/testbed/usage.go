@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// tick is the unit of the CPU times in /proc. It is 100 a second on every
-// architecture that Go runs on.
+// tick is the unit of the CPU times in /proc: 100 a second on every architecture that Go
+// supports.
 const tick = time.Second / 100
 
-// Usage is what a process takes at one moment.
+// Usage is the resource usage of a process at one time.
 type Usage struct {
 	RSS  int64         // bytes in memory
-	Peak int64         // the most bytes in memory so far
+	Peak int64         // highest RSS so far
 	CPU  time.Duration // user and system time so far
 }
 
@@ -43,8 +43,8 @@ func UsageOf(pid int) (Usage, error) {
 	if err != nil {
 		return u, fmt.Errorf("reading the CPU time of process %d: %w", pid, err)
 	}
-	// The command, in parentheses, may hold spaces; user and system time are the
-	// 12th and 13th field after it.
+	// The command in parentheses may contain spaces. User and system time are the 12th
+	// and 13th field after it.
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	fields := strings.Fields(rest)
 	if len(fields) < 13 {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Sleep waits for d, and returns early with ctx's cause where that ends first.
+// Sleep waits for d. If ctx ends first, it returns the cause of ctx.
 func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -18,13 +18,13 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Until waits until done returns true, and returns ctx's cause where it ends first.
-// done is called every 50 ms; the last error that it returned is part of the error.
+// Until waits until done returns true. It calls done every 50 ms. If ctx ends first,
+// Until returns the cause of ctx with done's last error.
 func Until(ctx context.Context, what string, done func() (bool, error)) error {
 	return UntilEvery(ctx, 50*time.Millisecond, what, done)
 }
 
-// UntilEvery is Until with another pause between two calls of done.
+// UntilEvery is Until with another interval between two calls of done.
 func UntilEvery(ctx context.Context, every time.Duration, what string, done func() (bool, error)) error {
 	for {
 		yes, err := done()

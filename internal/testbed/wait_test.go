@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A wait ends with the context's cause, and with what done said last.
+// A wait ends with the cause of its context and the last error of done.
 func TestUntil(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -24,9 +24,9 @@ type Worker struct {
 	http string // base URL of metrics and profiles
 }
 
-// StartWorker starts the worker's binary with an environment of NAME=value, which is
-// all that configures it, and returns without waiting for it. It serves metrics and
-// profiles on a free port unless env names one.
+// StartWorker starts the worker's binary and returns without waiting for it. env, as
+// NAME=value, is the worker's only configuration. The worker serves metrics and profiles
+// on a free port unless env sets one.
 func StartWorker(bin string, env []string, logFile string) (*Worker, error) {
 	const addrKey = "ENTRUST_WORKER_HTTP_ADDR="
 	w := &Worker{Log: logFile}
@@ -42,15 +42,15 @@ func StartWorker(bin string, env []string, logFile string) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer out.Close() // the child has its own
+	defer out.Close() // the child has its own copy
 	cmd := exec.Command(bin, "run")
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, out, out
 	w.Process, err = Spawn(cmd)
 	return w, err
 }
 
-// Ready returns when the worker has reached its gateway, and kills it where that does
-// not come about before ctx ends or a minute is over.
+// Ready returns when the worker has reached its gateway. It kills the worker if ctx ends
+// or a minute passes first.
 func (w *Worker) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -69,8 +69,7 @@ func (w *Worker) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Metric returns one metric of the worker, by its name as /metrics spells it,
-// labels included.
+// Metric returns one metric of the worker. name is written as in /metrics, with labels.
 func (w *Worker) Metric(ctx context.Context, name string) (float64, error) {
 	body, err := w.get(ctx, "/metrics")
 	if err != nil {
@@ -85,8 +84,8 @@ func (w *Worker) Metric(ctx context.Context, name string) (float64, error) {
 	return 0, fmt.Errorf("the worker has no metric %s", name)
 }
 
-// Profile writes a profile of the worker to file: which is the path below
-// /debug/pprof/, such as "heap?gc=1" or "profile?seconds=60".
+// Profile writes a profile of the worker to file. which is the path below /debug/pprof/,
+// such as "heap?gc=1" or "profile?seconds=60".
 func (w *Worker) Profile(ctx context.Context, which, file string) error {
 	body, err := w.get(ctx, "/debug/pprof/"+which)
 	if err != nil {
@@ -106,7 +105,7 @@ func (w *Worker) get(ctx context.Context, path string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A connection that is kept would count among the worker's goroutines.
+	// A kept connection would count among the worker's goroutines.
 	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

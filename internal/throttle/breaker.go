@@ -9,7 +9,7 @@ import (
 // Operation is a kind of call to the gateway that has breakers of its own.
 type Operation string
 
-// The operations.
+// Operations of the gateway, each with breakers of its own.
 const (
 	Enroll Operation = "enroll"
 	Poll   Operation = "poll"
@@ -17,7 +17,7 @@ const (
 	Lookup Operation = "lookup"
 )
 
-// State is what a breaker does with calls.
+// State says which calls a breaker admits.
 type State int
 
 const (
@@ -25,12 +25,13 @@ const (
 	Closed State = iota
 	// Open lets one canary through per interval of the fleet.
 	Open
-	// HalfOpen lets 1, 2, 4, … calls through at a time: twice as many after a step that
-	// went well, half as many after a bad answer. One at the first step opens it again.
+	// HalfOpen admits 1, 2, 4, … calls at a time: twice as many after a step without a
+	// bad answer, half as many after a bad answer. A bad answer at the first step opens
+	// the breaker again.
 	HalfOpen
 )
 
-// String returns the state in lower case, fit for a metric's label.
+// String returns the state in lower case, as metric labels carry it.
 func (s State) String() string {
 	switch s {
 	case Open:
@@ -42,8 +43,8 @@ func (s State) String() string {
 }
 
 const (
-	// tripRun is how many bad answers in a row open a breaker; of the last tripWindow
-	// answers, tripBad bad ones do (30 %).
+	// A run of tripRun bad answers opens a breaker. So do tripBad bad answers (30 %)
+	// among the last tripWindow.
 	tripRun    = 5
 	tripWindow = 20
 	tripBad    = tripWindow * 30 / 100
@@ -51,81 +52,81 @@ const (
 	activeFor = time.Minute
 	// maxProducers bounds the producers that a breaker remembers.
 	maxProducers = 64
-	// firstSlow and maxSlow bound the time between two calls of a slowed producer.
+	// firstSlow and maxSlow bound the interval between two calls of a slowed producer.
 	firstSlow = time.Second
 	maxSlow   = 5 * time.Minute
-	// A canary that is due passes over the producer of the last one, while other
-	// producers are active, for maxPassed calls or passFor.
+	// While other producers are active, a due canary skips the producer of the last
+	// canary, for maxPassed calls or for passFor.
 	maxPassed = 8
 	passFor   = 5 * time.Second
-	// rampLast is the last step of a ramp-up. One that ends earlier, at rampSoon or
-	// above, refused no call in its last step.
+	// rampLast is the last step of a ramp-up. A ramp-up ends earlier, at rampSoon or
+	// above, if it refused no call in its last step.
 	rampLast = 256
 	rampSoon = 8
-	// A good canary undoes the doubling that taking its permit was: only bad ones lengthen
-	// the interval.
+	// Taking a canary's permit doubles the interval. A good canary undoes this doubling,
+	// so only bad canaries lengthen the interval.
 	easedByCanary = 1
-	// easedAll is more than an interval is ever doubled.
+	// easedAll exceeds the number of times that an interval can double.
 	easedAll = 64
-	// retryIn is the wait that a refused call is told where no better one is known.
+	// retryIn is the wait that a refused call gets if the breaker knows no better one.
 	retryIn = time.Second
 )
 
 var (
 	errElsewhere = errors.New("another worker opened the breaker")
-	errSlowed    = errors.New("the gateway answers this producer's calls badly and other producers' well")
+	errSlowed    = errors.New("the gateway fails this producer's calls, but not the calls of other producers")
 )
 
 // breaker is the breaker of one operation of one CA. It reads no clock and has no lock:
-// Breakers passes instants and holds the lock.
+// Breakers passes the time and holds the lock.
 type breaker struct {
 	state State
-	// epoch changes whenever the breaker opens, or an opening ends. A result of an
-	// earlier epoch changes nothing.
+	// epoch changes when the breaker opens and when an opening ends. The breaker ignores
+	// results of an earlier epoch.
 	epoch     uint64
 	cause     error
-	since     time.Time // of the first opening of this outage
+	since     time.Time // start of this outage's first opening
 	producers map[string]*producer
 
 	// While closed.
 	recent  [tripWindow]answer
 	answers int
-	run     int    // bad answers in a row
-	runOf   string // the first producer among them
-	several bool   // they are of two producers at least
+	run     int    // consecutive bad answers
+	runOf   string // producer of the first of them
+	several bool   // they come from two producers or more
 
 	// While open.
-	opening string    // names it for the fleet; empty: not written yet
-	eased   int       // doublings of the interval that the good answers before it undo
-	check   bool      // the bucket may not know of it any more
-	asking  bool      // a permit is being asked for
-	due     time.Time // of the next canary
+	opening string    // its name in the fleet; empty: not written yet
+	eased   int       // doublings of the interval that good answers before it undo
+	check   bool      // the bucket may have lost it
+	asking  bool      // a request for a permit is in flight
+	due     time.Time // time of the next canary
 	last    string    // producer of the last canary
-	passed  int       // calls of that producer that were passed over
+	passed  int       // calls of that producer that were skipped
 
 	// While half-open.
 	step, inFlight, good int
 	refused              bool
 
 	ended string // the opening that ended last
-	close string // the opening whose end the bucket has to be told
+	close string // the opening whose end the bucket does not have yet
 }
 
-// answer is one of the last answers.
+// answer is one answer of the gateway.
 type answer struct {
 	bad      bool
 	producer string
 }
 
-// producer is what a breaker knows of a producer.
+// producer is the record that a breaker keeps of a producer.
 type producer struct {
 	seen time.Time
-	run  int           // its own bad answers in a row
-	slow time.Duration // not 0: its calls are slowed down: the time from one to the next
+	run  int           // its own consecutive bad answers
+	slow time.Duration // interval between its calls while they are slowed; 0: not slowed
 	next time.Time
 }
 
-// saw notes a call of a producer and returns what is known of it.
+// saw notes a call of a producer and returns the producer's record.
 func (b *breaker) saw(name string, now time.Time) *producer {
 	p := b.producers[name]
 	if p == nil {
@@ -155,7 +156,7 @@ func (b *breaker) others(name string, now time.Time) bool {
 	return false
 }
 
-// decision is what admit makes of a call.
+// decision is the result of admit.
 type decision int
 
 const (
@@ -164,8 +165,8 @@ const (
 	refuse
 )
 
-// admit decides about a call of a producer. wait is for a refused one. A canary
-// still needs the fleet's permit.
+// admit decides about a call of a producer. A refused call gets the time to wait. A
+// canary still needs the fleet's permit.
 func (b *breaker) admit(name string, now time.Time) (d decision, wait time.Duration) {
 	p := b.saw(name, now)
 	switch b.state {
@@ -211,8 +212,8 @@ func (b *breaker) room(now time.Time) int {
 	return unlimited
 }
 
-// goodAnswer takes in a good answer of this epoch. slowed says that it ends the slowing of
-// its producer.
+// goodAnswer counts a good answer of this epoch. slowed says that the answer ends the
+// slowing of its producer.
 func (b *breaker) goodAnswer(name string, now time.Time) (slowed bool) {
 	p := b.saw(name, now)
 	slowed = p.slow > 0
@@ -236,9 +237,9 @@ func (b *breaker) goodAnswer(name string, now time.Time) (slowed bool) {
 	return slowed
 }
 
-// badAnswer takes in a bad answer of this epoch. trip says that the breaker has to open,
-// slowed that the calls of this producer alone are slowed from now on. wasSlowed says that
-// the call was one of a slowed producer: its answer counts against that producer alone.
+// badAnswer counts a bad answer of this epoch. trip says that the breaker must open.
+// slowed says that from now on only this producer's calls are slowed. wasSlowed marks a
+// call of a slowed producer: its answer counts against that producer alone.
 func (b *breaker) badAnswer(name string, wasSlowed bool, now time.Time) (trip, slowed bool) {
 	p := b.saw(name, now)
 	others := b.others(name, now)
@@ -264,8 +265,8 @@ func (b *breaker) badAnswer(name string, wasSlowed bool, now time.Time) (trip, s
 		trip = true
 	}
 	// A producer whose calls alone are bad must not open the breaker for the others. Its
-	// backlog must not go through either: each call could end an order. In a ramp-up it
-	// would open the breaker again and again.
+	// backlog must not go through either: each call could end an order, and in a ramp-up
+	// it would open the breaker again and again.
 	if p.run >= tripRun && others && p.slow == 0 && (!trip || b.state == HalfOpen) {
 		p.slow, p.next = firstSlow, now.Add(firstSlow)
 		slowed = true
@@ -278,8 +279,8 @@ func (b *breaker) keep(a answer) {
 	b.answers++
 }
 
-// tooMany reports whether too many of the last answers are bad, and where other
-// producers are active, to two producers.
+// tooMany reports whether tripBad of the last answers are bad. While other producers are
+// active, the bad answers must belong to two producers or more.
 func (b *breaker) tooMany(others bool) bool {
 	if b.answers < tripWindow {
 		return false
@@ -297,7 +298,7 @@ func (b *breaker) tooMany(others bool) bool {
 	return bad >= tripBad && (several || !others)
 }
 
-// open opens the breaker. opening is empty where the fleet has to be told.
+// open opens the breaker. An empty opening is not written to the bucket yet.
 func (b *breaker) open(opening, last string, cause error, wait time.Duration, now time.Time) {
 	if b.state == Closed {
 		b.since = now
@@ -311,7 +312,7 @@ func (b *breaker) open(opening, last string, cause error, wait time.Duration, no
 	b.due, b.last, b.passed = now.Add(wait), last, 0
 }
 
-// adopt takes over what the bucket says of an open breaker.
+// adopt takes over the bucket's record of an open breaker.
 func (b *breaker) adopt(opening string, wait time.Duration, now time.Time) {
 	b.opening, b.check = opening, false
 	b.due, b.passed = now.Add(wait), 0

@@ -58,8 +58,8 @@ func TestWhatOpensABreaker(t *testing.T) {
 				if got := w[0].state(Enroll, ca); got.State != tc.want || got.Slowed != tc.slowed {
 					t.Errorf("the breaker is %v with %d slowed, want %v with %d", got.State, got.Slowed, tc.want, tc.slowed)
 				}
-				// Of its own kind: no other breaker opens or closes by it.
-				for _, other := range []Status{w[0].state(Poll, ca), w[0].state(Enroll, "ca-2")} {
+				// Breakers of other operations and CAs do not change.
+				for _, other := range []status{w[0].state(Poll, ca), w[0].state(Enroll, "ca-2")} {
 					if other.State != Closed {
 						t.Errorf("%+v is %v", other, other.State)
 					}
@@ -83,7 +83,8 @@ func TestSuccessOfAnotherKindResetsNothing(t *testing.T) {
 	})
 }
 
-// One producer whose calls alone fail costs the others nothing, and has few calls.
+// If the calls of only one producer fail, the other producers are not affected, and that
+// producer has few calls.
 func TestAProducerAloneIsSlowedAlone(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, _ *fleet, w []*worker) {
 		bad := 0
@@ -115,8 +116,8 @@ func TestAProducerAloneIsSlowedAlone(t *testing.T) {
 	})
 }
 
-// An open breaker is open for the fleet, lets one canary through per interval, doubles
-// it, and a good canary closes it for all of them, with a ramp-up each.
+// An open breaker is open for the fleet. It lets one canary through per interval and
+// doubles the interval. A good canary closes it for all workers, with a ramp-up each.
 func TestOutageOfAFleet(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, f *fleet, w []*worker) {
 		a, b := w[0], w[1]
@@ -145,7 +146,7 @@ func TestOutageOfAFleet(t *testing.T) {
 			}
 		}
 
-		// The gateway is well again.
+		// The gateway works again.
 		time.Sleep(5 * time.Minute)
 		if !b.call(t, Enroll, ca, "p", Good()) {
 			t.Fatal("no canary after the interval")
@@ -170,7 +171,7 @@ func TestOutageOfAFleet(t *testing.T) {
 			}
 			for _, p := range permits {
 				p.Done(Good())
-				p.Done(Bad(errDown)) // counts no more
+				p.Done(Bad(errDown)) // no longer counts
 			}
 		}
 		if got := a.calls(t, 1000, Enroll, ca, "p", Good()); got != 1000 || a.state(Enroll, ca).State != Closed {
@@ -192,9 +193,9 @@ func TestOutageOfAFleet(t *testing.T) {
 	})
 }
 
-// A bad answer in the ramp-up halves the step, and at the first one opens the breaker
-// again. The interval goes on from where it was before the good canary, halved for each
-// step that went well.
+// A bad answer in the ramp-up halves the step; at the first step it opens the breaker
+// again. The interval continues from its value before the good canary, halved for each
+// good step.
 func TestRampUpThatFails(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, f *fleet, w []*worker) {
 		a, b := w[0], w[1]
@@ -231,13 +232,13 @@ func TestRampUpThatFails(t *testing.T) {
 	})
 }
 
-// A gateway that answers one call of eight badly, at random, goes on being asked, and one
-// that answers every second call badly comes to be asked seldom.
+// A gateway that answers one call of eight badly, at random, still gets calls. A gateway
+// that answers every second call badly gets few.
 func TestIntervalFollowsTheGateway(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		bad         float64
-		least, most int // calls of 10,000, one offered each 400 ms
+		least, most int // of 10,000 calls, one each 400 ms
 	}{
 		{0.125, 3000, 10000},
 		{0.5, 20, 200},
@@ -266,7 +267,7 @@ func TestIntervalFollowsTheGateway(t *testing.T) {
 	}
 }
 
-// Results of calls that began before the opening change nothing, good or bad.
+// Results of calls from before the opening change nothing, good or bad.
 func TestStragglers(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, _ *fleet, w []*worker) {
 		var before []*Permit
@@ -296,7 +297,7 @@ func TestStragglers(t *testing.T) {
 	})
 }
 
-// Each canary is another producer's where there is one that calls.
+// Each canary is from another producer, if another one calls.
 func TestCanariesTakeTurns(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, f *fleet, w []*worker) {
 		for i := range 6 {
@@ -319,7 +320,7 @@ func TestCanariesTakeTurns(t *testing.T) {
 		if len(took) < 5 {
 			t.Fatalf("only %d canaries", len(took))
 		}
-		// The quiet one falls silent: the busy one is passed over for a short time only.
+		// The quiet producer stops: the busy one is skipped for a short time only.
 		time.Sleep(w[0].state(Enroll, ca).NextCanary)
 		first := took[len(took)-1]
 		if got := w[0].calls(t, maxPassed+1, Enroll, ca, first, Bad(errDown)); got != 1 {
@@ -328,8 +329,8 @@ func TestCanariesTakeTurns(t *testing.T) {
 	})
 }
 
-// However many calls come at once, a worker asks for one permit at a time, and what
-// another worker has taken is refused even before this one is told.
+// For any number of concurrent calls a worker asks for one permit at a time. It refuses
+// calls while another worker has the permit, even before it is told.
 func TestOnePermitAtATime(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, f *fleet, w []*worker) {
 		w[0].calls(t, 5, Enroll, ca, "p", Bad(errDown))
@@ -349,7 +350,7 @@ func TestOnePermitAtATime(t *testing.T) {
 		if n != 1 || f.permits != 1 || f.asked != 2 {
 			t.Errorf("%d calls admitted with %d permits, asked for %d times", n, f.permits, f.asked)
 		}
-		for _, x := range w { // both know when the next one is due, less what asking took
+		for _, x := range w { // both know when the next canary is due, minus the time of asking
 			if got := x.state(Enroll, ca).NextCanary; got <= 0 || got > 2*time.Second {
 				t.Errorf("the next canary is due in %s", got)
 			}
@@ -385,7 +386,8 @@ func TestRampUpBesideASlowedProducer(t *testing.T) {
 	})
 }
 
-// Without the bus there is no canary; what the fleet does not know is told when it can be.
+// Without the bus there is no canary. An opening that the fleet does not know yet is
+// written when the bus is back.
 func TestNoCanaryWithoutTheFleet(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, f *fleet, w []*worker) {
 		f.set(func() { f.lost = true })
@@ -407,7 +409,7 @@ func TestNoCanaryWithoutTheFleet(t *testing.T) {
 		if e, ok := errors.AsType[*OpenError](err); !ok || !errors.Is(err, errLost) || !errors.Is(err, errDown) || e.RetryIn < time.Second {
 			t.Errorf("refused with %v", err)
 		}
-		// The bucket was made again, and with the bus the opening is told again.
+		// The bucket was made again: the opening is written again.
 		f.set(func() { f.lost, f.records = false, nil })
 		w[0].Synced()
 		synctest.Wait()
@@ -425,8 +427,8 @@ func TestNoCanaryWithoutTheFleet(t *testing.T) {
 	})
 }
 
-// A good canary whose closing cannot be told ramps up here, and the fleet hears of it
-// later.
+// A good canary starts the ramp-up here even if its closing cannot be written. The fleet
+// learns of it later.
 func TestClosingIsToldLater(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, f *fleet, w []*worker) {
 		w[0].calls(t, 5, Enroll, ca, "p", Bad(errDown))
@@ -442,7 +444,7 @@ func TestClosingIsToldLater(t *testing.T) {
 		if a, b := w[0].state(Enroll, ca).State, w[1].state(Enroll, ca).State; a != HalfOpen || b != Open {
 			t.Fatalf("the breakers are %v and %v", a, b)
 		}
-		// Late news of the opening do not open it again.
+		// A late report of the opening does not open it again.
 		w[0].Opened("enroll", ca, "opening-1", "p", time.Second)
 		if got := w[0].state(Enroll, ca).State; got != HalfOpen {
 			t.Errorf("late news made the breaker %v", got)
@@ -471,7 +473,7 @@ func TestClosedByAnOperator(t *testing.T) {
 	})
 }
 
-// A lane waits while none of its calls could be admitted, and no longer.
+// A lane waits exactly while none of its calls could be admitted.
 func TestWait(t *testing.T) {
 	t.Parallel()
 	// waited returns how long a lane waits, at most an hour.
@@ -509,7 +511,7 @@ func TestWait(t *testing.T) {
 			w.Opened("enroll", ca, "opening-1", "p", 5*time.Minute)
 			time.AfterFunc(7*time.Second, func() { w.ClosedBy("enroll", ca, "opening-1") })
 		}, 7 * time.Second},
-		{"another CA is well", true, func(t *testing.T, f *fleet, w *worker) { w.calls(t, 5, Enroll, ca, "p", Bad(errDown)) }, 0},
+		{"another CA works", true, func(t *testing.T, f *fleet, w *worker) { w.calls(t, 5, Enroll, ca, "p", Bad(errDown)) }, 0},
 		{"an unknown CA is not", false, func(t *testing.T, f *fleet, w *worker) { w.calls(t, 5, Enroll, "else", "p", Bad(errDown)) }, 0},
 		{"another operation is not well", false, func(t *testing.T, f *fleet, w *worker) { w.calls(t, 5, Poll, ca, "p", Bad(errDown)) }, 0},
 		{"the fleet cannot be told", false, func(t *testing.T, f *fleet, w *worker) {
@@ -549,8 +551,8 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// Refused credentials stop every operation at once; a pause and the gateway as a whole are
-// what a refused call is told.
+// Refused credentials stop every operation at once. A refused call gets the pause or the
+// gateway's state as its cause.
 func TestGatewayAsAWhole(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, f *fleet, w []*worker) {
 		straggler, err := w[0].Admit(t.Context(), Poll, ca, "p")
@@ -574,8 +576,10 @@ func TestGatewayAsAWhole(t *testing.T) {
 		if e, ok := errors.AsType[*OpenError](err); !ok || !errors.Is(err, ErrPaused) || e.RetryIn != time.Minute {
 			t.Errorf("refused with %v", err)
 		}
-		if len(w[0].Snapshot()) != 0 {
-			t.Errorf("breakers not closed: %+v", w[0].Snapshot())
+		for _, op := range []Operation{Enroll, Poll, Revoke, Lookup} {
+			if got := w[0].state(op, ca); got.State != Closed || got.Slowed != 0 {
+				t.Errorf("the breaker of %s is %v with %d slowed", op, got.State, got.Slowed)
+			}
 		}
 		gone, cancel := context.WithCancelCause(t.Context())
 		cancel(errLost)
@@ -585,7 +589,7 @@ func TestGatewayAsAWhole(t *testing.T) {
 	})
 }
 
-// CAs and producers that nobody knows cost a bounded memory.
+// Unknown CAs and producers use bounded memory.
 func TestMemoryIsBounded(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, f *fleet, w []*worker) {
 		for i := range 2000 {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Opened takes in that a breaker is open for the fleet: by which opening, whose call
-// the last canary was, and how long the next one has to wait.
+// Opened records that a breaker is open for the fleet. It gets the name of the opening,
+// the producer of the last canary, and the wait before the next canary.
 func (b *Breakers) Opened(operation, ca, opening, producer string, next time.Duration) {
 	defer b.news.drain()
 	b.mu.Lock()
@@ -14,7 +14,7 @@ func (b *Breakers) Opened(operation, ca, opening, producer string, next time.Dur
 	key, br := b.of(Operation(operation), ca)
 	now := time.Now()
 	switch {
-	case opening == "" || opening == br.ended: // news from before its end
+	case opening == "" || opening == br.ended: // an old report of an opening that has ended
 		return
 	case br.state == Open:
 		br.adopt(opening, next, now)
@@ -27,8 +27,8 @@ func (b *Breakers) Opened(operation, ca, opening, producer string, next time.Dur
 	b.changed.send()
 }
 
-// ClosedBy takes in that an opening was closed for the fleet. An empty opening is
-// whichever stands: an operator closed the breaker.
+// ClosedBy records that an opening ended for the fleet. An empty opening stands for the
+// current one: an operator closed the breaker.
 func (b *Breakers) ClosedBy(operation, ca, opening string) {
 	defer b.news.drain()
 	b.mu.Lock()
@@ -39,8 +39,9 @@ func (b *Breakers) ClosedBy(operation, ca, opening string) {
 	}
 }
 
-// Synced takes in that everything the fleet knows has been told by Opened and ClosedBy.
-// What is open here is made known again, where the fleet has forgotten it.
+// Synced records that Opened and ClosedBy have reported the whole state of the fleet.
+// Breakers that are open here are then written to the bucket again if the bucket lost
+// them.
 func (b *Breakers) Synced() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -58,8 +59,8 @@ func (b *Breakers) publish() {
 	}
 }
 
-// Run tells the fleet of openings and closings, until ctx is done. What fails is tried
-// again.
+// Run tells the fleet of openings and closings until ctx ends. It repeats calls that
+// fail.
 func (b *Breakers) Run(ctx context.Context) {
 	wait := firstRetry
 	for {
@@ -78,7 +79,8 @@ func (b *Breakers) Run(ctx context.Context) {
 	}
 }
 
-// publishAll tells the fleet what it does not know yet, and reports whether that is all.
+// publishAll tells the fleet of every pending change, and reports whether all calls
+// succeeded.
 func (b *Breakers) publishAll(ctx context.Context) bool {
 	b.mu.Lock()
 	var keys []breakerKey
@@ -102,7 +104,7 @@ func (b *Breakers) publishOne(ctx context.Context, key breakerKey) bool {
 	br := b.all[key]
 	ended := br.close
 	b.mu.Unlock()
-	// The end comes first: what opened again is another opening.
+	// The end comes first: a breaker that opened again has a new opening.
 	if ended != "" {
 		if b.shared.CloseBreaker(ctx, string(key.operation), key.ca, ended) != nil {
 			return false

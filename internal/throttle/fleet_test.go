@@ -11,17 +11,17 @@ import (
 
 var errDown = errors.New("500 Internal Server Error")
 
-// fleet is what a control bucket knows, in memory: the same rules, without a bus. It
-// tells every worker what any of them writes.
+// fleet is a control bucket in memory: the same rules without a bus. It tells every
+// worker what any of them writes.
 type fleet struct {
 	mu      sync.Mutex
 	records map[string]*record
 	workers []*Breakers
 	lost    bool // every call fails
-	deaf    bool // the workers are not told
+	deaf    bool // workers are not told of writes
 	slow    time.Duration
-	asked   int // for a permit
-	permits int // that were taken
+	asked   int // requests for a permit
+	permits int // permits given
 	named   int
 }
 
@@ -33,14 +33,14 @@ type record struct {
 	producer string
 }
 
-// set changes what the fleet does.
+// set changes the behaviour of the fleet.
 func (f *fleet) set(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change()
 }
 
-// record returns what is known of a breaker.
+// record returns the record of a breaker.
 func (f *fleet) record(key string) record {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -168,17 +168,17 @@ func (f *fleet) join(ctx context.Context, cas ...string) *worker {
 	return w
 }
 
-// Admit is for a call of no lane.
+// Admit asks for a call without a lane.
 func (w *worker) Admit(ctx context.Context, op Operation, ca, producer string) (*Permit, error) {
 	return w.Breakers.Admit(ctx, op, Scope{Producer: producer, CA: ca})
 }
 
-// Wait is for a lane that no suspension names.
+// Wait waits for a lane that no suspension names.
 func (w *worker) Wait(ctx context.Context, op Operation) error {
 	return w.Breakers.Wait(ctx, "lane", op)
 }
 
-// Room is for a lane that no suspension names.
+// Room is that of a lane that no suspension names.
 func (w *worker) Room(op Operation) int { return w.Breakers.Room("lane", op) }
 
 // call makes one call that ends as o, and reports whether it was admitted.
@@ -206,12 +206,33 @@ func (w *worker) calls(t testing.TB, n int, op Operation, ca, producer string, o
 	return admitted
 }
 
+// status is the state of one breaker.
+type status struct {
+	State      State
+	NextCanary time.Duration // while open
+	Step       int           // while half-open
+	Slowed     int           // producers that are slowed on their own
+}
+
 // state returns the state of a breaker.
-func (w *worker) state(op Operation, ca string) Status {
-	for _, s := range w.Snapshot() {
-		if s.Operation == op && s.CA == ca {
-			return s
+func (w *worker) state(op Operation, ca string) status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	br := w.all[breakerKey{op, ca}]
+	if br == nil {
+		return status{}
+	}
+	s := status{State: br.state}
+	for _, p := range br.producers {
+		if p.slow > 0 {
+			s.Slowed++
 		}
 	}
-	return Status{Operation: op, CA: ca}
+	switch br.state {
+	case Open:
+		s.NextCanary = max(0, time.Until(br.due))
+	case HalfOpen:
+		s.Step = br.step
+	}
+	return s
 }

@@ -2,13 +2,13 @@ package throttle
 
 import "sync"
 
-// broadcast wakes everything that waits for a change. The zero value is ready to use.
+// broadcast wakes all goroutines that wait for a change. The zero value is ready to use.
 type broadcast struct {
 	mu sync.Mutex
 	ch chan struct{}
 }
 
-// next returns a channel that is closed by the next send.
+// next returns a channel that the next send closes.
 func (b *broadcast) next() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -27,10 +27,10 @@ func (b *broadcast) send() {
 	}
 }
 
-// queue hands values to a function in the order in which they were pushed, outside the
-// lock that was held then.
+// queue passes values to a function in the order of their pushes. drain calls the
+// function without the lock that the pusher held.
 type queue[T any] struct {
-	tell func(T) // nil: nothing is kept
+	tell func(T) // nil: push discards values
 
 	mu    sync.Mutex
 	items []T
@@ -45,7 +45,7 @@ func (q *queue[T]) push(v T) {
 	}
 }
 
-// drain passes on what was pushed, unless another goroutine is at it.
+// drain passes queued values on, unless another goroutine already does.
 func (q *queue[T]) drain() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

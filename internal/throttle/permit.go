@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Outcome is how a call ended, as far as it says something of the gateway. The zero
+// Outcome is the end of a call, as far as it shows whether the gateway works. The zero
 // value is None.
 type Outcome struct {
 	kind  outcomeKind
@@ -23,15 +23,16 @@ const (
 	unauthorized
 )
 
-// Good is an answer of a gateway that works, whatever it says of the request.
+// Good is the outcome of an answer that shows a working gateway, even if it refuses the
+// request.
 func Good() Outcome { return Outcome{kind: good} }
 
-// Bad is a failure or an answer that is the gateway's fault, with the error that shows it.
-// A nil cause panics.
+// Bad is the outcome of a failure, or of an answer that is the gateway's fault. cause is
+// the error that shows it. A nil cause panics.
 func Bad(cause error) Outcome { return Outcome{bad, mustCause(cause)} }
 
-// Unauthorized is a 401 or a TLS alert, with the error that shows it. It shuts the whole
-// gateway at once. A nil cause panics.
+// Unauthorized is the outcome of a 401 or a TLS alert. cause is the error that shows it.
+// All calls to the gateway stop at once. A nil cause panics.
 func Unauthorized(cause error) Outcome { return Outcome{unauthorized, mustCause(cause)} }
 
 func mustCause(cause error) error {
@@ -41,10 +42,10 @@ func mustCause(cause error) error {
 	return cause
 }
 
-// None says nothing of the gateway: the call was cut off by this worker, or never made.
+// None is the outcome of a call that this worker cut off or never made.
 func None() Outcome { return Outcome{} }
 
-// Permit is one call that may be made. Done must follow, or a ramp-up stands still.
+// Permit allows one call. Call Done after it, or a ramp-up does not advance.
 type Permit struct {
 	of       *Breakers
 	key      breakerKey
@@ -57,9 +58,9 @@ type Permit struct {
 	once     sync.Once
 }
 
-// Admit asks whether a call may be made now: for a lane and a producer, at a CA. It never waits for longer
-// than one permit of the fleet takes to be asked for. It returns an *OpenError where the
-// call must not be made, and the cause of ctx where that is done.
+// Admit asks whether a lane may make a call for a producer at a CA now. It waits at most
+// for one request for the fleet's permit. It returns an *OpenError if the call must not
+// be made, and the cause of ctx if ctx has ended.
 func (b *Breakers) Admit(ctx context.Context, op Operation, call Scope) (*Permit, error) {
 	ca, producer := call.CA, call.Producer
 	if ctx.Err() != nil {
@@ -98,8 +99,8 @@ func (b *Breakers) Admit(ctx context.Context, op Operation, call Scope) (*Permit
 	return nil, &OpenError{op, ca, cause, wait}
 }
 
-// askCanary asks for the fleet's permit, and returns why p is refused and for how long,
-// or nil. Caller holds b.mu, which is released meanwhile.
+// askCanary asks for the fleet's permit. It returns nil, or the reason why p is refused
+// and the time to wait. Caller holds b.mu; askCanary releases it while it asks.
 func (b *Breakers) askCanary(ctx context.Context, p *Permit) (wait time.Duration, cause error) {
 	br := p.breaker
 	br.asking = true
@@ -126,14 +127,14 @@ func (b *Breakers) askCanary(ctx context.Context, p *Permit) (wait time.Duration
 		br.adopt(opening, next, now)
 	case opening == br.opening:
 		b.end(p.key, br, true, now)
-	default: // the fleet knows of an older opening only
+	default: // the fleet knows an older opening only
 		br.check, br.due = true, now.Add(retryIn)
 		b.publish()
 	}
 	return max(retryIn, next), br.cause
 }
 
-// Done takes in how the call ended. Only the first call of it counts.
+// Done records how the call ended. Only its first call counts.
 func (p *Permit) Done(o Outcome) {
 	p.once.Do(func() { p.of.done(p, o) })
 }

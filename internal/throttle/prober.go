@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// firstProbe and lastProbe bound the pause between two probes of a gateway that
-	// does not answer; probeTime bounds one probe.
+	// firstProbe and lastProbe bound the wait between two probes of a gateway that does
+	// not answer. probeTime bounds one probe.
 	firstProbe = time.Second
 	lastProbe  = 30 * time.Second
 	probeTime  = 35 * time.Second
@@ -17,9 +17,9 @@ const (
 
 var errNotProbed = errors.New("the gateway has not answered yet")
 
-// Prober is the state of the gateway as a whole. It is shut until the first probe is
-// answered, and again from refused credentials until the next one is. Safe for
-// concurrent use.
+// Prober tracks the gateway as a whole. The gateway is not ready until it answers the
+// first probe. After it refuses the worker's credentials, it is not ready until it
+// answers the next one. Safe for concurrent use.
 type Prober struct {
 	probe func(context.Context) error
 	stops *Stops
@@ -27,23 +27,24 @@ type Prober struct {
 
 	mu      sync.Mutex
 	ready   bool
-	epoch   uint64 // changes whenever the gateway is shut
+	epoch   uint64 // changes when the gateway stops being ready
 	cause   error
-	since   time.Time // it is shut
+	since   time.Time // start of the time without readiness
 	changed broadcast
 	wake    chan struct{}
 }
 
-// ProberChange is a gateway that answers again, or that is shut for another cause.
+// ProberChange reports a gateway that is ready again, or that is not ready for another
+// cause.
 type ProberChange struct {
 	Ready  bool
-	Cause  error         // while shut
-	Lasted time.Duration // how long it was shut, where it is ready
+	Cause  error         // while not ready
+	Lasted time.Duration // how long the gateway was not ready, if Ready
 }
 
-// NewProber returns a prober that is shut. probe asks the gateway for something harmless;
-// it pauses stops itself where the gateway asks for one. onChange is told of each
-// change, in order, once; nil: nothing is. It must not block.
+// NewProber returns a prober whose gateway is not ready yet. probe sends the gateway a
+// harmless request. If the gateway asks for a pause, probe itself pauses stops. onChange
+// receives each change once, in order; it must not block, and nil is allowed.
 func NewProber(probe func(context.Context) error, stops *Stops, onChange func(ProberChange)) *Prober {
 	return &Prober{
 		probe: probe, stops: stops, news: queue[ProberChange]{tell: onChange},
@@ -51,7 +52,7 @@ func NewProber(probe func(context.Context) error, stops *Stops, onChange func(Pr
 	}
 }
 
-// Ready reports whether calls may be made, and why not.
+// Ready reports whether calls may be made, and if not, why.
 func (p *Prober) Ready() (ready bool, cause error) {
 	ready, _, cause = p.state()
 	return ready, cause
@@ -63,8 +64,8 @@ func (p *Prober) state() (ready bool, epoch uint64, cause error) {
 	return p.ready, p.epoch, p.cause
 }
 
-// Wake has a shut gateway probed at once, as after a new key pair. It does nothing where
-// the gateway is ready. A pause is kept.
+// Wake probes a gateway that is not ready at once, for example after a new key pair. It
+// does nothing if the gateway is ready. A pause stays in force.
 func (p *Prober) Wake() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,8 +78,8 @@ func (p *Prober) Wake() {
 	}
 }
 
-// shut closes the gateway for every call, unless it was shut and probed since the call
-// that shows the cause was admitted.
+// shut stops all calls, unless the gateway was probed again since the failed call was
+// admitted. epoch is that of the call's permit.
 func (p *Prober) shut(epoch uint64, cause error) {
 	defer p.news.drain()
 	p.mu.Lock()
@@ -92,12 +93,12 @@ func (p *Prober) shut(epoch uint64, cause error) {
 	p.changed.send()
 }
 
-// Run probes the gateway whenever it is shut, until ctx is done.
+// Run probes the gateway while it is not ready, until ctx ends.
 func (p *Prober) Run(ctx context.Context) {
 	for {
 		shut := p.changed.next()
 		if ready, epoch, _ := p.state(); !ready {
-			// A gateway that has just refused a call deserves a moment.
+			// The gateway has just refused a call: wait before the first probe.
 			if epoch > 0 && p.rest(ctx, firstProbe) != nil {
 				return
 			}
@@ -135,7 +136,7 @@ func (p *Prober) step(ctx context.Context) bool {
 	defer cancel()
 	err := p.probe(call)
 	if ctx.Err() != nil {
-		return false // a probe that a stop cuts off says nothing
+		return false // a probe that the worker's stop cuts off shows nothing
 	}
 	defer p.news.drain()
 	p.mu.Lock()
@@ -157,7 +158,8 @@ func (p *Prober) step(ctx context.Context) bool {
 	return true
 }
 
-// rest waits for d, for Wake, or for the end of ctx, and then returns its cause.
+// rest waits for d, for Wake, or for the end of ctx. It returns an error only if ctx
+// ended.
 func (p *Prober) rest(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

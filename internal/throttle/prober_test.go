@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// gateway is one that answers, or not, and notes when it was probed.
+// gateway is a gateway whose answers the test sets. It records its probes.
 type gateway struct {
 	mu     sync.Mutex
 	begun  time.Time
@@ -26,7 +26,7 @@ func (g *gateway) probe(context.Context) error {
 	return g.err
 }
 
-// answers sets what the next probes get.
+// answers sets the answer of the next probes.
 func (g *gateway) answers(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -40,14 +40,14 @@ func (g *gateway) restart() {
 	g.begun, g.probes = time.Now(), nil
 }
 
-// probed returns when it was probed.
+// probed returns the times of the probes.
 func (g *gateway) probed() []time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.probes)
 }
 
-// probing runs a test in a bubble, with a prober that runs.
+// probing runs a test in a bubble with a running prober.
 func probing(t *testing.T, test func(t *testing.T, g *gateway, p *Prober, stops *Stops, changes *[]ProberChange)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestProbesUntilAnswered(t *testing.T) {
 		if len(g.probed()) != 9 {
 			t.Error("a gateway that answers is probed")
 		}
-		// Once for each change, and not for each probe.
+		// Once for each change, not for each probe.
 		if want := []ProberChange{{Cause: errDown}, {Ready: true, Lasted: 100 * time.Second}}; !slices.Equal(*changes, want) {
 			t.Errorf("changes are %+v", *changes)
 		}
@@ -102,19 +102,19 @@ func TestProbesAfterRefusedCredentials(t *testing.T) {
 		p.Wake()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		p.Wake() // a SIGHUP of earlier must not count later
+		p.Wake() // an earlier SIGHUP must not count later
 		g.restart()
 		refused := errors.New("401")
 		_, epoch, _ := p.state()
 		g.answers(refused)
 		p.shut(epoch, refused)
-		p.shut(epoch, errDown) // of a call at the same time
+		p.shut(epoch, errDown) // of a concurrent call
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if want := seconds(1, 2, 4, 8); !slices.Equal(g.probed(), want) {
 			t.Errorf("probes at %v, want %v", g.probed(), want)
 		}
-		stops.Pause(time.Minute) // it is meant for probes too
+		stops.Pause(time.Minute) // a pause applies to probes too
 		g.answers(nil)
 		p.Wake()
 		time.Sleep(time.Minute - time.Nanosecond)
@@ -164,7 +164,7 @@ func TestPause(t *testing.T) {
 		if err := p.WaitPause(t.Context()); err != nil || time.Since(begun) != MaxPause || !p.PausedUntil().IsZero() {
 			t.Errorf("waiting ended as %v after %s", err, time.Since(begun))
 		}
-		// One that is extended while it is waited for.
+		// The pause is extended during the wait.
 		p.Pause(time.Second)
 		time.AfterFunc(time.Second/2, func() { p.Pause(time.Minute) })
 		begun = time.Now()
@@ -194,7 +194,7 @@ func TestRate(t *testing.T) {
 			t.Errorf("%+v: %v calls a second", tc, got)
 		}
 	}
-	// took returns how long n calls of each caller take, side by side.
+	// took returns how long n concurrent calls of each caller take.
 	took := func(t *testing.T, perSecond float64, n int, callers ...Caller) map[Caller]time.Duration {
 		r, done := NewRate(perSecond, 0), make(chan Caller)
 		begun := time.Now()
@@ -229,7 +229,7 @@ func TestRate(t *testing.T) {
 		if got := took(t, 0, 1000, ForRequest, ForPoll, ForRevocation); got[ForRequest] != 0 {
 			t.Errorf("without a limit: %v", got)
 		}
-		// Many requests take no more turns than one poll.
+		// Many requests get no more turns than one poll.
 		crowd := []Caller{ForPoll}
 		for range 50 {
 			crowd = append(crowd, ForRequest)

@@ -9,9 +9,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever producers and workers call, whatever the gateway answers, and in whatever
-// order: what is admitted while a breaker is open are canaries with the fleet's permit,
-// and what fails after an opening was in flight then, or is such a canary.
+// For all calls of producers and workers, and all answers of the gateway, in any order:
+// calls admitted while a breaker is open are canaries with the fleet's permit. A call
+// that fails after an opening was in flight then or is such a canary.
 func TestWhatFailsAfterOpeningIsBounded(t *testing.T) {
 	t.Parallel()
 	type step struct {
@@ -36,7 +36,7 @@ func TestWhatFailsAfterOpeningIsBounded(t *testing.T) {
 			type call struct {
 				*Permit
 				worker int
-				while  State // of the breaker when it was admitted
+				while  State // state of the breaker when it was admitted
 			}
 			var inFlight []call
 			admitted, openings := 0, map[int]struct{ inFlight, bad, permits int }{}
@@ -108,8 +108,8 @@ func TestWhatFailsAfterOpeningIsBounded(t *testing.T) {
 	})
 }
 
-// A gateway that is down ends at most the calls it takes to open, what was in flight,
-// and one canary per interval, however many producers call, and however rarely some do.
+// A gateway that is down ends only the calls until the opening, the calls in flight, and
+// one canary per interval. This holds for any number of producers, and for rare calls.
 func TestAnOutageEndsFewCalls(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -123,7 +123,7 @@ func TestAnOutageEndsFewCalls(t *testing.T) {
 			for range workers {
 				w = append(w, f.join(t.Context(), ca))
 			}
-			for _, x := range w { // all are active, and well
+			for _, x := range w { // all are active and get good answers
 				for p := range producers {
 					x.call(t, Enroll, ca, fmt.Sprint("p", p), Good())
 				}

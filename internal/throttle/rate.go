@@ -7,36 +7,35 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Caller is what a call is made for.
+// Caller is the purpose of a call.
 type Caller int
 
 const (
 	// ForRequest is a call for a new request.
 	ForRequest Caller = iota
-	// ForPoll is a call for an order that waits.
+	// ForPoll is a call for an order that the gateway has accepted.
 	ForPoll
 	// ForRevocation is a call for a revocation.
 	ForRevocation
 )
 
-// Rate bounds the calls a second that this worker makes. Revocations may use all of
-// it, the others four fifths, so that a backlog of enrollments leaves room for a
-// revocation; requests and polls take turns, however many of either there are. Safe for
-// concurrent use.
+// Rate bounds the calls a second of this worker. Revocations may use all of it, requests
+// and polls four fifths, so that a backlog of enrollments leaves room for a revocation.
+// Requests and polls take turns, however many of either wait. Safe for concurrent use.
 type Rate struct {
 	own, fleet float64
 
 	mu      sync.Mutex
 	all     *rate.Limiter // nil: no limit
-	reserve *rate.Limiter // what requests and polls share of it
+	reserve *rate.Limiter // the part that requests and polls share
 
-	// One call of each caller at a time queues for a token.
+	// One call of each caller at a time waits for a token.
 	turns [ForRevocation]chan struct{}
 }
 
-// NewRate returns a rate of own calls a second of this worker, and fleet calls a second
-// of all workers together. 0 is no limit. Until SetWorkers is called there is one
-// worker.
+// NewRate returns a rate of own calls a second for this worker, and fleet calls a second
+// for all workers together. 0 means no limit. Until SetWorkers is called, the fleet
+// counts as one worker.
 func NewRate(own, fleet float64) *Rate {
 	r := &Rate{own: own, fleet: fleet}
 	for i := range r.turns {
@@ -46,8 +45,9 @@ func NewRate(own, fleet float64) *Rate {
 	return r
 }
 
-// SetWorkers sets how many live workers share the fleet's rate, in equal parts. An idle
-// worker leaves its part unused, and the gateway never gets more than the whole.
+// SetWorkers sets the number of live workers, which share the fleet's rate in equal
+// parts. The part of an idle worker stays unused, so the gateway never gets more than the
+// fleet's rate.
 func (r *Rate) SetWorkers(n int) {
 	perSecond := r.own
 	if r.fleet > 0 {
@@ -59,7 +59,7 @@ func (r *Rate) SetWorkers(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if perSecond <= 0 {
-		return // both are 0, and stay so
+		return // both are 0, and never change
 	}
 	if r.all == nil {
 		r.all, r.reserve = rate.NewLimiter(0, 1), rate.NewLimiter(0, 1)
@@ -71,7 +71,7 @@ func (r *Rate) SetWorkers(n int) {
 	r.reserve.SetBurst(burst)
 }
 
-// PerSecond returns the calls a second that this worker may make; 0 is no limit.
+// PerSecond returns the calls a second that this worker may make; 0 means no limit.
 func (r *Rate) PerSecond() float64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -81,8 +81,8 @@ func (r *Rate) PerSecond() float64 {
 	return float64(r.all.Limit())
 }
 
-// Wait returns when one call may be made. It returns the cause of ctx where that is done
-// first, and an error at once where the deadline of ctx is earlier than the call's turn.
+// Wait returns when one call may be made. It returns the cause of ctx if ctx ends first.
+// If the deadline of ctx is earlier than the call's turn, it returns an error at once.
 func (r *Rate) Wait(ctx context.Context, c Caller) error {
 	r.mu.Lock()
 	all, reserve := r.all, r.reserve

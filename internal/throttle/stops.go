@@ -10,24 +10,25 @@ import (
 )
 
 const (
-	// MaxPause caps a pause, whoever asked for it.
+	// MaxPause caps every pause.
 	MaxPause = time.Hour
-	// firstLook and lastLook bound how long a call that meets a suspension is told to wait:
-	// as long as the suspension has stood. So a short one ends soon for the orders that wait,
-	// and a long one wakes them rarely, and spreads them when it ends.
+	// A call that meets a suspension is told to wait for as long as the suspension has
+	// lasted, between firstLook and lastLook. Waiting orders then notice the end of a
+	// short suspension soon. A long suspension wakes them rarely, and spreads them when
+	// it ends.
 	firstLook = time.Second
 	lastLook  = 5 * time.Minute
 )
 
 var (
-	// ErrPaused is the cause of an OpenError while the gateway wants to be left alone.
+	// ErrPaused is the cause of an OpenError during a pause that the gateway asked for.
 	ErrPaused = errors.New("the gateway asked for a pause")
-	// ErrSuspended is the cause of an OpenError while an operator wants no such calls.
+	// ErrSuspended is the cause of an OpenError while an operator suspends such calls.
 	ErrSuspended = errors.New("an operator suspended")
 )
 
-// Scope names calls: those of one lane, of one producer, at one CA. An empty field stands for
-// all of them. A single call has all three.
+// Scope names calls by lane, producer and CA. An empty field stands for all of its kind.
+// A single call has all three.
 type Scope struct{ Lane, Producer, CA string }
 
 // covers reports whether every call of o is one of s.
@@ -35,19 +36,19 @@ func (s Scope) covers(o Scope) bool {
 	return (s.Lane == "" || s.Lane == o.Lane) && (s.Producer == "" || s.Producer == o.Producer) && (s.CA == "" || s.CA == o.CA)
 }
 
-// Suspension is what an operator wants not to be called.
+// Suspension names the calls that an operator suspended.
 type Suspension struct {
 	Scope
 	// About says in a few words what is suspended and why. Producers may read it.
 	About string
-	// Age is how long it has stood already.
+	// Age is how long the suspension has lasted.
 	Age time.Duration
 }
 
-// Stops is what keeps calls from being made, however the gateway answers. A stop has a scope
-// and an end. The pause that the gateway asked for covers every call and ends by its time; a
-// suspension covers what an operator named, and ends when an operator says so. Both run on
-// the monotonic clock. The zero value stops nothing and is ready to use. Safe for concurrent
+// Stops prevents calls, whatever the gateway answers. A stop has a scope and an end. The
+// gateway's pause covers every call and ends by its time. A suspension covers the calls
+// that an operator named, and ends when an operator resumes them. Both run on the
+// monotonic clock. The zero value stops nothing and is ready to use. Safe for concurrent
 // use.
 type Stops struct {
 	mu        sync.Mutex
@@ -62,7 +63,7 @@ type suspension struct {
 	since time.Time
 }
 
-// Pause stops every call for d from now at least, and at most MaxPause. It never shortens a
+// Pause stops every call for at least d from now; MaxPause caps d. It never shortens a
 // pause. It reports whether it changed anything.
 func (s *Stops) Pause(d time.Duration) bool {
 	s.mu.Lock()
@@ -84,7 +85,7 @@ func (s *Stops) EndPause() {
 	s.changed.send()
 }
 
-// PausedUntil returns when the pause ends, on this host's clock; zero where there is none.
+// PausedUntil returns the end of the pause on this host's clock; zero without a pause.
 func (s *Stops) PausedUntil() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,15 +95,15 @@ func (s *Stops) PausedUntil() time.Time {
 	return s.paused
 }
 
-// PauseLeft returns how long the pause still lasts; 0 where there is none.
+// PauseLeft returns how long the pause still lasts; 0 without a pause.
 func (s *Stops) PauseLeft() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return max(0, time.Until(s.paused))
 }
 
-// WaitPause returns at the end of the pause, at once where there is none, or with the cause of
-// ctx. It does not wait for suspensions.
+// WaitPause returns at the end of the pause, at once without a pause, or with the cause
+// of ctx. It does not wait for suspensions.
 func (s *Stops) WaitPause(ctx context.Context) error {
 	for {
 		changed := s.changed.next()
@@ -122,7 +123,7 @@ func (s *Stops) WaitPause(ctx context.Context) error {
 	}
 }
 
-// Suspend sets which suspensions stand: these, and no others.
+// Suspend replaces all suspensions by the given ones.
 func (s *Stops) Suspend(all []Suspension) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,15 +132,16 @@ func (s *Stops) Suspend(all []Suspension) {
 	for _, o := range all {
 		next := suspension{o.Scope, fmt.Errorf("%w %s", ErrSuspended, o.About), time.Now().Add(-max(0, o.Age))}
 		if i := slices.IndexFunc(was, func(w suspension) bool { return w.Scope == o.Scope && w.cause.Error() == next.cause.Error() }); i >= 0 {
-			next.since = was[i].since // it goes on, whatever another reading of the clock says
+			next.since = was[i].since // keep the start: another clock reading must not move it
 		}
 		s.suspended = append(s.suspended, next)
 	}
 	s.changed.send()
 }
 
-// Of returns why no call of the scope may be made, and when asking again makes sense; nil
-// where calls may be made. A stop that covers a part of the scope only does not count.
+// Of returns why no call of the scope may be made, and the wait before a new try. cause
+// is nil if calls may be made. A stop that covers only a part of the scope does not
+// count.
 func (s *Stops) Of(calls Scope) (retryIn time.Duration, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,8 +156,8 @@ func (s *Stops) Of(calls Scope) (retryIn time.Duration, cause error) {
 	return 0, nil
 }
 
-// Suspended is Of for suspensions alone: why an order that is new is better put off than
-// handed back, as no end is in sight.
+// Suspended is Of for suspensions alone. A suspension has no known end, so a new order
+// that meets it is better deferred than handed back.
 func (s *Stops) Suspended(calls Scope) (retryIn time.Duration, cause error) {
 	if retryIn, cause = s.Of(calls); errors.Is(cause, ErrSuspended) {
 		return retryIn, cause
@@ -163,7 +165,8 @@ func (s *Stops) Suspended(calls Scope) (retryIn time.Duration, cause error) {
 	return 0, nil
 }
 
-// lane returns why a lane may fetch nothing although its messages need no call; nil where it may.
+// lane returns why a lane whose messages need no call may fetch nothing; nil if it may
+// fetch.
 func (s *Stops) lane(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,7 +178,7 @@ func (s *Stops) lane(name string) error {
 	return nil
 }
 
-// sleep waits for d, or until ctx is done, and then returns its cause.
+// sleep waits for d. If ctx ends first, it returns the cause of ctx.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

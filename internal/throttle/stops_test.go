@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What a suspension covers, and what not.
+// A suspension covers exactly the calls of its scope.
 func TestSuspensionsCoverTheirCalls(t *testing.T) {
 	t.Parallel()
 	call := Scope{Lane: "issue", Producer: "shop", CA: "ca-1"}
@@ -37,8 +37,8 @@ func TestSuspensionsCoverTheirCalls(t *testing.T) {
 	}
 }
 
-// A suspended call is told to come again after as long as the suspension has stood, within
-// bounds; it takes no canary, and ends with the suspension.
+// A suspended call must wait as long as the suspension has lasted, within bounds. It
+// takes no canary, and can pass when the suspension ends.
 func TestSuspendedCallsWait(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, f *fleet, w []*worker) {
 		b := w[0].Breakers
@@ -48,7 +48,7 @@ func TestSuspendedCallsWait(t *testing.T) {
 			{0, time.Second}, {30 * time.Second, 30 * time.Second}, {time.Hour, 5 * time.Minute},
 		} {
 			time.Sleep(step.after)
-			// The watch of the bucket may tell it again, by another reading of the clock.
+			// The watch of the bucket may report it again with another clock reading.
 			w[0].stops.Suspend([]Suspension{{Scope: Scope{Producer: "shop"}, About: "producer shop, by ann: too many", Age: time.Minute}})
 			_, err := b.Admit(t.Context(), Enroll, shop)
 			e, ok := errors.AsType[*OpenError](err)
@@ -72,7 +72,8 @@ func TestSuspendedCallsWait(t *testing.T) {
 	})
 }
 
-// A lane fetches nothing while all of what it may do is suspended, and at once when that ends.
+// A lane fetches nothing while all its calls are suspended, and fetches at once when the
+// suspension ends.
 func TestLanesWaitForResume(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -117,7 +118,8 @@ func TestLanesWaitForResume(t *testing.T) {
 	}
 }
 
-// A pause goes on under a suspension that ends before it, and a stop ends the wait for both.
+// A pause continues under a suspension that ends before it. The end of ctx ends the wait
+// for both.
 func TestPauseUnderASuspension(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, f *fleet, w []*worker) {
 		stops := w[0].stops

@@ -8,22 +8,22 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// Facts is what is shown of an order beside its story. Instants are UTC. What is not known, or
-// does not apply, is zero. Its JSON is what the verbs print.
+// Facts are the facts about an order besides its timeline. Times are UTC. Unknown and
+// inapplicable values are zero. The verbs print the JSON of Facts.
 type Facts struct {
 	Producer  string             `json:"producer"`
 	ID        string             `json:"id"`
 	Kind      entrustbus.Kind    `json:"kind"`
-	Phase     order.Phase        `json:"phase"` // "" where no worker has begun the order
+	Phase     order.Phase        `json:"phase"` // "" if no worker has begun the order
 	Outcome   entrustbus.Outcome `json:"outcome,omitempty"`
 	Replay    int                `json:"replay"`            // generation
-	Trouble   string             `json:"trouble,omitempty"` // why an operator should look, see TroubleOf
+	Trouble   string             `json:"trouble,omitempty"` // why it needs an operator, see TroubleOf
 	Waits     string             `json:"waits,omitempty"`   // why it waits, one sentence
 	Requested time.Time          `json:"requested_at,omitzero"`
 	Submitted time.Time          `json:"submitted_at,omitzero"`
 	Updated   time.Time          `json:"updated_at,omitzero"`
 	Deadline  time.Time          `json:"deadline,omitzero"`
-	// NextWakeup is when the order is woken next, and Polls how often it was polled.
+	// NextWakeup is the time of the next wake-up. Polls is the number of polls so far.
 	NextWakeup time.Time `json:"next_wakeup,omitzero"`
 	Polls      int       `json:"polls,omitempty"`
 	TrackingID string    `json:"tracking_id,omitempty"`
@@ -34,18 +34,18 @@ type Facts struct {
 	Submissions       int  `json:"submissions"`
 	PossibleDuplicate bool `json:"possible_duplicate"`
 	Tries             int  `json:"tries,omitempty"`
-	// Cause is why an order is unaccepted or indeterminate.
+	// Cause says why an order is unaccepted or indeterminate.
 	Cause      string    `json:"cause,omitempty"`
 	Owner      string    `json:"owner,omitempty"`
 	LeaseUntil time.Time `json:"lease_until,omitzero"`
-	// Policy names the policy that was asked last, as logs and the verb policy name it.
+	// Policy is the name of the last policy applied, as in logs and in the verb policy.
 	Policy string `json:"policy,omitempty"`
 
-	// Names are those that the certificate has, or is to have: "dns:www.example.com".
+	// Names are the certificate's names, or the requested names: "dns:www.example.com".
 	Names   []string `json:"names,omitempty"`
 	Subject string   `json:"subject,omitempty"`
-	// NotBefore and NotAfter are the validity of the certificate; Validity is what the
-	// request asks for, in words of its own.
+	// NotBefore and NotAfter are the validity of the certificate. Validity is the
+	// requested validity as text.
 	NotBefore time.Time               `json:"not_before,omitzero"`
 	NotAfter  time.Time               `json:"not_after,omitzero"`
 	Validity  string                  `json:"validity,omitempty"`
@@ -54,11 +54,11 @@ type Facts struct {
 	Warnings  []string                `json:"warnings,omitempty"`
 }
 
-// Key is the key of the order.
+// Key returns the key of the order.
 func (f *Facts) Key() order.Key { return order.Key{Producer: f.Producer, ID: f.ID} }
 
-// FactsOf returns what a record alone says of its order at an instant. It does not read the
-// request that the record keeps, nor anything else of the bus.
+// FactsOf returns the facts in a ledger record, at the time now. It reads neither the
+// request in the record nor any other part of the bus.
 func FactsOf(key order.Key, r order.Stored, now time.Time) *Facts {
 	f := &Facts{
 		Producer: key.Producer, ID: key.ID, Kind: r.Kind, Phase: r.Phase, Outcome: r.Outcome, Replay: r.Generation,
@@ -80,16 +80,16 @@ func FactsOf(key order.Key, r order.Stored, now time.Time) *Facts {
 	return f
 }
 
-// overdue is how long a step may take beyond its time before it is trouble.
+// overdue is how far a step may exceed its time before it counts as trouble.
 const overdue = time.Minute
 
-// TroubleOf says in a few words why an operator should look at an order, "" where nothing calls
-// for it: two failures in a row, a fate that is not known, a step that takes too long, or an
+// TroubleOf says in a few words why an order needs an operator, "" if it does not.
+// Reasons are two failures in a row, a lost answer, a step that takes too long, or an
 // end that an operator can act on. The next success clears it.
 func TroubleOf(r order.Stored, now time.Time) string {
 	switch {
 	case r.Phase == order.Indeterminate && r.Kind != entrustbus.KindCancel:
-		return "the fate of a submission is not known"
+		return "the gateway may have accepted a submission"
 	case r.Phase == order.Unaccepted && r.Tries >= 2:
 		return "not accepted several times in a row"
 	case r.Phase == order.Awaiting && (r.Noes >= 2 || r.Tries >= 2):

@@ -9,8 +9,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/control"
 )
 
-// Fleet returns what the control bucket says of what holds orders up: suspensions, pauses, open
-// breakers, a gateway that no worker can call, and a fleet without a worker.
+// Fleet returns an Obstacles that reads the control bucket. It reports suspensions,
+// pauses, open breakers, a gateway that no worker can call, and a fleet without a worker.
 func Fleet(js jetstream.JetStream, bucket string) Obstacles {
 	return func(ctx context.Context) ([]Obstacle, error) {
 		state, err := control.ReadState(ctx, js, bucket, 0)
@@ -21,7 +21,7 @@ func Fleet(js jetstream.JetStream, bucket string) Obstacles {
 	}
 }
 
-// ofState says what holds up the orders of a fleet.
+// ofState returns the obstacles in a fleet's state.
 func ofState(s control.State) (out []Obstacle) {
 	for _, stop := range s.Suspensions {
 		out = append(out, Obstacle{Kind: Suspension, Lane: stop.Lane, Producer: stop.Producer, CA: stop.CA, Since: stop.Since, By: stop.Operator, Why: stop.Reason})

@@ -5,34 +5,35 @@ import (
 	"time"
 )
 
-// ObstacleKind is what kind of thing holds orders up.
+// ObstacleKind is the kind of an obstacle.
 type ObstacleKind string
 
 // The kinds of obstacles.
 const (
 	Breaker    ObstacleKind = "breaker"    // the fleet found the gateway broken
-	Pause      ObstacleKind = "pause"      // the gateway asked to be left alone
-	Suspension ObstacleKind = "suspension" // an operator stopped work
+	Pause      ObstacleKind = "pause"      // the gateway asked for a pause
+	Suspension ObstacleKind = "suspension" // an operator suspended calls
 	NoWorker   ObstacleKind = "no worker"  // no worker of the fleet lives
 	NoGateway  ObstacleKind = "no gateway" // no worker can call the gateway
 )
 
-// Obstacle is something of the whole fleet that holds orders up. An empty Operation, CA,
+// Obstacle is a condition of the whole fleet that delays orders. An empty Operation, CA,
 // Producer or Lane means all of them.
 type Obstacle struct {
 	Kind ObstacleKind
-	// Operation is enroll, poll, revoke or lookup, of a breaker.
+	// Operation is that of a breaker: enroll, poll, revoke or lookup.
 	Operation string
 	CA        string
 	Producer  string
-	// Lane is issue, revoke, manage or poll, of a suspension.
+	// Lane is that of a suspension: issue, revoke, manage or poll.
 	Lane  string
 	Since time.Time // zero: not known
-	// Next is when the next canary may be sent, or a pause ends; zero: not known.
+	// Next is the time of the next canary or the end of a pause; zero: not known.
 	Next time.Time
-	// By is who ordered a suspension; Why is the cause or the reason. Both are untrusted text.
+	// By is the operator of a suspension. Why is the cause or the reason. Both are
+	// untrusted text.
 	By, Why string
 }
 
-// Obstacles reads what holds orders up now. It must be safe for concurrent use.
+// Obstacles returns the current obstacles. It must be safe for concurrent use.
 type Obstacles func(ctx context.Context) ([]Obstacle, error)

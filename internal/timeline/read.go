@@ -18,13 +18,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// Config says where the bus is. JS and Layout are required.
+// Config configures a Reader. JS and Layout are required.
 type Config struct {
 	JS     jetstream.JetStream
 	Layout streams.Layout
-	// Obstacles reads what holds orders up. Nil: nothing is known of that.
+	// Obstacles reads the obstacles of orders. Nil: stories leave them out.
 	Obstacles Obstacles
-	// Now reads the clock that ages are told by. Nil: the host's.
+	// Now returns the time for ages. Nil: the host's clock.
 	Now func() time.Time
 }
 
@@ -51,8 +51,9 @@ func New(cfg Config) *Reader {
 	}
 }
 
-// Facts reads the facts of an order: its record, its wake-up and its request, and why it waits.
-// It costs two or three reads. Errors: ErrUnknown, those of ledger.Get, or one of the server.
+// Facts reads the facts of an order: its record, its wake-up and its request, and why it
+// waits. It costs two or three reads. The error is ErrUnknown, an error of ledger.Get, or
+// a server error.
 func (r *Reader) Facts(ctx context.Context, key order.Key) (*Facts, error) {
 	rec, err := r.record(ctx, key)
 	if err != nil {
@@ -68,9 +69,9 @@ func (r *Reader) Facts(ctx context.Context, key order.Key) (*Facts, error) {
 	return &t.story.Facts, nil
 }
 
-// Read reads the story of an order. It costs some ten reads, and reads at most maxRead dead
-// letters and as many audit records. Errors are those of Facts: what cannot be read beside the
-// record is a note.
+// Read reads the story of an order. It costs about ten reads, plus at most maxRead dead
+// letters and maxRead audit records. It returns the same errors as Facts. If any source
+// but the record cannot be read, the story has a note instead.
 func (r *Reader) Read(ctx context.Context, key order.Key) (*Story, error) {
 	rec, err := r.record(ctx, key)
 	if err != nil {
@@ -91,7 +92,7 @@ func (r *Reader) Read(ctx context.Context, key order.Key) (*Story, error) {
 	t.deadLetters(ctx)
 	t.audited(ctx)
 	t.waits(ctx)
-	// A worker's clock may be behind the server's: the request comes first all the same.
+	// A worker's clock may be behind the server's, so the request is sorted first.
 	first := func(e Entry) int {
 		if e.What == Received {
 			return 0
@@ -104,8 +105,8 @@ func (r *Reader) Read(ctx context.Context, key order.Key) (*Story, error) {
 	return t.story, nil
 }
 
-// record reads the record of an order, the zero one where there is none. One of a newer format
-// counts as far as it can be read.
+// record reads the record of an order; the zero record if there is none. Of a record with
+// a newer format it returns the part that it can read.
 func (r *Reader) record(ctx context.Context, key order.Key) (order.Stored, error) {
 	rec, err := r.ledger.Get(ctx, key)
 	if errors.Is(err, order.ErrNewerFormat) {
@@ -114,15 +115,15 @@ func (r *Reader) record(ctx context.Context, key order.Key) (order.Stored, error
 	return rec, err
 }
 
-// telling is one story on its way.
+// telling is a story in progress.
 type telling struct {
 	*Reader
 	key   order.Key
 	rec   order.Stored
 	now   time.Time
 	story *Story
-	// moments are around when things happened to the order: near them, letters and audit
-	// records are looked for.
+	// moments are times near which the order's dead letters and audit records are
+	// expected.
 	moments []time.Time
 	waiting *waiting
 }

@@ -35,7 +35,7 @@ func obstacles(all []Obstacle) Obstacles {
 	return func(context.Context) ([]Obstacle, error) { return all, nil }
 }
 
-// bus is a server with all streams, and what writes there.
+// bus is a server with all streams, and functions that write to them.
 type bus struct {
 	t      *testing.T
 	js     jetstream.JetStream
@@ -80,7 +80,7 @@ func (b *bus) result(r *entrustbus.Result) {
 	b.check(err)
 }
 
-// asking is an issue request of the order, as a producer publishes it.
+// asking returns an issue request of the order as its producer publishes it.
 func (b *bus) asking() *order.Message {
 	b.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -98,7 +98,7 @@ func (b *bus) asking() *order.Message {
 		Header: map[string][]string{entrustbus.HeaderContentType: {entrustbus.EncodingMsgpack.ContentType()}}}
 }
 
-// told are the entries of a story, one line each.
+// told formats the entries of a story, one line each.
 func told(s *Story) (lines []string) {
 	for _, e := range s.Entries {
 		lines = append(lines, fmt.Sprintf("%d %s %s: %s", e.Replay, e.Source, e.What, e.Detail))
@@ -136,7 +136,7 @@ func TestAnOrderThatNobodyKnows(t *testing.T) {
 	}
 }
 
-// During an outage requests stay in their stream: no record says anything of them.
+// During an outage requests stay in their stream and have no record.
 func TestAnOrderThatNoWorkerHasBegun(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -182,7 +182,8 @@ func TestAnOrderThatAwaitsApproval(t *testing.T) {
 	}
 }
 
-// One generation failed, an operator replayed it, and the second one was issued.
+// One generation failed, an operator replayed the order, and the second generation was
+// issued.
 func TestAnOrderThatWasReplayed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

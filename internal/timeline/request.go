@@ -16,13 +16,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// maxQueued is how many requests of each kind are looked at for an order that no worker has
-// begun. The stream of requests has no batched reads.
+// maxQueued bounds the requests of each kind that are read to find an order that no
+// worker has begun. The stream of requests has no batched reads.
 const maxQueued = 500
 
-// Asked fills in what a request says: names, subject, labels, validity, and what the record
-// does not say yet. cut is what the policy made of the validity, 0 for nothing. A request that
-// cannot be read, or nil, says nothing.
+// Asked fills in the facts from a request: names, subject, labels, validity, and values
+// that the record does not have yet. cut is the validity that the policy allowed, 0 if it
+// changed nothing. A nil or unreadable request changes nothing.
 func (f *Facts) Asked(subjects entrustbus.Subjects, raw *order.Message, cut time.Duration) {
 	if raw == nil {
 		return
@@ -56,7 +56,7 @@ func (f *Facts) Asked(subjects entrustbus.Subjects, raw *order.Message, cut time
 	}
 }
 
-// nameText is a name as requests write it.
+// nameText formats a name in the form of requests.
 func nameText(n entrustbus.SAN) string {
 	switch n.Type {
 	case entrustbus.SANDNS:
@@ -71,7 +71,7 @@ func nameText(n entrustbus.SAN) string {
 	return "other name"
 }
 
-// validity says what a request asks for, and what the policy made of it.
+// validity formats the requested validity and the policy's limit.
 func validity(b *entrustbus.Issue, cut time.Duration) string {
 	days := func(seconds int64) string {
 		d := time.Duration(seconds) * time.Second
@@ -93,7 +93,8 @@ func validity(b *entrustbus.Issue, cut time.Duration) string {
 	return text
 }
 
-// Issued fills in what the certificate of a result says: names, subject and validity.
+// Issued fills in the facts from the certificate of a result: names, subject and
+// validity.
 func (f *Facts) Issued(r *entrustbus.Result) {
 	f.NotBefore, f.NotAfter = r.NotBefore, r.NotAfter
 	block, _ := pem.Decode([]byte(r.CertificatePEM))
@@ -119,15 +120,15 @@ func (f *Facts) Issued(r *entrustbus.Result) {
 	}
 }
 
-// waiting is a request that no worker has begun, or not for this generation.
+// waiting is a request that no worker has begun in this generation.
 type waiting struct {
 	since  time.Time
 	kind   entrustbus.Kind
-	before int // requests of its kind in front of it that are looked at
+	before int // requests of its kind before it, at most maxQueued
 }
 
-// queued looks for the request of an order without a record in the stream of requests. It
-// reports whether it is there.
+// queued searches the stream of requests for an order without a record, and reports
+// whether it is there.
 func (t *telling) queued(ctx context.Context) bool {
 	st, err := t.JS.Stream(ctx, t.Layout.Requests)
 	if err != nil {
@@ -147,7 +148,7 @@ func (t *telling) queued(ctx context.Context) bool {
 			}
 			raw := &order.Message{Subject: m.Subject, Header: m.Header, Body: m.Data}
 			q := order.Unread(t.subjects, raw)
-			if q.Key.ID == "" { // without the header, the body says it
+			if q.Key.ID == "" { // without the header, the id is in the body
 				q = order.Read(t.subjects, raw, order.Limits{})
 			}
 			if q.Key == t.key {
@@ -166,7 +167,7 @@ func (t *telling) queued(ctx context.Context) bool {
 	return false
 }
 
-// kept reads the request of the record where its stream still has it, nil elsewhere.
+// kept returns the request of the record if its stream still has it, else nil.
 func (t *telling) kept(ctx context.Context) *order.Message {
 	if t.rec.Origin.Sequence == 0 {
 		return nil

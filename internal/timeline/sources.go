@@ -19,15 +19,16 @@ import (
 )
 
 const (
-	// maxRead is how many dead letters, and how many audit records, one story reads.
+	// maxRead bounds the dead letters, and the audit records, that one story reads.
 	maxRead = 20_000
-	// maxGenerations is how many results one story reads.
+	// maxGenerations bounds the results that one story reads.
 	maxGenerations = 100
-	// around is how far from a moment of the order its letter and its audit records are.
+	// around is the time before and after a moment in which dead letters and audit
+	// records are read.
 	around = 10 * time.Minute
 )
 
-// recorded adds what the record says of the generation in force.
+// recorded adds the entries of the record, for the generation in force.
 func (t *telling) recorded() {
 	r := t.rec
 	if r.Phase == "" {
@@ -140,7 +141,8 @@ func (t *telling) ended(r *entrustbus.Result, at time.Time) {
 	f.Issued(r)
 }
 
-// by says who refused an order, or answered last, and why. outcome is "" for one that waits.
+// by says which side refused an order, or answered last, and why. outcome is "" for a
+// waiting order.
 func by(e *entrustbus.ResultError, outcome entrustbus.Outcome) string {
 	who := ""
 	switch {
@@ -158,7 +160,7 @@ func by(e *entrustbus.ResultError, outcome entrustbus.Outcome) string {
 	return who + problem(e)
 }
 
-// problem is an error in one line.
+// problem formats an error as one line.
 func problem(e *entrustbus.ResultError) string {
 	text := cmp.Or(e.Message, string(e.Class))
 	if e.Code != "" {
@@ -181,7 +183,7 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// wakeup adds the wake-up of an order that waits, or its due message.
+// wakeup adds the wake-up or the due message of a waiting order.
 func (t *telling) wakeup(ctx context.Context) {
 	if !t.rec.Phase.Waits() && t.rec.Phase != order.Submitting && t.rec.Phase != order.Concluded {
 		return
@@ -203,7 +205,7 @@ func (t *telling) wakeup(ctx context.Context) {
 	f.NextWakeup, f.Polls = w.Due, w.Polls
 	m, err := streams.At(ctx, t.JS, t.Layout.Parked, sequence)
 	if err != nil {
-		return // it fired just now
+		return // it has just fired
 	}
 	detail := "next wake-up " + w.Due.UTC().Format(time.RFC3339) + ", lane " + string(w.Lane)
 	if w.Polls > 0 {
@@ -230,9 +232,9 @@ func (t *telling) deadLetters(ctx context.Context) {
 	})
 }
 
-// audited adds the audit records of the order, where there is a trail.
+// audited adds the audit records of the order, if the audit stream exists.
 func (t *telling) audited(ctx context.Context) {
-	// The configuration of a verb need not say that there is a trail.
+	// The configuration of a verb need not mention the audit trail.
 	if _, err := t.JS.Stream(ctx, t.Layout.Audit); errors.Is(err, jetstream.ErrStreamNotFound) {
 		return
 	}
@@ -253,8 +255,8 @@ func (t *telling) audited(ctx context.Context) {
 	})
 }
 
-// scan reads the messages of a stream on a subject that were stored near a moment of the order,
-// at most maxRead.
+// scan reads the messages on a subject that were stored near a moment of the order, at
+// most maxRead.
 func (t *telling) scan(ctx context.Context, stream, subject string, each func(*streams.Message)) {
 	left := maxRead
 	done := uint64(0)
@@ -284,7 +286,7 @@ func (t *telling) scan(ctx context.Context, stream, subject string, each func(*s
 	}
 }
 
-// spans are the times around moments, in order and without overlap.
+// spans returns the times around moments, in order and without overlap.
 func spans(moments []time.Time, around time.Duration) [][2]time.Time {
 	slices.SortFunc(moments, time.Time.Compare)
 	var out [][2]time.Time

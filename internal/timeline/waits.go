@@ -11,8 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// waits says in one sentence why the order waits. Where something holds it up, the sentence
-// says that first.
+// waits sets the sentence that says why the order waits. An obstacle comes first.
 func (t *telling) waits(ctx context.Context) {
 	f := &t.story.Facts
 	if f.Phase == order.Closed || f.Phase == "" && t.waiting == nil {
@@ -22,7 +21,7 @@ func (t *telling) waits(ctx context.Context) {
 	if t.Obstacles != nil {
 		all, err := t.Obstacles(ctx)
 		if err != nil {
-			t.note("what holds orders up cannot be read: %v", err)
+			t.note("the obstacles of the order cannot be read: %v", err)
 		}
 		if held := heldUp(f, all, t.now); held != "" {
 			why = held + "; " + why
@@ -31,7 +30,7 @@ func (t *telling) waits(ctx context.Context) {
 	f.Waits = why
 }
 
-// step says what the order waits for by itself.
+// step describes the step that the order waits for, without obstacles.
 func (t *telling) step() string {
 	f, next := &t.story.Facts, ""
 	switch {
@@ -46,7 +45,7 @@ func (t *telling) step() string {
 			t.Layout.Requests, instant(t.waiting.since), count(t.waiting.before, string(t.waiting.kind)+" request"))
 	case order.Submitting:
 		if t.now.After(f.LeaseUntil) {
-			return fmt.Sprintf("the lease of worker %s ended at %s; another worker finds out what became of its call", f.Owner, instant(f.LeaseUntil))
+			return fmt.Sprintf("the lease of worker %s ended at %s; another worker takes the order over", f.Owner, instant(f.LeaseUntil))
 		}
 		return fmt.Sprintf("worker %s may be calling the gateway, under a lease until %s", f.Owner, instant(f.LeaseUntil))
 	case order.Unaccepted:
@@ -61,7 +60,7 @@ func (t *telling) step() string {
 		if f.Kind == entrustbus.KindCancel {
 			return "waits for the order that it cancels; next look " + next
 		}
-		return fmt.Sprintf("the gateway's answer was lost (%s); a worker finds out what became of it %s", t.cause(), next)
+		return fmt.Sprintf("the gateway's answer was lost (%s); a worker looks the order up %s", t.cause(), next)
 	case order.Awaiting:
 		return fmt.Sprintf("awaiting approval at the gateway; next poll %s, deadline %s", next, instant(f.Deadline))
 	case order.Concluded:
@@ -77,7 +76,7 @@ func (t *telling) cause() string {
 	return problem(t.rec.Cause)
 }
 
-// operation is the operation of the gateway that the order needs next, "" for none.
+// operation returns the gateway operation that the order needs next, "" for none.
 func (f *Facts) operation() string {
 	switch {
 	case f.Kind == entrustbus.KindCancel || f.Phase.Ended():
@@ -92,7 +91,7 @@ func (f *Facts) operation() string {
 	return "enroll"
 }
 
-// lane is the lane that handles the order next, as operators suspend it.
+// lane returns the lane that handles the order next, in the names of suspensions.
 func (f *Facts) lane() string {
 	switch {
 	case f.Kind == entrustbus.KindRevoke:
@@ -107,9 +106,9 @@ func (f *Facts) lane() string {
 	return "issue"
 }
 
-// applies reports whether an obstacle holds this order up. The CA of an order that no worker
-// has begun may be the configured one, which is not known here: a breaker of any CA may be its
-// own then.
+// applies reports whether an obstacle delays this order. An order that no worker has
+// begun may use the configured CA, which the reader does not know: then a breaker of any
+// CA applies.
 func (o *Obstacle) applies(f *Facts) bool {
 	fits := func(have, want string) bool { return have == "" || have == want }
 	operation := f.operation()
@@ -124,8 +123,8 @@ func (o *Obstacle) applies(f *Facts) bool {
 	return fits(o.Producer, f.Producer) && fits(o.Lane, f.lane()) && (o.CA == "" || o.CA == f.CAID)
 }
 
-// heldUp says what holds the order up, "" for nothing. Of several, the one that holds whatever
-// becomes of the others comes first.
+// heldUp describes the obstacle of the order, "" for none. It prefers the obstacle that
+// remains if the others end.
 func heldUp(f *Facts, all []Obstacle, now time.Time) string {
 	for _, kind := range []ObstacleKind{NoWorker, Suspension, NoGateway, Pause, Breaker} {
 		for i := range all {

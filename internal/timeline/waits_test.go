@@ -9,7 +9,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// now is when these tests take place.
+// now is the present time of these tests.
 func now() time.Time { return time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC) }
 
 func TestWaits(t *testing.T) {

@@ -40,7 +40,7 @@ producers:
   store: {kinds: [issue]}
 `
 
-// asked is a worker that can be asked: on a real server, with a real simulator.
+// asked is a running worker with a real server and a real simulator.
 type asked struct {
 	server *testbed.Server
 	sim    *gatewaytest.Server
@@ -200,7 +200,7 @@ func TestServiceAnswers(t *testing.T) {
 		if kind, err := c.Policy(t.Context(), &entrustbus.Revoke{ID: "c", Serial: "0a"}); err != nil || kind.Allowed || kind.Rule != "kinds" {
 			t.Errorf("%s: a kind that is refused: %+v, %v", enc, kind, err)
 		}
-		// Only the subject says who asks.
+		// Only the subject identifies the producer.
 		if other, err := a.client(t, "web", enc).Policy(t.Context(), &entrustbus.Issue{ID: "d", CSRDER: csr(t, "www.shop.example")}); err != nil || other.Allowed || other.Rule != "producer" {
 			t.Errorf("%s: another producer: %+v, %v", enc, other, err)
 		}
@@ -210,7 +210,8 @@ func TestServiceAnswers(t *testing.T) {
 	}
 }
 
-// The answer knows what the bus holds of a certificate and of a key, and says who must sign.
+// The answer includes the owner of a certificate, the state of a key, and whether
+// requests must be signed.
 func TestServiceKnowsOwnersAndKeys(t *testing.T) {
 	t.Parallel()
 	a := newAsked(t, gatewaytest.Config{}, "producers:\n  shop:\n    kinds: [issue, revoke]\n    names: {dns: {suffixes: [shop.example]}}\n    revoke: {serials: own}\n"+
@@ -264,8 +265,8 @@ func TestServiceAnswersWithoutAPolicy(t *testing.T) {
 	}
 }
 
-// A gateway that is away is the answer, not an error of the check; certificates that were
-// read before are still handed out while the gateway wants to be left alone.
+// The check reports a gateway that is away as an answer, not as an error. Certificates
+// that were read before are available during a pause.
 func TestServiceWhileTheGatewayIsAway(t *testing.T) {
 	t.Parallel()
 	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, CAIDs: []string{"ca-1", "ca-2"}}, "")
@@ -275,7 +276,7 @@ func TestServiceWhileTheGatewayIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The question for another CA meets the pause that it brings about.
+	// The question for another CA causes the pause that it then meets.
 	if _, err := a.sim.AddFault(gatewaytest.Fault{Op: gatewaytest.OpCA, Kind: gatewaytest.FaultThrottle, RetryAfter: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
@@ -298,8 +299,8 @@ func TestServiceWhileTheGatewayIsAway(t *testing.T) {
 	}
 }
 
-// A question that cannot be read is answered with what is wrong; one whose answer would go
-// to a subject that means something is not answered.
+// An unreadable question gets an answer that names the defect. A question whose reply
+// subject has a meaning of its own is not answered.
 func TestServiceRefusesQuestions(t *testing.T) {
 	t.Parallel()
 	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CAGW}, rules)
@@ -328,7 +329,7 @@ func TestServiceRefusesQuestions(t *testing.T) {
 	if err := nc.PublishRequest("entrust.ask.shop.check", "entrust.result.web.order-1", nil); err != nil {
 		t.Fatal(err)
 	}
-	// Questions of one endpoint are taken in turn: the answer to the next comes after it.
+	// An endpoint answers questions in order: this answer comes after the earlier ones.
 	if _, err := nc.Request("entrust.ask.shop.check", nil, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +338,7 @@ func TestServiceRefusesQuestions(t *testing.T) {
 	}
 }
 
-// Too many questions of one producer are refused, those of another one answered.
+// Too many questions of one producer are refused, while those of another are answered.
 func TestServiceBoundsAProducer(t *testing.T) {
 	t.Parallel()
 	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CAGW}, rules)
@@ -431,8 +432,8 @@ func TestServiceIsDiscovered(t *testing.T) {
 	}
 }
 
-// A worker says where an order of the producer is, and why it waits: also while an operator
-// suspended its calls.
+// A worker reports the phase of a producer's order and why it waits, also while an
+// operator suspends its calls.
 func TestServiceOfOrdersAndSuspensions(t *testing.T) {
 	t.Parallel()
 	a := newAsked(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl, PendingFraction: 1, ApproveAfter: time.Hour}, "")

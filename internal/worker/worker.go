@@ -1,6 +1,7 @@
-// Package worker wires one worker: the consumer that handles orders, and beside it the
-// metrics of the bus and the watchdog, which share its control bucket, and the micro service. The command, the
-// sandbox and the test bed all run this one.
+// Package worker wires one worker: the consumer that handles orders, and besides it the
+// watchdog, the metrics of the bus, the certificate feed and the micro service. They
+// share its control bucket. The command, the sandbox and the test bed all run this
+// worker.
 package worker
 
 import (
@@ -25,39 +26,39 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/watchdog"
 )
 
-// Config sets a worker up.
+// Config configures a Worker.
 type Config struct {
 	consumer.Config
-	// WatchdogEvery is the pause between two scans of the watchdog. Default 5 min.
+	// WatchdogEvery is the interval between two scans of the watchdog. Default 5 min.
 	WatchdogEvery time.Duration
-	// FeedEvery is the pause between two readings of the gateway's certificate events. 0: they
-	// are not read, and Layout.Events names no stream.
+	// FeedEvery is the interval between two readings of the gateway's certificate events.
+	// 0: the worker does not read them, and Layout.Events is empty.
 	FeedEvery time.Duration
-	// Version is that of the program, for the micro service.
+	// Version is the program's version, for the micro service.
 	Version string
 	// Credentials is status.Service.Credentials.
 	Credentials func() (notAfter time.Time, err error)
 }
 
-// Gateway is what a worker needs of the CA Gateway. *gateway.Client implements it.
+// Gateway is the client of the CA Gateway. *gateway.Client implements it.
 type Gateway interface {
 	consumer.Gateway
 	feed.Gateway
 }
 
-// Worker is one worker of a fleet. Run runs once; Wake is safe at any time.
+// Worker is one worker of a fleet. Call Run once; Wake may be called at any time.
 type Worker struct {
 	consumer *consumer.Worker
 	watchdog *watchdog.Watchdog
-	feed     *feed.Feed // nil: there is none
+	feed     *feed.Feed // nil: no feed
 	service  *status.Service
 	metrics  *metrics.Worker
 	bus      metrics.Bus
 	log      *slog.Logger
 }
 
-// New returns a worker that has not started; it asks the server nothing. Verify streams
-// and consumers before Run. The caller closes the connection of js after it.
+// New returns a worker that has not started. It does not touch the server. Verify streams
+// and consumers before Run. The caller closes the connection of js after Run returns.
 func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Worker, error) {
 	layout := cfg.Layout
 	w := new(Worker)
@@ -93,10 +94,10 @@ func New(cfg Config, js jetstream.JetStream, gw Gateway, log *slog.Logger) (*Wor
 	return w, nil
 }
 
-// about is what the worker says of itself to the fleet.
+// about returns the worker's report for the fleet.
 func (w *Worker) about(version string, credentials func() (time.Time, error)) control.About {
 	a := control.About{Version: version}
-	// The bucket has pauses itself.
+	// The bucket itself holds the pauses.
 	if err := w.consumer.GatewayProblem(); err != nil && !errors.Is(err, throttle.ErrPaused) {
 		a.GatewayProblem = err.Error()
 	}
@@ -109,8 +110,8 @@ func (w *Worker) about(version string, credentials func() (time.Time, error)) co
 	return a
 }
 
-// Run works until ctx is done, then drains. It returns nil after a drain, and an error
-// only where the worker could not start.
+// Run works until ctx ends, then drains. It returns nil after a drain, and an error only
+// if the worker could not start.
 func (w *Worker) Run(ctx context.Context) error {
 	aside, end := context.WithCancel(ctx)
 	defer end()
@@ -122,7 +123,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	beside.Go(func() {
 		if err := w.service.Run(aside); err != nil {
-			w.log.Error("questions of producers are not answered", "err", err)
+			w.log.Error("starting the micro service failed; the worker answers no questions", "err", err)
 		}
 	})
 	err := w.consumer.Run(ctx)
@@ -131,6 +132,6 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
-// Wake has a gateway that refused the worker's credentials probed at once, as after a
-// new key pair.
+// Wake probes a gateway that refused the worker's credentials at once, for example after
+// a new key pair.
 func (w *Worker) Wake() { w.consumer.Wake() }

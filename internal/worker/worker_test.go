@@ -18,8 +18,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// The watchdog scans beside the consumer, its scan reaches the metrics, and a stop ends
-// all three.
+// The watchdog scans beside the consumer, the metrics show its scan, and a stop ends all
+// three.
 func TestWatchdogAndMetricsRunBesideTheConsumer(t *testing.T) {
 	t.Parallel()
 	js := testbed.Start(t, "").JetStream(t)
@@ -67,7 +67,7 @@ func TestWatchdogAndMetricsRunBesideTheConsumer(t *testing.T) {
 	}
 }
 
-// value is that of a gauge without labels.
+// value returns the value of a gauge without labels.
 func value(registry *prometheus.Registry, name string) (float64, error) {
 	families, err := registry.Gather()
 	if err != nil {

@@ -1,6 +1,6 @@
 "use strict";
-// Shows what the worker sends while the page is open. The worker writes all of the text;
-// this script puts it in place, and says when none comes.
+// This script updates the open page with the events of the worker. The worker writes all
+// of the text; the script inserts it, and shows when no events come.
 (() => {
   const main = document.querySelector("main[data-live]");
   const state = document.getElementById("live-state");
@@ -12,10 +12,10 @@
   let retry = 0;
 
   const clock = () => new Date().toISOString().slice(11, 19) + " UTC";
-  // A status is read out when it changes, so it changes only where its meaning does.
+  // Screen readers read a status when it changes, so it changes only with its meaning.
   const say = (text) => { if (state.textContent !== text) state.textContent = text; };
 
-  // morph changes what differs, so that focus, selection and scrolling stay.
+  // morph changes only differing nodes, so that focus, selection and scrolling stay.
   const morph = (old, now) => {
     const a = [...old.childNodes], b = [...now.childNodes];
     for (let i = 0; i < Math.max(a.length, b.length); i++) {
@@ -44,9 +44,9 @@
       lost = clock();
       for (const since of main.querySelectorAll(".since")) since.hidden = false;
     }
-    say("The worker does not answer since " + lost + "; every figure is stale.");
+    say("The worker has not answered since " + lost + "; every figure is stale.");
     if (source && source.readyState === EventSource.CLOSED) {
-      // An answer that is no stream, as after a sign-in has ended, ends the source.
+      // An answer that is not a stream ends the source, for example after a sign-in has expired.
       stop();
       retry = setTimeout(start, 5000);
     }
@@ -71,7 +71,7 @@
     pause.setAttribute("aria-pressed", String(paused));
     if (paused) {
       stop();
-      say("Updates are paused since " + clock() + ".");
+      say("Updates have been paused since " + clock() + ".");
     } else {
       say("Updates begin again.");
       start();

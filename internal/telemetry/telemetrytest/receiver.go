@@ -17,14 +17,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Span is one span as it came. Ids are hexadecimal; Parent is "" for a root. Values are text.
+// Span is one received span. Ids are hexadecimal; Parent is "" for a root. Values are
+// text.
 type Span struct {
 	Name, TraceID, ID, Parent string
 	Client                    bool
 	Failed                    bool
 	Attributes, Resource      map[string]string
 	Events                    []Event
-	// Links are the trace ids of the spans that it is linked to.
+	// Links are the trace ids of the linked spans.
 	Links []string
 }
 
@@ -34,7 +35,7 @@ type Event struct {
 	Attributes map[string]string
 }
 
-// Record is one log record as it came.
+// Record is one received log record.
 type Record struct {
 	Body, TraceID string
 	Attributes    map[string]string
@@ -60,35 +61,35 @@ func Start(t testing.TB) *Receiver {
 	return r
 }
 
-// Fail makes the receiver answer with a status and take nothing; 0 ends that.
+// Fail makes the receiver answer with a status and store nothing; 0 ends this.
 func (r *Receiver) Fail(status int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status = status
 }
 
-// Spans returns those that came so far.
+// Spans returns the spans received so far.
 func (r *Receiver) Spans() []Span {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]Span(nil), r.spans...)
 }
 
-// Records returns the log records that came so far.
+// Records returns the log records received so far.
 func (r *Receiver) Records() []Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]Record(nil), r.records...)
 }
 
-// Raw returns all bytes that came, for a look at what must not be in them.
+// Raw returns all received bytes, to search for data that they must not contain.
 func (r *Receiver) Raw() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.bytes.String()
 }
 
-// ServeHTTP takes one export.
+// ServeHTTP receives one export.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	body, err := io.ReadAll(q.Body)
 	r.mu.Lock()

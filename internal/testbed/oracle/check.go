@@ -17,12 +17,12 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// writtenWithin is how long after its acceptance an order still counts as under way: the
-// answer has to arrive, and the record to be written.
+// writtenWithin is how long after its acceptance an order still counts as in flight: the
+// answer has to arrive, and the worker has to write the record.
 const writtenWithin = time.Second
 
-// check compares one order. It returns the time of its last submission, and whether it
-// is held without being meant to.
+// check compares one order. It returns the order's last submission, and whether the order
+// is held although its Want does not allow it.
 func (c *Oracle) check(ctx context.Context, r *Report, ev *evidence, o *Order) (last submission, held bool) {
 	id, key := o.ID(), o.Key()
 	results := ev.results[key]
@@ -74,7 +74,7 @@ func (c *Oracle) check(ctx context.Context, r *Report, ev *evidence, o *Order) (
 	c.checkPolls(r, ev, key, there)
 	last = submission{id, res.SubmittedAt, res.FinishedAt}
 	if n := len(there.Enrolled); n > 0 && !unconfirmed {
-		// An order that was parked was under way only until its acceptance was written.
+		// A parked order was in flight only until the worker had written its acceptance.
 		if taken := there.Enrolled[n-1].Add(writtenWithin); taken.Before(last.to) {
 			last.to = taken
 		}
@@ -90,7 +90,7 @@ func words(outcomes []entrustbus.Outcome) string {
 	return strings.Join(all, " or ")
 }
 
-// countEnrollments compares the enrollments of an order with those that it may have.
+// countEnrollments compares the enrollments of an order with the allowed number.
 func (r *Report) countEnrollments(o *Order, there gatewaytest.Enrollment, allowed int) {
 	if there.Count > allowed {
 		r.DoubleEnrollments += there.Count - allowed
@@ -98,8 +98,8 @@ func (r *Report) countEnrollments(o *Order, there gatewaytest.Enrollment, allowe
 	}
 }
 
-// checkEnrollments compares the order with its own submissions, and a certificate with
-// the key and the order that it was issued for.
+// checkEnrollments compares the order with its own submissions, and its certificate with
+// the key and the order.
 func (c *Oracle) checkEnrollments(r *Report, o *Order, q *entrustbus.Issue, res *entrustbus.Result, there gatewaytest.Enrollment) {
 	allowed := 1
 	if res.PossibleDuplicate {
@@ -126,9 +126,9 @@ func (c *Oracle) checkEnrollments(r *Report, o *Order, q *entrustbus.Issue, res 
 	}
 }
 
-// CheckIssued returns what is wrong with the certificate of a result, nil for nothing:
-// its key and names are the request's, its serial is the result's, and the chain, which
-// may be missing unless it must be there, begins with its issuer.
+// CheckIssued returns the defect of a result's certificate, nil if there is none. The key
+// and the names must be the request's, and the serial the result's. The chain must begin
+// with the issuer; it may be missing unless mustChain is set.
 func CheckIssued(q *entrustbus.Issue, res *entrustbus.Result, mustChain bool) error {
 	csr, err := x509.ParseCertificateRequest(q.CSRDER)
 	if err != nil {
@@ -165,20 +165,20 @@ func certificateOf(text string) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
-// checkRevocation wants the certificate to be revoked at the gateway too, and for the
-// reason of the request.
+// checkRevocation checks that the certificate is revoked at the gateway too, for the
+// request's reason.
 func checkRevocation(r *Report, ev *evidence, q *entrustbus.Revoke, res *entrustbus.Result) {
 	if res.Outcome != entrustbus.OutcomeRevoked {
 		return
 	}
-	// A hold is an action of its own in one dialect, and a reason in the other.
+	// A hold is a separate action in one dialect, and a reason in the other.
 	got := ev.revocations[res.Serial]
 	if got.Standing != "revoked" && got.Standing != "held" || q.Reason != "" && got.Reason != q.Reason {
 		r.find("%s ended as revoked for %q, and the certificate is %q for %q at the gateway", q.ID, q.Reason, got.Standing, got.Reason)
 	}
 }
 
-// checkLedger wants the record to say what the result says.
+// checkLedger checks that the record agrees with the result.
 func (c *Oracle) checkLedger(ctx context.Context, r *Report, ev *evidence, o *Order, res *entrustbus.Result) {
 	agrees := func(rec *entrustbus.Order) bool {
 		return rec != nil && rec.Phase == entrustbus.PhaseClosed && rec.Outcome == res.Outcome
@@ -186,7 +186,7 @@ func (c *Oracle) checkLedger(ctx context.Context, r *Report, ev *evidence, o *Or
 	if agrees(ev.ledger[o.Key()]) {
 		return
 	}
-	// A replica may lag; the leader decides.
+	// A replica may lag: the leader decides.
 	if ev.closedBy.IsZero() {
 		ev.closedBy = time.Now().Add(closing)
 	}
@@ -221,7 +221,7 @@ func (c *Oracle) ledgerWord(ctx context.Context, key string) string {
 	return string(rec.Phase)
 }
 
-// schedule describes the schedule of an order that waits.
+// schedule describes the schedule of a waiting order.
 func (c *Oracle) schedule(ctx context.Context, o *Order) string {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -235,8 +235,8 @@ func (c *Oracle) schedule(ctx context.Context, o *Order) string {
 	return fmt.Sprintf("message %d of %s, due %s", m.Sequence, m.Time.Format(time.StampMilli), m.Header.Get(entrustbus.HeaderDue))
 }
 
-// checkPolls wants no poll before the shortest wait of the schedule, nor before the
-// first wake-up, and notes polls after the result.
+// checkPolls finds polls before the shortest wait of the schedule or before the first
+// wake-up, and notes polls after the result.
 func (c *Oracle) checkPolls(r *Report, ev *evidence, key string, there gatewaytest.Enrollment) {
 	if c.FirstPoll == 0 {
 		return

@@ -7,27 +7,26 @@ import (
 	"time"
 )
 
-// Faults is an account of what went wrong on purpose, so that the oracle can tell an
-// order that is held for a fault from one that is held for none. Each fault explains as
-// many held orders as it can have cost, and no more. Its zero value is a run without
-// faults. It is safe for concurrent use.
+// Faults records the faults that a run injects, so that the oracle can tell whether a
+// fault explains a held order. Each fault explains at most as many held orders as it can
+// have caused. The zero value is a run without faults. It is safe for concurrent use.
 type Faults struct {
 	mu     sync.Mutex
 	spans  []*span
 	spoilt int
 }
 
-// span is the time of one fault; to is zero while it lasts. most is how many orders it
-// can have cost.
+// span is the duration of one fault; to is zero while it lasts. most is how many held
+// orders it can cause.
 type span struct {
 	from, to time.Time
 	most     int
 }
 
-// Begin notes that a fault begins that can cost the fates of most orders: those whose
-// submissions were under way, and those that followed before a breaker opened, or as
-// canaries. It returns what notes the end of the fault. A fault without duration, such
-// as a kill, ends at once.
+// Begin records the start of a fault that can leave up to most orders indeterminate:
+// orders whose submissions were in flight, and orders submitted after it before a breaker
+// opened, or as canaries. The returned function records the end of the fault. A fault
+// without duration, such as a kill, ends at once.
 func (f *Faults) Begin(most int) (end func()) {
 	s := &span{from: time.Now(), most: most}
 	f.mu.Lock()
@@ -40,34 +39,34 @@ func (f *Faults) Begin(most int) (end func()) {
 	}
 }
 
-// Note notes a fault without duration that can cost the fates of most orders.
+// Note records a fault without duration that can leave up to most orders indeterminate.
 func (f *Faults) Note(most int) { f.Begin(most)() }
 
-// Spoilt notes that the gateway spoilt n answers to enrollments, at times unknown. Each
-// explains one order that is held.
+// Spoilt records that the gateway spoilt n answers to enrollments, at unknown times. Each
+// explains one held order.
 func (f *Faults) Spoilt(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.spoilt += n
 }
 
-// submission is the time in which an order's last submission was under way, or in
-// which its fate was lost.
+// submission is the time in which an order's last submission was in flight, or in which
+// its answer was lost.
 type submission struct {
 	id       string
 	from, to time.Time
 }
 
-// meets reports whether the fault fell, in part at least, into the time of a submission.
+// meets reports whether the fault and the submission overlap in time.
 func (s *span) meets(h submission) bool {
 	return !s.from.After(h.to) && (s.to.IsZero() || !s.to.Before(h.from))
 }
 
-// explain reports the orders that are held and that no fault explains. all are the
-// submissions of every order. It returns how many of them the faults could have cost at
-// most: each fault only those that were under way in its time, and no more than it can
-// have cost; and each order only once. An order that no fault is left for is explained by
-// an answer that the gateway spoilt, while there are any left.
+// explain reports held orders that no fault explains. all are the submissions of every
+// order. explain returns how many orders the faults could have caused to be held at most.
+// A fault explains only submissions that were in flight during it, at most its own
+// number, and each order only once. Spoilt answers explain orders for which no fault is
+// left.
 func (f *Faults) explain(r *Report, held, all []submission) (most int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -82,16 +81,18 @@ func (f *Faults) explain(r *Report, held, all []submission) (most int) {
 	return most
 }
 
-// unmatched gives as many submissions as possible a fault each, and returns the others.
+// unmatched assigns a fault to as many submissions as possible, and returns the others.
 // Caller holds f.mu.
 func (f *Faults) unmatched(all []submission) (bare []submission) {
-	// Those with the fewest faults to choose from first: less has to be moved.
+	// Shortest submissions first: they overlap with the fewest faults, so fewer
+	// assignments have to move.
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b submission) int {
 		return cmp.Compare(a.to.Sub(a.from), b.to.Sub(b.from))
 	})
-	taken := make([][]int, len(f.spans)) // by span: the submissions that it explains
-	// place finds a fault for submission i, moving others to other faults where it must.
+	taken := make([][]int, len(f.spans)) // for each span: the submissions that it explains
+	// place assigns a fault to submission i, and moves other submissions to other faults
+	// if necessary.
 	var place func(i int, tried []bool) bool
 	place = func(i int, tried []bool) bool {
 		for s, sp := range f.spans {

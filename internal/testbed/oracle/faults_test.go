@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// An order is held only where a fault explains it, and a fault explains no more orders
-// than it can have cost.
+// An order is held only if a fault explains it. A fault explains at most as many orders
+// as it can have cost.
 func TestFaultsExplain(t *testing.T) {
 	t.Parallel()
 	t0 := time.Now()
@@ -36,7 +36,7 @@ func TestFaultsExplain(t *testing.T) {
 		{"one more is spoilt", []*span{{at(3), at(3), 2}}, 1, many, nil, 0, 3},
 		{"a fault that can cost nothing", []*span{{at(3), at(3), 0}}, 0, many, nil, 3, 0},
 		{"each by a fault of its own", []*span{{at(1), at(1), 1}, {at(4), at(4), 1}}, 0, []submission{order(0, 5), order(0, 2)}, nil, 0, 2},
-		// The first comes to the first fault, and makes room for the second.
+		// The first submission takes the first fault, and makes room for the second.
 		{"one has to move", []*span{{at(1), at(1), 1}, {at(4), at(4), 1}}, 0, []submission{order(0, 5), order(-9, 2)}, nil, 0, 2},
 		{"good orders were under way too", []*span{{at(3), at(3), 2}}, 0, nil, many, 0, 2},
 	} {

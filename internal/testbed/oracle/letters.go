@@ -5,7 +5,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// letterFor is the dead letter that belongs to an outcome, "" for none.
+// letterFor returns the reason of the dead letter that belongs to a result, "" for none.
 func letterFor(kind entrustbus.Kind, r *entrustbus.Result) order.Reason {
 	if r.Error != nil && r.Error.Code == "crashed" {
 		return order.Crashed
@@ -20,7 +20,7 @@ func letterFor(kind entrustbus.Kind, r *entrustbus.Result) order.Reason {
 	case entrustbus.OutcomeFailed:
 		switch {
 		case kind == entrustbus.KindCancel:
-			return "" // it came too late, or knows no such order: the producer can act on that
+			return "" // it came too late or knows no such order: the producer can act on it
 		case r.Error != nil && r.Error.Code == "invalid_request":
 			return order.Invalid
 		case r.Error != nil && r.Error.Code == "wrong_certificate":
@@ -31,9 +31,9 @@ func letterFor(kind entrustbus.Kind, r *entrustbus.Result) order.Reason {
 	return ""
 }
 
-// checkLetters wants exactly one dead letter where an operator can act, and none
-// elsewhere. A worker that died between the letter and the result of an order, which
-// then ended otherwise, leaves a letter behind: that is worth a note.
+// checkLetters checks that there is exactly one dead letter if an operator can act, and
+// none otherwise. If a worker died between an order's dead letter and its result, and the
+// order then ended differently, a dead letter remains: that is a note.
 func (r *Report) checkLetters(ev *evidence, o *Order, res *entrustbus.Result) {
 	want := letterFor(o.Request.Kind(), res)
 	count := map[order.Reason]int{}

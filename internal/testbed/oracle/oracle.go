@@ -1,8 +1,8 @@
-// Package oracle checks what is left of a run: one result for each request, no
-// enrollment too many, nothing lost, and an order held only where a fault explains it.
+// Package oracle checks the outcome of a run: one result for each request, no enrollment
+// too many, nothing lost, and a held order only if a fault explains it.
 //
-// The oracle reads the gateway and the streams only. It does not know how the worker
-// works, so that a mistake in the worker cannot be repeated in it.
+// The oracle reads only the gateway and the streams. It shares no logic with the worker,
+// so it cannot repeat the worker's mistakes.
 package oracle
 
 import (
@@ -20,50 +20,51 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// Gateway is what the oracle asks the simulator: a *gatewaytest.Server of this process,
-// or one that is reached over its control listener.
+// Gateway is the oracle's access to the simulator: a *gatewaytest.Server of this process,
+// or a simulator behind its control listener.
 type Gateway interface {
 	Enrollment(keyHash string) (gatewaytest.Enrollment, bool)
 	Revocations() []gatewaytest.Revocation
 	PollsOf(trackingID string) (gatewaytest.PollRecord, error)
 }
 
-// Oracle compares orders with what bus and gateway hold. JS, Layout and Gateway are
-// required. Its methods are safe for concurrent use while its fields stand.
+// Oracle compares orders with the contents of the bus and the gateway. JS, Layout and
+// Gateway are required. Its methods are safe for concurrent use while its fields do not
+// change.
 type Oracle struct {
 	JS      jetstream.JetStream
 	Layout  streams.Layout
 	Gateway Gateway
-	// Faults is the account of what went wrong on purpose. With it, an order may be
-	// held only where a fault explains it; nil: held orders are counted only.
+	// Faults records the injected faults. With it, an order may be held only if a fault
+	// explains it. Nil: the oracle only counts held orders.
 	Faults *Faults
-	// Wakes is the log of wake-ups. Nil: none is kept.
+	// Wakes is the log of wake-ups. Nil: wake-ups are not logged.
 	Wakes *WakeLog
-	// FirstPoll is the shortest time between an enrollment and its first poll. Zero:
-	// polls are not checked for being early.
+	// FirstPoll is the shortest time between an enrollment and its first poll. Zero: the
+	// oracle does not look for early polls.
 	FirstPoll time.Duration
-	// Others says that producers without an order use the bus too: their results are
-	// not looked at. Otherwise each is a finding.
+	// Others says that producers without an order use the bus too: the oracle ignores
+	// their results. Otherwise each is a finding.
 	Others bool
-	// Chain says that every certificate comes with the chain to its issuer. Otherwise
-	// a result may have none.
+	// Chain says that every certificate comes with the chain to its issuer. Otherwise a
+	// result may have no chain.
 	Chain bool
 }
 
-// evidence is what the bus and the gateway hold in the end. The maps are by
+// evidence is the final content of the bus and the gateway. The keys of the maps are
 // <producer>.<id>.
 type evidence struct {
 	results     map[string][]*entrustbus.Result // in the order of publication
-	stored      map[string]time.Time            // of the first result
+	stored      map[string]time.Time            // store time of the first result
 	letters     map[string][]*deadletter.Letter
 	ledger      map[string]*entrustbus.Order
 	wakes       map[string][]Wake
 	revocations map[string]gatewaytest.Revocation // by serial
-	closedBy    time.Time                         // until when records may still be closed; zero: none was waited for
+	closedBy    time.Time                         // deadline for open records to close; zero: no wait yet
 }
 
-// closing bounds how long a record may stay open behind its result: workers close it
-// without waiting for the write, and where that is lost the watchdog finds it.
+// closing bounds how long a record may stay open after its result. Workers do not wait
+// for the write that closes it; if that write is lost, the watchdog closes the record.
 const closing = 3 * time.Minute
 
 // Rest waits until no request, schedule or due message is left on the bus.
@@ -82,7 +83,7 @@ func (c *Oracle) Rest(ctx context.Context) error {
 	})
 }
 
-// Messages is how many messages a stream holds. It waits 2 s for an answer.
+// Messages returns the number of messages in a stream. It waits 2 s for an answer.
 func Messages(ctx context.Context, js jetstream.JetStream, stream string) (int, error) {
 	try, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -93,8 +94,8 @@ func Messages(ctx context.Context, js jetstream.JetStream, stream string) (int, 
 	return int(st.CachedInfo().State.Msgs), nil
 }
 
-// CheckAtRest waits until the bus is at rest and checks the orders. Where it does not
-// come to rest before ctx ends, that is a finding, and what is there is checked all
+// CheckAtRest waits until the bus is at rest and checks the orders. If the bus does not
+// come to rest before ctx ends, that is a finding, and CheckAtRest checks the orders all
 // the same.
 func (c *Oracle) CheckAtRest(ctx context.Context, orders []*Order) (*Report, error) {
 	restless := c.Rest(ctx)
@@ -110,8 +111,8 @@ func (c *Oracle) CheckAtRest(ctx context.Context, orders []*Order) (*Report, err
 	return r, err
 }
 
-// Check compares orders with what bus and gateway hold. The error is one of reading;
-// what is wrong with the run is in the report.
+// Check compares orders with the contents of the bus and the gateway. The error is a
+// failed read. Defects of the run are in the report.
 func (c *Oracle) Check(ctx context.Context, orders []*Order) (*Report, error) {
 	r := &Report{Orders: len(orders), Outcomes: map[entrustbus.Outcome]int{}, Results: map[string]*entrustbus.Result{}}
 	ev, err := c.evidence(ctx, r, orders)
@@ -133,7 +134,7 @@ func (c *Oracle) Check(ctx context.Context, orders []*Order) (*Report, error) {
 	if c.Faults != nil {
 		r.Explained = c.Faults.explain(r, unconfirmed, submitted)
 	}
-	// No wake-up comes before its time.
+	// No wake-up may come before its time.
 	for key, wakes := range ev.wakes {
 		for _, w := range wakes {
 			if w.Stored.Before(w.Due) {
@@ -144,7 +145,7 @@ func (c *Oracle) Check(ctx context.Context, orders []*Order) (*Report, error) {
 	}
 	for key := range ev.results {
 		if !known[key] {
-			r.find("there is a result of %s, which is no order", key)
+			r.find("there is a result of %s, which is not an order of this run", key)
 		}
 	}
 	if !r.Good() {
@@ -153,8 +154,8 @@ func (c *Oracle) Check(ctx context.Context, orders []*Order) (*Report, error) {
 	return r, nil
 }
 
-// control describes the breakers and pauses in the control bucket: an order that does
-// not end may wait for one of them.
+// control describes the breakers and pauses in the control bucket: an order that does not
+// end may wait for one of them.
 func (c *Oracle) control(ctx context.Context) (lines []string) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -228,7 +229,7 @@ func (c *Oracle) evidence(ctx context.Context, r *Report, orders []*Order) (*evi
 
 func (c *Oracle) ledgerSubject(key string) string { return "$KV." + c.Layout.Orders + "." + key }
 
-// results reads the results on the subjects that match.
+// results reads the results on the subjects that match filter.
 func (c *Oracle) results(ctx context.Context, r *Report, ev *evidence, filter string) error {
 	subjects := c.Layout.Subjects()
 	for m, err := range streams.Scan(ctx, c.JS, c.Layout.Results, filter) {
@@ -237,7 +238,7 @@ func (c *Oracle) results(ctx context.Context, r *Report, ev *evidence, filter st
 		}
 		producer, id, err := subjects.ParseOrder(m.Subject)
 		if err != nil {
-			r.find("a result lies on %s", m.Subject)
+			r.find("there is a result on the subject %s", m.Subject)
 			continue
 		}
 		res, err := Decode(m.Header, m.Data)
@@ -257,7 +258,7 @@ func (c *Oracle) results(ctx context.Context, r *Report, ev *evidence, filter st
 	return nil
 }
 
-// Decode reads a result with the header of its message.
+// Decode decodes a result with the header of its message.
 func Decode(header nats.Header, data []byte) (*entrustbus.Result, error) {
 	enc, err := entrustbus.EncodingOf(header.Get(entrustbus.HeaderContentType), data)
 	if err != nil {

@@ -15,37 +15,37 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// Producer is the name under which orders are requested that name no other.
+// Producer is the default producer of orders.
 const Producer = "shop"
 
-// Order is one request and what it has to come to.
+// Order is one request with its expected outcomes.
 type Order struct {
 	Request entrustbus.Request
-	// Producer is who published the request. Empty: the constant Producer.
+	// Producer published the request. Empty: the constant Producer.
 	Producer string
 	// KeyHash names the public key at the gateway, "" for a request without one.
 	KeyHash string
-	// Want are the outcomes that are right, the first where nothing goes wrong.
+	// Want are the accepted outcomes. The first is the outcome without faults.
 	Want []entrustbus.Outcome
-	// Clashes is how many other requests were stored under the same id, and
-	// MaybeClashes how many may have been beside. Each is a dead letter `invalid`.
+	// Clashes is how many other requests were stored under the same id; MaybeClashes is
+	// how many more may have been. Each has a dead letter `invalid`.
 	Clashes, MaybeClashes int
 }
 
-// ID is the request's id.
+// ID returns the request's id.
 func (o *Order) ID() string { return o.Request.OrderID() }
 
-// Key is <producer>.<id>.
+// Key returns <producer>.<id>.
 func (o *Order) Key() string { return o.producer() + "." + o.ID() }
 
 func (o *Order) producer() string { return cmp.Or(o.Producer, Producer) }
 
-// Right reports whether an outcome is one that the order may have.
+// Right reports whether Want contains an outcome.
 func (o *Order) Right(got entrustbus.Outcome) bool { return slices.Contains(o.Want, got) }
 
-// NewIssue makes an issue request with a new key. fate is one of the words that
-// steer the simulator (issue, reject, pending, decline, hold; see its package
-// comment), or any other word. It panics if no key can be made.
+// NewIssue makes an issue request with a new key. fate is one of the words that steer the
+// simulator (issue, reject, pending, decline, hold; see its package comment), or any
+// other word. It panics if it cannot make a key.
 func NewIssue(id, fate string, want ...entrustbus.Outcome) *Order {
 	csr, err := NewCSR(fate + "-" + strings.ToLower(id) + ".example.net")
 	if err != nil {
@@ -54,7 +54,7 @@ func NewIssue(id, fate string, want ...entrustbus.Outcome) *Order {
 	return IssueOf(&entrustbus.Issue{ID: id, CSRDER: csr, Labels: map[string]string{"fate": fate}}, want...)
 }
 
-// IssueOf is the order of an issue request that holds its CSR as DER. It panics on a
+// IssueOf returns the order of an issue request that holds its CSR as DER. It panics on a
 // CSR that cannot be parsed.
 func IssueOf(q *entrustbus.Issue, want ...entrustbus.Outcome) *Order {
 	csr, err := x509.ParseCertificateRequest(q.CSRDER)
@@ -64,8 +64,8 @@ func IssueOf(q *entrustbus.Issue, want ...entrustbus.Outcome) *Order {
 	return &Order{Request: q, KeyHash: gatewaytest.KeyHash(csr.RawSubjectPublicKeyInfo), Want: want}
 }
 
-// NewCSR makes a certificate request with a key of its own, which is thrown away. The
-// first name is the common name too.
+// NewCSR makes a certificate request with a new key, which it discards. The first name is
+// the common name too.
 func NewCSR(names ...string) ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

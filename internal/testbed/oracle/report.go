@@ -10,61 +10,62 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Report is what a run came to.
+// Report is the result of a check.
 type Report struct {
 	Orders int
 	// Lost is the number of requests without a result.
 	Lost int
-	// DoubleEnrollments is the number of enrollments beyond the first of an order
-	// that its result does not admit (`possible_duplicate`, within `submissions`).
+	// DoubleEnrollments is the number of an order's enrollments beyond the first that its
+	// result does not declare (`possible_duplicate`, within `submissions`).
 	DoubleEnrollments int
 	// SecondResults is the number of results beyond the first of a generation.
 	SecondResults int
-	// EarlyPolls is the number of wake-ups that came before their time, and of polls
-	// before the first wake-up of their order.
+	// EarlyPolls is the number of wake-ups before their time, and of polls before the
+	// first wake-up of their order.
 	EarlyPolls int
 	// HeldUnconfirmed is the number of orders that ended as unconfirmed: the gateway may
-	// have taken them, and the worker did not submit them again.
+	// have accepted them, and the worker did not submit them again.
 	HeldUnconfirmed int
-	// Explained is how many orders the faults of the run could have had held, at most.
-	// It is 0 where the oracle has no account of them.
+	// Explained is the highest number of held orders that the run's faults can explain.
+	// It is 0 without Oracle.Faults.
 	Explained int
 
 	// Outcomes counts the results.
 	Outcomes map[entrustbus.Outcome]int
-	// Results are the results in force, by <producer>.<id>: of each the highest generation.
+	// Results holds the result in force of each order, the highest generation, by
+	// <producer>.<id>.
 	Results map[string]*entrustbus.Result
-	// LatePolls is the number of orders that were polled after their result was
-	// stored. A poll may have begun before.
+	// LatePolls is the number of orders that were polled after their result was stored.
+	// Such a poll may have begun before.
 	LatePolls int
 	// StaleLetters is the number of dead letters that do not belong to the result of
-	// their order: their worker died before the result, and the order ended otherwise.
+	// their order: their worker died before the result, and the order ended differently.
 	StaleLetters int
-	// Repeated is the number of orders that were submitted more than once, and say so.
+	// Repeated is the number of orders whose result declares more than one submission.
 	Repeated int
-	// Findings are all ways in which the run broke a promise, a line each.
+	// Findings are the broken promises of the run, one line each.
 	Findings []string
-	// Control is what the control bucket held of breakers and pauses, a line each, where
-	// a promise was broken.
+	// Control lists the breakers and pauses of the control bucket, one line each, if a
+	// promise was broken.
 	Control []string
-	// Notes are worth knowing and break no promise.
+	// Notes are facts worth knowing that break no promise.
 	Notes []string
 }
 
-// Good reports whether every promise was kept.
+// Good reports whether the run kept every promise.
 func (r *Report) Good() bool { return len(r.Findings) == 0 }
 
-// find notes a broken promise.
+// find adds a broken promise.
 func (r *Report) find(format string, args ...any) {
 	r.Findings = append(r.Findings, fmt.Sprintf(format, args...))
 }
 
-// note notes what is worth knowing.
+// note adds a note.
 func (r *Report) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// String is the numbers that decide about a run.
+// String returns the numbers that decide about a run.
 func (r *Report) String() string {
 	return fmt.Sprintf("lost=%d double_enrollments=%d second_results=%d early_polls=%d held_unconfirmed=%d explained<=%d",
 		r.Lost, r.DoubleEnrollments, r.SecondResults, r.EarlyPolls, r.HeldUnconfirmed, r.Explained)
@@ -73,7 +74,7 @@ func (r *Report) String() string {
 // shownNotes is how many notes Details writes.
 const shownNotes = 20
 
-// Details writes the outcomes and, where there are any, the findings and the first notes.
+// Details writes the outcomes, the findings and the first notes.
 func (r *Report) Details(w io.Writer) {
 	var parts []string
 	for _, o := range slices.Sorted(maps.Keys(r.Outcomes)) {

@@ -14,9 +14,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Wake is one wake-up of a parked order as the server stored it.
+// Wake is one due message of a parked order as the server stored it.
 type Wake struct {
-	Due    time.Time // what the schedule asked for
+	Due    time.Time // when the schedule was to fire
 	Stored time.Time // when the server stored the due message
 }
 
@@ -24,9 +24,9 @@ func (w Wake) String() string {
 	return fmt.Sprintf("%s (due %s)", w.Stored.Format(time.StampMilli), w.Due.Format(time.StampMilli))
 }
 
-// WakeLog notes every wake-up. The server publishes each once more as it stores it;
-// one that it stores while the log is not connected is missed. It is safe for
-// concurrent use.
+// WakeLog records every due message. The server republishes each due message as it stores
+// it. The log misses due messages that are stored while it is not connected. It is safe
+// for concurrent use.
 type WakeLog struct {
 	nc       *nats.Conn
 	subjects entrustbus.Subjects
@@ -36,7 +36,7 @@ type WakeLog struct {
 	wakes map[string][]Wake // by <producer>.<id>
 }
 
-// LogWakes has the server publish every wake-up of the layout once more, and notes them
+// LogWakes makes the server republish every due message of the layout, and records them
 // until Close.
 func LogWakes(ctx context.Context, js jetstream.JetStream, l streams.Layout) (*WakeLog, error) {
 	w := &WakeLog{nc: js.Conn(), subjects: l.Subjects(), wakes: map[string][]Wake{}}
@@ -44,7 +44,7 @@ func LogWakes(ctx context.Context, js jetstream.JetStream, l streams.Layout) (*W
 	if err != nil {
 		return nil, err
 	}
-	// A log that is slow must not forget.
+	// A slow log must not drop messages.
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		return nil, err
 	}
@@ -75,14 +75,14 @@ func (w *WakeLog) note(msg *nats.Msg) {
 	w.wakes[key] = append(w.wakes[key], Wake{Due: due, Stored: stored})
 }
 
-// Wakes returns all wake-ups so far, by <producer>.<id>.
+// Wakes returns all due messages so far, by <producer>.<id>.
 func (w *WakeLog) Wakes() map[string][]Wake {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return maps.Clone(w.wakes)
 }
 
-// sawAll reports whether the log was connected all the time.
+// sawAll reports whether the log was always connected.
 func (w *WakeLog) sawAll() bool { return w.nc.Stats().Reconnects == 0 }
 
 // Close ends the log.

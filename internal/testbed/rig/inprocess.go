@@ -24,13 +24,13 @@ type InProcess struct {
 	err  error         // of the run; read after done
 }
 
-// watchdogEvery is short: a killed worker leaves records open whose close it had not sent,
-// and an oracle waits for the watchdog to close them.
+// watchdogEvery is short: a killed worker may leave records open, and the oracle waits
+// until the watchdog closes them.
 const watchdogEvery = 10 * time.Second
 
-// RunWorker starts a worker, wired as the command wires it, on a connection of its own, as a process would have it,
-// and returns when the streams are verified. The worker runs until Stop. In the end, and
-// where it cannot start, the connection is closed and after is called, which may be nil.
+// RunWorker starts a worker, wired like the command's, on a connection of its own. It
+// returns when the streams are verified. The worker runs until Stop. When the worker ends
+// or cannot start, RunWorker closes the connection and calls after, which may be nil.
 func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw worker.Gateway, after func(), log *slog.Logger) (*InProcess, error) {
 	if after == nil {
 		after = func() {}
@@ -65,14 +65,14 @@ func RunWorker(ctx context.Context, natsURL string, cfg consumer.Config, gw work
 	return p, nil
 }
 
-// Stop drains the worker and returns the error that ended it, if one did.
+// Stop drains the worker and returns the error of its run.
 func (p *InProcess) Stop() error {
 	p.stop()
 	<-p.done
 	return p.err
 }
 
-// StopAll drains workers at the same time.
+// StopAll drains workers concurrently.
 func StopAll(workers []*InProcess) error {
 	for _, w := range workers {
 		w.stop()
@@ -84,7 +84,7 @@ func StopAll(workers []*InProcess) error {
 	return errors.Join(errs...)
 }
 
-// NewGateway is a client of a gateway over mutual TLS, and its transport, which the
+// NewGateway returns a client of a gateway over mutual TLS, and its transport, which the
 // caller closes.
 func NewGateway(cfg gateway.Config, transport mtlscache.Config, log *slog.Logger) (*gateway.Client, *mtlscache.Cache, error) {
 	transport.DialContext, transport.Log = gateway.HearAlerts(transport.DialContext), log

@@ -12,10 +12,10 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// submitTry bounds one publish: the acknowledgement of a server that died never comes.
+// submitTry bounds one publish: the acknowledgement of a dead server never comes.
 const submitTry = 3 * time.Second
 
-// Client is a producer's client on the undisturbed connection.
+// Client returns a producer's client on the undisturbed connection.
 func (s *Site) Client() (*entrustbus.Client, error) {
 	return entrustbus.New(s.NATS, entrustbus.ClientConfig{
 		Producer: oracle.Producer, Subjects: s.Layout.Subjects(),
@@ -23,8 +23,8 @@ func (s *Site) Client() (*entrustbus.Client, error) {
 	})
 }
 
-// Submit publishes requests through the producer client, each until the server
-// has stored it: a repetition is the same request to the server and the worker.
+// Submit publishes requests through the producer client, each until the server has stored
+// it. A repetition is the same request to the server and the worker.
 func (s *Site) Submit(ctx context.Context, orders ...*oracle.Order) error {
 	client, err := s.Client()
 	if err != nil {
@@ -44,8 +44,8 @@ func (s *Site) Submit(ctx context.Context, orders ...*oracle.Order) error {
 	return nil
 }
 
-// Resend publishes a request once more as a tool would that knows nothing of message
-// ids, so that the server does not recognise it.
+// Resend publishes a request once more without a message id, so that the server does not
+// recognise it.
 func (s *Site) Resend(ctx context.Context, q entrustbus.Request) error {
 	body, err := entrustbus.EncodeRequest(entrustbus.EncodingMsgpack, q)
 	if err != nil {
@@ -74,8 +74,8 @@ func (s *Site) Result(ctx context.Context, o *oracle.Order) (r *entrustbus.Resul
 	return r, err
 }
 
-// Results waits until every order has a result, or ctx is done. It returns the
-// number of those that have none yet.
+// Results waits until every order has a result or ctx ends. It returns the number of
+// orders without a result.
 func (s *Site) Results(ctx context.Context, orders ...*oracle.Order) (missing int, err error) {
 	subjects := s.Layout.Subjects()
 	consumer, err := s.JS.OrderedConsumer(ctx, s.Layout.Results, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})

@@ -13,9 +13,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// CaughtUp waits until every replica of every stream and consumer of the site
-// holds what its leader holds, so that one more server may go. The oracle reads
-// from any replica: before it checks, a site that lost a server must have caught up.
+// CaughtUp waits until every replica of the site's streams and consumers has all data of
+// its leader, so that another server may go. The oracle reads from any replica: after a
+// site lost a server, call CaughtUp before the check.
 func (s *Site) CaughtUp(ctx context.Context) error {
 	l := s.Layout
 	groups := map[string][]string{
@@ -24,7 +24,7 @@ func (s *Site) CaughtUp(ctx context.Context) error {
 		l.Results:  nil, l.Dead: nil, "KV_" + l.Orders: nil, "KV_" + l.Control: nil,
 		"KV_" + l.Certs: nil, "KV_" + l.Keys: nil,
 	}
-	var why error // not that the time is up, but what is behind until then
+	var why error // the last known lag, instead of the timeout
 	return testbed.Until(ctx, "every replica has caught up", func() (bool, error) {
 		for stream, consumers := range groups {
 			if err := s.current(ctx, stream, consumers); err != nil {
@@ -38,7 +38,7 @@ func (s *Site) CaughtUp(ctx context.Context) error {
 	})
 }
 
-// current returns what a stream or one of its consumers lacks.
+// current returns an error that names the lag of a stream or of one of its consumers.
 func (s *Site) current(ctx context.Context, stream string, consumers []string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -79,9 +79,9 @@ func lacks(what string, c *jetstream.ClusterInfo, replicas int) error {
 	return nil
 }
 
-// PolledAfterClose returns a line for each order that was polled later than grace
-// after the ledger had closed it. Without grace, a poll that was under way while
-// the order was closed from elsewhere is among them.
+// PolledAfterClose returns a line for each order that was polled later than grace after
+// the ledger had closed it. With a grace of 0 the lines include polls that were in flight
+// when another event closed the order.
 func (s *Site) PolledAfterClose(ctx context.Context, orders []*oracle.Order, grace time.Duration) ([]string, error) {
 	closed := map[string]time.Time{}
 	prefix := "$KV." + s.Layout.Orders + "." + oracle.Producer + "."
@@ -117,11 +117,11 @@ func (s *Site) PolledAfterClose(ctx context.Context, orders []*oracle.Order, gra
 	return late, nil
 }
 
-// trackingIDs are those under which the gateway knows an order.
+// trackingIDs returns the gateway's tracking ids of an order.
 func (s *Site) trackingIDs(o *oracle.Order) []string {
 	if q, ok := o.Request.(*entrustbus.Track); ok {
 		return []string{q.TrackingID}
 	}
-	there, _ := s.Gateway.Enrollment(o.KeyHash) // nothing of it: no ids
+	there, _ := s.Gateway.Enrollment(o.KeyHash) // not enrolled: no ids
 	return there.TrackingIDs
 }

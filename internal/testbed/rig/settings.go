@@ -9,14 +9,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// defaultConcurrency is that of the lanes issue and poll.
+// defaultConcurrency is the default of the lanes issue and poll.
 const defaultConcurrency = 32
 
-// MaxWaitLimit is the longest deadline that a request may name at every site.
+// MaxWaitLimit is the longest deadline that a request may have at every site.
 const MaxWaitLimit = 24 * time.Hour
 
-// Settings is how a worker process is configured. The zero value is a worker for
-// quick tests: it gives up on an enrollment after 2 s and polls every second.
+// Settings configures a worker process. The zero value is a worker for quick tests: its
+// enroll timeout is 2 s, and it polls about every second.
 type Settings struct {
 	Dialect     string // "certctl", "cagw" or "auto"; default "auto"
 	OnLostReply string // "hold" or "resubmit"; default "hold"
@@ -38,19 +38,19 @@ type Settings struct {
 	Drain              time.Duration // default 5 s
 	Concurrency        int           // of the lanes issue and poll; default 32
 
-	// Binary is what runs. Default: the site's.
+	// Binary is the worker's binary. Default: the site's.
 	Binary string
-	// Skew is how far the worker's host clock is ahead, negative where it is behind. It
-	// takes a worker that testbed.BuildSkewed built.
+	// Skew is how far the worker's host clock is ahead; negative if it is behind. It
+	// needs a worker built by testbed.BuildSkewed.
 	Skew time.Duration
 
-	// DieAt kills a worker that was built with failpoints at an edge of the crash
-	// table, when it comes by for the DiePass-th time (default the first).
+	// DieAt kills a worker built with failpoints at a failpoint of the crash table, at
+	// its DiePass-th pass (default the first).
 	DieAt   string
 	DiePass int
 }
 
-// environ is the worker's environment.
+// environ returns the worker's environment.
 func (s Settings) environ(at *Site) []string {
 	l, gw := at.Layout, at.Gateway
 	or := func(d, def time.Duration) string { return cmp.Or(d, def).String() }
@@ -78,7 +78,7 @@ func (s Settings) environ(at *Site) []string {
 		"ENTRUST_WORKER_GATEWAY_EVENT_DELAY":     or(s.EventDelay, 200*time.Millisecond),
 		"ENTRUST_WORKER_GATEWAY_THROTTLE_FLOOR":  or(s.ThrottleFloor, 500*time.Millisecond),
 		"ENTRUST_WORKER_GATEWAY_APPROVAL":        approval,
-		// What a gateway that never forgets an order says of one is true at once.
+		// The simulator never forgets an order, so its 404 is final at once.
 		"ENTRUST_WORKER_GATEWAY_NOT_FOUND_GRACE":    "1s",
 		"ENTRUST_WORKER_ON_LOST_REPLY":              cmp.Or(s.OnLostReply, "hold"),
 		"ENTRUST_WORKER_ON_ROLLBACK":                cmp.Or(s.OnRollback, "lookup"),
@@ -97,7 +97,7 @@ func (s Settings) environ(at *Site) []string {
 		"ENTRUST_WORKER_LOG_LEVEL":                  "debug",
 		"ENTRUST_WORKER_LOG_FORMAT":                 "text",
 	}
-	// A worker of an earlier revision does not know the key.
+	// Workers of an earlier revision do not know this key.
 	if s.RollbackWindow != 0 {
 		env["ENTRUST_WORKER_ROLLBACK_WINDOW"] = max(0, s.RollbackWindow).String()
 	}
@@ -129,8 +129,8 @@ func (s Settings) environ(at *Site) []string {
 	return list
 }
 
-// Submissions is how many enrollments a worker has under way at once, at most: those of
-// the lane issue, and those that it makes again.
+// Submissions returns the highest number of enrollments that a worker has in flight:
+// those of the lane issue, and those of resubmissions.
 func (s Settings) Submissions() int {
 	n := cmp.Or(s.Concurrency, defaultConcurrency)
 	return n + max(n/4, 4)
@@ -138,10 +138,10 @@ func (s Settings) Submissions() int {
 
 func (s Settings) first() time.Duration { return cmp.Or(s.PollFirst, 300*time.Millisecond) }
 
-// jitter is the share by which a worker's waits vary.
+// jitter is the relative variation of a worker's waits.
 const jitter = 0.2
 
-// firstPoll is the shortest time after its enrollment at which an order is polled.
+// firstPoll returns the shortest time between an enrollment and its first poll.
 func (s Settings) firstPoll() time.Duration {
 	return time.Duration(float64(s.first()) * (1 - jitter))
 }

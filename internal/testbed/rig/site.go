@@ -1,7 +1,7 @@
-// Package rig runs whole installations of the worker: the streams, the gateway
-// simulator, workers as processes or inside this one, a producer, and the oracle.
+// Package rig runs complete installations of the worker: the streams, the gateway
+// simulator, workers as processes or in this process, a producer, and the oracle.
 //
-// Nothing that entrust-worker is built from may import it.
+// No package of entrust-worker's binary may import it.
 package rig
 
 import (
@@ -23,43 +23,43 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed/oracle"
 )
 
-// Config says what a Site is made of. NATS and Gateway are required; Binary and Dir are
-// where StartWorker is used.
+// Config configures a Site. NATS and Gateway are required. Binary and Dir are required
+// for StartWorker.
 type Config struct {
-	// Name tells sites apart that share a server: letters and digits. It is the
-	// prefix of the site's subjects and streams.
+	// Name distinguishes sites that share a server: letters and digits. It is the prefix
+	// of the site's subjects and streams.
 	Name string
-	// NATS is a connection that no disturbance reaches: producers and the oracle
-	// use it. Open makes a JetStream of it; the caller closes it.
+	// NATS is a connection without disturbances, for producers and the oracle. Open makes
+	// a JetStream of it; the caller closes it.
 	NATS *nats.Conn
 	// WorkerNATS is the URL that workers connect to. Default: that of NATS.
 	WorkerNATS string
-	// WorkerUser and WorkerPassword are those that workers connect with. Default: none.
+	// WorkerUser and WorkerPassword are the workers' credentials. Default: none.
 	WorkerUser, WorkerPassword string
 	// Gateway is the simulator, which sites may share.
 	Gateway *gatewaytest.Server
-	// WorkerGateway is the host and port that workers reach the gateway at.
-	// Default: the gateway's own.
+	// WorkerGateway is the host and port at which workers reach the gateway. Default: the
+	// gateway's own.
 	WorkerGateway string
-	// Binary is the worker, see testbed.Build.
+	// Binary is the worker's binary, see testbed.Build.
 	Binary string
-	// Dir is where workers log to.
+	// Dir is the directory of the workers' logs.
 	Dir string
-	// AckWait of the consumers. Default 3 s; above Settings.Timeout.
+	// AckWait is that of the consumers. Default 3 s; it must be above Settings.Timeout.
 	AckWait time.Duration
-	// Replicas of the streams. Default 1.
+	// Replicas is the number of replicas of the streams. Default 1.
 	Replicas int
-	// Audited has the workers write an audit trail.
+	// Audited makes the workers write an audit trail.
 	Audited bool
-	// Settings are those of every worker that is started without its own.
+	// Settings are the settings of every worker that is started without its own.
 	Settings Settings
-	// Faults is the account of what goes wrong on purpose. The site adds the deaths of
-	// its workers. Nil: none is kept, and held orders are counted only.
+	// Faults records the injected faults. The site adds the deaths of its workers. Nil:
+	// the oracle only counts held orders.
 	Faults *oracle.Faults
 }
 
-// Site is one installation of the worker: its streams, its gateway and its
-// processes. Its methods are safe for concurrent use.
+// Site is one installation of the worker: its streams, its gateway and its processes. Its
+// methods are safe for concurrent use.
 type Site struct {
 	Config
 	Layout streams.Layout
@@ -89,7 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Site, error) {
 	}
 	l := streams.DefaultLayout()
 	l.Prefix, l.AckWait, l.Replicas = cfg.Name, cfg.AckWait, cfg.Replicas
-	// The server sets the whole of it aside, for each site.
+	// The server reserves all of it for each site.
 	l.RequestsMaxBytes = 32 << 20
 	l.AuditMaxBytes = 32 << 20
 	l.Audited = cfg.Audited
@@ -101,7 +101,7 @@ func Open(ctx context.Context, cfg Config) (*Site, error) {
 		return nil, err
 	}
 	s := &Site{Config: cfg, Layout: l, JS: js}
-	// A cluster that elected its leader a moment ago may not answer yet.
+	// A cluster that has just elected its leader may not answer yet.
 	err = testbed.UntilEvery(ctx, 200*time.Millisecond, "the streams of "+cfg.Name+" are made", func() (bool, error) {
 		_, err := streams.Provision(ctx, js, l)
 		return err == nil, err
@@ -115,8 +115,8 @@ func Open(ctx context.Context, cfg Config) (*Site, error) {
 	return s, nil
 }
 
-// StartWorker starts a worker process with the site's settings, as changed by change
-// (which may be nil).
+// StartWorker starts a worker process with the site's settings. change may modify them;
+// it may be nil.
 func (s *Site) StartWorker(change func(*Settings)) (*testbed.Worker, error) {
 	settings := s.Settings
 	if change != nil {
@@ -141,14 +141,14 @@ func (s *Site) StartWorker(change func(*Settings)) (*testbed.Worker, error) {
 	return w, nil
 }
 
-// Workers are the processes started so far, those that are gone included.
+// Workers returns the processes started so far, including ended ones.
 func (s *Site) Workers() []*testbed.Worker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.workers)
 }
 
-// Close kills what workers still run.
+// Close kills the workers that still run.
 func (s *Site) Close() {
 	for _, w := range s.Workers() {
 		w.Kill()
@@ -158,15 +158,15 @@ func (s *Site) Close() {
 	}
 }
 
-// Oracle is the oracle of the site.
+// Oracle returns the oracle of the site.
 func (s *Site) Oracle() *oracle.Oracle {
 	return &oracle.Oracle{
 		JS: s.JS, Layout: s.Layout, Gateway: s.Gateway, Faults: s.Faults, Wakes: s.Wakes, FirstPoll: s.Settings.firstPoll(),
 	}
 }
 
-// Check waits until the site is at rest, then has the oracle check the orders. A site
-// that lost a server must have caught up before.
+// Check waits until the site is at rest, then checks the orders with the oracle. If the
+// site lost a server, call CaughtUp before.
 func (s *Site) Check(ctx context.Context, orders []*oracle.Order) (*oracle.Report, error) {
 	return s.Oracle().CheckAtRest(ctx, orders)
 }

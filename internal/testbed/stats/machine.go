@@ -1,4 +1,5 @@
-// Package stats prints what benchmarks measure: distributions, tables, and the machine.
+// Package stats formats the results of benchmarks: distributions, tables, and a
+// description of the machine.
 package stats
 
 import (
@@ -13,8 +14,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// Machine describes in one line what the figures were measured on: processor,
-// cores, memory, kernel, the file system of dir, Go and nats-server.
+// Machine describes in one line the machine of a measurement: processor, cores, memory,
+// kernel, the file system of dir, Go and nats-server.
 func Machine(dir string) string {
 	parts := []string{
 		fmt.Sprintf("%d cores of %s", runtime.NumCPU(), field("/proc/cpuinfo", "model name", "an unnamed processor")),
@@ -32,8 +33,7 @@ func Machine(dir string) string {
 	return strings.Join(append(parts, runtime.Version(), "nats-server "+testbed.ServerVersion()), ", ")
 }
 
-// field returns the value behind the first line of a file of /proc that begins
-// with name.
+// field returns the value of a field in a file of /proc, none if there is no such field.
 func field(file, name, none string) string {
 	f, err := os.Open(file)
 	if err != nil {
@@ -48,7 +48,7 @@ func field(file, name, none string) string {
 	return none
 }
 
-// fileSystem is the type of the file system that holds dir.
+// fileSystem returns the type of the file system that contains dir.
 func fileSystem(dir string) string {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Spread collects durations and tells how they lie. Its zero value is empty. It
-// is not safe for concurrent use.
+// Spread is a distribution of durations. The zero value is empty. It is not safe for
+// concurrent use.
 type Spread struct {
 	all    []time.Duration
 	sorted bool
@@ -18,11 +18,12 @@ func (s *Spread) Add(d time.Duration) {
 	s.all, s.sorted = append(s.all, d), false
 }
 
-// Len is how many durations were added.
+// Len returns the number of durations.
 func (s *Spread) Len() int { return len(s.all) }
 
-// At returns the smallest duration that the share p, 0 to 1, of all does not
-// exceed: 0.5 is the median, 1 the largest. It is 0 where there are none.
+// At returns the p-quantile, 0 to 1, the smallest duration that a share p of all
+// durations does not exceed: 0.5 is the median, 1 the maximum. It is 0 for an empty
+// Spread.
 func (s *Spread) At(p float64) time.Duration {
 	if len(s.all) == 0 {
 		return 0

@@ -22,7 +22,7 @@ func TestSpread(t *testing.T) {
 		{0, time.Millisecond},
 		{0.5, 50 * time.Millisecond},
 		{0.99, 99 * time.Millisecond},
-		{0.991, 100 * time.Millisecond}, // never below the share that was asked for
+		{0.991, 100 * time.Millisecond}, // never below the requested share
 		{1, 100 * time.Millisecond},
 	} {
 		if got := s.At(tc.p); got != tc.want {

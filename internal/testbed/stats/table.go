@@ -16,7 +16,7 @@ type Table struct {
 // Add adds a row.
 func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
-// String is the table for a terminal.
+// String formats the table for a terminal.
 func (t *Table) String() string {
 	widths := t.widths()
 	var b strings.Builder
@@ -35,7 +35,7 @@ func (t *Table) String() string {
 	return b.String()
 }
 
-// Markdown is the table for a page.
+// Markdown formats the table for a page.
 func (t *Table) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| %s |\n", strings.Join(t.Header, " | "))

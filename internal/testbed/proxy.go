@@ -9,10 +9,9 @@ import (
 	"time"
 )
 
-// Link is a TCP proxy that stands for a network: it can be cut, stalled, slowed
-// down or taken away while connections run over it. Bytes are never lost but by a
-// cut: what is held back by a stall arrives when it ends, as after a partition.
-// It is safe for concurrent use.
+// Link is a TCP proxy that stands for a network. A test can cut, stall, slow down or
+// close it while it carries connections. Only a cut loses bytes: bytes that a stall holds
+// back arrive when it ends, as after a partition. It is safe for concurrent use.
 type Link struct {
 	listener net.Listener
 	upstream string
@@ -39,10 +38,10 @@ func NewLink(upstream string) (*Link, error) {
 	return l, nil
 }
 
-// Addr is the host and port that the link listens on.
+// Addr returns the host and port that the link listens on.
 func (l *Link) Addr() string { return l.listener.Addr().String() }
 
-// Cut resets every open connection, with whatever was on its way.
+// Cut resets every open connection. Bytes in transit are lost.
 func (l *Link) Cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,25 +67,25 @@ func (l *Link) Stall(on bool) {
 	}
 }
 
-// Refuse resets new connections until it is called with false. Open ones stay.
+// Refuse resets new connections until it is called with false. Open connections stay.
 func (l *Link) Refuse(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refuse = on
 }
 
-// Delay makes every chunk of bytes wait for d, in each direction.
+// Delay delays every chunk of bytes by d, in each direction.
 func (l *Link) Delay(d time.Duration) { l.Jitter(d, 0) }
 
-// Jitter makes every chunk of bytes wait for d and up to jitter longer, at random, in
-// each direction. Bytes stay in order.
+// Jitter delays every chunk of bytes by d and a random time up to jitter, in each
+// direction. Bytes stay in order.
 func (l *Link) Jitter(d, jitter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.delay, l.jitter = d, jitter
 }
 
-// Heal takes every disturbance away.
+// Heal ends every disturbance.
 func (l *Link) Heal() {
 	l.Stall(false)
 	l.Refuse(false)
@@ -111,7 +110,7 @@ func (l *Link) accept() {
 			return
 		}
 		if err != nil {
-			continue // out of descriptors, most likely: the next one may do
+			continue // probably out of file descriptors: try the next one
 		}
 		l.running.Go(func() { l.join(client) })
 	}
@@ -141,7 +140,7 @@ func (l *Link) join(client net.Conn) {
 	pumps.Wait()
 }
 
-// keep notes a connection, unless none is wanted.
+// keep registers a connection, unless the link refuses connections.
 func (l *Link) keep(c net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,8 +158,8 @@ func (l *Link) drop(c net.Conn) {
 	c.Close()
 }
 
-// pump carries bytes one way. When its source ends, the other way ends too: no
-// protocol here uses half-closed connections.
+// pump carries bytes in one direction. When its source ends, the other direction ends
+// too: no protocol here uses half-closed connections.
 func (l *Link) pump(from, to net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -172,7 +171,7 @@ func (l *Link) pump(from, to net.Conn) {
 			}
 		}
 		if err != nil {
-			l.hold() // the news of a closed connection is held back too
+			l.hold() // a stall delays the end of a connection too
 			reset(from)
 			to.Close()
 			return
@@ -180,7 +179,7 @@ func (l *Link) pump(from, to net.Conn) {
 	}
 }
 
-// hold waits out a stall and the delay.
+// hold waits for the end of a stall and for the delay.
 func (l *Link) hold() {
 	for {
 		l.mu.Lock()
@@ -201,7 +200,7 @@ func (l *Link) hold() {
 	}
 }
 
-// reset closes a connection so that the other end is told at once.
+// reset closes a connection so that the other end notices at once.
 func reset(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // fails only on a closed connection

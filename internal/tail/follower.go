@@ -18,22 +18,23 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// fleetEvery is how often the state of the fleet is compared with what it was.
+// fleetEvery is the interval between two comparisons of the fleet's state.
 const fleetEvery = 2 * time.Second
 
-// Follower follows what happens. All fields but Since and Producer are required.
+// Follower follows the events of the bus. All fields but Since and Producer are required.
 type Follower struct {
 	JS     jetstream.JetStream
 	Layout streams.Layout
-	// Since is from when on, by the server's clock; zero: from now on. Of the ledger, the last
-	// change of an order is kept alone; what became of the fleet is not kept at all.
+	// Since is the server time from which events are read; zero: from now. The ledger
+	// keeps only the last change of an order, and the bus keeps no changes of the fleet.
 	Since time.Time
-	// Producer bounds orders, letters and decisions to one producer; "" is all.
+	// Producer limits orders, dead letters and decisions to one producer; "" means all.
 	Producer string
 }
 
-// Events yields what happens until the loop breaks or ctx ends, which is no error. Events of one
-// source come in order. An error ends it: a stream is missing, or may not be read.
+// Events yields events until the loop breaks or ctx ends, which is no error. Events of
+// one source are in order. An error ends the loop: a stream is missing, or the user may
+// not read it.
 func (f *Follower) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -61,7 +62,7 @@ func (f *Follower) Events(ctx context.Context) iter.Seq2[Event, error] {
 	}
 }
 
-// source is one stream, and what its messages say.
+// source is one stream and the function that turns its messages into events.
 type source struct {
 	stream, subject string
 	optional        bool
@@ -114,7 +115,7 @@ func (f *Follower) sources() []source {
 	return all
 }
 
-// follow sends what one stream says, until ctx ends or the returned function is called.
+// follow sends the events of one stream until ctx ends or the caller calls stop.
 func (f *Follower) follow(ctx context.Context, s source, events chan<- Event) (stop func(), err error) {
 	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy, FilterSubjects: []string{s.subject}}
 	if !f.Since.IsZero() {
@@ -147,8 +148,8 @@ func (f *Follower) follow(ctx context.Context, s source, events chan<- Event) (s
 	return running.Stop, nil
 }
 
-// fleet sends what becomes of the fleet, until ctx ends. While the bucket cannot be read, it
-// says nothing.
+// fleet sends the changes of the fleet until ctx ends. While the bucket cannot be read,
+// it sends nothing.
 func (f *Follower) fleet(ctx context.Context, events chan<- Event) {
 	var was map[string]thing
 	ticks := time.NewTicker(fleetEvery)

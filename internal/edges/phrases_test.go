@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// unclear are phrases that readers stumbled over, with what to write in their place. They
-// stay out of code and pages.
+// unclear are phrases that readers stumbled over, with replacements. Code and pages must
+// not contain them.
 var unclear = map[string]string{
 	`\bin hand\b`:           "in flight",
 	`wants to know nothing`: "does not recognise",
@@ -33,7 +33,7 @@ var unclear = map[string]string{
 	`\bhollow\b`:            "malformed",
 }
 
-// Words that were replaced once do not come back.
+// Replaced phrases must not come back.
 func TestUnclearPhrasesStayOut(t *testing.T) {
 	t.Parallel()
 	var all []string
@@ -43,7 +43,7 @@ func TestUnclearPhrasesStayOut(t *testing.T) {
 	slices.Sort(all)
 	any := regexp.MustCompile(`(?i)` + strings.Join(all, "|"))
 	for file, text := range written(t) {
-		if strings.HasSuffix(file, "words_test.go") {
+		if strings.HasSuffix(file, "phrases_test.go") {
 			continue
 		}
 		for n, line := range strings.Split(text, "\n") {
@@ -66,7 +66,7 @@ var (
 	fence   = regexp.MustCompile("(?ms)^```.*?^```")
 )
 
-// Every link in a page leads to a file and a heading that are there.
+// Every link in a page leads to an existing file and heading.
 func TestLinksLeadSomewhere(t *testing.T) {
 	t.Parallel()
 	pages := map[string]string{}
@@ -99,7 +99,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// anchors are those of the headings of a page.
+// anchors returns the anchors of a page's headings.
 func anchors(page string) (all []string) {
 	for _, m := range heading.FindAllStringSubmatch(page, -1) {
 		name := strings.ToLower(strings.NewReplacer("`", "", "*", "").Replace(strings.TrimSpace(m[1])))
@@ -111,7 +111,7 @@ func anchors(page string) (all []string) {
 
 const root = "../.."
 
-// written are the files that people read, by their path.
+// written returns the files that people read, by their path.
 func written(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}

@@ -62,7 +62,8 @@ func TestResults(t *testing.T) {
 	}
 }
 
-// upTo reads results behind a sequence up to one of an id, and returns their ids and the last sequence.
+// upTo reads results after a sequence up to the result of an id, and returns their ids
+// and the last sequence.
 func upTo(t *testing.T, client *entrustbus.Client, after uint64, last string) (ids string, sequence uint64) {
 	t.Helper()
 	var got []string
@@ -86,7 +87,8 @@ func upTo(t *testing.T, client *entrustbus.Client, after uint64, last string) (i
 func TestResultsAfter(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, entrustbus.ClientConfig{})
-	// A worker whose clock is an hour ahead: where it says that results were made is no place to go on from.
+	// A worker's clock is an hour ahead: a client must not continue from the times in
+	// results.
 	b.finishAt(t, "a", 0, entrustbus.EncodingMsgpack, time.Now().Add(time.Hour))
 	b.publish(t, "b", "text/plain", []byte("x"), "shop.b.0")
 	b.publish(t, "c", "application/json", []byte(`{"id":"c","producer":"shop","kind":"issue","outcome":"issued"}`), "shop.c.0")
@@ -101,7 +103,8 @@ func TestResultsAfter(t *testing.T) {
 	if r, err := b.client.Lookup(t.Context(), "c"); err != nil || r.Sequence != at {
 		t.Errorf("looked up: got sequence %d, %v, want %d", r.Sequence, err, at)
 	}
-	// Everything was read: what comes next is the next result, also over a restart of the server.
+	// Everything was read: the next result comes next, also after a restart of the
+	// server.
 	b.finish(t, "d", 0, entrustbus.EncodingMsgpack)
 	if err := b.server.Restart(); err != nil {
 		t.Fatal(err)
