@@ -138,7 +138,7 @@ func TestScanEndsWithItsLease(t *testing.T) {
 	if pause := <-done; pause != a.Every {
 		t.Errorf("a pause of %s, want %s", pause, a.Every)
 	}
-	if n := r.kept(a); n != 0 || !strings.Contains(r.log.String(), "another worker goes on") {
+	if n := r.kept(a); n != 0 || !strings.Contains(r.log.String(), "another worker continues") {
 		t.Errorf("the scan was kept as %d; the log says:\n%s", n, r.log)
 	}
 }
