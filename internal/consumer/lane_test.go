@@ -103,7 +103,7 @@ func TestWedgedMessage(t *testing.T) {
 	h.doing("step", string(order.StepResult))
 	for _, row := range []struct {
 		in            time.Duration
-		held          []*delivery
+		inFlight      []*delivery
 		counted, said int
 	}{
 		{limit, []*delivery{d, young}, 0, 0},
@@ -112,7 +112,7 @@ func TestWedgedMessage(t *testing.T) {
 		{limit + 2*time.Hour, []*delivery{d}, 1, 2},
 		{limit + 3*time.Hour, nil, 0, 2},
 	} {
-		w.findWedged(t.Context(), l, row.held, begun.Add(row.in))
+		w.findWedged(t.Context(), l, row.inFlight, begun.Add(row.in))
 		if n := gauge(t, registry, "entrust_worker_wedged_messages", "issue"); n != float64(row.counted) {
 			t.Errorf("after %s the metric counts %v, want %d", row.in, n, row.counted)
 		}

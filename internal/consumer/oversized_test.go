@@ -283,7 +283,7 @@ func TestLetterThatIsRefused(t *testing.T) {
 					t.Errorf("the letter holds %d bytes of %d", len(l.Request.Body), l.Length)
 				}
 			}
-			if said := strings.Contains(r.log.String(), "level=ERROR msg=\"the server takes no dead letter"); said != (row.letters == nil) {
+			if said := strings.Contains(r.log.String(), "level=ERROR msg=\"the server refuses every dead letter"); said != (row.letters == nil) {
 				t.Errorf("the log says that a letter is lost: %v", said)
 			}
 		})

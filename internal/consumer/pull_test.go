@@ -87,11 +87,11 @@ func TestRoomOfALane(t *testing.T) {
 					late++
 				}
 				unreadable = rapid.Bool().Draw(t, "unreadable")
-				p.take(&nats.Msg{Sub: sub(i), Reply: "r"}, begin)
+				p.receive(&nats.Msg{Sub: sub(i), Reply: "r"}, begin)
 			},
 			"word": func(t *rapid.T) {
 				i := rapid.IntRange(0, openPulls-1).Draw(t, "pull")
-				p.take(&nats.Msg{Sub: sub(i), Header: nats.Header{"Status": {rapid.SampledFrom([]string{"408", "409"}).Draw(t, "status")}}}, begin)
+				p.receive(&nats.Msg{Sub: sub(i), Header: nats.Header{"Status": {rapid.SampledFrom([]string{"408", "409"}).Draw(t, "status")}}}, begin)
 			},
 			"handled": func(t *rapid.T) {
 				if len(inFlight) > 0 {

@@ -133,7 +133,7 @@ func (d *decider) notAccepted(r Record, a *Answer) Decision {
 	r = d.keepsRequest(r.to(Unaccepted))
 	r.Cause = a.Error
 	r.Tries++
-	wait := d.pause(r.Tries, a.RetryAfter)
+	wait := d.retryWait(r.Tries, a.RetryAfter)
 	if r.Waited >= d.SubmitMaxWait {
 		e := *a.Error
 		e.Message = fmt.Sprintf("not accepted within %s: %s", d.SubmitMaxWait, e.Message)
@@ -166,7 +166,7 @@ func (d *decider) revoked(c Call, a *Answer) Decision {
 		if r.Waited >= d.SubmitMaxWait {
 			return d.conclude(r, entrustbus.OutcomeUnconfirmed, a.Error, Unconfirmed)
 		}
-		wait := min(d.pause(r.Tries, a.RetryAfter), max(d.SubmitMaxWait-r.Waited, time.Second))
+		wait := min(d.retryWait(r.Tries, a.RetryAfter), max(d.SubmitMaxWait-r.Waited, time.Second))
 		r.Waited += wait
 		return d.wait(r, wait, 0, Notice{Level: Warn, Text: "a revocation is not confirmed; trying again", Cause: message(a)})
 	}
@@ -186,7 +186,7 @@ func (d *decider) polled(c Call, a *Answer) Decision {
 		return d.nextPoll(r, polls, a.RetryAfter, Notice{Level: Debug, Text: "still pending", Cause: a.Status})
 	case NotAccepted:
 		// The gateway was not asked, so this was no poll; an outage expires nothing.
-		return d.wait(r, d.pause(3, a.RetryAfter), c.Polls, Notice{Level: Debug, Text: "the gateway did not take a poll; trying again", Cause: message(a)})
+		return d.wait(r, d.retryWait(3, a.RetryAfter), c.Polls, Notice{Level: Debug, Text: "the gateway did not take a poll; trying again", Cause: message(a)})
 	case NoAnswer, Malformed:
 		return d.unanswered(r, c, polls, last, a)
 	case Refused, NotFound:
@@ -215,7 +215,7 @@ func (d *decider) unanswered(r Record, c Call, polls int, last bool, a *Answer) 
 		}
 		return d.expire(r, polls, why)
 	}
-	return d.wait(r, d.pause(r.Tries, a.RetryAfter), polls, n)
+	return d.wait(r, d.retryWait(r.Tries, a.RetryAfter), polls, n)
 }
 
 // no decides about a poll that the gateway answered with a no, though it had accepted

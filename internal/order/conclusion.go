@@ -133,7 +133,7 @@ func (d *decider) poisoned(e Poisoned) Decision {
 			return ack(Notice{})
 		}
 		// A due message of an earlier generation may have replaced the wake-up of this one.
-		return d.wait(r, d.pause(1, 0), 0, Notice{})
+		return d.wait(r, d.retryWait(1, 0), 0, Notice{})
 	case q.Generation > r.Generation:
 		step, refusal := ReplayOf(r)
 		if refusal != "" {

@@ -56,7 +56,7 @@ func (d *decider) lookedUp(a *Answer) Decision {
 		return d.unfound(r) // asking again gets the same answer
 	case NotAccepted, NoAnswer:
 		r.Tries++
-		wait := d.pause(r.Tries, a.RetryAfter)
+		wait := d.retryWait(r.Tries, a.RetryAfter)
 		if r.Waited >= d.SubmitMaxWait {
 			return d.unfound(r)
 		}

@@ -179,8 +179,8 @@ func (d *decider) keepsRequest(r Record) Record {
 	return r
 }
 
-// pause is the wait after n answers in a row that told nothing.
-func (d *decider) pause(n int, retryAfter time.Duration) time.Duration {
+// retryWait is the wait after n answers in a row that told nothing.
+func (d *decider) retryWait(n int, retryAfter time.Duration) time.Duration {
 	far := d.now.Add(100 * 365 * 24 * time.Hour)
 	at, _ := d.Schedule.NextAt(max(n-1, 0), d.now, far, retryAfter, d.jitter)
 	return at.Sub(d.now)

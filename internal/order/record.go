@@ -138,10 +138,10 @@ func (s Stored) leaseLeft(now time.Time) time.Duration {
 	return min(max(s.Lease-now.Sub(s.At), 0), s.Lease)
 }
 
-// doubtful reports whether another submission of a closed order may be a second one
+// maybeDuplicate reports whether another submission of a closed order may be a second one
 // at the gateway: its fate is unknown, or it failed although the gateway accepted it,
 // as with a wrong certificate.
-func (r Record) doubtful() bool {
+func (r Record) maybeDuplicate() bool {
 	return r.Outcome == entrustbus.OutcomeUnconfirmed ||
 		r.Outcome == entrustbus.OutcomeFailed && r.Kind == entrustbus.KindIssue && (r.TrackingID != "" || r.Serial != "")
 }

@@ -47,7 +47,7 @@ func ReplayOf(r Record) (Replay, Refusal) {
 			return ReplayResume, ""
 		}
 	}
-	if r.doubtful() {
+	if r.maybeDuplicate() {
 		return ReplayResubmit, ""
 	}
 	return ReplaySubmit, ""

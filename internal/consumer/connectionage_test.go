@@ -14,7 +14,7 @@ func TestLinkSince(t *testing.T) {
 	server := testbed.Start(t)
 	nc := server.Conn(t)
 	before := time.Now().Add(-time.Second) // a test that is held up between two readings of the clock reads it late
-	l := newLink(nc)
+	l := newConnectionAge(nc)
 	soon := time.Now().Add(skew + time.Millisecond)
 	for _, ahead := range []time.Duration{0, time.Hour, -time.Hour} { // the server's clock
 		since := func(t time.Time) bool { return l.since(t.Add(ahead), time.Now().Add(ahead)) }
