@@ -13,9 +13,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// A stream without a leader is asked in vain: every server hears the question,
-// and none answers. Whoever asks without a deadline must get an error all the
-// same, for nothing else would ever wake it up.
+// When a stream has no leader, no server answers a request. Without a deadline in ctx, Last
+// must still return an error: nothing else would end the wait.
 func TestLastEndsWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	nc := testbed.Start(t).Conn(t)
