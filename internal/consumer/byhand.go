@@ -107,8 +107,8 @@ func Original(ctx context.Context, letters *deadletter.Box, subjects entrustbus.
 	return found, nil
 }
 
-// CheckCertificate checks an operator's certificate for the order of a request, as it checks
-// one that the gateway issued. The error says what is wrong with the certificate.
+// CheckCertificate checks an operator's certificate for the order of a request, by the rules
+// for a certificate of the gateway. The error says why the certificate is wrong.
 func CheckCertificate(q *order.Request, cert *x509.Certificate, now time.Time) (*order.Certificate, error) {
 	want, err := expectationOf(q, now)
 	if err != nil {

@@ -46,8 +46,8 @@ type Config struct {
 	// OnRollback is order.Lookup (default), order.Hold or order.Resubmit. It applies to orders
 	// whose last record the bus may have lost.
 	OnRollback string
-	// RollbackWindow is how long after a rollback of the bus a new request may be a lost one
-	// that its producer published again. Zero: such a request counts as new.
+	// RollbackWindow is how long after a rollback of the bus a new request counts as possibly
+	// lost and published again. Zero: such a request counts as new.
 	RollbackWindow time.Duration
 	// StateDir is the directory in which the worker keeps, across its own restart, which writes
 	// were acknowledged to it. Default "": it keeps nothing.
@@ -89,8 +89,8 @@ func Lease(enrollTimeout time.Duration) time.Duration {
 
 func (c *Config) lease() time.Duration { return Lease(c.EnrollTimeout) }
 
-// wedgedAfter is how long a message may be in flight: another worker's call that it waits for,
-// the order lease, one call, and the writes around them.
+// wedgedAfter is how long a message may be in flight. It covers another worker's call that the
+// message waits for, the order lease, one call, and the writes around them.
 func (c *Config) wedgedAfter() time.Duration { return c.lease() + 2*c.EnrollTimeout + time.Minute }
 
 func (c *Config) setDefaults() error {

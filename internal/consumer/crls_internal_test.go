@@ -12,8 +12,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 )
 
-// A bulk gets one list for each CA, after its last revocation; one that goes on gets one a
-// minute; what is owed at a stop is asked for then.
+// A bulk gets one list for each CA, after its last revocation. A bulk that continues gets one a
+// minute. At a stop, pending lists are requested at once.
 func TestOneListForABulk(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

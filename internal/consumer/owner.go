@@ -41,9 +41,9 @@ func (h *handling) learn(ctx context.Context) error {
 	return err
 }
 
-// known reads what the bus holds about a request: the owner of the certificate to be revoked,
-// and whether the key of a certificate request is blocked. ca is the CA of the request. When
-// the request cannot be read, the policy refuses it.
+// known reads what the bus holds about a request: the owner of a certificate to be revoked, or
+// whether a certificate request's key is blocked. ca is the CA of the request. When the request
+// cannot be read, the policy refuses it.
 func (w *Worker) known(ctx context.Context, body entrustbus.Request, ca string) (known, error) {
 	k := known{ca: ca}
 	switch body := body.(type) {
@@ -70,8 +70,9 @@ func (w *Worker) known(ctx context.Context, body entrustbus.Request, ca string) 
 	return k, nil
 }
 
-// PolicyRequest returns the policy's input for a request that is not an order: with CA and
-// profile, the owner of the certificate, and whether the key is blocked. It needs no signature.
+// PolicyRequest returns the policy's input for a request that is not an order. It contains CA
+// and profile, the owner of the certificate, and whether the key is blocked. It needs no
+// signature.
 func (w *Worker) PolicyRequest(ctx context.Context, producer string, body entrustbus.Request) (policy.Request, error) {
 	ca, profile := (&order.Request{Body: body}).CA()
 	q := policy.Request{

@@ -32,8 +32,8 @@ var errNotAlone = errors.New("a poison message waits until it can run alone")
 // count. So neither a rolling restart nor a long outage makes a poison message.
 //
 // A crash counts for every message that was in flight. So a counted message runs with no other
-// message in flight: the next crash identifies it. It waits for that for a short time, then
-// goes back to the stream for four times as long, so other messages have four fifths of the
+// message in flight: the next crash identifies it. It waits a short time for its turn, then
+// goes back to the stream for four times as long. So other messages have four fifths of the
 // time. Its wait grows with the age of its count, up to the longest call. So it gets its turn,
 // however busy the worker is.
 //

@@ -21,7 +21,7 @@ const (
 	// compareTime bounds one comparison, including the repeated checks that confirm a loss.
 	compareTime = 15 * time.Second
 	// confirmChecks is how often the leader must report a write as missing, and confirmWait the
-	// time between two checks: a leader that was elected a moment ago may lag.
+	// time between two checks. A leader that was elected a moment ago may lag.
 	confirmChecks = 4
 	confirmWait  = time.Second
 	compareRetry = 500 * time.Millisecond
@@ -94,8 +94,8 @@ func (r *rollbacks) predates(past control.Rollback, d *delivery) bool {
 	return past.Requests.Holds(d.sequence) || r.publishedAgain(past, d.published)
 }
 
-// publishedAgain reports whether a request stored at that time may be one that the bus lost
-// before.
+// publishedAgain reports whether the bus may have lost an earlier copy of a request that was
+// stored at that time.
 func (r *rollbacks) publishedAgain(past control.Rollback, stored time.Time) bool {
 	return past.Count > 0 && stored.Before(past.At.Add(r.window))
 }
@@ -208,8 +208,8 @@ func (r *rollbacks) keep(ctx context.Context) {
 	}
 }
 
-// check returns the last rollback: the one that it finds, or the one in the control bucket.
-// While there is no control bucket, workers learn of no rollback from each other.
+// check returns the last rollback: its own finding, or the entry in the control bucket. While
+// there is no control bucket, workers learn of no rollback from each other.
 func (r *rollbacks) check(ctx context.Context) (control.Rollback, error) {
 	r.mu.Lock()
 	last := r.last

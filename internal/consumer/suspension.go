@@ -14,9 +14,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/throttle"
 )
 
-// Operators suspend these lanes. For them, the requests of a kind and the due messages that
-// repeat them are one lane, though each has a consumer of its own: a suspended request must not
-// continue on the other consumer.
+// Operators suspend these lanes. To operators, the requests of a kind and the due messages that
+// repeat them are one lane. Each has its own consumer: a suspended request must not continue on
+// the other one.
 const (
 	laneIssue  = "issue"
 	laneRevoke = "revoke"

@@ -40,8 +40,8 @@ const maxTrackingID = 4 << 10
 type Letter struct {
 	order.Letter
 	Time time.Time // when the request ended, UTC
-	// Length is the size of the request in bytes when Request.Body holds only a part of it: the
-	// whole did not fit, or cannot be decoded. 0 means that Request.Body is whole.
+	// Length is the request's size in bytes when Request.Body holds only a part, since the
+	// whole did not fit or cannot be decoded. 0 means that Request.Body is whole.
 	Length int
 	// Sequence is the dead letter's sequence in the stream, 0 before it is published.
 	Sequence uint64
@@ -65,7 +65,7 @@ const maxUnreadable = 64 << 10
 
 // Put publishes a dead letter. Its ID is the message id, so the stream drops a repetition
 // within the duplicate window. When the server refuses the dead letter for ever, Put shortens
-// it: it drops the request's own headers and all of its body but 64 KiB, then the rest of the
+// it. It drops the request's own headers and all of its body but 64 KiB, then the rest of the
 // body. When the server refuses even that, streams.IsRefused is true of the error.
 func (b *Box) Put(ctx context.Context, l *Letter) error {
 	msg := l.message(b.subjects)

@@ -33,8 +33,8 @@ func (b *Box) Purge(ctx context.Context, sequences ...uint64) (int, error) {
 	return purged, nil
 }
 
-// isGone reports whether a dead letter is already purged. The client passes on no server code
-// that would tell this. isGone asks the leader: a lagging replica still shows the message.
+// isGone reports whether a dead letter is already purged. The client does not pass on the
+// server's code for that. isGone asks the leader: a lagging replica still shows the message.
 func (b *Box) isGone(ctx context.Context, sequence uint64) bool {
 	_, err := streams.At(ctx, b.js, b.stream, sequence)
 	return errors.Is(err, streams.ErrNoMessage)

@@ -1,6 +1,6 @@
 // Package ledger reads and writes order records in a key-value bucket. It writes by
-// compare-and-set, and tells its own write whose acknowledgement was lost from a write of
-// another worker. Package order says what a record means.
+// compare-and-set, and recognises its own write whose acknowledgement was lost. Package order
+// says what a record means.
 package ledger
 
 import (

@@ -60,9 +60,10 @@ func (l *Ledger) SetMark(m Mark) {
 }
 
 // Lost reports whether the leader of the bucket no longer holds the mark, at its revision or a
-// later one. It drops the mark and reports false in two cases: the bucket was deleted and made
-// again, which Made shows, or the bucket may have removed the record by age. A leader that was
-// elected a moment ago may lag. The caller asks again before it treats the writes as lost.
+// later one. It drops the mark and reports false when the bucket was deleted and made again,
+// which Made shows. It does the same when the bucket may have removed the record by age. A
+// leader that was elected a moment ago may lag. The caller asks again before it treats the
+// writes as lost.
 func (l *Ledger) Lost(ctx context.Context) (bool, error) {
 	conn := l.js.Conn().Stats().Reconnects
 	m := l.Mark()

@@ -19,8 +19,8 @@ const bucket = "ORDERS"
 
 var key = order.Key{Producer: "shop", ID: "one"}
 
-// lossy stores each published message and loses its acknowledgement while lose is set, as a
-// leader does that dies or is elected at the wrong moment.
+// lossy stores each published message and loses its acknowledgement while lose is set. A leader
+// does that when it dies or is elected at the wrong moment.
 type lossy struct {
 	jetstream.JetStream
 	lose bool

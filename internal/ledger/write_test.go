@@ -137,7 +137,7 @@ func TestAnotherWritersRecordIsAConflict(t *testing.T) {
 // writer has given up.
 func TestLostAcknowledgement(t *testing.T) {
 	t.Parallel()
-	server := testbed.StartProcess(t) // one that can be frozen
+	server := testbed.StartProcess(t) // a process can be frozen
 	js := server.JetStream(t)
 	makeBucket(t, js)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)

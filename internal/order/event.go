@@ -35,8 +35,8 @@ type Remains struct {
 	// Wakeup is the wake-up of an order without a record, or of a waiting order whose request
 	// was delivered again. Nil when there is none.
 	Wakeup *Wakeup
-	// Forgotten says that the ledger may have lost the last record of the order: the ledger is
-	// younger than the request, or the bus lost its last writes.
+	// Forgotten says that the ledger may have lost the last record of the order. Either the
+	// ledger is younger than the request, or the bus lost its last writes.
 	Forgotten bool
 	// LostSince is when the bus stored the last record that it still has. It is set only when
 	// the request may have been published again because of that loss. The order may have been
@@ -57,7 +57,7 @@ type Answered struct {
 	Request func() *Request
 }
 
-// Deferred says that the call of a decision may not be made now: its breaker is open, the fleet
+// Deferred says that the call of a decision may not be made now. Its breaker is open, the fleet
 // pauses, or an operator suspended such calls. No effect of that decision was carried out.
 type Deferred struct {
 	By      Event // the event of that decision

@@ -160,7 +160,7 @@ func (w *world) checkLost(order int) {
 	}
 }
 
-// checkLetter is the other half of I1: an end that an operator can act on has its dead letter,
+// checkLetter is the other half of I1. An end that an operator can act on has its dead letter
 // from the moment the order is closed.
 func (w *world) checkLetter(order int) {
 	e := &w.entries[order]

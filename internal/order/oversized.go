@@ -57,8 +57,8 @@ func (d *decider) oversized(e Oversized) Decision {
 	return out
 }
 
-// at is the record to continue from: the one that could not be written. For a call that was not
-// made, it is the record before the call.
+// at is the record to continue from. That is the record that could not be written. For a call
+// that was not made, it is the record before the call.
 func (e Oversized) at(cur Stored) Record {
 	dec := &e.Decision
 	switch {
@@ -120,10 +120,15 @@ func (d *decider) unkept(r Record) Decision {
 }
 
 // Smaller returns the conclusion with a smaller result, and false when nothing more can be left
-// out. It leaves out, in this order: the chain; the labels; the certificate, and the outcome is
-// then failed; warnings, trace and a part of the error. The result's warnings say what was left
-// out. A certificate that is left out becomes a dead letter with its serial, so that an
-// operator can fetch or revoke it.
+// out. It leaves out, in this order:
+//
+//  1. the chain
+//  2. the labels
+//  3. the certificate; the outcome is then failed
+//  4. all warnings, the trace, and the end of a long error
+//
+// The result's warnings say what was left out. A certificate that is left out becomes a dead
+// letter with its serial, so that an operator can fetch or revoke it.
 func (c *Conclusion) Smaller() (*Conclusion, bool) {
 	out, res := *c, *c.Result
 	out.Result = &res

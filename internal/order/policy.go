@@ -48,7 +48,7 @@ func (d *decider) verdict(r *Record) Verdict {
 }
 
 // judged reports whether the policy is asked before r is submitted. It is not asked about a
-// revocation that may already be done: the policy allowed it when it began, and only a second
+// revocation that may already be done. The policy allowed it when it began, and only a second
 // call shows the result.
 func (d *decider) judged(r Record) bool {
 	return r.Kind != entrustbus.KindRevoke || r.Phase != Submitting && r.Phase != Indeterminate

@@ -5,9 +5,9 @@
 //
 // The schedule has three layers:
 //
-//	1. an exact curve: 5 s, 15 s, 45 s, 2 m 15 s, then 5 m for ever
-//	2. jitter of ±20 %, so that orders parked in one second do not return in one second
-//	3. bounds: Retry-After is the lower bound, the order's deadline the upper
+//  1. an exact curve: 5 s, 15 s, 45 s, 2 m 15 s, then 5 m for ever
+//  2. jitter of ±20 %, so that orders parked in one second do not return in one second
+//  3. bounds: Retry-After is the lower bound, the order's deadline the upper
 package pollsched
 
 import (
@@ -91,7 +91,7 @@ func (s Schedule) PollsIn(age time.Duration) int {
 // Retry-After, cut to RetryAfterMax, is a lower bound: jitter never goes below it.
 //
 // The returned time is never after the deadline. A poll that would come after the deadline, or
-// less than First/2 before it, moves to the deadline: two polls that close get the same answer.
+// less than First/2 before it, moves to the deadline. Two polls that close get the same answer.
 // Last reports that the time is the deadline, so that this poll is the last one. A deadline
 // that has passed (the zero time too) is returned unchanged: due at once, and last.
 func (s Schedule) NextAt(attempt int, now, deadline time.Time, retryAfter time.Duration, spread float64) (at time.Time, last bool) {

@@ -52,7 +52,7 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// TestTimeline follows whole lives of orders: each row is the polls of one order, as offsets
+// TestTimeline follows whole lives of orders. Each row is the polls of one order, as offsets
 // from its submission, up to and including the last one.
 func TestTimeline(t *testing.T) {
 	t.Parallel()

@@ -72,7 +72,7 @@ const (
 	RefusedByHand     = "by-hand"         // it is an operator's request to end another order
 	RefusedOther      = "other-request"   // the id belongs to a request with other content
 	RefusedLoop       = "died-too-often"  // ended in a dead letter order.MaxDeaths times; force overrides
-	RefusedForgotten  = "forgotten"       // the order's later fate is unknown; force overrides
+	RefusedForgotten  = "forgotten"       // it is unknown what became of the order since; force overrides
 	RefusedSubject    = "unknown-subject" // the subject of the request is unknown
 	RefusedCut        = "cut"             // the dead letter holds only a part of the request
 )

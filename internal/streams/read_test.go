@@ -33,9 +33,9 @@ func TestLastEndsWithoutAnswer(t *testing.T) {
 	select {
 	case err := <-ended:
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("reading from nobody: %v, want a deadline exceeded", err)
+			t.Errorf("reading without a leader: %v, want a deadline exceeded", err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("reading from nobody never ended")
+		t.Fatal("reading without a leader never ended")
 	}
 }

@@ -15,14 +15,10 @@ import (
 // Two ways to schedule look safer than the one in this package, and lose orders on nats-server
 // 2.15. This test keeps one of them, so that no change brings it back. The other needs a race;
 // docs/parking.md describes it. When this test fails, the server has changed.
-//
+
 // A target rollup keeps one due message for each order. When the message that it removes is in
 // flight, the consumer forgets other messages in flight. After a hand-back, those never come
 // again. Without the rollup they do.
-
-// A target rollup keeps one due message for each order, which looks tidy. Where the
-// one that it removes is in flight, the consumer forgets others
-// that are, too: handed back, they never come again. Without the rollup they do.
 func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -52,9 +52,9 @@ func (w *Watchdog) scanRecords(ctx context.Context, r *repairing, cursor *uint64
 // and its wake-up is written.
 func (w *Watchdog) old() time.Duration { return w.Lease + settling }
 
-// tooRecent reports whether a record is younger than age. A record from the future has an
-// unknown age, since the server's clock was set back; from more than settling in the future, it
-// counts as old.
+// tooRecent reports whether a record is younger than age. When the server's clock was set back,
+// a record may be from the future, and its age is unknown. From more than settling in the
+// future, it counts as old.
 func tooRecent(at, now time.Time, age time.Duration) bool {
 	passed := now.Sub(at)
 	return passed < age && passed > -settling

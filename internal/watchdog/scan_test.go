@@ -241,9 +241,9 @@ func TestScanSeesThroughDeadDueMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The server forgets messages in flight when a due subject is purged and another due
-	// message is acknowledged. Mostly that happens the first time: the server removes purged
-	// messages from the consumer's list in two ways at once, and forgets others only when one
-	// of them comes first.
+	// message is acknowledged. It removes purged messages from the consumer's list in two ways
+	// at once, and forgets others only when one of them comes first. Mostly that happens the
+	// first time.
 	settled := uint64(0)
 	for try := 0; settled < hidden.Sequence.Stream && try < 20; try++ {
 		take("purged")
