@@ -336,7 +336,7 @@ func expectationOf(q *order.Request, now time.Time) (gateway.Expectation, error)
 	want := gateway.Expectation{Now: now}
 	csr, sans, err := csrOf(q)
 	if err != nil {
-		return want, fmt.Errorf("reading what was asked for: %w", err)
+		return want, fmt.Errorf("reading the order's request: %w", err)
 	}
 	if want.AnyKey = csr == nil; csr != nil {
 		want.SPKI = csr.RawSubjectPublicKeyInfo

@@ -139,7 +139,7 @@ func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entru
 				return nil, kept // the caller decides again on the present record
 			}
 			if kept != nil {
-				h.w.log.ErrorContext(ctx, "a known outcome could be neither published nor kept",
+				h.w.log.ErrorContext(ctx, "a known outcome could be neither published nor stored",
 					h.args("outcome", string(d.Result.Result.Outcome), "serial", d.Result.Result.Serial, "err", kept)...)
 			}
 		}
@@ -147,7 +147,7 @@ func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entru
 	}
 	r := d.Result.Result
 	if stands.Outcome != r.Outcome {
-		h.w.log.WarnContext(ctx, "an order ended twice; its first result stands",
+		h.w.log.WarnContext(ctx, "an order ended twice; its first result stays in force",
 			h.args("outcome", string(stands.Outcome), "late", string(r.Outcome), "serial", r.Serial)...)
 	}
 	h.w.metrics.Finished(string(r.Kind), string(stands.Outcome), r)

@@ -64,8 +64,8 @@ func (k *knownCAs) refuses(ctx context.Context, ca string) error {
 		return nil
 	}
 	return &entrustbus.FieldError{
-		Field: "ca_id", Problem: "is no CA that the gateway lists for the worker's client certificate",
-		Fix: "name one that it lists, or leave ca_id out",
+		Field: "ca_id", Problem: "is not a CA that the gateway lists for the worker's client certificate",
+		Fix: "name a CA that it lists, or leave ca_id out",
 	}
 }
 

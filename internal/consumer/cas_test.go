@@ -27,7 +27,7 @@ func TestUnlistedCA(t *testing.T) {
 	}
 	for i := range n {
 		res := r.result(fmt.Sprint("o", i))
-		if res.Outcome != entrustbus.OutcomeFailed || res.Error.Class != entrustbus.ClassValidation || !strings.HasPrefix(res.Error.Message, "ca_id: is no CA that the gateway lists") {
+		if res.Outcome != entrustbus.OutcomeFailed || res.Error.Class != entrustbus.ClassValidation || !strings.HasPrefix(res.Error.Message, "ca_id: is not a CA that the gateway lists") {
 			t.Errorf("result is %+v (error %+v)", res, res.Error)
 		}
 	}

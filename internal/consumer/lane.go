@@ -203,7 +203,7 @@ func (w *Worker) guard(stop, ctx context.Context, d *delivery) (err error) {
 		if p := recover(); p != nil {
 			// The try stays counted, so a request that panics each time ends as crashed.
 			w.log.ErrorContext(ctx, "a handler panicked", "lane", l.name, "subject", d.msg.Subject(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = fmt.Errorf("handling panicked")
+			err = errors.New("the handler panicked")
 		}
 	}()
 	d.doing("turn", "among the messages in flight")

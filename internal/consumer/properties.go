@@ -54,7 +54,7 @@ func NewProperties(byCA map[string]map[string]any) (Properties, error) {
 			err = (&entrustbus.Issue{ID: "a", CSRDER: []byte{0}, Properties: values}).Validate()
 		}
 		if field, ok := errors.AsType[*entrustbus.FieldError](err); ok && field.Field == "properties" {
-			err = fmt.Errorf("those of CA %s: %s", ca, field.Problem)
+			err = fmt.Errorf("the properties of CA %s: %s", ca, field.Problem)
 		} else if ok {
 			err = nil // the certificate request is a dummy
 		}

@@ -72,7 +72,7 @@ func (w *Worker) newPulls(l *lane) (*pulls, error) {
 	for i := range p.all {
 		var err error
 		if p.all[i].sub, err = w.nc.ChanSubscribe(w.nc.NewInbox(), p.come); err != nil {
-			return nil, fmt.Errorf("subscribing to what lane %s pulls: %w", l.name, err)
+			return nil, fmt.Errorf("subscribing to the pulls of lane %s: %w", l.name, err)
 		}
 	}
 	return p, nil

@@ -152,7 +152,7 @@ func Decode(data []byte) (Record, error) {
 	case !slices.Contains(Phases(), r.Phase) || format < 1:
 		return Record{}, fmt.Errorf("%w: format %d, phase %q", ErrNotARecord, format, r.Phase)
 	case r.Phase == Concluded && (r.Conclusion == nil || r.Conclusion.Result == nil):
-		return Record{}, fmt.Errorf("%w: concluded without an end", ErrNotARecord)
+		return Record{}, fmt.Errorf("%w: phase concluded without a result", ErrNotARecord)
 	case r.Phase == Indeterminate && r.Cause == nil:
 		r.Cause = lost(workerDied)
 	}
@@ -323,7 +323,7 @@ func eachKey(data []byte, read func(string, *msgpack.Decoder) error) error {
 		return err
 	}
 	if r.Len() > 0 {
-		return fmt.Errorf("%d bytes behind its map", r.Len())
+		return fmt.Errorf("%d bytes after the map", r.Len())
 	}
 	return nil
 }

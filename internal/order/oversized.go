@@ -107,7 +107,7 @@ func (d *decider) shrink(r Record, refused Step) Decision {
 func (d *decider) unkept(r Record) Decision {
 	e := &entrustbus.ResultError{
 		Class: entrustbus.ClassOther, Code: CodeRequestTooLarge,
-		Message: "the order cannot wait: its request does not fit into a message beside what the worker adds; the operator has to raise max_payload, or the request has to be smaller",
+		Message: "the order cannot wait: no message can hold its request with the worker's headers; raise max_payload, or send a smaller request",
 	}
 	outcome, reason := entrustbus.OutcomeUnconfirmed, Unconfirmed
 	if !r.PossibleDuplicate && (r.Phase == "" || r.Phase == Unaccepted) || r.Kind == entrustbus.KindCancel {

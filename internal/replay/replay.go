@@ -112,7 +112,7 @@ func (r *Replayer) Plan(ctx context.Context, l *deadletter.Letter, force bool) (
 		return nil, &Refusal{RefusedByHand, fmt.Sprintf("it is an operator's %s request; send a new one", kind)}
 	}
 	if l.Length > 0 {
-		return nil, &Refusal{RefusedCut, fmt.Sprintf("the letter holds %d of its %d bytes", len(l.Request.Body), l.Length)}
+		return nil, &Refusal{RefusedCut, fmt.Sprintf("the dead letter holds %d of its %d bytes", len(l.Request.Body), l.Length)}
 	}
 	if l.Deaths >= order.MaxDeaths && !force {
 		return nil, &Refusal{RefusedLoop, fmt.Sprintf("it ended in a dead letter %d times; fix the cause first", l.Deaths)}
@@ -176,7 +176,7 @@ func stepOf(l *deadletter.Letter, kind entrustbus.Kind, rec order.Record, resolv
 	case rec.Kind != kind || !sameRequest(l, kind, rec.Digest):
 		return "", &Refusal{RefusedOther, fmt.Sprintf("id %q belongs to another %s request; have it sent under an id of its own", l.Key.ID, rec.Kind)}
 	case l.Generation < rec.Generation && !resolved:
-		return "", &Refusal{RefusedSuperseded, fmt.Sprintf("generation %d is in force, the letter is of %d", rec.Generation, l.Generation)}
+		return "", &Refusal{RefusedSuperseded, fmt.Sprintf("generation %d is in force, the dead letter is of %d", rec.Generation, l.Generation)}
 	}
 	step, refusal := order.ReplayOf(rec)
 	switch refusal {
@@ -244,7 +244,7 @@ func (r *Replayer) forgotten(ctx context.Context, p *Plan, key order.Key, kind e
 		case result.Outcome == entrustbus.OutcomeIssued:
 			return &Refusal{string(order.RefusedIssued), "its result says so, though the ledger forgot it"}
 		case result.Replay > l.Generation:
-			return &Refusal{RefusedSuperseded, fmt.Sprintf("there is a result of generation %d, the letter is of %d", result.Replay, l.Generation)}
+			return &Refusal{RefusedSuperseded, fmt.Sprintf("there is a result of generation %d, the dead letter is of %d", result.Replay, l.Generation)}
 		}
 		p.Generation = max(p.Generation, result.Replay+1)
 	}

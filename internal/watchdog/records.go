@@ -96,7 +96,7 @@ func (w *Watchdog) checked(ctx context.Context, records iter.Seq2[ledger.Entry, 
 				flush()
 				return
 			case errors.Is(err, order.ErrNotARecord):
-				w.Log.WarnContext(ctx, "the ledger holds something that is not a record", "bucket", w.Layout.Orders, "err", err)
+				w.Log.WarnContext(ctx, "the ledger holds a value that is not a record", "bucket", w.Layout.Orders, "err", err)
 			case errors.Is(err, order.ErrNewerFormat):
 				// The newer workers handle it.
 			case err != nil:

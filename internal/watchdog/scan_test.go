@@ -180,7 +180,7 @@ func TestScanReadsOnPastOthers(t *testing.T) {
 			t.Errorf("%s was changed (%v)", name, err)
 		}
 	}
-	for _, word := range []string{"something that is not a record", "not a wake-up"} {
+	for _, word := range []string{"a value that is not a record", "not a wake-up"} {
 		if !strings.Contains(r.log.String(), word) {
 			t.Errorf("the log does not say %q:\n%s", word, r.log)
 		}
