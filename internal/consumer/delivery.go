@@ -49,7 +49,7 @@ type delivery struct {
 	// ackDeadline is when the server may redeliver the message to another worker, in Unix
 	// nanoseconds. Only an extension that the server confirmed moves it.
 	ackDeadline atomic.Int64
-	begun     time.Time
+	begun       time.Time
 
 	mu       sync.Mutex
 	what, of string // what the message waits for, for example "step" and "result"

@@ -23,8 +23,8 @@ const (
 	// confirmChecks is how often the leader must report a write as missing, and confirmWait the
 	// time between two checks. A leader that was elected a moment ago may lag.
 	confirmChecks = 4
-	confirmWait  = time.Second
-	compareRetry = 500 * time.Millisecond
+	confirmWait   = time.Second
+	compareRetry  = 500 * time.Millisecond
 )
 
 // errRolledBack ends a handling whose effects the bus may have lost.

@@ -66,14 +66,14 @@ const generations = 4
 
 // queued is a message: a request, or a due message, that is not acknowledged yet.
 type queued struct {
-	id      uint64
-	order   int
-	request *Request // nil for a due message
-	byHand  *ByHand  // of an operator's completion or resolution, beside request
-	wakeup  *Wakeup  // of a due message
-	inFlight int     // count of its handlings
-	again   bool     // it was delivered before
-	after   time.Time
+	id       uint64
+	order    int
+	request  *Request // nil for a due message
+	byHand   *ByHand  // of an operator's completion or resolution, beside request
+	wakeup   *Wakeup  // of a due message
+	inFlight int      // count of its handlings
+	again    bool     // it was delivered before
+	after    time.Time
 }
 
 func (m *queued) generation() int {

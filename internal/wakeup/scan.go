@@ -23,7 +23,7 @@ type Found struct {
 	*order.Wakeup
 	Sequence uint64
 	Stored   time.Time // when the stream stored it, by the clock of its server
-	Fired    bool // it is a due message
+	Fired    bool      // it is a due message
 }
 
 // Extent returns when the stream was made and its last sequence, as its leader knows them.
