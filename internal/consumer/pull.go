@@ -31,15 +31,15 @@ const openPulls = 4
 // It does the same as jetstream.Consumer.Messages, except in two cases:
 //
 //   - A message without a body whose publisher set a header Status. jetstream treats it as a
-//     status message of
-// the server, and it is never handled. Here the reply subject decides: the server sets one on
-// every message that must be acknowledged, and none on its status messages.
-//   - A message that is handed back while a pull is open. The server redelivers it to that pull
-//     at once, as
-// often as the pull has room. run therefore ends the pulls first, and handles what has arrived.
+//     status message of the server, and it is never handled. Here the reply subject decides:
+//     the server sets one on every message that must be acknowledged, and none on its status
+//     messages.
+//   - A message that is handed back while a pull is open. The server redelivers it to that
+//     pull at once, as often as the pull has room. run therefore ends the pulls first, and
+//     handles what has arrived.
 type pulls struct {
 	nc      *nats.Conn
-	subject string // of requests
+	subject string         // of requests
 	come    chan *nats.Msg // arrived messages and status messages
 
 	mu sync.Mutex

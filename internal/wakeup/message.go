@@ -6,18 +6,14 @@
 // that look safer lose orders, each for a reason in nats-server 2.15:
 //
 //   - The schedule is published unconditionally. The server checks an expected-sequence of 0
-//     against
-// the state that the stream leader has applied. A due message can overtake the purge of its own
-// schedule; the server then refuses the next schedule.
+//     against the state that the stream leader has applied. A due message can overtake the
+//     purge of its own schedule; the server then refuses the next schedule.
 //   - There is no target rollup and no purge of a due subject. After either, a consumer with a
-//     wider
-// filter forgets other messages that it delivered.
+//     wider filter forgets other messages that it delivered.
 //   - There is no Nats-Msg-Id on a schedule. The server acknowledges a repeated id as a
-//     duplicate and
-// schedules nothing.
+//     duplicate and schedules nothing.
 //   - The time is written with nanoseconds. jetstream.WithScheduleAt cuts it to whole seconds,
-//     and
-// the schedule then fires up to a second early.
+//     and the schedule then fires up to a second early.
 package wakeup
 
 import (
