@@ -109,7 +109,7 @@ func TestDamagedCertificate(t *testing.T) {
 				if res.Outcome != tc.want || res.TrackingID == "" || res.Submissions != 1 || res.PossibleDuplicate {
 					t.Errorf("result is %+v (error %+v)", res, res.Error)
 				}
-				if tc.want == entrustbus.OutcomeExpired && (res.Error == nil || !strings.Contains(res.Error.Message, "the answer to the last poll cannot be read")) {
+				if tc.want == entrustbus.OutcomeExpired && (res.Error == nil || !strings.Contains(res.Error.Message, "the answer to the last poll is malformed")) {
 					t.Errorf("the error is %+v, want what the answers were", res.Error)
 				}
 				if n := r.enrolled(); n != 1 {

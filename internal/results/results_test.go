@@ -272,7 +272,7 @@ func TestUnreadableResultStands(t *testing.T) {
 	}
 	last, sequence, err := r.store.Last(t.Context(), key)
 	if err != nil || sequence != 1 || last == nil || last.Replay != 1 || last.Outcome != entrustbus.OutcomeUnconfirmed || last.Kind != entrustbus.KindIssue ||
-		last.Error == nil || last.Error.Code != results.CodeUnreadable || !strings.Contains(last.Error.Message, "cannot be read") {
+		last.Error == nil || last.Error.Code != results.CodeUnreadable || !strings.Contains(last.Error.Message, "cannot read the published result") {
 		t.Fatalf("read as %+v, at %d (%v)", last, sequence, err)
 	}
 	if stands, err := r.prepare(conclusion(1, "T-1")).Try(t.Context()); err != nil || stands.Error == nil || stands.Error.Code != results.CodeUnreadable {
