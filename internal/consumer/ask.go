@@ -15,16 +15,16 @@ import (
 // ID is the name of this worker's process.
 func (w *Worker) ID() string { return w.id }
 
-// Dialect is how the gateway speaks, gateway.DialectAuto before it has answered.
+// Dialect is the gateway's dialect, gateway.DialectAuto before the gateway has answered.
 func (w *Worker) Dialect() gateway.Dialect { return w.gw.Dialect() }
 
-// GatewayProblem returns why this worker does not call the gateway now, or nil. The text is
-// one line for producers.
+// GatewayProblem returns why this worker does not call the gateway now, or nil. The text is one
+// line for producers.
 func (w *Worker) GatewayProblem() error { return w.throttle.problem() }
 
-// CAKnown returns nil where requests may name this CA, "" being the configured one: the
-// gateway lists it, or its list cannot be read. The error is an *entrustbus.FieldError, or
-// says why the gateway may not be asked.
+// CAKnown returns nil when requests may name this CA; "" is the configured one. They may when
+// the gateway lists the CA, or when its list cannot be read. The error is an
+// *entrustbus.FieldError, or says why the worker may not ask the gateway.
 func (w *Worker) CAKnown(ctx context.Context, ca string) error {
 	if ca == "" || ca == w.cfg.CAID {
 		return nil
@@ -38,10 +38,10 @@ func (w *Worker) CAKnown(ctx context.Context, ca string) error {
 	return w.cas.refuses(ctx, ca)
 }
 
-// CA returns the certificates of a CA, "" being the configured one, for a question that no
-// order waits for. What was read in the last minutes is not read again; what was read
-// earlier counts while the gateway may not be asked. Errors are those of CAKnown,
-// gateway.ErrNoCertificates, and those of a call.
+// CA returns the certificates of a CA, "" being the configured one, for a query outside of any
+// order. It uses a recent answer without a call. While the worker may not ask the gateway, it
+// uses an older answer. Errors are those of CAKnown, gateway.ErrNoCertificates, and those of a
+// call.
 func (w *Worker) CA(ctx context.Context, ca string) (gateway.CA, error) {
 	ca = cmp.Or(ca, w.cfg.CAID)
 	known, fresh, ok := w.gw.KnownCA(ca)
@@ -61,8 +61,8 @@ func (w *Worker) CA(ctx context.Context, ca string) (gateway.CA, error) {
 	return gateway.CA{}, err
 }
 
-// Order returns where an order is in its life, and why it waits. The error wraps
-// entrustbus.ErrNoOrder where the ledger has no record of it.
+// Order returns the phase of an order and why it waits. The error wraps entrustbus.ErrNoOrder
+// when the ledger has no record of it.
 func (w *Worker) Order(ctx context.Context, producer, id string) (*entrustbus.OrderStatus, error) {
 	r, err := w.ledger.Get(ctx, order.Key{Producer: producer, ID: id})
 	if err != nil && !errors.Is(err, order.ErrNewerFormat) {
@@ -78,7 +78,7 @@ func (w *Worker) Order(ctx context.Context, producer, id string) (*entrustbus.Or
 	}, nil
 }
 
-// waits says in one line for producers why an order waits, "" where it does not.
+// waits says in one line for producers why an order waits, "" when it does not wait.
 func (w *Worker) waits(producer string, r order.Stored) string {
 	if !r.Phase.Waits() {
 		return ""
@@ -106,8 +106,8 @@ func (w *Worker) waits(producer string, r order.Stored) string {
 	return ""
 }
 
-// readCA asks the gateway, as its pause and its state allow. The answer says nothing of the
-// operations that have breakers.
+// readCA asks the gateway unless a pause or an outage forbids it. The answer does not count for
+// the breaker of any operation.
 func (w *Worker) readCA(ctx context.Context, ca string) (gateway.CA, error) {
 	if err := w.throttle.problem(); err != nil {
 		return gateway.CA{}, err
@@ -122,14 +122,14 @@ func (w *Worker) readCA(ctx context.Context, ca string) (gateway.CA, error) {
 	return read, err
 }
 
-// errNotReached names no cause: that may be about the files of the worker.
-var errNotReached = errors.New("the worker does not reach the gateway yet; its log says why")
+// errNotReached names no cause: the cause may be about the worker's files.
+var errNotReached = errors.New("the worker cannot reach the gateway yet; its log says why")
 
-// problem returns why the gateway may not be called at all, or nil.
+// problem returns why this worker may not call the gateway at all, or nil.
 func (t *throttling) problem() error {
 	if ready, cause := t.prober.Ready(); !ready {
 		if e, ok := errors.AsType[*gateway.Error](cause); ok {
-			return fmt.Errorf("the worker does not reach the gateway: %w", e)
+			return fmt.Errorf("the worker cannot reach the gateway: %w", e)
 		}
 		return errNotReached
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// newAudit returns the audit trail of a worker, nil where it has none.
+// newAudit returns the audit trail of a worker, nil when the layout has none.
 func newAudit(w *Worker) *audit.Log {
 	if !w.cfg.Layout.Audited {
 		return nil
@@ -22,7 +22,7 @@ func newAudit(w *Worker) *audit.Log {
 	})
 }
 
-// audited waits until the audit trail takes records: no order is begun before.
+// audited waits until the audit trail accepts records. No order begins before that.
 func (w *Worker) audited(stop context.Context) error {
 	if w.audit == nil {
 		return nil
@@ -30,8 +30,9 @@ func (w *Worker) audited(stop context.Context) error {
 	return w.audit.Wait(stop)
 }
 
-// audit writes what a decision did to the trail, and waits until it is stored: the order
-// is closed after it. stands is the result that stands, of an end.
+// audit writes the record of a decision to the audit trail, and waits until it is stored. The
+// order is closed only after that. stands is the result in force, for a decision that ends the
+// order.
 func (h *handling) audit(ctx context.Context, a *order.Audit, stands *entrustbus.Result) error {
 	if a.Result != nil && stands != nil {
 		a = a.Of(stands)
@@ -39,7 +40,7 @@ func (h *handling) audit(ctx context.Context, a *order.Audit, stands *entrustbus
 	return h.w.audit.Append(h.live(ctx), a.ID(h.key), recordOf(h.key, a))
 }
 
-// recordOf is what the trail holds of an act.
+// recordOf builds the audit record of a decision.
 func recordOf(key order.Key, a *order.Audit) *audit.Record {
 	r := a.Record
 	out := &audit.Record{
@@ -64,7 +65,7 @@ func recordOf(key order.Key, a *order.Audit) *audit.Record {
 	return out
 }
 
-// text is what the trail keeps of a header, which may hold anything.
+// text bounds a header for the audit trail: a publisher may send any text.
 func text(s string) string {
 	const most = 256
 	if len(s) > most {
@@ -73,10 +74,11 @@ func text(s string) string {
 	return s
 }
 
-// policyName is how logs and the trail name a policy: the first half of its digest.
+// policyName is the name of a policy in logs and in the audit trail: the first half of its
+// digest.
 func policyName(digest []byte) string { return hex.EncodeToString(digest[:len(digest)/2]) }
 
-// policyName is the name of the policy in force, "" for none.
+// policyName is the name of the policy in force, "" without a policy.
 func (w *Worker) policyName() string {
 	if w.cfg.Policy == nil {
 		return ""
@@ -85,10 +87,11 @@ func (w *Worker) policyName() string {
 	return policyName(digest[:])
 }
 
-// watchEvery is how soon a change of policy or credentials is in the trail.
+// watchEvery is how often the worker checks for a new policy or new credentials, for the audit
+// trail.
 const watchEvery = 5 * time.Second
 
-// runAudit keeps the trail going until closeAudit, or ctx is done, and notes changes of
+// runAudit runs the audit trail until closeAudit, or until ctx is done. It records changes of
 // policy and credentials until stop is done.
 func (w *Worker) runAudit(ctx, stop context.Context, aside *sync.WaitGroup) {
 	if w.audit == nil {
@@ -118,7 +121,7 @@ func (w *Worker) runAudit(ctx, stop context.Context, aside *sync.WaitGroup) {
 	})
 }
 
-// credentials names the client certificate in use, "" where that is not known.
+// credentials names the client certificate in use, "" when it is unknown.
 func (w *Worker) credentials() string {
 	if w.cfg.Credentials == nil {
 		return ""
@@ -126,7 +129,7 @@ func (w *Worker) credentials() string {
 	return w.cfg.Credentials()
 }
 
-// closeAudit writes the head of the stop.
+// closeAudit writes the last head of the chain.
 func (w *Worker) closeAudit(ctx context.Context) {
 	if w.audit == nil {
 		return

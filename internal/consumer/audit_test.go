@@ -21,7 +21,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// withAudit has the workers of a rig write an audit trail, with signed heads.
+// withAudit makes the workers of a rig write an audit trail, with signed heads.
 func withAudit(r *rig) {
 	r.t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -49,7 +49,7 @@ func withAudit(r *rig) {
 	}
 }
 
-// trail reads the audit trail, and checks it.
+// trail reads and checks the audit trail.
 func (r *rig) trail() ([]*audit.Record, *audit.Report) {
 	r.t.Helper()
 	st, err := r.js.Stream(r.t.Context(), r.layout.Audit)
@@ -71,7 +71,7 @@ func (r *rig) trail() ([]*audit.Record, *audit.Report) {
 	return all, v.Report()
 }
 
-// decisions are those of a trail about orders, in any order.
+// decisions are the decisions of a trail about orders, in any order.
 func decisions(all []*audit.Record) (got []string) {
 	for _, rec := range all {
 		if rec.Order == "" {
@@ -108,7 +108,7 @@ func TestAuditTrail(t *testing.T) {
 	r.send(&entrustbus.Revoke{ID: "revoke", Serial: serial})
 	r.result("revoke")
 	r.publish(entrustbus.KindIssue, []byte(`{"id":"broken","csr_pem":"nonsense"}`))
-	r.result("broken") // breaks the contract: no effect outside
+	r.result("broken") // it breaks the contract and has no effect outside
 	no := &entrustbus.Issue{ID: "no", CSRPEM: csr(t, "no.good")}
 	r.send(no, order.HeaderOperator, "mallory") // counts on an operator's subject only
 	r.result("no")
@@ -153,9 +153,9 @@ func TestAuditTrail(t *testing.T) {
 	}
 }
 
-// A result without a record in the trail, as a death between them leaves it, gets its
-// record before the order is closed; one that is there is repeated under an id of the
-// chain, and names the first.
+// A result without an audit record, after a crash between them, gets its record before the
+// order is closed. An existing record is repeated under an id of the chain, and names the
+// first.
 func TestAuditIsRepaired(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -201,7 +201,7 @@ func TestAuditIsRepaired(t *testing.T) {
 	}
 }
 
-// A full trail stops the lanes, fails no order, and loses nothing.
+// A full audit trail stops the lanes, fails no order, and loses nothing.
 func TestFullAuditTrailStopsTheLanes(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -211,22 +211,22 @@ func TestFullAuditTrailStopsTheLanes(t *testing.T) {
 	r.send(&entrustbus.Issue{ID: "before", CSRPEM: csr(t, "before")})
 	r.result("before")
 	r.closed("before")
-	for err := error(nil); err == nil; { // what is left of it
+	for err := error(nil); err == nil; { // fill it
 		for size := 64 << 10; size > 0 && err == nil; size /= 2 {
 			_, err = r.js.Publish(t.Context(), "entrust.audit.filler", make([]byte, size))
 		}
 	}
-	for { // and the last bytes
+	for { // to the last bytes
 		if _, err := r.js.Publish(t.Context(), "entrust.audit.filler", nil); err != nil {
 			break
 		}
 	}
 	r.send(&entrustbus.Issue{ID: "caught", CSRPEM: csr(t, "caught")})
-	r.result("caught") // the result is published all the same
+	r.result("caught") // the result is still published
 	r.eventually("the alarm", func() bool { return strings.Contains(r.log.String(), "the audit trail takes no record") })
 	r.send(&entrustbus.Issue{ID: "after", CSRPEM: csr(t, "after")})
 	r.eventually("lanes that stand still", func() bool {
-		// A pull that was under way may bring it before the alarm.
+		// An open pull may deliver it before the alarm.
 		return r.count(r.layout.Requests) == 2
 	})
 	if rec := r.record("caught"); rec.Phase == order.Closed {

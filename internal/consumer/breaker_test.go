@@ -22,8 +22,8 @@ const opening = 5
 
 var errLost = &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unknown, Class: "timeout", Message: "lost"}
 
-// openBreaker sends orders until their answers open the breaker of enrollments, then,
-// after a while, n more.
+// openBreaker sends orders until their answers open the breaker of enrollments, then n more
+// after a while.
 func (r *rig) openBreaker(after time.Duration, n int) {
 	r.t.Helper()
 	for i := range opening + n {
@@ -36,8 +36,8 @@ func (r *rig) openBreaker(after time.Duration, n int) {
 	}
 }
 
-// A call that panics while its breaker lets one call through at a time gives its permit
-// back: the others go on.
+// A call that panics while its breaker lets one call through at a time returns its permit:
+// other calls continue.
 func TestPanicInARampUp(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -46,7 +46,7 @@ func TestPanicInARampUp(t *testing.T) {
 		switch n := calls.Add(1); {
 		case n <= opening:
 			return gateway.Answer{}, errLost
-		case n == opening+2: // the first behind the canary
+		case n == opening+2: // the first call after the canary
 			panic("as the test says")
 		}
 		return gateway.Answer{State: gateway.Pending, TrackingID: "T-1", HTTPStatus: 202}, nil
@@ -56,8 +56,8 @@ func TestPanicInARampUp(t *testing.T) {
 	r.eventually("a call for each order", func() bool { return calls.Load() >= opening+n })
 }
 
-// An open breaker lets one call through at a time, and its lane fetches no more: what is
-// fetched and goes back counts as delivered, as a message that crashes workers does.
+// An open breaker lets one call through at a time, and its lane fetches no more messages. A
+// fetched message that goes back counts as delivered, like a message that crashes workers.
 func TestOpenBreakerLeavesRequestsAlone(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -67,7 +67,7 @@ func TestOpenBreakerLeavesRequestsAlone(t *testing.T) {
 		return gateway.Answer{}, errLost
 	}})
 	const n = 40
-	r.openBreaker(3*time.Second, n) // the pull that was under way is over
+	r.openBreaker(3*time.Second, n) // the open pull has ended
 	r.eventually("two canaries", func() bool { return calls.Load() >= opening+2 })
 	cons, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerIssue)
 	if err != nil {
@@ -78,7 +78,7 @@ func TestOpenBreakerLeavesRequestsAlone(t *testing.T) {
 	}
 }
 
-// unheard is a bus that does not take the key by which a worker measures the server's time.
+// unheard is a bus that does not store the key by which a worker measures the server's time.
 type unheard struct {
 	jetstream.JetStream
 	until <-chan struct{}
@@ -95,7 +95,7 @@ func (u *unheard) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream
 	return u.JetStream.PublishMsg(ctx, m, opts...)
 }
 
-// No message is fetched before the server's time is known: the host's may be hours ahead.
+// No message is fetched before the server's time is known: the host's clock may be hours ahead.
 func TestNothingIsFetchedWithoutTheServersTime(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})

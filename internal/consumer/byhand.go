@@ -19,15 +19,16 @@ import (
 // order ended without one.
 var ErrNoOriginal = errors.New("no dead letter holds the order's request")
 
-// isByHand reports whether an operator ends another order with a request of this kind.
+// isByHand reports whether a request of this kind is an operator's request to end another
+// order.
 func isByHand(kind entrustbus.Kind) bool {
 	return kind == entrustbus.KindComplete || kind == entrustbus.KindResolve
 }
 
-// byHand handles an operator's request that completes or resolves another order. It has no
-// record and no result of its own: what is wrong with it is a dead letter.
+// byHand handles an operator's request that completes or resolves another order. The request
+// has no record and no result of its own. An invalid one becomes a dead letter.
 func (w *Worker) byHand(ctx context.Context, d *delivery, q *order.Request) error {
-	h := &handling{w: w, d: d, key: order.Key{Producer: q.Key.Producer}, read: q, doubted: d.deliveries > 1, lost: w.rollbacks.count()}
+	h := &handling{w: w, d: d, key: order.Key{Producer: q.Key.Producer}, read: q, maybeHandled: d.deliveries > 1, lost: w.rollbacks.count()}
 	refuse := func(why error) error {
 		q.Key.ID, q.Problem = "", why
 		return h.run(ctx, func(r order.Remains) order.Event { return order.Delivered{Request: *q, Remains: r} })
@@ -51,7 +52,7 @@ func (w *Worker) byHand(ctx context.Context, d *delivery, q *order.Request) erro
 		return refuse(err)
 	}
 	h.key.ID = named
-	if err := h.look(ctx); err != nil {
+	if err := h.readRecord(ctx); err != nil {
 		return h.rest(err)
 	}
 	if kind := h.cur.Kind; h.cur.Phase != "" && kind != entrustbus.KindIssue && kind != entrustbus.KindTrack {
@@ -63,9 +64,9 @@ func (w *Worker) byHand(ctx context.Context, d *delivery, q *order.Request) erro
 	h.read = &of
 	ev := order.ByHand{}
 	if cert != nil {
-		ev.Problem = "was not checked" // without a certificate and a problem, the event would resolve the order
+		ev.Problem = "was not checked" // with neither certificate nor problem, the event would resolve the order
 	}
-	// What the machine refuses in any case is not looked for.
+	// The machine refuses this request in any case: do not look for the original.
 	if _, refusal := order.ReplayOf(h.cur.Record); h.cur.Phase != "" && refusal == "" {
 		original, err := Original(ctx, w.letters, w.subjects, h.key, h.cur.Record)
 		switch {
@@ -84,8 +85,8 @@ func (w *Worker) byHand(ctx context.Context, d *delivery, q *order.Request) erro
 	return h.run(ctx, func(order.Remains) order.Event { return ev })
 }
 
-// Original finds the request of a closed order in its dead letters, by the digest that the
-// record keeps. The error is ErrNoOriginal where none holds it.
+// Original finds the request of a closed order in its dead letters, by the digest in the
+// record. The error is ErrNoOriginal when none holds it.
 func Original(ctx context.Context, letters *deadletter.Box, subjects entrustbus.Subjects, key order.Key, rec order.Record) (*order.Request, error) {
 	var found *order.Request
 	for l, err := range letters.List(ctx, deadletter.Filter{Producer: key.Producer, ID: key.ID, Kind: rec.Kind}) {
@@ -95,7 +96,7 @@ func Original(ctx context.Context, letters *deadletter.Box, subjects entrustbus.
 		if err != nil {
 			return nil, fmt.Errorf("looking for the request of %s: %w", key, err)
 		}
-		q := order.Read(subjects, &l.Request, order.Limits{}) // it was within bounds when it came
+		q := order.Read(subjects, &l.Request, order.Limits{}) // no limits: they were checked when it came
 		if q.Problem == nil && q.Key == key && bytes.Equal(q.Digest, rec.Digest) {
 			found = &q
 		}
@@ -106,8 +107,8 @@ func Original(ctx context.Context, letters *deadletter.Box, subjects entrustbus.
 	return found, nil
 }
 
-// CheckCertificate checks a certificate that an operator brings for the order of a request,
-// as one that the gateway issued. The error says what is wrong with it.
+// CheckCertificate checks an operator's certificate for the order of a request, by the rules
+// for a certificate of the gateway. The error says why the certificate is wrong.
 func CheckCertificate(q *order.Request, cert *x509.Certificate, now time.Time) (*order.Certificate, error) {
 	want, err := expectationOf(q, now)
 	if err != nil {
@@ -126,8 +127,8 @@ func CheckCertificate(q *order.Request, cert *x509.Certificate, now time.Time) (
 	}, nil
 }
 
-// checkByHand checks an operator's certificate, and adds the chain of its CA where the gateway
-// gives that. The problem is "" for a good one.
+// checkByHand checks an operator's certificate, and adds the chain of its CA if the gateway
+// returns one. The problem is "" for a valid certificate.
 func (w *Worker) checkByHand(ctx context.Context, q *order.Request, caID string, cert *x509.Certificate) (*order.Certificate, string) {
 	out, err := CheckCertificate(q, cert, w.now())
 	if err != nil {
@@ -148,7 +149,7 @@ func (w *Worker) checkByHand(ctx context.Context, q *order.Request, caID string,
 	return out, ""
 }
 
-// withTrace is an operator's message with the trace of the request whose order it ends.
+// withTrace returns an operator's message with the trace of the request whose order it ends.
 func withTrace(raw, original *order.Message) *order.Message {
 	out := *raw
 	out.Header = maps.Clone(raw.Header)

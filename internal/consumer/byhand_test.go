@@ -19,8 +19,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// certificateFor is a certificate for the key of a certificate request, of another CA than
-// the gateway's.
+// certificateFor is a certificate for the key of a certificate request, of another CA than the
+// gateway's.
 func certificateFor(t *testing.T, request string, names ...string) string {
 	t.Helper()
 	block, _ := pem.Decode([]byte(request))
@@ -49,7 +49,7 @@ func (r *rig) byHand(req entrustbus.Request, target string, generation int) {
 	r.send(req, entrustbus.HeaderReplay, fmt.Sprint(generation), order.HeaderOperator, "ada@ops", order.HeaderReason, "by phone")
 }
 
-// refused waits for the letter of an operator's request, and returns why it was refused.
+// refused waits for the dead letter of an operator's request, and returns why it was refused.
 func (r *rig) refused(id string) string {
 	r.t.Helper()
 	var found *deadletter.Letter
@@ -67,7 +67,7 @@ func (r *rig) refused(id string) string {
 	return found.Why
 }
 
-// An operator completes an order that expired, once, with the certificate for it alone.
+// An operator completes an expired order, once, and only with the certificate for it.
 func TestComplete(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -103,7 +103,7 @@ func TestComplete(t *testing.T) {
 		t.Errorf("refused completions left %+v", rec.Record)
 	}
 
-	for range 2 { // once
+	for range 2 { // the second one is ignored
 		r.byHand(&entrustbus.Complete{ID: "good", Order: "o", CertificatePEM: good}, "o", 1)
 		res := r.result("o", 1)
 		if res.Outcome != entrustbus.OutcomeIssued || res.CertificatePEM != good || res.Serial != "5f3a" || res.Replay != 1 || res.Labels["team"] != "pki" {
@@ -126,7 +126,7 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// What nothing on the bus can be checked against is not published as issued.
+// A certificate that the bus holds no request for is not published as issued.
 func TestCompleteWithoutTheRequest(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -155,7 +155,7 @@ func TestCompleteWithoutTheRequest(t *testing.T) {
 	}
 }
 
-// An operator resolves an order of unknown fate. A replay after it is not flagged.
+// An operator resolves an unconfirmed order. A replay after it is not flagged.
 func TestResolve(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl, Faults: []gatewaytest.Fault{{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultLostReply, Times: 1}}})
@@ -176,7 +176,7 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// A completion that crashed workers ends as a letter, and its order stays as it was.
+// A completion that crashed workers ends as a dead letter, and its order stays unchanged.
 func TestCompleteThatCrashes(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})

@@ -18,14 +18,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/throttle"
 )
 
-// searchMargin is how much earlier than the submission a look-up begins, for
-// clocks that differ.
+// searchMargin is how long before the submission a look-up begins, since clocks differ.
 const searchMargin = 2 * time.Minute
 
-// call makes the call of a decision and puts the answer in the machine's words. begun is
-// when the decision was made.
+// call makes the call of a decision and translates the answer for the machine. begun is when
+// the decision was made.
 func (h *handling) call(ctx context.Context, c *order.Call, permit *permit, begun stopwatch) order.Answer {
-	// Of a call that was not made, or that panicked. Only the first Done counts.
+	// This covers a call that was not made, or that panicked. Only the first Done counts.
 	defer permit.Done(throttle.None())
 	switch c.Op {
 	case order.OpEnroll:
@@ -43,15 +42,15 @@ func notCalled(why error) order.Answer {
 	return order.Answer{Word: order.NotAccepted, Error: &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: "not_sent", Message: why.Error()}}
 }
 
-// notAnswered is the answer to a call that was not made, of an order that may have been
-// submitted all the same.
+// notAnswered is the answer to a call that was not made, for an order that may have been
+// submitted before.
 func notAnswered(why error) order.Answer {
 	return order.Answer{Word: order.NoAnswer, Error: &entrustbus.ResultError{Class: entrustbus.ClassOther, Code: order.CodeLostReply, Message: why.Error()}}
 }
 
 var errLeaseUsed = errors.New("the order lease was used up before the request was sent")
 
-// stopwatch measures from an instant on, the sleep of the host included.
+// stopwatch measures the time since an instant, including the time that the host sleeps.
 type stopwatch struct {
 	at   time.Time
 	boot time.Duration
@@ -81,8 +80,8 @@ func (h *handling) enroll(ctx context.Context, permit *permit, begun stopwatch) 
 		w.log.InfoContext(ctx, "passing on a certificate request whose signature this worker cannot verify",
 			"producer", h.key.Producer, "order", h.key.ID, "why", csr.Verifiable().Error())
 	}
-	// The gateway has the whole of EnrollTimeout after the last byte, and the lease covers
-	// that. Whatever froze this process before is so found out.
+	// The gateway has the whole EnrollTimeout after the last byte, and the lease must cover
+	// that. This check detects any freeze of the process before.
 	e.BeforeLastByte = func() error {
 		if w.cfg.lease()-begun.elapsed() < w.cfg.EnrollTimeout {
 			return errLeaseUsed
@@ -107,7 +106,7 @@ func (h *handling) poll(ctx context.Context, permit *permit) order.Answer {
 		CSR: func() *x509.CertificateRequest {
 			csr, _, err := csrOf(h.asked())
 			if err != nil {
-				return nil // reported where the order ends
+				return nil // the error is reported when the order ends
 			}
 			return csr
 		},
@@ -115,14 +114,15 @@ func (h *handling) poll(ctx context.Context, permit *permit) order.Answer {
 			csr, sans, err := csrOf(h.asked())
 			since := r.SubmittedAt
 			if since.IsZero() {
-				// Of a track request: its order is no older than one may wait.
+				// A track request has no submission time. Its order is at most MaxWaitLimit
+				// older than the request.
 				since = r.RequestedAt.Add(-w.cfg.MaxWaitLimit)
 			}
 			return gateway.Search{CSR: csr, SANs: sans, Since: since.Add(-searchMargin), Wait: h.betweenPages}, err == nil && csr != nil
 		},
 	}
 	if !q.SubmittedAt.IsZero() {
-		// The record has the time before the call, and a slow one may have lasted so long.
+		// The record holds the time before the call, which may have lasted up to EnrollTimeout.
 		q.SubmittedAt = q.SubmittedAt.Add(w.cfg.EnrollTimeout)
 	}
 	begun := time.Now()
@@ -133,7 +133,7 @@ func (h *handling) poll(ctx context.Context, permit *permit) order.Answer {
 	}
 	out := h.answer(a, err)
 	if forbidden {
-		out.Word = order.Refused // a no to this order: taken for an outage, it would wait for ever
+		out.Word = order.Refused // this order alone is refused; as an outage it would wait for ever
 	}
 	out.OthersAnswered = !r.NoSince.IsZero() && w.polls.since(r.CAID, r.NoSince)
 	return out
@@ -159,7 +159,7 @@ func (h *handling) revoke(ctx context.Context, permit *permit) order.Answer {
 		return failed(err)
 	}
 	if h.w.cfg.IssueCRL == CRLBulk && !r.IssueCRL {
-		h.w.crls.owe(r)
+		h.w.crls.add(r)
 	}
 	return order.Answer{Word: order.Revoked, Certificate: &order.Certificate{Serial: fmt.Sprintf("%x", serial), SerialDecimal: serial.String()}}
 }
@@ -187,15 +187,15 @@ func (h *handling) lookUp(ctx context.Context, c *order.Call, permit *permit) or
 	return h.answer(a, err)
 }
 
-// betweenPages waits before a further page of a look-up, which is a call of its own.
+// betweenPages waits before the next page of a look-up, which is a call of its own.
 func (h *handling) betweenPages(ctx context.Context, throttled error) error {
 	return h.w.nextPage(ctx, throttled)
 }
 
-// Turn returns when a call to the gateway that is for no order may be made, as one for
-// certificate events: not while its look-ups are held up, nor in a pause, nor beyond the rate.
-// throttled is the error of the call before, nil where there is none; Turn returns it where the
-// gateway asks for a long pause.
+// Turn waits until the worker may make a call that belongs to no order, for example for
+// certificate events. It waits for the look-ups' breaker, for a pause, and for the rate.
+// throttled is the error of the call before, or nil. Turn returns that error when the gateway
+// asks for a long pause.
 func (w *Worker) Turn(ctx context.Context, throttled error) error {
 	if throttled == nil {
 		if err := w.throttle.breakers.Wait(ctx, "", throttle.Lookup); err != nil {
@@ -210,7 +210,7 @@ func (w *Worker) nextPage(ctx context.Context, throttled error) error {
 	if wait := pauseOf(throttled); wait > 0 {
 		t.askedToPause(ctx, wait, throttled)
 		if t.stops.PauseLeft() > w.cfg.lease() {
-			return throttled // so long an order waits in its wake-up
+			return throttled // the order waits in a wake-up for that long
 		}
 		if err := t.stops.WaitPause(ctx); err != nil {
 			return err
@@ -219,7 +219,7 @@ func (w *Worker) nextPage(ctx context.Context, throttled error) error {
 	return t.rate.Wait(ctx, throttle.ForPoll)
 }
 
-// answer puts what the gateway said of an order in the machine's words.
+// answer translates the gateway's answer for the machine.
 func (h *handling) answer(a gateway.Answer, err error) order.Answer {
 	if err != nil {
 		return failed(err)
@@ -246,7 +246,7 @@ func (h *handling) answer(a gateway.Answer, err error) order.Answer {
 	return out
 }
 
-// failed puts a call that brought no answer to use in the machine's words.
+// failed translates a failed call for the machine.
 func failed(err error) order.Answer {
 	out := order.Answer{Error: errorOf(err)}
 	if e, ok := errors.AsType[*gateway.Error](err); ok {
@@ -268,11 +268,11 @@ func failed(err error) order.Answer {
 	return out
 }
 
-// checked checks what the gateway issued.
+// checked checks the certificate that the gateway issued.
 func (h *handling) checked(a gateway.Answer, out order.Answer) order.Answer {
 	want, err := expectationOf(h.asked(), h.w.now())
 	if err != nil {
-		out.Word = order.Issued // the machine sees that the request cannot be read
+		out.Word = order.Issued // the machine finds that the request cannot be read
 		return out
 	}
 	cert, err := gateway.CheckIssued(a, want)
@@ -286,7 +286,7 @@ func (h *handling) checked(a gateway.Answer, out order.Answer) order.Answer {
 		return out
 	}
 	if h.cur.Kind == entrustbus.KindTrack && !want.AnyKey {
-		// A good certificate of another CSR is no reason to revoke it.
+		// A valid certificate for another CSR is no reason to revoke it.
 		if _, other := gateway.CheckIssued(a, gateway.Expectation{AnyKey: true, Now: want.Now}); other == nil {
 			out.Word = order.WrongCSR
 			out.Error = &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: "wrong_csr", Message: "the certificate is not for this CSR"}
@@ -301,8 +301,8 @@ func (h *handling) checked(a gateway.Answer, out order.Answer) order.Answer {
 	return out
 }
 
-// errorOf tells a producer how a call to the gateway ended: its status, its code and a
-// bounded message, never its details.
+// errorOf builds the error for a producer: status, code and a bounded message of the gateway,
+// never its details.
 func errorOf(err error) *entrustbus.ResultError {
 	if e, ok := errors.AsType[*gateway.Error](err); ok {
 		return &entrustbus.ResultError{Class: entrustbus.Class(e.Class), Code: e.Code, Message: e.Message, HTTPStatus: e.HTTPStatus}
@@ -310,11 +310,11 @@ func errorOf(err error) *entrustbus.ResultError {
 	return &entrustbus.ResultError{Class: entrustbus.ClassOther, Message: err.Error()}
 }
 
-// csrOf returns the certificate request of an order, nil where a track request has none,
-// and the names that are asked for.
+// csrOf returns the certificate request of an order and the requested names. The request is nil
+// for a track request without one.
 func csrOf(q *order.Request) (csr *x509.CertificateRequest, sans []gateway.SAN, err error) {
 	if q == nil {
-		return nil, nil, errors.New("nothing holds the request any more")
+		return nil, nil, errors.New("neither the record nor the wake-up holds the request")
 	}
 	switch b := q.Body.(type) {
 	case *entrustbus.Issue:
@@ -329,14 +329,14 @@ func csrOf(q *order.Request) (csr *x509.CertificateRequest, sans []gateway.SAN, 
 	return csr, sans, err
 }
 
-// expectationOf says what a certificate must be at an instant of the server's clock to be
-// published as issued: the host's may be years wrong. A
-// track request without a CSR can only be held to form and validity.
+// expectationOf says which certificate may be published as issued. now is an instant of the
+// server's clock: the host's clock may be years wrong. Without a CSR, a track request allows a
+// check of form and validity only.
 func expectationOf(q *order.Request, now time.Time) (gateway.Expectation, error) {
 	want := gateway.Expectation{Now: now}
 	csr, sans, err := csrOf(q)
 	if err != nil {
-		return want, fmt.Errorf("reading what was asked for: %w", err)
+		return want, fmt.Errorf("reading the order's request: %w", err)
 	}
 	if want.AnyKey = csr == nil; csr != nil {
 		want.SPKI = csr.RawSubjectPublicKeyInfo
@@ -361,8 +361,8 @@ func targetOf(q *order.Request) string {
 	return ""
 }
 
-// armour writes DER certificates as PEM, one after the other. encoding/pem would allocate
-// three times what it writes, a seventh of what a whole order allocates.
+// armour encodes DER certificates as PEM, one after the other. encoding/pem would allocate
+// three times as much as it writes, a seventh of all allocations of an order.
 func armour(certificates ...[]byte) string {
 	const begin, end, line = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n", 48
 	size := 0
@@ -380,8 +380,8 @@ func armour(certificates ...[]byte) string {
 	return string(b)
 }
 
-// answeredPolls remembers when a poll was last answered well, by CA. It is bounded: a
-// request may name any CA. Safe for concurrent use.
+// answeredPolls keeps the time of the last good answer to a poll, by CA. It is bounded, since a
+// request may name any CA. It is safe for concurrent use.
 type answeredPolls struct {
 	mu   sync.Mutex
 	last map[string]time.Time

@@ -15,8 +15,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// An order that the gateway did not accept, and that waits, is cancelled at once, and
-// is never submitted again.
+// A waiting order that the gateway did not accept is cancelled at once, and never submitted
+// again.
 func TestCancelUnaccepted(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -27,7 +27,7 @@ func TestCancelUnaccepted(t *testing.T) {
 			if calls.Add(1); open.Load() {
 				return gateway.Answer{State: gateway.Pending, TrackingID: "T-1", HTTPStatus: 202}, nil
 			}
-			// Credentials that are refused shut the gate until a probe is answered.
+			// Refused credentials stop all calls until a probe is answered.
 			return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Unauthorized, Class: "auth", HTTPStatus: 401}
 		},
 		probe: func() error {
@@ -64,8 +64,8 @@ func TestCancelUnaccepted(t *testing.T) {
 	}
 }
 
-// A cancellation whose worker died after it took the order: nobody submits it, and
-// the order's own message ends it.
+// A cancellation whose worker died after it wrote the order's end: no worker submits the order,
+// and the order's own message ends it.
 func TestCancelConcluded(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -94,8 +94,8 @@ func TestCancelConcluded(t *testing.T) {
 	}
 }
 
-// What may have been submitted twice says so in later generations too: a cancellation
-// of the second submission settles nothing about the first.
+// A possible duplicate is flagged in later generations too: a cancellation of the second
+// submission decides nothing about the first.
 func TestReplayKeepsPossibleDuplicate(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -115,8 +115,8 @@ func TestReplayKeepsPossibleDuplicate(t *testing.T) {
 	}
 }
 
-// One order that the gateway does not allow is set aside, and pauses nobody; refused
-// credentials pause everybody at the first answer.
+// An order that the gateway forbids waits alone. Refused credentials stop all calls at the
+// first answer.
 func TestForbidden(t *testing.T) {
 	t.Parallel()
 	for name, probe := range map[string]error{
@@ -134,7 +134,7 @@ func TestForbidden(t *testing.T) {
 				},
 				probe: func() error {
 					if calls.Load() == 0 {
-						return nil // the first one opens the gate
+						return nil // the first one lets calls through
 					}
 					return probe
 				},
@@ -151,14 +151,14 @@ func TestForbidden(t *testing.T) {
 				return strings.Count(r.log.String(), "did not accept the order") >= 3
 			})
 			if strings.Contains(r.log.String(), "requests wait") {
-				t.Error("an order that is not allowed shut the gate for everybody")
+				t.Error("an order that is not allowed stopped the calls of other orders")
 			}
 		})
 	}
 }
 
-// A poll that the gateway forbids, though it answers everything else, ends its order at
-// the deadline like any other no: it does not wait for ever.
+// The gateway forbids a poll and answers other calls: the poll counts as refused. Its order
+// ends at the deadline and does not wait for ever.
 func TestForbiddenPoll(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -175,11 +175,11 @@ func TestForbiddenPoll(t *testing.T) {
 		t.Errorf("result is %+v (error %+v)", res, res.Error)
 	}
 	if strings.Contains(r.log.String(), "requests wait") {
-		t.Error("a poll that is not allowed shut the gateway for all")
+		t.Error("a poll that is not allowed stopped the calls of other orders")
 	}
 }
 
-// A burst of calls that the gateway forbids costs a few probes, not one each.
+// A burst of forbidden calls costs a few probes, not one each.
 func TestForbiddenBurst(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -215,8 +215,7 @@ func TestForbiddenBurst(t *testing.T) {
 	}
 }
 
-// A revocation that was set aside often still has all its tries where an answer is
-// lost.
+// A revocation that was refused often still has all its tries when an answer is lost.
 func TestRevocationUnacceptedOften(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -240,7 +239,7 @@ func TestRevocationUnacceptedOften(t *testing.T) {
 	}
 }
 
-// An order that waits is one line, however often it is polled.
+// A waiting order is one log line, however often it is polled.
 func TestParkingIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})

@@ -11,7 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// A hold is set and lifted again.
+// A certificateHold is set and lifted again.
 func TestHoldIsLifted(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW})
@@ -35,8 +35,8 @@ func TestHoldIsLifted(t *testing.T) {
 	}
 }
 
-// A key that the worker cannot verify is the CA's to judge, unless the worker is told to
-// refuse it. What the CA issues for it is checked by the bytes of the key.
+// The CA decides about a key that the worker cannot verify, unless the worker is configured to
+// refuse it. The worker checks the issued certificate by the bytes of the key.
 func TestUnverifiedKeys(t *testing.T) {
 	t.Parallel()
 	for file, kind := range map[string]string{

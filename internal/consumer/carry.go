@@ -15,7 +15,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// refusedError says that the server will never take what a step wrote.
+// refusedError says that the server will never accept the message of a step.
 type refusedError struct {
 	step order.Step
 	err  error
@@ -25,8 +25,8 @@ func (e *refusedError) Error() string { return e.err.Error() }
 func (e *refusedError) Unwrap() error { return e.err }
 
 // carry carries out the effects of a decision, in the order of order.Steps. It returns
-// ledger.ErrConflict where the record changed since it was read; nothing was done then.
-// A failpoint stands before and after each effect, as before and after each call.
+// ledger.ErrConflict when the record changed since it was read; carry has then done nothing. A
+// failpoint stands before and after each effect, as before and after each call.
 func (h *handling) carry(ctx context.Context, d *order.Decision) error {
 	h.notice(ctx, d)
 	stands := d.Stands
@@ -78,7 +78,7 @@ func (h *handling) carry(ctx context.Context, d *order.Decision) error {
 	return nil
 }
 
-// writeRecord writes the next record over the one that was decided on.
+// writeRecord writes the next record over the record that the decision was based on.
 func (h *handling) writeRecord(ctx context.Context, next order.Record) error {
 	write := h.w.ledger.Write(h.key, h.cur, next, h.write)
 	h.write = write
@@ -107,16 +107,16 @@ func (h *handling) publishLetter(ctx context.Context, l *order.Letter) error {
 		h.w.metrics.DeadLetter(string(l.Reason))
 	}
 	if streams.IsRefused(err) {
-		// It was tried without the request's headers and body. The result matters more.
-		h.w.log.ErrorContext(ctx, "the server takes no dead letter of this request; it is lost, the result is published all the same",
+		// Put tried it without the request's headers and body. The result matters more.
+		h.w.log.ErrorContext(ctx, "the server refuses every dead letter of this request; the dead letter is lost, the result is still published",
 			h.args("reason", string(l.Reason), "subject", l.Request.Subject, "why", l.Why, "err", err)...)
 		return nil
 	}
 	return err
 }
 
-// publishResult publishes the result, and returns the one that stands: this one, or an
-// earlier one. Where a stop cuts it off, the end is kept in the record.
+// publishResult publishes the result, and returns the result in force: this one, or an earlier
+// one. When a stop interrupts it, it writes the end into the record.
 func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entrustbus.Result, error) {
 	p, err := h.w.results.Publish(h.key, d.Result)
 	if err != nil {
@@ -124,7 +124,7 @@ func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entru
 	}
 	repeat := persist[*entrustbus.Result]
 	if d.Keep != nil {
-		repeat = untilStop[*entrustbus.Result] // what is left of the stop is for the record
+		repeat = untilStop[*entrustbus.Result] // the grace time of a stop is for the record
 	}
 	stands, err := repeat(ctx, h, "publishing a result", func(ctx context.Context) (*entrustbus.Result, error) {
 		if err := h.keep(ctx, d.Result.Result); err != nil {
@@ -136,10 +136,10 @@ func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entru
 		if d.Keep != nil && !streams.IsRefused(err) {
 			kept := h.writeRecord(ctx, *d.Keep)
 			if errors.Is(kept, ledger.ErrConflict) {
-				return nil, kept // decided again on the record that is there now
+				return nil, kept // the caller decides again on the present record
 			}
 			if kept != nil {
-				h.w.log.ErrorContext(ctx, "a known outcome could be neither published nor kept",
+				h.w.log.ErrorContext(ctx, "a known outcome could be neither published nor stored",
 					h.args("outcome", string(d.Result.Result.Outcome), "serial", d.Result.Result.Serial, "err", kept)...)
 			}
 		}
@@ -147,24 +147,24 @@ func (h *handling) publishResult(ctx context.Context, d *order.Decision) (*entru
 	}
 	r := d.Result.Result
 	if stands.Outcome != r.Outcome {
-		h.w.log.WarnContext(ctx, "an order ended twice; its first result stands",
+		h.w.log.WarnContext(ctx, "an order ended twice; its first result stays in force",
 			h.args("outcome", string(stands.Outcome), "late", string(r.Outcome), "serial", r.Serial)...)
 	}
 	h.w.metrics.Finished(string(r.Kind), string(stands.Outcome), r)
 	return stands, nil
 }
 
-// close writes that the result stands. Another writer's record is written over unless it
-// is of a later generation, or closed: the result decides.
+// close writes that the order is closed. It writes over another writer's record unless that one
+// is closed, or of a later generation: the result decides.
 //
-// Nothing waits for the write where its loss delays nothing: the result stands by then, and
-// a worker that meets the record reads the result first. Of an order that awaits approval it
-// reads that only after a redelivery, and the order that a cancellation ends is read again.
-// Those are waited for.
+// It usually does not wait for the write. Losing it delays nothing: the result is published,
+// and a worker that reads the record reads the result first. It waits in two cases. A worker
+// reads the result of an order that awaits approval only after a redelivery. And a cancellation
+// reads its target again.
 func (h *handling) close(ctx context.Context, stands *entrustbus.Result) error {
 	if h.d != nil && h.cur.NeedsRemains(false) {
 		write := h.w.ledger.Write(h.key, h.cur, h.cur.Closed(stands), h.write)
-		// A handling of its own: this one goes on beside it.
+		// A separate handling, since this one continues in parallel.
 		again := &handling{w: h.w, key: h.key, cur: h.cur, write: write, called: true}
 		if h.w.closes.Send(write, func() { again.closeAgain(ctx, stands) }) {
 			h.logClosed(ctx, stands)
@@ -174,8 +174,9 @@ func (h *handling) close(ctx context.Context, stands *entrustbus.Result) error {
 	return h.closeAndWait(ctx, stands)
 }
 
-// closeAgain closes an order whose close was refused or lost. Its message is acknowledged:
-// after a rollback, nothing else closes an order whose result is still there.
+// closeAgain closes an order whose close was refused or lost. Its message is already
+// acknowledged. After a rollback, no other worker would close an order whose result still
+// exists.
 func (h *handling) closeAgain(ctx context.Context, stands *entrustbus.Result) {
 	defer h.release()
 	err := h.closeAndWait(h.live(ctx), stands)
@@ -209,22 +210,22 @@ func (h *handling) closeAndWait(ctx context.Context, stands *entrustbus.Result) 
 			return err
 		}
 		if gone, err := h.rolledBack(ctx); err != nil || gone {
-			return cmp.Or(err, errRolledBack) // the result may be gone, too
+			return cmp.Or(err, errRolledBack) // the result may be lost too
 		}
-		if err := h.look(ctx); err != nil {
+		if err := h.readRecord(ctx); err != nil {
 			return err
 		}
 		switch {
 		case h.cur.Phase == "":
-			h.cur.Record = known // what stands there is no record; the order still has one
+			h.cur.Record = known // the ledger has no record, but the order has one
 		case h.cur.Phase == order.Closed || h.cur.Generation > stands.Replay:
 			return nil
 		}
 	}
 }
 
-// wakeup schedules the wake-up of a decision, or removes the one of the generation that
-// ended: by now the record may be of a later one, whose wake-up stays.
+// wakeup schedules the wake-up of a decision, or removes the wake-up of the generation that
+// ended. The record may be of a later generation by now, whose wake-up stays.
 func (h *handling) wakeup(ctx context.Context, d *order.Decision, ended *entrustbus.Result) error {
 	_, err := persist(ctx, h, "scheduling a wake-up", func(ctx context.Context) (struct{}, error) {
 		if d.Wakeup != nil {
@@ -235,10 +236,10 @@ func (h *handling) wakeup(ctx context.Context, d *order.Decision, ended *entrust
 	if err == nil || d.Wakeup == nil || !streams.IsRefused(err) {
 		return err
 	}
-	// Only the request in it is large.
+	// Only the request in the wake-up is large.
 	if h.cur.Request == nil {
-		// The record keeps it, but for while a worker may be calling for the order. The
-		// message stays for so long. Not wrapped: the order does not end of it.
+		// The record keeps the request, except while a worker may be calling for the order. The
+		// message stays until then. The error is not wrapped: it does not end the order.
 		return later(h.w.cfg.lease(), errors.New(err.Error()))
 	}
 	w := d.Wakeup.Smaller()
@@ -248,11 +249,11 @@ func (h *handling) wakeup(ctx context.Context, d *order.Decision, ended *entrust
 	return err
 }
 
-// unchanged returns ledger.ErrConflict where the record changed since it was read. A
-// wake-up for another worker's lease may have replaced the one that this worker scheduled
-// meanwhile, with its record: it is decided again then.
+// unchanged returns ledger.ErrConflict when the record changed since it was read. A wake-up for
+// another worker's order lease may have replaced the wake-up that this worker wrote with its
+// record. The caller then decides again.
 func (h *handling) unchanged(ctx context.Context) error {
-	now, err := persist(ctx, h, "reading the record of an order whose lease is waited for", func(ctx context.Context) (order.Stored, error) {
+	now, err := persist(ctx, h, "reading the record of an order under another worker's lease", func(ctx context.Context) (order.Stored, error) {
 		return h.w.ledger.Get(ctx, h.key)
 	})
 	if err == nil && now.Revision != h.cur.Revision {
@@ -264,11 +265,10 @@ func (h *handling) unchanged(ctx context.Context) error {
 // persistTry bounds one try of persist.
 const persistTry = 5 * time.Second
 
-// persist repeats a write to the bus until it succeeds, with the message that it is for
-// in flight. The gateway may have answered by then: giving up would turn a known answer
-// into an unknown one. A lane whose writes fail fills up and fetches no more, so that a
-// full stream stops new work by itself. A stop ends it; what follows an answer of the
-// gateway gets a few seconds more.
+// persist repeats a write to the bus until it succeeds, while its message stays in flight. The
+// gateway may have answered by then, and giving up would turn a known answer into an unknown
+// one. A lane whose writes fail fills up and fetches no more, so a full stream stops new work
+// by itself. A stop ends persist; after an answer of the gateway, it has a few seconds more.
 func persist[T any](ctx context.Context, h *handling, what string, write func(context.Context) (T, error)) (T, error) {
 	v, err := untilStop(ctx, h, what, write)
 	if live := h.live(ctx); err != nil && ctx.Err() != nil && live != ctx && !final(err) {
@@ -296,12 +296,12 @@ func untilStop[T any](ctx context.Context, h *handling, what string, write func(
 	}
 }
 
-// final reports whether repeating a write cannot change its answer.
+// final reports whether repeating a write would get the same answer.
 func final(err error) bool {
 	return errors.Is(err, ledger.ErrConflict) || streams.IsRefused(err) || errors.Is(err, order.ErrNewerFormat) || errors.Is(err, order.ErrNotARecord)
 }
 
-// notice writes the line of a decision.
+// notice logs the line of a decision.
 func (h *handling) notice(ctx context.Context, d *order.Decision) {
 	n := d.Notice
 	if n.Text == "" {
@@ -326,7 +326,7 @@ func (h *handling) notice(ctx context.Context, d *order.Decision) {
 	h.w.log.Log(ctx, level, n.Text, args...)
 }
 
-// args are the keys that every line about the order carries.
+// args returns the log fields that every line about the order has.
 func (h *handling) args(more ...any) []any {
 	args := []any{"producer", h.key.Producer, "order", h.key.ID}
 	if h.cur.Phase != "" {

@@ -14,28 +14,28 @@ import (
 )
 
 const (
-	// caListAge is how long a list of the gateway's CAs is believed where it lacks one,
-	// and how long one that could not be read is not asked for again.
+	// caListAge is how long a list of CAs counts when it lacks a CA, and how long the worker
+	// waits after a failed read.
 	caListAge = time.Minute
-	// caListTime bounds the reading of the list.
+	// caListTime bounds one read of the list.
 	caListTime = 10 * time.Second
 )
 
-// knownCAs tells which CAs requests may name: the configured one, and those that the
-// gateway lists. The list is read when a request first names another one, and again at
-// most every caListAge, however many CAs a producer makes up. Where it cannot be read no
-// request is refused: the gateway's trouble is not the request's, and the gateway itself
-// refuses what it does not know. Safe for concurrent use.
+// knownCAs says which CAs requests may name: the configured one, and those that the gateway
+// lists. The worker reads the list when a request first names another CA, then at most once per
+// caListAge, however many CAs a producer invents. While the list cannot be read, the worker
+// refuses no request: the gateway refuses unknown CAs itself, and its outage must not fail a
+// request. It is safe for concurrent use.
 type knownCAs struct {
 	configured string
 	read       func(context.Context) ([]gateway.ListedCA, error)
-	found      func(ca string) // told of each CA that a request names and the gateway lists
+	found      func(ca string) // called for each CA that a request names and the gateway lists
 	log        *slog.Logger
 
 	reading singleflight.Group
 	mu      sync.Mutex
-	listed  []string  // empty: it was not read, or could not be
-	asked   time.Time // zero: never
+	listed  []string  // empty: not read yet, or the read failed
+	asked   time.Time // of the last read; zero: never
 }
 
 // refuses returns why no request may name this CA, or nil.
@@ -45,9 +45,9 @@ func (k *knownCAs) refuses(ctx context.Context, ca string) error {
 	}
 	lists, old := k.lists(ca)
 	if !lists && old {
-		// Requests that name a CA which is listed do not wait for this.
+		// Requests that name a listed CA do not wait for this.
 		_, _, _ = k.reading.Do("", func() (any, error) {
-			if _, old := k.lists(ca); old { // nobody read it since
+			if _, old := k.lists(ca); old { // no other request has read it
 				k.ask(ctx)
 			}
 			return nil, nil
@@ -64,23 +64,23 @@ func (k *knownCAs) refuses(ctx context.Context, ca string) error {
 		return nil
 	}
 	return &entrustbus.FieldError{
-		Field: "ca_id", Problem: "is no CA that the gateway lists for the worker's client certificate",
-		Fix: "name one that it lists, or leave ca_id out",
+		Field: "ca_id", Problem: "is not a CA that the gateway lists for the worker's client certificate",
+		Fix: "name a CA that it lists, or leave ca_id out",
 	}
 }
 
-// lists reports whether the list has this CA, and whether it may be read again.
+// lists reports whether the list has this CA, and whether the list may be read again.
 func (k *knownCAs) lists(ca string) (yes, old bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Contains(k.listed, ca), k.asked.IsZero() || time.Since(k.asked) > caListAge
 }
 
-// all returns the configured CA, and those that the gateway lists.
+// all returns the configured CA, then those that the gateway lists.
 func (k *knownCAs) all(ctx context.Context) []string {
 	if _, old := k.lists(k.configured); old {
 		_, _, _ = k.reading.Do("", func() (any, error) {
-			if _, old := k.lists(k.configured); old { // nobody read it since
+			if _, old := k.lists(k.configured); old { // no other request has read it
 				k.ask(ctx)
 			}
 			return nil, nil
@@ -97,8 +97,8 @@ func (k *knownCAs) all(ctx context.Context) []string {
 	return all
 }
 
-// ask reads the list. Where it cannot be read there is none: an older one may lack a CA that
-// was added since, and would refuse its requests for good.
+// ask reads the list. After a failed read there is no list: an older one may lack a new CA, and
+// would refuse its requests for ever.
 func (k *knownCAs) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), caListTime)
 	defer cancel()

@@ -9,8 +9,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// A request may name a CA that the gateway lists. One that names another is refused unsent,
-// and however many CAs a producer makes up, the list is read for them once.
+// A request may name a CA that the gateway lists. A request with another CA is refused before a
+// call. However many CAs a producer invents, the list is read for them once.
 func TestUnlistedCA(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, CAIDs: []string{"sim~issuing", "sim~second"}})
@@ -27,7 +27,7 @@ func TestUnlistedCA(t *testing.T) {
 	}
 	for i := range n {
 		res := r.result(fmt.Sprint("o", i))
-		if res.Outcome != entrustbus.OutcomeFailed || res.Error.Class != entrustbus.ClassValidation || !strings.HasPrefix(res.Error.Message, "ca_id: is no CA that the gateway lists") {
+		if res.Outcome != entrustbus.OutcomeFailed || res.Error.Class != entrustbus.ClassValidation || !strings.HasPrefix(res.Error.Message, "ca_id: is not a CA that the gateway lists") {
 			t.Errorf("result is %+v (error %+v)", res, res.Error)
 		}
 	}
@@ -41,7 +41,7 @@ func TestUnlistedCA(t *testing.T) {
 	r.quiet()
 }
 
-// A gateway that tells no list refuses nobody by it: what is no CA, it refuses itself.
+// Without a list of CAs no request is refused: the gateway itself refuses an unknown CA.
 func TestUnreadableListOfCAs(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CertCtl, CAIDs: []string{"sim~issuing", "sim~second"}})

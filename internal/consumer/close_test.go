@@ -16,9 +16,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// Nothing waits for the close of an order that is issued at once. Where it was lost, with
-// the message acknowledged, the watchdog's wake-up finds the result, and closes the record
-// from that: without a call to the gateway.
+// The worker does not wait for the close of an order that is issued at once. When the close is
+// lost and the message acknowledged, the watchdog's wake-up finds the result, and the record is
+// closed from it without a call.
 func TestLostClose(t *testing.T) {
 	t.Parallel()
 	for _, phase := range []order.Phase{order.Submitting, order.Unaccepted, order.Indeterminate} {
@@ -48,8 +48,8 @@ func TestLostClose(t *testing.T) {
 	}
 }
 
-// rolledBackAtClose is a bus that loses an order's record once its result is stored. The
-// worker learns of the loss when it closes the order for the second time.
+// rolledBackAtClose is a bus that loses an order's record once its result is stored. The worker
+// learns of the loss when it closes the order for the second time.
 type rolledBackAtClose struct {
 	jetstream.JetStream
 	lose, notice func()
@@ -67,8 +67,8 @@ func (b *rolledBackAtClose) PublishMsg(ctx context.Context, m *nats.Msg, opts ..
 	return ack, err
 }
 
-// An order whose result outlived a rollback is closed by it, though its message is
-// acknowledged and its record is gone.
+// An order whose result survived a rollback is closed by it, though its message is acknowledged
+// and its record is lost.
 func TestCloseMeetsARollback(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})

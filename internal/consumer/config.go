@@ -16,82 +16,81 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Config sets a worker up. Fields without a default are required.
+// Config configures a worker. Fields without a default are required.
 type Config struct {
 	Layout streams.Layout
-	// CAID and ProfileID are what requests that name none are submitted with.
+	// CAID and ProfileID are used for requests that name none.
 	CAID, ProfileID string
-	// Gateway names the gateway: workers with the same text share its pauses.
+	// Gateway names the gateway. Workers with the same name share its pauses.
 	Gateway string
-	// Concurrency of the lanes: calls to the gateway at once; a quarter more messages are in flight. Defaults 64, 16, 64, 8. A
-	// lane of due messages has that of its kind; submissions made again have a quarter
-	// of Issue, at least 4.
+	// Issue, Revoke, Poll and Manage are the concurrency of the lanes: the most calls to the
+	// gateway at once. A lane has a quarter more messages in flight. Defaults 64, 16, 64, 8. A
+	// lane of due messages has the concurrency of its kind. Lane resubmit has a quarter of
+	// Issue, at least 4.
 	Issue, Revoke, Poll, Manage int
-	// Schedule is when a waiting order is asked for. Default pollsched.Default.
+	// Schedule is when the worker polls a waiting order. Default pollsched.Default.
 	Schedule pollsched.Schedule
-	// MaxWait is the deadline of an order that names none, default 10 min;
-	// MaxWaitLimit the longest that one may name, default 30 days.
+	// MaxWait is the deadline of an order that names none, default 10 min. MaxWaitLimit is the
+	// longest deadline that an order may name, default 30 days.
 	MaxWait, MaxWaitLimit time.Duration
-	// SubmitMaxWait bounds the waits of an order that the gateway does not accept or
+	// SubmitMaxWait bounds the waits of an order that the gateway does not accept, or does not
 	// answer. Default 24 h. Waits for an open breaker or a pause do not count.
 	SubmitMaxWait time.Duration
-	// EnrollTimeout is how long one enrollment call may take. The order lease covers
-	// it. Default 120 s.
+	// EnrollTimeout bounds one enrollment call. The order lease covers it. Default 120 s.
 	EnrollTimeout time.Duration
-	// EventDelay is how long after an enrollment the gateway's events may still
-	// miss it. Default 30 s.
+	// EventDelay is how long after an enrollment the gateway's events may still lack it.
+	// Default 30 s.
 	EventDelay time.Duration
 	// OnLostReply is order.Hold (default) or order.Resubmit.
 	OnLostReply string
-	// OnRollback is order.Lookup (default), order.Hold or order.Resubmit: for orders whose
-	// last record the bus may have lost.
+	// OnRollback is order.Lookup (default), order.Hold or order.Resubmit. It applies to orders
+	// whose last record the bus may have lost.
 	OnRollback string
-	// RollbackWindow is how long after a rollback of the bus a new request may be one that
-	// the bus lost, published again. Zero: such a request counts as new.
+	// RollbackWindow is how long after a rollback of the bus a new request counts as possibly
+	// lost and published again. Zero: such a request counts as new.
 	RollbackWindow time.Duration
-	// StateDir is a directory in which the worker keeps, across its own restart, what was
-	// acknowledged to it. Default "": it keeps nothing.
+	// StateDir is the directory in which the worker keeps, across its own restart, which writes
+	// were acknowledged to it. Default "": it keeps nothing.
 	StateDir string
-	// ApprovalNever says that the gateway issues at once or not at all, so that
-	// an order which its events do not show was not created.
+	// ApprovalNever says that the gateway issues at once or not at all. So an order that its
+	// events do not show was not created.
 	ApprovalNever bool
-	// RefuseUnverified refuses certificate requests whose signature cannot be verified here.
-	// False: they are passed on.
+	// RefuseUnverified refuses certificate requests whose signature this worker cannot verify.
+	// False: the worker passes them on.
 	RefuseUnverified bool
 	// IssueCRL is CRLEach, CRLBulk or CRLRequest, the default.
 	IssueCRL string
-	// Properties are those of enrollments that name none of their own.
+	// Properties are the properties of enrollments that name none.
 	Properties Properties
-	// Rate limits the calls to the gateway a second, of this worker and of all
-	// workers together; 0 is no limit.
+	// Rate and FleetRate limit the calls to the gateway a second, of this worker and of all
+	// workers together. 0 is no limit.
 	Rate, FleetRate float64
-	// Drain is how long a stop waits for what is in flight. Default 25 s.
+	// Drain is how long a stop waits for messages in flight. Default 25 s.
 	Drain time.Duration
-	// Policy returns the policy in force, never nil. Where the field is nil there is no
-	// policy, and every producer may ask for everything. It is asked often: it must be quick
-	// and safe for concurrent use.
+	// Policy returns the policy in force, never nil. A nil field means no policy: every request
+	// is allowed. The worker calls it often. It must be quick and safe for concurrent use.
 	Policy func() *policy.Policy
-	// AuditKey signs the heads of the audit trail, which is written where Layout.Audited
-	// says so. May be nil.
+	// AuditKey signs the heads of the audit trail, which the worker writes when Layout.Audited
+	// is set. May be nil.
 	AuditKey *audit.Key
 	// Credentials names the client certificate in use, for the audit trail. May be nil.
 	Credentials func() string
 	// Metrics may be nil.
 	Metrics *metrics.Worker
-	// Tracer makes a span of each handling, in the trace of its order. Nil: there are no traces.
+	// Tracer records each handling as a span, in the trace of its order. Nil means no traces.
 	Tracer trace.Tracer
 }
 
-// Lease is how long an order is owned for one call that may take so long: by an eighth
-// and at least a second longer, for the writes around it.
+// Lease is the order lease for a call with this timeout. It is longer by an eighth, and by at
+// least a second, for the writes before and after the call.
 func Lease(enrollTimeout time.Duration) time.Duration {
 	return enrollTimeout + max(enrollTimeout/8, time.Second)
 }
 
 func (c *Config) lease() time.Duration { return Lease(c.EnrollTimeout) }
 
-// wedgedAfter is how long a message may be in flight: for another's call that its own waits
-// for, the order lease, one call, and the writes around them.
+// wedgedAfter is how long a message may be in flight. It covers another worker's call that the
+// message waits for, the order lease, one call, and the writes around them.
 func (c *Config) wedgedAfter() time.Duration { return c.lease() + 2*c.EnrollTimeout + time.Minute }
 
 func (c *Config) setDefaults() error {
@@ -128,7 +127,7 @@ func (c *Config) setDefaults() error {
 	return c.Schedule.Validate()
 }
 
-// settings are what the machine decides by.
+// settings are the settings of the machine.
 func (c *Config) settings(worker string) order.Settings {
 	return order.Settings{
 		Worker: worker, CAID: c.CAID, ProfileID: c.ProfileID, Lease: c.lease(), EventDelay: c.EventDelay, Schedule: c.Schedule,

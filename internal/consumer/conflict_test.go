@@ -16,8 +16,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// overtaken is a bus on which another writer is faster than the first record that match
-// picks out.
+// overtaken is a bus on which another worker writes first, before the first record that match
+// selects.
 type overtaken struct {
 	jetstream.JetStream
 	match func(*order.Record) bool
@@ -32,8 +32,8 @@ func (o *overtaken) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstre
 	return o.JetStream.PublishMsg(ctx, m, opts...)
 }
 
-// closeOvertaken parks an order and has a worker end it, whose close another writer
-// overtakes.
+// closeOvertaken parks an order and has a worker end it. Another worker writes before its
+// close.
 func (r *rig) closeOvertaken(by func(key order.Key, was order.Stored)) {
 	r.t.Helper()
 	r.patience()
@@ -55,7 +55,7 @@ func (r *rig) closeOvertaken(by func(key order.Key, was order.Stored)) {
 	stop()
 }
 
-// A worker that is slow to close a generation leaves the wake-up of the next one alone.
+// A worker that closes a generation late leaves the wake-up of the next one alone.
 func TestCloseMeetsALaterGeneration(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -78,7 +78,7 @@ func TestCloseMeetsALaterGeneration(t *testing.T) {
 	}
 }
 
-// A close that meets something which is not a record writes a whole one over it.
+// A close that finds a value that is not a record writes a whole record over it.
 func TestCloseMeetsGarbage(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})

@@ -9,61 +9,61 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 )
 
-// The words of Config.IssueCRL.
+// The values of Config.IssueCRL.
 const (
-	// CRLEach asks for a revocation list with every revocation.
+	// CRLEach asks the gateway for a revocation list with every revocation.
 	CRLEach = "each"
-	// CRLBulk asks for one after a bulk: a while after its last revocation.
+	// CRLBulk asks for one list after a bulk of revocations.
 	CRLBulk = "bulk"
-	// CRLRequest asks where a request does.
+	// CRLRequest asks for a list only when a request does.
 	CRLRequest = "request"
 )
 
 const (
-	// crlQuiet is how long no revocation of a CA ends a bulk.
+	// crlQuiet ends a bulk: the time without a revocation of its CA.
 	crlQuiet = 5 * time.Second
-	// crlLatest is how long after its first revocation a bulk is given a list that goes on.
+	// crlLatest is the longest time from the first revocation of a bulk to its list.
 	crlLatest = time.Minute
 )
 
-// crls asks for one revocation list after a bulk of revocations, by repeating the last of
-// them, which changes nothing else. What is owed when the worker is killed comes with the
-// CA's own schedule. Safe for concurrent use.
+// crls asks for one revocation list after a bulk of revocations. It repeats the last
+// revocation, which changes nothing else. A list that is pending when the worker is killed
+// comes with the CA's own schedule. It is safe for concurrent use.
 type crls struct {
 	ask func(context.Context, gateway.Revocation) error
 	log *slog.Logger
 
-	mu   sync.Mutex
-	owed map[string]*crlOwed // by CA
+	mu      sync.Mutex
+	pending map[string]*pendingCRL // by CA
 }
 
-type crlOwed struct {
+type pendingCRL struct {
 	last  gateway.Revocation
 	since time.Time
 	timer *time.Timer
 }
 
-// owe notes a revocation that was done without a list.
-func (c *crls) owe(r gateway.Revocation) {
+// add notes a revocation that was done without a list.
+func (c *crls) add(r gateway.Revocation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o := c.owed[r.CAID]
+	o := c.pending[r.CAID]
 	if o == nil {
-		if c.owed == nil {
-			c.owed = map[string]*crlOwed{}
+		if c.pending == nil {
+			c.pending = map[string]*pendingCRL{}
 		}
-		o = &crlOwed{since: time.Now(), timer: time.AfterFunc(crlQuiet, func() { c.pay(context.Background(), r.CAID) })}
-		c.owed[r.CAID] = o
+		o = &pendingCRL{since: time.Now(), timer: time.AfterFunc(crlQuiet, func() { c.request(context.Background(), r.CAID) })}
+		c.pending[r.CAID] = o
 	}
 	o.last = r
 	o.timer.Reset(max(0, min(crlQuiet, crlLatest-time.Since(o.since))))
 }
 
-// pay asks for the list that is owed for a CA.
-func (c *crls) pay(ctx context.Context, ca string) {
+// request asks for the pending list of a CA.
+func (c *crls) request(ctx context.Context, ca string) {
 	c.mu.Lock()
-	o := c.owed[ca]
-	delete(c.owed, ca)
+	o := c.pending[ca]
+	delete(c.pending, ca)
 	c.mu.Unlock()
 	if o == nil {
 		return
@@ -75,15 +75,15 @@ func (c *crls) pay(ctx context.Context, ca string) {
 	}
 }
 
-// payAll asks for all lists that are owed, as before a stop.
-func (c *crls) payAll(ctx context.Context) {
+// requestAll asks for all pending lists, before a stop.
+func (c *crls) requestAll(ctx context.Context) {
 	c.mu.Lock()
 	var cas []string
-	for ca := range c.owed {
+	for ca := range c.pending {
 		cas = append(cas, ca)
 	}
 	c.mu.Unlock()
 	for _, ca := range cas {
-		c.pay(ctx, ca)
+		c.request(ctx, ca)
 	}
 }

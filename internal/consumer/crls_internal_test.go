@@ -12,8 +12,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 )
 
-// A bulk gets one list for each CA, after its last revocation; one that goes on gets one a
-// minute; what is owed at a stop is asked for then.
+// A bulk gets one list for each CA, after its last revocation. A bulk that continues gets one a
+// minute. At a stop, pending lists are requested at once.
 func TestOneListForABulk(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -38,21 +38,21 @@ func TestOneListForABulk(t *testing.T) {
 			}
 		}
 		for n := range int64(20) {
-			c.owe(gateway.Revocation{CAID: "a", Serial: big.NewInt(n)})
+			c.add(gateway.Revocation{CAID: "a", Serial: big.NewInt(n)})
 			time.Sleep(time.Second)
 		}
-		c.owe(gateway.Revocation{CAID: "b", Serial: big.NewInt(7)})
+		c.add(gateway.Revocation{CAID: "b", Serial: big.NewInt(7)})
 		want("a")
 		time.Sleep(4 * time.Second)
 		want("a", 19)
 		time.Sleep(time.Second)
 		want("b", 7)
 		for n := range int64(100) {
-			c.owe(gateway.Revocation{CAID: "a", Serial: big.NewInt(100 + n)})
+			c.add(gateway.Revocation{CAID: "a", Serial: big.NewInt(100 + n)})
 			time.Sleep(700 * time.Millisecond) // none at the instant of the timer
 		}
 		want("a", 19, 185)
-		c.payAll(t.Context())
+		c.requestAll(t.Context())
 		want("a", 19, 185, 199)
 		time.Sleep(time.Minute)
 		want("a", 19, 185, 199)

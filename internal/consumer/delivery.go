@@ -14,8 +14,7 @@ import (
 // ackTimeout bounds one exchange with the server about a message in flight.
 const ackTimeout = 5 * time.Second
 
-// message is one message that a pull brought. Its answers are sent once each, and
-// by settle only.
+// message is one pulled message. Only settle.go answers it, once.
 type message struct {
 	nc *nats.Conn
 	m  *nats.Msg
@@ -33,7 +32,7 @@ func (m message) NakWithDelay(wait time.Duration) error {
 	return m.nc.Publish(m.m.Reply, fmt.Appendf(nil, `-NAK {"delay": %d}`, wait.Nanoseconds()))
 }
 
-// DoubleAck acknowledges and waits until the server took it.
+// DoubleAck acknowledges and waits for the server's confirmation.
 func (m message) DoubleAck(ctx context.Context) error {
 	_, err := m.nc.RequestWithContext(ctx, m.m.Reply, []byte("+ACK"))
 	return err
@@ -46,16 +45,15 @@ type delivery struct {
 	deliveries uint64    // this one included
 	sequence   uint64    // in its stream
 	stream     string    // name
-	published  time.Time // when the stream took it
-	// heldUntil is when the server may give the message to another worker, in
-	// Unix nanoseconds. Only an extension that the server took moves it.
-	heldUntil atomic.Int64
-	begun     time.Time
+	published  time.Time // when the stream stored it
+	// ackDeadline is when the server may redeliver the message to another worker, in Unix
+	// nanoseconds. Only an extension that the server confirmed moves it.
+	ackDeadline atomic.Int64
+	begun       time.Time
 
 	mu       sync.Mutex
-	what, of string // it waits for: what of which, as "step" of "result"
-	// reported says that a line about its time in flight was logged. Only the heartbeat
-	// touches it.
+	what, of string // what the message waits for, for example "step" and "result"
+	// reported says that the time in flight was logged. Only the heartbeat uses it.
 	reported bool
 }
 
@@ -66,7 +64,7 @@ func (d *delivery) doing(what, of string) {
 	d.what, d.of = what, of
 }
 
-// waitsFor is what the message waits for.
+// waitsFor returns what the message waits for.
 func (d *delivery) waitsFor() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -87,12 +85,12 @@ func newDelivery(l *lane, nc *nats.Conn, msg *nats.Msg, ackWait time.Duration) (
 		published:  meta.Timestamp.UTC(),
 		begun:      time.Now(),
 	}
-	d.heldUntil.Store(time.Now().Add(ackWait).UnixNano())
+	d.ackDeadline.Store(time.Now().Add(ackWait).UnixNano())
 	return d, nil
 }
 
-// identity tells the messages of one consumer apart. The sequence alone does not: a
-// stream that was made again, or that lost its last messages, gives sequences a second time.
+// identity identifies a message of one consumer. The sequence alone does not: a stream that was
+// made again, or lost its last messages, assigns sequences a second time.
 type identity struct {
 	sequence  uint64
 	published time.Time

@@ -17,9 +17,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// A server whose clock is ahead of the one that the worker measures fires a wake-up before
-// its time: it is scheduled once more, by the clock of the server that fires, and polled
-// when it is due.
+// A server whose clock is ahead of the measured one fires a wake-up too early. It is scheduled
+// once more, by the clock of that server, and polled when it is due.
 func TestEarlyWakeupIsNoStorm(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -50,7 +49,7 @@ func TestEarlyWakeupIsNoStorm(t *testing.T) {
 	}
 }
 
-// outrun is a bus on which another worker is faster, before the first wake-up.
+// outrun is a bus on which another worker acts before the first wake-up.
 type outrun struct {
 	jetstream.JetStream
 	once sync.Once
@@ -64,13 +63,13 @@ func (o *outrun) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.
 	return o.JetStream.PublishMsg(ctx, m, opts...)
 }
 
-// A worker that waits for another one's lease does not leave its wake-up in the place of
-// that one's: the order is polled in time.
+// A worker that waits for another worker's lease does not replace that worker's wake-up with
+// its own: the order is polled in time.
 func TestLeaseWaitLeavesThePollInTime(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
 	r.patience()
-	r.park("o") // an order as another worker leaves it
+	r.park("o") // as another worker leaves an order
 	parked := r.record("o")
 	key := order.Key{Producer: producer, ID: "o"}
 	poll := r.wakeupOf(key)

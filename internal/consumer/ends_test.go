@@ -23,8 +23,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Two cancellations that name each other both end, although each finds the other
-// begun.
+// Two cancellations that name each other both end, although each finds the other begun.
 func TestCancelACancellation(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -47,12 +46,12 @@ func TestCancelACancellation(t *testing.T) {
 	r.quiet()
 }
 
-// A replay that kills the workers again ends as a death of its own generation,
-// one more than the letter counted that it came from.
+// A replay that crashes the workers again ends as crashed in its own generation, with one more
+// death than its dead letter counted.
 func TestReplayCrashesAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
-	body := []byte{0xc1} // no MessagePack at all
+	body := []byte{0xc1} // not MessagePack
 	id := []string{entrustbus.HeaderOrderID, "again"}
 	stop := r.run()
 	r.publish(entrustbus.KindIssue, body, id...)
@@ -75,8 +74,8 @@ func TestReplayCrashesAgain(t *testing.T) {
 	}
 }
 
-// The deaths of earlier generations are known while an order is parked too, or
-// the loop guard would never stop one that expires again and again.
+// The deaths of earlier generations are kept while an order is parked. Otherwise MaxDeaths
+// would never stop an order that expires again and again.
 func TestDeathsOfAParkedOrder(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -88,7 +87,7 @@ func TestDeathsOfAParkedOrder(t *testing.T) {
 	}
 }
 
-// enroller is a gateway that answers enrollments as told.
+// enroller is a gateway with given answers to enrollments.
 type enroller struct {
 	consumer.Gateway
 	enroll func(context.Context, gateway.Enrollment) (gateway.Answer, error)
@@ -96,7 +95,7 @@ type enroller struct {
 	probe  func() error
 	revoke func() error
 	poll   func() (gateway.Answer, error)
-	search func(context.Context, gateway.Search) error // in place of find
+	search func(context.Context, gateway.Search) error // instead of find
 }
 
 func (g *enroller) Probe(context.Context) error {
@@ -131,8 +130,8 @@ func (g *enroller) Find(ctx context.Context, s gateway.Search) (gateway.Answer, 
 	return gateway.Answer{}, false, g.find()
 }
 
-// A call that a stop ends before the gateway took the order leaves no order of
-// unknown fate: the next worker goes on at once, with the same submission.
+// A stop ends a call before the gateway accepted the order. The order does not become
+// indeterminate: the next worker continues at once, with the same submission.
 func TestStopBeforeTheGatewayTookIt(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -153,8 +152,8 @@ func TestStopBeforeTheGatewayTookIt(t *testing.T) {
 	}
 }
 
-// A ledger that was away while an order was opened moves the submission, and with
-// it the time at which the gateway's events can be trusted to show it.
+// When the ledger is away while an order begins, the submission is later, and so is the time
+// from which the gateway's events show it.
 func TestSettleTimeCountsFromTheCall(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -191,7 +190,7 @@ func TestSettleTimeCountsFromTheCall(t *testing.T) {
 	}
 }
 
-// The fleet's rate holds for a worker that never sees the others.
+// The fleet's rate applies to a worker that never sees the others.
 func TestFleetRateWithoutControlBucket(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -213,8 +212,8 @@ func TestFleetRateWithoutControlBucket(t *testing.T) {
 	}
 }
 
-// A gateway that refuses to tell what it issued is not asked for ever: the order
-// is one that cannot be looked up. So is one whose events the client has no right to.
+// A gateway that refuses look-ups is not asked for ever: its orders cannot be looked up. The
+// same applies when the client has no right to its events.
 func TestLookUpRefused(t *testing.T) {
 	t.Parallel()
 	for _, refusal := range []*gateway.Error{
@@ -237,14 +236,14 @@ func TestLookUpRefused(t *testing.T) {
 			}
 			r.wantLetters(order.Unconfirmed)
 			if strings.Contains(r.log.String(), "requests wait") {
-				t.Error("a look-up that the client has no right to shut the gate for everybody")
+				t.Error("a forbidden look-up stopped the calls of other orders")
 			}
 		})
 	}
 }
 
-// Somebody tracks an order with the wrong CSR: the certificate is not handed out for it, and
-// nobody is told to revoke it, for it is good.
+// A track request with the wrong CSR: the certificate is not handed out for it. No operator is
+// asked to revoke the certificate, since it is valid.
 func TestTrackWithAnotherCSR(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -265,8 +264,7 @@ func TestTrackWithAnotherCSR(t *testing.T) {
 	}
 }
 
-// A look-up that the gateway throttles waits as every call does, and goes on where
-// it was.
+// A throttled look-up waits like every call, and continues where it was.
 func TestLookUpThrottled(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, EmptyEventPages: 3, Faults: []gatewaytest.Fault{
@@ -286,8 +284,7 @@ func TestLookUpThrottled(t *testing.T) {
 	}
 }
 
-// A look-up that the gateway asks to wait for longer than a call may take waits in its
-// wake-up, not in flight.
+// A look-up that must wait for longer than a call may take waits in its wake-up, not in flight.
 func TestLookUpPausedForLong(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -306,7 +303,7 @@ func TestLookUpPausedForLong(t *testing.T) {
 	})
 }
 
-// What the gateway says of one order, with a Retry-After, pauses nobody.
+// A Retry-After about one order pauses no other order.
 func TestRetryAfterOfARefusal(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Faults: []gatewaytest.Fault{
@@ -323,8 +320,8 @@ func TestRetryAfterOfARefusal(t *testing.T) {
 	}
 }
 
-// An enrollment that took longer than the grace leaves its order the whole grace to
-// become known.
+// After an enrollment that took longer than the grace time, its order has the whole grace time
+// to become visible.
 func TestGraceAfterASlowEnrollment(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Second, Faults: []gatewaytest.Fault{
@@ -340,7 +337,7 @@ func TestGraceAfterASlowEnrollment(t *testing.T) {
 	}
 }
 
-// A request whose only name is its common name is held to it.
+// A certificate for a request with a common name only must have that name.
 func TestWrongCommonName(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -364,7 +361,7 @@ func TestWrongCommonName(t *testing.T) {
 	if res := r.result("cn"); res.Outcome != entrustbus.OutcomeFailed || res.Error.Code != "wrong_certificate" || res.Serial != "bad" {
 		t.Errorf("result is %+v (error %+v)", res, res.Error)
 	}
-	r.send(&entrustbus.Issue{ID: "dn", CSRDER: der, SubjectDN: "O=Example"}) // the subject is the requester's
+	r.send(&entrustbus.Issue{ID: "dn", CSRDER: der, SubjectDN: "O=Example"}) // the producer chose the subject
 	if res := r.result("dn"); res.Outcome != entrustbus.OutcomeIssued {
 		t.Errorf("result is %+v (error %+v)", res, res.Error)
 	}

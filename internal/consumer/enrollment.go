@@ -8,7 +8,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// enrollmentOf makes the gateway's enrollment of a request.
+// enrollmentOf builds the gateway's enrollment for a request.
 func enrollmentOf(q *entrustbus.Issue, r order.Record) (gateway.Enrollment, error) {
 	csr, err := q.CertificateRequest()
 	if err != nil {
@@ -21,7 +21,7 @@ func enrollmentOf(q *entrustbus.Issue, r order.Record) (gateway.Enrollment, erro
 	switch {
 	case r.Validity == 0:
 	case e.Validity > 0:
-		e.Validity = r.Validity // the policy cut the wish
+		e.Validity = r.Validity // the policy cut the demand
 	default:
 		e.MaxValidity = r.Validity // or the cap
 	}

@@ -2,6 +2,6 @@
 
 package consumer
 
-// failpoint marks a row of the crash table. In a build with the tag failpoints a crash
-// test makes the process die there; in every other build it is nothing.
+// failpoint marks a row of the crash table. With the build tag failpoints, a crash test kills
+// the process there. In every other build it does nothing.
 func failpoint(string) {}

@@ -9,16 +9,15 @@ import (
 	"syscall"
 )
 
-// dying counts how often the process came by the failpoint that it is to die at.
+// dying counts how often the process passed the failpoint at which it must die.
 var dying = struct {
 	sync.Mutex
 	passes int
 }{}
 
-// failpoint kills the process, as SIGKILL does, when it comes by the failpoint that
-// FAILPOINT_DIE_AT names for the FAILPOINT_DIE_PASS-th time (default the first).
-// The names lie outside the worker's own prefix, under which an unknown one is an
-// error of the configuration.
+// failpoint kills the process as SIGKILL does. FAILPOINT_DIE_AT names the failpoint and
+// FAILPOINT_DIE_PASS the pass at which it dies (default the first). These names are outside the
+// worker's own prefix, under which an unknown variable is a configuration error.
 func failpoint(name string) {
 	if os.Getenv("FAILPOINT_DIE_AT") != name {
 		return

@@ -17,7 +17,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// A pause that the gateway asks one worker for holds all of them, to its end.
+// A pause that the gateway asks one worker for applies to all of them, to its end.
 func TestFleetPause(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Faults: []gatewaytest.Fault{
@@ -67,9 +67,8 @@ func gauge(t *testing.T, g prometheus.Gatherer, name string) float64 {
 	return 0
 }
 
-// A result stream that cannot store keeps the request unacknowledged; when it
-// can again, the result that the gateway gave is published, and the gateway is
-// not asked twice.
+// A result stream that cannot store keeps the request unacknowledged. Once it can store again,
+// the gateway's result is published, and the gateway is not called twice.
 func TestResultStreamFull(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -91,7 +90,7 @@ func TestResultStreamFull(t *testing.T) {
 	r.eventually("a warning that says which", func() bool {
 		return strings.Contains(r.log.String(), "publishing a result; trying again") && strings.Contains(r.log.String(), "it is full")
 	})
-	// Across a stop too: the answer is kept in the ledger.
+	// Also across a stop: the ledger keeps the answer.
 	stop()
 	if n := r.count(r.layout.Requests); n != 1 {
 		t.Fatalf("%d requests on the bus while their result could not be published, want 1", n)
@@ -108,7 +107,7 @@ func TestResultStreamFull(t *testing.T) {
 	}
 }
 
-// Streams that vanish and come back: the worker says which, lives, and goes on.
+// When streams disappear and return, the worker logs which ones, stays alive, and continues.
 func TestConsumerDeletedAndMadeAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -130,8 +129,7 @@ func TestConsumerDeletedAndMadeAgain(t *testing.T) {
 	}
 }
 
-// Revocations have a lane of their own: a backlog of slow enrollments does not
-// hold one up.
+// Revocations have a lane of their own: a backlog of slow enrollments does not delay one.
 func TestRevocationsOvertake(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{AcceptUnknownSerials: true, Faults: []gatewaytest.Fault{
@@ -149,8 +147,8 @@ func TestRevocationsOvertake(t *testing.T) {
 	}
 }
 
-// The fleet's rate is shared by the workers that live: the part of one that
-// stops is taken up by the others, and no key stays behind.
+// The live workers share the fleet's rate. When one stops, the others get its share, and no key
+// remains.
 func TestFleetRate(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -180,8 +178,8 @@ func TestFleetRate(t *testing.T) {
 	for i := range n {
 		r.result(fmt.Sprint("o", i))
 	}
-	// A burst of a tenth of a second is free, and probes are not counted: less
-	// time than this cannot be taken within the rate.
+	// A burst of a tenth of a second is free, and probes do not count. Within the rate, less
+	// time than this is impossible.
 	if took := time.Since(begun); took < (n-8)*time.Second/20 {
 		t.Errorf("%d orders took %s, faster than 20 a second", n, took)
 	}

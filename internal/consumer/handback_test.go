@@ -9,8 +9,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// delivered is how many messages the server has delivered to the lane of issues, again and
-// again included.
+// delivered is how many messages the server has delivered to the lane of issues, including
+// repeated deliveries.
 func (r *rig) delivered() uint64 {
 	r.t.Helper()
 	c, err := r.js.Consumer(r.t.Context(), r.layout.Requests, streams.ConsumerIssue)
@@ -20,8 +20,8 @@ func (r *rig) delivered() uint64 {
 	return c.CachedInfo().Delivered.Consumer
 }
 
-// A worker that stops takes a message at most once more, and hands it back at once and
-// once: not to its own pull, which would deliver it as often as it has room.
+// A worker that stops takes a message at most once more, and hands it back at once and once.
+// The message must not go to its own pull, which would deliver it as often as it has room.
 func TestStopHandsBackOnce(t *testing.T) {
 	t.Parallel()
 	const n = 20
@@ -39,13 +39,13 @@ func TestStopHandsBackOnce(t *testing.T) {
 			}
 			stopped := make(chan struct{})
 			go func() { defer close(stopped); stop() }()
-			for i := range n { // some while the worker stops, the others after
+			for i := range n { // some while the worker stops, the others after that
 				r.send(&entrustbus.Issue{ID: fmt.Sprint("o", i), CSRPEM: csr(t, fmt.Sprint("o", i))})
 			}
 			<-stopped
 			took := uint64(0)
 			if workers == 1 {
-				took = r.delivered() // each at most once: none comes back to the pull that had it
+				took = r.delivered() // each at most once: none returns to the pull that had it
 				if took > n {
 					t.Errorf("the worker that stopped was given %d messages %d times", n, took)
 				}

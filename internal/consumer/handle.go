@@ -16,14 +16,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// newerRest is how long a worker leaves alone what a newer one wrote.
+// newerRest is how long a worker leaves a record or wake-up of a newer worker alone.
 const newerRest = time.Minute
 
-// rounds bounds the decisions about one message: calls and their answers, and writes
-// that another worker overtook. A message that needs more comes again.
+// rounds bounds the decisions about one message: calls and their answers, and writes that lost
+// against another worker. A message that needs more rounds is delivered again.
 const rounds = 20
 
-// handling is one message on its way through the machine.
+// handling is the handling of one message by the machine.
 type handling struct {
 	w *Worker
 	d *delivery // nil for the target of a cancellation
@@ -33,32 +33,32 @@ type handling struct {
 	wake *order.Wakeup // the due message, nil for a request
 	read *order.Request
 
-	// doubted says that the message may have been handled before, whatever the server's
-	// count says.
-	doubted bool
-	// reserved is the bound a minute under which the order has its turn, 0 where it has
-	// none, and after how long it has to wait for that.
+	// maybeHandled says that an earlier delivery may have handled the message, whatever the
+	// server's count.
+	maybeHandled bool
+	// reserved is the producer's bound a minute under which the order has a turn; 0 means no
+	// turn. after is how long the order waits for its turn.
 	reserved int
 	after    time.Duration
-	// known is what the policy asks about beside the request.
+	// known is what the bus holds for the policy, beside the request.
 	known known
-	// write is the last write of the record whose acknowledgement did not come.
+	// write is the last write of the record, while it is not acknowledged.
 	write *ledger.Write
-	// lost is the count of rollbacks that this worker knew of when it read the record.
+	// lost is the count of rollbacks that this worker knew when it read the record.
 	lost int
-	// under is the record that the last call was made under.
+	// under is the record under which the last call was made.
 	under order.Record
-	// called says that the gateway answered: the effects that follow are worth a few
-	// seconds of a stop, which grace gives them.
+	// called says that the gateway answered. When a stop interrupts the effects that follow,
+	// they get a few seconds more, in the context grace. end cancels grace.
 	called bool
 	grace  context.Context
 	end    context.CancelFunc
-	// span is the handling in a trace, nil where there are none.
+	// span is the span of the handling, nil without a tracer.
 	span trace.Span
 }
 
-// live is ctx. Where a stop ended it after an answer of the gateway, it is a context of
-// a few seconds more.
+// live returns ctx. When a stop ended ctx after an answer of the gateway, it returns a context
+// that lasts a few seconds more.
 func (h *handling) live(ctx context.Context) context.Context {
 	if ctx.Err() == nil || !h.called {
 		return ctx
@@ -76,7 +76,8 @@ func (h *handling) release() {
 	}
 }
 
-// doing notes what the message in flight waits for, for the line about one that is in flight too long.
+// doing notes what the message waits for. The log line about a message that is in flight too
+// long says it.
 func (h *handling) doing(what, of string) {
 	if h.d != nil {
 		h.d.doing(what, of)
@@ -90,23 +91,23 @@ func (w *Worker) delivered(ctx context.Context, d *delivery) error {
 	if isByHand(q.Kind) {
 		return w.byHand(ctx, d, q)
 	}
-	// A generation means that the order was there before, whatever the ledger knows of it.
-	h := &handling{w: w, d: d, key: q.Key, read: q, doubted: d.deliveries > 1 || q.Generation > 0}
+	// A generation means that the order existed before, even if the ledger has no record of it.
+	h := &handling{w: w, d: d, key: q.Key, read: q, maybeHandled: d.deliveries > 1 || q.Generation > 0}
 	if q.Kind == entrustbus.KindIssue {
 		past, err := w.rollbacks.fleet(ctx)
 		if err != nil {
 			return err
 		}
-		h.doubted = h.doubted || w.rollbacks.predates(past, d)
+		h.maybeHandled = h.maybeHandled || w.rollbacks.predates(past, d)
 	}
 	h.lost = w.rollbacks.count()
-	if h.doubted && q.Key.ID != "" {
-		// The common case, the first delivery of a new order, is one write and no read.
-		if err := h.look(ctx); err != nil {
+	if h.maybeHandled && q.Key.ID != "" {
+		// The common case is the first delivery of a new order: one write and no read.
+		if err := h.readRecord(ctx); err != nil {
 			return h.rest(err)
 		}
 	}
-	// An order that was begun goes on at its CA, whatever is listed by now.
+	// An order that has begun stays at its CA, even if the gateway no longer lists it.
 	if q.Problem == nil && h.cur.Phase == "" {
 		ca, _ := q.CA()
 		q.Problem = w.cas.refuses(ctx, ca)
@@ -137,8 +138,8 @@ func (w *Worker) woken(ctx context.Context, d *delivery) error {
 			return later(time.Second, fmt.Errorf("a wake-up of %s came early: %w", wake.Key, err))
 		}
 	}
-	h := &handling{w: w, d: d, key: wake.Key, wake: wake, doubted: d.deliveries > 1 || !w.link.since(wake.Due, w.now())}
-	if err := h.look(ctx); err != nil {
+	h := &handling{w: w, d: d, key: wake.Key, wake: wake, maybeHandled: d.deliveries > 1 || !w.connAge.since(wake.Due, w.now())}
+	if err := h.readRecord(ctx); err != nil {
 		return h.rest(err)
 	}
 	if h.cur.Phase == order.Awaiting {
@@ -149,7 +150,7 @@ func (w *Worker) woken(ctx context.Context, d *delivery) error {
 	})
 }
 
-// stray ends a message on a due subject that no worker put there.
+// stray ends a message on a due subject that no worker published.
 func (w *Worker) stray(ctx context.Context, d *delivery, why error) error {
 	q := w.readRequest(d)
 	q.Key, q.Problem = order.Key{}, why
@@ -158,7 +159,7 @@ func (w *Worker) stray(ctx context.Context, d *delivery, why error) error {
 	return h.run(ctx, func(r order.Remains) order.Event { return order.Delivered{Request: *q, Remains: r} })
 }
 
-// rest turns an error of a read into what becomes of the message.
+// rest turns an error of a read into the outcome of the message.
 func (h *handling) rest(err error) error {
 	if errors.Is(err, order.ErrNewerFormat) || errors.Is(err, wakeup.ErrNewerFormat) {
 		return later(newerRest, err)
@@ -166,20 +167,21 @@ func (h *handling) rest(err error) error {
 	return err
 }
 
-// look reads the record of the order.
-func (h *handling) look(ctx context.Context) error {
+// readRecord reads the record of the order.
+func (h *handling) readRecord(ctx context.Context) error {
 	h.lost = h.w.rollbacks.count()
 	cur, err := h.w.ledger.Get(ctx, h.key)
 	if errors.Is(err, order.ErrNotARecord) {
-		// It may have been a record: the order is one that the ledger forgot.
-		h.w.log.WarnContext(ctx, "the ledger holds something else under an order's key", "producer", h.key.Producer, "order", h.key.ID, "err", err)
+		// It may have been a record. The ledger counts as having lost the order.
+		h.w.log.WarnContext(ctx, "the ledger holds a value that is not a record under an order's key", "producer", h.key.Producer, "order", h.key.ID, "err", err)
 		err = nil
 	}
 	h.cur = cur
 	return err
 }
 
-// remains reads what the bus holds of the order beside its record, where that matters.
+// remains reads what the bus holds of the order beside its record, where the decision depends
+// on it.
 func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 	r := order.Remains{CanLookUp: h.w.gw.CanFind(), LostSince: h.w.rollbacks.lostSince(h.cur.RequestedAt)}
 	r.Judge = h.judge
@@ -190,7 +192,7 @@ func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 	if r.Forgotten, err = h.forgotten(ctx); err != nil {
 		return r, err
 	}
-	if h.d == nil || h.key.ID == "" || !h.cur.NeedsRemains(h.doubted) {
+	if h.d == nil || h.key.ID == "" || !h.cur.NeedsRemains(h.maybeHandled) {
 		return r, nil
 	}
 	if r.Result, _, err = h.w.results.Last(ctx, h.key); err != nil || r.Result != nil {
@@ -200,14 +202,14 @@ func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 		return r, nil
 	}
 	if r.Wakeup, _, err = h.w.wakeups.Find(ctx, h.key); err != nil {
-		return r, fmt.Errorf("looking for what is left of %s: %w", h.key, err)
+		return r, fmt.Errorf("reading the wake-up of %s: %w", h.key, err)
 	}
 	if h.cur.Phase != "" {
 		return r, nil
 	}
 	if r.Wakeup == nil {
 		if r.Wakeup, err = h.w.wakeups.FindDue(ctx, h.key); err != nil {
-			return r, fmt.Errorf("looking for what is left of %s: %w", h.key, err)
+			return r, fmt.Errorf("reading the wake-up of %s: %w", h.key, err)
 		}
 	}
 	if h.cur.Revision != 0 {
@@ -219,9 +221,9 @@ func (h *handling) remains(ctx context.Context) (order.Remains, error) {
 	return r, err
 }
 
-// forgotten reports whether the bus lost its last writes since the record that is known
-// was stored, and with them perhaps a later one. Only of an order that may be submitted
-// this matters. A worker with an answer of the gateway does not wait for the others.
+// forgotten reports whether the bus lost its last writes after it stored the known record. It
+// may then have lost a later record too. This matters only for an order that may be submitted.
+// A worker with an answer of the gateway does not wait for the other workers.
 func (h *handling) forgotten(ctx context.Context) (bool, error) {
 	kind, phase := h.cur.Kind, h.cur.Phase
 	if phase == "" && h.wake == nil && h.read != nil {
@@ -246,15 +248,15 @@ func (h *handling) forgotten(ctx context.Context) (bool, error) {
 	return h.d != nil && h.wake == nil && h.w.rollbacks.predates(past, h.d), nil
 }
 
-// rolledBack reports whether the bus lost writes since the record was read: the effects
-// so far may be gone, and an acknowledgement would lose the order.
+// rolledBack reports whether the bus lost writes after the record was read. Then the effects so
+// far may be lost, and an acknowledgement would lose the order.
 func (h *handling) rolledBack(ctx context.Context) (bool, error) {
 	past, err := h.w.rollbacks.own(ctx)
 	return past.Count != h.lost, err
 }
 
-// asked reads the request of the order, once: that of the message, or the one that the
-// record or the wake-up keeps. It is nil where nothing keeps it.
+// asked reads the request of the order, once. It comes from the message, the record or the
+// wake-up. It is nil when none of them holds it.
 func (h *handling) asked() *order.Request {
 	if h.read != nil {
 		return h.read
@@ -266,7 +268,7 @@ func (h *handling) asked() *order.Request {
 	if raw == nil {
 		return nil
 	}
-	// It was within bounds when it came.
+	// No limits: they were checked when the request came.
 	q := order.Read(h.w.subjects, raw, order.Limits{})
 	if h.d != nil {
 		q.Deliveries = int(h.d.deliveries)
@@ -275,8 +277,8 @@ func (h *handling) asked() *order.Request {
 	return h.read
 }
 
-// run decides about the event in a span of its own. event makes the event of what is left on
-// the bus.
+// run decides about the event in a span of its own. event builds the event from what the bus
+// holds.
 func (h *handling) run(ctx context.Context, event func(order.Remains) order.Event) error {
 	ctx = h.startSpan(ctx)
 	err := h.conclude(ctx, event)
@@ -284,8 +286,8 @@ func (h *handling) run(ctx context.Context, event func(order.Remains) order.Even
 	return err
 }
 
-// conclude decides about the event, carries the decision out, makes its call, and decides
-// about the answer, until a decision has no call.
+// conclude decides about the event, carries the decision out, makes its call, and decides about
+// the answer. It ends at a decision without a call.
 func (h *handling) conclude(ctx context.Context, event func(order.Remains) order.Event) error {
 	defer h.release()
 	work := ctx
@@ -294,7 +296,7 @@ func (h *handling) conclude(ctx context.Context, event func(order.Remains) order
 	if err != nil {
 		return h.rest(err)
 	}
-	happened := event // what a record that another worker changed is decided on
+	happened := event // decided again when another worker changed the record
 	for range rounds {
 		ctx := h.live(work)
 		if ctx.Err() != nil {
@@ -348,8 +350,8 @@ func (h *handling) conclude(ctx context.Context, event func(order.Remains) order
 			}
 			continue
 		case err != nil && d.Call != nil && h.write != nil:
-			// A stop cut the write off, and it may have been stored: the record would say
-			// that a call is under way.
+			// A stop interrupted the write, which may be stored: the record would say that a
+			// call may be under way.
 			h.called = true
 			h.cur.Record = *d.Record
 			event = h.answered(*d.Call, notCalled(err))
@@ -374,7 +376,7 @@ func (h *handling) conclude(ctx context.Context, event func(order.Remains) order
 			if err != nil {
 				return err
 			}
-			// The record is written, on a bus that may have held a later one.
+			// The record is written, but the bus may have lost a later one.
 			event = h.answered(*d.Call, notAnswered(errRolledBack))
 			happened = event
 			h.called = true
@@ -389,19 +391,19 @@ func (h *handling) conclude(ctx context.Context, event func(order.Remains) order
 		happened = event
 		h.called = true
 	}
-	return later(time.Second, fmt.Errorf("deciding about %s: other workers were faster %d times", h.key, rounds))
+	return later(time.Second, fmt.Errorf("deciding about %s: other workers changed the record %d times", h.key, rounds))
 }
 
-// again reads the record that another worker changed, and what the bus holds beside it.
-// An answer of the gateway is not given up for a read that fails.
+// again reads the record that another worker changed, and what the bus holds beside it. With an
+// answer of the gateway it repeats a failed read.
 func (h *handling) again(ctx context.Context) (order.Remains, error) {
-	h.doubted = true
+	h.maybeHandled = true
 	read := func(ctx context.Context) (order.Remains, error) {
-		if err := h.look(ctx); err != nil {
+		if err := h.readRecord(ctx); err != nil {
 			return order.Remains{}, err
 		}
 		if h.called && (h.cur.Phase == "" || h.cur.Generation < h.under.Generation) {
-			h.cur.Record = h.under // the later record is gone: the answer is that order's
+			h.cur.Record = h.under // the later record is lost; the answer belongs to this one
 		}
 		return h.remains(ctx)
 	}
@@ -421,8 +423,8 @@ func (h *handling) decide(ev order.Event) order.Decision {
 	return h.w.machine.Decide(h.w.now(), rand.Float64(), h.key, h.cur, ev)
 }
 
-// calls bounds the calls that are out together with this one, nil for the target of a
-// cancellation, which its lane counts as one message.
+// calls bounds the concurrent calls of the lane. It is nil for the target of a cancellation,
+// since the lane counts the cancellation.
 func (h *handling) calls() chan struct{} {
 	if h.d == nil {
 		return nil
@@ -430,7 +432,7 @@ func (h *handling) calls() chan struct{} {
 	return h.d.lane.calls
 }
 
-// ca is the CA that the call of a decision is for.
+// ca is the CA of a decision's call.
 func (h *handling) ca(d *order.Decision) string {
 	if d.Record != nil {
 		return d.Record.CAID
@@ -438,16 +440,15 @@ func (h *handling) ca(d *order.Decision) string {
 	return h.cur.CAID
 }
 
-// target gives the order that a cancellation names its Cancelled, and reads what became
-// of it.
+// target sends Cancelled to the order that a cancellation names, and returns its record.
 func (h *handling) target(ctx context.Context) (order.Stored, error) {
 	t := &handling{w: h.w, key: order.Key{Producer: h.key.Producer, ID: targetOf(h.asked())}}
-	if err := t.look(ctx); err != nil || t.cur.Phase == "" {
+	if err := t.readRecord(ctx); err != nil || t.cur.Phase == "" {
 		return t.cur, t.rest(err)
 	}
 	if err := t.run(ctx, func(r order.Remains) order.Event { return order.Cancelled{Remains: r, Request: t.asked} }); err != nil {
 		return t.cur, err
 	}
-	err := t.look(ctx)
+	err := t.readRecord(ctx)
 	return t.cur, t.rest(err)
 }

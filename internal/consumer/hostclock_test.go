@@ -23,8 +23,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// A worker whose host is 26 years behind publishes a certificate that is in force: the
-// clock of a bubble stands at the year 2000, the server's does not.
+// A worker whose host is 26 years behind publishes a certificate that is valid now. The clock
+// of a bubble is at the year 2000; the server's is not.
 func TestIssuedIsCheckedByTheServersClock(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t)
@@ -50,7 +50,7 @@ func TestIssuedIsCheckedByTheServersClock(t *testing.T) {
 		running.Go(func() { bucket.Run(ctx, control.Handlers{}) })
 		defer running.Wait()
 		defer stop()
-		// Time stands still while the bucket waits for the server.
+		// The bubble's time stops while the bucket waits for the server.
 		for _, ok := bucket.Clock().Now(); !ok; _, ok = bucket.Clock().Now() {
 			runtime.Gosched()
 		}
@@ -62,7 +62,7 @@ func TestIssuedIsCheckedByTheServersClock(t *testing.T) {
 	})
 }
 
-// issuedNow makes a certificate request and the certificate that answers it.
+// issuedNow makes a certificate request and the certificate for it.
 func issuedNow(t *testing.T) (csr, cert []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

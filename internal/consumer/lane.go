@@ -15,26 +15,26 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// lane is one consumer with a concurrency of its own, so that a backlog in one
-// never delays another.
+// lane is one consumer with its own concurrency, so that a backlog in one lane never delays
+// another.
 type lane struct {
 	name     string // label of metrics and logs
 	of       string // lane by which operators suspend it
 	stream   string
 	consumer string
-	// slots bounds the calls to the gateway. While so many are out, further messages are
-	// decoded, acquired and published.
+	// slots is the most concurrent calls to the gateway. Further messages are decoded, acquired
+	// and published meanwhile.
 	slots int
-	// op is the operation that every message of the lane needs: while no CA can be asked
-	// for it, requests wait in the stream. It is "" where messages need different ones.
+	// op is the operation that every message of the lane needs. While no CA may be called for
+	// it, requests wait in the stream. It is "" when messages need different operations.
 	op order.Op
-	// due lanes bring due messages, whose subject names their order.
+	// due lanes deliver due messages, whose subject names their order.
 	due bool
-	// reserved lanes go on while a poison message runs alone.
+	// reserved lanes continue while a poison message runs alone.
 	reserved bool
 	handle   func(context.Context, *delivery) error
 
-	// calls has a token for each call that is out.
+	// calls has a token for each call under way.
 	calls chan struct{}
 	pulls *pulls
 	// ended is closed when a stop has ended the last pull of the lane.
@@ -44,10 +44,10 @@ type lane struct {
 	inFlight map[flight]*delivery
 }
 
-// messages bounds the messages in flight. A lane pulls no more than it can start at once.
+// messages is the most messages in flight. A lane pulls only as many as it can start at once.
 func (l *lane) messages() int { return l.slots + max(1, l.slots/4) }
 
-// open makes a lane ready to run.
+// open prepares a lane for run.
 func (w *Worker) open(l *lane) (err error) {
 	l.inFlight = make(map[flight]*delivery)
 	l.calls = make(chan struct{}, l.slots)
@@ -56,8 +56,8 @@ func (w *Worker) open(l *lane) (err error) {
 	return err
 }
 
-// run pulls until stop is done, then waits for what is in flight. work outlives
-// stop by the drain time.
+// run pulls until stop is done, then waits for the messages in flight. work lasts longer than
+// stop, by the drain time.
 func (w *Worker) run(stop, work context.Context, l *lane) {
 	beat, cancel := context.WithCancel(work)
 	var beats, handlers sync.WaitGroup
@@ -99,8 +99,8 @@ func (w *Worker) run(stop, work context.Context, l *lane) {
 	beats.Wait()
 }
 
-// pull sends one request for messages, once the lane has room for them and its calls can be
-// made. While a breaker lets few calls through, it waits until those are decided.
+// pull sends one request for messages, once the lane has room and may make calls. While a
+// breaker lets few calls through, pull waits until those are decided.
 func (w *Worker) pull(stop context.Context, l *lane) error {
 	n, err := l.pulls.room(stop)
 	if err != nil || n == 0 {
@@ -115,7 +115,7 @@ func (w *Worker) pull(stop context.Context, l *lane) error {
 	return l.pulls.ask(n)
 }
 
-// missing says why nothing answers a pull: the consumer is gone, or its stream.
+// missing says why no server answers a pull: the consumer is gone, or its stream.
 func (w *Worker) missing(ctx context.Context, l *lane) error {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
@@ -125,7 +125,7 @@ func (w *Worker) missing(ctx context.Context, l *lane) error {
 	return nil
 }
 
-// work handles one message from its delivery to its settling.
+// work handles one message from its delivery to its acknowledgement.
 func (w *Worker) work(stop, work context.Context, d *delivery) {
 	l := d.lane
 	if d.deliveries > 1 {
@@ -134,7 +134,7 @@ func (w *Worker) work(stop, work context.Context, d *delivery) {
 	switch other := l.begin(d); {
 	case other == nil:
 	case other.identity() == d.identity():
-		// No answer: that of the delivery in flight is for this one too.
+		// No answer here: the delivery in flight answers for both.
 		w.log.DebugContext(work, "delivered again while in flight", "lane", l.name, "subject", d.msg.Subject())
 		return
 	default:
@@ -154,14 +154,14 @@ func (w *Worker) work(stop, work context.Context, d *delivery) {
 		err = errStopping
 	}
 	if errors.Is(err, errStopping) {
-		<-l.ended // or it would come back to this worker's own pull
+		<-l.ended // otherwise the server redelivers it to this worker's own pull
 	}
 	if err != nil {
 		w.handBack(work, d, err)
 	}
 }
 
-// flight is what may be in flight once: a request, or a due message of an order.
+// flight identifies what may be in flight only once: a request, or a due message of an order.
 type flight struct {
 	identity
 	subject string
@@ -177,9 +177,9 @@ func (d *delivery) flight() flight {
 	return flight{identity: d.identity()}
 }
 
-// begin puts a message in flight, or returns the one that is in its place. A server that was
-// killed delivers again what it had delivered, and may fire a schedule again. What a process
-// that stood still holds is delivered again when its ack wait is over.
+// begin puts a message in flight, or returns the message that is already there. A server that
+// was killed delivers messages again, and may fire a schedule again. The server also redelivers
+// the messages of a frozen process after their ack wait.
 func (l *lane) begin(d *delivery) (other *delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -195,15 +195,15 @@ func (l *lane) end(d *delivery) {
 	delete(l.inFlight, d.flight())
 }
 
-// guard handles a message. It counts deliveries that may have crashed a worker before it
-// tries another one, and turns a panic into an error that says where.
+// guard handles a message. A message that may have crashed a worker is counted before each try.
+// guard turns a panic into an error and logs its stack.
 func (w *Worker) guard(stop, ctx context.Context, d *delivery) (err error) {
 	l := d.lane
 	defer func() {
 		if p := recover(); p != nil {
-			// Left counted: a request that panics each time ends as crashed.
+			// The try stays counted, so a request that panics each time ends as crashed.
 			w.log.ErrorContext(ctx, "a handler panicked", "lane", l.name, "subject", d.msg.Subject(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = fmt.Errorf("handling panicked")
+			err = errors.New("the handler panicked")
 		}
 	}()
 	d.doing("turn", "among the messages in flight")
@@ -224,11 +224,11 @@ func (w *Worker) guard(stop, ctx context.Context, d *delivery) (err error) {
 	return err
 }
 
-// findWedged counts the messages that are in flight for longer than their calls explain,
-// and logs once of each what it waits for.
-func (w *Worker) findWedged(ctx context.Context, l *lane, held []*delivery, now time.Time) {
+// findWedged counts the messages that are in flight longer than their calls explain. It logs
+// once for each what it waits for.
+func (w *Worker) findWedged(ctx context.Context, l *lane, inFlight []*delivery, now time.Time) {
 	wedged := 0
-	for _, d := range held {
+	for _, d := range inFlight {
 		in := now.Sub(d.begun)
 		if in <= w.cfg.wedgedAfter() {
 			continue
@@ -243,7 +243,7 @@ func (w *Worker) findWedged(ctx context.Context, l *lane, held []*delivery, now 
 	w.metrics.Wedged(l.name, wedged)
 }
 
-// heartbeat extends the ack wait of what has been in flight for a third of it.
+// heartbeat extends the ack wait of messages that have been in flight for a third of it.
 func (w *Worker) heartbeat(ctx context.Context, l *lane) {
 	third := w.cfg.Layout.AckWait / 3
 	tick := time.NewTicker(third)
@@ -255,15 +255,15 @@ func (w *Worker) heartbeat(ctx context.Context, l *lane) {
 		case <-tick.C:
 		}
 		l.mu.Lock()
-		held := make([]*delivery, 0, len(l.inFlight))
+		inFlight := make([]*delivery, 0, len(l.inFlight))
 		for _, d := range l.inFlight {
-			held = append(held, d)
+			inFlight = append(inFlight, d)
 		}
 		l.mu.Unlock()
-		w.findWedged(ctx, l, held, time.Now())
+		w.findWedged(ctx, l, inFlight, time.Now())
 		var all sync.WaitGroup
-		for _, d := range held {
-			if time.Until(time.Unix(0, d.heldUntil.Load())) < 2*third {
+		for _, d := range inFlight {
+			if time.Until(time.Unix(0, d.ackDeadline.Load())) < 2*third {
 				all.Go(func() { w.extend(ctx, d) })
 			}
 		}

@@ -19,12 +19,12 @@ func repeated() *delivery {
 	return &delivery{msg: message{m: nats.NewMsg("entrust.request.shop.issue")}, deliveries: ordinary + 1, stream: "S", sequence: 7, published: time.Unix(1, 0)}
 }
 
-// How long a poison message stops everything else grows with its age, from a moment to
-// the longest call, and each time it rests for four times that.
+// The time that a poison message waits for all others grows with its age, up to the longest
+// call. Each time it then rests for four times that.
 func TestPoisonWaitsForItsTurn(t *testing.T) {
 	t.Parallel()
 	p := newPoison(nil, 3*time.Second)
-	if !p.running.TryAcquire(1) { // something else is in flight
+	if !p.running.TryAcquire(1) { // another message is in flight
 		t.Fatal("nothing is in flight, and yet it is taken")
 	}
 	for _, row := range []struct{ age, rest time.Duration }{
@@ -42,8 +42,8 @@ func TestPoisonWaitsForItsTurn(t *testing.T) {
 	}
 }
 
-// A reserved message goes on while one waits to run alone, and while that runs with others
-// waiting behind it.
+// A reserved message continues while another waits to run alone, and while that one runs with
+// others behind it.
 func TestReservedNeverWaits(t *testing.T) {
 	t.Parallel()
 	p := newPoison(nil, time.Minute)
@@ -69,7 +69,7 @@ func TestReservedNeverWaits(t *testing.T) {
 	}
 }
 
-// A panic before a message is handled ends that message's try, not the process.
+// A panic before a message is handled ends that try, not the process.
 func TestPanicBeforeHandling(t *testing.T) {
 	t.Parallel()
 	w := &Worker{log: slog.New(slog.DiscardHandler), throttle: new(throttling), poison: newPoison(nil, time.Minute)} // no server: a nil pointer
@@ -81,14 +81,14 @@ func TestPanicBeforeHandling(t *testing.T) {
 	}
 }
 
-// A message that is in flight for longer than its calls explain is counted, and logged once
-// with what it waits for.
+// A message that is in flight longer than its calls explain is counted, and logged once with
+// what it waits for.
 func TestWedgedMessage(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	registry := prometheus.NewRegistry()
 	w := &Worker{log: slog.New(slog.NewTextHandler(&out, nil)), metrics: metrics.New(registry)}
-	if err := w.cfg.setDefaults(); err == nil { // defaults of the durations, though the CA is missing
+	if err := w.cfg.setDefaults(); err == nil { // it sets the defaults although the CA is missing
 		t.Fatal("a configuration without a CA passes")
 	}
 	limit := w.cfg.wedgedAfter() // 135 s of lease, 120 s of a call and of one before it, a minute
@@ -97,22 +97,22 @@ func TestWedgedMessage(t *testing.T) {
 	}
 	l := &lane{name: "issue"}
 	begun := time.Now()
-	d, young := repeated(), repeated()
-	d.begun, young.begun = begun, begun.Add(limit)
+	d, recent := repeated(), repeated()
+	d.begun, recent.begun = begun, begun.Add(limit)
 	h := &handling{w: w, d: d}
 	h.doing("step", string(order.StepResult))
 	for _, row := range []struct {
 		in            time.Duration
-		held          []*delivery
+		inFlight      []*delivery
 		counted, said int
 	}{
-		{limit, []*delivery{d, young}, 0, 0},
-		{limit + time.Second, []*delivery{d, young}, 1, 1},
-		{limit + time.Hour, []*delivery{d, young}, 2, 2}, // the other one now, and each once
+		{limit, []*delivery{d, recent}, 0, 0},
+		{limit + time.Second, []*delivery{d, recent}, 1, 1},
+		{limit + time.Hour, []*delivery{d, recent}, 2, 2}, // now the other one too, each once
 		{limit + 2*time.Hour, []*delivery{d}, 1, 2},
 		{limit + 3*time.Hour, nil, 0, 2},
 	} {
-		w.findWedged(t.Context(), l, row.held, begun.Add(row.in))
+		w.findWedged(t.Context(), l, row.inFlight, begun.Add(row.in))
 		if n := gauge(t, registry, "entrust_worker_wedged_messages", "issue"); n != float64(row.counted) {
 			t.Errorf("after %s the metric counts %v, want %d", row.in, n, row.counted)
 		}

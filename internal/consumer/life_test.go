@@ -21,8 +21,8 @@ import (
 
 var dialects = []gatewaytest.Dialect{gatewaytest.CertCtl, gatewaytest.CAGW}
 
-// Issued at once, in both dialects and encodings: the result is the contract's,
-// the labels and the trace come back, and nothing is left on the bus.
+// Issued at once, in both dialects and encodings. The result follows the contract, the labels
+// and the trace come back, and nothing remains on the bus.
 func TestIssueAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range dialects {
@@ -88,7 +88,7 @@ func sameKey(t *testing.T, certPEM, csrPEM string) {
 	}
 }
 
-// Pending orders are parked, never polled early, and end as the approver says.
+// Pending orders are parked, never polled early, and end as the approver decides.
 func TestPending(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range dialects {
@@ -123,8 +123,8 @@ func TestPending(t *testing.T) {
 	}
 }
 
-// An order that nobody approves is polled a last time at its deadline, expires
-// once, and a track request takes it up without another enrollment.
+// An order without an approval is polled a last time at its deadline and expires once. A track
+// request takes it over without another enrollment.
 func TestExpireAndTrack(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -156,8 +156,8 @@ func TestExpireAndTrack(t *testing.T) {
 	r.quiet()
 }
 
-// No worker runs while an order's deadline passes: the next one asks a last time,
-// and only then the order has expired, once.
+// No worker runs at an order's deadline: the next worker polls a last time, and only then the
+// order expires, once.
 func TestDownAcrossTheDeadline(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -180,8 +180,8 @@ func TestDownAcrossTheDeadline(t *testing.T) {
 	}
 }
 
-// A track request without a CSR: what is issued cannot be held to a key, and is no
-// wrong certificate for that.
+// A track request without a CSR: the certificate is not checked against a key, and does not
+// count as wrong because of that.
 func TestTrackWithoutCSR(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -206,7 +206,7 @@ func TestRevoke(t *testing.T) {
 			r.run()
 			r.send(&entrustbus.Issue{ID: "c", CSRPEM: csr(t, "c")})
 			issued := r.result("c")
-			// On hold first: what is revoked for good cannot be put on hold.
+			// A hold first: a certificate that is revoked for good cannot be put on hold.
 			for i, reason := range []string{"certificateHold", "unspecified", "keyCompromise", "caCompromise", "affiliationChanged", "superseded", "cessationOfOperation", "privilegeWithdrawn"} {
 				id := fmt.Sprint("r", i)
 				r.send(&entrustbus.Revoke{ID: id, Serial: issued.Serial, Reason: reason})
@@ -224,8 +224,8 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-// The same id again: same content is silent, other content or another kind is
-// told, and the first result stands.
+// The same id again: the same content changes nothing. Other content or another kind is
+// refused, and the first result stays in force.
 func TestSameIDAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -233,7 +233,7 @@ func TestSameIDAgain(t *testing.T) {
 	request := csr(t, "once")
 	r.send(&entrustbus.Issue{ID: "once", CSRPEM: request})
 	first := r.result("once")
-	// Other message ids: the server's own duplicate window must not be what helps.
+	// Other message ids: the server's own duplicate window must not decide here.
 	r.send(&entrustbus.Issue{ID: "once", CSRPEM: request}, nats.MsgIdHdr, "again")
 	r.sendAs(entrustbus.EncodingJSON, &entrustbus.Issue{ID: "once", CSRPEM: request}, nats.MsgIdHdr, "again, as JSON")
 	r.quiet()
@@ -257,7 +257,7 @@ func TestSameIDAgain(t *testing.T) {
 	}
 }
 
-// What cannot be read, or breaks the contract, costs nothing but itself.
+// A malformed request, or a request that breaks the contract, affects no other request.
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -300,7 +300,7 @@ func TestBadRequests(t *testing.T) {
 	r.quiet()
 }
 
-// The gateway refuses one order for good; that is its result, and a letter.
+// The gateway refuses one order for good: it gets a result and a dead letter.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW})
@@ -314,8 +314,8 @@ func TestRefused(t *testing.T) {
 	r.quiet()
 }
 
-// What was issued is not what was asked for: it is not published as issued, and
-// the operator is told its serial.
+// A certificate that does not match its request is not published as issued, and the operator
+// gets its serial.
 func TestWrongCertificate(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []gatewaytest.Kind{gatewaytest.FaultWrongKey, gatewaytest.FaultWrongNames, gatewaytest.FaultExpired} {
@@ -336,7 +336,7 @@ func TestWrongCertificate(t *testing.T) {
 	}
 }
 
-// A chain makes no good certificate wrong: what cannot be used of it is left out, and the
+// An unusable chain does not make a certificate wrong: the unusable part is left out, and the
 // result says so.
 func TestChainIsNoVerdict(t *testing.T) {
 	t.Parallel()
@@ -359,8 +359,8 @@ func TestChainIsNoVerdict(t *testing.T) {
 	}
 }
 
-// A reply that was lost: the order is held, submitted again or adopted, as the
-// operator chose and the gateway can tell.
+// A lost reply: the order is held, submitted again or adopted, as configured and as the gateway
+// allows.
 func TestLostReply(t *testing.T) {
 	t.Parallel()
 	lost := []gatewaytest.Fault{{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultLostReply, Times: 1}}
@@ -406,7 +406,7 @@ func TestLostReply(t *testing.T) {
 	}
 }
 
-// An outage, throttling and refused credentials never fail a request.
+// An outage, throttling, or refused credentials never fail a request.
 func TestGatewayTrouble(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -452,7 +452,7 @@ func TestOutageLeavesRequestsAlone(t *testing.T) {
 	r.run()
 	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o")})
 	r.eventually("a probe that failed", func() bool { return strings.Contains(r.log.String(), "requests wait") })
-	// The server counts what is pending a moment after it acknowledged the request.
+	// The server updates its pending count a moment after it acknowledged the request.
 	r.eventually("one request pending and none delivered", func() bool {
 		cons, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerIssue)
 		if err != nil {
@@ -493,8 +493,8 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// A replay makes a new generation; what the gateway already has is not
-// submitted again, and what it declined is.
+// A replay makes a new generation. An order that the gateway already has is not submitted
+// again; an order that it declined is.
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1, Faults: []gatewaytest.Fault{
@@ -549,8 +549,8 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// A worker that stops hands back at once what it has not begun, and finishes
-// what it has.
+// A worker that stops hands back at once the messages that it has not begun, and finishes the
+// others.
 func TestStopDrains(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Latency: 600 * time.Millisecond})
@@ -566,8 +566,8 @@ func TestStopDrains(t *testing.T) {
 	}
 }
 
-// A request that the bus carries but could not park is refused before it is
-// submitted, and its letter is cut to what the server takes.
+// A request that the bus can deliver but not park is refused before it is submitted. Its dead
+// letter is cut to the server's limit.
 func TestTooLargeToPark(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})

@@ -19,7 +19,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// slow is a gateway whose answers to enrollments are held back.
+// slow is a gateway that delays its answers to enrollments.
 type slow struct {
 	consumer.Gateway
 	calls  atomic.Int32
@@ -35,8 +35,8 @@ func (g *slow) Enroll(ctx context.Context, e gateway.Enrollment) (gateway.Answer
 	return a, err
 }
 
-// A ledger that is lost while a call is under way: the order ends with its answer,
-// and is not sent again.
+// A ledger that is lost during a call: the order ends with the call's answer, and is not
+// submitted again.
 func TestLedgerLostDuringACall(t *testing.T) {
 	t.Parallel()
 	for name, sim := range map[string]gatewaytest.Config{"issued": {}, "pending": {PendingFraction: 1}} {
@@ -64,8 +64,8 @@ func TestLedgerLostDuringACall(t *testing.T) {
 	}
 }
 
-// A request that comes again, and whose record went with the ledger: what its result
-// or its slot says, counts.
+// A redelivered request whose record was lost with the ledger: its result or its wake-up
+// decides.
 func TestLedgerLostSinceAResult(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -90,8 +90,8 @@ func TestLedgerLostSinceAResult(t *testing.T) {
 
 func TestLedgerLostSinceParking(t *testing.T) {
 	t.Parallel()
-	// The order is known by its wake-up, or by the due message that it has become and
-	// that nobody has handled.
+	// The order is known by its wake-up, or by the due message that the wake-up became and no
+	// worker has handled.
 	for _, due := range []bool{false, true} {
 		t.Run(fmt.Sprintf("due=%v", due), func(t *testing.T) {
 			t.Parallel()
@@ -126,9 +126,8 @@ func TestLedgerLostSinceParking(t *testing.T) {
 	}
 }
 
-// A request that was delivered before the ledger was made may have been submitted:
-// that is an order of unknown fate. One that is younger than the ledger was handed
-// back before anything was tried.
+// A request that was delivered before the ledger was made may have been submitted: its order is
+// indeterminate. A request that is younger than the ledger was handed back before any try.
 func TestLedgerLostWithNothingLeft(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -149,8 +148,8 @@ func TestLedgerLostWithNothingLeft(t *testing.T) {
 	}
 }
 
-// A generation counts on an operator's subject only: a producer that names one sends the
-// same request again.
+// A generation counts on an operator's subject only: a producer that names one sends the same
+// request again.
 func TestGenerationOfAProducer(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Faults: []gatewaytest.Fault{{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultReject, Times: 1}}})
@@ -179,8 +178,8 @@ func TestGenerationOfAProducer(t *testing.T) {
 	r.wantLetters(order.Rejected)
 }
 
-// An order that was submitted, and whose answer nobody saw, does not end as one that
-// was refused where the worker's bounds were lowered since.
+// An order that was submitted, and whose answer no worker received, does not end as refused
+// after the worker's limits were lowered.
 func TestRefusedWithUnknownFate(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})

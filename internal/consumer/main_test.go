@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// These tests wait for leases, pauses and deadlines far more than they compute.
+// These tests mostly wait: for leases, pauses and deadlines.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("8") // it is a number
+		_ = f.Value.Set("8") // it cannot fail for a number
 	}
 	os.Exit(m.Run())
 }

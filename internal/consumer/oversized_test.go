@@ -24,11 +24,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// smallest is a server that takes the smallest messages that the worker runs on.
+// smallest is a server with the smallest message limit that the worker runs with.
 const smallest = "max_payload: 65536"
 
-// ca issues certificates that are as large as told. As a gateway it answers enrollments
-// with them, at once or, where pending is set, at the first poll.
+// ca issues certificates of a given size. As a gateway it answers enrollments with them, at
+// once or, when pending is set, at the first poll.
 type ca struct {
 	consumer.Gateway
 	t       testing.TB
@@ -98,7 +98,7 @@ func (c *ca) CAs(context.Context) ([]gateway.ListedCA, error) { return nil, erro
 func (c *ca) CanFind() bool                                   { return false }
 func (c *ca) Probe(context.Context) error                     { return nil }
 
-// labels are as many bytes of them, about.
+// labels are labels of about that many bytes.
 func labels(n int) map[string]string {
 	all := map[string]string{}
 	for i := 0; n > 0; i++ {
@@ -108,8 +108,8 @@ func labels(n int) map[string]string {
 	return all
 }
 
-// A result that no message can hold is published without its chain, then without labels,
-// then as failed with the serial. It never keeps its order from ending.
+// A result that no message can hold is published without its chain, then without labels, then
+// as failed with the serial. Its order always ends.
 func TestResultTooLarge(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
@@ -170,8 +170,8 @@ func TestResultTooLarge(t *testing.T) {
 	}
 }
 
-// A request that fills a message is refused before it is submitted, in words, though
-// neither record nor letter can hold it beside what they add.
+// A request that fills a message is refused before it is submitted, with an error. Neither
+// record nor dead letter could hold it with their additions.
 func TestRequestThatFillsAMessage(t *testing.T) {
 	t.Parallel()
 	r := setupOn(t, testbed.Start(t, smallest), gatewaytest.Config{})
@@ -197,8 +197,8 @@ func TestRequestThatFillsAMessage(t *testing.T) {
 	}
 }
 
-// limit bounds the messages of a stream while the worker runs: what was checked at start
-// may be changed later.
+// limit bounds the messages of a stream while the worker runs: the limits that were checked at
+// start may change later.
 func (r *rig) limit(stream string, size int32) {
 	r.t.Helper()
 	st, err := r.js.Stream(r.t.Context(), stream)
@@ -212,8 +212,8 @@ func (r *rig) limit(stream string, size int32) {
 	}
 }
 
-// What an order needs to wait may be more than the server takes. It waits with less, or
-// ends in words.
+// The wake-up of an order may exceed the server's limit. The order waits with a smaller one, or
+// ends with an error.
 func TestOrderThatCannotWait(t *testing.T) {
 	t.Parallel()
 	const size = 4 << 10
@@ -254,8 +254,8 @@ func TestOrderThatCannotWait(t *testing.T) {
 	}
 }
 
-// A dead letter that the server refuses is cut. Where even the smallest is refused, the
-// result is published all the same, and the log says so.
+// A dead letter that the server refuses is cut. When even the smallest is refused, the result
+// is still published, and the log says so.
 func TestLetterThatIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
@@ -283,7 +283,7 @@ func TestLetterThatIsRefused(t *testing.T) {
 					t.Errorf("the letter holds %d bytes of %d", len(l.Request.Body), l.Length)
 				}
 			}
-			if said := strings.Contains(r.log.String(), "level=ERROR msg=\"the server takes no dead letter"); said != (row.letters == nil) {
+			if said := strings.Contains(r.log.String(), "level=ERROR msg=\"the server refuses every dead letter"); said != (row.letters == nil) {
 				t.Errorf("the log says that a letter is lost: %v", said)
 			}
 		})

@@ -15,15 +15,15 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// known is what the bus holds about a request that the policy asks about.
+// known is what the bus holds about a request that the policy checks.
 type known struct {
 	ca      string // of the request
-	owner   string // whose the certificate of a revocation is, of that CA; "" where that is not known
-	blocked string // the hash of the certificate request's key, "" where that is not blocked
+	owner   string // the producer that owns the certificate of a revocation at that CA; "" when unknown
+	blocked string // the hash of the certificate request's key; "" when it is not blocked
 }
 
-// learn reads what the policy is about to ask. Orders that wait for approval, or ended, are
-// not asked about.
+// learn reads what the policy needs. Orders that wait for approval, or have ended, need no
+// policy.
 func (h *handling) learn(ctx context.Context) error {
 	if h.w.cfg.Policy == nil || h.d == nil || h.key.ID == "" || h.cur.Phase == order.Awaiting || h.cur.Phase == order.Concluded {
 		return nil
@@ -41,9 +41,9 @@ func (h *handling) learn(ctx context.Context) error {
 	return err
 }
 
-// known reads what the bus holds about a request: whose the certificate is that is to be
-// revoked, and whether the key of a certificate request is blocked. ca is the CA that the
-// request uses. What cannot be read of the request, the policy refuses.
+// known reads what the bus holds about a request: the owner of a certificate to be revoked, or
+// whether a certificate request's key is blocked. ca is the CA of the request. When the request
+// cannot be read, the policy refuses it.
 func (w *Worker) known(ctx context.Context, body entrustbus.Request, ca string) (known, error) {
 	k := known{ca: ca}
 	switch body := body.(type) {
@@ -70,8 +70,9 @@ func (w *Worker) known(ctx context.Context, body entrustbus.Request, ca string) 
 	return k, nil
 }
 
-// PolicyRequest returns what the policy is asked about a request that is no order: with CA and
-// profile, whose the certificate is, and whether the key is blocked. No signature is needed.
+// PolicyRequest returns the policy's input for a request that is not an order. It contains CA
+// and profile, the owner of the certificate, and whether the key is blocked. It needs no
+// signature.
 func (w *Worker) PolicyRequest(ctx context.Context, producer string, body entrustbus.Request) (policy.Request, error) {
 	ca, profile := (&order.Request{Body: body}).CA()
 	q := policy.Request{
@@ -82,9 +83,9 @@ func (w *Worker) PolicyRequest(ctx context.Context, producer string, body entrus
 	return q, err
 }
 
-// keep writes what a result makes known, before it is published: whose an issued certificate
-// is, and which key was compromised. A crash in between has both done again. What the server
-// refuses for good is given up: the result matters more.
+// keep writes what a result shows, before the result is published: the owner of an issued
+// certificate, or a compromised key. After a crash in between, a worker writes both again. When
+// the server refuses the write for ever, keep gives it up: the result matters more.
 func (h *handling) keep(ctx context.Context, r *entrustbus.Result) error {
 	if h.w.cfg.Policy == nil {
 		return nil
@@ -97,7 +98,7 @@ func (h *handling) keep(ctx context.Context, r *entrustbus.Result) error {
 		err = h.blockKey(ctx, r)
 	}
 	if streams.IsRefused(err) {
-		h.w.log.ErrorContext(ctx, "the server does not take what is to be kept of a certificate; its result is published all the same",
+		h.w.log.ErrorContext(ctx, "the server refuses to store the owner or the blocked key of a certificate; its result is still published",
 			h.args("serial", r.Serial, "err", err)...)
 		return nil
 	}
@@ -110,7 +111,7 @@ func (h *handling) keepOwner(ctx context.Context, r *entrustbus.Result) error {
 	if err == nil && csr != nil {
 		hash = keys.Hash(csr.RawSubjectPublicKeyInfo) // the certificate was checked against it
 	} else if hash, err = keyOf(r.CertificatePEM); err != nil {
-		h.w.log.ErrorContext(ctx, "whose a certificate is cannot be kept", h.args("serial", r.Serial, "err", err)...)
+		h.w.log.ErrorContext(ctx, "the owner of a certificate cannot be stored", h.args("serial", r.Serial, "err", err)...)
 		return nil
 	}
 	c := certs.Certificate{
@@ -119,13 +120,13 @@ func (h *handling) keepOwner(ctx context.Context, r *entrustbus.Result) error {
 	return h.w.certs.Put(ctx, r.CAID, r.Serial, c, r.NotAfter.Sub(h.w.now()))
 }
 
-// blockKey blocks the key of a certificate that was revoked for its compromise. What was kept
-// of the certificate says which that is. A certificate in the request is believed only where
-// nothing was kept: a producer may have made it up, with another's key.
+// blockKey blocks the key of a certificate that was revoked for its compromise. The stored
+// owner entry names the key. A certificate in the request counts only without such an entry: a
+// producer may have made it up, with the key of another producer.
 func (h *handling) blockKey(ctx context.Context, r *entrustbus.Result) error {
 	q := h.asked()
 	if q == nil {
-		return nil // of an end that was kept before this worker, which wrote the block then
+		return nil // the worker that wrote this end into the record also wrote the block
 	}
 	body, ok := q.Body.(*entrustbus.Revoke)
 	if !ok {
@@ -143,7 +144,7 @@ func (h *handling) blockKey(ctx context.Context, r *entrustbus.Result) error {
 		hash, _ = keyOf(body.CertificatePEM) // validated with the request
 	}
 	if !keys.ValidHash(hash) {
-		h.w.log.WarnContext(ctx, "the key of a certificate that was revoked for its compromise is not known; block it with entrust-worker keys block",
+		h.w.log.WarnContext(ctx, "the key of a certificate that was revoked for its compromise is unknown; block it with entrust-worker keys block",
 			h.args("serial", r.Serial)...)
 		return nil
 	}
@@ -156,7 +157,7 @@ func (h *handling) blockKey(ctx context.Context, r *entrustbus.Result) error {
 
 const reasonKeyCompromise = "keyCompromise"
 
-// keyOf returns the hash of the key of a certificate in PEM.
+// keyOf returns the key hash of a certificate in PEM.
 func keyOf(text string) (string, error) {
 	all, err := entrustbus.ReadCertificates([]byte(text))
 	if err != nil {

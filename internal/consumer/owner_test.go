@@ -24,8 +24,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/policy"
 )
 
-// owning has the worker go by a policy under which the tests' producer, and another, may
-// revoke these serials: own, any or none.
+// owning gives the worker a policy under which the tests' producer, and another one, may revoke
+// these serials: own, any or none.
 func (r *rig) owning(serials string) {
 	r.t.Helper()
 	rules := "\n    kinds: [issue, revoke, track]\n    names: {dns: {suffixes: [good, good.example.net]}}\n    revoke: {serials: " + serials + ", reasons: ['*']}\n"
@@ -58,8 +58,9 @@ func (r *rig) wantOutcome(id string, want entrustbus.Outcome, replay ...int) *en
 	return res
 }
 
-// Under own, a producer revokes what was issued to it. What was issued to another, before the
-// worker kept it, or was fetched by a track request alone, it may not revoke.
+// Under own, a producer revokes certificates that were issued to it. It may not revoke other
+// certificates: those of another producer, those issued before the worker stored owners, and
+// those that a track request fetched.
 func TestProducersRevokeTheirOwn(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -84,7 +85,8 @@ func TestProducersRevokeTheirOwn(t *testing.T) {
 	r.wantLetters(order.Denied, order.Denied)
 	r.send(&entrustbus.Revoke{ID: "revoke-mine", SerialDecimal: mine.SerialDecimal})
 	r.wantOutcome("revoke-mine", entrustbus.OutcomeRevoked)
-	// A hold is lifted, and a reason follows a reason: it stays the producer's.
+	// A hold is lifted, and a second reason follows the first: the certificate stays the
+	// producer's.
 	r.send(&entrustbus.Revoke{ID: "revoke-again", Serial: mine.Serial, Reason: "superseded"})
 	r.wantOutcome("revoke-again", entrustbus.OutcomeRevoked)
 	stop()
@@ -102,7 +104,7 @@ func TestProducersRevokeTheirOwn(t *testing.T) {
 	r.quiet()
 }
 
-// A track request fetches a certificate and makes it nobody's.
+// A track request fetches a certificate and gives it no owner.
 func TestTrackGivesNoOwnership(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -122,8 +124,8 @@ func TestTrackGivesNoOwnership(t *testing.T) {
 	r.wantDenied("revoke", "revoke.serials")
 }
 
-// A key that was revoked for compromise is refused, however it is revoked, until an operator
-// unblocks it. Another reason blocks nothing.
+// A key that was revoked for compromise is refused, by every kind of revocation, until an
+// operator unblocks it. Another reason blocks nothing.
 func TestCompromisedKeysAreRefused(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -161,13 +163,13 @@ func TestCompromisedKeysAreRefused(t *testing.T) {
 	r.replay(&entrustbus.Issue{ID: "second", CSRPEM: request}, 1)
 	r.wantOutcome("second", entrustbus.OutcomeIssued, 1)
 
-	// What the worker kept of a certificate names the key, whatever the request says.
+	// The worker's stored entry names the key, whatever the request says.
 	r.send(&entrustbus.Revoke{ID: "forged", CertificatePEM: certificateLike(t, other.CertificatePEM, first.Serial), Reason: "1"})
 	r.wantOutcome("forged", entrustbus.OutcomeRevoked)
 	blocked(true)
 	hash = keyOf(t, other.CertificatePEM)
 	blocked(false)
-	// Where it kept nothing, the request does.
+	// Without an entry, the request names the key.
 	kv, err := r.js.KeyValue(t.Context(), r.layout.Certs)
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +211,7 @@ func parsed(t *testing.T, text string) *x509.Certificate {
 	return cert
 }
 
-// certificateLike makes up a certificate with the key of another and a serial number.
+// certificateLike invents a certificate with the key of another one and a serial number.
 func certificateLike(t *testing.T, text, serial string) string {
 	t.Helper()
 	n, ok := new(big.Int).SetString(serial, 16)
@@ -228,13 +230,13 @@ func certificateLike(t *testing.T, text, serial string) string {
 	return entrustbus.CertificatePEM(der)
 }
 
-// The entry of a certificate is there before its result: a worker that cannot write it
-// publishes nothing, and one that ended between the two has both done by the next.
+// The entry of a certificate exists before its result: a worker that cannot write the entry
+// publishes nothing. When a worker ended between the two writes, the next one does both.
 func TestCertificateIsKeptBeforeItsResult(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name    string
-		refused func(*rig) string // subjects of what cannot be written
+		refused func(*rig) string // subjects that cannot be written
 		kept    int
 	}{
 		{"no entry", func(r *rig) string { return "$KV." + r.layout.Certs + "." }, 0},
@@ -265,7 +267,7 @@ func TestCertificateIsKeptBeforeItsResult(t *testing.T) {
 	}
 }
 
-// unwilling refuses what is published below a subject, as a stream without room does.
+// unwilling refuses messages below a subject, like a full stream.
 type unwilling struct {
 	jetstream.JetStream
 	subject string

@@ -13,36 +13,36 @@ import (
 )
 
 const (
-	// ordinary is how many deliveries of a message are taken for ordinary: restarts and
-	// lost acks happen. From then on each try is counted before it is made.
+	// ordinary is how many deliveries of a message are ordinary: restarts and lost acks happen.
+	// After that, each try is counted before it is made.
 	ordinary = 3
-	// fatal is how many counted tries may end without a word before the message is taken
-	// for the cause.
+	// fatal is how many counted tries may end with a crash before the message counts as its
+	// cause.
 	fatal = 3
-	// everything is more than can be in flight at once.
+	// everything is more than the number of messages that can be in flight.
 	everything = 1 << 30
-	// shortest is how long a poison message waits at least for everything else.
+	// shortest is the shortest time that a poison message waits for all other messages to end.
 	shortest = 2 * time.Second
 )
 
-var errNotAlone = errors.New("a message that may have crashed a worker waits until it can run alone")
+var errNotAlone = errors.New("a poison message waits until it can run alone")
 
-// poison finds messages that crash workers. It counts the tries of messages that keep
-// coming back, in the control bucket, before each try. A try that ends in any orderly
-// way takes its count back, so that only a death of the process leaves one: neither a
-// rolling restart nor a long outage makes a poison message.
+// poison finds messages that crash workers. Before each try of a message that was delivered
+// often, it counts the try in the control bucket. A try that ends without a crash removes its
+// count. So neither a rolling restart nor a long outage makes a poison message.
 //
-// A death is counted for everything that was in flight. So a message that has a count
-// runs with nothing else in flight: the next crash identifies it. It waits for that
-// for a short time and goes back for a longer one: other messages have four fifths of
-// the time. The longer it is counted, the longer it waits, in the end for as long as
-// any call lasts: so it has its turn, however busy the worker is. Revocations have
-// reserved capacity: they go on meanwhile, so that one which kills is counted, in its
-// first deliveries, for what runs alone beside it.
+// A crash counts for every message that was in flight. So a counted message runs with no other
+// message in flight: the next crash identifies it. It waits a short time for its turn, then
+// goes back to the stream for four times as long. So other messages have four fifths of the
+// time. Its wait grows with the age of its count, up to the longest call. So it gets its turn,
+// however busy the worker is.
+//
+// Revocations have reserved capacity and run meanwhile. A revocation that crashes the worker in
+// its first deliveries is therefore counted for the message that runs alone.
 type poison struct {
 	control *control.Bucket
-	longest time.Duration       // that a call, and what belongs to it, takes
-	running *semaphore.Weighted // of everything: a message takes one part, one with a count all
+	longest time.Duration       // of a call and its effects
+	running *semaphore.Weighted // of everything: a message takes one part, a counted message takes all
 }
 
 func newPoison(bucket *control.Bucket, longest time.Duration) *poison {
@@ -51,17 +51,17 @@ func newPoison(bucket *control.Bucket, longest time.Duration) *poison {
 
 // try is one handling of a message.
 type try struct {
-	parts   int64 // of everything that it takes
+	parts   int64 // of everything, taken by this try
 	counted bool
-	fatal   bool // enough tries ended without a word
+	fatal   bool // enough tries ended with a crash
 }
 
 func identityOf(d *delivery) control.Message {
 	return control.Message{Stream: d.stream, Sequence: d.sequence, Stored: d.published}
 }
 
-// begin counts one more try where the message came back too often. What waits for its
-// turn goes back when stop ends. end must follow where there is no error.
+// begin counts one more try when the message was delivered too often. A message that waits for
+// its turn goes back when stop ends. The caller must call end unless begin returned an error.
 func (p *poison) begin(ctx, stop context.Context, l *lane, d *delivery) (try, error) {
 	if d.deliveries <= ordinary {
 		t := try{parts: 1}
@@ -93,11 +93,11 @@ func (p *poison) begin(ctx, stop context.Context, l *lane, d *delivery) (try, er
 	return t, nil
 }
 
-// acquire waits until the message may run beside what else is in flight, or alone where
-// it has been counted for age.
+// acquire waits until the message may run: beside other messages, or alone when it has been
+// counted. age is the age of its count.
 func (p *poison) acquire(stop context.Context, t try, age time.Duration) error {
 	if t.parts == 0 {
-		return nil // the semaphore would have it queue behind what waits to run alone
+		return nil // in the semaphore it would queue behind a message that waits to run alone
 	}
 	ctx, wait := stop, time.Duration(0)
 	if t.parts == everything {
@@ -116,22 +116,22 @@ func (p *poison) acquire(stop context.Context, t try, age time.Duration) error {
 	return later(4*wait, errNotAlone)
 }
 
-// end makes room for what waits for its turn.
+// end frees the parts of a try for waiting messages.
 func (p *poison) end(t try) { p.running.Release(t.parts) }
 
-// clear takes the count of a message back. A count that stays behind is one death too
-// many if the message comes again, and no harm otherwise.
+// clear removes the count of a message. A count that remains adds one crash if the message
+// comes again; otherwise it does no harm.
 func (p *poison) clear(ctx context.Context, d *delivery) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
 	defer cancel()
 	_ = p.control.ClearTries(ctx, identityOf(d))
 }
 
-// poisoned ends a message that crashed workers, without decoding its body: that may be
-// the cause.
+// poisoned ends a message that crashed workers. It does not decode the body, which may be the
+// cause.
 func (w *Worker) poisoned(ctx context.Context, d *delivery) error {
 	raw := &order.Message{Subject: d.msg.Subject(), Header: d.msg.Headers(), Body: d.msg.Data()}
-	h := &handling{w: w, d: d, doubted: true, lost: w.rollbacks.count()}
+	h := &handling{w: w, d: d, maybeHandled: true, lost: w.rollbacks.count()}
 	if wake, err := w.wakeups.Read(d.msg.Subject(), d.msg.Headers(), d.msg.Data()); err == nil {
 		h.wake, h.key = wake, wake.Key
 		raw = wake.Request
@@ -151,23 +151,23 @@ func (w *Worker) poisoned(ctx context.Context, d *delivery) error {
 	}
 	q.Deliveries = int(d.deliveries)
 	if isByHand(q.Kind) {
-		q.Key.ID = "" // it ends another order, and gets no result
+		q.Key.ID = "" // the request would end another order, and gets no result
 	}
 	h.key, h.read = q.Key, &q
 	if h.key.ID != "" {
-		if err := h.look(ctx); err != nil {
+		if err := h.readRecord(ctx); err != nil {
 			return h.rest(err)
 		}
 	}
 	if h.wake != nil && h.cur.Phase != "" {
-		q.Digest = h.cur.Digest // the wake-up is the order's
+		q.Digest = h.cur.Digest // the wake-up belongs to the order
 	}
 	return h.run(ctx, func(order.Remains) order.Event { return order.Poisoned{Request: q} })
 }
 
-// begunBy returns the order whose record says that this message began it, and a zero key
-// where none does. It reads the whole ledger: deaths are few, and only the body, which is
-// not read, may name the order besides.
+// begunBy returns the order whose record names this message as its origin, or a zero key. It
+// reads the whole ledger, which is acceptable because crashes are rare. Otherwise only the
+// body, which is not read, may name the order.
 func (w *Worker) begunBy(ctx context.Context, message order.Ref) (order.Key, error) {
 	for e, err := range w.ledger.All(ctx) {
 		switch {

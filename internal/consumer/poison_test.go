@@ -21,8 +21,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// deadly is a gateway whose answer to one revocation is the death of the worker
-// that sent it; the others take a moment.
+// deadly is a gateway whose answer to one revocation kills the worker that sent it. Its other
+// answers take a moment.
 type deadly struct {
 	consumer.Gateway
 	serial int64
@@ -47,9 +47,9 @@ func (g *deadly) Revoke(ctx context.Context, r gateway.Revocation) error {
 	}
 }
 
-// Of the messages that a worker holds when it dies, again and again, only the one
-// that it dies of ends as crashed. A death is played by cutting the worker's
-// connection for good: nothing that it does from then on is heard.
+// Of the messages in flight when a worker dies again and again, only the one that kills it ends
+// as crashed. The test simulates a death by cutting the worker's connection for good: nothing
+// that it does after that reaches the bus.
 func TestCrashedIsTheOneThatKills(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -61,7 +61,7 @@ func TestCrashedIsTheOneThatKills(t *testing.T) {
 	for id, serial := range ids {
 		r.send(&entrustbus.Revoke{ID: id, SerialDecimal: fmt.Sprint(serial)}) // only body and record name the order
 	}
-	// Deliveries that are not counted yet, without a wait for each.
+	// Deliveries that are not counted yet, without a wait for each one.
 	cons, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerRevoke)
 	if err != nil {
 		t.Fatal(err)
@@ -71,14 +71,14 @@ func TestCrashedIsTheOneThatKills(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var held []jetstream.Msg // all of them, so that each comes three times
+		var inFlight []jetstream.Msg // all of them, so that each comes three times
 		for m := range batch.Messages() {
-			held = append(held, m)
+			inFlight = append(inFlight, m)
 		}
-		if err := batch.Error(); err != nil || len(held) != len(ids) {
-			t.Fatalf("fetched %d messages, error %v", len(held), err)
+		if err := batch.Error(); err != nil || len(inFlight) != len(ids) {
+			t.Fatalf("fetched %d messages, error %v", len(inFlight), err)
 		}
-		for _, m := range held {
+		for _, m := range inFlight {
 			if err := m.Nak(); err != nil {
 				t.Fatal(err)
 			}
@@ -120,21 +120,21 @@ func TestCrashedIsTheOneThatKills(t *testing.T) {
 	r.wantLetters(order.Crashed)
 }
 
-// A message that may have crashed a worker, and cannot run alone for a long call, keeps
-// nothing else from being handled, revocations least of all.
+// A poison message that cannot run alone because of a long call delays no other message, and no
+// revocation.
 func TestPoisonLeavesTheOthersAlone(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
 	r.cfg.EnrollTimeout = time.Minute
-	// The first message of the stream has come often, and killed a worker once.
-	r.send(&entrustbus.Cancel{ID: "suspect", Order: "long"})
+	// The first message of the stream was delivered often, and killed a worker once.
+	r.send(&entrustbus.Cancel{ID: "poison", Order: "long"})
 	r.deliver(streams.ConsumerManage, 4)
 	r.crashed(1, 1)
 	cons, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerManage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	suspect, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+	poison, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,32 +149,32 @@ func TestPoisonLeavesTheOthersAlone(t *testing.T) {
 	})
 	r.send(&entrustbus.Issue{ID: "long", CSRPEM: csr(t, "long")})
 	<-calling
-	if err := suspect.Nak(); err != nil { // the worker's turn
+	if err := poison.Nak(); err != nil { // the worker's turn
 		t.Fatal(err)
 	}
-	r.eventually("the suspect in the worker's hand", func() bool {
+	r.eventually("the poison message in flight", func() bool {
 		info, err := cons.Info(t.Context())
 		return err == nil && info.Delivered.Consumer >= 6
 	})
 	r.send(&entrustbus.Revoke{ID: "r", SerialDecimal: "1"})
 	r.result("r")
-	// When nothing else is in flight it has its turn.
+	// When no other message is in flight, it has its turn.
 	close(answer)
-	r.result("suspect")
+	r.result("poison")
 }
 
-// A message that workers died of, under the message id of an order that is parked,
-// ends as a dead letter and leaves that order alone.
+// A message that crashed workers, with the message id of a parked order, ends as a dead letter
+// and leaves that order alone.
 func TestCrashedUnderAnotherOrdersID(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: 2 * time.Second})
 	r.park("o")
-	r.publish(entrustbus.KindIssue, []byte("\xc1 lethal"), entrustbus.HeaderOrderID, "o")
+	r.publish(entrustbus.KindIssue, []byte("\xc1 poison"), entrustbus.HeaderOrderID, "o")
 	r.deliver(streams.ConsumerIssue, 4)
 	r.crashed(2, 3)
 	r.run()
 	l := r.wantLetters(order.Crashed)[0]
-	if string(l.Request.Body) != "\xc1 lethal" || l.Key.ID != "o" {
+	if string(l.Request.Body) != "\xc1 poison" || l.Key.ID != "o" {
 		t.Errorf("the letter is %+v", l)
 	}
 	if res := r.result("o"); res.Outcome != entrustbus.OutcomeIssued {
@@ -183,9 +183,8 @@ func TestCrashedUnderAnotherOrdersID(t *testing.T) {
 	r.quiet()
 }
 
-// A request that kills every worker that tries it ends as a dead letter, told
-// by its deliveries before anything is tried. The deaths are played by naks
-// that leave the count behind.
+// A request that kills every worker that tries it ends as a dead letter. Its deliveries show
+// that before a further try. The test simulates deaths by naks that leave the count.
 func TestCrashed(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -201,7 +200,7 @@ func TestCrashed(t *testing.T) {
 	if n := r.enrolled(); n != 0 {
 		t.Errorf("%d enrollments of a request that must not be tried", n)
 	}
-	// A worker that does not die of it takes the operator's replay.
+	// A worker that does not die of it handles the operator's replay.
 	letter := r.letters()[0]
 	r.publish(entrustbus.KindIssue, letter.Request.Body, entrustbus.HeaderContentType, "application/msgpack",
 		nats.MsgIdHdr, entrustbus.ResultMsgID(producer, "poison", 1), entrustbus.HeaderReplay, "1")
@@ -210,8 +209,8 @@ func TestCrashed(t *testing.T) {
 	}
 }
 
-// Deliveries alone make no suspect: a message that came back often, each time
-// in order, is worked on.
+// Deliveries alone make no poison message: a message that came back often, each time without a
+// crash, is handled.
 func TestManyDeliveriesAreNoCrash(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})

@@ -9,11 +9,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/policy"
 )
 
-// judge says whether the order in a record may go on, and when: by the policy in force, if
-// there is one, and by what operators suspended. The machine calls it where the order is
-// about to begin, or to be submitted again.
+// judge says whether the order in a record may continue, and when. It asks the policy in force,
+// if any, and the suspensions of operators. The machine calls it when the order is about to
+// begin, or to be submitted again.
 func (h *handling) judge(r order.Record) order.Verdict {
-	out := order.Verdict{Digest: r.PolicyDigest, Validity: r.Validity} // those of an earlier policy stay
+	out := order.Verdict{Digest: r.PolicyDigest, Validity: r.Validity} // without a policy, keep those of an earlier one
 	if h.w.cfg.Policy != nil {
 		out = h.asksPolicy(r)
 	}
@@ -30,11 +30,11 @@ func (h *handling) asksPolicy(r order.Record) order.Verdict {
 	out := order.Verdict{Digest: digest[:]}
 	q := h.asked()
 	if q == nil || q.Body == nil {
-		out.Denied = "the policy cannot be asked: the request cannot be read"
+		out.Denied = "the policy cannot be checked: the request cannot be read"
 		return out
 	}
 	if q.Operator && q.Raw.Get(order.HeaderRepeats) == "" && r.Kind == entrustbus.KindRevoke {
-		return out // an operator's own: NATS permissions decide who may publish there
+		return out // an operator's own request: NATS permissions decide who may publish there
 	}
 	ask := policy.Request{Producer: h.key.Producer, Body: q.Body, CA: r.CAID, Profile: r.ProfileID, BlockedKey: h.known.blocked, Message: h.published(q, r)}
 	if h.known.ca == r.CAID {
@@ -51,9 +51,9 @@ func (h *handling) asksPolicy(r order.Record) order.Verdict {
 	return out
 }
 
-// published is how the request of the order in a record was published first. What an
-// operator publishes is authorised by its subject; where it repeats a producer's request,
-// that one's signature must hold, however long ago it was made.
+// published describes the first publish of the request in a record. An operator's request is
+// authorised by its subject. When it repeats a producer's request, the producer's signature
+// must be valid, at any age.
 func (h *handling) published(q *order.Request, r order.Record) policy.Message {
 	m := policy.Message{
 		Subject: h.w.subjects.Request(h.key.Producer, q.Kind), ID: h.key.ID, Body: q.Raw.Body, Published: r.RequestedAt,
@@ -65,8 +65,8 @@ func (h *handling) published(q *order.Request, r order.Record) policy.Message {
 	return m
 }
 
-// turn has an issue request that is new wait for its turn, where the producer has a bound.
-// Revocations are never held up by it, nor is what an operator sends.
+// turn makes a new issue request wait for its turn when the producer has a bound. The bound
+// never delays revocations or requests of an operator.
 func (h *handling) turn(perMinute int, r order.Record, out *order.Verdict) {
 	if perMinute == 0 || r.Kind != entrustbus.KindIssue || r.Phase != "" || r.Generation > 0 {
 		return
@@ -83,7 +83,8 @@ func (h *handling) turn(perMinute int, r order.Record, out *order.Verdict) {
 	out.After = h.after
 }
 
-// giveTurnBack gives up a turn whose call may not be made now: the message comes again.
+// giveTurnBack releases the turn of an order whose call may not be made now: the message comes
+// again.
 func (h *handling) giveTurnBack() {
 	if h.reserved > 0 {
 		h.w.throttle.quota.release(h.key.Producer, h.reserved)

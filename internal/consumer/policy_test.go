@@ -13,7 +13,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/policy"
 )
 
-// rules are those of the tests' producer for the names that csr makes below one.
+// rules are the rules of the tests' producer for names that csr makes below one name.
 func rules(t *testing.T, suffix, more string) *policy.Policy {
 	t.Helper()
 	p, err := policy.Parse([]byte("producers:\n  " + producer + ":\n    kinds: [issue]\n    names: {dns: {suffixes: [" + suffix + ", " + suffix + ".example.net]}}\n" + more))
@@ -23,7 +23,7 @@ func rules(t *testing.T, suffix, more string) *policy.Policy {
 	return p
 }
 
-// A refusal is a result and a dead letter, and the gateway never hears of the request.
+// A refusal is a result and a dead letter, and the gateway never gets the request.
 func TestPolicyRefuses(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -57,7 +57,7 @@ func TestPolicyRefuses(t *testing.T) {
 	r.quiet()
 }
 
-// A policy that changes is asked again before a resubmission, and not about what waits for
+// A changed policy is asked again before a resubmission, and not about an order that waits for
 // approval.
 func TestPolicyChanges(t *testing.T) {
 	t.Parallel()
@@ -87,7 +87,7 @@ func TestPolicyChanges(t *testing.T) {
 	r.quiet()
 }
 
-// A wish that is too long is cut, and the result says so.
+// A validity that is too long is cut, and the result says so.
 func TestPolicyCutsTheValidity(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW})
@@ -104,8 +104,8 @@ func TestPolicyCutsTheValidity(t *testing.T) {
 	}
 }
 
-// A cap on the validity is asked for, and held against the certificate; the policy lowers one
-// that is beyond its own.
+// A cap on the validity is requested, and the certificate is checked against it. The policy
+// lowers a cap that exceeds its own.
 func TestCapOfTheValidity(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW})
@@ -125,8 +125,8 @@ func TestCapOfTheValidity(t *testing.T) {
 	}
 }
 
-// A certificate that is valid for longer than the cap is no one to hand out: the certctl
-// dialect cannot ask for less. Once the profile is known, the next one is refused unsent.
+// A certificate that is valid for longer than the cap is not handed out: the certctl dialect
+// cannot request less. Once the profile is known, the next request is refused before a call.
 func TestCapInTheCertctlDialect(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -144,7 +144,7 @@ func TestCapInTheCertctlDialect(t *testing.T) {
 	}
 }
 
-// What exceeds a producer's requests a minute waits for its turn, and is submitted once.
+// A request beyond a producer's requests a minute waits for its turn, and is submitted once.
 func TestPolicyHasRequestsWaitForTheirTurn(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -154,7 +154,7 @@ func TestPolicyHasRequestsWaitForTheirTurn(t *testing.T) {
 	for i := range n {
 		r.send(&entrustbus.Issue{ID: fmt.Sprint("o", i), CSRPEM: csr(t, "a.good")})
 	}
-	begun := time.Now() // they are all there
+	begun := time.Now() // all requests are stored
 	r.run()
 	waited := 0
 	for i := range n {

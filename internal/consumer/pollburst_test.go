@@ -8,8 +8,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// A burst of a "no" to every poll is an outage: it ends none of the orders that wait,
-// whichever no it is.
+// Refusals of every poll are an outage: they end none of the waiting orders, whatever the kind
+// of refusal.
 func TestBurstOfRefusedPolls(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{200, 400, 404, 409, 410, 422, 501} {

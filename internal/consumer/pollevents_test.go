@@ -10,9 +10,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// Where the gateway has no poll path, an approved order is found in the certificate
-// events, and one that nobody approves expires at its deadline with its tracking id. A
-// track request takes it up again.
+// When the gateway has no poll path, an approved order is found in the certificate events. An
+// order without an approval expires at its deadline with its tracking id. A track request takes
+// it over.
 func TestPollsByEvents(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []gateway.PollMode{gateway.PollAuto, gateway.PollEvents} {
@@ -49,7 +49,7 @@ func TestPollsByEvents(t *testing.T) {
 	}
 }
 
-// A poll path that answered before is not missing: its 404s are an outage, which the order outlives.
+// A poll path that answered before exists: its 404s are an outage, which the order survives.
 func TestPollPathThatAnswersIsNotMissing(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, PendingFraction: 1})

@@ -14,19 +14,20 @@ import (
 )
 
 const (
-	// profileAge is how long the description of a profile is believed, and profileRetry how long
-	// one that could not be read, or refuses an enrollment, is not read again.
+	// profileAge is how long the description of a profile counts. profileRetry is how long the
+	// worker waits to read one again that could not be read, or that refuses an enrollment.
 	profileAge, profileRetry = time.Hour, time.Minute
 	// maxProfiles bounds the memory for profiles that requests name.
 	maxProfiles = 256
 )
 
-// knownProfiles tells what the gateway's profiles require, before an enrollment finds out.
-// Where a description cannot be read nothing is refused: the gateway itself refuses what
-// lacks something. Safe for concurrent use.
+// knownProfiles knows which properties the gateway's profiles require, before an enrollment
+// fails. While a description cannot be read, the worker refuses nothing: the gateway itself
+// refuses an incomplete enrollment. It is safe for concurrent use.
 type knownProfiles struct {
 	read func(ctx context.Context, ca, profile string) (gateway.Profile, error)
-	// within bounds the reading of one: an enrollment waits for it, under its order lease.
+	// within bounds the read of one description: an enrollment waits for it, under its order
+	// lease.
 	within time.Duration
 	log    *slog.Logger
 
@@ -37,11 +38,11 @@ type knownProfiles struct {
 
 type knownProfile struct {
 	gateway.Profile
-	asked time.Time // zero: never
+	asked time.Time // of the last read; zero: never
 	err   error
 }
 
-// missing returns why an enrollment with these properties would be refused, or nil.
+// missing returns why the gateway would refuse an enrollment with these properties, or nil.
 func (k *knownProfiles) missing(ctx context.Context, ca, profile string, given map[string]any) error {
 	if profile == "" {
 		return nil
@@ -54,14 +55,14 @@ func (k *knownProfiles) missing(ctx context.Context, ca, profile string, given m
 		case name == "":
 			return nil
 		case age == profileAge && time.Since(p.asked) > profileRetry:
-			age = profileRetry // it may not require this any more
+			age = profileRetry // the profile may have changed
 			continue
 		}
 		return fmt.Errorf("properties: %s is missing, which the profile %s requires; give it in the request, or configure it as one of gateway.properties", name, profile)
 	}
 }
 
-// known returns the description, which is no older than age.
+// known returns the description of a profile, no older than age.
 func (k *knownProfiles) known(ctx context.Context, ca, profile string, age time.Duration) knownProfile {
 	name := [2]string{ca, profile}
 	fresh := func() (knownProfile, bool) {
@@ -79,7 +80,7 @@ func (k *knownProfiles) known(ctx context.Context, ca, profile string, age time.
 		return p
 	}
 	_, _, _ = k.reading.Do(ca+"\n"+profile, func() (any, error) {
-		if _, ok := fresh(); !ok { // nobody read it since
+		if _, ok := fresh(); !ok { // no other request has read it
 			k.ask(ctx, name)
 		}
 		return nil, nil
@@ -88,13 +89,13 @@ func (k *knownProfiles) known(ctx context.Context, ca, profile string, age time.
 	return p
 }
 
-// ask reads the description. Where it cannot be read there is none.
+// ask reads the description. After a failed read there is none.
 func (k *knownProfiles) ask(ctx context.Context, name [2]string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.within)
 	defer cancel()
 	p, err := k.read(ctx, name[0], name[1])
 	if err != nil && !errors.Is(err, gateway.ErrNotDescribed) {
-		k.log.InfoContext(ctx, "the description of a profile cannot be read; the gateway refuses what lacks something", "ca", name[0], "profile", name[1], "err", err)
+		k.log.InfoContext(ctx, "the description of a profile cannot be read; the gateway refuses incomplete enrollments", "ca", name[0], "profile", name[1], "err", err)
 	}
 	if err != nil {
 		p = gateway.Profile{}

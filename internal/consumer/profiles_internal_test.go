@@ -11,8 +11,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway"
 )
 
-// A description is read once an hour, and again before it refuses an enrollment, at most once
-// a minute. One that cannot be read refuses nothing, and is asked for again after a minute.
+// A description is read once an hour, and again before it refuses an enrollment, at most once a
+// minute. A description that cannot be read refuses nothing, and is read again after a minute.
 func TestProfilesAreReadNowAndThen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -27,7 +27,7 @@ func TestProfilesAreReadNowAndThen(t *testing.T) {
 			change  func()
 			given   map[string]any
 			refused bool
-			reads   int // by then
+			reads   int // in total
 		}{
 			{name: "all is given", given: map[string]any{"owner": "a"}, reads: 1},
 			{name: "still known", after: 59 * time.Minute, given: map[string]any{"owner": "a"}, reads: 1},

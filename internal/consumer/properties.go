@@ -12,26 +12,26 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// Properties are those of enrollments that name none of their own, by CA and name. The zero
-// value has none. Make one with NewProperties; it is safe for concurrent use.
+// Properties are the properties of enrollments that name none, by CA and name. The zero value
+// has none. Make one with NewProperties. It is safe for concurrent use.
 type Properties struct {
 	byCA map[string]map[string]property
 }
 
-// property is one value: a list where list is set. A text with "{{" in it is a template.
+// property is one value, or a list when list is set. A text that contains "{{" is a template.
 type property struct {
 	items []any // string, *template.Template, bool, int64, float64
 	list  bool
 }
 
-// NewProperties reads the properties of each CA: texts, numbers, booleans, and lists of them.
-// A text may be a template of package text/template over
+// NewProperties reads the properties of each CA: texts, numbers, booleans, and lists of them. A
+// text may be a template of package text/template with these names:
 //
 //	.producer .id .common_name .subject_dn .ca_id .profile_id   texts
 //	.names                                                      a list of texts
-//	.labels                                                     texts by name; one that is not there is empty
+//	.labels                                                     texts by name; a missing one is empty
 //
-// A property whose text comes out empty is left out. The error names CA and property.
+// A property whose text is empty is left out. The error names CA and property.
 func NewProperties(byCA map[string]map[string]any) (Properties, error) {
 	p := Properties{byCA: map[string]map[string]property{}}
 	for _, ca := range slices.Sorted(maps.Keys(byCA)) {
@@ -43,20 +43,20 @@ func NewProperties(byCA map[string]map[string]any) (Properties, error) {
 			}
 			p.byCA[ca][name] = one
 		}
-		// Every template runs once, with an order that has nothing.
+		// Run every template once, with an order that has no values.
 		values, err := p.of(ca, facts(order.Key{}, order.Record{CAID: ca}, &entrustbus.Issue{}))
 		for name, v := range values {
 			if strings.Contains(fmt.Sprint(v), noValue) {
-				return Properties{}, fmt.Errorf("%s of CA %s names what no order has", name, ca)
+				return Properties{}, fmt.Errorf("%s of CA %s uses a name that no order has", name, ca)
 			}
 		}
 		if err == nil {
 			err = (&entrustbus.Issue{ID: "a", CSRDER: []byte{0}, Properties: values}).Validate()
 		}
 		if field, ok := errors.AsType[*entrustbus.FieldError](err); ok && field.Field == "properties" {
-			err = fmt.Errorf("those of CA %s: %s", ca, field.Problem)
+			err = fmt.Errorf("the properties of CA %s: %s", ca, field.Problem)
 		} else if ok {
-			err = nil // the certificate request is none
+			err = nil // the certificate request is a dummy
 		}
 		if err != nil {
 			return Properties{}, err
@@ -79,7 +79,7 @@ func newProperty(v any) (p property, err error) {
 			}
 			t, err := template.New("").Option("missingkey=zero").Parse(item)
 			if err != nil {
-				return p, fmt.Errorf("is no template that can be read: %s", reason(err))
+				return p, fmt.Errorf("is not a valid template: %s", reason(err))
 			}
 			p.items = append(p.items, t)
 		case bool, int64, float64:
@@ -93,15 +93,15 @@ func newProperty(v any) (p property, err error) {
 	return p, nil
 }
 
-// noValue is what package text/template prints for a name that is not there.
+// noValue is what package text/template prints for a missing name.
 const noValue = "<no value>"
 
-// reason is what is wrong with a template, without its name, which is empty.
+// reason is the error of a template, without the template's name, which is empty.
 func reason(err error) string {
 	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "template: "), ":")
 }
 
-// facts are what templates may name of an order.
+// facts are the values of an order for templates.
 func facts(key order.Key, r order.Record, q *entrustbus.Issue) map[string]any {
 	of := map[string]any{
 		"producer": key.Producer, "id": key.ID, "ca_id": r.CAID, "profile_id": r.ProfileID,
@@ -120,8 +120,8 @@ func facts(key order.Key, r order.Record, q *entrustbus.Issue) map[string]any {
 	return of
 }
 
-// with returns the properties of an enrollment: those of the request, and of the configured
-// ones those that it does not name.
+// with returns the properties of an enrollment: those of the request, then the configured ones
+// that it does not name.
 func (p Properties) with(key order.Key, r order.Record, q *entrustbus.Issue) (map[string]any, error) {
 	if len(p.byCA[r.CAID]) == 0 {
 		return q.Properties, nil
@@ -146,7 +146,7 @@ func (p Properties) of(ca string, facts map[string]any) (map[string]any, error) 
 			}
 			var text strings.Builder
 			if err := t.Execute(&text, facts); err != nil {
-				return nil, fmt.Errorf("the configured property %s of CA %s cannot be made: %s", name, ca, reason(err))
+				return nil, fmt.Errorf("the template of the configured property %s of CA %s failed: %s", name, ca, reason(err))
 			}
 			if s := strings.TrimSpace(text.String()); s != "" {
 				items = append(items, s)

@@ -28,7 +28,7 @@ func properties(t *testing.T, of map[string]any) consumer.Properties {
 	return p
 }
 
-// listening is a gateway that tells what is enrolled.
+// listening is a gateway that passes enrollments on to the test.
 type listening struct {
 	*gateway.Client
 	heard chan gateway.Enrollment
@@ -39,9 +39,9 @@ func (g *listening) Enroll(ctx context.Context, e gateway.Enrollment) (gateway.A
 	return g.Client.Enroll(ctx, e)
 }
 
-// An enrollment in the shape of Entrust's Ansible module for Entrust Certificate Services
-// goes from the bus to the certificate. Its properties come from the request, from the
-// configuration, and from a label of the request.
+// An enrollment like that of Entrust's Ansible module for Entrust Certificate Services, from
+// the bus to the certificate. Its properties come from the request, from the configuration, and
+// from a label of the request.
 func TestEnrollmentOfECS(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, ECS: true})
@@ -88,8 +88,8 @@ func TestEnrollmentOfECS(t *testing.T) {
 	r.quiet()
 }
 
-// A property that the profile's description requires is asked for before the POST. Where the
-// gateway describes nothing, it refuses by itself.
+// A property that the profile's description requires is missing: the request is refused before
+// the POST. Without a description, the gateway refuses by itself.
 func TestMissingProperty(t *testing.T) {
 	t.Parallel()
 	for _, undescribed := range []bool{false, true} {

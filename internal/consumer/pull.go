@@ -16,93 +16,96 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// fetchWait bounds one pull. It is short, so that one which stood when a breaker opened
-// soon brings nothing more. An idle lane costs one small request in that time.
+// fetchWait bounds one pull. It is short, so that a pull that was open when a breaker opened
+// soon delivers no more messages. An idle lane costs one small request in that time.
 const fetchWait = 2 * time.Second
 
-// openPulls is how many pulls of a lane may be open at once.
+// openPulls is the most open pulls of a lane.
 const openPulls = 4
 
-// pulls asks one consumer for messages: for as many as the lane can start at once, with the
-// next request sent while others are open. Each pull that is open has a standing
-// subscription to itself, so that every message and every word of the server is known to be
-// of one. No message waits in a buffer while its ack wait runs.
+// pulls requests messages from one consumer, as many as the lane can start at once. It sends
+// the next request while others are open. Each open pull has a subscription of its own, so
+// every message and every status message of the server belongs to a known pull. No message
+// waits in a buffer while its ack wait runs.
 //
-// It does what jetstream.Consumer.Messages does, but for two things. To that, a
-// message without a body whose publisher sent a header Status is the server's
-// word: it would never be handled. Here the reply subject tells: the server puts one on every
-// message that is to be acknowledged, and none on its own word. And a message that is handed
-// back while a pull stands comes to it again, at once, as often as the pull has room: run
-// ends the pulls first, and takes what had come by then.
+// It does the same as jetstream.Consumer.Messages, except in two cases:
+//
+//   - A message without a body whose publisher set a header Status. jetstream treats it as a
+//     status message of the server, and it is never handled. Here the reply subject decides:
+//     the server sets one on every message that must be acknowledged, and none on its status
+//     messages.
+//   - A message that is handed back while a pull is open. The server redelivers it to that
+//     pull at once, as often as the pull has room. run therefore ends the pulls first, and
+//     handles what has arrived.
 type pulls struct {
 	nc      *nats.Conn
-	subject string // of requests
-	come    chan *nats.Msg
+	subject string         // of requests
+	come    chan *nats.Msg // arrived messages and status messages
 
 	mu sync.Mutex
 	// All guarded by mu.
 	all   [openPulls]pull
-	free  int   // messages that the lane may ask for
-	least int   // for so many it asks while a pull is open
-	err   error // of a pull, nil after it was reported
-	// batch counts what came since it was made and is not handled.
+	free  int   // messages that the lane may request
+	least int   // the smallest request while a pull is open
+	err   error // of a pull; nil once it is reported
+	// batch counts the messages that arrived since it was made and are not handled yet.
 	batch *sync.WaitGroup
 
-	changed chan struct{} // has a token when a caller of await may have something to do
+	changed chan struct{} // has a token when the condition of await may have changed
 }
 
 // pull is one request at a time.
 type pull struct {
 	sub  *nats.Subscription
-	left int       // messages that it may bring; 0: it is not open
-	over time.Time // when the server has ended it, or is gone
+	left int       // messages that the server may still deliver; 0: not open
+	over time.Time // from then on the server has ended it, or is down
 }
 
-// newPulls subscribes to what the consumer of a lane will bring.
+// newPulls subscribes to the messages of a lane's consumer.
 func (w *Worker) newPulls(l *lane) (*pulls, error) {
 	p := &pulls{
 		nc: w.nc, subject: streams.APISubject(w.js, "CONSUMER.MSG.NEXT."+l.stream+"."+l.consumer),
-		// Room for what is asked for, for what overdue pulls bring, and for the server's words.
+		// Room for the requested messages, for those of overdue pulls, and for status messages.
 		come: make(chan *nats.Msg, 4*l.messages()+64),
 		free: l.messages(), least: max(1, l.messages()/openPulls), batch: new(sync.WaitGroup), changed: make(chan struct{}, 1),
 	}
 	for i := range p.all {
 		var err error
 		if p.all[i].sub, err = w.nc.ChanSubscribe(w.nc.NewInbox(), p.come); err != nil {
-			return nil, fmt.Errorf("subscribing to what lane %s pulls: %w", l.name, err)
+			return nil, fmt.Errorf("subscribing to the pulls of lane %s: %w", l.name, err)
 		}
 	}
 	return p, nil
 }
 
-// run takes in what comes until stop is done, then ends the pulls at the server and takes in
-// what had come by then. The server takes the end of the interest in before what is handed
-// back, so that none of it comes here again. begin starts a message; it calls done when the
+// run handles messages until stop is done. Then it ends the pulls at the server and handles the
+// messages that have arrived. The server processes the end of a subscription before a later
+// hand-back, so no such message returns here. begin starts a message. It calls done when the
 // lane has room for another one, unless it returns an error.
 func (p *pulls) run(stop context.Context, begin func(msg *nats.Msg, done func()) error) {
 	for stop.Err() == nil {
 		select {
 		case <-stop.Done():
 		case msg := <-p.come:
-			p.take(msg, begin)
+			p.receive(msg, begin)
 		}
 	}
 	for i := range p.all {
-		_ = p.all[i].sub.Unsubscribe() // nothing is left to be done about its error
+		_ = p.all[i].sub.Unsubscribe() // it fails only on a closed connection
 	}
 	for len(p.come) > 0 {
-		p.take(<-p.come, begin)
+		p.receive(<-p.come, begin)
 	}
 }
 
-// take takes in a message, or the server's word about a pull.
-func (p *pulls) take(msg *nats.Msg, begin func(*nats.Msg, func()) error) {
+// receive handles a message, or a status message about a pull.
+func (p *pulls) receive(msg *nats.Msg, begin func(*nats.Msg, func()) error) {
 	p.mu.Lock()
 	one := p.of(msg.Sub)
 	if msg.Reply == "" {
 		defer p.mu.Unlock()
 		p.end(one)
-		p.err = cmp.Or(said(msg.Header), p.err)
+		p.err = cmp.Or(statusError(msg.Header), p.err)
 		p.signal()
 		return
 	}
@@ -111,7 +114,7 @@ func (p *pulls) take(msg *nats.Msg, begin func(*nats.Msg, func()) error) {
 	if one.left > 0 {
 		one.left--
 	} else {
-		p.free-- // it was given up, and its room with it
+		p.free-- // its pull was given up, and its room was freed
 	}
 	p.signal()
 	p.mu.Unlock()
@@ -128,7 +131,7 @@ func (p *pulls) take(msg *nats.Msg, begin func(*nats.Msg, func()) error) {
 	}
 }
 
-// of is the pull of a subscription. Caller holds p.mu.
+// of returns the pull of a subscription. The caller holds p.mu.
 func (p *pulls) of(sub *nats.Subscription) *pull {
 	for i := range p.all {
 		if p.all[i].sub == sub {
@@ -138,14 +141,14 @@ func (p *pulls) of(sub *nats.Subscription) *pull {
 	panic("consumer: a message of a subscription that is no pull's")
 }
 
-// end takes back what a pull can bring no more. Caller holds p.mu.
+// end frees the room of messages that a pull will not deliver. The caller holds p.mu.
 func (p *pulls) end(one *pull) {
 	p.free += one.left
 	one.left = 0
 }
 
-// asked is how many messages open pulls may bring, idle a pull that is not open, nil where
-// all are. Caller holds p.mu.
+// asked returns how many messages open pulls may still deliver, and a pull that is not open, or
+// nil. The caller holds p.mu.
 func (p *pulls) asked() (asked int, idle *pull) {
 	for i := range p.all {
 		if one := &p.all[i]; one.left == 0 {
@@ -157,14 +160,14 @@ func (p *pulls) asked() (asked int, idle *pull) {
 	return asked, idle
 }
 
-// enough reports whether the next pull can be sent and is worth its request. Caller holds
-// p.mu.
+// enough reports whether there is enough room for another request, and a pull for it. The
+// caller holds p.mu.
 func (p *pulls) enough() bool {
 	asked, idle := p.asked()
 	return idle != nil && (p.free >= p.least || p.free > 0 && asked == 0)
 }
 
-// signal wakes what awaits. Caller holds p.mu.
+// signal wakes await. The caller holds p.mu.
 func (p *pulls) signal() {
 	if asked, _ := p.asked(); p.err == nil && asked > 0 && !p.enough() {
 		return
@@ -175,8 +178,9 @@ func (p *pulls) signal() {
 	}
 }
 
-// room waits until the lane can start messages that it has not asked for, and returns how
-// many. It returns the error of a pull that ended with one since, and 0 when stop is done.
+// room waits until the lane can start messages that it has not requested, and returns how many.
+// It returns the error of a pull that failed since the last call. It returns 0 when stop is
+// done.
 func (p *pulls) room(stop context.Context) (n int, err error) {
 	p.await(stop, func() bool {
 		if err, p.err = p.err, nil; err == nil && p.enough() {
@@ -187,7 +191,7 @@ func (p *pulls) room(stop context.Context) (n int, err error) {
 	return n, err
 }
 
-// ask sends a request for n messages, as many as room returned at most.
+// ask requests n messages, at most as many as room returned.
 func (p *pulls) ask(n int) error {
 	p.mu.Lock()
 	_, one := p.asked()
@@ -210,7 +214,7 @@ func (p *pulls) ask(n int) error {
 	return nil
 }
 
-// askAlone asks for n messages, and waits until no pull is open and everything that came
+// askAlone requests n messages. It waits until no pull is open and every message that arrived
 // since is handled, or until stop is done.
 func (p *pulls) askAlone(stop context.Context, n int) error {
 	p.mu.Lock()
@@ -230,8 +234,8 @@ func (p *pulls) askAlone(stop context.Context, n int) error {
 	return nil
 }
 
-// await returns when ready says so, which is called with p.mu held, or stop is done. It
-// gives pulls up that the server does not end, as one that is gone.
+// await returns when ready returns true, or stop is done. It calls ready with p.mu held. It
+// gives up pulls that the server does not end, for example because it is down.
 func (p *pulls) await(stop context.Context, ready func() bool) {
 	overdue := time.NewTimer(fetchWait)
 	defer overdue.Stop()
@@ -261,9 +265,9 @@ func (p *pulls) await(stop context.Context, ready func() bool) {
 	}
 }
 
-// said turns the server's word about a pull into an error, nil where it only
-// ends it.
-func said(header nats.Header) error {
+// statusError turns a status message about a pull into an error, nil when it only ends the
+// pull.
+func statusError(header nats.Header) error {
 	status, why := header.Get("Status"), header.Get("Description")
 	lower := strings.ToLower(why)
 	switch {

@@ -14,8 +14,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// What came before a stop is taken: the server would give it to nobody until its ack wait
-// is over. The server's own words are no messages.
+// A message that arrived before a stop is handled: the server would redeliver it only after its
+// ack wait. Status messages of the server are not handled as messages.
 func TestStopTakesWhatHasCome(t *testing.T) {
 	t.Parallel()
 	const n = 64
@@ -34,8 +34,8 @@ func TestStopTakesWhatHasCome(t *testing.T) {
 	}
 }
 
-// Whatever comes in whatever order, the lane never has more messages in flight and asked for
-// than it has room for, but for those of pulls that were given up, and it always asks again.
+// In every order of arrivals, the messages in flight and requested never exceed the lane's
+// room. Messages of pulls that were given up are the exception. The lane always requests again.
 func TestRoomOfALane(t *testing.T) {
 	t.Parallel()
 	nc, err := testbed.Start(t).Connect()
@@ -87,11 +87,11 @@ func TestRoomOfALane(t *testing.T) {
 					late++
 				}
 				unreadable = rapid.Bool().Draw(t, "unreadable")
-				p.take(&nats.Msg{Sub: sub(i), Reply: "r"}, begin)
+				p.receive(&nats.Msg{Sub: sub(i), Reply: "r"}, begin)
 			},
 			"word": func(t *rapid.T) {
 				i := rapid.IntRange(0, openPulls-1).Draw(t, "pull")
-				p.take(&nats.Msg{Sub: sub(i), Header: nats.Header{"Status": {rapid.SampledFrom([]string{"408", "409"}).Draw(t, "status")}}}, begin)
+				p.receive(&nats.Msg{Sub: sub(i), Header: nats.Header{"Status": {rapid.SampledFrom([]string{"408", "409"}).Draw(t, "status")}}}, begin)
 			},
 			"handled": func(t *rapid.T) {
 				if len(inFlight) > 0 {
@@ -112,7 +112,7 @@ func TestRoomOfALane(t *testing.T) {
 	})
 }
 
-// subscribe gives each pull a subscription of its own, known by the number of the pull.
+// subscribe gives each pull a subscription of its own, identified by the number of the pull.
 func subscribe(p *pulls) func(int) *nats.Subscription {
 	for i := range p.all {
 		p.all[i].sub = &nats.Subscription{Subject: fmt.Sprint("inbox.", i)}

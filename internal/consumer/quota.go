@@ -5,32 +5,32 @@ import (
 	"time"
 )
 
-// maxDeferred is how many orders of one producer may wait for their turn, over all workers.
+// maxDeferred is the most orders of one producer that may wait for their turn, over all
+// workers.
 const maxDeferred = 10_000
 
-// quota spreads the issue requests of each producer over time. Each worker admits its
-// share: what a producer may ask for in a minute, divided by the workers there are. A
-// minute's worth passes at once. What a worker reserved is forgotten when it ends; those
-// orders wait for their wake-up all the same. Make one with newQuota. Safe for concurrent
-// use.
+// quota spreads the issue requests of each producer over time. Each worker admits its share:
+// the producer's requests a minute, divided by the number of workers. A burst of one minute's
+// requests passes at once. The reservations of a worker end with it; those orders still wait
+// for their wake-up. Make one with newQuota. It is safe for concurrent use.
 type quota struct {
 	mu      sync.Mutex
 	workers int
-	// booked is until when the requests of a producer are spread, one interval for each.
+	// booked is the end of the reserved turns, by producer. Each turn takes one interval.
 	booked map[string]time.Time
 }
 
 func newQuota() *quota { return &quota{workers: 1, booked: map[string]time.Time{}} }
 
-// setWorkers says how many workers share what a producer may ask for.
+// setWorkers sets how many workers share the bound of each producer.
 func (q *quota) setWorkers(n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.workers = max(n, 1)
 }
 
-// reserve books the next turn of a producer and returns how long it has to wait for it, 0
-// where it begins at once. ok is false where too many wait already; nothing is booked then.
+// reserve books the next turn of a producer and returns how long the order waits for it; 0
+// means at once. When too many orders wait already, it books nothing and ok is false.
 func (q *quota) reserve(producer string, perMinute int, now time.Time) (after time.Duration, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -47,14 +47,14 @@ func (q *quota) reserve(producer string, perMinute int, now time.Time) (after ti
 	return after, true
 }
 
-// release gives a turn back that was not used.
+// release returns an unused turn.
 func (q *quota) release(producer string, perMinute int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.booked[producer] = q.booked[producer].Add(-q.interval(perMinute))
 }
 
-// interval is the time between two turns of a producer. Caller holds q.mu.
+// interval is the time between two turns of a producer. The caller holds q.mu.
 func (q *quota) interval(perMinute int) time.Duration {
 	return time.Minute * time.Duration(q.workers) / time.Duration(perMinute)
 }

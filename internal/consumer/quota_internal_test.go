@@ -9,7 +9,7 @@ func TestQuotaSpreadsRequests(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	q := newQuota()
-	// A minute's worth at once, then one in each interval.
+	// One minute's requests at once, then one in each interval.
 	for i := range 63 {
 		after, ok := q.reserve("shop", 60, now)
 		if want := max(time.Duration(i-59)*time.Second, 0); !ok || after != want {

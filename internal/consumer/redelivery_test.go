@@ -17,9 +17,9 @@ import (
 
 func closing(rec *order.Record) bool { return rec.Phase == order.Closed }
 
-// forgetDue makes the consumer of the wake-ups again. What it had delivered it delivers
-// again, and as for the first time: so does the consumer of a nats-server that was
-// killed, which writes down only later what it delivered.
+// forgetDue makes the consumer of the wake-ups again. It delivers the delivered messages again,
+// as if for the first time. So does the consumer of a killed nats-server, which stores its
+// deliveries only later.
 func (r *rig) forgetDue() {
 	r.t.Helper()
 	if err := r.js.DeleteConsumer(r.t.Context(), r.layout.Parked, streams.ConsumerPoll); err != nil {
@@ -30,7 +30,7 @@ func (r *rig) forgetDue() {
 	}
 }
 
-// polledOnce fails where the gateway was asked for the one order more often than once.
+// polledOnce fails when the gateway was polled for the one order more than once.
 func (r *rig) polledOnce() {
 	r.t.Helper()
 	if n := r.sim.Stats().Polls; n != 1 {
@@ -41,9 +41,9 @@ func (r *rig) polledOnce() {
 	}
 }
 
-// A message that is delivered again while the worker has it in flight is not handled
-// twice at once: here the order's result is told and its record not closed, so that a
-// second handling would ask the gateway for what ended.
+// A message that is delivered again while the worker has it in flight is not handled twice at
+// once. Here the order's result is published and its record is not closed, so a second handling
+// would poll the gateway for an ended order.
 func TestDeliveredAgainWhileInHand(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: 50 * time.Millisecond})
@@ -58,8 +58,8 @@ func TestDeliveredAgainWhileInHand(t *testing.T) {
 	r.polledOnce()
 }
 
-// A wake-up that was due before the worker's connection was made may have come to another
-// one, although the server counts it as its first delivery.
+// A wake-up that was due before the worker's connection was made may have been delivered over
+// another one. The server may still count this delivery as the first.
 func TestDeliveredAgainAsForTheFirstTime(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: 50 * time.Millisecond})
@@ -78,14 +78,14 @@ func TestDeliveredAgainAsForTheFirstTime(t *testing.T) {
 	r.polledOnce()
 }
 
-// A nats-server that is killed while orders end delivers again what the worker has in
-// hand: it goes on where it was, and no order is asked for again.
+// A nats-server that is killed while orders end delivers the messages in flight again: the
+// worker continues where it was, and submits no order again.
 func TestServerKilledWhileOrdersEnd(t *testing.T) {
 	t.Parallel()
 	r := setupOn(t, testbed.StartProcess(t), gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Second, Faults: []gatewaytest.Fault{
 		{Op: gatewaytest.OpPoll, Kind: gatewaytest.FaultLatency, Delay: 10 * time.Millisecond},
 	}})
-	r.cfg.Layout.AckWait = streams.DefaultLayout().AckWait // that of setup would be over meanwhile
+	r.cfg.Layout.AckWait = streams.DefaultLayout().AckWait // the ack wait of setup would end meanwhile
 	r.cfg.Schedule.First, r.cfg.Schedule.Max = 3*time.Second, 3*time.Second
 	r.cfg.MaxWait = time.Minute
 	r.run()
@@ -110,8 +110,8 @@ func TestServerKilledWhileOrdersEnd(t *testing.T) {
 	}
 }
 
-// A sequence alone does not make a message the one in flight: a stream that was deleted
-// and made again counts from 1.
+// A sequence alone does not identify a message in flight: a stream that was deleted and made
+// again counts from 1.
 func TestSequenceOfAnotherStream(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -123,7 +123,7 @@ func TestSequenceOfAnotherStream(t *testing.T) {
 		}
 		return gateway.Answer{}, &gateway.Error{Op: gateway.OpEnroll, Fate: gateway.Refused, Class: "validation", HTTPStatus: 422, Message: "no"}
 	}})
-	t.Cleanup(func() { close(release) }) // before the worker is stopped
+	t.Cleanup(func() { close(release) }) // before the worker stops
 	r.send(&entrustbus.Issue{ID: "old", CSRPEM: csr(t, "old")})
 	<-calling
 	if err := r.js.DeleteStream(t.Context(), r.layout.Requests); err != nil {

@@ -10,12 +10,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// maxRefusals is how many refusals of one producer a worker publishes in a second.
+// maxRefusals is the most refusals of one producer that a worker publishes in a second.
 const maxRefusals = 10
 
-// refusals tells producers of requests that get no result. Nobody waits for it, nothing
-// repeats it, and the server keeps none: the dead letter is what lasts. It is safe for
-// concurrent use.
+// refusals publishes to producers which requests get no result. It does not wait, repeat or
+// store: the dead letter is the durable record. It is safe for concurrent use.
 type refusals struct {
 	nc       *nats.Conn
 	subjects entrustbus.Subjects
@@ -23,12 +22,12 @@ type refusals struct {
 	begun    time.Time
 
 	mu     sync.Mutex
-	second time.Duration  // that told counts, since begun
+	second time.Duration  // counted in told, since begun
 	told   map[string]int // by producer, in that second
 }
 
-// tell publishes a refusal, unless the producer was told of too many in this second. Nil
-// is none.
+// tell publishes a refusal, unless the producer already got maxRefusals in this second. It
+// ignores nil.
 func (f *refusals) tell(r *entrustbus.Refusal) {
 	if r == nil || !f.allows(r.Producer) {
 		return
@@ -41,12 +40,11 @@ func (f *refusals) tell(r *entrustbus.Refusal) {
 		err = f.nc.PublishMsg(msg)
 	}
 	if err != nil {
-		f.log.Debug("telling a producer of a refused request", "producer", r.Producer, "sequence", r.Sequence, "err", err)
+		f.log.Debug("publishing a refusal to a producer", "producer", r.Producer, "sequence", r.Sequence, "err", err)
 	}
 }
 
-// allows counts a refusal. It knows the producers of one second only, so that no number
-// of names takes memory for longer.
+// allows counts a refusal. It keeps the producers of one second only, which bounds its memory.
 func (f *refusals) allows(producer string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

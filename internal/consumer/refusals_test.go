@@ -14,8 +14,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// A request that gets no result is told to its producer, after its dead letter; no more
-// than ten in a second.
+// The worker publishes a refusal for a request that gets no result, after the dead letter, at
+// most ten times a second.
 func TestRefusalsAreTold(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -58,9 +58,9 @@ func TestRefusalsAreTold(t *testing.T) {
 	}
 	r.wantLetters(order.Undecodable, order.Undecodable, order.Invalid, order.Invalid)
 
-	// An operator's request is not the producer's to be told of.
+	// An operator's request makes no refusal for the producer.
 	r.publish(entrustbus.KindIssue, mustJSON(t, map[string]string{"id": "one", "csr_pem": csr(t, "three")}), entrustbus.HeaderReplay, "1")
-	// Many at once: all become dead letters, and few are told of.
+	// Many at once: all become dead letters, and few become refusals.
 	const many = 60
 	begun := time.Now()
 	for i := range many {
@@ -76,7 +76,7 @@ func TestRefusalsAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if most := 10 * (2 + int(lasted/time.Second)); n < 10-4 || n > most { // the four above may be of the same second
+	if most := 10 * (2 + int(lasted/time.Second)); n < 10-4 || n > most { // the four above may be in the same second
 		t.Errorf("the producer was told %d times within %v, want 6 to %d", n, lasted, most)
 	}
 }

@@ -19,8 +19,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 )
 
-// byNATS replays a dead letter as docs/operations.md tells it with the nats command alone: stream get, then pub to the
-// operator's subject with the body, the Content-Type, and the generation behind the letter's.
+// byNATS replays a dead letter with the nats command alone, as docs/operations.md describes. It
+// reads the dead letter with stream get. Then it publishes to the operator's subject the body,
+// the Content-Type, and the generation after the dead letter's.
 func (r *rig) byNATS(sequence uint64) {
 	r.t.Helper()
 	nc := r.server.Conn(r.t)
@@ -58,8 +59,8 @@ func (r *rig) byNATS(sequence uint64) {
 	}
 }
 
-// Dead letters replayed with nats alone open the next generation, take up what the gateway has, and change nothing the
-// second time.
+// Dead letters that are replayed with the nats command open the next generation, and resume an
+// order that the gateway has. They change nothing the second time.
 func TestReplayByNATSAlone(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Faults: []gatewaytest.Fault{
@@ -84,11 +85,11 @@ func TestReplayByNATSAlone(t *testing.T) {
 	}
 	r.byNATS(letter.Sequence)
 	unchanged("the same replay again")
-	// The ledger forgot the order; its result did not.
+	// The ledger lost the order; its result exists.
 	r.loseLedger()
 	r.byNATS(letter.Sequence)
 	unchanged("a replay of an order that the ledger forgot")
-	// A letter of a body that nobody can read makes another such letter, and no more.
+	// A dead letter with an undecodable body makes another such dead letter, and no more.
 	r.publish(entrustbus.KindIssue, []byte("not a request"))
 	letters := r.wantLetters(order.Rejected, order.Undecodable)
 	r.byNATS(letters[1].Sequence)

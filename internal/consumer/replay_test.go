@@ -11,9 +11,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// A tool that copies dead letters back to their subjects, instead of the verb that
-// replays them, enrolls nothing again while the ledger knows the order, and leaves the
-// result that stands: with the bytes alone, and with all headers of the letter.
+// A tool may copy dead letters back to their subjects, instead of the verb that replays them.
+// While the ledger has the order, that enrolls nothing again and leaves the result in force.
+// That is so with the bytes alone, and with all headers of the dead letter.
 func TestLettersRepublishedRaw(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1, Faults: []gatewaytest.Fault{
@@ -59,8 +59,8 @@ func TestLettersRepublishedRaw(t *testing.T) {
 	}
 }
 
-// The replay of an order that the gateway answered with a wrong certificate is
-// flagged: the gateway made something of it before.
+// The replay of an order that the gateway answered with a wrong certificate is flagged: the
+// gateway has already issued for it.
 func TestReplayOfAWrongCertificate(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Faults: []gatewaytest.Fault{{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultWrongKey, Times: 1}}})

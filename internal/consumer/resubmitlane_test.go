@@ -10,8 +10,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/gateway/gatewaytest"
 )
 
-// Orders of a CA that answers 503 wait in a lane of their own: however many they are,
-// they delay no poll of another CA's orders.
+// Orders of a CA that answers 503 wait in a lane of their own. However many they are, they
+// delay no poll of another CA's orders.
 func TestUnavailableCADelaysNoPoll(t *testing.T) {
 	t.Parallel()
 	const n = 300
@@ -39,7 +39,8 @@ func TestUnavailableCADelaysNoPoll(t *testing.T) {
 		if res.Outcome != entrustbus.OutcomeIssued {
 			t.Errorf("result is %+v (error %+v)", res, res.Error)
 		}
-		// A poll comes every second; with the slots taken it came after the wake-ups of all of them.
+		// A poll is due every second. If the wake-ups took the slots, it would come after all
+		// of them.
 		if late := res.FinishedAt.Sub(approved); late > 10*time.Second {
 			t.Errorf("issued %s after its approval", late)
 		}

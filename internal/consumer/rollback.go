@@ -18,23 +18,22 @@ import (
 )
 
 const (
-	// compareTime bounds one comparison, the looks that confirm a loss included.
+	// compareTime bounds one comparison, including the repeated checks that confirm a loss.
 	compareTime = 15 * time.Second
-	// confirmLooks and confirmWait are how often, and how far apart, the leader must say
-	// that a write is gone: one that was elected a moment ago may not have read it yet.
-	confirmLooks = 4
-	confirmWait  = time.Second
-	compareRetry = 500 * time.Millisecond
+	// confirmChecks is how often the leader must report a write as missing, and confirmWait the
+	// time between two checks. A leader that was elected a moment ago may lag.
+	confirmChecks = 4
+	confirmWait   = time.Second
+	compareRetry  = 500 * time.Millisecond
 )
 
 // errRolledBack ends a handling whose effects the bus may have lost.
 var errRolledBack = errors.New("the bus lost its last writes while the message was handled")
 
-// rollbacks knows whether the bus lost its last writes: whether the last record that was
-// acknowledged to this worker, and its last presence, are still there. It looks whenever
-// the connection was made, or made again, before any order goes on, and with each
-// presence; the first worker that finds a loss tells the fleet through the control
-// bucket. Safe for concurrent use.
+// rollbacks detects that the bus lost its last writes. It checks that the last record that was
+// acknowledged to this worker, and its last presence, still exist. It checks after each
+// connect, before an order continues, and with each presence. The first worker that finds a
+// loss tells the others through the control bucket. It is safe for concurrent use.
 type rollbacks struct {
 	js       jetstream.JetStream
 	nc       *nats.Conn
@@ -47,21 +46,21 @@ type rollbacks struct {
 	window   time.Duration // Config.RollbackWindow
 	now      func() time.Time
 
-	comparing chan struct{} // holds a token while one comparison is under way
-	waiting   chan struct{} // while others are waited for
-	failed    time.Time     // of the last comparison that failed, and why; under comparing
+	comparing chan struct{} // holds a token while one comparison runs
+	waiting   chan struct{} // holds a token while one goroutine waits for the other workers
+	failed    time.Time     // of the last failed comparison; guarded by comparing, like failure
 	failure   error
 
 	mu       sync.Mutex
 	last     control.Rollback
-	compared connection // that this worker's own marks were compared over
-	settled  connection // over which the others were heard, too
+	compared connection // over which this worker compared its own marks
+	settled  connection // over which the other workers compared theirs too
 }
 
-// connection tells one connection to NATS from the next. The zero value is none.
+// connection identifies one connection to NATS. The zero value is no connection.
 type connection uint64
 
-// firstConnection is that which a worker starts with.
+// firstConnection is the connection that a worker starts with.
 const firstConnection connection = 1
 
 func newRollbacks(w *Worker) *rollbacks {
@@ -73,7 +72,7 @@ func newRollbacks(w *Worker) *rollbacks {
 	}
 }
 
-// connection returns the one that stands, zero where none does.
+// connection returns the present connection, zero when there is none.
 func (r *rollbacks) connection() connection {
 	if !r.nc.IsConnected() {
 		return 0
@@ -81,22 +80,22 @@ func (r *rollbacks) connection() connection {
 	return connection(r.nc.Stats().Reconnects + 1)
 }
 
-// count returns the count of the last rollback that this worker knows of.
+// count returns the number of the last rollback that this worker knows.
 func (r *rollbacks) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last.Count
 }
 
-// predates reports whether a request may have been submitted before a rollback: it was
-// stored before that, or so soon after it that its producer may have published again what
-// the bus lost.
+// predates reports whether a request may have been submitted before a rollback. The stream
+// stored it before the rollback, or so soon after it that its producer may have published a
+// lost request again.
 func (r *rollbacks) predates(past control.Rollback, d *delivery) bool {
 	return past.Requests.Holds(d.sequence) || r.publishedAgain(past, d.published)
 }
 
-// publishedAgain reports whether a request that was stored at that time may be one that
-// the bus lost before.
+// publishedAgain reports whether the bus may have lost an earlier copy of a request that was
+// stored at that time.
 func (r *rollbacks) publishedAgain(past control.Rollback, stored time.Time) bool {
 	return past.Count > 0 && stored.Before(past.At.Add(r.window))
 }
@@ -111,18 +110,18 @@ func (r *rollbacks) lostSince(requested time.Time) time.Time {
 	return r.last.Ledger.At
 }
 
-// own returns the last rollback, once this worker compared its marks over the connection
-// that stands. It fails only with ctx.
+// own returns the last rollback, once this worker has compared its marks over the present
+// connection. It fails only when ctx ends.
 func (r *rollbacks) own(ctx context.Context) (control.Rollback, error) {
 	return r.await(ctx, &r.compared, r.compare)
 }
 
-// fleet returns the last rollback, once the other live workers have compared theirs too.
+// fleet returns the last rollback, once the other live workers have compared their marks too.
 func (r *rollbacks) fleet(ctx context.Context) (control.Rollback, error) {
 	return r.await(ctx, &r.settled, r.settle)
 }
 
-// await asks until done is the connection that stands.
+// await calls ask until *done is the present connection.
 func (r *rollbacks) await(ctx context.Context, done *connection, ask func(context.Context) error) (control.Rollback, error) {
 	for {
 		conn := r.connection()
@@ -141,12 +140,12 @@ func (r *rollbacks) await(ctx context.Context, done *connection, ask func(contex
 	}
 }
 
-// settle compares, hears the others, and reads what they found.
+// settle compares, waits for the other workers, and reads what they found.
 func (r *rollbacks) settle(ctx context.Context) error {
-	if err := hold(ctx, r.waiting); err != nil {
+	if err := acquireToken(ctx, r.waiting); err != nil {
 		return err
 	}
-	defer release(r.waiting)
+	defer releaseToken(r.waiting)
 	conn := r.connection()
 	r.mu.Lock()
 	done := r.settled == conn && conn != 0
@@ -169,13 +168,13 @@ func (r *rollbacks) settle(ctx context.Context) error {
 	return nil
 }
 
-// compare compares this worker's marks with the bus, tells the fleet of a loss, and
-// reads what it was told.
+// compare compares this worker's marks with the bus, tells the other workers of a loss, and
+// reads the last rollback.
 func (r *rollbacks) compare(ctx context.Context) error {
-	if err := hold(ctx, r.comparing); err != nil {
+	if err := acquireToken(ctx, r.comparing); err != nil {
 		return err
 	}
-	defer release(r.comparing)
+	defer releaseToken(r.comparing)
 	ctx, cancel := context.WithTimeout(ctx, compareTime)
 	defer cancel()
 	conn := r.connection()
@@ -183,12 +182,12 @@ func (r *rollbacks) compare(ctx context.Context) error {
 		return nats.ErrDisconnected
 	}
 	if time.Since(r.failed) < compareRetry {
-		return r.failure // of many messages that wait for the answer, one asks
+		return r.failure // many messages share one comparison
 	}
-	told, err := r.look(ctx)
+	told, err := r.check(ctx)
 	if err != nil {
 		r.failed, r.failure = time.Now(), err
-		r.log.DebugContext(ctx, "comparing the bus with what was acknowledged; trying again", "err", err)
+		r.log.DebugContext(ctx, "comparing the bus with the acknowledged writes; trying again", "err", err)
 		return err
 	}
 	r.mu.Lock()
@@ -198,8 +197,8 @@ func (r *rollbacks) compare(ctx context.Context) error {
 	return nil
 }
 
-// keep writes the state file. The caller holds the token of the comparison, or is the
-// last one.
+// keep writes the state file. The caller holds the token of the comparison, or no comparison
+// runs any more.
 func (r *rollbacks) keep(ctx context.Context) {
 	r.mu.Lock()
 	last := r.last
@@ -209,9 +208,9 @@ func (r *rollbacks) keep(ctx context.Context) {
 	}
 }
 
-// look returns the last rollback: that which it finds, or of which the fleet was told.
-// While there is no control bucket no worker is told anything.
-func (r *rollbacks) look(ctx context.Context) (control.Rollback, error) {
+// check returns the last rollback: its own finding, or the entry in the control bucket. While
+// there is no control bucket, workers learn of no rollback from each other.
+func (r *rollbacks) check(ctx context.Context) (control.Rollback, error) {
 	r.mu.Lock()
 	last := r.last
 	r.mu.Unlock()
@@ -232,10 +231,10 @@ func (r *rollbacks) look(ctx context.Context) (control.Rollback, error) {
 	return told, err
 }
 
-// lost says what the bus lost, "" for nothing.
+// lost says which write the bus lost, "" for none.
 func (r *rollbacks) lost(ctx context.Context) (what string, err error) {
-	for look := range confirmLooks {
-		if look > 0 {
+	for i := range confirmChecks {
+		if i > 0 {
 			if err := sleep(ctx, confirmWait); err != nil {
 				return "", err
 			}
@@ -259,8 +258,8 @@ func (r *rollbacks) lost(ctx context.Context) (what string, err error) {
 	return what, nil
 }
 
-// tell says that the bus lost its last writes. Where another worker did since, its word
-// stands.
+// tell writes to the control bucket that the bus lost its last writes. When another worker was
+// first, that worker's entry counts.
 func (r *rollbacks) tell(ctx context.Context, count int, what string) (control.Rollback, error) {
 	made := control.Rollback{Count: count, Worker: r.control.Worker()}
 	var err error
@@ -276,7 +275,7 @@ func (r *rollbacks) tell(ctx context.Context, count int, what string) (control.R
 		told.At = r.now()
 	}
 	if err != nil {
-		return told, fmt.Errorf("telling the fleet that the bus lost its last writes: %w", err)
+		return told, fmt.Errorf("writing to the control bucket that the bus lost its last writes: %w", err)
 	}
 	r.ledger.SetMark(ledger.Mark{Made: made.Ledger.Made})
 	r.control.Restart()
@@ -286,8 +285,8 @@ func (r *rollbacks) tell(ctx context.Context, count int, what string) (control.R
 	return told, nil
 }
 
-// hold takes the token of one that works alone, or ends with ctx.
-func hold(ctx context.Context, token chan struct{}) error {
+// acquireToken waits until it gets the token, or ctx ends.
+func acquireToken(ctx context.Context, token chan struct{}) error {
 	select {
 	case token <- struct{}{}:
 		return nil
@@ -296,4 +295,4 @@ func hold(ctx context.Context, token chan struct{}) error {
 	}
 }
 
-func release(token chan struct{}) { <-token }
+func releaseToken(token chan struct{}) { <-token }

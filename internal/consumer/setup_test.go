@@ -51,8 +51,8 @@ type rig struct {
 	gwcfg  gateway.Config
 }
 
-// setup starts bus and gateway. Waits are short enough for a test and in the
-// proportions of the defaults.
+// setup starts bus and gateway. Its waits are short enough for a test, in the proportions of
+// the defaults.
 func setup(t *testing.T, sim gatewaytest.Config) *rig {
 	t.Helper()
 	return setupOn(t, testbed.Start(t), sim)
@@ -105,13 +105,13 @@ func (r *rig) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testWriter{r.t}), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// run starts a worker in front of the simulator and returns what stops it.
+// run starts a worker that calls the simulator, and returns the function that stops it.
 func (r *rig) run() (stop func()) {
 	r.t.Helper()
 	return r.runWith(r.client())
 }
 
-// runWith starts a worker in front of gw and returns what stops it.
+// runWith starts a worker that calls gw, and returns the function that stops it.
 func (r *rig) runWith(gw consumer.Gateway) (stop func()) {
 	r.t.Helper()
 	return r.runOn(r.server.JetStream(r.t), gw)
@@ -138,7 +138,7 @@ func (r *rig) runOn(js jetstream.JetStream, gw consumer.Gateway) (stop func()) {
 	return stop
 }
 
-// send publishes a request the way any producer does.
+// send publishes a request as a producer does.
 func (r *rig) send(req entrustbus.Request, header ...string) {
 	r.t.Helper()
 	r.sendAs(entrustbus.EncodingMsgpack, req, header...)
@@ -196,7 +196,7 @@ func (r *rig) result(id string, replay ...int) *entrustbus.Result {
 	return got
 }
 
-// letters returns the dead letters there are.
+// letters returns all dead letters.
 func (r *rig) letters() []*deadletter.Letter {
 	r.t.Helper()
 	var all []*deadletter.Letter
@@ -249,7 +249,7 @@ func (r *rig) deliver(consumer string, n int) {
 	}
 }
 
-// record reads an order's ledger record; its phase is "" where there is none.
+// record reads an order's ledger record; its phase is "" when there is none.
 func (r *rig) record(id string) order.Stored {
 	r.t.Helper()
 	rec, err := ledger.New(r.js, r.layout.Orders).Get(r.t.Context(), order.Key{Producer: producer, ID: id})
@@ -259,7 +259,7 @@ func (r *rig) record(id string) order.Stored {
 	return rec
 }
 
-// closed waits until the record of an order is closed, which no result waits for.
+// closed waits until the record of an order is closed, which may be after its result.
 func (r *rig) closed(id string) order.Stored {
 	r.t.Helper()
 	var rec order.Stored
@@ -278,7 +278,7 @@ func (r *rig) loseLedger() {
 	}
 }
 
-// quiet waits until no stream holds work any more.
+// quiet waits until no stream holds work.
 func (r *rig) quiet() {
 	r.t.Helper()
 	for _, name := range []string{r.layout.Requests, r.layout.Parked} {
@@ -295,7 +295,7 @@ func (r *rig) count(stream string) uint64 {
 	return s.CachedInfo().State.Msgs
 }
 
-// enrolled counts the enrollments of everything the gateway was sent.
+// enrolled counts all enrollments that the gateway got.
 func (r *rig) enrolled() int {
 	n := 0
 	for _, count := range r.sim.Enrollments() {
@@ -323,7 +323,7 @@ func sorted[T ~string](s []T) []T {
 	return out
 }
 
-// csr makes a certificate request of a key of its own.
+// csr makes a certificate request with a new key.
 func csr(t testing.TB, cn string, names ...string) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -339,7 +339,7 @@ func csr(t testing.TB, cn string, names ...string) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 }
 
-// logBuffer keeps what the workers logged, to look for secrets in.
+// logBuffer keeps the log of the workers, to look for secrets in it.
 type logBuffer struct {
 	mu sync.Mutex
 	b  strings.Builder
@@ -357,23 +357,22 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// testWriter shows the log of a test that failed.
+// testWriter writes to the log of the test.
 type testWriter struct{ t *testing.T }
 
 func (w testWriter) Write(p []byte) (int, error) {
-	defer func() { _ = recover() }() // a line after the test's end
+	defer func() { _ = recover() }() // a line after the end of the test panics
 	w.t.Logf("%s", strings.TrimRight(string(p), "\n"))
 	return len(p), nil
 }
 
-// patience has orders wait for far longer than a test, so that only what the test does
-// wakes them.
+// patience makes orders wait for far longer than a test, so that only the test wakes them.
 func (r *rig) patience() {
 	r.cfg.Schedule.First, r.cfg.Schedule.Max, r.cfg.MaxWait = time.Hour, 2*time.Hour, 24*time.Hour
 	r.cfg.Schedule.RetryAfterMax = 0
 }
 
-// park has a worker park an order, and stops it.
+// park has a worker park an order, and stops the worker.
 func (r *rig) park(id string) order.Key {
 	r.t.Helper()
 	stop := r.run()
@@ -392,7 +391,7 @@ func (r *rig) replay(req entrustbus.Request, generation int) {
 	r.send(req, nats.MsgIdHdr, entrustbus.ResultMsgID(producer, req.OrderID(), generation), entrustbus.HeaderReplay, fmt.Sprint(generation))
 }
 
-// write puts a record into the ledger, as a worker that died left it.
+// write writes a record to the ledger, as a dead worker left it.
 func (r *rig) write(id string, rec order.Record) {
 	r.t.Helper()
 	key := order.Key{Producer: producer, ID: id}
@@ -401,7 +400,7 @@ func (r *rig) write(id string, rec order.Record) {
 	}
 }
 
-// crashed counts n tries of a message of the request stream that ended without a word.
+// crashed counts n tries of a message of the request stream that ended with a crash.
 func (r *rig) crashed(sequence uint64, n int) {
 	r.t.Helper()
 	m, err := streams.At(r.t.Context(), r.js, r.layout.Requests, sequence)
@@ -416,7 +415,7 @@ func (r *rig) crashed(sequence uint64, n int) {
 	}
 }
 
-// wake has the order's wake-up fire now.
+// wake makes the order's wake-up fire now.
 func (r *rig) wake(w *order.Wakeup) {
 	r.t.Helper()
 	again := *w

@@ -47,7 +47,7 @@ func (s *signing) message(req entrustbus.Request, key entrustbus.SigningKey, at 
 	return m
 }
 
-// sent publishes a message, with more headers.
+// sent publishes a message with additional headers.
 func (s *signing) sent(kind entrustbus.Kind, m *order.Message, header ...string) {
 	s.t.Helper()
 	for name, values := range m.Header {
@@ -56,8 +56,8 @@ func (s *signing) sent(kind entrustbus.Kind, m *order.Message, header ...string)
 	s.publish(kind, m.Body, header...)
 }
 
-// Where a producer must sign, its bus password alone mints nothing, and neither does a copy of
-// what it signed.
+// A producer must sign: its bus password alone gets no certificate, and neither does a copy of
+// a signed request.
 func TestSignedRequests(t *testing.T) {
 	t.Parallel()
 	s := setupSigning(t)
@@ -83,15 +83,15 @@ func TestSignedRequests(t *testing.T) {
 	s.wantLetters(order.Denied, order.Denied, order.Denied, order.Denied, order.Denied)
 
 	s.closed("good")
-	s.sent(entrustbus.KindIssue, good) // a copy: the ledger knows it
+	s.sent(entrustbus.KindIssue, good) // a copy, which the ledger recognises
 	s.quiet()
 	if n := s.enrolled(); n != 1 {
 		t.Errorf("%d enrollments, want 1", n)
 	}
 }
 
-// An operator's replay repeats what the producer signed, however long ago, and nothing else.
-// What an operator asks for itself needs no signature.
+// An operator's replay repeats only what the producer signed, at any age. An operator's own
+// request needs no signature.
 func TestOperatorsRepeatWhatWasSigned(t *testing.T) {
 	t.Parallel()
 	s := setupSigning(t)
@@ -113,14 +113,14 @@ func TestOperatorsRepeatWhatWasSigned(t *testing.T) {
 
 	s.send(&entrustbus.Issue{ID: "own", CSRPEM: csr(t, "c.good")}, entrustbus.HeaderReplay, "0")
 	s.wantOutcome("own", entrustbus.OutcomeIssued)
-	// A producer that says so is no operator.
+	// The header alone does not make a producer an operator.
 	s.send(&entrustbus.Issue{ID: "posing", CSRPEM: csr(t, "d.good")}, order.HeaderRepeats, "")
 	s.wantDenied("posing", "signatures")
 	s.quiet()
 }
 
-// The time of signing is compared with the time at which the server stored the request first,
-// so that a request which waited for hours is not too old.
+// The time of signing is compared with the time at which the server first stored the request.
+// So a request that waited for hours is not too old.
 func TestSignatureOfWhatWaited(t *testing.T) {
 	t.Parallel()
 	s := setupSigning(t)

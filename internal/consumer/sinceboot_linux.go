@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sinceBoot is the time since the host was booted, its sleep included: Go's monotonic
-// clock stands still while a host sleeps.
+// sinceBoot is the time since the host was booted, including its sleep. Go's monotonic clock
+// stops while a host sleeps.
 func sinceBoot() time.Duration {
 	var t unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
-		return 0 // no such clock: the monotonic one decides
+		return 0 // without this clock, the monotonic one decides
 	}
 	return time.Duration(t.Nano())
 }

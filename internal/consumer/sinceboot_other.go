@@ -4,5 +4,5 @@ package consumer
 
 import "time"
 
-// sinceBoot is not known here: the monotonic clock decides.
+// sinceBoot is unknown on this platform: the monotonic clock decides.
 func sinceBoot() time.Duration { return 0 }

@@ -13,8 +13,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/ledger"
 )
 
-// stateName is the state file's name in its directory. Workers that share a directory
-// share the file: a mark of any of them is as good as another.
+// stateName is the name of the state file in its directory. Workers that share a directory
+// share the file: the mark of any of them will do.
 const stateName = "entrust-worker-state.json"
 
 // state is what a worker keeps across its own restart.
@@ -23,18 +23,18 @@ type state struct {
 	Rollback control.Rollback `json:"rollback"`
 }
 
-// stateFile keeps a state in a directory. Without a directory it keeps nothing. Not safe
+// stateFile keeps a state in a directory; without a directory it keeps nothing. It is not safe
 // for concurrent use.
 type stateFile struct {
 	dir  string
 	last state
 }
 
-// errNotAState says that the file holds no state.
-var errNotAState = errors.New("the state file cannot be read; a rollback of the bus while no worker ran goes unnoticed this time")
+// errNotAState says that the file cannot be read.
+var errNotAState = errors.New("the state file cannot be read; a rollback of the bus while no worker ran is not noticed")
 
-// load reads the state, the zero one where there is none or, with errNotAState, where it
-// cannot be read. Any other error says that the directory cannot be written.
+// load reads the state. It returns the zero state when there is no file, and with errNotAState
+// when the file cannot be read. Any other error says that the directory cannot be written.
 func (f *stateFile) load() (state, error) {
 	if f.dir == "" {
 		return state{}, nil
@@ -57,7 +57,7 @@ func (f *stateFile) load() (state, error) {
 	return s, damaged
 }
 
-// save writes the state where it changed.
+// save writes the state if it changed.
 func (f *stateFile) save(s state) error {
 	s.Rollback.At = time.Time{}
 	if f.dir == "" || s == f.last {
@@ -68,7 +68,7 @@ func (f *stateFile) save(s state) error {
 
 func (f *stateFile) path() string { return filepath.Join(f.dir, stateName) }
 
-// write puts a whole file in the place of the one before.
+// write replaces the file as a whole, so that a crash leaves the old or the new one.
 func (f *stateFile) write(s state) error {
 	data, err := json.Marshal(s)
 	if err != nil {

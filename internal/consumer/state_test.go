@@ -13,7 +13,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// What a worker keeps comes back as it was, a damaged file is told and replaced, and a
+// The state of a worker is read back unchanged. A damaged file is reported and replaced. A
 // directory that cannot be written is an error.
 func TestStateFile(t *testing.T) {
 	t.Parallel()

@@ -17,12 +17,12 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// stubborn is a bus that does not take the first ledger record that match picks out,
-// until whoever wrote it gives up.
+// stubborn is a bus that does not store the first ledger record that match selects, until its
+// writer gives up.
 type stubborn struct {
 	jetstream.JetStream
 	match   func(*order.Record) bool
-	writing chan struct{} // closed when that write is under way
+	writing chan struct{} // closed when that write has begun
 	once    sync.Once
 	over    atomic.Bool
 }
@@ -37,8 +37,8 @@ func (s *stubborn) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstrea
 	return s.JetStream.PublishMsg(ctx, m, opts...)
 }
 
-// stopInWrite sends one order to a worker whose ledger does not take what match
-// picks out, and stops the worker. The ledger takes the very last write.
+// stopInWrite sends one order to a worker whose ledger does not store the record that match
+// selects, and stops the worker. The ledger stores the very last write.
 func (r *rig) stopInWrite(gw *enroller, match func(*order.Record) bool) {
 	r.t.Helper()
 	r.cfg.Drain = time.Millisecond
@@ -46,13 +46,12 @@ func (r *rig) stopInWrite(gw *enroller, match func(*order.Record) bool) {
 	stop := r.runOn(bus, gw)
 	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(r.t, "o")})
 	<-bus.writing
-	// A write that is tried again is taken from now on, one that waits is not.
+	// From now on a repeated write is stored, and a waiting one is not.
 	bus.over.Store(true)
 	stop()
 }
 
-// An order that the gateway named is parked, although a stop ended the write that
-// says so.
+// An order with a tracking id is parked, although a stop interrupted the write of it.
 func TestStopWhileParking(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -64,8 +63,8 @@ func TestStopWhileParking(t *testing.T) {
 	}
 }
 
-// An order that the gateway provably did not take stays one, although a stop ended
-// the write that says so, or the one that says that it is sent again.
+// An order that the gateway provably did not accept stays unaccepted, although a stop
+// interrupted the write of that, or of its next submission.
 func TestStopWhileUnaccepted(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -88,8 +87,8 @@ func TestStopWhileUnaccepted(t *testing.T) {
 	}
 }
 
-// What is known of an answer that nobody could read outlives a stop: whoever looks the
-// order up must not take it for one whose worker died, and submit it again.
+// A malformed answer is kept across a stop. The worker that looks the order up must not treat
+// it as an order whose worker died, and submit it again.
 func TestStopBeforeALookUp(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -104,12 +103,12 @@ func TestStopBeforeALookUp(t *testing.T) {
 	}
 }
 
-// Calls that our own stop cuts off are no trouble of the gateway's.
+// Calls that our own stop interrupts do not count against the gateway.
 func TestStopIsNoOutage(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
 	r.cfg.Drain = time.Millisecond
-	const n = 6 // one more than what opens the breaker
+	const n = 6 // one more than the number that opens the breaker
 	calling := make(chan struct{}, n)
 	stop := r.runWith(&enroller{enroll: func(ctx context.Context, _ gateway.Enrollment) (gateway.Answer, error) {
 		calling <- struct{}{}
@@ -128,7 +127,7 @@ func TestStopIsNoOutage(t *testing.T) {
 	}
 }
 
-// A close that nothing waits for, and that the ledger does not take, holds up a stop no
+// A close that no handling waits for, and that the ledger does not store, delays a stop no
 // longer than the last acknowledgements do.
 func TestStopWhileClosing(t *testing.T) {
 	t.Parallel()
@@ -138,7 +137,7 @@ func TestStopWhileClosing(t *testing.T) {
 	stop := r.runOn(bus, gw)
 	r.send(&entrustbus.Issue{ID: "o", CSRPEM: csr(t, "o")})
 	<-gw.called
-	r.write("o", r.record("o").Record) // so that the close is refused, and tried again
+	r.write("o", r.record("o").Record) // so that the close is refused and repeated
 	close(gw.answer)
 	<-bus.writing
 	stopped := make(chan struct{})

@@ -14,9 +14,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/throttle"
 )
 
-// Operators suspend by these lanes. The requests of a kind, and the due messages of those that
-// are tried again, are one lane for them, though each has a consumer of its own: what is put
-// off from one is not to go on in the other.
+// Operators suspend these lanes. To operators, the requests of a kind and the due messages that
+// repeat them are one lane. Each has its own consumer: a suspended request must not continue on
+// the other one.
 const (
 	laneIssue  = "issue"
 	laneRevoke = "revoke"
@@ -24,7 +24,7 @@ const (
 	laneManage = "manage"
 )
 
-// scope is the call that an order would make at a CA, as suspensions see it.
+// scope is the scope of the call that an order would make at a CA, for suspensions.
 func (h *handling) scope(ca string) throttle.Scope {
 	s := throttle.Scope{Producer: h.key.Producer, CA: ca}
 	if h.d != nil {
@@ -33,24 +33,24 @@ func (h *handling) scope(ca string) throttle.Scope {
 	return s
 }
 
-// suspended puts a new order off while an operator suspended its calls: in a wake-up it does
-// not take the place of others, as a request that comes back to the stream does.
+// suspended parks a new order while an operator suspended its calls. In a wake-up it does not
+// delay other orders, as a request that goes back to the stream would.
 func (h *handling) suspended(r order.Record, out *order.Verdict) {
 	if r.Phase != "" {
-		return // it has a wake-up, and Deferred puts that off
+		return // it has a wake-up, which Deferred reschedules
 	}
 	wait, cause := h.w.throttle.stops.Suspended(h.scope(r.CAID))
 	if cause == nil {
 		return
 	}
-	wait += time.Duration(rand.Float64() * float64(wait) / 4) // they do not come back together
+	wait += time.Duration(rand.Float64() * float64(wait) / 4) // so that orders do not return together
 	if wait > out.After {
 		out.After, out.Waits = wait, cause.Error()
 	}
 }
 
-// Suspend has the fleet make no calls of a scope, after the audit trail has it. The error is
-// an *entrustbus.FieldError for what is wrong with the order.
+// Suspend stops all calls of a scope in the fleet. It writes to the audit trail first. The
+// error is an *entrustbus.FieldError when the operator's order is invalid.
 func (w *Worker) Suspend(ctx context.Context, s *entrustbus.Suspension) (*entrustbus.Suspended, error) {
 	scope := control.Scope{Lane: s.Lane, Producer: s.Producer, CA: s.CAID}
 	if err := w.recordStop(ctx, audit.DecisionSuspended, scope, s); err != nil {
@@ -66,8 +66,8 @@ func (w *Worker) Suspend(ctx context.Context, s *entrustbus.Suspension) (*entrus
 	return &entrustbus.Suspended{Changed: added, About: stands.About(), Since: stands.Since}, nil
 }
 
-// Resume ends the suspension of a scope, after the audit trail has it. Errors are those of
-// Suspend.
+// Resume ends the suspension of a scope. It writes to the audit trail first. Errors are those
+// of Suspend.
 func (w *Worker) Resume(ctx context.Context, s *entrustbus.Suspension) (*entrustbus.Suspended, error) {
 	scope := control.Scope{Lane: s.Lane, Producer: s.Producer, CA: s.CAID}
 	if err := w.recordStop(ctx, audit.DecisionResumed, scope, s); err != nil {
@@ -83,7 +83,7 @@ func (w *Worker) Resume(ctx context.Context, s *entrustbus.Suspension) (*entrust
 	return &entrustbus.Suspended{Changed: removed, About: was.About(), Since: was.Since}, nil
 }
 
-// recordStop checks what an operator orders, and writes it to the audit trail.
+// recordStop checks an operator's order, and writes it to the audit trail.
 func (w *Worker) recordStop(ctx context.Context, decision string, scope control.Scope, s *entrustbus.Suspension) error {
 	if err := scope.Validate(); err != nil {
 		return &entrustbus.FieldError{Field: "lane, producer or ca_id", Problem: err.Error()}
@@ -94,7 +94,7 @@ func (w *Worker) recordStop(ctx context.Context, decision string, scope control.
 	return w.audit.Append(ctx, "", &audit.Record{Decision: decision, Operator: text(s.Operator), Reason: text(s.Reason), Is: scope.String()})
 }
 
-// suspended takes in what the control bucket says is suspended, and logs what changed.
+// suspended applies the suspensions of the control bucket, and logs changes.
 func (t *throttling) suspended(all []control.Suspension) {
 	stops := make([]throttle.Suspension, len(all))
 	for i, s := range all {
@@ -123,8 +123,8 @@ func (t *throttling) suspended(all []control.Suspension) {
 	}
 }
 
-// awaitSuspensions waits until the control bucket said what is suspended: a worker that does
-// not know yet makes no call. It returns the cause of ctx where that ends first.
+// awaitSuspensions waits until this worker has read the suspensions from the control bucket:
+// before that it makes no call. It returns the cause of ctx when ctx ends first.
 func (t *throttling) awaitSuspensions(ctx context.Context) error {
 	slow := time.NewTimer(ackTimeout)
 	defer slow.Stop()
@@ -135,7 +135,7 @@ func (t *throttling) awaitSuspensions(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-slow.C:
-			t.log.Warn("waiting for the control bucket: it says what operators suspended, and no order is begun before")
+			t.log.Warn("waiting for the control bucket: it holds the suspensions of operators, and no order begins before they are read")
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (r *rig) resume(s control.Scope) {
 	}
 }
 
-// waiting is how many messages of a consumer no worker has been given.
+// waiting is how many messages of a consumer are not delivered.
 func (r *rig) waiting(stream, consumer string) uint64 {
 	r.t.Helper()
 	c, err := r.js.Consumer(r.t.Context(), stream, consumer)
@@ -46,8 +46,8 @@ func (r *rig) waiting(stream, consumer string) uint64 {
 	return c.CachedInfo().NumPending
 }
 
-// Requests of a suspended lane stay in the stream, also before a worker that starts; other
-// lanes go on.
+// Requests of a suspended lane stay in the stream, also with a worker that starts later. Other
+// lanes continue.
 func TestSuspendedLane(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{})
@@ -93,7 +93,7 @@ func TestSuspendedLane(t *testing.T) {
 	}
 	r.resume(control.Scope{Lane: "poll"})
 	r.eventually("a poll", func() bool { return strings.Contains(r.log.String(), "the gateway refused a poll") })
-	// What the pull that stood brought after the suspension waits too.
+	// Messages of a pull that was open at the suspension wait too.
 	r.suspend(control.Scope{Lane: "issue"})
 	r.eventually("the third suspension in the log", func() bool { return strings.Count(r.log.String(), "suspended by an operator") == 5 })
 	r.send(&entrustbus.Issue{ID: "c", CSRPEM: csr(t, "c")})
@@ -108,7 +108,7 @@ func TestSuspendedLane(t *testing.T) {
 }
 
 // The orders of a suspended producer wait in wake-ups, for longer than a submission may, and
-// never fail; another producer's are issued meanwhile.
+// never fail. Orders of another producer are issued meanwhile.
 func TestSuspendedProducer(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{ApproveAfter: time.Hour})
@@ -129,12 +129,13 @@ func TestSuspendedProducer(t *testing.T) {
 	if rec.Submissions != 0 || rec.Cause.Code != "suspended" || !strings.Contains(rec.Cause.Message, "producer shop: a drill") {
 		t.Errorf("the record is %+v, cause %+v", rec.Record, rec.Cause)
 	}
-	// No request takes a place among those in flight.
+	// No request occupies a place in flight.
 	r.eventually("the acknowledgement of each", func() bool {
 		c, err := r.js.Consumer(t.Context(), r.layout.Requests, streams.ConsumerIssue)
 		return err == nil && c.CachedInfo().NumAckPending == 0
 	})
-	// Another producer's goes on, and those that wait are woken and put off again.
+	// The other producer's order continues, and the waiting orders are woken and deferred
+	// again.
 	msg := nats.NewMsg(r.layout.Subjects().Request("web", entrustbus.KindIssue))
 	var err error
 	if msg.Data, err = entrustbus.EncodeRequest(entrustbus.EncodingJSON, &entrustbus.Issue{ID: "w", CSRPEM: csr(t, "w")}); err != nil {

@@ -18,8 +18,8 @@ import (
 // probeTime bounds one probe.
 const probeTime = 35 * time.Second
 
-// throttling decides when this worker may call the gateway: what the package throttle
-// knows, shared with the fleet through the control bucket.
+// throttling decides when this worker may call the gateway. It connects package throttle with
+// the fleet through the control bucket.
 type throttling struct {
 	breakers *throttle.Breakers
 	prober   *throttle.Prober
@@ -32,14 +32,14 @@ type throttling struct {
 	log      *slog.Logger
 	stop     context.Context // set by run
 
-	// learned is closed once the control bucket said what is suspended.
+	// learned is closed once the suspensions were read from the control bucket.
 	learned chan struct{}
-	known   []control.Suspension // that were told last; of the goroutine of control.Bucket.Run
+	known   []control.Suspension // the last that were read; only the goroutine of control.Bucket.Run uses it
 
-	// doubts is held by the one probe of a gateway that answered a call with 403.
-	doubts   sync.Mutex
-	doubted  time.Time // begin of the last of them
-	doubtErr error     // what it brought
+	// recheckMu is held by the one probe of a gateway that answered a call with 403.
+	recheckMu   sync.Mutex
+	recheckedAt time.Time // begin of the last probe
+	recheckErr  error     // of that probe
 }
 
 func newThrottling(cfg *Config, bucket *control.Bucket, gw Gateway, log *slog.Logger) *throttling {
@@ -59,13 +59,13 @@ func newThrottling(cfg *Config, bucket *control.Bucket, gw Gateway, log *slog.Lo
 		CAs: []string{cfg.CAID}, Shared: bucket, Prober: t.prober, Stops: t.stops, OnChange: t.changed,
 	})
 	for _, op := range []throttle.Operation{throttle.Enroll, throttle.Poll, throttle.Revoke, throttle.Lookup} {
-		t.metrics.Breaker(string(op), cfg.CAID, throttle.Closed.String()) // until it changes
+		t.metrics.Breaker(string(op), cfg.CAID, throttle.Closed.String()) // the initial state
 	}
 	return t
 }
 
-// run keeps the prober, the breakers and the control bucket going until stop is done.
-// compare is control.Handlers.Compare.
+// run runs the prober, the breakers and the control bucket until stop is done. compare is
+// control.Handlers.Compare.
 func (t *throttling) run(stop context.Context, compare func(context.Context) error, aside *sync.WaitGroup) {
 	t.stop = stop
 	aside.Go(func() { t.prober.Run(stop) })
@@ -91,7 +91,7 @@ func (t *throttling) run(stop context.Context, compare func(context.Context) err
 	})
 }
 
-// operation is the operation whose breaker a call passes, and for whom its rate counts.
+// operation returns the operation whose breaker a call passes, and the caller for the rate.
 func operation(op order.Op) (throttle.Operation, throttle.Caller) {
 	switch op {
 	case order.OpPoll:
@@ -104,19 +104,19 @@ func operation(op order.Op) (throttle.Operation, throttle.Caller) {
 	return throttle.Enroll, throttle.ForRequest
 }
 
-// wait returns when a lane may fetch, with the cause of ctx where that ends first. A lane of
-// mixed operations always may, unless it is suspended.
+// wait returns when a lane may fetch. It returns the cause of ctx when ctx ends first. A lane
+// of mixed operations may always fetch, unless it is suspended.
 func (t *throttling) wait(ctx context.Context, l *lane) error {
 	return t.breakers.Wait(ctx, l.of, breakerOf(l.op))
 }
 
-// room returns how many calls a lane may fetch for, at least one and at most n: what it
-// fetches beyond that goes back, and counts as delivered.
+// room returns how many messages a lane may fetch, from one to n. Messages beyond that would go
+// back to the server and count as delivered.
 func (t *throttling) room(l *lane, n int) int {
 	return max(1, min(n, t.breakers.Room(l.of, breakerOf(l.op))))
 }
 
-// breakerOf is the operation of a lane, "" where its messages need different ones.
+// breakerOf is the operation of a lane, "" when its messages need different ones.
 func breakerOf(op order.Op) throttle.Operation {
 	if op == "" {
 		return ""
@@ -125,14 +125,15 @@ func breakerOf(op order.Op) throttle.Operation {
 	return o
 }
 
-// permit is leave to make one call: one of the calls of its lane that may be out, and the
-// breaker's. Done gives both back; only the first one counts.
+// permit allows one call. It holds one of the lane's concurrent calls and a permit of the
+// breaker. Done returns both; only the first Done counts.
 type permit struct {
 	*throttle.Permit
-	calls chan struct{} // nil: the lane does not count it
+	calls chan struct{} // nil: the lane does not count this call
 	once  sync.Once
 }
 
+// Done reports how the call ended, and frees its place in the lane.
 func (p *permit) Done(o throttle.Outcome) {
 	p.once.Do(func() {
 		p.Permit.Done(o)
@@ -142,15 +143,15 @@ func (p *permit) Done(o throttle.Outcome) {
 	})
 }
 
-// admit asks for the permit of one call; nil for one that does not go to the gateway. It waits
-// while as many calls are out as calls has room for: before the breaker is asked, so that no
-// call waits with a leave that an opening breaker took back. The
-// error is a *throttle.OpenError where the call must wait, or the cause of a stop.
+// admit waits for the permit of one call. It returns nil for a call that does not go to the
+// gateway. It first waits for room in calls, then asks the breaker: a waiting call must not
+// hold a permit that an opening breaker has cancelled. The error is a *throttle.OpenError when
+// the call must wait, or the cause of a stop.
 func (t *throttling) admit(ctx context.Context, c *order.Call, call throttle.Scope, calls chan struct{}) (*permit, error) {
 	if c.Op == order.OpTarget {
 		return nil, nil
 	}
-	// A message that waits for its turn goes back as soon as the worker stops.
+	// A message that waits here goes back as soon as the worker stops.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(t.stop, func() { cancel(errStopping) })()
@@ -162,14 +163,14 @@ func (t *throttling) admit(ctx context.Context, c *order.Call, call throttle.Sco
 		}
 	}
 	op, caller := operation(c.Op)
-	leave, err := t.breakers.Admit(ctx, op, call)
+	breaker, err := t.breakers.Admit(ctx, op, call)
 	if err != nil {
 		if calls != nil {
 			<-calls
 		}
 		return nil, err
 	}
-	p := &permit{Permit: leave, calls: calls}
+	p := &permit{Permit: breaker, calls: calls}
 	if err := t.rate.Wait(ctx, caller); err != nil {
 		p.Done(throttle.None())
 		return nil, err
@@ -177,9 +178,9 @@ func (t *throttling) admit(ctx context.Context, c *order.Call, call throttle.Sco
 	return p, nil
 }
 
-// seen tells breaker, fleet and metrics how a call ended. status is the HTTP status of a
-// call without an error. It reports whether the gateway forbids this call alone: a 403
-// while it answers the probe.
+// seen reports to breaker, fleet and metrics how a call ended. status is the HTTP status of a
+// call without an error. It returns true when the gateway forbids only this call: it answered
+// 403, but it answers the probe.
 func (t *throttling) seen(ctx context.Context, permit *permit, op order.Op, begun time.Time, status int, err error) (forbidden bool) {
 	e, failed := errors.AsType[*gateway.Error](err)
 	if failed {
@@ -188,7 +189,7 @@ func (t *throttling) seen(ctx context.Context, permit *permit, op order.Op, begu
 	}
 	t.metrics.Call(string(op), status, time.Since(begun))
 	if err != nil && errors.Is(context.Cause(ctx), errStopping) {
-		permit.Done(throttle.None()) // cut off by our own stop: that says nothing of the gateway
+		permit.Done(throttle.None()) // our own stop interrupted it, not the gateway
 		return false
 	}
 	if wait := pauseOf(err); wait > 0 {
@@ -197,33 +198,34 @@ func (t *throttling) seen(ctx context.Context, permit *permit, op order.Op, begu
 	fate := gateway.FateOf(err)
 	forbidden = failed && fate == gateway.Unauthorized && e.HTTPStatus == http.StatusForbidden && t.recheck(ctx) == nil
 	if forbidden {
-		fate = gateway.Refused // what was asked for: a profile or a right that the client does not have
+		fate = gateway.Refused // the client lacks the right, or the profile
 	}
 	permit.Done(outcome(op, fate, err))
 	return forbidden
 }
 
-// recheck probes a gateway that has just answered a call with 403. Calls whose answers
-// came before one probe began share it: a burst of them costs one or two.
+// recheck probes a gateway that has just answered a call with 403. Calls that were answered
+// before a probe began share it: a burst of them costs one or two probes.
 func (t *throttling) recheck(ctx context.Context) error {
 	answered := time.Now()
-	t.doubts.Lock()
-	defer t.doubts.Unlock()
-	if !t.doubted.After(answered) {
-		t.doubted = time.Now()
-		t.doubtErr = t.probe(ctx)
+	t.recheckMu.Lock()
+	defer t.recheckMu.Unlock()
+	if !t.recheckedAt.After(answered) {
+		t.recheckedAt = time.Now()
+		t.recheckErr = t.probe(ctx)
 	}
-	return t.doubtErr
+	return t.recheckErr
 }
 
-// outcome is what an answer of this fate says of the gateway.
+// outcome is what an answer says about the gateway's health.
 func outcome(op order.Op, fate gateway.Fate, err error) throttle.Outcome {
 	switch fate {
 	case gateway.NotAccepted, gateway.Unknown, gateway.Unreadable:
 		return throttle.Bad(err)
 	case gateway.Refused, gateway.NotFound:
 		if op == order.OpPoll {
-			// The gateway accepted the order before: a no to many polls is an outage.
+			// The gateway accepted the order before. If it refuses many polls, that is an
+			// outage.
 			return throttle.Bad(err)
 		}
 	case gateway.Throttled:
@@ -234,7 +236,7 @@ func outcome(op order.Op, fate gateway.Fate, err error) throttle.Outcome {
 	return throttle.Good()
 }
 
-// askedToPause keeps the fleet from calling the gateway for a while, as it asked for.
+// askedToPause pauses the calls of the whole fleet, as the gateway asked.
 func (t *throttling) askedToPause(ctx context.Context, wait time.Duration, why error) {
 	if t.stops.Pause(wait) {
 		t.log.WarnContext(ctx, "the gateway asked for a pause", "wait", wait, "err", why)
@@ -243,12 +245,12 @@ func (t *throttling) askedToPause(ctx context.Context, wait time.Duration, why e
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
 	defer cancel()
 	if err := t.control.Pause(ctx, wait); err != nil {
-		t.log.WarnContext(ctx, "only this worker pauses", "err", err)
+		t.log.WarnContext(ctx, "sharing the pause; only this worker pauses", "err", err)
 	}
 }
 
-// pauseOf returns how long the gateway asks to be left alone, 0 where it does not.
-// What it says of one order says nothing about the next.
+// pauseOf returns the pause that the gateway asks for, 0 for none. A Retry-After about one
+// order is no pause.
 func pauseOf(err error) time.Duration {
 	e, ok := errors.AsType[*gateway.Error](err)
 	if !ok || e.RetryAfter <= 0 && e.Fate != gateway.Throttled || e.Fate == gateway.Refused || e.Fate == gateway.NotFound {
@@ -277,7 +279,7 @@ func (t *throttling) probed(c throttle.ProberChange) {
 func (t *throttling) changed(c throttle.Change) {
 	if c.Producer != "" {
 		if c.To == throttle.Open {
-			t.log.Warn("holding one producer's calls: the gateway answers badly to them alone", "operation", string(c.Operation), "ca", c.CA, "producer", c.Producer, "err", c.Cause)
+			t.log.Warn("breaker opened for one producer: its calls wait, since the gateway answers badly to them alone", "operation", string(c.Operation), "ca", c.CA, "producer", c.Producer, "err", c.Cause)
 		}
 		return
 	}

@@ -14,14 +14,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/throttle"
 )
 
-// brokenPair is what the transport says of a key pair that cannot be used.
+// brokenPair is the transport's error for an unusable key pair.
 type brokenPair struct{}
 
 func (brokenPair) Error() string     { return "client.key: holds no key" }
 func (brokenPair) Credentials() bool { return true }
 
-// The log says whose trouble it is: the gateway's, that of what it knows of this client, or
-// that of the files on this host.
+// The log says where the problem is: at the gateway, in its view of this client, or in the
+// files on this host.
 func TestLogOfAGatewayThatIsShut(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -13,7 +13,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/telemetry"
 )
 
-// Attributes of a span. None holds a name, a certificate or a request: ids only.
+// Attributes of a span. They hold ids only: no name, certificate or request.
 const (
 	attrProducer   = attribute.Key("entrust.producer")
 	attrOrder      = attribute.Key("entrust.order.id")
@@ -36,8 +36,8 @@ const (
 	attrDeliveries = attribute.Key("entrust.deliveries")
 )
 
-// startSpan begins the span of the handling, in the trace of its order. Without a tracer it
-// returns ctx, and allocates nothing.
+// startSpan starts the span of the handling, in the trace of its order. Without a tracer it
+// returns ctx and allocates nothing.
 func (h *handling) startSpan(ctx context.Context) context.Context {
 	tracer := h.w.cfg.Tracer
 	if tracer == nil {
@@ -56,7 +56,8 @@ func (h *handling) startSpan(ctx context.Context) context.Context {
 			attribute.String("messaging.consumer.group.name", h.d.lane.consumer), attrDeliveries.Int64(int64(h.d.deliveries)))
 		options = append(options, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithTimestamp(h.d.begun))
 	} else if asker.IsValid() {
-		// The target of a cancellation: a trace of its own, which that of the cancellation is linked to.
+		// The target of a cancellation has its own trace, linked to the trace of the
+		// cancellation.
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: asker}))
 	}
 	if h.cur.Phase != "" {
@@ -65,13 +66,13 @@ func (h *handling) startSpan(ctx context.Context) context.Context {
 		attrs = append(attrs, attrKind.String(string(h.read.Kind)))
 	}
 	ctx, span := tracer.Start(ctx, name, append(options, trace.WithAttributes(attrs...))...)
-	if span.IsRecording() { // not where it is not sampled
+	if span.IsRecording() { // it is sampled
 		h.span = span
 	}
 	return ctx
 }
 
-// trace returns the W3C headers of the order's request, from whatever keeps them.
+// trace returns the W3C headers of the order's request, from whichever place keeps them.
 func (h *handling) trace() (parent, state string) {
 	switch {
 	case h.read != nil:
@@ -114,7 +115,7 @@ func (h *handling) endSpan(err error) {
 	h.span.End()
 }
 
-// tracedAnswer notes an answer of the gateway: a poll, and a refusal of whatever call.
+// tracedAnswer adds a poll, and a refusal of any call, to the span.
 func (h *handling) tracedAnswer(c *order.Call, a *order.Answer) {
 	if h.span == nil {
 		return
@@ -129,13 +130,13 @@ func (h *handling) tracedAnswer(c *order.Call, a *order.Answer) {
 	}
 	attrs := []attribute.KeyValue{attrOperation.String(string(c.Op)), attrAnswer.String(a.Word.String())}
 	if a.Error != nil {
-		// Not its message: the gateway may name the subject in it.
+		// No message: the gateway may name the subject in it.
 		attrs = append(attrs, attrClass.String(string(a.Error.Class)), attrCode.String(a.Error.Code))
 	}
 	h.span.AddEvent("refused", trace.WithAttributes(attrs...))
 }
 
-// tracedStep notes an effect that was carried out.
+// tracedStep adds an effect to the span.
 func (h *handling) tracedStep(step order.Step, d *order.Decision) {
 	switch {
 	case h.span == nil:

@@ -25,7 +25,7 @@ func TestTracesOffAllocateNothing(t *testing.T) {
 	}
 }
 
-// What traces cost a handling where they are off. Read with benchstat.
+// The cost of disabled traces for a handling. Read with benchstat.
 func BenchmarkTracesOff(b *testing.B) {
 	h := &handling{w: new(Worker), d: new(delivery)}
 	call, answer := &order.Call{Op: order.OpPoll}, &order.Answer{Word: order.Refused}

@@ -45,7 +45,7 @@ func events(spans []telemetrytest.Span) []string {
 }
 
 // An order has one trace, from its request over approval, polls, a cancellation and a replay to
-// its result: its producer's, or one that its key gives.
+// its result. It is its producer's trace, or one derived from the order's key.
 func TestOneTraceForEachOrder(t *testing.T) {
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, PendingFraction: 1, ApproveAfter: 500 * time.Millisecond, Faults: []gatewaytest.Fault{
 		{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultReject, CNPrefix: "no-such"},
@@ -53,7 +53,7 @@ func TestOneTraceForEachOrder(t *testing.T) {
 	receiver, tel := r.traced()
 	stop := r.run()
 	request := csr(t, "secret-host")
-	// A carrier of OpenTelemetry begins the name with a capital.
+	// OpenTelemetry's carrier begins the name with a capital.
 	r.send(&entrustbus.Issue{ID: "traced", CSRPEM: request}, "Traceparent", traceparent, "TraceState", "a=b")
 	r.send(&entrustbus.Issue{ID: "plain", CSRPEM: csr(t, "secret-other")})
 	refused := &entrustbus.Issue{ID: "refused", CSRPEM: csr(t, "no-such-secret")}
@@ -62,7 +62,7 @@ func TestOneTraceForEachOrder(t *testing.T) {
 	r.result("plain")
 	r.result("refused")
 	r.closed("refused")
-	// A replay has the headers of the letter.
+	// A replay has the headers of the dead letter.
 	r.send(refused, "Traceparent", traceparent, entrustbus.HeaderReplay, "1")
 	r.result("refused", 1)
 	letters := r.wantLetters(order.Rejected, order.Rejected)
@@ -143,7 +143,8 @@ func TestOneTraceForEachOrder(t *testing.T) {
 	}
 }
 
-// The target of a cancellation keeps its own trace, which names that of the cancellation.
+// The target of a cancellation keeps its own trace, with a link to the trace of the
+// cancellation.
 func TestTraceOfACancellation(t *testing.T) {
 	r := setup(t, gatewaytest.Config{Dialect: gatewaytest.CAGW, PendingFraction: 1})
 	r.patience()
@@ -172,7 +173,7 @@ func TestTraceOfACancellation(t *testing.T) {
 	}
 }
 
-// A receiver that takes nothing keeps no order from its end.
+// A receiver that accepts nothing does not stop an order from ending.
 func TestTracesOfNoUse(t *testing.T) {
 	r := setup(t, gatewaytest.Config{})
 	receiver, tel := r.traced()

@@ -13,11 +13,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// barred refuses orders of that name, as where a client may not use a profile.
+// barred refuses orders with that name, as when a client may not use a profile.
 var barred = gatewaytest.Fault{Op: gatewaytest.OpEnroll, Kind: gatewaytest.FaultStatus, Status: http.StatusForbidden, CNPrefix: "barred"}
 
-// Orders that the gateway does not take although it takes others leave the lane
-// and the server's count of what it may deliver alone, and are taken when it does.
+// Orders that the gateway does not accept although it accepts others occupy neither the lane
+// nor the server's pending limit. They are accepted once it does.
 func TestUnacceptedWaits(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{Faults: []gatewaytest.Fault{barred}})
@@ -33,7 +33,7 @@ func TestUnacceptedWaits(t *testing.T) {
 		t.Errorf("behind those that are not taken: %+v (error %+v)", res, res.Error)
 	}
 	r.eventually("no request unacknowledged", func() bool { return r.count(r.layout.Requests) == 0 })
-	stop() // and nothing of it is this process's
+	stop() // nothing of it is in this process
 	r.send(&entrustbus.Cancel{ID: "stop", Order: "barred0"})
 	r.run()
 	if res := r.result("stop"); res.Outcome != entrustbus.OutcomeCancelled {
@@ -56,8 +56,8 @@ func TestUnacceptedWaits(t *testing.T) {
 	r.quiet()
 }
 
-// An answer that said something nobody could read was an answer: the order was
-// taken, and is not submitted again, however it is looked up meanwhile.
+// A malformed answer means that the order was accepted: it is not submitted again, however it
+// is looked up meanwhile.
 func TestUnreadableAnswerIsNotSubmittedAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{
@@ -80,8 +80,8 @@ func TestUnreadableAnswerIsNotSubmittedAgain(t *testing.T) {
 	r.quiet()
 }
 
-// A certificate that cannot be read hides nothing that stands beside it: the order waits
-// under its tracking id, and is not submitted again, whatever was polled meanwhile.
+// A malformed certificate does not hide the fields beside it. The order waits under its
+// tracking id and is not submitted again, whatever the polls return.
 func TestDamagedCertificate(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range dialects {
@@ -109,7 +109,7 @@ func TestDamagedCertificate(t *testing.T) {
 				if res.Outcome != tc.want || res.TrackingID == "" || res.Submissions != 1 || res.PossibleDuplicate {
 					t.Errorf("result is %+v (error %+v)", res, res.Error)
 				}
-				if tc.want == entrustbus.OutcomeExpired && (res.Error == nil || !strings.Contains(res.Error.Message, "the answer to the last poll cannot be read")) {
+				if tc.want == entrustbus.OutcomeExpired && (res.Error == nil || !strings.Contains(res.Error.Message, "the answer to the last poll is malformed")) {
 					t.Errorf("the error is %+v, want what the answers were", res.Error)
 				}
 				if n := r.enrolled(); n != 1 {
@@ -121,8 +121,8 @@ func TestDamagedCertificate(t *testing.T) {
 	}
 }
 
-// The last poll of an order is one that was answered: trouble of the gateway that
-// outlasts the deadline expires nothing.
+// Only an answered poll is the last poll of an order: an outage beyond the deadline expires
+// nothing.
 func TestLastPoll(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -151,7 +151,7 @@ func TestLastPoll(t *testing.T) {
 	}
 }
 
-// One poll that the gateway refuses ends nothing: it accepted the order before.
+// One refused poll ends nothing: the gateway accepted the order before.
 func TestRefusedPoll(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{
@@ -166,7 +166,7 @@ func TestRefusedPoll(t *testing.T) {
 	r.quiet()
 }
 
-// A waiting order whose request cannot be read any more may be at the gateway.
+// A waiting order whose request can no longer be read may be at the gateway.
 func TestUnreadableRequest(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Millisecond})

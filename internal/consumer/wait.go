@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// sleep waits for d, or until ctx is done, and then returns its cause.
+// sleep waits for d. When ctx ends first, it returns the cause of ctx.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -17,7 +17,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// backoff doubles a wait up to max. Its zero value never waits.
+// backoff doubles a wait up to max. The zero value never waits.
 type backoff struct{ first, max, last time.Duration }
 
 func (b *backoff) next() time.Duration {

@@ -14,9 +14,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// A worker that died between closing an order and cancelling its wake-up left that
-// wake-up behind. A replay, whose worker dies before it schedules its own, must not take
-// it for its own.
+// A worker that died between closing an order and cancelling its wake-up left that wake-up. A
+// replay whose worker dies before it schedules its own must not treat it as its own.
 func TestWakeupOfAClosedGeneration(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -55,7 +54,7 @@ func TestWakeupRestoresLedger(t *testing.T) {
 	r.quiet()
 }
 
-// A wake-up after the end asks the gateway nothing, however often it comes.
+// A due message after the end makes no call, however often it comes.
 func TestStaleWakeups(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1, ApproveAfter: time.Millisecond})
@@ -82,8 +81,8 @@ func TestStaleWakeups(t *testing.T) {
 	}
 }
 
-// A worker that died between result and close left a wake-up and a record that waits: the
-// next worker closes the order, and does not ask the gateway again.
+// A worker that died between result and close left a wake-up and a waiting record: the next
+// worker closes the order without a call.
 func TestWakeupAfterTheResult(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -124,7 +123,7 @@ func TestWakeupAfterTheResult(t *testing.T) {
 	}
 }
 
-// A wake-up of an earlier generation polls nothing, and gives the one in force the
+// A due message of an earlier generation polls nothing. It gives the generation in force the
 // wake-up that it may have replaced.
 func TestWakeupOfAnEarlierGeneration(t *testing.T) {
 	t.Parallel()
@@ -148,8 +147,8 @@ func TestWakeupOfAnEarlierGeneration(t *testing.T) {
 	}
 }
 
-// Two due messages of one order, as a lost ack leaves them: both poll, both schedule
-// again, and what they schedule is one wake-up.
+// Two due messages of one order, after a lost ack: both poll and both schedule, and the result
+// is one wake-up.
 func TestTwoDueMessagesMeetInOneWakeup(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})
@@ -194,7 +193,7 @@ func TestTwoDueMessagesMeetInOneWakeup(t *testing.T) {
 	}
 }
 
-// A producer that publishes its request again and again does not put the next poll off.
+// A producer that publishes its request again and again does not delay the next poll.
 func TestRequestAgainKeepsTheWakeup(t *testing.T) {
 	t.Parallel()
 	r := setup(t, gatewaytest.Config{PendingFraction: 1})

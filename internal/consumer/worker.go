@@ -27,44 +27,44 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// Gateway is what a worker needs of the CA Gateway. Errors are told apart by
-// gateway.FateOf. *gateway.Client implements it.
+// Gateway is the part of the CA Gateway's client that a worker needs. gateway.FateOf classifies
+// its errors. *gateway.Client implements it.
 type Gateway interface {
-	// Enroll submits an order. An error of fate NotAccepted, Throttled or
-	// Unauthorized promises that the gateway did not accept it.
+	// Enroll submits an order. An error of fate NotAccepted, Throttled or Unauthorized means
+	// that the gateway did not accept it.
 	Enroll(context.Context, gateway.Enrollment) (gateway.Answer, error)
 	// Poll asks for the state of an order. It changes nothing.
 	Poll(context.Context, gateway.Poll) (gateway.Answer, error)
 	// Revoke revokes a certificate. It may be repeated.
 	Revoke(context.Context, gateway.Revocation) error
-	// Find looks for a certificate issued since an instant. It is called only
-	// while CanFind says yes.
+	// Find looks for a certificate that was issued since an instant. Call it only while CanFind
+	// returns true.
 	Find(context.Context, gateway.Search) (gateway.Answer, bool, error)
 	CanFind() bool
 	// CAs returns the CAs that the gateway lists, at least one.
 	CAs(context.Context) ([]gateway.ListedCA, error)
-	// Profile returns what the gateway says of an enrollment profile. The error wraps
-	// gateway.ErrNotDescribed where its dialect has no such call.
+	// Profile returns the gateway's description of an enrollment profile. The error wraps
+	// gateway.ErrNotDescribed when the dialect has no such call.
 	Profile(ctx context.Context, ca, profile string) (gateway.Profile, error)
-	// Probe asks the cheapest question there is.
+	// Probe makes the cheapest call.
 	Probe(context.Context) error
-	// CA reads the certificates of a CA. The error is gateway.ErrNoCertificates where the
-	// gateway has none to give.
+	// CA reads the certificates of a CA. The error is gateway.ErrNoCertificates when the
+	// gateway has none.
 	CA(ctx context.Context, ca string) (gateway.CA, error)
-	// KnownCA returns those that were read before, and whether they need not be read again.
+	// KnownCA returns the certificates that were read before, and whether they are fresh.
 	KnownCA(ca string) (known gateway.CA, fresh, ok bool)
 	// Dialect is gateway.DialectAuto before the gateway has answered.
 	Dialect() gateway.Dialect
 }
 
-// Worker takes requests off the bus, calls the gateway, and publishes results.
-// Make one with New; it is used by one Run.
+// Worker takes requests from the bus, calls the gateway, and publishes results. Make one with
+// New. It serves one Run. Its exported methods are safe for concurrent use.
 type Worker struct {
 	cfg      Config
-	id       string // of this process, fresh with each start
+	id       string // of this process, new with each start
 	nc       *nats.Conn
 	js       jetstream.JetStream
-	link     *link
+	connAge  *connectionAge
 	gw       Gateway
 	log      *slog.Logger
 	metrics  *metrics.Worker
@@ -91,14 +91,14 @@ type Worker struct {
 	polls     answeredPolls
 }
 
-// New returns a worker that has not started. Streams and consumers must exist:
-// verify them first. The worker shares bucket with the rest of its process.
+// New returns a worker that has not started. Streams and consumers must exist: verify them
+// first. The worker shares bucket with the rest of its process.
 func New(cfg Config, js jetstream.JetStream, bucket *control.Bucket, gw Gateway, log *slog.Logger) (*Worker, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
 	w := &Worker{
-		cfg: cfg, id: bucket.Worker(), nc: js.Conn(), js: js, link: newLink(js.Conn()), gw: gw, log: log,
+		cfg: cfg, id: bucket.Worker(), nc: js.Conn(), js: js, connAge: newConnectionAge(js.Conn()), gw: gw, log: log,
 		metrics:  cfg.Metrics,
 		subjects: cfg.Layout.Subjects(),
 		control:  bucket,
@@ -129,27 +129,25 @@ func Name() string {
 	return host + "-" + nuid.Next()[12:]
 }
 
-// CAs are those that requests may name, the configured one first.
+// CAs returns the CAs that requests may name, the configured one first.
 func (w *Worker) CAs(ctx context.Context) []string { return w.cas.all(ctx) }
 
-// Now is the time by the NATS server's clock, as this worker measures it.
+// Now is the time of the NATS server's clock, as this worker measures it.
 func (w *Worker) Now() time.Time { return w.now() }
 
-// Wake has a gateway that refused the worker's credentials probed at once, as after a
-// new key pair.
+// Wake probes at once a gateway that refused the worker's credentials, for example after a new
+// key pair.
 func (w *Worker) Wake() { w.throttle.prober.Wake() }
 
-// Lease is the longest that this worker owns an order for one call: that of its
-// Config.EnrollTimeout.
+// Lease is the order lease of this worker: Lease of its Config.EnrollTimeout.
 func (w *Worker) Lease() time.Duration { return w.cfg.lease() }
 
-// PollsIn is how often this worker's schedule polls an order that waits for so long.
+// PollsIn is how often this worker's schedule polls an order that waits that long.
 func (w *Worker) PollsIn(waited time.Duration) int { return w.cfg.Schedule.PollsIn(waited) }
 
-// Run works until ctx is done, then drains: it stops fetching at once, hands
-// back what has not begun, lets calls in flight end within Config.Drain, and
-// hands back the rest. It returns nil after a drain, and an error only when it
-// could not start.
+// Run works until ctx is done, then drains. It stops fetching at once, hands back messages that
+// have not begun, and lets calls in flight end within Config.Drain. Then it hands back the
+// rest. It returns nil after a drain, and an error only when it could not start.
 func (w *Worker) Run(ctx context.Context) error {
 	stop, cancelStop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelStop(nil)
@@ -158,11 +156,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	open, cancelOpen := context.WithTimeout(ctx, ackTimeout)
 	for bucket, err := range map[string]error{"ledger": w.ledger.Open(open), "certificates": w.certs.Open(open), "keys": w.keys.Open(open)} {
 		if err != nil {
-			w.log.Warn("reading a bucket the long way", "bucket", bucket, "err", err)
+			w.log.Warn("opening a bucket; each read asks its leader", "bucket", bucket, "err", err)
 		}
 	}
 	cancelOpen()
-	if err := w.recall(); err != nil {
+	if err := w.loadState(); err != nil {
 		return err
 	}
 	var err error
@@ -183,7 +181,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.runAudit(trail, stop, &aside)
 	w.awaitClock(ctx)
 	if w.throttle.awaitSuspensions(ctx) != nil {
-		lanes = nil // it is stopped before it knows what may be called
+		lanes = nil // stopped before the suspensions were read
 	}
 	for _, l := range lanes {
 		handlers.Go(func() { w.run(stop, work, l) })
@@ -203,13 +201,13 @@ func (w *Worker) Run(ctx context.Context) error {
 		<-drained
 	}
 	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
-	w.crls.payAll(last)
+	w.crls.requestAll(last)
 	cancelLast()
 	aside.Wait()
-	// Acks and naks are only buffered until here.
+	// Acks and naks are buffered until here.
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
 	defer cancel()
-	// A close that is tried again while NATS is away, or takes nothing, ends with that time.
+	// A close that is repeated while NATS is away ends with that time.
 	context.AfterFunc(flush, func() { cancelWork(errStopping) })
 	if err := w.closes.Close(flush); err != nil {
 		w.log.Warn("closing the last orders; the watchdog closes them from their results", "err", err)
@@ -223,8 +221,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// recall takes in what an earlier process of this worker kept.
-func (w *Worker) recall() error {
+// loadState reads what an earlier process of this worker wrote to its state file.
+func (w *Worker) loadState() error {
 	kept, err := w.rollbacks.state.load()
 	if errors.Is(err, errNotAState) {
 		w.log.Warn("reading the state file", "err", err)
@@ -238,7 +236,7 @@ func (w *Worker) recall() error {
 	return nil
 }
 
-// lanes are the consumers of a worker, each with a concurrency of its own.
+// lanes are the consumers of a worker, each with its own concurrency.
 func (w *Worker) lanes() []*lane {
 	l, c := w.cfg.Layout, w.cfg
 	again := max(c.Issue/4, 4)
@@ -253,12 +251,13 @@ func (w *Worker) lanes() []*lane {
 	}
 }
 
-// noteworthySkew is how far apart the clocks of host and server may be without a warning.
+// noteworthySkew is the largest difference between the clocks of host and server without a
+// warning.
 const noteworthySkew = 10 * time.Second
 
-// awaitClock waits until the server's time was measured once: the host's may be wrong by hours,
-// and would end leases and set wake-ups. Where the control bucket is away for longer than
-// ackTimeout, the host's has to do.
+// awaitClock waits for the first measurement of the server's time. The host's clock may be
+// hours wrong, and would end leases and set wake-ups. When the control bucket is away for
+// longer than ackTimeout, the worker starts with the host's clock.
 func (w *Worker) awaitClock(ctx context.Context) {
 	for end := time.Now().Add(ackTimeout); time.Now().Before(end); {
 		if skew, uncertainty, ok := w.control.Clock().Skew(); ok {
@@ -266,7 +265,7 @@ func (w *Worker) awaitClock(ctx context.Context) {
 			if skew.Abs() > noteworthySkew+uncertainty {
 				level = slog.LevelWarn
 			}
-			w.log.Log(ctx, level, "measured the NATS server's clock, by which this worker goes",
+			w.log.Log(ctx, level, "measured the NATS server's clock, which this worker uses",
 				"ahead_of_this_host", skew.Round(time.Millisecond), "uncertainty", uncertainty.Round(time.Millisecond))
 			return
 		}
@@ -274,10 +273,10 @@ func (w *Worker) awaitClock(ctx context.Context) {
 			return
 		}
 	}
-	w.log.WarnContext(ctx, "the server's time is not measured yet: working by this host's clock until it is")
+	w.log.WarnContext(ctx, "the server's time is not measured yet; using this host's clock until then")
 }
 
-// now is the server's time. Before the first measurement it is the host's.
+// now is the server's time. Before the first measurement it is the host's time.
 func (w *Worker) now() time.Time {
 	if t, ok := w.control.Clock().Now(); ok {
 		return t.UTC()

@@ -1,5 +1,5 @@
-// Package deadletter keeps requests that an operator has to look at: the
-// original bytes, subject and headers, beside why they ended here.
+// Package deadletter keeps dead letters: requests that an operator must look at. Each holds the
+// request's original bytes, subject and headers, and the reason why it ended.
 package deadletter
 
 import (
@@ -20,53 +20,53 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// NoProducer stands in a letter's subject where the request's own does not name
-// a producer that could be a token.
+// NoProducer stands for the producer in a dead letter's subject when the request's subject
+// names no valid producer.
 const NoProducer = "-"
 
-// headerPrefix goes before the request's own Nats headers, which the server would obey
-// if they were kept as they are.
+// headerPrefix goes before the request's own Nats headers. Otherwise the server would obey
+// them.
 const headerPrefix = "Entrust-Original-"
 
-// textLimit bounds what a header tells of an error; servers limit the headers
-// of a message.
+// textLimit is the most characters of an error's text in a header. Servers limit the headers of
+// a message.
 const textLimit = 512
 
-// maxTrackingID is the longest tracking id that a letter's headers have room for. The
-// gateway makes it.
+// maxTrackingID is the longest tracking id, in bytes, that fits into the headers. The gateway
+// chooses the id.
 const maxTrackingID = 4 << 10
 
 // Letter is one dead letter.
 type Letter struct {
 	order.Letter
 	Time time.Time // when the request ended, UTC
-	// Length is how many bytes the request had where Request.Body holds fewer of
-	// them, since the whole did not fit or cannot be decoded; 0 for a whole one.
+	// Length is the request's size in bytes when Request.Body holds only a part, since the
+	// whole did not fit or cannot be decoded. 0 means that Request.Body is whole.
 	Length int
-	// Sequence is the letter's place in the stream, 0 before it is published.
+	// Sequence is the dead letter's sequence in the stream, 0 before it is published.
 	Sequence uint64
 }
 
-// Box publishes dead letters. It is safe for concurrent use.
+// Box publishes, lists and purges dead letters. It is safe for concurrent use.
 type Box struct {
 	js       jetstream.JetStream
 	stream   string
 	subjects entrustbus.Subjects
 }
 
-// New returns the dead letters in stream. It does not touch the server.
+// New returns the box of the dead letters in stream. It does not touch the server.
 func New(js jetstream.JetStream, stream string, subjects entrustbus.Subjects) *Box {
 	return &Box{js: js, stream: stream, subjects: subjects}
 }
 
-// maxUnreadable is how much of a body that could not be decoded a letter keeps, in bytes:
-// it can be of use to a reader only, and its sender may have many of them.
+// maxUnreadable is how many bytes of an undecodable body a dead letter keeps. Such a body only
+// helps a person who reads it, and its publisher may send many.
 const maxUnreadable = 64 << 10
 
-// Put publishes a letter. Its ID, as the message id, tells repeats of one letter from
-// new ones. A letter that the server refuses for good is cut: its request loses its own
-// headers and all of its body but 64 KiB, then the rest of the body. Where even that is
-// refused, streams.IsRefused is true of the error.
+// Put publishes a dead letter. Its ID is the message id, so the stream drops a repetition
+// within the duplicate window. When the server refuses the dead letter for ever, Put shortens
+// it. It drops the request's own headers and all of its body but 64 KiB, then the rest of the
+// body. When the server refuses even that, streams.IsRefused is true of the error.
 func (b *Box) Put(ctx context.Context, l *Letter) error {
 	msg := l.message(b.subjects)
 	limit := int(b.js.Conn().MaxPayload())
@@ -132,9 +132,9 @@ func (l *Letter) message(subjects entrustbus.Subjects) *nats.Msg {
 	return &nats.Msg{Subject: subjects.Dead(producer, string(l.Reason)), Header: header, Data: body}
 }
 
-// reserved reports whether a request's own header of this name would be taken for
-// the letter's, or obeyed: by a server, or by a client, to which a message with a
-// status and no body is the server's word.
+// reserved reports whether a request header of this name would be mistaken for the dead
+// letter's own, or obeyed by a server or a client. To a client, a message with a status and no
+// body is a status message of the server.
 func reserved(name string) bool {
 	switch name {
 	case entrustbus.HeaderDeadReason, entrustbus.HeaderDeadError, entrustbus.HeaderDeadSubject, entrustbus.HeaderDeadDeliveries,
@@ -145,16 +145,16 @@ func reserved(name string) bool {
 	return strings.HasPrefix(name, headerPrefix) || strings.HasPrefix(textproto.CanonicalMIMEHeaderKey(name), "Nats-")
 }
 
-// HeaderCut tells how many bytes the request had, where its letter does not hold all of
-// them.
+// HeaderCut holds the size of the request in bytes, when the dead letter does not hold all of
+// it.
 const HeaderCut = "Entrust-Dead-Length"
 
-// roomForIDs is what the publish itself adds to a letter's headers.
+// roomForIDs is how many bytes of headers the publish itself adds.
 const roomForIDs = 512
 
-// cut makes a letter fit that is larger than the server takes, as a whole or by its
-// headers: a request may leave no room for what a letter adds to it. The request's own
-// headers go first, then the end of its body.
+// cut shortens a dead letter that is too large for the server, as a whole or by its headers.
+// The request may leave no room for what the dead letter adds. cut drops the request's own
+// headers first, then the end of its body.
 func (l *Letter) cut(msg *nats.Msg, limit int) *nats.Msg {
 	bare := *l
 	bare.Request = order.Message{Subject: l.Request.Subject}
@@ -172,7 +172,7 @@ func (l *Letter) cut(msg *nats.Msg, limit int) *nats.Msg {
 	return short
 }
 
-// Parse reads a letter off the bus.
+// Parse reads a dead letter from its message.
 func Parse(subjects entrustbus.Subjects, sequence uint64, subject string, header nats.Header, body []byte) (*Letter, error) {
 	producer, reason, err := subjects.ParseDead(subject)
 	if err != nil {
@@ -187,9 +187,8 @@ func Parse(subjects entrustbus.Subjects, sequence uint64, subject string, header
 		ID:         header.Get(nats.MsgIdHdr),
 		Request:    order.Message{Subject: header.Get(entrustbus.HeaderDeadSubject), Header: map[string][]string{}, Body: body},
 	}}
-	l.Length, _ = strconv.Atoi(header.Get(HeaderCut)) // absent: whole
-	// A letter that another publisher put here may lack any of these; what can be
-	// read of it is shown.
+	l.Length, _ = strconv.Atoi(header.Get(HeaderCut)) // absent: the body is whole
+	// A dead letter of another publisher may lack any of these headers. Show the others.
 	l.Generation, _ = strconv.Atoi(header.Get(entrustbus.HeaderReplay))
 	l.Deliveries, _ = strconv.Atoi(header.Get(entrustbus.HeaderDeadDeliveries))
 	l.Deaths, _ = strconv.Atoi(header.Get(order.HeaderDeaths))
@@ -204,7 +203,7 @@ func Parse(subjects entrustbus.Subjects, sequence uint64, subject string, header
 	return l, nil
 }
 
-// oneLine makes text fit for a header: no control characters, bounded.
+// oneLine makes text fit for a header: no control characters, at most textLimit characters.
 func oneLine(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

@@ -18,7 +18,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// full is a letter with every field set.
+// full is a dead letter with every field set.
 func full() *deadletter.Letter {
 	return &deadletter.Letter{
 		Letter: order.Letter{
@@ -28,7 +28,7 @@ func full() *deadletter.Letter {
 				Subject: "entrust.request.web.issue", Body: []byte{0xc1, 0xff},
 				Header: map[string][]string{
 					"Content-Type": {"application/json"}, "traceparent": {"00-1"}, "X-Own": {"1", "2"}, "X-Latin": {"M\xfcller"},
-					// What the server, a client or this package would take for its own.
+					// Headers that the server, a client or this package would take for its own.
 					"Nats-Msg-Id": {"web.a"}, "Nats-TTL": {"1s"}, "Nats-Expected-Last-Subject-Sequence": {"9"}, "Nats-Rollup": {"all"},
 					"Status": {"503"}, "Description": {"gone"}, "Entrust-Dead-Reason": {"expired"}, "Entrust-Replay": {"9"},
 					"Entrust-Deaths": {"9"}, "Entrust-Order-Id": {"b"}, "Entrust-Tracking-Id": {"T-9"}, "Entrust-Kind": {"revoke"},
@@ -40,7 +40,7 @@ func full() *deadletter.Letter {
 	}
 }
 
-// A letter comes back whole, with the headers of its request as they came.
+// A dead letter is read back whole, with the headers of its request as they came.
 func TestLetterRoundTrip(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -56,7 +56,7 @@ func TestLetterRoundTrip(t *testing.T) {
 	}
 }
 
-// The message id tells repeats of a letter from new ones: a worker that lost the
+// The message id identifies a repetition of a dead letter: a worker that lost the
 // acknowledgement publishes it again.
 func TestLetterIsStoredOnce(t *testing.T) {
 	t.Parallel()
@@ -89,7 +89,8 @@ func TestLetterErrorIsOneLine(t *testing.T) {
 	}
 }
 
-// A request that leaves no room for what a letter adds is cut, and says so.
+// A request that leaves no room for the headers of its dead letter is cut, and the dead letter
+// says so.
 func TestLetterThatIsTooLarge(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -111,8 +112,8 @@ func TestLetterThatIsTooLarge(t *testing.T) {
 	}
 }
 
-// A body that cannot be decoded is of use to a reader only: its letter keeps 64 KiB of it,
-// and its headers. One that can be decoded is kept whole, since it can be replayed.
+// A body that cannot be decoded only helps a person who reads it: its dead letter keeps 64 KiB
+// of it, and its headers. A body that can be decoded is kept whole, since it can be replayed.
 func TestLetterOfAnUndecodableBody(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -135,8 +136,8 @@ func TestLetterOfAnUndecodableBody(t *testing.T) {
 	}
 }
 
-// Beyond the bound of a producer and reason its oldest letter goes, and no other: neither
-// another producer's, nor one of another reason.
+// Beyond the bound of a producer and reason, only its oldest dead letter goes: not one of
+// another producer or reason.
 func TestLettersAreBounded(t *testing.T) {
 	t.Parallel()
 	for name, server := range map[string]func(*testing.T) jetstream.JetStream{

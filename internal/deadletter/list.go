@@ -17,35 +17,35 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// ErrNoLetter says that the stream holds no letter of that sequence.
+// ErrNoLetter says that the stream holds no dead letter with that sequence.
 var ErrNoLetter = errors.New("there is no such dead letter")
 
-// UnreadableError is a message among the letters that is none.
+// UnreadableError says that a message in the stream is not a dead letter.
 type UnreadableError struct {
 	Sequence uint64
 	Err      error
 }
 
-// Error names the message.
+// Error names the message by its sequence.
 func (e *UnreadableError) Error() string {
 	return fmt.Sprintf("reading dead letter %d: %v", e.Sequence, e.Err)
 }
 
-// Unwrap returns what is wrong with it.
+// Unwrap returns why the message is not a dead letter.
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
-// Filter chooses letters. A field's zero value chooses all; a letter must fit
-// every other one. A list of sequences that is empty but not nil chooses none.
+// Filter chooses dead letters. A field with its zero value matches all. A dead letter must
+// match every other field. A list of sequences that is empty but not nil matches none.
 type Filter struct {
 	Reasons  []order.Reason
 	Producer string
 	Kind     entrustbus.Kind
 	ID       string
-	// Before and After bound when the request died, exclusively.
+	// Before and After bound when the request ended, exclusively.
 	Before, After time.Time
-	// Sequences are places in the stream; nil is every place.
+	// Sequences are sequences in the stream; nil matches all.
 	Sequences []uint64
-	// Behind is the place in the stream that List begins behind; 0 is its begin.
+	// Behind is the last sequence that List skips; 0 skips none.
 	Behind uint64
 }
 
@@ -60,7 +60,7 @@ func (f *Filter) Match(l *Letter) bool {
 		(f.Sequences == nil || slices.Contains(f.Sequences, l.Sequence))
 }
 
-// subject is the narrowest subject filter that misses nothing of f.
+// subject is the narrowest subject filter that matches everything f matches.
 func (f *Filter) subject(subjects entrustbus.Subjects) string {
 	reason := "*"
 	if len(f.Reasons) == 1 {
@@ -69,12 +69,12 @@ func (f *Filter) subject(subjects entrustbus.Subjects) string {
 	return subjects.Dead(cmp.Or(f.Producer, "*"), reason)
 }
 
-// List yields the letters that f chooses, oldest first, one at a time. Letters
-// that die while it reads are met too. A message that is no letter is yielded as
-// an *UnreadableError, and the list goes on; an error of the server ends it.
+// List yields the dead letters that f matches, oldest first. It also yields dead letters that
+// are published while it reads. A message that is not a dead letter is yielded as an
+// *UnreadableError, and List continues. It stops after an error of the server.
 //
-// It asks whichever replica answers, so a letter of this very moment may be
-// missed. Nothing that matters depends on that: a letter never changes.
+// Any replica may answer, so List may miss a dead letter that was published a moment ago. No
+// decision depends on that: a dead letter never changes.
 func (b *Box) List(ctx context.Context, f Filter) iter.Seq2[*Letter, error] {
 	if f.Sequences != nil {
 		return b.pick(ctx, f)
@@ -99,8 +99,7 @@ func (b *Box) List(ctx context.Context, f Filter) iter.Seq2[*Letter, error] {
 	}
 }
 
-// pick yields the letters of known sequences. One that is gone is yielded as
-// ErrNoLetter.
+// pick yields the dead letters with known sequences. A missing one is yielded as ErrNoLetter.
 func (b *Box) pick(ctx context.Context, f Filter) iter.Seq2[*Letter, error] {
 	return func(yield func(*Letter, error) bool) {
 		st, err := b.stored(ctx)
@@ -109,7 +108,7 @@ func (b *Box) pick(ctx context.Context, f Filter) iter.Seq2[*Letter, error] {
 			return
 		}
 		sequences := f.Sequences
-		f.Sequences = nil // fits by itself; Match would search the list for each
+		f.Sequences = nil // each one matches; Match would search the list again
 		for _, sequence := range sequences {
 			l, err := b.read(ctx, st, sequence)
 			if err == nil && !f.Match(l) {
@@ -122,8 +121,8 @@ func (b *Box) pick(ctx context.Context, f Filter) iter.Seq2[*Letter, error] {
 	}
 }
 
-// Get reads one letter by its place in the stream. It returns ErrNoLetter when
-// there is none.
+// Get reads one dead letter by its sequence in the stream. It returns ErrNoLetter when there is
+// none.
 func (b *Box) Get(ctx context.Context, sequence uint64) (*Letter, error) {
 	st, err := b.stored(ctx)
 	if err != nil {
@@ -149,14 +148,14 @@ func (b *Box) parse(sequence uint64, at time.Time, subject string, header nats.H
 		return nil, &UnreadableError{sequence, err}
 	}
 	if l.Time.IsZero() {
-		// Somebody else put it there; when it came is the best guess.
+		// Another publisher wrote it. The time of storage is the best guess.
 		l.Time = at.UTC()
 	}
 	return l, nil
 }
 
-// Newest returns the place of the newest message in the stream, 0 where there
-// never was one. Letters that die later have a higher one.
+// Newest returns the sequence of the newest message in the stream, or 0 when the stream never
+// had one. Later dead letters have a higher sequence.
 func (b *Box) Newest(ctx context.Context) (uint64, error) {
 	st, err := b.stored(ctx)
 	if err != nil {

@@ -12,22 +12,22 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// Other counts letters of a reason that no worker of this version writes.
+// Other stands for every reason that no worker of this version writes.
 const Other order.Reason = "other"
 
-// Depth is how many letters of one reason there are.
+// Depth is the number of dead letters of one reason.
 type Depth struct {
 	Reason  order.Reason
 	Letters uint64
 	Oldest  time.Time // when the oldest was stored, UTC; zero where there is none
-	// Most is how many letters of the reason the producer has that has most of them.
+	// Most is the largest number of dead letters that one producer has of this reason.
 	Most uint64
 }
 
-// Depths counts the letters of every reason, those of no letter included, and
-// Other last where there are any. It reads no letter but the oldest of each
-// reason, so it may be asked every few seconds; its cost grows with the number
-// of producers that have letters.
+// Depths counts the dead letters of every reason, also those with none. Other comes last, and
+// only where there are any. Depths reads only the oldest dead letter of each reason, so a
+// caller may ask every few seconds. Its cost grows with the number of producers that have dead
+// letters.
 func (b *Box) Depths(ctx context.Context) ([]Depth, error) {
 	st, err := b.stored(ctx)
 	if err != nil {
@@ -42,13 +42,13 @@ func (b *Box) Depths(ctx context.Context) ([]Depth, error) {
 	for i, reason := range append(reasons, Other) {
 		depths[i].Reason = reason
 	}
-	foreign := map[string]bool{}
+	otherSubjects := map[string]bool{}
 	for subject, n := range info.State.Subjects {
 		_, reason, err := b.subjects.ParseDead(subject)
 		i := slices.Index(reasons, order.Reason(reason))
 		if err != nil || i < 0 {
 			i = len(reasons)
-			foreign[subject] = true
+			otherSubjects[subject] = true
 		}
 		depths[i].Letters += n
 		depths[i].Most = max(depths[i].Most, n)
@@ -64,7 +64,7 @@ func (b *Box) Depths(ctx context.Context) ([]Depth, error) {
 	if other.Letters == 0 {
 		return depths[:len(reasons)], nil
 	}
-	for subject := range foreign {
+	for subject := range otherSubjects {
 		at, err := b.oldest(ctx, st, subject)
 		if err != nil {
 			return nil, err
@@ -76,11 +76,11 @@ func (b *Box) Depths(ctx context.Context) ([]Depth, error) {
 	return depths, nil
 }
 
-// oldest returns when the first message that fits filter was stored.
+// oldest returns when the first message that matches filter was stored.
 func (b *Box) oldest(ctx context.Context, st jetstream.Stream, filter string) (time.Time, error) {
 	m, err := st.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(filter))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return time.Time{}, nil // purged since it was counted
+		return time.Time{}, nil // purged after it was counted
 	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("reading the oldest dead letter on %s: %w", filter, err)

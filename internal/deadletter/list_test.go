@@ -43,7 +43,7 @@ func TestListChooses(t *testing.T) {
 		"before":                              {deadletter.Filter{Before: noon.Add(time.Hour)}, []uint64{1}}, // exclusive
 		"after":                               {deadletter.Filter{After: noon.Add(time.Hour)}, []uint64{3, 4}},
 		"between":                             {deadletter.Filter{After: noon, Before: noon.Add(3 * time.Hour)}, []uint64{2, 3}},
-		"sequences":                           {deadletter.Filter{Sequences: []uint64{4, 2}}, []uint64{4, 2}}, // in the order they were named
+		"sequences":                           {deadletter.Filter{Sequences: []uint64{4, 2}}, []uint64{4, 2}}, // in the order of the filter
 		"sequence that does not fit the rest": {deadletter.Filter{Sequences: []uint64{4, 2}, Kind: entrustbus.KindTrack}, []uint64{2}},
 		"no sequences at all":                 {deadletter.Filter{Sequences: []uint64{}}, nil},
 		"nothing":                             {deadletter.Filter{Producer: "nobody"}, nil},
@@ -84,7 +84,8 @@ func TestListStopsWhenAsked(t *testing.T) {
 	}
 }
 
-// Anybody with the right to may publish here; one odd message must not hide the rest.
+// Other publishers may have the permission to publish here. One malformed message must not hide
+// the rest.
 func TestListGoesOnAfterWhatIsNoLetter(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -165,7 +166,7 @@ func TestPurge(t *testing.T) {
 	if n, err := b.box.Purge(b.ctx, 1, 3); n != 2 || err != nil {
 		t.Fatalf("purged %d, %v; want 2", n, err)
 	}
-	// Gone, gone, there, never was.
+	// Removed, removed, present, never existed.
 	if n, err := b.box.Purge(b.ctx, 1, 3, 4, 99); n != 1 || err != nil {
 		t.Fatalf("purged %d, %v; want 1", n, err)
 	}
@@ -176,8 +177,8 @@ func TestPurge(t *testing.T) {
 	}
 }
 
-// Whether a letter is gone only the leader of its stream knows: a replica that lags
-// still shows it. Here nobody answers for a replica.
+// Only the leader of its stream knows whether a dead letter is gone: a lagging replica still
+// returns it. Here no server answers for a replica.
 func TestPurgeAsksTheLeader(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t, `authorization { users: [

@@ -10,11 +10,11 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Purge deletes letters by their place in the stream and returns how many it
-// deleted. One that is gone already is no error. After an error the rest stays.
+// Purge deletes dead letters by their sequences and returns how many it deleted. A missing one
+// is no error. After an error, the remaining ones stay.
 //
-// It never purges by subject: a letter that arrives while an operator decides
-// has not been looked at, and stays.
+// It never purges by subject: a dead letter that arrives while an operator decides must stay,
+// since the operator has not seen it.
 func (b *Box) Purge(ctx context.Context, sequences ...uint64) (int, error) {
 	st, err := b.stored(ctx)
 	if err != nil {
@@ -33,9 +33,8 @@ func (b *Box) Purge(ctx context.Context, sequences ...uint64) (int, error) {
 	return purged, nil
 }
 
-// isGone tells a letter that somebody else purged from one that may not be: the
-// client passes the server's code for neither on. Only the leader knows: a
-// replica that lags still shows the letter.
+// isGone reports whether a dead letter is already purged. The client does not pass on the
+// server's code for that. isGone asks the leader: a lagging replica still shows the message.
 func (b *Box) isGone(ctx context.Context, sequence uint64) bool {
 	_, err := streams.At(ctx, b.js, b.stream, sequence)
 	return errors.Is(err, streams.ErrNoMessage)

@@ -14,7 +14,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// bench is a server with the real streams, and what works on them.
+// bench is a server with the real streams, and the box of the test.
 type bench struct {
 	ctx    context.Context
 	js     jetstream.JetStream
@@ -37,7 +37,7 @@ func setup(t *testing.T) *bench {
 	}
 }
 
-// put publishes a letter and returns it as it is read back.
+// put publishes a dead letter and returns it as it is read.
 func (b *bench) put(t *testing.T, l *deadletter.Letter) *deadletter.Letter {
 	t.Helper()
 	st, err := b.js.Stream(b.ctx, b.layout.Dead)
@@ -56,7 +56,7 @@ func (b *bench) put(t *testing.T, l *deadletter.Letter) *deadletter.Letter {
 	return read
 }
 
-// letter is a letter with as little in it as may be.
+// letter is a minimal dead letter.
 func letter(reason order.Reason, key order.Key) *deadletter.Letter {
 	return &deadletter.Letter{Letter: order.Letter{Reason: reason, Key: key, ID: "one"}}
 }

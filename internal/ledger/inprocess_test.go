@@ -16,8 +16,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// replicating is a bucket whose leader proposed the first write, and refuses others
-// of the subject until that is applied.
+// replicating is a bucket whose leader proposed the first write. It refuses other writes to the
+// subject until that one is applied.
 type replicating struct {
 	jetstream.JetStream
 	proposed *nats.Msg
@@ -32,7 +32,7 @@ func (r *replicating) PublishMsg(_ context.Context, m *nats.Msg, _ ...jetstream.
 	return nil, nats.ErrTimeout
 }
 
-// apply stores what was proposed, and takes writes again.
+// apply stores the proposed write, and accepts writes again.
 func (r *replicating) apply(t *testing.T) jetstream.JetStream {
 	t.Helper()
 	if _, err := r.JetStream.PublishMsg(t.Context(), r.proposed); err != nil {
@@ -41,11 +41,11 @@ func (r *replicating) apply(t *testing.T) jetstream.JetStream {
 	return r.JetStream
 }
 
-// swapped lets a test replace what a ledger writes through.
+// swapped lets a test replace the JetStream that a ledger writes to.
 type swapped struct{ jetstream.JetStream }
 
-// A write of our own that the leader is still replicating is no other writer's: the
-// caller tries again, and recognises it when it is stored.
+// A write that the leader still replicates may be our own, not another writer's. The caller
+// tries again, and recognises its write once it is stored.
 func TestWriteInProcess(t *testing.T) {
 	t.Parallel()
 	_, js := setup(t)
@@ -84,18 +84,18 @@ func TestWriteInProcess(t *testing.T) {
 	}
 }
 
-// A record that was deleted by hand is written again by the worker that has the order in
-// flight. One that went with its bucket is a conflict: more may be gone. So is another one
-// that came to be meanwhile.
+// The worker that has the order in flight writes a record again that was deleted by hand. A
+// record that was deleted with its bucket is a conflict: more may be lost. So is another record
+// that was created meanwhile.
 func TestWriteOfARecordThatIsGone(t *testing.T) {
 	t.Parallel()
 	l, js := setup(t)
-	// Behind the deletion of an account's only stream nats-server 2.15.2 removes the
-	// account's folders, and the creation of another may fail for it.
+	// After the deletion of an account's only stream, nats-server 2.15.2 removes the account's
+	// folders. The creation of another stream may fail because of that.
 	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "BESIDE"}); err != nil {
 		t.Fatal(err)
 	}
-	// Sequences of the new bucket must not happen to fit.
+	// The sequences of the new bucket must differ.
 	if _, err := js.Publish(t.Context(), "$KV.ORDERS.shop.filler", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestWriteOfARecordThatIsGone(t *testing.T) {
 	mine = write(t, l, key, mine, record(order.Closed, ""))
 	wantStored(t, l, key, mine)
 
-	// Also where the record was deleted between a write and its acknowledgement.
+	// The same when the record was deleted between a write and its acknowledgement.
 	w := l.Write(key, mine, record(order.Submitting, "w1"), nil)
 	js.try(t, w)
 	if err := kv.Delete(t.Context(), key.String()); err != nil {
@@ -139,7 +139,7 @@ func TestWriteOfARecordThatIsGone(t *testing.T) {
 		t.Fatalf("writing a record that was deleted: %v", err)
 	}
 	wantStored(t, l, key, s)
-	// A deleted record is written over by its revision, as Get returns it.
+	// A deleted record is written again over its revision, which Get returns.
 	if err := kv.Delete(t.Context(), key.String()); err != nil {
 		t.Fatal(err)
 	}
@@ -150,8 +150,8 @@ func TestWriteOfARecordThatIsGone(t *testing.T) {
 	wantStored(t, l, key, write(t, l, key, gone, record(order.Submitting, "w1")))
 }
 
-// A ledger in another domain is written there, and not into the void: the worker is
-// connected to a leaf node, the buckets are at the hub.
+// A ledger in another domain is written in that domain: the worker is connected to a leaf node,
+// the buckets are at the hub. A write to the local domain would be lost.
 func TestLedgerInAnotherDomain(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

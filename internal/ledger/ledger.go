@@ -1,6 +1,6 @@
-// Package ledger reads and writes order records in a key-value bucket. What a record
-// means, package order says; this one knows compare-and-set, and tells a write whose
-// acknowledgement was lost from another writer's.
+// Package ledger reads and writes order records in a key-value bucket. It writes by
+// compare-and-set, and recognises its own write whose acknowledgement was lost. Package order
+// says what a record means.
 package ledger
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// ErrConflict says that the record changed, or came to be, since it was read. Nothing
-// was written.
+// ErrConflict says that the record changed, or was created, since it was read. The write stored
+// nothing.
 var ErrConflict = errors.New("the ledger record was changed by another writer")
 
 // Ledger reads and writes order records. It is safe for concurrent use.
@@ -34,9 +34,9 @@ func New(js jetstream.JetStream, bucket string) *Ledger {
 	return &Ledger{js: js, bucket: bucket, leader: streams.LeaderOf(js, "KV_"+bucket)}
 }
 
-// Open looks how many replicas the bucket has, and when it was made. With one, Get asks
-// it by direct get, at a third of the cost. It need not be called, and is not safe beside
-// other methods.
+// Open reads how many replicas the bucket has, and when it was made. A bucket with one replica
+// is read by direct get, at a third of the cost. Open is optional. Call it before any other
+// method: it is not safe beside them.
 func (l *Ledger) Open(ctx context.Context) error {
 	info, err := l.leader.Open(ctx)
 	if err != nil {
@@ -49,8 +49,8 @@ func (l *Ledger) Open(ctx context.Context) error {
 func (l *Ledger) stream() string               { return "KV_" + l.bucket }
 func (l *Ledger) subject(key order.Key) string { return "$KV." + l.bucket + "." + key.String() }
 
-// Made returns when the bucket was made. Of what was written before, it holds
-// nothing: a bucket that is deleted and made again is empty.
+// Made returns when the bucket was made. A bucket that was deleted and made again has lost
+// every record that was written before.
 func (l *Ledger) Made(ctx context.Context) (time.Time, error) {
 	st, err := l.js.Stream(ctx, l.stream())
 	if err != nil {
@@ -59,9 +59,9 @@ func (l *Ledger) Made(ctx context.Context) (time.Time, error) {
 	return st.CachedInfo().Created, nil
 }
 
-// Get reads a record from the leader of the bucket. Where there is none, its phase is
-// "". Errors: order.ErrNotARecord, order.ErrNewerFormat (with the record as far as it
-// could be read), or one of the server.
+// Get reads a record from the leader of the bucket. Without a record it returns phase "" and no
+// error. Errors: order.ErrNotARecord, order.ErrNewerFormat (with the fields that this worker
+// could read), or an error of the server.
 func (l *Ledger) Get(ctx context.Context, key order.Key) (order.Stored, error) {
 	m, err := l.last(ctx, key)
 	switch {
@@ -76,7 +76,7 @@ func (l *Ledger) Get(ctx context.Context, key order.Key) (order.Stored, error) {
 func stored(key order.Key, m *streams.Message) (order.Stored, error) {
 	s := order.Stored{Revision: m.Sequence, At: m.Time.UTC()}
 	if m.Deleted() {
-		return s, nil // the revision still counts
+		return s, nil // the next write needs the revision of the deletion
 	}
 	var err error
 	if s.Record, err = order.Decode(m.Data); err != nil {
@@ -85,34 +85,35 @@ func stored(key order.Key, m *streams.Message) (order.Stored, error) {
 	return s, nil
 }
 
-// last reads the last message of key. A bucket that gets more replicas while this
-// process runs may answer with an older one until the next start: a record that is
-// acted on is written by compare-and-set first, and that is refused then.
+// last reads the last message of key. While the bucket gets more replicas, direct gets may
+// answer with an older message until the next start of this process. That is safe: every action
+// begins with a compare-and-set, which then fails.
 func (l *Ledger) last(ctx context.Context, key order.Key) (*streams.Message, error) {
 	return l.leader.Last(ctx, l.subject(key))
 }
 
-// Entry is one record as All meets it.
+// Entry is one record that All, From or Newest yields.
 type Entry struct {
 	Key order.Key
 	order.Stored
 }
 
-// All yields every record, in no order that matters, then stops. One that is
-// written meanwhile may be yielded again, in its newer form. It holds one batch
-// of records at a time: a watch would be sent the whole bucket as fast as the
-// server can, and keep what is not yet read in this process's memory. Any
-// replica may answer; ask Get where it matters. A record that cannot be decoded
-// is yielded as an error, and reading goes on; an error of the server ends it.
+// All yields every record once, in no particular order, then stops. A record that is written
+// meanwhile may be yielded again, in its newer form. Any replica may answer; call Get where a
+// decision depends on the record. A record that cannot be decoded is yielded as an error, and
+// All continues. It stops after an error of the server.
+//
+// All holds one batch of records at a time. A watch would hold the whole bucket in memory: the
+// server sends it faster than the caller reads.
 func (l *Ledger) All(ctx context.Context) iter.Seq2[Entry, error] { return l.From(ctx, 1) }
 
-// Extent returns which bucket it is and how far it counts, as its leader knows it.
+// Extent returns when the bucket was made and its last revision, as its leader knows them.
 func (l *Ledger) Extent(ctx context.Context) (streams.Extent, error) {
 	return streams.ExtentOf(ctx, l.js, l.stream())
 }
 
-// Since returns the revision of the first record that was written at an instant or later,
-// by the server's clock, 0 where there is none.
+// Since returns the revision of the first record that was written at that instant or later, by
+// the server's clock. It returns 0 without such a record.
 func (l *Ledger) Since(ctx context.Context, at time.Time) (uint64, error) {
 	m, err := streams.FirstSince(ctx, l.js, l.stream(), at)
 	switch {
@@ -124,21 +125,21 @@ func (l *Ledger) Since(ctx context.Context, at time.Time) (uint64, error) {
 	return m.Sequence, nil
 }
 
-// From is All for the records whose revision is at least this one, in the order of their
-// revisions. What cannot be decoded has its revision and time all the same.
+// From is All for the records whose revision is at least this one, ordered by revision. An
+// entry that cannot be decoded still has its revision and time.
 func (l *Ledger) From(ctx context.Context, revision uint64) iter.Seq2[Entry, error] {
-	// The bucket holds nothing else, and any other filter has nats-server 2.15 match
-	// subjects: half a million records took ten times as long.
+	// The bucket holds nothing but records. With any narrower filter nats-server 2.15 matches
+	// subjects: half a million records then took ten times as long.
 	return l.entries(streams.ScanFrom(ctx, l.js, l.stream(), ">", revision))
 }
 
-// Newest is All for the record that was written last first. A record that is written again
-// meanwhile may be missed.
+// Newest is All with the record that was written last first. It may miss a record that is
+// written again meanwhile.
 func (l *Ledger) Newest(ctx context.Context) iter.Seq2[Entry, error] {
 	return l.entries(streams.ScanBack(ctx, l.js, l.stream(), ">"))
 }
 
-// entries reads records off the messages of the bucket.
+// entries decodes the messages of the bucket.
 func (l *Ledger) entries(messages iter.Seq2[*streams.Message, error]) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		prefix := "$KV." + l.bucket + "."

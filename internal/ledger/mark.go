@@ -11,9 +11,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Mark is the last record that the server acknowledged. A ledger that no longer holds it
-// has lost its last writes. One mark is enough: a stream that lost any write has lost
-// all that came after it. The zero Mark is none.
+// Mark is the last record that the server acknowledged. A ledger that no longer holds this
+// record has lost its last writes. One mark is enough: a stream that lost a write has lost
+// every later write. The zero Mark names no record.
 type Mark struct {
 	Made     time.Time `json:"made"` // when the bucket was made
 	Key      order.Key `json:"key"`
@@ -21,15 +21,15 @@ type Mark struct {
 	At       time.Time `json:"at"` // by the host's clock
 }
 
-// marks keeps the last mark. Safe for concurrent use.
+// marks keeps the last mark. It is safe for concurrent use.
 type marks struct {
 	mu   sync.Mutex
 	last Mark
-	conn uint64 // reconnections when last was written, or compared
+	conn uint64 // count of reconnections when last was written or compared
 }
 
-// acked takes in an acknowledged write. Over a new connection the earlier mark stays until
-// it is compared: a ledger that was rolled back may have come past it by then.
+// acked notes an acknowledged write. After a reconnection the earlier mark stays until Lost has
+// compared it: by then, a ledger that was rolled back may have counted past it.
 func (l *Ledger) acked(key order.Key, revision uint64) {
 	conn := l.js.Conn().Stats().Reconnects
 	l.marks.mu.Lock()
@@ -51,19 +51,19 @@ func (l *Ledger) Mark() Mark {
 	return l.marks.last
 }
 
-// SetMark sets the mark, as that of an earlier process. The zero Mark has the next
-// acknowledged write begin again.
+// SetMark sets the mark, for example to that of an earlier process. After the zero Mark, the
+// next acknowledged write sets it.
 func (l *Ledger) SetMark(m Mark) {
 	l.marks.mu.Lock()
 	defer l.marks.mu.Unlock()
 	l.marks.last, l.marks.conn = m, l.js.Conn().Stats().Reconnects
 }
 
-// Lost reports whether the leader of the bucket no longer holds the mark: the record at
-// that revision or a later one. A bucket that was deleted and made again has lost
-// nothing that its age does not show; the mark is dropped then. So it is where the
-// bucket may have let the record go by its age. A leader that was elected a moment ago
-// may be behind: the caller asks again before it believes a loss.
+// Lost reports whether the leader of the bucket no longer holds the mark, at its revision or a
+// later one. It drops the mark and reports false when the bucket was deleted and made again,
+// which Made shows. It does the same when the bucket may have removed the record by age. A
+// leader that was elected a moment ago may lag. The caller asks again before it treats the
+// writes as lost.
 func (l *Ledger) Lost(ctx context.Context) (bool, error) {
 	conn := l.js.Conn().Stats().Reconnects
 	m := l.Mark()
@@ -92,8 +92,8 @@ func (l *Ledger) Lost(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// compared notes that the ledger holds m over a connection, so that later writes move the
-// mark on.
+// compared notes that the ledger holds m over this connection. Later writes may then move the
+// mark.
 func (l *Ledger) compared(m Mark, conn uint64) {
 	l.marks.mu.Lock()
 	defer l.marks.mu.Unlock()

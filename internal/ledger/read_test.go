@@ -14,8 +14,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Get tells a record from none, from one that was deleted, and from what this worker
-// cannot read, with and without direct get.
+// Get distinguishes a record, no record, a deleted one, and one that this worker cannot read,
+// with and without direct get.
 func TestGet(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]bool{"from the leader": false, "by direct get": true} {
@@ -63,8 +63,8 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// All meets every record once where no worker writes, across batches, passes over
-// what was deleted by hand, and reads on past what it cannot read.
+// All yields every record once while no worker writes, across batches. It skips records that
+// were deleted by hand, and continues after records that it cannot read.
 func TestAll(t *testing.T) {
 	t.Parallel()
 	l, js := setup(t)
@@ -117,11 +117,11 @@ func TestAll(t *testing.T) {
 	}
 	for _, err := range l.All(t.Context()) {
 		t.Log("the first one met:", err)
-		break // a caller that has enough gets no more
+		break // a caller may stop
 	}
 }
 
-// An error of the server ends All, and is none of a record's.
+// An error of the server ends All, and is not an error about a record.
 func TestAllWithoutABucket(t *testing.T) {
 	t.Parallel()
 	_, js := setup(t)
@@ -136,8 +136,8 @@ func TestAllWithoutABucket(t *testing.T) {
 	}
 }
 
-// The headers of a request may hold any bytes. They come back as they were, and the rest
-// of the record stays MessagePack whose strings are text.
+// The headers of a request may hold any bytes. They are returned unchanged, and all other
+// strings of the record stay text in MessagePack.
 func TestRecordHoldsAnyHeader(t *testing.T) {
 	t.Parallel()
 	l, js := setup(t)

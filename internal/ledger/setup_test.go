@@ -19,12 +19,12 @@ const bucket = "ORDERS"
 
 var key = order.Key{Producer: "shop", ID: "one"}
 
-// lossy stores what is published and loses the acknowledgements while lose is set,
-// as a leader does that dies, or is elected, at the wrong moment.
+// lossy stores each published message and loses its acknowledgement while lose is set. A leader
+// does that when it dies or is elected at the wrong moment.
 type lossy struct {
 	jetstream.JetStream
 	lose bool
-	drop bool // loses the message, too
+	drop bool // loses the message too
 }
 
 func (l *lossy) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
@@ -56,7 +56,7 @@ func makeBucket(t *testing.T, js jetstream.JetStream) jetstream.KeyValue {
 	return kv
 }
 
-// record is a record of a phase, with a word that tells it from others.
+// record is a record of a phase, with a text that distinguishes it.
 func record(phase order.Phase, word string) order.Record {
 	return order.Record{
 		Phase: phase, Kind: entrustbus.KindIssue, Digest: []byte("digest"), Owner: word, TrackingID: word,
@@ -83,7 +83,7 @@ func wantStored(t *testing.T, l *ledger.Ledger, key order.Key, want order.Stored
 	}
 }
 
-// newer is the record as a worker of a later format writes it.
+// newer is the record in the format of a later worker.
 func newer(t *testing.T, r order.Record) []byte {
 	t.Helper()
 	data, err := r.Encode()

@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	// unwaitedWindow is how many writes may be without an acknowledgement.
+	// unwaitedWindow is the most writes that may wait for an acknowledgement.
 	unwaitedWindow = 256
-	// unwaitedFor is how long an acknowledgement may take before its write counts as lost.
+	// unwaitedFor is how long an acknowledgement may take. After that the write counts as lost.
 	unwaitedFor = 10 * time.Second
 )
 
-// Unwaited sends writes whose acknowledgement no caller waits for. Its window is its own:
-// a bucket that is slow with them delays no other write. Make one with Ledger.Unwaited; it
-// is safe for concurrent use.
+// Unwaited sends writes without waiting for their acknowledgements. It has a window of its own:
+// a slow bucket delays no other write. Make one with Ledger.Unwaited. It is safe for concurrent
+// use.
 type Unwaited struct {
 	nc    *nats.Conn
 	inbox string // prefix of the reply subjects, with the last dot
 	sub   *nats.Subscription
 
 	mu      sync.Mutex
-	sent    map[string]unwaited // by the last token of the reply subject
+	sent    map[string]unwaited // key: last token of the reply subject
 	next    uint64
 	swept   time.Time
 	failing sync.WaitGroup
@@ -39,7 +39,7 @@ type unwaited struct {
 	failed func()
 }
 
-// Unwaited subscribes to the acknowledgements of writes that nothing waits for.
+// Unwaited subscribes to the acknowledgements of these writes. Call Close when all are sent.
 func (l *Ledger) Unwaited() (*Unwaited, error) {
 	nc := l.js.Conn()
 	u := &Unwaited{nc: nc, inbox: nc.NewInbox() + ".", sent: map[string]unwaited{}}
@@ -50,10 +50,10 @@ func (l *Ledger) Unwaited() (*Unwaited, error) {
 	return u, nil
 }
 
-// Send sends a write. It reports false where nothing was sent: the window is full, or the
-// connection takes nothing; the caller then tries the write and waits. failed is called on a
-// goroutine of its own where the write is refused, or not acknowledged in time; the write may
-// be given to another one to follow.
+// Send sends a write. It returns false when it sent nothing: the window is full, or the
+// connection does not accept the message. The caller then calls Try. Where the server refuses
+// the write or does not acknowledge it in time, Unwaited calls failed on a goroutine of its
+// own. A later Write may then follow w.
 func (u *Unwaited) Send(w *Write, failed func()) bool {
 	data, err := w.record.Encode()
 	if err != nil {
@@ -83,20 +83,21 @@ func (u *Unwaited) Send(w *Write, failed func()) bool {
 	return true
 }
 
-// acknowledged takes in the server's answer to one write.
+// acknowledged handles the server's answer to one write.
 func (u *Unwaited) acknowledged(m *nats.Msg) {
 	token := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s, ok := u.sent[token]
 	delete(u.sent, token)
-	// Without a stream that listens, the answer is a status without a body.
+	// When no stream listens, the answer is a status without a body.
 	if ok && (len(m.Data) == 0 || bytes.Contains(m.Data, []byte(`"error"`))) {
 		u.fail(s)
 	}
 }
 
-// sweep fails what has waited for too long, once in a while. Caller holds u.mu.
+// sweep fails the writes that have waited longer than unwaitedFor. It runs at most once in half
+// of that time. The caller holds u.mu.
 func (u *Unwaited) sweep(now time.Time) {
 	if now.Sub(u.swept) < unwaitedFor/2 {
 		return
@@ -110,13 +111,13 @@ func (u *Unwaited) sweep(now time.Time) {
 	}
 }
 
-// fail hands a write back. Caller holds u.mu.
+// fail calls the failed function of a write. The caller holds u.mu.
 func (u *Unwaited) fail(s unwaited) { u.failing.Go(s.failed) }
 
-// Close waits until every write is acknowledged, or was handed back and dealt with, and
-// unsubscribes. Where ctx ends first, it returns its error: those writes may be lost. What
-// was handed back is waited for all the same: it has to end with the caller's own time. No
-// Send may follow.
+// Close waits until the server has acknowledged every write or its failed function has
+// returned. Then it unsubscribes. When ctx ends first, Close returns its error: writes without
+// an acknowledgement may be lost. Close still waits for running failed functions, so the caller
+// must end those itself. Do not call Send after Close.
 func (u *Unwaited) Close(ctx context.Context) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -129,7 +130,7 @@ func (u *Unwaited) Close(ctx context.Context) error {
 		}
 	}
 	u.failing.Wait()
-	_ = u.sub.Unsubscribe() // the connection may be closed, and is then rid of it
+	_ = u.sub.Unsubscribe() // it fails on a closed connection, which has no subscriptions
 	return err
 }
 

@@ -24,7 +24,7 @@ func TestUnwaited(t *testing.T) {
 	}
 	first := write(t, l, key, order.Stored{}, record(order.Submitting, "one"))
 
-	// Stored, and nothing is handed back.
+	// Stored: failed is not called.
 	if !u.Send(l.Write(key, first, record(order.Closed, "one"), nil), func() { t.Error("a write that was stored failed") }) {
 		t.Fatal("not sent")
 	}
@@ -33,7 +33,7 @@ func TestUnwaited(t *testing.T) {
 		return err == nil && s.Phase == order.Closed
 	})
 
-	// Over a record that changed: handed back, and a write that follows is refused too.
+	// Over a record that changed: failed is called, and a write that follows is refused too.
 	failed := make(chan error, 1)
 	stale := l.Write(key, first, record(order.Closed, "two"), nil)
 	if !u.Send(stale, func() {
@@ -55,15 +55,15 @@ func TestUnwaited(t *testing.T) {
 	}
 }
 
-// A write that was stored, and whose acknowledgement was lost, is known again by the one
-// that follows it. What can be sent without an acknowledgement is bounded.
+// A write that was stored, and whose acknowledgement was lost, is recognised by the write that
+// follows it. The number of unacknowledged writes is bounded.
 func TestUnwaitedLost(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t)
 	js := server.JetStream(t)
 	makeBucket(t, js)
 	l := ledger.New(js, bucket)
-	// Nothing listens there: as a server whose answers are lost.
+	// Nothing listens there, as if the server's answers were lost.
 	deaf, err := jetstream.NewWithAPIPrefix(server.Conn(t), "$JS.elsewhere.API")
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestUnwaitedLost(t *testing.T) {
 		t.Error(err)
 	}
 
-	server.Stop() // from now on nothing is acknowledged
+	server.Stop() // from now on no write is acknowledged
 	until(t, "the client knows", func() bool { return !js.Conn().IsConnected() })
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

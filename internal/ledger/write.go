@@ -15,25 +15,25 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// headerNonce holds what tells the writes of one Write from every other.
+// headerNonce is the header with the random value that identifies one write.
 const headerNonce = "Entrust-Nonce"
 
 var errInProcess = errors.New("another write of the record is in process")
 
-// Write is one compare-and-set of a record. Try may be repeated until it succeeds: a
-// try whose acknowledgement was lost is recognised by its nonce. Not safe for
-// concurrent use.
+// Write is one compare-and-set of a record. Try may be repeated until it succeeds: it
+// recognises by the nonce an earlier try whose acknowledgement was lost. A Write is not safe
+// for concurrent use.
 type Write struct {
 	l        *Ledger
 	key      order.Key
 	record   order.Record
 	revision uint64
-	nonces   []string // of writes of this record that were sent and not acknowledged
+	nonces   []string // of writes of this record that were sent and are not acknowledged
 }
 
-// Write prepares to write next over cur: the record as it was read, or nothing. after,
-// if not nil, is an earlier write of the same record that may have been stored all the
-// same; next is then written over it.
+// Write prepares to write next over cur, which is the record as it was read, or the zero
+// Stored. after may be nil, or an earlier write of the same record that may have been stored.
+// Then next replaces that one too.
 func (l *Ledger) Write(key order.Key, cur order.Stored, next order.Record, after *Write) *Write {
 	w := &Write{l: l, key: key, record: next, revision: cur.Revision}
 	if after != nil {
@@ -42,8 +42,8 @@ func (l *Ledger) Write(key order.Key, cur order.Stored, next order.Record, after
 	return w
 }
 
-// Try sends the write once. It returns ErrConflict when another writer was there first,
-// and then nothing will be written any more.
+// Try sends the write. It returns ErrConflict when another writer was first; repeating Try then
+// writes nothing.
 func (w *Write) Try(ctx context.Context) (order.Stored, error) {
 	data, err := w.record.Encode()
 	if err != nil {
@@ -67,7 +67,7 @@ func (w *Write) Try(ctx context.Context) (order.Stored, error) {
 	return order.Stored{}, fmt.Errorf("writing the ledger record of %s: %w", w.key, errInProcess)
 }
 
-// message is one write of an encoded record over the revision that is known.
+// message builds one write of an encoded record over the known revision.
 func (w *Write) message(data []byte) (msg *nats.Msg, nonce string) {
 	nonce = nuid.Next()
 	return &nats.Msg{Subject: streams.PublishSubject(w.l.js, w.l.subject(w.key)), Data: data, Header: nats.Header{
@@ -76,8 +76,8 @@ func (w *Write) message(data []byte) (msg *nats.Msg, nonce string) {
 	}}, nonce
 }
 
-// attempts bounds how often one Try sends a write over a revision that it found to be
-// free; tryWait is how long each waits for its acknowledgement.
+// attempts is how often one Try sends the write after it found the revision free. tryWait is
+// how long each attempt waits for its acknowledgement.
 const (
 	attempts = 3
 	tryWait  = 3 * time.Second
@@ -89,12 +89,15 @@ func (w *Write) send(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, err
 	return w.l.js.PublishMsg(ctx, msg)
 }
 
-// conflict tells our own earlier write, whose acknowledgement was lost, from another's.
-// Where the record still is what was read, the server refused the write since it has
-// another one in process, which may be our own and is stored a moment later: nothing is
-// decided yet. A record that is gone, with its bucket or with the last writes of the bus,
-// is a conflict: results and wake-ups may be gone too. One that was deleted by hand
-// belongs to no writer, and is written again.
+// conflict decides why the server refused a write. It has these cases:
+//
+//	record            reason                                                 result
+//	as it was read    the server still processes another write, maybe ours   errInProcess
+//	missing           the bucket, or the last writes of the bus, were lost,  ErrConflict
+//	                  and results and wake-ups perhaps too
+//	deleted by hand   it belongs to no writer                                try again
+//	our nonce         the acknowledgement of our write was lost              done, or write again
+//	any other         another writer was first                               ErrConflict
 func (w *Write) conflict(ctx context.Context) (s order.Stored, done bool, err error) {
 	m, err := streams.Last(ctx, w.l.js, w.l.stream(), w.l.subject(w.key))
 	switch {
@@ -115,7 +118,7 @@ func (w *Write) conflict(ctx context.Context) (s order.Stored, done bool, err er
 		if m.Header.Get(headerNonce) != nonce {
 			continue
 		}
-		// Ours: it holds this record, or one that this write follows.
+		// It is ours. It holds this record, or an earlier one that this write follows.
 		if s, err = stored(w.key, m); err == nil && sameBytes(s.Record, w.record) {
 			return s, true, nil
 		}

@@ -23,9 +23,9 @@ func (l *lossy) try(t *testing.T, w *ledger.Write) {
 	}
 }
 
-// A write that is tried again, after its acknowledgement was lost, recognises the record
-// that it wrote, and stores it no second time. Taken for another worker's, the order
-// would be indeterminate although no worker called the gateway for it.
+// A repeated write whose acknowledgement was lost recognises the record that it wrote, and does
+// not store it again. If it took that record for another worker's, the order would be
+// indeterminate although no worker called the gateway for it.
 func TestRepeatedTryRecognisesItsRecord(t *testing.T) {
 	t.Parallel()
 	l, js := setup(t)
@@ -39,22 +39,22 @@ func TestRepeatedTryRecognisesItsRecord(t *testing.T) {
 
 	second := l.Write(key, s, record(order.Awaiting, "T-1"), nil)
 	js.try(t, second)
-	js.try(t, second) // refused by the server, which has the record: recognised too late for this caller
+	js.try(t, second) // the server has the record and refuses this one; this caller recognises it too late
 	if s, err = second.Try(t.Context()); err != nil || s.Revision != 2 {
 		t.Fatalf("trying again: revision %d, %v; want 2", s.Revision, err)
 	}
 	wantStored(t, l, key, s)
 }
 
-// A write after one of unknown fate stands in the end, whether or not the earlier one
-// was stored.
+// A write after an indeterminate one succeeds in the end, whether or not the earlier one was
+// stored.
 func TestWriteAfterAnUnacknowledgedWrite(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name     string
 		stored   bool
 		existing bool
-		chain    int // writes of unknown fate in a row
+		chain    int // indeterminate writes in a row
 	}{
 		{"first record, stored", true, false, 1},
 		{"first record, not stored", false, false, 1},
@@ -81,14 +81,14 @@ func TestWriteAfterAnUnacknowledgedWrite(t *testing.T) {
 				t.Fatalf("the next write stored %+v, %v", s, err)
 			}
 			wantStored(t, l, key, s)
-			// The order goes on from there.
+			// The order continues from there.
 			wantStored(t, l, key, write(t, l, key, s, record(order.Closed, "")))
 		})
 	}
 }
 
-// Another writer's record is a conflict, also after a write of unknown fate, and nothing
-// is written over it.
+// Another writer's record is a conflict, also after an indeterminate write, and is not
+// overwritten.
 func TestAnotherWritersRecordIsAConflict(t *testing.T) {
 	t.Parallel()
 	for name, mine := range map[string]func(*testing.T, *ledger.Ledger, *lossy) *ledger.Write{
@@ -100,13 +100,13 @@ func TestAnotherWritersRecordIsAConflict(t *testing.T) {
 			js.try(t, w)
 			return w
 		},
-		"after a write of unknown fate": func(t *testing.T, l *ledger.Ledger, js *lossy) *ledger.Write {
+		"after an indeterminate write": func(t *testing.T, l *ledger.Ledger, js *lossy) *ledger.Write {
 			w := l.Write(key, order.Stored{}, record(order.Submitting, "w1"), nil)
 			js.try(t, w)
 			return l.Write(key, order.Stored{}, record(order.Awaiting, "w1"), w)
 		},
 		"of the same content": func(t *testing.T, l *ledger.Ledger, _ *lossy) *ledger.Write {
-			// Two workers may decide the same: only one of them wrote it.
+			// Two workers may write the same record: only one of them wrote this one.
 			return l.Write(key, write(t, l, key, order.Stored{}, record(order.Unaccepted, "w1")), record(order.Submitting, "w2"), nil)
 		},
 		"none was read": func(t *testing.T, l *ledger.Ledger, _ *lossy) *ledger.Write {
@@ -133,11 +133,11 @@ func TestAnotherWritersRecordIsAConflict(t *testing.T) {
 	}
 }
 
-// The same on a server that is frozen: the write arrives, its acknowledgement comes when
-// the writer has given up.
+// The same on a frozen server: the write arrives, and its acknowledgement comes after the
+// writer has given up.
 func TestLostAcknowledgement(t *testing.T) {
 	t.Parallel()
-	server := testbed.StartProcess(t) // one that can be frozen
+	server := testbed.StartProcess(t) // a process can be frozen
 	js := server.JetStream(t)
 	makeBucket(t, js)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
@@ -154,7 +154,7 @@ func TestLostAcknowledgement(t *testing.T) {
 			t.Fatalf("a frozen server answered: %v", err)
 		}
 	}
-	// One after another: a frozen server is frozen for everybody.
+	// One after another: a frozen server is frozen for every test.
 	for _, row := range []struct {
 		name string
 		last func(t *testing.T, key order.Key) *ledger.Write
@@ -184,7 +184,7 @@ func TestLostAcknowledgement(t *testing.T) {
 		{"another-writer-meanwhile", func(t *testing.T, key order.Key) *ledger.Write {
 			w := l.Write(key, order.Stored{}, record(order.Submitting, "w1"), nil)
 			lose(t, w)
-			// The read may overtake the write that the server has still to store.
+			// The read may overtake the write that the server has not stored yet.
 			other, err := l.Get(ctx, key)
 			for ; err == nil && other.Phase == ""; other, err = l.Get(ctx, key) {
 			}
@@ -206,7 +206,7 @@ func TestLostAcknowledgement(t *testing.T) {
 					t.Errorf("stored %s", s.Phase)
 				}
 				wantStored(t, l, key, s)
-				write(t, l, key, s, record(order.Closed, "")) // the record goes on from there
+				write(t, l, key, s, record(order.Closed, "")) // the record continues from there
 			}
 		})
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// answered decides about the answer to a call. The record may have changed during the
-// call: another worker took the order over, or a cancellation ended it.
+// answered decides about the answer to a call. The record may have changed during the call:
+// another worker took the order over, or a cancellation ended it.
 func (d *decider) answered(e Answered) Decision {
 	d.remains, d.request = e.Remains, e.Request
 	c, a := e.Call, &e.Answer
@@ -35,7 +35,7 @@ func (d *decider) answered(e Answered) Decision {
 			return d.polled(c, a)
 		}
 	case OpLookUp:
-		// It tells nothing of a submission that another worker made meanwhile.
+		// The look-up covers no submission that another worker made meanwhile.
 		if d.cur.Phase == Indeterminate && d.cur.Submissions == c.Submission {
 			return d.lookedUp(a)
 		}
@@ -43,7 +43,7 @@ func (d *decider) answered(e Answered) Decision {
 	return d.resume(false)
 }
 
-// late is what the log gets of an answer that comes after the end.
+// late is the log line of an answer that came after the end of its order.
 func late(a *Answer) Notice {
 	if a.Certificate == nil {
 		return Notice{Level: Debug, Text: "an answer came after the order ended"}
@@ -51,13 +51,13 @@ func late(a *Answer) Notice {
 	return Notice{Level: Warn, Text: "a certificate came after the order ended", Cause: "serial " + a.Certificate.Serial}
 }
 
-// ours reports whether the record is still the one that the call was made under.
+// ours reports whether the record is still the one under which the call was made.
 func (d *decider) ours(c Call) bool {
 	return d.cur.Phase == Submitting && d.cur.Owner == c.Owner && d.cur.Submissions == c.Submission
 }
 
-// definite reports whether an answer says what became of the submission, whatever
-// another worker believes by now.
+// definite reports whether an answer says what became of the submission. It then counts,
+// whatever another worker has decided meanwhile.
 func (a *Answer) definite() bool {
 	switch a.Word {
 	case Issued, Pending, Declined, Revoked, Wrong, Refused:
@@ -80,17 +80,17 @@ func (d *decider) enrolled(c Call, a *Answer) Decision {
 	}
 	switch a.Word {
 	case NotAccepted:
-		return d.notAccepted(r, a)
+		return d.retryUnaccepted(r, a)
 	case NoAnswer, Malformed:
 		if a.TrackingID != "" {
-			// What could be read is kept: the order can be polled.
-			return d.await(r, a.TrackingID, a.RetryAfter, Notice{Level: Warn, Text: "the gateway's answer is damaged; polling by its tracking id", Cause: message(a)})
+			// The tracking id could be read, so the order can be polled.
+			return d.parkForApproval(r, a.TrackingID, a.RetryAfter, Notice{Level: Warn, Text: "the gateway's answer is malformed; polling by its tracking id", Cause: message(a)})
 		}
 		code := CodeLostReply
 		if a.Word == Malformed {
 			code = CodeMalformed
 		}
-		r = d.unknown(r, &entrustbus.ResultError{Class: a.Error.Class, Code: code, Message: a.Error.Message, HTTPStatus: a.Error.HTTPStatus})
+		r = d.indeterminate(r, &entrustbus.ResultError{Class: a.Error.Class, Code: code, Message: a.Error.Message, HTTPStatus: a.Error.HTTPStatus})
 		r.Tries, r.Waited = 0, 0
 		return d.lookUp(r)
 	}
@@ -110,7 +110,7 @@ func (d *decider) taken(r Record, a *Answer, n Notice) Decision {
 	case Issued:
 		return d.succeed(r, entrustbus.OutcomeIssued, a.Certificate)
 	case Pending:
-		return d.await(r, r.TrackingID, a.RetryAfter, n)
+		return d.parkForApproval(r, r.TrackingID, a.RetryAfter, n)
 	case Declined:
 		return d.conclude(r, entrustbus.OutcomeRejected, a.Error, Rejected)
 	case Wrong:
@@ -124,16 +124,16 @@ func (d *decider) taken(r Record, a *Answer, n Notice) Decision {
 	return d.conclude(r, entrustbus.OutcomeFailed, a.Error, Rejected)
 }
 
-// notAccepted has a call wait that the gateway provably did not accept, until
+// retryUnaccepted makes an order wait whose call the gateway provably did not accept, until
 // SubmitMaxWait.
-func (d *decider) notAccepted(r Record, a *Answer) Decision {
+func (d *decider) retryUnaccepted(r Record, a *Answer) Decision {
 	if !a.Written {
 		r.Submissions--
 	}
 	r = d.keepsRequest(r.to(Unaccepted))
 	r.Cause = a.Error
 	r.Tries++
-	wait := d.pause(r.Tries, a.RetryAfter)
+	wait := d.retryWait(r.Tries, a.RetryAfter)
 	if r.Waited >= d.SubmitMaxWait {
 		e := *a.Error
 		e.Message = fmt.Sprintf("not accepted within %s: %s", d.SubmitMaxWait, e.Message)
@@ -147,7 +147,7 @@ func (d *decider) notAccepted(r Record, a *Answer) Decision {
 	return d.wait(r, wait, 0, Notice{Level: Warn, Text: "the gateway did not accept the order; trying again", Cause: message(a)})
 }
 
-// revoked decides about the answer to a revocation. It may be repeated: the gateway
+// revoked decides about the answer to a revocation. A revocation may be repeated: the gateway
 // answers a second one like the first.
 func (d *decider) revoked(c Call, a *Answer) Decision {
 	if !d.ours(c) && !a.definite() {
@@ -158,7 +158,7 @@ func (d *decider) revoked(c Call, a *Answer) Decision {
 	case Revoked:
 		return d.succeed(r, entrustbus.OutcomeRevoked, a.Certificate)
 	case NotAccepted:
-		return d.notAccepted(r, a)
+		return d.retryUnaccepted(r, a)
 	case NoAnswer, Malformed:
 		r = d.keepsRequest(r.to(Indeterminate))
 		r.Cause = a.Error
@@ -166,7 +166,7 @@ func (d *decider) revoked(c Call, a *Answer) Decision {
 		if r.Waited >= d.SubmitMaxWait {
 			return d.conclude(r, entrustbus.OutcomeUnconfirmed, a.Error, Unconfirmed)
 		}
-		wait := min(d.pause(r.Tries, a.RetryAfter), max(d.SubmitMaxWait-r.Waited, time.Second))
+		wait := min(d.retryWait(r.Tries, a.RetryAfter), max(d.SubmitMaxWait-r.Waited, time.Second))
 		r.Waited += wait
 		return d.wait(r, wait, 0, Notice{Level: Warn, Text: "a revocation is not confirmed; trying again", Cause: message(a)})
 	}
@@ -185,8 +185,9 @@ func (d *decider) polled(c Call, a *Answer) Decision {
 		r.Tries, r.Noes, r.NoSince = 0, 0, time.Time{}
 		return d.nextPoll(r, polls, a.RetryAfter, Notice{Level: Debug, Text: "still pending", Cause: a.Status})
 	case NotAccepted:
-		// The gateway was not asked, so this was no poll; an outage expires nothing.
-		return d.wait(r, d.pause(3, a.RetryAfter), c.Polls, Notice{Level: Debug, Text: "the gateway did not take a poll; trying again", Cause: message(a)})
+		// This was no poll, since the gateway did not accept the call. An outage expires no
+		// order.
+		return d.wait(r, d.retryWait(3, a.RetryAfter), c.Polls, Notice{Level: Debug, Text: "the gateway did not accept a poll; trying again", Cause: message(a)})
 	case NoAnswer, Malformed:
 		return d.unanswered(r, c, polls, last, a)
 	case Refused, NotFound:
@@ -197,12 +198,12 @@ func (d *decider) polled(c Call, a *Answer) Decision {
 	return out
 }
 
-// unanswered has an order wait whose poll told nothing. At the deadline it takes
-// several of them to expire it.
+// unanswered makes an order wait whose poll got no usable answer. At the deadline, lastPolls of
+// them expire the order.
 func (d *decider) unanswered(r Record, c Call, polls int, last bool, a *Answer) Decision {
 	n := Notice{Level: Warn, Text: "a poll was not answered; asking again", Cause: message(a)}
 	if a.Word == Malformed {
-		n.Text = "the answer to a poll cannot be read; asking again"
+		n.Text = "the answer to a poll is malformed; asking again"
 	}
 	if !last {
 		return d.nextPoll(r, polls, a.RetryAfter, n)
@@ -211,15 +212,15 @@ func (d *decider) unanswered(r Record, c Call, polls int, last bool, a *Answer) 
 	if r.Tries >= lastPolls {
 		why := "; the last poll was not answered"
 		if a.Word == Malformed {
-			why = "; the answer to the last poll cannot be read: " + message(a)
+			why = "; the answer to the last poll is malformed: " + message(a)
 		}
 		return d.expire(r, polls, why)
 	}
-	return d.wait(r, d.pause(r.Tries, a.RetryAfter), polls, n)
+	return d.wait(r, d.retryWait(r.Tries, a.RetryAfter), polls, n)
 }
 
-// no decides about a poll that the gateway answered with a no, though it had accepted
-// the order. One ends nothing: a replica that lags, or a burst, says it of all orders.
+// no decides about a poll of an accepted order that the gateway refused. One refusal ends
+// nothing: a lagging replica, or an outage, refuses the polls of all orders.
 func (d *decider) no(r Record, polls int, last bool, a *Answer) Decision {
 	if r.Noes == 0 {
 		r.NoSince = d.now.UTC()
@@ -236,8 +237,8 @@ func (d *decider) no(r Record, polls int, last bool, a *Answer) Decision {
 	return d.nextPoll(r, polls, a.RetryAfter, Notice{Level: Warn, Text: "the gateway refused a poll; asking again", Cause: message(a)})
 }
 
-// expire ends an order that was not approved in time. Its tracking id is in the
-// result: a track request takes it up again without a new enrollment.
+// expire ends an order that was not approved before its deadline. The result has its tracking
+// id: a track request takes the order over without a new enrollment.
 func (d *decider) expire(r Record, polls int, more string) Decision {
 	e := &entrustbus.ResultError{
 		Class: entrustbus.ClassTimeout, Code: "deadline",

@@ -6,51 +6,51 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Headers of an operator's message, for the audit trail. They count on an operator's
-// subject only.
+// Headers of an operator's message, for the audit trail. They count on an operator's subject
+// only.
 const (
-	HeaderOperator = "Entrust-Operator" // who sent it, as the verb knows it
+	HeaderOperator = "Entrust-Operator" // the sender, as the verb knows it
 	HeaderReason   = "Entrust-Reason"   // why
 )
 
-// Act is what the audit trail calls a decision. That of an end is its outcome, or one of
-// ActDenied and ActResolved.
+// Act is the name of a decision in the audit trail. The act of an end is its outcome, ActDenied
+// or ActResolved.
 type Act string
 
-// The acts that are no outcomes.
+// The acts that are not outcomes.
 const (
 	ActSubmitted   Act = "submitted"   // the gateway has the order, or may have it
-	ActResubmitted Act = "resubmitted" // submitted again, the fate of the first being unknown
+	ActResubmitted Act = "resubmitted" // submitted again after an indeterminate submission
 	ActAdopted     Act = "adopted"     // found at the gateway after its answer was lost
 	ActReplayed    Act = "replayed"    // an operator began the next generation
 	ActDenied      Act = "denied"      // the policy refused it
 	ActResolved    Act = "resolved"    // an operator says that nothing was issued
 )
 
-// Audit is what the audit trail keeps of a decision with an effect outside: at the
-// gateway, or for a producer's certificate.
+// Audit is the audit record of a decision with an effect outside: at the gateway, or for a
+// producer's certificate.
 type Audit struct {
 	Act Act
 	// Record is the order as the decision left it.
 	Record Record
-	// Result is that of an end, nil for any other act.
+	// Result is the result of an end, nil for any other act.
 	Result *entrustbus.Result
-	// How says more of an end: "adopted", "held", or "completed" by an operator.
+	// How describes an end: "adopted", "held", or "completed" by an operator.
 	How string
-	// KeyID names the key that signed the request, as the request says: it is verified where
-	// the policy asks for signatures. Operator and Reason are those of an
-	// operator's message.
+	// KeyID names the key that signed the request, as the request says. It is verified only
+	// where the policy requires signatures. Operator and Reason are those of an operator's
+	// message.
 	KeyID, Operator, Reason string
 }
 
-// Of returns the same for the result that stands, which may be an earlier one.
+// Of returns the same record for the result in force, which may be an earlier one.
 func (a Audit) Of(stands *entrustbus.Result) *Audit {
 	a.Result, a.Act = stands, actOf(stands)
 	return &a
 }
 
-// ID tells the repetition of one record from another record: by order, generation and
-// act, and where an order can be submitted again, by the count of submissions.
+// ID identifies a record, so that a repetition of it is recognised. It consists of order,
+// generation and act. For an act that can happen again it also has the count of submissions.
 func (a *Audit) ID(key Key) string {
 	generation := a.Record.Generation
 	if a.Result != nil {
@@ -63,9 +63,9 @@ func (a *Audit) ID(key Key) string {
 	return id
 }
 
-// audit returns what the trail keeps of a decision, nil where it has no effect outside.
-// An order that ends in the handling that submitted it has one record, that of its end,
-// which counts its submissions.
+// audit returns the audit record of a decision, nil when the decision has no effect outside. An
+// order that ends in the handling that submitted it has one record: that of its end, with its
+// count of submissions.
 func (d *decider) audit(ev Event, out *Decision) *Audit {
 	a := &Audit{Record: d.cur.Record}
 	if out.Record != nil {
@@ -107,8 +107,8 @@ func (d *decider) audit(ev Event, out *Decision) *Audit {
 	return a
 }
 
-// outside reports whether an end had an effect outside, or kept one from happening by a
-// rule. A request that breaks the contract had none.
+// outside reports whether an end had an effect outside, or a rule prevented one. A request that
+// breaks the contract had none.
 func outside(r *entrustbus.Result) bool {
 	switch r.Outcome {
 	case entrustbus.OutcomeFailed, entrustbus.OutcomeRejected:

@@ -7,9 +7,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// cancelled decides about an order that a cancellation wants to end. The end is
-// written first: a worker that is about to submit the order fails to write that it
-// does. While a call may be under way the order goes on, and the cancellation waits.
+// cancelled decides about an order that a cancellation is to end. It writes the end first: then
+// a worker that is about to submit the order cannot write its own record. While a call may be
+// under way, the order continues and the cancellation waits.
 func (d *decider) cancelled(e Cancelled) Decision {
 	d.remains, d.request = e.Remains, e.Request
 	var out Decision
@@ -19,17 +19,17 @@ func (d *decider) cancelled(e Cancelled) Decision {
 			return Decision{}
 		}
 		if d.cur.Phase == Unaccepted && d.remains.Forgotten {
-			return Decision{} // it may have been accepted: its wake-up finds out
+			return Decision{} // it may have been accepted: its wake-up looks it up
 		}
 		out = d.conclude(d.cur.Record, entrustbus.OutcomeCancelled, nil, "")
 	case Concluded:
 		out = d.publish(d.cur.Record)
 	}
-	out.Settle = Settle{} // the message is the cancellation's
+	out.Settle = Settle{} // the message belongs to the cancellation
 	return out
 }
 
-// targeted ends a cancellation by what became of its target, or has it wait.
+// targeted ends a cancellation according to its target, or makes it wait.
 func (d *decider) targeted(e Targeted) Decision {
 	d.request = e.Request
 	if d.cur.Phase.Ended() {
@@ -43,7 +43,7 @@ func (d *decider) targeted(e Targeted) Decision {
 	case t.Phase == "":
 		return fail("no_such_order", "no order of this id is known; name the id that it was sent under")
 	case t.Kind != entrustbus.KindIssue && t.Kind != entrustbus.KindTrack:
-		// Two cancellations of each other would wait for ever.
+		// Two cancellations that name each other would wait for ever.
 		return fail("not_cancellable", fmt.Sprintf("is a %s request, which does not wait; name an issue or track request", t.Kind))
 	case t.Phase == Closed && t.Outcome == entrustbus.OutcomeCancelled:
 		return d.conclude(r, entrustbus.OutcomeCancelled, nil, "")

@@ -7,8 +7,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// TestServerClockGoesBack: a lease whose record seems to come from the future is over
-// once a worker had its revision in sight for a whole lease.
+// TestServerClockGoesBack: the order lease of a record from the future is over once a worker
+// saw the same revision for a whole lease.
 func TestServerClockGoesBack(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)
@@ -30,7 +30,7 @@ func TestServerClockGoesBack(t *testing.T) {
 	}
 }
 
-// TestEarlyWakeup: a wake-up that comes before its time is scheduled again.
+// TestEarlyWakeup: a due message that comes too early is scheduled again.
 func TestEarlyWakeup(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)
@@ -50,8 +50,8 @@ func TestEarlyWakeup(t *testing.T) {
 	}
 }
 
-// TestEarlyWakeupOfAnotherClock: a server whose clock is ahead fires by its own clock, and
-// is told to wait by it; the time at which the order is due stays.
+// TestEarlyWakeupOfAnotherClock: a server whose clock is ahead fires by its own clock. The
+// wake-up waits by that clock, and the due time of the order stays.
 func TestEarlyWakeupOfAnotherClock(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)
@@ -68,8 +68,8 @@ func TestEarlyWakeupOfAnotherClock(t *testing.T) {
 	}
 }
 
-// TestForeignInstants: an instant that a host with a wrong clock wrote is believed only
-// so far as the server's store time allows.
+// TestForeignInstants: a time that a host with a wrong clock wrote counts only within bounds of
+// the server's store time.
 func TestForeignInstants(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)
@@ -94,8 +94,8 @@ func TestForeignInstants(t *testing.T) {
 	}
 }
 
-// TestSlowSubmission: the record of a submission may be written long after its decision,
-// and the call follows the record.
+// TestSlowSubmission: the record of a submission may be written long after its decision, and
+// the call follows the record.
 func TestSlowSubmission(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)
@@ -120,8 +120,8 @@ func TestSlowSubmission(t *testing.T) {
 	}
 }
 
-// TestSubmitMaxWait: an order that the gateway does not accept waits for so long, and
-// fails then.
+// TestSubmitMaxWait: an order that the gateway does not accept waits for SubmitMaxWait and then
+// fails.
 func TestSubmitMaxWait(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindRevoke} {
@@ -151,8 +151,8 @@ func TestSubmitMaxWait(t *testing.T) {
 	}
 }
 
-// TestRevocationWithoutAnswers: however often its call was not accepted before, a
-// revocation whose answers are lost is repeated until SubmitMaxWait.
+// TestRevocationWithoutAnswers: a revocation whose answers are lost is repeated until
+// SubmitMaxWait, however often its call was not accepted before.
 func TestRevocationWithoutAnswers(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindRevoke)
@@ -172,8 +172,8 @@ func TestRevocationWithoutAnswers(t *testing.T) {
 	}
 }
 
-// TestTrackingIDOfAnUnreadableRequest: an order whose request cannot be read any more
-// ends with the tracking id that its answer names: a replay polls by it.
+// TestTrackingIDOfAnUnreadableRequest: an order whose request can no longer be read ends with
+// the tracking id of its answer. A replay polls by that id.
 func TestTrackingIDOfAnUnreadableRequest(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)

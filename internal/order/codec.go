@@ -16,13 +16,13 @@ import (
 var (
 	// ErrNotARecord says that bytes are not the record of an order.
 	ErrNotARecord = errors.New("not a record of an order")
-	// ErrNewerFormat says that a newer worker wrote the record: leave it alone until it
-	// is closed, or this worker is replaced.
+	// ErrNewerFormat says that a newer worker wrote the record. This worker must leave it alone
+	// until it is closed, or until this worker is replaced.
 	ErrNewerFormat = errors.New("the record has a newer format than this worker reads")
 )
 
-// Encode writes the record as a MessagePack map. What is zero is left out; keys that a
-// newer worker wrote stay.
+// Encode writes the record as a MessagePack map. It leaves out zero values and keeps the keys
+// that a newer worker wrote.
 func (r Record) Encode() ([]byte, error) {
 	w := newWriter()
 	w.number("format", Format)
@@ -68,8 +68,8 @@ func (r Record) Encode() ([]byte, error) {
 	return w.done()
 }
 
-// Decode reads what Encode wrote, by this or another format's worker. It returns
-// ErrNotARecord, or ErrNewerFormat with the record as far as this worker knows it.
+// Decode reads a record of this or another format. It returns ErrNotARecord, or ErrNewerFormat
+// with the fields that this worker knows.
 func Decode(data []byte) (Record, error) {
 	var r Record
 	format := int64(0)
@@ -152,7 +152,7 @@ func Decode(data []byte) (Record, error) {
 	case !slices.Contains(Phases(), r.Phase) || format < 1:
 		return Record{}, fmt.Errorf("%w: format %d, phase %q", ErrNotARecord, format, r.Phase)
 	case r.Phase == Concluded && (r.Conclusion == nil || r.Conclusion.Result == nil):
-		return Record{}, fmt.Errorf("%w: concluded without an end", ErrNotARecord)
+		return Record{}, fmt.Errorf("%w: phase concluded without a result", ErrNotARecord)
 	case r.Phase == Indeterminate && r.Cause == nil:
 		r.Cause = lost(workerDied)
 	}
@@ -230,7 +230,7 @@ func decodeConclusion(dec *msgpack.Decoder) (*Conclusion, error) {
 	return c, err
 }
 
-// writer writes one map, leaving out what is zero.
+// writer writes one map, without zero values.
 type writer struct {
 	body bytes.Buffer
 	enc  *msgpack.Encoder
@@ -291,7 +291,7 @@ func (w *writer) time(key string, value time.Time) {
 	}
 }
 
-// nested returns what writes a value that is encoded already.
+// nested returns a function that writes an encoded value.
 func (w *writer) nested(key string) func([]byte, error) {
 	return func(data []byte, err error) {
 		w.check(err)
@@ -313,7 +313,7 @@ func (w *writer) done() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// eachKey hands every key of a map to read, which reads its value.
+// eachKey calls read for every key of a map. read decodes the value.
 func eachKey(data []byte, read func(string, *msgpack.Decoder) error) error {
 	r := bytes.NewReader(data)
 	dec := msgpack.GetDecoder()
@@ -323,7 +323,7 @@ func eachKey(data []byte, read func(string, *msgpack.Decoder) error) error {
 		return err
 	}
 	if r.Len() > 0 {
-		return fmt.Errorf("%d bytes behind its map", r.Len())
+		return fmt.Errorf("%d bytes after the map", r.Len())
 	}
 	return nil
 }

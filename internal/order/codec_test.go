@@ -13,7 +13,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// instants draws an instant, or none.
+// instants draws a time, or the zero time.
 func instants() *rapid.Generator[time.Time] {
 	return rapid.Custom(func(t *rapid.T) time.Time {
 		if rapid.Bool().Draw(t, "none") {
@@ -95,7 +95,7 @@ func TestRecordRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r.Request != nil && len(r.Request.Body) == 0 {
-			r.Request.Body, got.Request.Body = nil, nil // no body is an empty one
+			r.Request.Body, got.Request.Body = nil, nil // an absent body is an empty one
 		}
 		if !reflect.DeepEqual(got, r) {
 			t.Fatalf("read as\n%+v\nwas\n%+v", got, r)
@@ -123,7 +123,7 @@ func with(t *testing.T, r Record, keys map[string]any) []byte {
 	return data
 }
 
-// TestUnknownKeysStay: a worker keeps what a newer one wrote, through every phase.
+// TestUnknownKeysStay: a worker keeps the keys of a newer worker, through every phase.
 func TestUnknownKeysStay(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)
@@ -178,7 +178,7 @@ func TestDecodeErrors(t *testing.T) {
 	}
 }
 
-// FuzzDecode: what Decode takes, Encode writes so that it reads the same again.
+// FuzzDecode: Encode writes every decoded record so that it decodes to the same record.
 func FuzzDecode(f *testing.F) {
 	b := tableOf(entrustbus.KindIssue)
 	for _, p := range Phases() {

@@ -7,8 +7,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// conclude ends an order with words: the end is written into the record first, so that
-// a death between letter and result changes neither.
+// conclude ends an order without a success. It writes the end into the record first, so that a
+// crash between dead letter and result changes neither.
 func (d *decider) conclude(r Record, outcome entrustbus.Outcome, e *entrustbus.ResultError, reason Reason) Decision {
 	res := d.result(r, outcome)
 	res.Error = e
@@ -20,7 +20,7 @@ func (d *decider) conclude(r Record, outcome entrustbus.Outcome, e *entrustbus.R
 	c.Reason, c.Why = reason, why
 	waited := r.Request != nil
 	if reason != "" {
-		r = d.keepsRequest(r) // the letter holds it
+		r = d.keepsRequest(r) // for the dead letter
 	}
 	r = r.to(Concluded)
 	r.Conclusion = c
@@ -29,10 +29,10 @@ func (d *decider) conclude(r Record, outcome entrustbus.Outcome, e *entrustbus.R
 	return out
 }
 
-// succeed ends an order with its certificate, or its revocation. A death before the
-// result loses nothing: the next worker polls, looks up, or revokes again. Only where
-// another worker may submit meanwhile the end is written first, since the result must
-// admit that submission.
+// succeed ends an order with its certificate, or its revocation. A crash before the result
+// loses nothing: the next worker polls, looks up, or revokes again. It writes the end first
+// only when another worker may submit meanwhile, since the result must then mention that
+// submission.
 func (d *decider) succeed(r Record, outcome entrustbus.Outcome, cert *Certificate) Decision {
 	res := d.result(r, outcome)
 	if cert != nil {
@@ -45,7 +45,7 @@ func (d *decider) succeed(r Record, outcome entrustbus.Outcome, cert *Certificat
 	first := r.Kind == entrustbus.KindIssue && r.Phase != Awaiting && (d.OnLostReply == Resubmit || d.ApprovalNever)
 	r = r.to(Concluded)
 	r.Conclusion = d.conclusion(res)
-	r.Request = nil // no letter holds it, and the chain needs the room
+	r.Request = nil // there is no dead letter, and the chain needs the room
 	out := d.publish(r)
 	out.Unwake = waited
 	if first {
@@ -56,7 +56,7 @@ func (d *decider) succeed(r Record, outcome entrustbus.Outcome, cert *Certificat
 	return out
 }
 
-// publish carries a concluded order to its end.
+// publish publishes the end of a concluded order and closes it.
 func (d *decider) publish(r Record) Decision {
 	c := r.Conclusion
 	out := Decision{Result: c, Close: true, Unwake: r.Request != nil, Settle: Settle{Verb: Ack}}
@@ -74,7 +74,7 @@ func (d *decider) publish(r Record) Decision {
 	return out
 }
 
-// result starts the result of a generation with what every outcome tells.
+// result builds the part of a result that every outcome has.
 func (d *decider) result(r Record, outcome entrustbus.Outcome) *entrustbus.Result {
 	res := &entrustbus.Result{
 		Version: entrustbus.Version, ID: d.key.ID, Producer: d.key.Producer, Kind: r.Kind, Outcome: outcome,
@@ -97,14 +97,14 @@ func (d *decider) conclusion(res *entrustbus.Result) *Conclusion {
 	return &Conclusion{Result: res, Encoding: q.Encoding, TraceParent: parent, TraceState: state}
 }
 
-// polls puts the count of polls into the result.
+// polls sets the count of polls in the result.
 func (d *Decision) polls(n int) {
 	if d.Result != nil {
 		d.Result.Result.Polls = n
 	}
 }
 
-// letterOf starts the dead letter of a request.
+// letterOf builds the dead letter of a request.
 func letterOf(q *Request, reason Reason, why string) *Letter {
 	l := &Letter{
 		Reason: reason, Key: q.Key, Kind: q.Kind, Generation: q.Generation, Why: why,
@@ -116,8 +116,8 @@ func letterOf(q *Request, reason Reason, why string) *Letter {
 	return l
 }
 
-// poisoned ends an order whose message crashed workers, without decoding its body:
-// that may be the cause.
+// poisoned ends an order whose message crashed workers. It does not decode the body, which may
+// be the cause.
 func (d *decider) poisoned(e Poisoned) Decision {
 	q := e.Request
 	d.request = func() *Request { return &q }
@@ -133,14 +133,14 @@ func (d *decider) poisoned(e Poisoned) Decision {
 			return ack(Notice{})
 		}
 		// A due message of an earlier generation may have replaced the wake-up of this one.
-		return d.wait(r, d.pause(1, 0), 0, Notice{})
+		return d.wait(r, d.retryWait(1, 0), 0, Notice{})
 	case q.Generation > r.Generation:
 		step, refusal := ReplayOf(r)
 		if refusal != "" {
 			return ack(Notice{})
 		}
 		if step != ReplaySubmit {
-			// The gateway may have the order of the generation before.
+			// The gateway may have the order of the earlier generation.
 			r = d.next(&q, ReplayResume)
 			return d.crashedAs(r, entrustbus.OutcomeUnconfirmed)
 		}
@@ -179,9 +179,9 @@ func (d *decider) byHand(e ByHand) Decision {
 	_, refusal := ReplayOf(d.cur.Record)
 	switch {
 	case d.cur.Phase == Concluded && q.Generation == d.cur.Generation:
-		return d.publish(d.cur.Record) // a worker died over it
+		return d.publish(d.cur.Record) // a worker crashed during it
 	case d.cur.Phase != "" && q.Generation <= d.cur.Generation:
-		return ack(Notice{}) // done before
+		return ack(Notice{}) // already done
 	case d.cur.Phase == "":
 		return d.letterOnly(&q, Invalid, "order: no order of this id is known")
 	case refusal != "":
@@ -195,7 +195,7 @@ func (d *decider) byHand(e ByHand) Decision {
 	if e.Certificate != nil {
 		out := d.succeed(r, entrustbus.OutcomeIssued, e.Certificate)
 		if out.Keep != nil {
-			// What an operator brings is nowhere else.
+			// Only the operator has this certificate: write it first.
 			out.Record, out.Keep = out.Keep, nil
 		}
 		return out

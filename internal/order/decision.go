@@ -6,53 +6,54 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Step is one effect of a decision on the bus. Effects are carried out in the order of
-// Steps, whatever the decision.
+// Step is one effect of a decision on the bus. Effects are carried out in the order of Steps,
+// for every decision.
 type Step string
 
 // The steps.
 const (
-	StepRecord Step = "record" // write Decision.Record over the record that was decided on
+	StepRecord Step = "record" // write Decision.Record over the record that the decision is based on
 	StepLetter Step = "letter" // publish Decision.Letter
-	StepResult Step = "result" // publish Decision.Result, unless a result of this generation or a later one stands
-	StepAudit  Step = "audit"  // write Decision.Audit to the audit trail, of the result that stands
-	StepClosed Step = "closed" // write Record.Closed of the result that stands
-	StepWakeup Step = "wakeup" // schedule Decision.Wakeup, or remove the one there is
+	StepResult Step = "result" // publish Decision.Result, unless there is a result of this generation or a later one
+	StepAudit  Step = "audit"  // write Decision.Audit to the audit trail, for the result in force
+	StepClosed Step = "closed" // write Record.Closed of the result in force
+	StepWakeup Step = "wakeup" // schedule Decision.Wakeup, or remove the present wake-up
 	StepSettle Step = "settle" // acknowledge the message, or hand it back
 )
 
-// Steps returns every step in the one order in which they are carried out. A crash
-// between any two is a row of the crash table in package consumer.
+// Steps returns every step in the order in which they are carried out. A crash between any two
+// is a row of the crash table in package consumer.
 func Steps() []Step {
 	return []Step{StepRecord, StepLetter, StepResult, StepAudit, StepClosed, StepWakeup, StepSettle}
 }
 
-// Decision is what is to be done about an event: the effects, then the call. A field
-// that is zero is no effect.
+// Decision says what to do about an event: the effects, then the call. A zero field is no
+// effect.
 type Decision struct {
 	Record *Record
 	Letter *Letter
 	Result *Conclusion
-	// Stands is the result that an order without a result of its own is closed with.
+	// Stands is the result in force, when the decision closes an order without publishing a
+	// result.
 	Stands *entrustbus.Result
-	// Audit is set where Settings.Audited is, and only of a decision with an effect outside.
+	// Audit is set when Settings.Audited is, and only for a decision with an effect outside.
 	Audit  *Audit
 	Close  bool
 	Wakeup *Wakeup
 	Unwake bool // remove the wake-up of this generation
 	Settle Settle
-	// Refusal tells a producer, after the letter, of a request without a result. It is no
-	// effect that must happen: it may be lost, and come twice.
+	// Refusal is published to a producer after the dead letter of a request without a result.
+	// It is not guaranteed: it may be lost or repeated.
 	Refusal *entrustbus.Refusal
-	// Call is what to ask next, after the effects; its answer is the next event. A
-	// decision with a call settles nothing.
+	// Call is the call to make after the effects. Its answer is the next event. A decision with
+	// a call does not settle the message.
 	Call *Call
-	// Keep is the record of an end that is published without being written first. It
-	// is written where a stop keeps the result from being published.
+	// Keep is the record of an end that is published without being written first. It is written
+	// when a stop prevents the result.
 	Keep *Record
-	// Notice is the one line that the log gets.
+	// Notice is the log line of the decision.
 	Notice Notice
-	// Reconciled says how an indeterminate order went on: adopted, resubmitted, held.
+	// Reconciled says how an indeterminate order continued: adopted, resubmitted, held.
 	Reconciled string
 }
 
@@ -77,27 +78,27 @@ func (d *Decision) Has(s Step) bool {
 	return false
 }
 
-// Settle is what becomes of the message that brought the event.
+// Settle says what becomes of the message that brought the event.
 type Settle struct {
 	Verb  Verb
 	After time.Duration // of Return
 }
 
-// Verb is what to tell the server about a message.
+// Verb is the answer to the server about a message.
 type Verb int
 
 // The verbs.
 const (
-	Leave   Verb = iota // nothing: the decision goes on, or is about another order's message
-	Ack                 // done with
-	AckSure             // done with, and no record shows it: confirmed by the server
-	Return              // comes again after a while
+	Leave   Verb = iota // no answer: the handling continues, or the message belongs to another order
+	Ack                 // handled
+	AckSure             // handled, without a record that shows it: the server must confirm
+	Return              // to be delivered again later
 )
 
 // Letter is a dead letter to be published.
 type Letter struct {
 	Reason     Reason
-	Key        Key // ID is "" where none could be read
+	Key        Key // ID is "" when none could be read
 	Kind       entrustbus.Kind
 	Generation int
 	TrackingID string
@@ -105,7 +106,7 @@ type Letter struct {
 	Deliveries int
 	Deaths     int // this one included
 	Request    Message
-	// ID tells repeats of one letter from new ones.
+	// ID identifies the dead letter, so that a repetition of it is recognised.
 	ID string
 }
 
@@ -121,16 +122,16 @@ const (
 	OpTarget Op = "target" // read the order that a cancellation names, give it Cancelled, answer with Targeted
 )
 
-// Call is what a decision asks for. It carries what tells its answer from that of
-// another call for the same order.
+// Call is the call of a decision. Its fields distinguish its answer from the answer to another
+// call for the same order.
 type Call struct {
 	Op         Op
 	Generation int
 	Owner      string    // of an enroll or revoke
-	Submission int       // of an enroll or revoke; of a look-up: the last one that it can tell of
-	Since      time.Time // of a look-up: no submission was made before
-	Polls      int       // of a poll: made before
-	Last       bool      // of a poll: woken for the deadline
+	Submission int       // of an enroll or revoke; of a look-up: the last submission that it covers
+	Since      time.Time // of a look-up: there was no earlier submission
+	Polls      int       // of a poll: the count of earlier polls
+	Last       bool      // of a poll: it is the one at the deadline
 }
 
 // Notice is one line for the log; Text is "" for none.
@@ -141,7 +142,7 @@ type Notice struct {
 	Wait  time.Duration
 }
 
-// Level is the weight of a notice.
+// Level is the log level of a notice.
 type Level int
 
 // The levels.

@@ -9,7 +9,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// sketch is a decision in one line, in the order of its effects.
+// sketch returns a decision in one line, in the order of its effects.
 func sketch(d *Decision) string {
 	var parts []string
 	add := func(words ...string) { parts = append(parts, strings.Join(words, " ")) }
@@ -45,7 +45,7 @@ func sketch(d *Decision) string {
 	return strings.Join(parts, ", ")
 }
 
-// table is what a table test decides on: a request, and the records that it may meet.
+// table holds the request and the records of a table test.
 type table struct {
 	*scene
 	key Key
@@ -100,14 +100,14 @@ func (b table) request() *Request { return b.q }
 
 var kinds = []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindRevoke, entrustbus.KindTrack, entrustbus.KindCancel}
 
-// TestDelivered: what a request makes of the record that it meets, by kind.
+// TestDelivered: the decision about a request, by the record in the ledger and by kind.
 func TestDelivered(t *testing.T) {
 	t.Parallel()
 	none := "-"
 	rows := []struct {
 		phase Phase
 		after time.Duration
-		want  [4]string // issue, revoke, track, cancel; - where there is no such record
+		want  [4]string // issue, revoke, track, cancel; - without such a record
 	}{
 		{"", 0, [4]string{
 			"record submitting, call enroll",
@@ -151,7 +151,7 @@ func TestDelivered(t *testing.T) {
 	}
 }
 
-// TestWoken: what a due message makes of the record that it meets, by kind.
+// TestWoken: the decision about a due message, by the record in the ledger and by kind.
 func TestWoken(t *testing.T) {
 	t.Parallel()
 	rows := []struct {
@@ -185,15 +185,15 @@ func TestWoken(t *testing.T) {
 	}
 }
 
-// TestEnrolled: what the answer to a submission makes of its order, whose record is
-// still the one that was written before the call, or another worker's.
+// TestEnrolled: the decision about the answer to a submission. The record is still the one
+// before the call, or another worker's.
 func TestEnrolled(t *testing.T) {
 	t.Parallel()
 	tracked := func(a Answer) Answer { a.TrackingID = "T"; return a }
 	rows := []struct {
 		name         string
 		answer       Answer
-		ours, theirs string // theirs: another worker took the order over, and looks it up
+		ours, theirs string // theirs: another worker took the order over and looks it up
 	}{
 		{"issued", tracked(Answer{Word: Issued, Certificate: leaf}), "result issued, close, ack, keeps concluded", "result issued, close, no wake-up, ack, keeps concluded"},
 		{"pending", tracked(Answer{Word: Pending}), "record awaiting, wake-up poll 6m0s, ack", "record awaiting, wake-up poll 6m0s, ack"},
@@ -218,8 +218,7 @@ func TestEnrolled(t *testing.T) {
 	}
 }
 
-// TestPolled: what the answer to a poll makes of an awaiting order, before its deadline
-// and at it.
+// TestPolled: the decision about the answer to a poll, before the order's deadline and at it.
 func TestPolled(t *testing.T) {
 	t.Parallel()
 	rows := []struct {
@@ -247,8 +246,8 @@ func TestPolled(t *testing.T) {
 	}
 }
 
-// TestNoesEndAnOrder: the gateway's no to a poll ends an order that it had accepted only
-// after several, over a while, when it answers well about other orders.
+// TestNoesEndAnOrder: refused polls end an accepted order only after several, over a while, and
+// while polls of other orders get good answers.
 func TestNoesEndAnOrder(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)
@@ -274,8 +273,8 @@ func TestNoesEndAnOrder(t *testing.T) {
 	}
 }
 
-// TestUnansweredAtTheDeadline: an order expires only after five last polls without an
-// answer.
+// TestUnansweredAtTheDeadline: an order expires only after five unanswered polls at the
+// deadline.
 func TestUnansweredAtTheDeadline(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)
@@ -290,8 +289,8 @@ func TestUnansweredAtTheDeadline(t *testing.T) {
 	}
 }
 
-// TestRequestAgainWhileItWaits: a request that comes again leaves the wake-up of its order
-// alone; an order without one, or with that of an earlier generation, gets it.
+// TestRequestAgainWhileItWaits: a repeated request leaves the wake-up of its order alone. An
+// order without a wake-up, or with one of an earlier generation, gets one.
 func TestRequestAgainWhileItWaits(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)

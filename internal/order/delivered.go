@@ -34,7 +34,7 @@ func (d *decider) delivered(e Delivered) Decision {
 		return d.replayed(&q)
 	}
 	if w := d.remains.Wakeup; w != nil && !restored && d.cur.Phase.Waits() && w.Generation >= d.cur.Generation && d.remains.Result == nil {
-		return ack(Notice{}) // it has its wake-up: a producer that repeats itself must not put it off
+		return ack(Notice{}) // it has its wake-up, which a repeated request must not delay
 	}
 	out := d.resume(false)
 	if restored && out.Record == nil && !out.Close {
@@ -44,7 +44,7 @@ func (d *decider) delivered(e Delivered) Decision {
 	return out
 }
 
-// restore takes what the bus holds of an order for the record that the ledger lost.
+// restore rebuilds a record that the ledger lost, from what the bus holds of the order.
 func (d *decider) restore(q *Request) bool {
 	if d.cur.Phase != "" {
 		return false
@@ -61,7 +61,7 @@ func (d *decider) restore(q *Request) bool {
 	return true
 }
 
-// recordOfResult is the record that a published result tells of.
+// recordOfResult builds the record that a published result shows.
 func recordOfResult(r *entrustbus.Result, q *Request) Record {
 	return Record{
 		Kind: r.Kind, Digest: q.Digest, RequestedAt: r.RequestedAt, SubmittedAt: r.SubmittedAt, Submissions: r.Submissions,
@@ -69,15 +69,16 @@ func recordOfResult(r *entrustbus.Result, q *Request) Record {
 	}.Closed(r)
 }
 
-// recordOfWakeup is the record that a wake-up tells of. An order that had not been
-// accepted may have been submitted all the same: the record that knew is gone.
+// recordOfWakeup builds the record that a wake-up shows. Without a tracking id the order may
+// still have been submitted: only the lost record knew.
 func (d *decider) recordOfWakeup(w *Wakeup) Record {
 	r := Record{
 		Kind: w.Kind, Generation: w.Generation, RequestedAt: w.RequestedAt, SubmittedAt: d.now, Submissions: 1,
 		TrackingID: w.TrackingID, CAID: d.CAID, ProfileID: d.ProfileID, Request: w.Request,
 	}
 	if r.RequestedAt.IsZero() {
-		// It came before; an order that is not accepted waits for SubmitMaxWait.
+		// An order that is not accepted waits for at most SubmitMaxWait, so the request is no
+		// older than that.
 		r.RequestedAt = d.now.Add(-d.SubmitMaxWait)
 	}
 	if q := d.asked(); q.Digest != nil {
@@ -102,16 +103,16 @@ func recordLost() *entrustbus.ResultError {
 	return &entrustbus.ResultError{Class: entrustbus.ClassNetwork, Code: CodeLostRecord, Message: errForgotten.Error()}
 }
 
-// forgotten goes on with an order whose last record may be lost, r being what is known:
-// it may have been submitted since r. The owner of the lost record may still begin its
-// call, for as long as a lease; its answer counts until then.
+// forgotten continues an order whose last record may be lost. r is the known record; the order
+// may have been submitted after it. The owner of the lost record may still begin its call, for
+// as long as a lease, and its answer counts until then.
 func (d *decider) forgotten(r Record) Decision {
 	r = d.keepsRequest(r.to(Indeterminate))
 	r.SubmittedAt, r.Cause = d.now.UTC(), recordLost()
-	return d.wait(r, d.Lease+d.EventDelay, 0, Notice{Level: Warn, Text: "an order's fate is unknown", Cause: r.Cause.Message})
+	return d.wait(r, d.Lease+d.EventDelay, 0, Notice{Level: Warn, Text: "an order is indeterminate", Cause: r.Cause.Message})
 }
 
-// fresh begins the life of an order that nothing is known of.
+// fresh begins an order without a record.
 func (d *decider) fresh(q *Request) Decision {
 	r := d.resolved(Record{
 		Kind: q.Kind, Generation: q.Generation, Digest: q.Digest, Origin: q.Ref, RequestedAt: q.Ref.Time,
@@ -140,12 +141,12 @@ func (d *decider) resolved(r Record, q *Request) Record {
 	return r
 }
 
-// begin does the first thing of a generation.
+// begin takes the first step of a generation.
 func (d *decider) begin(r Record) Decision {
 	switch r.Kind {
 	case entrustbus.KindTrack, entrustbus.KindCancel:
 		if r.Phase != "" {
-			break // it was judged when it began
+			break // the policy was asked when it began
 		}
 		if v := d.verdict(&r); v.Denied != "" {
 			return d.deny(r, v)
@@ -156,7 +157,7 @@ func (d *decider) begin(r Record) Decision {
 		if b, ok := d.asked().Body.(*entrustbus.Track); ok {
 			r.TrackingID = b.TrackingID
 		}
-		return d.await(r, r.TrackingID, 0, Notice{Level: Info, Text: "waiting for approval"})
+		return d.parkForApproval(r, r.TrackingID, 0, Notice{Level: Info, Text: "waiting for approval"})
 	case entrustbus.KindCancel:
 		r = d.keepsRequest(r.to(Indeterminate))
 		return Decision{Record: d.changed(r), Call: &Call{Op: OpTarget, Generation: r.Generation}}
@@ -164,15 +165,15 @@ func (d *decider) begin(r Record) Decision {
 	return d.submit(r)
 }
 
-// submit writes that a call is about to be made, and asks for it, where the policy allows
-// the order.
+// submit writes that a call is about to be made, and returns the call, if the policy allows the
+// order.
 func (d *decider) submit(r Record) Decision {
 	if d.judged(r) {
 		switch v := d.verdict(&r); {
 		case v.Denied != "":
 			return d.deny(r, v)
 		case v.After > 0 && r.Phase == "":
-			return d.putOff(r, v)
+			return d.deferOrder(r, v)
 		}
 	}
 	r = r.to(Submitting)
@@ -186,9 +187,9 @@ func (d *decider) submit(r Record) Decision {
 	return Decision{Record: &r, Call: &Call{Op: op, Generation: r.Generation, Owner: r.Owner, Submission: r.Submissions}}
 }
 
-// resume goes on with the generation in force: a message or a wake-up of it came, or
-// an answer found that another worker had written. observed says that the revision was
-// in sight for a whole lease.
+// resume continues the generation in force. A message or a wake-up of it came, or an answer met
+// a record of another worker. observed says that the revision stayed the same for a whole
+// lease.
 func (d *decider) resume(observed bool) Decision {
 	if s := d.remains.Result; s != nil && s.Replay >= d.cur.Generation && d.cur.Phase != Closed {
 		return Decision{Close: true, Stands: s, Unwake: d.cur.Request != nil, Settle: Settle{Verb: Ack}}
@@ -199,16 +200,17 @@ func (d *decider) resume(observed bool) Decision {
 	case Concluded:
 		return d.publish(d.cur.Record)
 	case Awaiting:
-		// A death came between the record and its wake-up.
+		// A worker crashed between the record and its wake-up.
 		return d.nextPoll(d.cur.Record, 0, 0, Notice{})
 	case Submitting:
-		// A revocation may be repeated, whatever its owner does: its message stays, so that
-		// one that crashes workers is known by its deliveries.
+		// A revocation may be repeated, whatever its owner does. Its message stays in the
+		// stream, so that its deliveries identify a poison message.
 		if d.cur.Kind != entrustbus.KindRevoke && !d.cur.leaseOver(d.now, observed) {
 			return d.waitForLease()
 		}
 	}
-	// What could not be read was accepted: it is not submitted again, whatever is lost.
+	// A malformed answer means that the order was accepted. It is not submitted again, whatever
+	// was lost.
 	if d.remains.Forgotten && d.cur.Kind == entrustbus.KindIssue && (d.cur.Phase != Indeterminate || d.cur.Cause.Code != CodeMalformed) {
 		return d.forgotten(d.cur.Record)
 	}
@@ -222,13 +224,13 @@ func (d *decider) resume(observed bool) Decision {
 	case d.cur.Kind == entrustbus.KindCancel:
 		return d.begin(d.cur.Record)
 	case d.cur.Phase == Submitting:
-		return d.lookUp(d.unknown(d.cur.Record, lost(workerDied)))
+		return d.lookUp(d.indeterminate(d.cur.Record, lost(workerDied)))
 	}
 	return d.lookUp(d.cur.Record)
 }
 
-// waitForLease wakes the order up when its owner's lease is over. The message is done
-// with: where the owner dies, the wake-up is there.
+// waitForLease schedules a wake-up at the end of the owner's order lease, and acknowledges the
+// message. The wake-up remains if the owner dies.
 func (d *decider) waitForLease() Decision {
 	left := d.cur.leaseLeft(d.now) + 100*time.Millisecond
 	w := d.wakeup(d.cur.Record, d.now.Add(left), 0)
@@ -238,8 +240,8 @@ func (d *decider) waitForLease() Decision {
 	return Decision{Wakeup: w, Settle: Settle{Verb: Ack}, Notice: Notice{Level: Debug, Text: "waiting for another worker's lease", Wait: left}}
 }
 
-// unreadable ends an order whose request cannot be read any more: a newer worker reads
-// more strictly, or nothing holds the request.
+// unreadable ends an order whose request can no longer be read: a newer worker is stricter, or
+// nothing holds the request.
 func (d *decider) unreadable(q *Request) Decision {
 	e := &entrustbus.ResultError{Class: entrustbus.ClassValidation, Code: CodeInvalid, Message: q.Problem.Error()}
 	if d.cur.Phase == Unaccepted && !d.cur.PossibleDuplicate {
@@ -264,8 +266,8 @@ func (q *Request) reason() Reason {
 	return Invalid
 }
 
-// rejectDuplicateID ends a request whose id belongs to another one. The result of the
-// first stands, so that this one gets a dead letter only.
+// rejectDuplicateID ends a request whose id belongs to another request. The result of the first
+// request stays in force, so this one gets only a dead letter.
 func (d *decider) rejectDuplicateID(q *Request) Decision {
 	why := &entrustbus.FieldError{
 		Field: "id", Problem: fmt.Sprintf("was used before, by another %s request", d.cur.Kind),
@@ -274,7 +276,7 @@ func (d *decider) rejectDuplicateID(q *Request) Decision {
 	return d.letterOnly(q, Invalid, why.Error())
 }
 
-// letterOnly ends a message that gets no result: none could be addressed.
+// letterOnly ends a message that gets no result, since none could be addressed.
 func (d *decider) letterOnly(q *Request, reason Reason, why string) Decision {
 	l := letterOf(q, reason, why)
 	l.ID = fmt.Sprintf("%s.%d.%d.%s", q.Kind, q.Ref.Sequence, q.Ref.Time.UnixNano(), reason)

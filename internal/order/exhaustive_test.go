@@ -9,8 +9,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// scenes are what is searched. Where two orders are under way, only the faults in which
-// they meet happen: the others are those of the order alone.
+// scenes are the searched scenes. With two orders under way, a fault happens only where the
+// orders meet: the others belong to the scene of one order.
 func scenes() []*scene {
 	short, large := func(s *scene) { s.short = true }, func(s *scene) { s.large = true }
 	meeting := possible(delay, death, lostAck, staleRedelivery, lostRecord, replay, poison)
@@ -33,15 +33,15 @@ func scenes() []*scene {
 	}
 }
 
-// TestExhaustive drives the machine through every sequence of events. A long run sets
-// ORDER_SEARCH_MORE to the events that it adds to each depth: with 1 it takes minutes,
-// and some gigabytes.
+// TestExhaustive drives the machine through every sequence of events. For a long run, set
+// ORDER_SEARCH_MORE to the number of events to add to each depth. With 1 it takes minutes and
+// some gigabytes.
 func TestExhaustive(t *testing.T) {
 	percent := debug.SetGCPercent(400)
 	t.Cleanup(func() { debug.SetGCPercent(percent) })
 	more, _ := strconv.Atoi(os.Getenv("ORDER_SEARCH_MORE"))
 	if raced {
-		more-- // the machine starts no goroutine: what is searched is searched without the detector too
+		more-- // the machine starts no goroutine, and the run without the detector searches this too
 	}
 	for _, s := range scenes() {
 		for _, depth := range []struct{ events, faults int }{{6, 1}, {4, 2}} {

@@ -6,25 +6,25 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// faulty is one way in which the world goes wrong, or an operator acts. Each costs one
-// of the faults of a search.
+// faulty is one fault of the world, or one act of an operator. Each counts as one of the faults
+// of a search.
 type faulty string
 
 const (
-	delay           faulty = "delay"                // workers stop for a while, between any two steps or in a call
+	delay           faulty = "delay"                // a worker stops for a while, between any two steps or in a call
 	death           faulty = "death"                // a worker dies between two steps; a drain without a record to keep is the same
-	lostAck         faulty = "lost acknowledgement" // a write happened, and its writer does not know
+	lostAck         faulty = "lost acknowledgement" // a write was stored, and its writer does not know
 	staleRedelivery faulty = "stale redelivery"     // a message comes again while it is handled
 	openBreaker     faulty = "open breaker"         // the call is deferred
-	drain           faulty = "drain"                // a stop cuts the publication of a result
+	drain           faulty = "drain"                // a stop interrupts the publication of a result
 	lostRecord      faulty = "lost record"          // the ledger was made again
-	rollback        faulty = "rollback"             // a copy of the store is put back under living workers
+	rollback        faulty = "rollback"             // a copy of the store is restored while workers run
 	duplicate       faulty = "duplicate"            // the producer publishes the request again
 	replay          faulty = "replay"               // an operator replays the order
 	completion      faulty = "completion"           // an operator brings the certificate
-	resolution      faulty = "resolution"           // an operator says that nothing was issued
+	resolution      faulty = "resolution"           // an operator resolves the order as never issued
 	poison          faulty = "poison"               // a message crashed workers too often
-	lateEvents      faulty = "late events"          // the gateway's events miss a certificate
+	lateEvents      faulty = "late events"          // the gateway's events lack a certificate
 	denial          faulty = "denial"               // the policy refuses the order from now on
 )
 
@@ -37,12 +37,12 @@ func everyFault() []faulty {
 
 func (s *scene) has(f faulty) bool { return slices.Contains(s.possible, f) }
 
-// hurried reports whether a worker is busy that was not delayed: its steps take no time.
+// hurried reports whether a worker is busy without a delay: its steps take no time.
 func (w *world) hurried() bool {
 	return slices.ContainsFunc(w.workers[:], func(h handling) bool { return h.stage != idle && !h.slow })
 }
 
-// slow delays every busy worker, for as long as it handles its message.
+// slow delays every busy worker while it handles its message.
 func (w *world) slow() {
 	for i := range w.workers {
 		w.workers[i].slow = w.workers[i].stage != idle
@@ -61,7 +61,7 @@ func (w *world) kill(i int) {
 	w.workers[i] = handling{}
 }
 
-// loseAck carries out the next effect, and the worker does not learn of it.
+// loseAck carries out the next effect without an acknowledgement to the worker.
 func (w *world) loseAck(i int) {
 	h := &w.workers[i]
 	if w.scene.steps[h.next] != StepRecord {
@@ -77,7 +77,7 @@ func (w *world) loseAck(i int) {
 	}
 }
 
-// stop has a drain cut the publication of the next result.
+// stop interrupts the publication of the next result.
 func (w *world) stop(i int) {
 	h := &w.workers[i]
 	if !w.scene.mutant.forgetsKeep {
@@ -91,7 +91,7 @@ func (w *world) stop(i int) {
 	w.workers[i] = handling{}
 }
 
-// faultsOf are the faults that may happen to worker i now.
+// faultsOf returns the faults that may happen to worker i now.
 func (w *world) faultsOf(i int) []branch {
 	h := &w.workers[i]
 	var all []branch
@@ -128,16 +128,16 @@ func (w *world) faultsOf(i int) []branch {
 	return all
 }
 
-// creating reports whether a worker found no record before another worker wrote one. If
-// the ledger is made again then, both submit the order: no compare-and-set tells the
-// second that there was a record. This is the one step that the search leaves out.
+// creating reports whether a worker found no record before another worker wrote one. If the
+// ledger is made again then, both submit the order: no compare-and-set shows the second that
+// there was a record. This is the only step that the search leaves out.
 func (w *world) creating() bool {
 	return slices.ContainsFunc(w.workers[:], func(h handling) bool {
 		return h.stage != idle && h.order == watched && h.cur.Revision == 0
 	})
 }
 
-// faultsOfWorld are those that need no worker.
+// faultsOfWorld returns the faults that need no worker.
 func (w *world) faultsOfWorld() []branch {
 	var all []branch
 	add := func(f faulty, apply func(w *world)) {

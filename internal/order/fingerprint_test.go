@@ -13,9 +13,8 @@ type fingerprintOf uint64
 
 var seed = maphash.MakeSeed()
 
-// fingerprint is the same for states from which the same can follow: instants count
-// from now, revisions and message ids only by what they name, and the two workers may
-// change places.
+// fingerprint is equal for states with the same future. Times count from now, revisions and
+// message ids only by the message that they name, and the two workers may be swapped.
 func (w *world) fingerprint() fingerprintOf {
 	var room [2048]byte
 	a, b := &w.workers[0], &w.workers[1]
@@ -30,7 +29,7 @@ func (w *world) fingerprint() fingerprintOf {
 	return fingerprintOf(min(one, other))
 }
 
-// printer appends what matters about a state.
+// printer appends the parts of a state that matter.
 type printer struct {
 	buf   []byte
 	world *world
@@ -52,7 +51,7 @@ func (w *world) print(buf []byte, first, second int) []byte {
 	return p.buf
 }
 
-// bus appends what a bus holds.
+// bus appends the content of a bus.
 func (p *printer) bus(entries *[2]entry, messages []queued) {
 	for order := range entries[:p.world.scene.orders()] {
 		p.entry(&entries[order])
@@ -60,7 +59,7 @@ func (p *printer) bus(entries *[2]entry, messages []queued) {
 	p.num(int64(len(messages)))
 	for i := range messages {
 		m := &messages[i]
-		p.num(int64(m.order), int64(m.generation()), int64(m.held))
+		p.num(int64(m.order), int64(m.generation()), int64(m.inFlight))
 		p.flags(m.again, m.byHand != nil, m.byHand != nil && m.byHand.Certificate != nil, m.id <= entries[m.order].lostTo)
 		p.time(m.after, 0)
 		p.wakeup(m.wakeup)
@@ -89,7 +88,7 @@ func (p *printer) flags(fs ...bool) {
 	p.num(n)
 }
 
-// time appends an instant as seen from now; what is longer ago than that is all one.
+// time appends a time relative to now. Times longer ago than that are equal.
 func (p *printer) time(t time.Time, ago time.Duration) {
 	if t.IsZero() {
 		p.num(1)
@@ -168,7 +167,7 @@ func (p *printer) result(r *entrustbus.Result) {
 	}
 }
 
-// enrollment appends what polls and look-ups can still say of it.
+// enrollment appends what polls and look-ups can still show of it.
 func (p *printer) enrollment(e *enrollment) {
 	findable := p.world.scene.canLookUp && (e.state == issued || e.state == wrong)
 	p.num(int64(e.generation))
@@ -250,7 +249,7 @@ func (p *printer) call(c *Call) {
 	p.flags(c.Last)
 }
 
-// decision appends what is still to be done.
+// decision appends the steps that are still to do.
 func (p *printer) decision(d *Decision, next int) {
 	for _, s := range p.world.scene.steps[next:] {
 		if !d.Has(s) {

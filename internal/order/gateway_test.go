@@ -7,7 +7,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// gateway is what the gateway holds: at most a few enrollments, each of one POST.
+// gateway holds at most a few enrollments, each of one POST.
 type gateway struct {
 	enrollments [6]enrollment
 	n           int
@@ -16,9 +16,9 @@ type gateway struct {
 type enrollment struct {
 	state      enrolled
 	generation int
-	tracking   string // the id that polls name it by
+	tracking   string // the id of its polls
 	at         time.Time
-	told       bool // a worker was given the tracking id
+	told       bool // a worker got the tracking id
 	ours       bool // an issue request created it
 }
 
@@ -31,8 +31,8 @@ const (
 	wrong
 )
 
-// created counts the enrollments that a worker created in generations up to this one,
-// without those that an approver declined.
+// created counts the enrollments that a worker created in generations up to this one, without
+// those that an approver declined.
 func (g *gateway) created(generation int) (n int) {
 	for _, e := range g.enrollments[:g.n] {
 		if e.ours && e.generation <= generation && e.state != declined {
@@ -54,14 +54,14 @@ func (w *world) enroll(generation int, s enrolled) string {
 	return id
 }
 
-// branch is one way in which the world goes on.
+// branch is one possible next state of the world.
 type branch struct {
 	name  string
 	apply func(w *world) *Answer
 }
 
-// answers returns every answer to the call of worker i, with what it implies. The
-// first is definite: the fair run takes it.
+// answers returns every answer to the call of worker i, with its consequences. The first one is
+// definite: the fair run uses it.
 func (w *world) answers(i int) []branch {
 	h := &w.workers[i]
 	switch h.call.Op {
@@ -80,7 +80,7 @@ func (w *world) answers(i int) []branch {
 	return w.lookUps(h.order)
 }
 
-// said is a branch that changes nothing at the gateway. Its answer may excuse an end as
+// said is a branch without a change at the gateway. Its answer may excuse an end as
 // unconfirmed.
 func said(name string, order int, a Answer) branch {
 	return branch{name, func(w *world) *Answer {
@@ -95,7 +95,7 @@ func said(name string, order int, a Answer) branch {
 
 // enrollments are the answers to a POST.
 func (w *world) enrollments(order, generation int) []branch {
-	// post creates an enrollment where s is not 0, and answers.
+	// post creates an enrollment unless s is 0, and answers.
 	post := func(name string, s enrolled, tracked bool, a Answer) branch {
 		return branch{name, func(w *world) *Answer {
 			given := a
@@ -193,8 +193,8 @@ func (w *world) polls(tracking string) []branch {
 	return append(known, append(unknown, said("refused", watched, Answer{Word: Refused, Error: fault, OthersAnswered: true}))...)
 }
 
-// lookUps are the answers to a look-up. It finds a certificate, the one asked for or
-// not, once the gateway's events show it.
+// lookUps are the answers to a look-up. It finds a certificate, the right one or not, once the
+// gateway's events show it.
 func (w *world) lookUps(order int) []branch {
 	all := []branch{said("no match", order, Answer{Word: NoMatch})}
 	for _, e := range w.gateway.enrollments[:w.gateway.n] {

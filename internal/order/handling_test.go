@@ -6,8 +6,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// handling is one worker with one message in flight: the loop that package consumer
-// runs. The zero value is an idle worker.
+// handling is one worker with one message in flight. It models the loop of package consumer.
+// The zero value is an idle worker.
 type handling struct {
 	stage   stage
 	message uint64
@@ -25,15 +25,15 @@ type handling struct {
 	answer  *Answer
 	target  *Stored
 
-	cur      *Stored // the record as this worker knows it
-	under    *Stored // the record that the call was made under
+	cur      *Stored // the record that this worker knows
+	under    *Stored // the record under which the call was made
 	remains  Remains
 	decision *Decision
-	next     int                // the step that comes next
+	next     int                // the next step
 	decided  time.Time          // when the decision was made
 	began    bool               // an effect of the decision was carried out
 	refused  bool               // the policy refused the order when it was made
-	stands   *entrustbus.Result // what the order is closed with
+	stands   *entrustbus.Result // the result with which the order is closed
 	written  *Stored            // a write whose acknowledgement was lost
 	outer    *handling          // the cancellation that this end of its target belongs to
 }
@@ -42,11 +42,11 @@ type stage int
 
 const (
 	idle      stage = iota
-	reading         // what the bus holds beside the record comes next
-	acting          // an effect comes next
-	asking          // a write's acknowledgement was lost: what stands there?
-	calling         // the call comes next
-	answering       // an answer is there
+	reading         // next: read what the bus holds beside the record
+	acting          // next: an effect
+	asking          // next: read back a write whose acknowledgement was lost
+	calling         // next: the call
+	answering       // next: decide about an answer
 )
 
 type eventKind int
@@ -61,14 +61,14 @@ const (
 	isByHand
 )
 
-// underWay reports whether a death of the worker loses what the gateway did, or said.
+// underWay reports whether a crash of the worker loses the gateway's action or answer.
 func (h *handling) underWay() bool {
-	// The record says already that the call may be under way.
+	// The record already says that the call may be under way.
 	about := h.stage == acting && h.began && h.decision != nil && h.decision.Call != nil
 	return h.stage == calling || h.stage == answering || h.stage == asking || about || h.stage != idle && h.kind == isAnswered
 }
 
-// deliver hands a message to an idle worker, which reads the record.
+// deliver gives a message to an idle worker, which reads the record.
 func (w *world) deliver(i int, id uint64, poison bool) {
 	m := w.message(id)
 	h := handling{message: id, again: m.again, order: m.order, wakeup: m.wakeup, kind: isWoken}
@@ -86,7 +86,7 @@ func (w *world) deliver(i int, id uint64, poison bool) {
 	if poison {
 		h.kind = isPoisoned
 	}
-	m.held++
+	m.inFlight++
 	m.again = true
 	if w.scene.mutant.acksFirst {
 		w.acknowledge(id)
@@ -95,14 +95,14 @@ func (w *world) deliver(i int, id uint64, poison bool) {
 	w.read(i)
 }
 
-// read reads the record, and decides where nothing else is to be read first.
+// read reads the record, and decides unless something else must be read first.
 func (w *world) read(i int) {
 	h := &w.workers[i]
 	h.cur = w.stored(h.order)
 	w.found(i)
 }
 
-// readAgain is read where the worker has an answer of the gateway.
+// readAgain is read for a worker that has an answer of the gateway.
 func (w *world) readAgain(i int) {
 	h := &w.workers[i]
 	h.cur = w.stored(h.order)
@@ -112,7 +112,7 @@ func (w *world) readAgain(i int) {
 	w.found(i)
 }
 
-// found goes on with the record that was read.
+// found continues with the record that was read.
 func (w *world) found(i int) {
 	h := &w.workers[i]
 	h.since = false
@@ -135,7 +135,7 @@ func (w *world) readRemains(i int) {
 	w.decide(i, false)
 }
 
-// asks returns what reads the request of the order, as the caller does for the machine.
+// asks returns the function that reads the order's request, as package consumer does.
 func (w *world) asks(h *handling) func() *Request {
 	if h.request != nil {
 		return func() *Request { return h.request }
@@ -197,7 +197,7 @@ func (w *world) decide(i int, deferred bool) {
 	w.advance(i)
 }
 
-// advance goes to the next effect of the decision, else to its call, else to its end.
+// advance goes to the next effect of the decision, then to its call, then to its end.
 func (w *world) advance(i int) {
 	h := &w.workers[i]
 	for h.next < len(w.scene.steps) && !h.decision.Has(w.scene.steps[h.next]) {
@@ -237,8 +237,8 @@ func (w *world) finish(i int) {
 	w.workers[i] = o
 }
 
-// effect carries out the next effect. It reports false where another writer was first:
-// the worker read the record again, and decided again.
+// effect carries out the next effect. It returns false when another writer was first: then the
+// worker has read the record and decided again.
 func (w *world) effect(i int) bool {
 	h := &w.workers[i]
 	d := h.decision
@@ -298,8 +298,8 @@ func (w *world) lostTo(i int) bool {
 	return false
 }
 
-// close writes that the order is closed, unless it is by now, or a later generation is
-// open, or the record is gone.
+// close writes that the order is closed, unless it is closed already, a later generation is
+// open, or the record is lost.
 func (w *world) close(i int) bool {
 	h := &w.workers[i]
 	stands := h.stands
@@ -315,7 +315,7 @@ func (w *world) close(i int) bool {
 	return over && !w.scene.mutant.closesAny
 }
 
-// effectDone carries out the next effect and goes on.
+// effectDone carries out the next effect and continues.
 func (w *world) effectDone(i int) {
 	if w.effect(i) {
 		w.workers[i].next++
@@ -324,8 +324,8 @@ func (w *world) effectDone(i int) {
 	}
 }
 
-// ask reads back the write whose acknowledgement was lost. It is recognised by its
-// nonce, unless another worker wrote over it.
+// ask reads back the write whose acknowledgement was lost. The nonce identifies it, unless
+// another worker has overwritten it.
 func (w *world) ask(i int) {
 	h := &w.workers[i]
 	if w.stored(h.order).Revision != h.written.Revision {
@@ -338,8 +338,7 @@ func (w *world) ask(i int) {
 	w.advance(i)
 }
 
-// answered has the worker decide about the answer. Where the scene says so it reads the
-// record first.
+// answered makes the worker decide about the answer. In some scenes it reads the record first.
 func (w *world) answered(i int) {
 	h := &w.workers[i]
 	if h.kind != isTargeted {

@@ -9,8 +9,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// A request whose headers fill a message would be submitted, and then no wake-up could
-// hold it: it is refused before.
+// A request whose headers fill a message is refused before it is submitted: no wake-up could
+// hold it.
 func TestRequestWithTooManyHeaders(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -30,8 +30,8 @@ func TestRequestWithTooManyHeaders(t *testing.T) {
 	}
 }
 
-// The labels of a request are in its result too, and a record holds both: a request whose
-// answer would not fit is refused before it is submitted.
+// The labels of a request are in its result too, and a record holds both. A request whose
+// result would not fit is refused before it is submitted.
 func TestRequestWithTooManyLabels(t *testing.T) {
 	t.Parallel()
 	const limit = 64 << 10

@@ -7,15 +7,14 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// fail keeps the first invariant that broke.
+// fail keeps the first broken invariant.
 func (w *world) fail(format string, args ...any) {
 	if w.broken == "" {
 		w.broken = fmt.Sprintf(format, args...)
 	}
 }
 
-// checkWrite checks a write of the ledger: an end is never taken back, and generations
-// only grow.
+// checkWrite checks a write of the ledger: an end is never removed, and generations only grow.
 func (w *world) checkWrite(order int, old, next Record) {
 	switch {
 	case next.Kind == "" || next.Digest == nil:
@@ -23,7 +22,7 @@ func (w *world) checkWrite(order int, old, next Record) {
 	case next.Generation < old.Generation:
 		w.fail("I2: generation %d goes back to %d", old.Generation, next.Generation)
 	case next.Generation > old.Generation:
-		// An answer of a later generation than the one that a rollback brought back stands.
+		// An answer of a later generation than the restored one counts.
 		if old.Phase != Closed && old.Phase != "" && next.Phase != Closed && !w.entries[order].lost {
 			w.fail("I2: generation %d begins while %d is %s", next.Generation, old.Generation, old.Phase)
 		}
@@ -34,7 +33,7 @@ func (w *world) checkWrite(order int, old, next Record) {
 	}
 }
 
-// checkPublished checks a result that was published just now.
+// checkPublished checks a result that was just published.
 func (w *world) checkPublished(order int, r *entrustbus.Result) {
 	e := &w.entries[order]
 	g := r.Replay
@@ -64,26 +63,24 @@ func (w *world) checkPublished(order int, r *entrustbus.Result) {
 	}
 }
 
-// refusal is what the policy of the model says.
+// refusal is the policy's answer in the model.
 const refusal = "the policy refuses it"
 
-// refuses reports whether the policy forbids a worker the first call for an order, or
-// another one. A revocation that may be done already is repeated.
+// refuses reports whether the policy forbids a worker the first call for an order, or a further
+// one. A revocation that may already be done is repeated.
 func (w *world) refuses(h *handling) bool {
 	again := w.scene.kind == entrustbus.KindRevoke && (h.cur.Phase == Submitting || h.cur.Phase == Indeterminate || w.entries[watched].lost)
 	return w.denied && h.order == watched && !again
 }
 
-// checkCall checks a call that is about to be made: the policy allowed it when it was
-// decided.
+// checkCall checks a call that is about to be made: the policy allowed it at its decision.
 func (w *world) checkCall(h *handling) {
 	if h.refused && (h.call.Op == OpEnroll || h.call.Op == OpRevoke) {
 		w.fail("policy: a call of an order that the policy refuses")
 	}
 }
 
-// checkDenied checks a record that was written: a refusal is no answer where the gateway
-// may have the order.
+// checkDenied checks a written record: an order that the gateway may have is not denied.
 func (w *world) checkDenied(order int, r Record) {
 	if order != watched || r.Phase != Concluded || r.Conclusion.Result.Outcome != entrustbus.OutcomeRejected || r.Conclusion.Result.Error.Code != CodeDenied {
 		return
@@ -93,8 +90,8 @@ func (w *world) checkDenied(order int, r Record) {
 	}
 }
 
-// checkHandled checks a worker that is done with a message: the definite answer that it
-// was given must stand in the record.
+// checkHandled checks a worker that has handled a message: the definite answer that it got must
+// be in the record.
 func (w *world) checkHandled(i int) {
 	h := &w.workers[i]
 	if h.kind != isAnswered || h.call.Op != OpEnroll && h.call.Op != OpRevoke || !h.answer.definite() {
@@ -122,7 +119,7 @@ func (w *world) check() {
 	}
 }
 
-// pending reports whether something brings an order of this generation back.
+// pending reports whether something will wake an order of this generation.
 func (w *world) pending(order, generation int) bool {
 	if w.entries[order].wakeup != nil {
 		return true
@@ -132,13 +129,13 @@ func (w *world) pending(order, generation int) bool {
 	})
 }
 
-// closable reports whether a record that was made again after a loss needs nothing but
-// to be closed from the result that stands. The watchdog does that.
+// closable reports whether the record after a loss only needs to be closed with the result in
+// force. The watchdog does that.
 func (e *entry) closable() bool {
 	return e.lost && e.result != nil && e.result.Replay >= e.record.Generation
 }
 
-// checkLost is I1: what was accepted is ended, or something brings it back.
+// checkLost is I1: every accepted request has ended, or something will wake its order.
 func (w *world) checkLost(order int) {
 	e := &w.entries[order]
 	r := e.record
@@ -163,8 +160,8 @@ func (w *world) checkLost(order int) {
 	}
 }
 
-// checkLetter is the other half of I1: an end that an operator can act on has its dead
-// letter, from the moment the order is closed.
+// checkLetter is the other half of I1. An end that an operator can act on has its dead letter
+// from the moment the order is closed.
 func (w *world) checkLetter(order int) {
 	e := &w.entries[order]
 	if e.record == nil || e.record.Phase != Closed || e.result == nil || order != watched {
@@ -212,7 +209,8 @@ func (w *world) checkAudit(order int) {
 	}
 }
 
-// checkEnrollments is I3: no blind second enrollment, and what stands admits it.
+// checkEnrollments is I3: there is no blind second enrollment, and the result mentions a
+// possible one.
 func (w *world) checkEnrollments() {
 	e := &w.entries[watched]
 	explained := w.scene.OnLostReply == Resubmit || w.operator || w.missed
@@ -231,7 +229,7 @@ func (w *world) checkEnrollments() {
 	}
 }
 
-// checkEnded is liveness: nothing happens any more, and every order is closed.
+// checkEnded is liveness: when nothing more happens, every order is closed.
 func (w *world) checkEnded() {
 	for order := range w.entries[:w.scene.orders()] {
 		e := &w.entries[order]

@@ -7,13 +7,13 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Key names an order. Both parts are one subject token each.
+// Key names an order. Each part is one subject token.
 type Key struct{ Producer, ID string }
 
-// String returns the key as the ledger's bucket spells it: <producer>.<id>.
+// String returns the key as in the ledger's bucket: <producer>.<id>.
 func (k Key) String() string { return k.Producer + "." + k.ID }
 
-// ParseKey splits what String wrote.
+// ParseKey parses a key that String wrote.
 func ParseKey(s string) (Key, error) {
 	producer, id, ok := strings.Cut(s, ".")
 	if !ok || !entrustbus.ValidToken(producer) || !entrustbus.ValidToken(id) {

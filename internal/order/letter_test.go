@@ -7,8 +7,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// endOf decides on an event that ends an order, and then on its message when it comes
-// again after a death that followed the record.
+// endOf decides about an event that ends an order, then about its redelivered message after a
+// crash that followed the record.
 func endOf(t *testing.T, b table, cur Stored, first, again Event) (end, repeated Decision) {
 	t.Helper()
 	end = b.machine(0).Decide(begin.Add(time.Minute), 0.5, b.key, cur, first)
@@ -27,8 +27,8 @@ func endOf(t *testing.T, b table, cur Stored, first, again Event) (end, repeated
 	return end, repeated
 }
 
-// TestLetterAcrossADeath: the reason of a dead letter is kept with the outcome. A worker
-// that takes a concluded order up again repeats its dead letter and its result unchanged.
+// TestLetterAcrossADeath: the reason of a dead letter is kept with the outcome. A worker that
+// takes over a concluded order repeats its dead letter and its result unchanged.
 func TestLetterAcrossADeath(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)
@@ -58,8 +58,8 @@ func TestLetterAcrossADeath(t *testing.T) {
 	}
 }
 
-// TestTooLateHasNoLetter: a cancellation that came too late is no operator's business,
-// also when a drain cut its end off and it comes again.
+// TestTooLateHasNoLetter: a cancellation that came too late makes no dead letter, also when a
+// drain interrupted its end and its message is redelivered.
 func TestTooLateHasNoLetter(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindCancel)
@@ -73,8 +73,8 @@ func TestTooLateHasNoLetter(t *testing.T) {
 	}
 }
 
-// TestUndecodableKeepsItsReason: a request that cannot be decoded is one dead letter,
-// however often it comes.
+// TestUndecodableKeepsItsReason: a request that cannot be decoded is one dead letter, however
+// often it is delivered.
 func TestUndecodableKeepsItsReason(t *testing.T) {
 	t.Parallel()
 	raw := &Message{
@@ -95,7 +95,7 @@ func TestUndecodableKeepsItsReason(t *testing.T) {
 		t.Errorf("%s, want the letter again", sketch(&repeated))
 	}
 
-	// Without an id no result can be addressed: the letter is all.
+	// Without an id no result can be addressed: there is only the dead letter.
 	raw = &Message{Subject: "entrust.request.acme.issue", Body: []byte("no request")}
 	q = Read(entrustbus.Subjects{}, raw, Limits{})
 	q.Ref = Ref{Sequence: 4, Time: begin}
@@ -109,7 +109,7 @@ func TestUndecodableKeepsItsReason(t *testing.T) {
 	}
 }
 
-// TestDuplicateID: an id that another request used gets a dead letter, and the first
+// TestDuplicateID: a request whose id another request used becomes a dead letter, and the first
 // request's record stays.
 func TestDuplicateID(t *testing.T) {
 	t.Parallel()
@@ -121,7 +121,7 @@ func TestDuplicateID(t *testing.T) {
 			t.Errorf("%s: %s", p, got)
 		}
 	}
-	// The message that a record names is its own, whatever a newer worker computes.
+	// The message that a record names belongs to it, whatever a newer worker computes.
 	cur := b.stored(Closed)
 	cur.Origin = other.Ref
 	if got := b.decide(time.Minute, cur, Delivered{Request: other}); got != "ack" {

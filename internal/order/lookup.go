@@ -2,10 +2,10 @@ package order
 
 import "github.com/entrust-worker/entrust-worker/entrustbus"
 
-// unknown returns the submitting record r as one of unknown fate. From here on its
-// submission counts from the instant at which the server stored r: a worker may have
-// been slow between its decision and that write, and called after it.
-func (d *decider) unknown(r Record, cause *entrustbus.ResultError) Record {
+// indeterminate returns the submitting record r as an indeterminate one. Its submission then
+// counts from the time at which the server stored r: a slow worker may have called after that
+// write.
+func (d *decider) indeterminate(r Record, cause *entrustbus.ResultError) Record {
 	r = d.keepsRequest(r.to(Indeterminate))
 	r.Cause = cause
 	r.SubmittedAt = d.now.UTC()
@@ -15,13 +15,12 @@ func (d *decider) unknown(r Record, cause *entrustbus.ResultError) Record {
 	return r
 }
 
-// lookUp finds out what became of a submission of unknown fate, r being the
-// indeterminate record that says so.
+// lookUp finds out what became of an indeterminate submission. r is the indeterminate record.
 func (d *decider) lookUp(r Record) Decision {
-	n := Notice{Level: Warn, Text: "an order's fate is unknown; looking it up", Cause: r.Cause.Message}
+	n := Notice{Level: Warn, Text: "an order is indeterminate; looking it up", Cause: r.Cause.Message}
 	forgotten := r.Cause.Code == CodeLostRecord
 	looks := d.remains.CanLookUp && (!forgotten || d.OnRollback == Lookup)
-	// The worker that had the lost record may be about to write its answer.
+	// The worker that had the lost record may still write its answer.
 	if wait := d.settled(r).Sub(d.now); wait > 0 && (looks || forgotten) {
 		return d.wait(r, wait, 0, n)
 	}
@@ -38,7 +37,7 @@ func (d *decider) lookUp(r Record) Decision {
 	return Decision{Record: d.changed(r), Call: &Call{Op: OpLookUp, Generation: r.Generation, Submission: r.Submissions, Since: since}, Notice: n}
 }
 
-// repeatable reports whether the fate of r is such that it may be submitted again.
+// repeatable reports whether an indeterminate order may be submitted again.
 func (r Record) repeatable() bool {
 	return r.Resubmissions < maxResubmissions && (r.Cause.Code == CodeLostReply || r.Cause.Code == CodeLostRecord)
 }
@@ -53,10 +52,10 @@ func (d *decider) lookedUp(a *Answer) Decision {
 		}
 		return d.unfound(r)
 	case Refused, NotFound, Malformed, Unsearchable:
-		return d.unfound(r) // asking again gets the same answer
+		return d.unfound(r) // a repetition would get the same answer
 	case NotAccepted, NoAnswer:
 		r.Tries++
-		wait := d.pause(r.Tries, a.RetryAfter)
+		wait := d.retryWait(r.Tries, a.RetryAfter)
 		if r.Waited >= d.SubmitMaxWait {
 			return d.unfound(r)
 		}
@@ -71,7 +70,7 @@ func (d *decider) lookedUp(a *Answer) Decision {
 	return out
 }
 
-// unfound goes on where a look-up decides nothing.
+// unfound continues an order when a look-up decides nothing.
 func (d *decider) unfound(r Record) Decision {
 	onLoss := d.OnLostReply
 	if r.Cause.Code == CodeLostRecord {
@@ -89,7 +88,8 @@ func (d *decider) unfound(r Record) Decision {
 	return out
 }
 
-// resubmit submits the order again, flagged where the first may have been accepted.
+// resubmit submits the order again. flag marks a possible duplicate: the first submission may
+// have been accepted.
 func (d *decider) resubmit(r Record, flag bool) Decision {
 	why := r.Cause.Message
 	r = d.keepsRequest(r)
@@ -97,7 +97,7 @@ func (d *decider) resubmit(r Record, flag bool) Decision {
 	r.PossibleDuplicate = r.PossibleDuplicate || flag
 	out := d.submit(r)
 	if out.Call == nil {
-		return out // the policy refuses it by now
+		return out // the policy now refuses it
 	}
 	out.Reconciled = "resubmitted"
 	out.Notice = Notice{Level: Warn, Text: "submitting an order again", Cause: why}

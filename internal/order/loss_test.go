@@ -7,9 +7,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// TestForgotten: a request that is older than the ledger may have been submitted. Its
-// look-up waits until a call of the lost record's owner must show, however old the
-// request is, and whatever comes meanwhile.
+// TestForgotten: a request that is older than the ledger may have been submitted. Its look-up
+// waits until a call of the lost record's owner must be visible, however old the request is,
+// and whatever comes meanwhile.
 func TestForgotten(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)
@@ -28,7 +28,7 @@ func TestForgotten(t *testing.T) {
 	if got, want := b.decide(3*time.Minute, cur, ev), "call lookup"; got != want {
 		t.Errorf("once the gateway must show it:\n got %s\nwant %s", got, want)
 	}
-	// A request that was published again was submitted before it came.
+	// A request that was published again may have been submitted before it came.
 	requested := cur.RequestedAt
 	for _, row := range []struct{ lost, want time.Time }{
 		{time.Time{}, requested},
@@ -43,7 +43,7 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
-// TestRestored: what the bus holds of an order stands for the record that was lost.
+// TestRestored: what the bus holds of an order replaces the lost record.
 func TestRestored(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)
@@ -73,7 +73,7 @@ func TestRestored(t *testing.T) {
 	}
 }
 
-// TestPoisoned: how an order ends whose message crashed workers.
+// TestPoisoned: the end of an order whose message crashed workers.
 func TestPoisoned(t *testing.T) {
 	t.Parallel()
 	failed := "record concluded, letter crashed, result failed, close, ack"
@@ -101,7 +101,7 @@ func TestPoisoned(t *testing.T) {
 		cur.Generation = 1
 		want := "ack"
 		if row.phase != "" && !row.phase.Ended() {
-			want = "wake-up " + string(laneOf(cur.Record)) + " 6m0s, ack" // it may have replaced that of generation 1
+			want = "wake-up " + string(laneOf(cur.Record)) + " 6m0s, ack" // it may have replaced the wake-up of generation 1
 		}
 		if got := b.decide(time.Minute, cur, Poisoned{Request: *b.q}); row.phase != "" && got != want {
 			t.Errorf("%q, an earlier generation's message:\n got %s\nwant %s", row.phase, got, want)

@@ -17,7 +17,7 @@ type Message struct {
 	Body    []byte              `msgpack:"body"`
 }
 
-// Get returns the first value of a header, or "".
+// Get returns the first value of a header, or "". A nil Message has no headers.
 func (m *Message) Get(name string) string {
 	if m == nil {
 		return ""
@@ -25,22 +25,22 @@ func (m *Message) Get(name string) string {
 	if v := m.Header[name]; len(v) > 0 {
 		return v[0]
 	}
-	// A client of another language may have canonicalised the name.
+	// Another client library may have canonicalised the name.
 	if v := m.Header[textproto.CanonicalMIMEHeaderKey(name)]; len(v) > 0 {
 		return v[0]
 	}
 	return ""
 }
 
-// Trace returns the W3C headers of the message, "" where it has none. Publishers write their
-// names in every letter case: carriers of OpenTelemetry begin them with a capital.
+// Trace returns the W3C headers of the message, "" for none. It accepts every letter case of
+// their names: OpenTelemetry's carriers write a capital.
 func (m *Message) Trace() (parent, state string) {
 	return m.getFold(entrustbus.HeaderTraceParent), m.getFold(entrustbus.HeaderTraceState)
 }
 
-// getFold returns the first value of a header whose name is in any letter case. Of several
-// names that differ in case, the contract's counts, else the first in the order of bytes: a
-// message says the same each time that it is read.
+// getFold returns the first value of a header, in any letter case of its name. The contract's
+// spelling comes first. Among other spellings, the first in byte order counts, so that every
+// read returns the same value.
 func (m *Message) getFold(name string) string {
 	if m == nil {
 		return ""
@@ -57,8 +57,8 @@ func (m *Message) getFold(name string) string {
 	return value
 }
 
-// encode returns the message as bytes. Producers read records too, and to them a
-// string that is not UTF-8 is not MessagePack; a request's headers may hold anything.
+// encode returns the message as bytes. Producers read records too. For them, a string that is
+// not UTF-8 is not MessagePack, and a request's headers may hold any bytes.
 func (m *Message) encode() ([]byte, error) { return msgpack.Marshal(m) }
 
 func decodeMessage(data []byte) (*Message, error) {
@@ -66,14 +66,14 @@ func decodeMessage(data []byte) (*Message, error) {
 	return m, msgpack.Unmarshal(data, m)
 }
 
-// Ref names one stored message. The sequence alone does not: a stream that was made
-// again, or that lost its last messages, counts again. The zero Ref names none.
+// Ref identifies one stored message. The sequence alone does not: a stream that was made again,
+// or lost its last messages, assigns sequences again. The zero Ref identifies no message.
 type Ref struct {
 	Sequence uint64
 	Time     time.Time // when the server stored it
 }
 
-// names reports whether both are the same message.
+// names reports whether both identify the same message. The zero Ref is never the same.
 func (r Ref) names(other Ref) bool {
 	return r.Sequence != 0 && r.Sequence == other.Sequence && r.Time.Equal(other.Time)
 }

@@ -2,8 +2,8 @@ package order
 
 import "testing"
 
-// The names of the trace headers are read in any letter case, and a message says the same each
-// time that it is read.
+// The names of the trace headers are read in any letter case, and every read of a message
+// returns the same.
 func TestTraceInAnyLetterCase(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {

@@ -8,7 +8,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// mutation is a fault seeded on purpose. The search must find it.
+// mutation is a deliberate fault. The search must find it.
 type mutation struct {
 	name   string
 	scene  *scene
@@ -31,14 +31,14 @@ func decides(change func(m *Machine, now time.Time, key Key, cur *Stored, ev *Ev
 	}
 }
 
-// then changes decisions after they were made.
+// then changes finished decisions.
 func then(change func(cur *Stored, ev Event, d *Decision)) func(*scene) {
 	return decides(func(_ *Machine, _ time.Time, _ Key, cur *Stored, ev *Event) func(*Decision) {
 		return func(d *Decision) { change(cur, *ev, d) }
 	})
 }
 
-// given changes what decisions are made on.
+// given changes the input of decisions.
 func given(change func(cur *Stored, ev *Event)) func(*scene) {
 	return decides(func(_ *Machine, _ time.Time, _ Key, cur *Stored, ev *Event) func(*Decision) {
 		change(cur, ev)
@@ -49,7 +49,7 @@ func given(change func(cur *Stored, ev *Event)) func(*scene) {
 // loops changes the loop.
 func loops(change func(*mutant)) func(*scene) { return func(s *scene) { change(&s.mutant) } }
 
-// stepsOf has the loop carry out the effects in another order.
+// stepsOf makes the loop carry out the effects in another order.
 func stepsOf(moved, before Step) func(*scene) {
 	return func(s *scene) {
 		s.steps = slices.DeleteFunc(Steps(), func(s Step) bool { return s == moved })
@@ -57,7 +57,7 @@ func stepsOf(moved, before Step) func(*scene) {
 	}
 }
 
-// on returns a change of a scene that sets what a mutation needs to show.
+// on returns a change of a scene that makes a mutation visible.
 func on(changes ...func(*scene)) func(*scene) {
 	return func(s *scene) {
 		for _, change := range changes {
@@ -79,7 +79,7 @@ func answerOf(ev Event, op Op) (Answered, bool) {
 	return e, ok && e.Call.Op == op
 }
 
-// mutations are the seeded faults, all of them.
+// mutations are all deliberate faults.
 func mutations() []mutation {
 	issue := func(name string, events, faults int, changes ...func(*scene)) mutation {
 		return mutation{name, newScene(name, entrustbus.KindIssue, on(changes...)), events, faults}
@@ -256,7 +256,7 @@ func mutations() []mutation {
 	}
 }
 
-// TestMutations seeds each fault and demands that the search finds it.
+// TestMutations adds each fault and requires that the search finds it.
 func TestMutations(t *testing.T) {
 	for _, m := range mutations() {
 		t.Run(m.name, func(t *testing.T) {

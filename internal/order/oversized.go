@@ -8,23 +8,23 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Codes of results of orders that the bus cannot carry.
+// Codes of results of orders that no bus message can hold.
 const (
 	CodeResultTooLarge  = "result_too_large"  // a certificate was issued, and no message can hold it
 	CodeRequestTooLarge = "request_too_large" // the order cannot wait: no message can hold its request
 )
 
 const (
-	// maxMessage is how much of an error's text the smallest result keeps, in bytes.
+	// maxMessage is the most bytes of an error's text in the smallest result.
 	maxMessage = 1 << 10
-	// maxTrackingID is the longest tracking id, in bytes, that the smallest result and the
-	// smallest wake-up keep.
+	// maxTrackingID is the longest tracking id, in bytes, in the smallest result and the
+	// smallest wake-up.
 	maxTrackingID = 1 << 10
 )
 
-// Oversized: the server refuses the record, or the result, of a decision for ever,
-// since no message can be so large. Nothing behind that step was carried out. Where its
-// own StepRecord meets another writer, the event before it is decided again.
+// Oversized says that the server will never accept the record or the result of a decision: no
+// message can be so large. No later step was carried out. When its own StepRecord meets another
+// writer, the event before it is decided again.
 type Oversized struct {
 	Decision Decision
 	Step     Step // StepRecord or StepResult
@@ -33,13 +33,13 @@ type Oversized struct {
 
 func (Oversized) event() {}
 
-// oversized ends an order in fewer words, or one that cannot wait.
+// oversized ends an order with a smaller result, or an order that cannot wait.
 func (d *decider) oversized(e Oversized) Decision {
 	d.request = e.Request
 	r := e.at(d.cur)
 	settle := e.Decision.Settle
 	if e.Decision.Call != nil {
-		settle = Settle{Verb: Ack} // a call is never about another order's message
+		settle = Settle{Verb: Ack} // a decision with a call has a message of this order
 	}
 	var out Decision
 	if r.Phase == Concluded {
@@ -57,8 +57,8 @@ func (d *decider) oversized(e Oversized) Decision {
 	return out
 }
 
-// at is the record that the order is at: the one that could not be written, but for a
-// call, which was not made.
+// at is the record to continue from. That is the record that could not be written. For a call
+// that was not made, it is the record before the call.
 func (e Oversized) at(cur Stored) Record {
 	dec := &e.Decision
 	switch {
@@ -76,11 +76,11 @@ func (e Oversized) at(cur Stored) Record {
 	return r
 }
 
-// shrink publishes an end in fewer words. The new words are written first, so that a
-// death between letter and result changes neither.
+// shrink publishes an end with a smaller result. It writes the smaller result first, so that a
+// crash between dead letter and result changes neither.
 func (d *decider) shrink(r Record, refused Step) Decision {
 	if refused == StepRecord && r.Request != nil {
-		// The message that brought the event has it, and is in flight until the end.
+		// The message of the event has the request, and is in flight until the end.
 		r.Request = nil
 		out := d.publish(r)
 		out.Record = &r
@@ -107,7 +107,7 @@ func (d *decider) shrink(r Record, refused Step) Decision {
 func (d *decider) unkept(r Record) Decision {
 	e := &entrustbus.ResultError{
 		Class: entrustbus.ClassOther, Code: CodeRequestTooLarge,
-		Message: "the order cannot wait: its request does not fit into a message beside what the worker adds; the operator has to raise max_payload, or the request has to be smaller",
+		Message: "the order cannot wait: no message can hold its request with the worker's headers; raise max_payload, or send a smaller request",
 	}
 	outcome, reason := entrustbus.OutcomeUnconfirmed, Unconfirmed
 	if !r.PossibleDuplicate && (r.Phase == "" || r.Phase == Unaccepted) || r.Kind == entrustbus.KindCancel {
@@ -115,15 +115,20 @@ func (d *decider) unkept(r Record) Decision {
 	}
 	out := d.conclude(r, outcome, e, reason)
 	out.Record.Request = nil
-	out.Notice = Notice{Level: Error, Text: "ending an order that cannot wait: a message may not be as large as its request"}
+	out.Notice = Notice{Level: Error, Text: "ending an order that cannot wait: no message can hold its request"}
 	return out
 }
 
-// Smaller returns the conclusion with less in its result, and false where nothing can be
-// left out any more: first without the chain, then without labels, then as failed and
-// without the certificate, then without warnings and with a short error. A result says in
-// its warnings what was left out of it. A certificate that is not handed out leaves a
-// dead letter, with its serial: an operator can fetch or revoke it.
+// Smaller returns the conclusion with a smaller result, and false when nothing more can be left
+// out. It leaves out, in this order:
+//
+//  1. the chain
+//  2. the labels
+//  3. the certificate; the outcome is then failed
+//  4. all warnings, the trace, and the end of a long error
+//
+// The result's warnings say what was left out. A certificate that is left out becomes a dead
+// letter with its serial, so that an operator can fetch or revoke it.
 func (c *Conclusion) Smaller() (*Conclusion, bool) {
 	out, res := *c, *c.Result
 	out.Result = &res
@@ -176,7 +181,7 @@ func cut(text string, most int) string {
 	return text[:most]
 }
 
-// Smaller returns the wake-up without the request, for an order whose record keeps that.
+// Smaller returns the wake-up without the request, for an order whose record keeps the request.
 func (w *Wakeup) Smaller() *Wakeup {
 	out := *w
 	out.Request = nil

@@ -8,7 +8,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// large is the end of an issued order with everything in it.
+// large is the end of an issued order with every field.
 func large() *Conclusion {
 	return &Conclusion{
 		Encoding: entrustbus.EncodingJSON, TraceParent: "00-1-2-3",
@@ -19,8 +19,8 @@ func large() *Conclusion {
 	}
 }
 
-// A conclusion becomes smaller step by step, says what it left out, and never changes the
-// one that it was made of. At its smallest it fits into any message that the worker runs on.
+// A conclusion becomes smaller step by step, says what it left out, and never changes its
+// original. At its smallest it fits into any message that the worker runs with.
 func TestSmallerConclusion(t *testing.T) {
 	t.Parallel()
 	var got []string
@@ -56,13 +56,13 @@ func TestSmallerConclusion(t *testing.T) {
 	if c.Result.Serial != "0bad" || c.Result.SerialDecimal != "2989" || c.Result.TrackingID != "" {
 		t.Errorf("serial %s (%s), tracking id of %d bytes", c.Result.Serial, c.Result.SerialDecimal, len(c.Result.TrackingID))
 	}
-	// What a replay makes of it: the gateway may hold the certificate.
+	// Of a replay: the gateway may hold the certificate.
 	if step, _ := ReplayOf(Record{Kind: entrustbus.KindIssue}.Closed(c.Result)); step != ReplayResubmit {
 		t.Errorf("a replay would %s", step)
 	}
 }
 
-// An end in words keeps its outcome, however long its words are.
+// An end with an error keeps its outcome, however long the error is.
 func TestSmallerFailure(t *testing.T) {
 	t.Parallel()
 	text := strings.Repeat("ü", 60<<10)
@@ -82,7 +82,7 @@ func TestSmallerFailure(t *testing.T) {
 	}
 }
 
-// TestOversized: what a refused record or result makes of an order.
+// TestOversized: the end of an order whose record or result the server refuses.
 func TestOversized(t *testing.T) {
 	t.Parallel()
 	issue, cancel := tableOf(entrustbus.KindIssue), tableOf(entrustbus.KindCancel)
@@ -136,7 +136,8 @@ func TestOversized(t *testing.T) {
 			if out.Record == nil {
 				return
 			}
-			// A worker that dies now leaves a record from which its message goes on alike.
+			// A worker that dies now leaves a record from which its message continues in the
+			// same way.
 			if row.ev, row.cur = row.delivered(), (Stored{Record: *out.Record, Revision: 9, At: begin}); out.Result != nil && name != "cancelled" {
 				again := m.Decide(begin.Add(time.Minute), 0.5, row.key, row.cur, row.ev)
 				if again.Result == nil || again.Result.Result.Outcome != out.Result.Result.Outcome || (again.Letter == nil) != (out.Letter == nil) ||

@@ -1,7 +1,6 @@
 package order
 
-// Phase is where an order is in its life. The zero value says that there is no
-// record of it.
+// Phase is where an order is in its life. The zero value means that the order has no record.
 type Phase string
 
 // The phases. The package comment says what each means for each kind of request.
@@ -19,8 +18,7 @@ func Phases() []Phase {
 	return []Phase{Submitting, Unaccepted, Indeterminate, Awaiting, Concluded, Closed}
 }
 
-// Waits reports whether an order in this phase is woken by a wake-up, and by nothing
-// else.
+// Waits reports whether only a wake-up wakes an order in this phase.
 func (p Phase) Waits() bool { return p == Unaccepted || p == Indeterminate || p == Awaiting }
 
 // Ended reports whether the outcome of the generation in force is known.

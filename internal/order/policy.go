@@ -9,29 +9,31 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Codes of results that the policy refused.
+// Codes of results of orders that the policy refused.
 const (
 	CodeDenied = "denied" // a rule forbids the order
 	CodeQuota  = "quota"  // too many requests of the producer wait for their turn
 )
 
-// CodeSuspended is that of a cause, and of no result: an operator suspended the calls of the order.
+// CodeSuspended is the code of a cause, never of a result: an operator suspended the calls of
+// the order.
 const CodeSuspended = "suspended"
 
-// Verdict is what the policy says of an order. The zero value allows it.
+// Verdict is the policy's answer about an order. The zero value allows it.
 type Verdict struct {
-	// Denied says in one line which rule refuses which value, "" where none does.
+	// Denied says in one line which rule refuses which value, "" when the policy allows the
+	// order.
 	Denied string
-	// Code is CodeDenied or CodeQuota, "" for CodeDenied.
+	// Code is CodeDenied or CodeQuota. "" counts as CodeDenied.
 	Code string
-	// After is how long a new order has to wait for its turn, 0 where it may begin at once.
+	// After is how long a new order waits for its turn, 0 when it may begin at once.
 	After time.Duration
-	// Waits says what it waits for where that is not its producer's turn: that an operator
-	// resumes what is suspended.
+	// Waits says what the order waits for, when that is not its producer's turn: an operator
+	// must resume its calls.
 	Waits string
-	// Digest names the policy, nil where there is none.
+	// Digest identifies the policy, nil without a policy.
 	Digest []byte
-	// Validity is what the policy cuts a longer wish, or cap, to; 0 where it cuts nothing.
+	// Validity is the policy's limit when it cut a longer demand or cap; 0 when it cut nothing.
 	Validity time.Duration
 }
 
@@ -45,14 +47,15 @@ func (d *decider) verdict(r *Record) Verdict {
 	return v
 }
 
-// judged reports whether the policy is asked before r is submitted: not where a revocation
-// may be done already. It was allowed when it was begun, and only a second call tells.
+// judged reports whether the policy is asked before r is submitted. It is not asked about a
+// revocation that may already be done. The policy allowed it when it began, and only a second
+// call shows the result.
 func (d *decider) judged(r Record) bool {
 	return r.Kind != entrustbus.KindRevoke || r.Phase != Submitting && r.Phase != Indeterminate
 }
 
-// deny ends an order that the policy refuses, or refuses by now. Where the gateway may have
-// accepted an earlier submission, the refusal ends the tries and not the doubt.
+// deny ends an order that the policy refuses. When the gateway may have accepted an earlier
+// submission, the order ends as unconfirmed.
 func (d *decider) deny(r Record, v Verdict) Decision {
 	r.Validity = 0
 	e := &entrustbus.ResultError{Class: entrustbus.ClassPolicy, Code: cmp.Or(v.Code, CodeDenied), Message: v.Denied}
@@ -68,9 +71,9 @@ func (d *decider) deny(r Record, v Verdict) Decision {
 	return out
 }
 
-// putOff has a new order wait for its turn, or for an operator. No call was made, so that
-// nothing is held against Settings.SubmitMaxWait.
-func (d *decider) putOff(r Record, v Verdict) Decision {
+// deferOrder makes a new order wait for its turn, or for an operator. No call was made, so the
+// wait does not count for Settings.SubmitMaxWait.
+func (d *decider) deferOrder(r Record, v Verdict) Decision {
 	r = d.keepsRequest(r.to(Unaccepted))
 	r.Cause = &entrustbus.ResultError{
 		Class: entrustbus.ClassRateLimited, Code: CodeQuota, Message: "the producer's requests a minute are used up; the order waits for its turn",
@@ -81,7 +84,8 @@ func (d *decider) putOff(r Record, v Verdict) Decision {
 	return d.wait(r, v.After, 0, Notice{Level: Debug, Text: "an order waits for its turn", Cause: r.Cause.Message})
 }
 
-// warnings are those of a result: what the contract noticed, and a validity that was cut.
+// warnings are the warnings of a result: those about the request, and a validity that the
+// policy cut.
 func warnings(r Record, body entrustbus.Request) []string {
 	all := body.Warnings()
 	if b, ok := body.(*entrustbus.Issue); ok && r.Validity > 0 {

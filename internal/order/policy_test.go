@@ -11,7 +11,7 @@ import (
 
 func judges(v Verdict) func(Record) Verdict { return func(Record) Verdict { return v } }
 
-// denying puts a refusing policy beside an event.
+// denying adds a policy that refuses to an event.
 func denying(ev Event) Event {
 	no := judges(Verdict{Denied: refusal, Digest: []byte("digest")})
 	switch e := ev.(type) {
@@ -49,8 +49,8 @@ func TestDenied(t *testing.T) {
 		{"not accepted", entrustbus.KindIssue, Unaccepted, 0, nil, ended},
 		{"not accepted", entrustbus.KindRevoke, Unaccepted, 0, nil, ended},
 		{"not accepted, an earlier one perhaps", entrustbus.KindIssue, Unaccepted, 0, func(r *Record) { r.PossibleDuplicate = true }, "record concluded, letter unconfirmed, result unconfirmed, close, no wake-up, ack"},
-		{"of unknown fate", entrustbus.KindIssue, Indeterminate, time.Hour, nil, "call lookup"},
-		{"of unknown fate", entrustbus.KindRevoke, Indeterminate, 0, nil, "record submitting, call revoke"},
+		{"indeterminate", entrustbus.KindIssue, Indeterminate, time.Hour, nil, "call lookup"},
+		{"indeterminate", entrustbus.KindRevoke, Indeterminate, 0, nil, "record submitting, call revoke"},
 		{"waiting for approval", entrustbus.KindIssue, Awaiting, 0, nil, "call poll"},
 		{"waiting for approval", entrustbus.KindTrack, Awaiting, 0, nil, "call poll"},
 		{"waiting for its target", entrustbus.KindCancel, Indeterminate, 0, nil, "call target"},
@@ -66,8 +66,8 @@ func TestDenied(t *testing.T) {
 	}
 }
 
-// After a look-up that found nothing, a refusal ends the order: as denied where nothing
-// was created, and as unconfirmed where that is not known.
+// After a look-up that found nothing, a refusal ends the order as denied when nothing was
+// created, and as unconfirmed when that is unknown.
 func TestDeniedAfterALookUp(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*scene){
@@ -105,7 +105,7 @@ func TestVerdictIsInRecordAndResult(t *testing.T) {
 	}
 }
 
-// A new order that has to wait for its turn is not submitted before, and does not wait twice.
+// A new order that must wait for its turn is not submitted before, and does not wait twice.
 func TestPutOff(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)

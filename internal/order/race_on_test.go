@@ -2,5 +2,5 @@
 
 package order
 
-// raced says that the race detector watches, which makes a search five times as slow.
+// raced says that the race detector is on, which makes a search five times slower.
 const raced = true

@@ -8,59 +8,57 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Format is the format of records and wake-ups that this package writes. It reads this
-// one and the one before.
+// Format is the format of the records and wake-ups that this package writes. It reads this
+// format and the one before.
 const Format = 1
 
-// Record is what the ledger keeps of one order. Instants are UTC, by the server's
-// clock as the writer measured it. The zero Record says that there is none. A Record
-// is a value; the machine never changes one that it was given.
+// Record is the ledger's record of one order. Times are UTC, of the server's clock as the
+// writer measured it. The zero Record means that there is none. A Record is a value; the
+// machine never changes its argument.
 type Record struct {
 	Phase Phase
 	Kind  entrustbus.Kind
 	// Generation is the replay generation in force, 0 for the request itself.
 	Generation int
-	// Digest is entrustbus.Digest of the request, or the SHA-256 of its bytes where it
-	// could not be decoded.
+	// Digest is entrustbus.Digest of the request, or the SHA-256 of its bytes when it could not
+	// be decoded.
 	Digest []byte
-	// Origin is the stored message that this generation began with.
+	// Origin is the message that began this generation.
 	Origin      Ref
 	RequestedAt time.Time
-	// CAID and ProfileID are those that the order uses, whatever the configuration says
-	// later.
+	// CAID and ProfileID are those that the order uses, even if the configuration changes.
 	CAID, ProfileID string
-	// PolicyDigest names the policy that was asked last, nil where none was.
+	// PolicyDigest identifies the policy that was asked last, nil when none was.
 	PolicyDigest []byte
-	// Validity is what the policy cut a longer wish, or cap, to; 0 where it cut nothing.
+	// Validity is the policy's limit when it cut a longer demand or cap; 0 when it cut nothing.
 	Validity time.Duration
 
-	// Owner may be calling the gateway for a submitting order, until the record is
-	// older than Lease.
+	// Owner is the worker that may be calling the gateway for a submitting order, until the
+	// record is older than Lease.
 	Owner string
 	Lease time.Duration
-	// Submissions counts the calls that were written, and that may have been.
+	// Submissions counts the calls that were written, or may have been.
 	Submissions int
-	// Resubmissions counts those that followed one of unknown fate.
+	// Resubmissions counts the submissions that followed an indeterminate one.
 	Resubmissions     int
 	PossibleDuplicate bool
 	SubmittedAt       time.Time // begin of the last submission
 
 	TrackingID string
 	Deadline   time.Time // of an awaiting order
-	// Tries counts the answers in a row that told nothing: each makes the next wait
-	// longer.
+	// Tries counts the answers in a row that decided nothing. Each makes the next wait longer.
 	Tries int
-	// Waited is the sum of the waits that a refusal or a missing answer caused.
+	// Waited is the sum of the waits after a refusal or a missing answer.
 	// Settings.SubmitMaxWait bounds it. Waits for an open breaker do not count.
 	Waited time.Duration
-	// Noes counts the polls in a row that the gateway answered with a no, NoSince is
-	// when they began.
+	// Noes counts the polls in a row that the gateway refused. NoSince is the time of the
+	// first.
 	Noes    int
 	NoSince time.Time
 	// Cause is why the order is unaccepted or indeterminate.
 	Cause *entrustbus.ResultError
-	// Request is the request as it came, kept while the order waits: the message that
-	// brought it is gone then.
+	// Request is the request as it came. The record keeps it while the order waits, when the
+	// message is already acknowledged.
 	Request *Message
 
 	// Conclusion is the end of a concluded order.
@@ -69,33 +67,32 @@ type Record struct {
 	Outcome entrustbus.Outcome
 	Serial  string
 
-	// unknown holds the keys of a record that a newer worker wrote.
+	// unknown holds the keys that a newer worker wrote.
 	unknown map[string]msgpack.RawMessage
 }
 
-// Conclusion is how an order ends: the result, and the dead letter that belongs to it.
+// Conclusion is the end of an order: the result, and its dead letter.
 type Conclusion struct {
 	Result   *entrustbus.Result
 	Encoding entrustbus.Encoding
-	// TraceParent and TraceState are those of the request, "" where it has none.
+	// TraceParent and TraceState are those of the request, "" for none.
 	TraceParent, TraceState string
-	// Reason is that of the dead letter, "" where none belongs to this end; Why is its
-	// one line of text.
+	// Reason is the reason of the dead letter, "" for none. Why is its line of text.
 	Reason Reason
 	Why    string
 }
 
-// Stored is a record as the ledger holds it. The zero value says that there is none.
+// Stored is a record with its place in the ledger. The zero value means that there is none.
 type Stored struct {
 	Record
 	Revision uint64 // 0 before the first write
-	// At is when the server stored it. Of its own write, a worker gives the server's time
-	// after the acknowledgement: a look-up must not be early.
+	// At is when the server stored the record. For its own write, a worker sets the server's
+	// time after the acknowledgement: a look-up must not be too early.
 	At time.Time
 }
 
-// to returns r in phase p, without what belongs to the phase that it leaves. It is the
-// one place that sets a phase.
+// to returns r in phase p, without the fields of the phase that it leaves. Only this function
+// sets a phase.
 func (r Record) to(p Phase) Record {
 	r.Phase = p
 	if p != Submitting {
@@ -116,32 +113,32 @@ func (r Record) to(p Phase) Record {
 	return r
 }
 
-// Closed returns the record of an order whose result stands: this one, or one that was
-// published before.
+// Closed returns the closed record of an order. stands is the result in force: the order's own,
+// or an earlier one.
 func (r Record) Closed(stands *entrustbus.Result) Record {
 	r = r.to(Closed)
 	r.Outcome, r.Serial, r.TrackingID, r.Generation = stands.Outcome, stands.Serial, stands.TrackingID, stands.Replay
 	return r
 }
 
-// leaseOver reports whether the owner of a submitting order can no longer begin or be
-// in a call. The record's age runs between two readings of the server's clock. A
-// server whose clock went back makes it negative: then an observer that waited a whole
-// lease with this revision in sight decides.
+// leaseOver reports whether the owner of a submitting order can no longer begin a call, or be
+// in one. The record's age is the difference of two readings of the server's clock. It is
+// negative when that clock was set back. Then the lease is over once an observer saw the same
+// revision for a whole lease.
 func (s Stored) leaseOver(now time.Time, observed bool) bool {
 	age := now.Sub(s.At)
 	return age >= s.Lease || age < 0 && observed
 }
 
-// leaseLeft is how long to wait until the lease is over, at most the lease.
+// leaseLeft is the rest of the lease, at most the lease.
 func (s Stored) leaseLeft(now time.Time) time.Duration {
 	return min(max(s.Lease-now.Sub(s.At), 0), s.Lease)
 }
 
-// doubtful reports whether another submission of a closed order may be a second one
-// at the gateway: its fate is unknown, or it failed although the gateway accepted it,
-// as with a wrong certificate.
-func (r Record) doubtful() bool {
+// maybeDuplicate reports whether another submission of a closed order may be a second one at
+// the gateway. The order is unconfirmed, or it failed although the gateway accepted it, for
+// example with a wrong certificate.
+func (r Record) maybeDuplicate() bool {
 	return r.Outcome == entrustbus.OutcomeUnconfirmed ||
 		r.Outcome == entrustbus.OutcomeFailed && r.Kind == entrustbus.KindIssue && (r.TrackingID != "" || r.Serial != "")
 }

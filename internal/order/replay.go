@@ -2,21 +2,21 @@ package order
 
 import "github.com/entrust-worker/entrust-worker/entrustbus"
 
-// Replay is what a replay makes of a closed order.
+// Replay is what a replay does with a closed order.
 type Replay string
 
 // The replays.
 const (
-	// ReplaySubmit: the gateway holds nothing of it; it is submitted as if it were new.
+	// ReplaySubmit submits the order as if it were new: the gateway has nothing of it.
 	ReplaySubmit Replay = "submit"
-	// ReplayResubmit: the gateway may hold it, or something else that it made of it; the
-	// operator decides that there may be a second.
+	// ReplayResubmit submits the order although the gateway may have it, or something that it
+	// made of it. The operator accepts that there may be a second one.
 	ReplayResubmit Replay = "resubmit"
-	// ReplayResume: the gateway holds it; it is polled, never submitted again.
+	// ReplayResume polls the order and never submits it again: the gateway has it.
 	ReplayResume Replay = "resume"
 )
 
-// Refusal is why an order is not replayed, "" for none.
+// Refusal is why an order is not replayed, "" when it is.
 type Refusal string
 
 // The refusals.
@@ -26,8 +26,8 @@ const (
 	RefusedRevoked Refusal = "already-revoked" // the revocation was done
 )
 
-// ReplayOf is the replay policy: what the next generation of an order does, or why
-// there is none. Workers, verbs and dead letters all ask it.
+// ReplayOf is the replay policy: what the next generation of an order does, or why there is
+// none. Workers, verbs and package replay use it.
 func ReplayOf(r Record) (Replay, Refusal) {
 	switch {
 	case r.Phase != Closed:
@@ -39,7 +39,7 @@ func ReplayOf(r Record) (Replay, Refusal) {
 	case r.Kind == entrustbus.KindTrack:
 		return ReplayResume, ""
 	case r.Kind != entrustbus.KindIssue:
-		return ReplaySubmit, "" // may be repeated at will
+		return ReplaySubmit, "" // a revocation or cancellation may be repeated
 	}
 	switch r.Outcome {
 	case entrustbus.OutcomeExpired, entrustbus.OutcomeUnconfirmed, entrustbus.OutcomeCancelled:
@@ -47,7 +47,7 @@ func ReplayOf(r Record) (Replay, Refusal) {
 			return ReplayResume, ""
 		}
 	}
-	if r.doubtful() {
+	if r.maybeDuplicate() {
 		return ReplayResubmit, ""
 	}
 	return ReplaySubmit, ""

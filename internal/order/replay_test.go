@@ -32,7 +32,7 @@ func TestReplayOf(t *testing.T) {
 		{"tracked to its certificate", closed(track, entrustbus.OutcomeIssued, "T", "a1"), "", RefusedIssued},
 		{"tracked in vain", closed(track, entrustbus.OutcomeExpired, "T", ""), ReplayResume, ""},
 		{"revoked", closed(revoke, entrustbus.OutcomeRevoked, "", ""), "", RefusedRevoked},
-		{"a revocation of unknown fate", closed(revoke, entrustbus.OutcomeUnconfirmed, "", ""), ReplaySubmit, ""},
+		{"an indeterminate revocation", closed(revoke, entrustbus.OutcomeUnconfirmed, "", ""), ReplaySubmit, ""},
 		{"a cancellation that came too late", closed(cancel, entrustbus.OutcomeFailed, "", ""), ReplaySubmit, ""},
 		{"no record", Record{}, "", RefusedAlive},
 	}
@@ -53,7 +53,7 @@ func TestReplayOf(t *testing.T) {
 	}
 }
 
-// TestReplayed: what a replay makes of the record that it meets.
+// TestReplayed: the decision about a replay, by the record in the ledger.
 func TestReplayed(t *testing.T) {
 	t.Parallel()
 	b := tableOf(entrustbus.KindIssue)

@@ -12,46 +12,46 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// MaxDeaths is how often a request may end in a dead letter before a replay of it needs
-// force.
+// MaxDeaths is how often a request may end in a dead letter before its replay needs force.
 const MaxDeaths = 5
 
 // HeaderDeaths counts how often a request became a dead letter. A replay carries it on.
 const HeaderDeaths = "Entrust-Deaths"
 
-// HeaderRepeats says that an operator's message repeats a request of a producer, whose subject
-// it names: the producer's signature is to hold for it. It counts on an operator's subject only.
+// HeaderRepeats says that an operator's message repeats a producer's request. It names that
+// request's subject, and the producer's signature must be valid for it. It counts on an
+// operator's subject only.
 const HeaderRepeats = "Entrust-Repeats"
 
-// Request is a request as it was read off the bus. What could not be read is zero, and
+// Request is a request as it was read from the bus. A part that could not be read is zero, and
 // Problem says why.
 type Request struct {
-	Key        Key // ID is "" where no id could be read
+	Key        Key // ID is "" when no id could be read
 	Kind       entrustbus.Kind
 	Generation int  // 0 unless an operator gave it
 	Operator   bool // it came on an operator's subject
 	Body       entrustbus.Request
 	Encoding   entrustbus.Encoding
-	// Digest is entrustbus.Digest, or the SHA-256 of the bytes where those are not a
-	// request; Bytes is always the latter.
+	// Digest is entrustbus.Digest, or the SHA-256 of the bytes when they are not a request.
+	// Bytes is always that SHA-256.
 	Digest, Bytes []byte
 	Deaths        int // earlier ends in a dead letter
 	Problem       error
 
-	Ref        Ref // of the stored message; zero where a wake-up brought the request
+	Ref        Ref // of the stored message; zero when the request came with a wake-up
 	Deliveries int // this one included
 	Raw        *Message
 
-	// noGeneration is reported after the id was read: the answer goes to that order.
+	// noGeneration is reported after the id was read, so that the answer goes to that order.
 	noGeneration error
 }
 
-// MaxHeaders is how many bytes of headers JetStream takes with one message, the status
-// line and the empty line at the end included. It refuses more for ever (nats-server
-// 2.15, error 10097).
+// MaxHeaders is the most bytes of headers in one JetStream message, including the status line
+// and the empty line at the end. The server refuses more for ever (nats-server 2.15, error
+// 10097).
 const MaxHeaders = 1<<16 - 1
 
-// Limits bound what a request may ask for.
+// Limits bound a request.
 type Limits struct {
 	MaxWait time.Duration // longest poll_max_wait_seconds
 	Size    int64         // most bytes of a message, of headers, request and result together; 0 for no limit
@@ -59,22 +59,22 @@ type Limits struct {
 	Verifiable bool
 }
 
-// Read reads a request. It never fails: Problem says what is wrong, a *FieldError
-// where the request breaks the contract.
+// Read reads a request. It never fails: Problem says what is wrong. Problem is a *FieldError
+// when the request breaks the contract.
 func Read(subjects entrustbus.Subjects, raw *Message, limits Limits) Request {
 	q := Unread(subjects, raw)
 	switch {
 	case q.Problem == nil:
 		q.Problem = q.readBody(limits)
 	case q.Kind != "":
-		_ = q.readBody(limits) // Content-Type is wrong: the id is read, for the answer
+		_ = q.readBody(limits) // Content-Type is wrong: read the id, for the answer
 		q.Digest = q.Bytes
 	}
 	return q
 }
 
-// Unread is Read without a look at the body: that may be what workers crash of. The
-// order's id comes from the header, where there is one.
+// Unread is Read without the body, which may be what crashes workers. The order's id comes from
+// the header, if present.
 func Unread(subjects entrustbus.Subjects, raw *Message) Request {
 	if raw == nil {
 		raw = new(Message)
@@ -82,14 +82,14 @@ func Unread(subjects entrustbus.Subjects, raw *Message) Request {
 	q := Request{Raw: raw, Deliveries: 1}
 	sum := sha256.Sum256(raw.Body)
 	q.Bytes, q.Digest = sum[:], sum[:]
-	// Absent: none. A publisher may send any number.
+	// Absent means 0. A publisher may send any number.
 	n, _ := strconv.Atoi(raw.Get(HeaderDeaths))
 	q.Deaths = min(max(n, 0), MaxDeaths)
 	q.Problem = q.address(subjects)
 	return q
 }
 
-// address reads what subject and headers say.
+// address reads subject and headers.
 func (q *Request) address(subjects entrustbus.Subjects) error {
 	in, err := subjects.ParseIncoming(q.Raw.Subject)
 	q.Key.Producer, q.Kind, q.Operator = in.Producer, in.Kind, in.Operator
@@ -125,7 +125,7 @@ func (q *Request) readBody(limits Limits) error {
 	return q.bounds(limits)
 }
 
-// generation reads the replay generation of an operator's message, 0 where it names none.
+// generation reads the replay generation of an operator's message, 0 for none.
 func generation(raw *Message) (int, error) {
 	text := raw.Get(entrustbus.HeaderReplay)
 	if text == "" {
@@ -138,8 +138,8 @@ func generation(raw *Message) (int, error) {
 	return n, nil
 }
 
-// bounds refuses what the configuration forbids, and what the bus could carry but not
-// keep: it would be submitted, and then have nowhere to wait.
+// bounds refuses a request that the configuration forbids, or that the bus can deliver but not
+// keep. The latter would be submitted, and then could not be parked.
 func (q *Request) bounds(limits Limits) error {
 	if limits.Verifiable {
 		if err := verifiable(q.Body); err != nil {
@@ -153,7 +153,7 @@ func (q *Request) bounds(limits Limits) error {
 		}
 	}
 	// A wake-up and a record add to the request. A wake-up prefixes the names of its headers,
-	// and holds those of its encoding and its trace twice.
+	// and holds those of encoding and trace twice.
 	const extra = 4 << 10
 	headers := int64(extra)
 	for name, values := range q.Raw.Header {
@@ -182,8 +182,8 @@ func (q *Request) bounds(limits Limits) error {
 	return nil
 }
 
-// answer is how many bytes of the result, which a record keeps beside the request, come
-// from the request: its labels, as JSON may write them, and the certificate of its names.
+// answer is how many bytes of the result come from the request: its labels, as JSON may write
+// them, and the certificate of its names. A record keeps the result beside the request.
 func (q *Request) answer() int64 {
 	size := int64(0)
 	for k, v := range q.Body.LabelMap() {
@@ -195,11 +195,11 @@ func (q *Request) answer() int64 {
 	return size
 }
 
-// certificate is what a result has room for beside labels, in bytes: most certificates
-// are below 4 KiB.
+// certificate is the room for a certificate in a result, in bytes: most certificates are below
+// 4 KiB.
 const certificate = 8 << 10
 
-// escaped is how long text is in JSON at most: a byte that JSON escapes takes six.
+// escaped is the largest size of text in JSON: an escaped byte takes six.
 func escaped(text string) int64 {
 	n := int64(len(text))
 	for _, b := range []byte(text) {
@@ -210,7 +210,7 @@ func escaped(text string) int64 {
 	return n
 }
 
-// maxWait is how long the request wants to wait for approval, 0 where it does not say.
+// maxWait is how long the request may wait for approval, 0 when it does not say.
 func (q *Request) maxWait() time.Duration {
 	switch b := q.Body.(type) {
 	case *entrustbus.Issue:
@@ -221,7 +221,7 @@ func (q *Request) maxWait() time.Duration {
 	return 0
 }
 
-// CA returns the CA and profile that the request names, "" where it names none.
+// CA returns the CA and profile that the request names, "" for none.
 func (q *Request) CA() (ca, profile string) {
 	switch b := q.Body.(type) {
 	case *entrustbus.Issue:
@@ -234,16 +234,16 @@ func (q *Request) CA() (ca, profile string) {
 	return "", ""
 }
 
-// undecodable reports whether the bytes are not a request, as opposed to one that
-// breaks the contract.
+// undecodable reports whether the bytes are not a request, as opposed to a request that breaks
+// the contract.
 func (q *Request) undecodable() bool {
 	var field *entrustbus.FieldError
 	return q.Kind == "" || errors.As(q.Problem, &field) && field.Undecodable
 }
 
-// of reports whether the request is that of the record. The message that a record
-// names is its own, whatever digest this worker computes; the bytes are what a record
-// knows of a request that could not be decoded when it was written.
+// of reports whether the request belongs to the record. The record's origin message always
+// does, whatever digest this worker computes. A record knows a request that could not be
+// decoded by its bytes.
 func (q *Request) of(r Record) bool {
 	if r.Kind != q.Kind {
 		return false

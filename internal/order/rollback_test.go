@@ -2,23 +2,23 @@ package order
 
 import "slices"
 
-// kept is a copy of what the bus holds.
+// kept is a copy of the bus.
 type kept struct {
 	entries [2]entry
 	bus     []queued
 }
 
-// copyStore copies what the bus holds. Messages that are handled come again.
+// copyStore copies the bus. Messages in flight come again.
 func (w *world) copyStore() {
 	k := &kept{w.entries, slices.Clone(w.bus)}
 	for i := range k.bus {
-		k.bus[i].held, k.bus[i].again = 0, false // the server forgets what it delivered
+		k.bus[i].inFlight, k.bus[i].again = 0, false // the server forgets what it delivered
 	}
 	w.kept = k
 }
 
-// putBack puts the copy of the store in the place of the store. Workers and gateway go
-// on. What the invariants count of the gateway stays.
+// putBack restores the copy of the store. Workers and gateway continue. The invariants' counts
+// of the gateway stay.
 func (w *world) putBack() {
 	k := w.kept
 	w.kept = nil
@@ -45,9 +45,9 @@ func (w *world) putBack() {
 	}
 }
 
-// startOver ends a handling whose effects may be gone: its message comes again. An
-// answer of the gateway is decided on again, under the record that the worker knew where
-// what stands is none, or one of an earlier generation.
+// startOver ends a handling whose effects may be lost: its message comes again. An answer of
+// the gateway is decided again. When the bus has no record, or one of an earlier generation,
+// that is under the record that the worker knew.
 func (w *world) startOver(i int) bool {
 	h := &w.workers[i]
 	if h.kind != isAnswered {

@@ -11,8 +11,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// A request that is taken can be kept to its end: the record of the end holds it, and its
-// labels once more. A certificate's chain finds room whatever the request's size.
+// A request that is accepted can be kept to its end: the record of the end holds it, and its
+// labels twice. A certificate's chain fits, whatever the request's size.
 func TestRoomForTheEnd(t *testing.T) {
 	t.Parallel()
 	const size = 1 << 20
@@ -26,7 +26,7 @@ func TestRoomForTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	subjects := entrustbus.Subjects{}
-	read := func(n int) Request { // blanks fill it up
+	read := func(n int) Request { // blanks pad it
 		return Read(subjects, &Message{
 			Subject: "entrust.request.acme.revoke", Body: append(bytes.Clone(data), bytes.Repeat([]byte(" "), n-len(data))...),
 		}, Limits{Size: size})

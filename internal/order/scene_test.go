@@ -7,19 +7,19 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 )
 
-// scene is what a search is about: the request, the settings, and what may go wrong.
+// scene is the input of a search: the request, the settings, and the possible faults.
 type scene struct {
 	Settings
 	name      string
 	kind      entrustbus.Kind
-	cancelled bool // a cancellation of the order is under way from the beginning
+	cancelled bool // a cancellation of the order is under way from the start
 	canLookUp bool
-	short     bool // two faults are left to the long run
-	large     bool // two faults are left to the run without race detector
-	turns     bool // a new order has to wait for its turn
+	short     bool // two faults happen in the long run only
+	large     bool // two faults happen only without the race detector
+	turns     bool // a new order must wait for its turn
 	fresh     bool // a worker reads the record again before it decides about an answer
 	possible  []faulty
-	settled   time.Duration // added to the delay of events that the machine knows of
+	settled   time.Duration // added to the delay of events that the machine knows
 
 	workers      [2]string
 	machines     [2]*Machine
@@ -36,11 +36,11 @@ type scene struct {
 type mutant struct {
 	writesBlindly    bool // a record is written without compare-and-set
 	publishesBlindly bool // a result is published without compare-and-set
-	anyResultStands  bool // a result of any generation stands
+	anyResultStands  bool // a result of any generation is in force
 	unwakesAny       bool // an end removes the wake-up of any generation
-	closesAny        bool // a record is closed whatever stands there
-	acksFirst        bool // a message is acknowledged when it comes
-	dropsOnConflict  bool // an event is dropped where another writer was first
+	closesAny        bool // a record is closed, whatever its phase or generation
+	acksFirst        bool // a message is acknowledged on delivery
+	dropsOnConflict  bool // an event is dropped when another writer was first
 	forgetsKeep      bool // a drain does not keep an end that is not published
 	callsUnrecorded  bool // the record of a submission is not written before its call
 	callsAfterLease  bool // the lease is not checked before the call
@@ -52,7 +52,7 @@ var keys = [2]Key{{"acme", "order"}, {"acme", "cancel"}}
 
 var begin = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-// testSettings are short in polls, so that a deadline is few events away.
+// testSettings have few polls, so that a deadline is few events away.
 func testSettings() Settings {
 	return Settings{
 		CAID: "ca", ProfileID: "profile", Lease: 2 * time.Minute, EventDelay: time.Minute,
@@ -62,7 +62,7 @@ func testSettings() Settings {
 	}
 }
 
-// newScene returns the scene of one kind, held where the gateway's answer is lost.
+// newScene returns the scene of one kind. It holds an order when the gateway's answer is lost.
 func newScene(name string, kind entrustbus.Kind, change func(*scene)) *scene {
 	s := &scene{
 		Settings: testSettings(), name: name, kind: kind, canLookUp: kind == entrustbus.KindIssue, possible: everyFault(),

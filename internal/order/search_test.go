@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// search visits every state that a scene can reach in so many events, with so many
-// faults. An event is a delivery or an answer; the effects between them, the clock and
-// the wake-ups that fire are free. It stops at the first invariant that breaks.
+// search visits every state that a scene can reach within a number of events and faults. An
+// event is a delivery or an answer. The effects between them, the clock, and wake-ups that fire
+// are free. It stops at the first broken invariant.
 type search struct {
 	scene          *scene
 	events, faults int
 
 	visited     map[fingerprintOf]int8 // faults left, plus one
-	ending      map[fingerprintOf]bool // states whose fair run ends well
+	ending      map[fingerprintOf]bool // states whose fair run succeeds
 	transitions int
-	spare       []*world // to be written over
+	spare       []*world // for reuse
 	broken      string
 	trace       []string
 }
 
-// trail is how a state was reached.
+// trail is the path to a state.
 type trail struct {
 	up     *trail
 	worker int // -1 for none
@@ -83,7 +83,7 @@ func (s *search) run() bool {
 	return true
 }
 
-// copy returns a copy of a state, in a spare one where there is one.
+// copy returns a copy of a state, in a spare one if possible.
 func (s *search) copy(of *world) *world {
 	var next *world
 	if n := len(s.spare); n > 0 {
@@ -95,8 +95,8 @@ func (s *search) copy(of *world) *world {
 	return next
 }
 
-// enter checks a state that is new, and reports whether it is. The fair run takes steps
-// that the search takes too, as far as its events reach: it starts where they end.
+// enter checks a new state, and reports whether the state is new. The fair run takes steps that
+// the search takes too, within its events: it starts where they end.
 func (s *search) enter(at reached, left int) bool {
 	print := at.fingerprint()
 	if s.visited[print] > int8(at.faults) {
@@ -111,7 +111,7 @@ func (s *search) enter(at reached, left int) bool {
 	return true
 }
 
-// endsHere reports whether the next step of a fair run is none of the search.
+// endsHere reports whether the next step of a fair run is outside of the search.
 func (w *world) endsHere(left int) bool {
 	for i := range w.workers {
 		if h := &w.workers[i]; h.stage != idle {
@@ -129,7 +129,7 @@ func (w *world) endsHere(left int) bool {
 const maxFair = 1000
 
 // endFairly runs the world without faults, with a gateway that answers definitely, until
-// nothing happens any more. States in which both workers are idle are remembered.
+// nothing more happens. It stores states in which both workers are idle.
 func (s *search) endFairly(at *world) {
 	w := *at
 	var passed []fingerprintOf
@@ -163,7 +163,7 @@ func (s *search) endFairly(at *world) {
 
 func (w *world) idle() bool { return w.workers[0].stage == idle && w.workers[1].stage == idle }
 
-// fairStep takes the next step of a fair run, false where there is none.
+// fairStep takes the next step of a fair run, and returns false when there is none.
 func (w *world) fairStep() bool {
 	for i := range w.workers {
 		if w.workers[i].stage != idle {
@@ -172,7 +172,7 @@ func (w *world) fairStep() bool {
 		}
 	}
 	for _, m := range w.bus {
-		if m.held == 0 && !m.after.After(w.now) {
+		if m.inFlight == 0 && !m.after.After(w.now) {
 			w.deliver(0, m.id, false)
 			return true
 		}
@@ -190,7 +190,7 @@ func (w *world) fairStep() bool {
 	return false
 }
 
-// step has a worker do what comes next, with the first of the gateway's answers.
+// step makes a worker take its next step, with the first of the gateway's answers.
 func (w *world) step(i int) {
 	switch w.workers[i].stage {
 	case reading:
@@ -212,7 +212,7 @@ func (w *world) give(i int, b branch) {
 	w.workers[i].answer, w.workers[i].stage = a, answering
 }
 
-// successors names every step that can come next to follow, and whether it is an event.
+// successors calls follow for every possible next step, and says whether it is an event.
 func (w *world) successors(follow func(worker int, name string, event bool, apply func(*world))) {
 	only := w.unseen()
 	for i := range w.workers {
@@ -270,8 +270,8 @@ func (w *world) successors(follow func(worker int, name string, event bool, appl
 	}
 }
 
-// unseen is a worker whose next step nothing else can see, and which sees nothing else:
-// another step may as well come after it. It is -1 where there is none.
+// unseen is a worker whose next step is independent of everything else: another step may as
+// well come after it. It is -1 when there is none.
 func (w *world) unseen() int {
 	return slices.IndexFunc(w.workers[:], func(h handling) bool {
 		switch h.stage {
@@ -287,7 +287,7 @@ func (w *world) unseen() int {
 	})
 }
 
-// alone reports whether the cancellation is the business of this handling only.
+// alone reports whether only this handling deals with the cancellation.
 func (w *world) alone(h *handling) bool {
 	if h.order != cancelling || w.faults > 0 {
 		return false
@@ -304,7 +304,7 @@ func (w *world) alone(h *handling) bool {
 // deliveries are the messages that an idle worker may get.
 func (w *world) deliveries(i int, follow func(int, string, bool, func(*world))) {
 	if i == 1 && w.workers[0].stage == idle && w.stored(watched).Owner == "" {
-		return // one idle worker is like the other
+		return // the idle workers are equal
 	}
 	for _, m := range w.bus {
 		if m.after.After(w.now) {
@@ -315,7 +315,7 @@ func (w *world) deliveries(i int, follow func(int, string, bool, func(*world))) 
 			name = fmt.Sprintf("gets due message of order %d, generation %d", m.order, m.generation())
 		}
 		switch {
-		case m.held == 0:
+		case m.inFlight == 0:
 			follow(i, name, true, func(w *world) { w.deliver(i, m.id, false) })
 			if w.faults > 0 && w.scene.has(poison) && m.order == watched && m.byHand == nil {
 				follow(i, name+", poisoned", true, func(w *world) {
@@ -325,8 +325,8 @@ func (w *world) deliveries(i int, follow func(int, string, bool, func(*world))) 
 				})
 			}
 		case w.operator && !w.replayed:
-			// A replay of an order that is alive may be ignored. Where another worker
-			// accepts it at the same time, and dies, the watchdog brings the order back.
+			// A replay of an order that is not closed may be ignored. If another worker accepts
+			// it at the same time and dies, the watchdog wakes the order.
 		case w.faults > 0 && w.scene.has(staleRedelivery):
 			follow(i, name+", again", true, func(w *world) {
 				w.faults--
@@ -340,5 +340,5 @@ func (s *search) String() string {
 	return fmt.Sprintf("%s: %d events, %d faults: %d states, %d transitions", s.scene.name, s.events, s.faults, len(s.visited), s.transitions)
 }
 
-// story is how the invariant broke.
+// story is the path to the broken invariant.
 func (s *search) story() string { return s.broken + "\n  " + strings.Join(s.trace, "\n  ") }

@@ -6,15 +6,15 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// woken decides about a due message. Whether the order still waits, the record says: a
-// wake-up may come twice, or after the end.
+// woken decides about a due message. The record says whether the order still waits: a due
+// message may come twice, or after the end.
 func (d *decider) woken(e Woken) Decision {
 	d.remains, d.request = e.Remains, e.Request
 	w := &e.Wakeup
 	if early := w.Due.Sub(d.now); early > tooEarly {
-		// The server that fires has another clock than the one that was measured. By its own it
-		// waits as much longer: at the time that has passed there, it would fire at once, again
-		// and again.
+		// The server that fires has a different clock than the measured one. Wait that much
+		// longer by the clock of that server. At Due, which has passed there, it would fire at
+		// once, again and again.
 		again := *w
 		if !e.Fired.IsZero() {
 			again.At = e.Fired.Add(early).UTC()
@@ -34,8 +34,8 @@ func (d *decider) woken(e Woken) Decision {
 		return out
 	}
 	if w.Generation < d.cur.Generation {
-		// Its worker was slow to schedule it, and may have replaced the wake-up of the
-		// generation in force.
+		// Its worker scheduled it late, and it may have replaced the wake-up of the generation
+		// in force.
 		return d.resume(false)
 	}
 	return d.wokenTo(w)
@@ -48,18 +48,18 @@ func (d *decider) wokenTo(w *Wakeup) Decision {
 	if d.cur.Phase != Awaiting {
 		return d.resume(w.Observed != 0 && w.Observed == d.cur.Revision)
 	}
-	// The server fires by its own clock: with ours behind it, the order would be parked
-	// again at a deadline that has passed there, and woken at once.
+	// The server fires by its own clock. If ours is behind, the order would be parked again at
+	// a deadline that has passed there, and be woken at once.
 	last := !w.Due.Before(d.deadline())
 	return Decision{Call: &Call{Op: OpPoll, Generation: d.cur.Generation, Polls: w.Polls, Last: last}}
 }
 
-// deferred decides about a call that may not be made now. An order without a record
-// goes back to its stream; any other waits in a wake-up.
+// deferred decides about a call that may not be made now. An order without a record goes back
+// to its stream; any other order waits in a wake-up.
 func (d *decider) deferred(e Deferred) Decision {
 	d.request = e.Request
 	after := max(e.For, time.Second)
-	after += time.Duration(d.jitter * float64(after) / 4) // orders of one breaker do not come back together
+	after += time.Duration(d.jitter * float64(after) / 4) // orders of one breaker must not return together
 	n := Notice{Level: Debug, Text: "the call must wait", Wait: after}
 	switch by := e.By.(type) {
 	case Woken:
@@ -78,8 +78,8 @@ func (d *decider) deferred(e Deferred) Decision {
 	return Decision{Wakeup: w, Settle: Settle{Verb: Ack}, Notice: n}
 }
 
-// await parks an order that the gateway has. Its deadline begins here.
-func (d *decider) await(r Record, trackingID string, retryAfter time.Duration, n Notice) Decision {
+// parkForApproval parks an order that the gateway has. Its deadline counts from here.
+func (d *decider) parkForApproval(r Record, trackingID string, retryAfter time.Duration, n Notice) Decision {
 	q := d.asked()
 	r = d.keepsRequest(r.to(Awaiting))
 	r.TrackingID, r.Tries, r.Waited = trackingID, 0, 0
@@ -88,14 +88,14 @@ func (d *decider) await(r Record, trackingID string, retryAfter time.Duration, n
 		wait = d.MaxWait
 	}
 	r.Deadline = d.now.Add(min(wait, d.MaxWaitLimit)).UTC()
-	d.cur.At = time.Time{} // the deadline is ours
+	d.cur.At = time.Time{} // this worker set the deadline
 	d.cur.Deadline = r.Deadline
 	out := d.nextPoll(r, 0, retryAfter, n)
 	out.Record = &r
 	return out
 }
 
-// nextPoll gives an awaiting order its next wake-up.
+// nextPoll schedules the next wake-up of an awaiting order.
 func (d *decider) nextPoll(r Record, polls int, retryAfter time.Duration, n Notice) Decision {
 	at, _ := d.Schedule.NextAt(polls, d.now, d.deadline(), retryAfter, d.jitter)
 	out := d.wait(r, at.Sub(d.now), polls, n)
@@ -120,7 +120,7 @@ func (d *decider) replayed(q *Request) Decision {
 	}
 	r := d.next(q, step)
 	if step == ReplayResume {
-		return d.await(r, r.TrackingID, 0, Notice{Level: Info, Text: "waiting for approval again"})
+		return d.parkForApproval(r, r.TrackingID, 0, Notice{Level: Info, Text: "waiting for approval again"})
 	}
 	if d.remains.Forgotten && r.Kind == entrustbus.KindIssue {
 		return d.forgotten(r)
@@ -128,7 +128,7 @@ func (d *decider) replayed(q *Request) Decision {
 	return d.begin(r)
 }
 
-// next returns the record that the next generation of a closed order begins with.
+// next returns the first record of the next generation of a closed order.
 func (d *decider) next(q *Request, step Replay) Record {
 	old := d.cur.Record
 	r := d.resolved(Record{

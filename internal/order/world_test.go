@@ -9,17 +9,17 @@ import (
 
 // The exhaustive test drives the machine through a small model of the world. Its parts:
 //
-//	world_test.go       what the bus holds: ledger, result, wake-up, letters, messages
+//	world_test.go       the bus: ledger, result, wake-up, dead letters, messages
 //	handling_test.go    the loop of a worker: decide, effects in order, call, answer
-//	gateway_test.go     the gateway: what it created, and every answer it may give
-//	fault_test.go       deaths, lost acknowledgements, lost records, operators
-//	invariant_test.go   what must hold in every state
-//	fingerprint_test.go what makes two states the same
+//	gateway_test.go     the gateway: its enrollments, and every possible answer
+//	fault_test.go       crashes, lost acknowledgements, lost records, operators
+//	invariant_test.go   the invariants of every state
+//	fingerprint_test.go the equality of states
 //	search_test.go      breadth-first search, and the fair run that ends every order
-//	exhaustive_test.go  the scenes that are searched, mutation_test.go the seeded faults
+//	exhaustive_test.go  the searched scenes, mutation_test.go the deliberate faults
 
-// world is one state of everything that matters to an order. It is a value: a step
-// copies it and changes the copy. What it points to never changes.
+// world is one state of the model. It is a value: a step copies it and changes the copy. Values
+// behind its pointers never change.
 type world struct {
 	scene   *scene
 	now     time.Time
@@ -28,37 +28,37 @@ type world struct {
 	bus     []queued // every message that is not acknowledged; replaced, never changed
 	workers [2]handling
 	gateway gateway
-	faults  int // left
+	faults  int // remaining
 
 	// What happened, as the invariants need to know it.
-	kept                         *kept // a copy of the store, nil where there is none
+	kept                         *kept // a copy of the store, or nil
 	operator, replayed, resolved bool
-	missed                       bool // a look-up missed a certificate that was there
-	denied                       bool // the policy refuses the watched order by now
+	missed                       bool // a look-up missed an existing certificate
+	denied                       bool // the policy now refuses the watched order
 	broken                       string
 }
 
-// The two orders of a scene: the one that is watched, and the cancellation of it.
+// The two orders of a scene: the watched one, and the cancellation of it.
 const (
 	watched = iota
 	cancelling
 )
 
-// entry is what the bus keeps of one order, and its history.
+// entry is the bus's content for one order, and its history.
 type entry struct {
-	record  *Stored // nil where there is none
+	record  *Stored // or nil
 	result  *entrustbus.Result
 	wakeup  *Wakeup
-	letters []string // ids, sorted; the stream keeps each once
+	letters []string // ids of dead letters, sorted, each once
 	audits  []string // ids of ends, sorted
 
 	opened int                    // highest generation that a record had
 	posts  [generations]int       // calls written to the gateway
-	began  [generations]time.Time // when a worker first knew that it awaits
+	began  [generations]time.Time // when a worker first knew that the order is awaiting
 	counts [generations]int       // results published
-	excuse bool                   // an end as unconfirmed has a cause that no worker can help
+	excuse bool                   // an end as unconfirmed has a cause outside of the workers
 	lost   bool                   // the ledger lost the record
-	orphan bool                   // a message of it was lost, too: the watchdog brings it back
+	orphan bool                   // a message of it was lost too: the watchdog wakes it
 	lostTo uint64                 // revisions and message ids up to here are older than the loss
 }
 
@@ -66,14 +66,14 @@ const generations = 4
 
 // queued is a message: a request, or a due message, that is not acknowledged yet.
 type queued struct {
-	id      uint64
-	order   int
-	request *Request // nil for a due message
-	byHand  *ByHand  // of an operator's completion or resolution, beside request
-	wakeup  *Wakeup  // of a due message
-	held    int      // handlings of it under way
-	again   bool     // it was delivered before
-	after   time.Time
+	id       uint64
+	order    int
+	request  *Request // nil for a due message
+	byHand   *ByHand  // of an operator's completion or resolution, beside request
+	wakeup   *Wakeup  // of a due message
+	inFlight int      // count of its handlings
+	again    bool     // it was delivered before
+	after    time.Time
 }
 
 func (m *queued) generation() int {
@@ -111,7 +111,7 @@ func (w *world) write(order int, over *Stored, r Record) (*Stored, bool) {
 	return next, true
 }
 
-// accepted remembers when a worker first knew that the gateway has the order.
+// accepted notes when a worker first knew that the gateway has the order.
 func (w *world) accepted(i int, s *Stored) {
 	h := &w.workers[i]
 	began := &w.entries[h.order].began[s.Generation]
@@ -120,8 +120,8 @@ func (w *world) accepted(i int, s *Stored) {
 	}
 }
 
-// publish publishes a result, unless one of its generation or a later one stands, and
-// returns the one that stands then.
+// publish publishes a result, unless there is one of its generation or a later one. It returns
+// the result in force.
 func (w *world) publish(order int, r *entrustbus.Result) *entrustbus.Result {
 	e := &w.entries[order]
 	if e.result != nil && !w.scene.mutant.publishesBlindly &&
@@ -140,8 +140,8 @@ func (w *world) deadLetter(order int, l *Letter) {
 	}
 }
 
-// audit writes the record of a decision to the trail. Only ends are kept: others are
-// repeated by the record of the end.
+// audit writes the record of a decision to the audit trail. The model keeps only ends: the
+// record of the end repeats the others.
 func (w *world) audit(order int, a *Audit, stands *entrustbus.Result) {
 	if a.Result == nil {
 		return
@@ -163,7 +163,7 @@ func (w *world) unwake(order, generation int) {
 	}
 }
 
-// fire makes a due message of a wake-up.
+// fire turns a wake-up into a due message.
 func (w *world) fire(order int) {
 	up := w.entries[order].wakeup
 	w.entries[order].wakeup = nil
@@ -184,7 +184,7 @@ func (w *world) add(m queued) {
 	w.bus = append(slices.Clip(w.bus), m)
 }
 
-// message returns one that is not acknowledged, to be changed.
+// message returns an unacknowledged message, to be changed.
 func (w *world) message(id uint64) *queued {
 	at := slices.IndexFunc(w.bus, func(m queued) bool { return m.id == id })
 	if at < 0 {
@@ -198,15 +198,15 @@ func (w *world) acknowledge(id uint64) {
 	w.bus = slices.DeleteFunc(slices.Clone(w.bus), func(m queued) bool { return m.id == id })
 }
 
-// release hands a message back to the server, which delivers it again after a while.
+// release returns a message to the server, which delivers it again later.
 func (w *world) release(id uint64, after time.Duration) {
 	if m := w.message(id); m != nil {
-		m.held = max(0, m.held-1) // a rollback forgot that it was delivered
+		m.inFlight = max(0, m.inFlight-1) // a rollback lost its delivery
 		m.after = w.now.Add(after)
 	}
 }
 
-// soon is the next instant at which the world changes by itself, zero for none.
+// soon is the next time at which the world changes by itself, or zero.
 func (w *world) soon() time.Time {
 	var soon time.Time
 	at := func(t time.Time) {
@@ -234,8 +234,8 @@ func (w *world) soon() time.Time {
 	return soon
 }
 
-// pass moves the clock. A worker that held its call or its answer beyond its lease
-// excuses an end as unconfirmed: another worker could not know.
+// pass moves the clock. A worker that delayed its call or its answer beyond its lease excuses
+// an end as unconfirmed: another worker could not know.
 func (w *world) pass(to time.Time) {
 	w.now = to
 	for i := range w.workers {

@@ -7,9 +7,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/pollsched"
 )
 
-// An order with the default deadline of ten minutes, whose second answer asks
-// for half a minute of patience. A worker draws the spread from
-// math/rand/v2.Float64; 0.5 leaves the curve as it is.
+// An order with the default deadline of ten minutes, whose second answer has a Retry-After of
+// half a minute. A worker draws the spread from math/rand/v2.Float64; 0.5 leaves the curve
+// unchanged.
 func ExampleSchedule_NextAt() {
 	sched := pollsched.Default()
 	submitted := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// The polls of a time are those of the exact curve: 5 s, 15 s, 45 s, 2 m 15 s, then every
-// 5 m.
+// PollsIn counts the polls of the exact curve: 5 s, 15 s, 45 s, 2 m 15 s, then every 5 m.
 func TestPollsIn(t *testing.T) {
 	t.Parallel()
 	for age, want := range map[time.Duration]int{

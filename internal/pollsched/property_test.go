@@ -18,7 +18,7 @@ func schedules(t *rapid.T) pollsched.Schedule {
 	s := pollsched.Schedule{
 		First: first,
 		Max:   ceil,
-		// Not within rounding of 1, where "never shrinks" holds to the nanosecond only.
+		// Not so close to 1 that rounding breaks "never shrinks".
 		Factor: rapid.OneOf(rapid.Just(1.0), rapid.Float64Range(1.001, 1e6)).Draw(t, "factor"),
 		Jitter: rapid.Float64Range(0, 0.999).Draw(t, "jitter"),
 	}
@@ -49,8 +49,8 @@ func TestJitterStaysInBounds(t *testing.T) {
 
 func TestJitterUsesItsWholeRange(t *testing.T) {
 	t.Parallel()
-	// The surge after an outage: orders of one attempt and one instant. A
-	// thousand even spreads must fall into each tenth of the range equally.
+	// The surge after an outage: orders with the same attempt and instant. A thousand even
+	// spreads must fall equally into each tenth of the range.
 	for _, retryAfter := range []time.Duration{0, 10 * time.Minute} {
 		var tenths [10]int
 		s := pollsched.Default()
@@ -114,7 +114,7 @@ func TestNextAtProperties(t *testing.T) {
 // fataler is the part of testing.TB and rapid.T that a check needs.
 type fataler interface{ Fatalf(string, ...any) }
 
-// checkNextAt holds for every valid schedule and every input whatever.
+// checkNextAt checks what holds for every valid schedule and every input.
 func checkNextAt(t fataler, s pollsched.Schedule, attempt int, left, retryAfter time.Duration, spread float64) {
 	deadline := t0.Add(left)
 	at, last := s.NextAt(attempt, t0, deadline, retryAfter, spread)

@@ -10,7 +10,7 @@ import (
 
 const (
 	day   = 24 * time.Hour
-	plain = 0.5 // the spread that leaves the curve alone
+	plain = 0.5 // the spread that leaves the curve unchanged
 )
 
 var t0 = time.Date(2026, 3, 29, 0, 59, 0, 0, time.UTC)
@@ -52,8 +52,8 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// TestTimeline walks whole lives of orders: each row is the polls of one
-// order, as offsets from its submission, up to and including the last one.
+// TestTimeline follows whole lives of orders. Each row is the polls of one order, as offsets
+// from its submission, up to and including the last one.
 func TestTimeline(t *testing.T) {
 	t.Parallel()
 	const s, m, h = time.Second, time.Minute, time.Hour
@@ -73,7 +73,7 @@ func TestTimeline(t *testing.T) {
 		{"half a first wait is enough", 7500 * time.Millisecond, plain, []time.Duration{5 * s, 7500 * time.Millisecond}}, // 2.5s apart: two
 		{"a curve wait just before the deadline", 67 * s, plain, []time.Duration{5 * s, 20 * s, 67 * s}},
 		{"already over", 0, plain, []time.Duration{0}},
-		{"over for an hour", -h, plain, []time.Duration{-h}}, // the worker was down across it: due at once
+		{"over for an hour", -h, plain, []time.Duration{-h}}, // the worker was down at the deadline: due at once
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -154,7 +154,7 @@ func TestNextAtFarApart(t *testing.T) {
 	} {
 		for _, spread := range []float64{0, plain, 1} {
 			if tc.s.Jitter < 0.9 && spread != plain {
-				continue // only the clamped case looks at the ends
+				continue // only the clamped case checks the ends
 			}
 			at, last := tc.s.NextAt(0, tc.now, tc.deadline, tc.retryAfter, spread)
 			if !at.Equal(tc.want) || last != tc.last {

@@ -7,14 +7,13 @@ import (
 	"time"
 )
 
-// minFirst refuses a First that was written without its unit: a bare 5 in Go
-// is five nanoseconds, and a poll storm.
+// minFirst refuses a First without its unit. In Go a bare 5 is five nanoseconds, which would
+// flood the gateway with polls.
 const minFirst = time.Millisecond
 
-// Validate reports every field, and every relation between fields, that would
-// make the schedule wait too little, for ever, or shrink. Each message names the
-// field and both values of the comparison that does not hold. A schedule that
-// passes never waits less than (1-Jitter)·First.
+// Validate reports every field, and every relation between fields, that would make the schedule
+// wait too little, wait for ever, or shrink its waits. Each message names the field and both
+// values of the failed comparison. A valid schedule never waits less than (1-Jitter)·First.
 func (s Schedule) Validate() error {
 	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }

@@ -1,6 +1,5 @@
-// Package replay brings dead letters back: it plans what a replay would do, refuses what
-// a worker would refuse or ignore, and publishes the request again on its operator's
-// subject.
+// Package replay replays dead letters. It plans a replay, refuses a replay that a worker would
+// refuse or ignore, and publishes the request again on the operator's subject.
 package replay
 
 import (
@@ -25,22 +24,22 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Plan is a replay that nothing speaks against.
+// Plan is a replay that is allowed.
 type Plan struct {
 	Letter *deadletter.Letter
 	Step   order.Replay
-	// Generation is the order's next one; 0 where the letter names no order.
+	// Generation is the order's next generation; 0 when the dead letter names no order.
 	Generation int
-	// Stands is the outcome in force where the letter's own came too late for it and
-	// was never published; "" where the letter tells how the order ended.
+	// Stands is the outcome in force when the dead letter's own outcome came too late and was
+	// never published. It is "" when the dead letter shows how the order ended.
 	Stands entrustbus.Outcome
-	// CAID is the CA that the order used; "" where nothing tells.
+	// CAID is the CA that the order used; "" when it is unknown.
 	CAID string
 
 	msg *nats.Msg
 }
 
-// Op is the operation of the gateway that the replay needs first.
+// Op is the gateway operation that the replay needs first.
 func (p *Plan) Op() order.Op {
 	switch {
 	case p.Letter.Kind == entrustbus.KindRevoke:
@@ -51,34 +50,35 @@ func (p *Plan) Op() order.Op {
 	return order.OpEnroll
 }
 
-// Subject is where the request goes: the operator's subject of its kind. An order that
-// the ledger forgot and the gateway holds becomes a track request.
+// Subject is the operator's subject that the request is published on. An order that the ledger
+// no longer has and the gateway holds becomes a track request.
 func (p *Plan) Subject() string { return p.msg.Subject }
 
-// Refusal is why a letter is not replayed.
+// Refusal says why a dead letter is not replayed.
 type Refusal struct {
 	// Word is one of the Refused words.
 	Word string
-	// Why is one line for people.
+	// Why is the reason for people, one line.
 	Why string
 }
 
-// Error is the word and the reason.
+// Error returns the word and the reason.
 func (r *Refusal) Error() string { return r.Word + ": " + r.Why }
 
-// The words of a Refusal, beside those of order.Refusal. A worker would ignore or refuse
-// such a replay as well; a refusal tells the operator before anything is published.
+// The words of a Refusal, beside those of order.Refusal. A worker would ignore or refuse such a
+// replay too; the refusal tells the operator before anything is published.
 const (
 	RefusedSuperseded = "superseded"      // a later generation is in force
-	RefusedByHand     = "by-hand"         // an operator's request that ends another order
-	RefusedOther      = "other-request"   // the id belongs to a request of other content
+	RefusedByHand     = "by-hand"         // it is an operator's request to end another order
+	RefusedOther      = "other-request"   // the id belongs to a request with other content
 	RefusedLoop       = "died-too-often"  // ended in a dead letter order.MaxDeaths times; force overrides
-	RefusedForgotten  = "forgotten"       // nothing shows what became of the order since; force overrides
-	RefusedSubject    = "unknown-subject" // nothing shows where the request came from
-	RefusedCut        = "cut"             // too large for its letter to hold all of it
+	RefusedForgotten  = "forgotten"       // it is unknown what became of the order since; force overrides
+	RefusedSubject    = "unknown-subject" // the subject of the request is unknown
+	RefusedCut        = "cut"             // the dead letter holds only a part of the request
 )
 
-// Replayer brings dead letters back to life. It is safe for concurrent use.
+// Replayer plans and publishes replays. It is safe for concurrent use once Operator and Reason
+// are set.
 type Replayer struct {
 	js       jetstream.JetStream
 	layout   streams.Layout
@@ -86,8 +86,8 @@ type Replayer struct {
 	ledger   *ledger.Ledger
 	results  *results.Store
 
-	// Operator and Reason are for the audit trail: who replays, and why. They are set
-	// before the first Plan.
+	// Operator and Reason are written to the audit trail: who replays, and why. Set them before
+	// the first Plan.
 	Operator, Reason string
 }
 
@@ -99,10 +99,9 @@ func New(js jetstream.JetStream, layout streams.Layout) *Replayer {
 	}
 }
 
-// Plan says what a replay of l would do. It changes nothing. The error is a
-// *Refusal where the replay must not be. With force, letters that died too often
-// and orders that the ledger forgot are replayed too; no order that has its
-// certificate, or that lives, ever is.
+// Plan says what a replay of l would do. It changes nothing. A refused replay is a *Refusal.
+// force also allows dead letters that ended too often, and orders that the ledger no longer
+// has. No order that has its certificate, or that is not closed, is ever replayed.
 func (r *Replayer) Plan(ctx context.Context, l *deadletter.Letter, force bool) (*Plan, error) {
 	in, err := r.subjects.ParseIncoming(l.Request.Subject)
 	producer, kind := in.Producer, in.Kind
@@ -113,7 +112,7 @@ func (r *Replayer) Plan(ctx context.Context, l *deadletter.Letter, force bool) (
 		return nil, &Refusal{RefusedByHand, fmt.Sprintf("it is an operator's %s request; send a new one", kind)}
 	}
 	if l.Length > 0 {
-		return nil, &Refusal{RefusedCut, fmt.Sprintf("the letter holds %d of its %d bytes", len(l.Request.Body), l.Length)}
+		return nil, &Refusal{RefusedCut, fmt.Sprintf("the dead letter holds %d of its %d bytes", len(l.Request.Body), l.Length)}
 	}
 	if l.Deaths >= order.MaxDeaths && !force {
 		return nil, &Refusal{RefusedLoop, fmt.Sprintf("it ended in a dead letter %d times; fix the cause first", l.Deaths)}
@@ -148,8 +147,8 @@ func (r *Replayer) Plan(ctx context.Context, l *deadletter.Letter, force bool) (
 	return p, nil
 }
 
-// Publish does what the plan says. Published twice, a replay is done once: the worker knows
-// it by its generation.
+// Publish publishes the replay of a plan. It may be repeated: a worker recognises a second copy
+// by its generation.
 func (r *Replayer) Publish(ctx context.Context, p *Plan) error {
 	if _, err := r.js.PublishMsg(ctx, p.msg, jetstream.WithExpectStream(r.layout.Requests)); err != nil {
 		return fmt.Errorf("publishing the replay of dead letter %d: %w", p.Letter.Sequence, err)
@@ -157,8 +156,8 @@ func (r *Replayer) Publish(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// resolved reports whether an operator resolved the order since the letter: that end has no
-// letter of its own, so that this one still tells of the order.
+// resolved reports whether an operator resolved the order after the dead letter. A resolved
+// order gets no dead letter of its own, so this one may still be replayed.
 func (r *Replayer) resolved(ctx context.Context, l *deadletter.Letter, key order.Key, rec order.Record) (bool, error) {
 	if l.Generation >= rec.Generation || rec.Phase != order.Closed || rec.Outcome != entrustbus.OutcomeFailed {
 		return false, nil
@@ -170,14 +169,14 @@ func (r *Replayer) resolved(ctx context.Context, l *deadletter.Letter, key order
 	return result.Replay == rec.Generation && result.Error.Code == order.CodeResolved, nil
 }
 
-// stepOf says what a worker will do with the next generation of an order, by the
-// replay policy, or why the letter's request has none.
+// stepOf says what a worker will do with the next generation of an order, by the replay policy.
+// It returns a *Refusal when the request of the dead letter has no next generation.
 func stepOf(l *deadletter.Letter, kind entrustbus.Kind, rec order.Record, resolved bool) (order.Replay, error) {
 	switch {
 	case rec.Kind != kind || !sameRequest(l, kind, rec.Digest):
 		return "", &Refusal{RefusedOther, fmt.Sprintf("id %q belongs to another %s request; have it sent under an id of its own", l.Key.ID, rec.Kind)}
 	case l.Generation < rec.Generation && !resolved:
-		return "", &Refusal{RefusedSuperseded, fmt.Sprintf("generation %d is in force, the letter is of %d", rec.Generation, l.Generation)}
+		return "", &Refusal{RefusedSuperseded, fmt.Sprintf("generation %d is in force, the dead letter is of %d", rec.Generation, l.Generation)}
 	}
 	step, refusal := order.ReplayOf(rec)
 	switch refusal {
@@ -191,9 +190,9 @@ func stepOf(l *deadletter.Letter, kind entrustbus.Kind, rec order.Record, resolv
 	return "", &Refusal{string(refusal), fmt.Sprintf("its phase is %s", rec.Phase)}
 }
 
-// overtaken returns the outcome that stands where the letter is of an end that came
-// after it: a letter is published before its result, which an earlier one may keep
-// out. It is "" where the letter tells how the order ended.
+// overtaken returns the outcome in force when the dead letter belongs to an end that came after
+// another one. A dead letter is published before its result, and an earlier result may then
+// block that one. It returns "" when the dead letter shows how the order ended.
 func overtaken(l *deadletter.Letter, rec order.Record) entrustbus.Outcome {
 	own := map[order.Reason][]entrustbus.Outcome{
 		order.Rejected:    {entrustbus.OutcomeRejected, entrustbus.OutcomeFailed},
@@ -210,9 +209,9 @@ func overtaken(l *deadletter.Letter, rec order.Record) entrustbus.Outcome {
 	return rec.Outcome
 }
 
-// sameRequest reports whether digest can be that of the letter's request. A
-// request that could not be decoded is known by its bytes; one that workers
-// died of was never looked at.
+// sameRequest reports whether digest can belong to the dead letter's request. A request that
+// could not be decoded is recognised by its bytes. So is a request that crashed workers: no
+// worker decoded it.
 func sameRequest(l *deadletter.Letter, kind entrustbus.Kind, digest []byte) bool {
 	sum := sha256.Sum256(l.Request.Body)
 	if bytes.Equal(digest, sum[:]) || len(digest) != len(sum) {
@@ -230,10 +229,9 @@ func sameRequest(l *deadletter.Letter, kind entrustbus.Kind, digest []byte) bool
 	return err == nil && bytes.Equal(digest, content[:])
 }
 
-// forgotten plans the replay of an order that the ledger no longer knows: its
-// record was let go, or lost. Submitting it could enroll a second time what a
-// later generation was issued since. Where the gateway named the order, asking
-// for it is safe.
+// forgotten plans the replay of an order whose record the ledger removed or lost. A submission
+// could enroll a second time, since a later generation may have been issued. A poll is safe
+// when the gateway gave a tracking id.
 func (r *Replayer) forgotten(ctx context.Context, p *Plan, key order.Key, kind entrustbus.Kind, force bool) error {
 	l := p.Letter
 	p.Generation = l.Generation + 1
@@ -246,7 +244,7 @@ func (r *Replayer) forgotten(ctx context.Context, p *Plan, key order.Key, kind e
 		case result.Outcome == entrustbus.OutcomeIssued:
 			return &Refusal{string(order.RefusedIssued), "its result says so, though the ledger forgot it"}
 		case result.Replay > l.Generation:
-			return &Refusal{RefusedSuperseded, fmt.Sprintf("there is a result of generation %d, the letter is of %d", result.Replay, l.Generation)}
+			return &Refusal{RefusedSuperseded, fmt.Sprintf("there is a result of generation %d, the dead letter is of %d", result.Replay, l.Generation)}
 		}
 		p.Generation = max(p.Generation, result.Replay+1)
 	}
@@ -262,13 +260,13 @@ func (r *Replayer) forgotten(ctx context.Context, p *Plan, key order.Key, kind e
 		return err
 	}
 	if !force {
-		return &Refusal{RefusedForgotten, "the ledger no longer knows the order, which may have been issued since"}
+		return &Refusal{RefusedForgotten, "the ledger no longer has the order, which may have been issued since"}
 	}
 	p.Step = order.ReplayResubmit
 	return nil
 }
 
-// track makes the track request that waits for the order of an issue request.
+// track builds the track request that waits for the order of an issue request.
 func (r *Replayer) track(l *deadletter.Letter, key order.Key, generation int) (*nats.Msg, error) {
 	enc, err := entrustbus.EncodingOf(l.Request.Get(entrustbus.HeaderContentType), l.Request.Body)
 	if err != nil {
@@ -284,26 +282,27 @@ func (r *Replayer) track(l *deadletter.Letter, key order.Key, generation int) (*
 		CAID: issue.CAID, PollMaxWaitSeconds: issue.PollMaxWaitSeconds, Labels: issue.Labels,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making a track request of dead letter %d: %w", l.Sequence, err)
+		return nil, fmt.Errorf("building the track request of dead letter %d: %w", l.Sequence, err)
 	}
 	msg := r.message(l, key.Producer, entrustbus.KindTrack, generation)
 	msg.Data = body
 	for _, name := range []string{entrustbus.HeaderSignature, entrustbus.HeaderKeyID, entrustbus.HeaderSignedAt, order.HeaderRepeats} {
-		msg.Header.Del(name) // it is the operator's own request, not the producer's
+		msg.Header.Del(name) // the request is the operator's, not the producer's
 	}
 	return msg, nil
 }
 
-// message is the request on its operator's subject: only there a generation counts. It has no
-// message id: the stream would drop it where a neighbour used that id before.
+// message builds the request on the operator's subject: only there a generation counts. It has
+// no message id. The stream would drop the message if another publisher had used that id
+// before.
 func (r *Replayer) message(l *deadletter.Letter, producer string, kind entrustbus.Kind, generation int) *nats.Msg {
 	msg := &nats.Msg{Subject: r.subjects.Operator(producer, kind), Header: nats.Header{}, Data: l.Request.Body}
 	for name, values := range l.Request.Header {
 		switch canonical := textproto.CanonicalMIMEHeaderKey(name); {
 		case canonical == entrustbus.HeaderReplay, canonical == order.HeaderDeaths,
-			canonical == order.HeaderOperator, canonical == order.HeaderReason: // those of a producer mean nothing
+			canonical == order.HeaderOperator, canonical == order.HeaderReason: // ignored from a producer
 		case strings.HasPrefix(canonical, "Nats-"):
-			// Instructions to the server, for the first publish only.
+			// They instruct the server, and apply to the first publish only.
 		default:
 			msg.Header[name] = values
 		}

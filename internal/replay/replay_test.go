@@ -26,8 +26,7 @@ func word(err error) string {
 	return ""
 }
 
-// Each row is what the ledger says of the order when somebody wants its letter
-// replayed.
+// Each row is the ledger's record of the order when an operator replays its dead letter.
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -40,15 +39,15 @@ func TestPlan(t *testing.T) {
 	for name, tc := range map[string]struct {
 		kind       entrustbus.Kind
 		reason     order.Reason
-		replay     int // the letter's
+		replay     int // generation of the dead letter
 		deaths     int
 		force      bool
 		rec        order.Record
-		foreign    bool            // the record is of another request
-		recKind    entrustbus.Kind // of the record, where it is not the letter's
+		other      bool            // the record is of another request
+		recKind    entrustbus.Kind // of the record, when it differs from the dead letter's
 		step       order.Replay
 		generation int
-		stands     entrustbus.Outcome // told only where the row has a reason
+		stands     entrustbus.Outcome // only in rows with a reason
 		refused    string
 	}{
 		"rejected":                          {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeRejected, TrackingID: "t"}, step: order.ReplaySubmit, generation: 1},
@@ -63,9 +62,9 @@ func TestPlan(t *testing.T) {
 		"cancelled before it expired":       {reason: order.Expired, stands: entrustbus.OutcomeCancelled, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeCancelled, TrackingID: "t"}, step: order.ReplayResume, generation: 1},
 		"rejected before it expired":        {reason: order.Expired, stands: entrustbus.OutcomeRejected, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeRejected, TrackingID: "t"}, step: order.ReplaySubmit, generation: 1},
 		"expired, as the letter says":       {reason: order.Expired, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeExpired, TrackingID: "t"}, step: order.ReplayResume, generation: 1},
-		"crashed, nobody knows":             {reason: order.Crashed, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: order.ReplayResubmit, generation: 1},
+		"crashed, indeterminate":            {reason: order.Crashed, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: order.ReplayResubmit, generation: 1},
 		"cancelled later":                   {reason: order.Expired, stands: entrustbus.OutcomeCancelled, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeCancelled, TrackingID: "t"}, step: order.ReplayResume, generation: 1},
-		"unconfirmed, nobody knows":         {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: order.ReplayResubmit, generation: 1},
+		"unconfirmed, indeterminate":        {rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: order.ReplayResubmit, generation: 1},
 		"unconfirmed revocation":            {kind: revoke, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeUnconfirmed}, step: order.ReplaySubmit, generation: 1},
 		"expired track":                     {kind: track, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeExpired, TrackingID: "t"}, step: order.ReplayResume, generation: 1},
 		"died often, not too often":         {deaths: order.MaxDeaths - 1, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed}, step: order.ReplaySubmit, generation: 1},
@@ -84,7 +83,7 @@ func TestPlan(t *testing.T) {
 		"rejected, a wrong certificate":     {reason: order.WrongCertificate, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed, Serial: "ab"}, step: order.ReplayResubmit, generation: 1},
 		"a later generation lives":          {force: true, rec: order.Record{Phase: order.Awaiting, Generation: 1}, refused: replay.RefusedSuperseded},
 		"a later generation died":           {force: true, rec: order.Record{Phase: closed, Generation: 2, Outcome: entrustbus.OutcomeFailed}, replay: 1, refused: replay.RefusedSuperseded},
-		"the id is another request's":       {force: true, foreign: true, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed}, refused: replay.RefusedOther},
+		"the id is another request's":       {force: true, other: true, rec: order.Record{Phase: closed, Outcome: entrustbus.OutcomeFailed}, refused: replay.RefusedOther},
 		"the ledger was restored to before": {replay: 3, rec: order.Record{Phase: closed, Generation: 1, Outcome: entrustbus.OutcomeFailed}, step: order.ReplaySubmit, generation: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,14 +98,14 @@ func TestPlan(t *testing.T) {
 				}
 				return r
 			}, name)
-			// A body that cannot be decoded is known to the ledger by its bytes.
+			// The ledger knows a body that cannot be decoded by its bytes.
 			body := []byte("any bytes for " + name)
 			sum := sha256.Sum256(body)
 			if kind == issue {
 				body = issueRequest(t, id)
 				copy(sum[:], digest(t, body))
 			}
-			if tc.foreign {
+			if tc.other {
 				sum = sha256.Sum256([]byte("something else"))
 			}
 			tc.rec.Kind, tc.rec.Digest = cmp.Or(tc.recKind, kind), sum[:]
@@ -124,7 +123,7 @@ func TestPlan(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// What a worker will make of it, the same policy says.
+			// The same policy decides what a worker will do.
 			if step, refusal := order.ReplayOf(tc.rec); plan.Step != step || refusal != "" {
 				t.Errorf("got %s, the policy says %s (%s)", plan.Step, step, refusal)
 			}
@@ -152,7 +151,8 @@ func TestPlanRefusesWhatCameFromNowhere(t *testing.T) {
 	}
 }
 
-// A letter is good for an order that an operator resolved since, and for no other later end.
+// A dead letter can be replayed after an operator resolved its order, but not after any other
+// later end.
 func TestReplayOfWhatWasResolved(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -186,7 +186,8 @@ func TestReplayOfWhatWasResolved(t *testing.T) {
 	}
 }
 
-// What an operator sends to end an order by hand is sent again by the operator alone.
+// An operator's request that ends an order by hand is not replayed: the operator sends a new
+// one.
 func TestPlanRefusesWhatOperatorsSend(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -208,8 +209,8 @@ func (b *bench) last(t *testing.T) *streams.Message {
 	return m
 }
 
-// A letter that had no room for the whole of its request is read as what it is, and
-// is not taken for the request.
+// A dead letter that holds only a part of its request is read as such, and is not replayed as
+// the request.
 func TestPlanRefusesWhatWasCut(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -231,8 +232,8 @@ func TestReplayIsTheRequestAsItCame(t *testing.T) {
 	b := setup(t)
 	body := issueRequest(t, "a")
 	key := order.Key{Producer: "web", ID: "a"}
-	// A neighbour's message under an id that the replay might have had is in the stream's
-	// duplicate window.
+	// A message of another publisher, with an id that the replay might have had, is in the
+	// stream's duplicate window.
 	if _, err := b.js.PublishMsg(b.ctx, &nats.Msg{Subject: "entrust.request.shop.issue", Data: body, Header: nats.Header{nats.MsgIdHdr: {"web.a.2"}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -268,13 +269,13 @@ func TestReplayIsTheRequestAsItCame(t *testing.T) {
 	want := nats.Header{
 		"Entrust-Replay": {"2"},
 		"Entrust-Deaths": {"2"},
-		// The producer's signature is to hold for it.
+		// The producer's signature must be valid for it.
 		"Entrust-Repeats":   {"entrust.request.web.issue"},
 		"Entrust-Signature": {"signed"},
 		"Content-Type":      {"application/json"},
 		"traceparent":       {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 		"X-Own":             {"1", "2"},
-		// Of this publish, not of the first.
+		// They are those of this publish, not of the first.
 		"Nats-Expected-Stream": {"ENTRUST_REQUESTS"},
 	}
 	if len(m.Header) != len(want) {
@@ -312,7 +313,7 @@ func TestReplayOfWhatHasNoID(t *testing.T) {
 	}
 }
 
-// Letters outlive ledger records.
+// Dead letters last longer than ledger records.
 func TestReplayOfWhatTheLedgerForgot(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -426,8 +427,8 @@ func TestReplayIntoAFullStream(t *testing.T) {
 	}
 }
 
-// A letter of a replay is replayed like the first: an operator's subject is one of a
-// request, too.
+// A dead letter of a replay is replayed like the first one: an operator's subject is also a
+// subject of a request.
 func TestReplayOfAReplay(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

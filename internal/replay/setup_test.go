@@ -21,7 +21,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// bench is a server with the real streams, and what works on them.
+// bench is a server with the real streams, and the stores of the test.
 type bench struct {
 	ctx      context.Context
 	js       jetstream.JetStream
@@ -48,10 +48,10 @@ func setup(t *testing.T) *bench {
 	}
 }
 
-// letter is a dead letter that was not published.
+// letter is a dead letter that is not published yet.
 func letter(l order.Letter) *deadletter.Letter { return &deadletter.Letter{Letter: l} }
 
-// put publishes a letter and returns it as it is read back.
+// put publishes a dead letter and returns it as it is read.
 func (b *bench) put(t *testing.T, l order.Letter) *deadletter.Letter {
 	t.Helper()
 	l.ID = "letter of " + t.Name()
@@ -65,7 +65,7 @@ func (b *bench) put(t *testing.T, l order.Letter) *deadletter.Letter {
 	return read
 }
 
-// record has the ledger hold r for an order.
+// record writes r for an order to the ledger.
 func (b *bench) record(t *testing.T, key order.Key, r order.Record) {
 	t.Helper()
 	if _, err := b.ledger.Write(key, order.Stored{}, r, nil).Try(b.ctx); err != nil {
@@ -73,7 +73,7 @@ func (b *bench) record(t *testing.T, key order.Key, r order.Record) {
 	}
 }
 
-// issueRequest is the body of a request that decodes.
+// issueRequest is the valid body of an issue request.
 func issueRequest(t *testing.T, id string) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -94,7 +94,7 @@ func issueRequest(t *testing.T, id string) []byte {
 	return body
 }
 
-// digest is what the ledger keeps of an issue request.
+// digest is the digest of an issue request in the ledger.
 func digest(t *testing.T, body []byte) []byte {
 	t.Helper()
 	r, err := entrustbus.DecodeRequest(entrustbus.KindIssue, entrustbus.EncodingJSON, body)

@@ -1,5 +1,5 @@
 // Package results publishes the result of an order, once per generation, and reads the
-// one that stands.
+// published result.
 package results
 
 import (
@@ -28,13 +28,13 @@ func New(js jetstream.JetStream, stream string, subjects entrustbus.Subjects) *S
 	return &Store{js: js, stream: stream, subjects: subjects}
 }
 
-// CodeUnreadable is the error code of a result that stands and cannot be read.
+// CodeUnreadable is the error code of a published result that this worker cannot read.
 const CodeUnreadable = "unreadable_result"
 
-// Last reads the newest result of an order from the leader of the stream, nil where
-// there is none. One that a worker published and that this one cannot read, such as a newer
-// version, stands all the same, as unconfirmed. What no worker published is no result: it is
-// published over.
+// Last reads the newest result of an order from the leader of the stream, with its sequence.
+// The result is nil when there is none. A worker's result that this worker cannot read, for
+// example of a newer version, counts as unconfirmed. A message that no worker published is no
+// result: Last returns nil with its sequence, and Publication.Try writes over it.
 func (s *Store) Last(ctx context.Context, key order.Key) (*entrustbus.Result, uint64, error) {
 	m, err := streams.Last(ctx, s.js, s.stream, s.subjects.Result(key.Producer, key.ID))
 	if errors.Is(err, streams.ErrNoMessage) {
@@ -58,8 +58,8 @@ func decode(m *streams.Message) (*entrustbus.Result, error) {
 	return entrustbus.DecodeResult(enc, m.Data)
 }
 
-// unreadable is what a result that cannot be read says of its order by its headers, nil
-// where it is no worker's.
+// unreadable builds a result from the headers of a message whose body cannot be read. It
+// returns nil when the headers are not those of a worker.
 func unreadable(key order.Key, m *streams.Message, why error) *entrustbus.Result {
 	replay, err := strconv.Atoi(m.Header.Get(entrustbus.HeaderReplay))
 	if err != nil || replay < 0 || m.Header.Get(nats.MsgIdHdr) != entrustbus.ResultMsgID(key.Producer, key.ID, replay) {
@@ -70,27 +70,27 @@ func unreadable(key order.Key, m *streams.Message, why error) *entrustbus.Result
 		Outcome: entrustbus.OutcomeUnconfirmed,
 		Error: &entrustbus.ResultError{
 			Class: entrustbus.ClassOther, Code: CodeUnreadable,
-			Message: fmt.Sprintf("the result that stands cannot be read by this worker: %v", why),
+			Message: fmt.Sprintf("this worker cannot read the published result: %v", why),
 		},
 	}
 }
 
-// Publication is one result on its way. Try may be repeated. Not safe for concurrent
-// use.
+// Publication is one result to be published. Try may be repeated. A Publication is not safe for
+// concurrent use.
 type Publication struct {
 	s          *Store
 	key        order.Key
 	result     *entrustbus.Result
 	msg        *nats.Msg
 	expected   uint64
-	lookBefore bool // a result may stand on the subject
+	lookBefore bool // the subject may already hold a result
 }
 
-// maxTrace is the longest trace header that a result carries. W3C asks for 512
-// characters; a producer may send more than the headers of a message can hold.
+// maxTrace is the longest trace header that a result carries, in bytes. W3C asks for 512
+// characters. A producer may send more than the headers of a message can hold.
 const maxTrace = 4 << 10
 
-// Publish prepares the result of a conclusion.
+// Publish prepares the result of a conclusion. It does not touch the server.
 func (s *Store) Publish(key order.Key, c *order.Conclusion) (*Publication, error) {
 	r := c.Result
 	body, err := entrustbus.EncodeResult(c.Encoding, r)
@@ -114,10 +114,9 @@ func (s *Store) Publish(key order.Key, c *order.Conclusion) (*Publication, error
 	return &Publication{s: s, key: key, result: r, msg: msg, lookBefore: r.Replay > 0}, nil
 }
 
-// Try publishes the result unless one of the same or a later generation stands, and
-// returns the one that stands. The subject is written by compare-and-set, which holds
-// for as long as the stream keeps its messages; the message id alone would hold for the
-// duplicate window only.
+// Try publishes the result unless a result of the same or a later generation exists. It returns
+// the result in force. It writes by compare-and-set, which works as long as the stream keeps
+// its messages. The message id alone would work only within the duplicate window.
 func (p *Publication) Try(ctx context.Context) (*entrustbus.Result, error) {
 	if p.lookBefore {
 		last, sequence, err := p.s.Last(ctx, p.key)
@@ -129,7 +128,7 @@ func (p *Publication) Try(ctx context.Context) (*entrustbus.Result, error) {
 		}
 		p.expected = sequence
 	}
-	// Unless this one is acknowledged, another may stand there, or our own.
+	// Without an acknowledgement, the subject may hold another result, or this one.
 	p.lookBefore = true
 	ack, err := p.s.js.PublishMsg(ctx, p.msg, jetstream.WithExpectLastSequencePerSubject(p.expected), jetstream.WithExpectStream(p.s.stream))
 	switch {

@@ -20,7 +20,7 @@ import (
 
 var key = order.Key{Producer: "shop", ID: "one"}
 
-// lossy stores what is published and loses the acknowledgement while lose is set.
+// lossy stores each published message and loses its acknowledgement while lose is set.
 type lossy struct {
 	jetstream.JetStream
 	lose bool
@@ -52,7 +52,7 @@ func setup(t *testing.T) *rig {
 	return r
 }
 
-// conclusion is the end of a generation of the order, told from others by its tracking id.
+// conclusion is the end of a generation of the order, identified by its tracking id.
 func conclusion(generation int, word string) *order.Conclusion {
 	return &order.Conclusion{
 		Encoding: entrustbus.EncodingJSON,
@@ -73,7 +73,7 @@ func (r *rig) prepare(c *order.Conclusion) *results.Publication {
 	return p
 }
 
-// publish tries until a result stands, as the caller does, and returns its word.
+// publish tries until there is a result, as the caller does, and returns its tracking id.
 func (r *rig) publish(p *results.Publication) string {
 	r.t.Helper()
 	var err error
@@ -103,8 +103,7 @@ func (r *rig) wantLast(word string, n uint64) {
 	}
 }
 
-// One generation gets one result, by compare-and-set: also where the server's own window
-// for duplicates is over.
+// One generation gets one result, by compare-and-set, also after the server's duplicate window.
 func TestOneResultForEachGeneration(t *testing.T) {
 	t.Parallel()
 	for name, window := range map[string]time.Duration{"by compare-and-set alone": 100 * time.Millisecond, "in the duplicate window": time.Hour} {
@@ -130,7 +129,7 @@ func TestOneResultForEachGeneration(t *testing.T) {
 				if got := r.publish(first); got != "first" {
 					t.Errorf("generation %d: %s stands, want first", generation, got)
 				}
-				time.Sleep(min(window, 200*time.Millisecond)) // the shorter window is over
+				time.Sleep(min(window, 200*time.Millisecond)) // the shorter window has ended
 				if got := r.publish(second); got != "first" {
 					t.Errorf("generation %d: %s stands for the second worker, want first", generation, got)
 				}
@@ -141,7 +140,8 @@ func TestOneResultForEachGeneration(t *testing.T) {
 	}
 }
 
-// A publication whose acknowledgement was lost finds its own result, and adds none.
+// A publication whose acknowledgement was lost finds its own result, and publishes no second
+// one.
 func TestLostAcknowledgement(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -155,7 +155,7 @@ func TestLostAcknowledgement(t *testing.T) {
 		if got := r.publish(p); got != "mine" {
 			t.Errorf("%s stands, want mine", got)
 		}
-		// A worker that took the order over concludes it in other words.
+		// A worker that took the order over concludes it with other content.
 		if got := r.publish(r.prepare(conclusion(generation, "another"))); got != "mine" {
 			t.Errorf("%s stands for the other worker, want mine", got)
 		}
@@ -163,7 +163,7 @@ func TestLostAcknowledgement(t *testing.T) {
 	}
 }
 
-// A result of a later generation stands: an earlier one that comes late is not published.
+// After the result of a later generation, a late result of an earlier one is not published.
 func TestLaterGenerationStands(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -183,9 +183,9 @@ func TestLaterGenerationStands(t *testing.T) {
 	r.wantLast("next", 2)
 }
 
-// A result comes in the encoding of its request, with the headers of the contract and the
-// trace of the request. A trace header that no message can hold beside others is left out:
-// the result matters more.
+// A result has the encoding of its request, the headers of the contract, and the trace of the
+// request. A trace header that no message can hold with the others is left out: the result
+// matters more.
 func TestHeaders(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
@@ -232,8 +232,8 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// What stands in the place of a result and is no worker's is none: it is published over, and
-// no order waits for it for ever.
+// A message that no worker published is no result. The result is published over it, so that no
+// order waits for ever.
 func TestNotAResult(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -247,7 +247,7 @@ func TestNotAResult(t *testing.T) {
 	}
 	p := r.prepare(conclusion(0, "T-1"))
 	stands, err := p.Try(t.Context())
-	for range 2 { // the first try takes the subject for free
+	for range 2 { // the first try expects an empty subject
 		if err != nil {
 			stands, err = p.Try(t.Context())
 		}
@@ -257,8 +257,8 @@ func TestNotAResult(t *testing.T) {
 	}
 }
 
-// A worker's result that this one cannot read stands, as unconfirmed and in words: a second
-// one of its generation would be another result, and to try again changes nothing.
+// A worker's result that this worker cannot read counts as unconfirmed, with an error text. A
+// second result of its generation would differ, and a repetition would change nothing.
 func TestUnreadableResultStands(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -272,7 +272,7 @@ func TestUnreadableResultStands(t *testing.T) {
 	}
 	last, sequence, err := r.store.Last(t.Context(), key)
 	if err != nil || sequence != 1 || last == nil || last.Replay != 1 || last.Outcome != entrustbus.OutcomeUnconfirmed || last.Kind != entrustbus.KindIssue ||
-		last.Error == nil || last.Error.Code != results.CodeUnreadable || !strings.Contains(last.Error.Message, "cannot be read") {
+		last.Error == nil || last.Error.Code != results.CodeUnreadable || !strings.Contains(last.Error.Message, "cannot read the published result") {
 		t.Fatalf("read as %+v, at %d (%v)", last, sequence, err)
 	}
 	if stands, err := r.prepare(conclusion(1, "T-1")).Try(t.Context()); err != nil || stands.Error == nil || stands.Error.Code != results.CodeUnreadable {

@@ -8,20 +8,20 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// streamConfigs are the streams as Provision creates them. Verify asks for
-// exactly what an invariant rests on, which is less.
+// streamConfigs are the streams as Provision creates them. Verify requires less: only the
+// settings that an invariant depends on.
 func (l Layout) streamConfigs() []jetstream.StreamConfig {
 	s := l.Subjects()
 	all := []jetstream.StreamConfig{
 		{
 			Name:        l.Requests,
 			Description: "Requests to the Entrust CA Gateway; each stays until it has a result",
-			// No wildcard over the kind: a mistyped kind is to fail at its publisher, not to
-			// lie here for ever.
+			// No wildcard for the kind: a publish with a mistyped kind must fail. With a
+			// wildcard it would stay here for ever.
 			Subjects:  requestSubjects(s),
 			Retention: jetstream.WorkQueuePolicy,
 			Storage:   jetstream.FileStorage,
-			// Full means "no" to the publisher. Discarding old would drop requests.
+			// A full stream refuses new requests. With discard old it would drop requests.
 			Discard:           jetstream.DiscardNew,
 			MaxBytes:          l.RequestsMaxBytes,
 			MaxMsgs:           -1,
@@ -37,8 +37,8 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 			Subjects:    append([]string{s.ParkedFilter()}, dueSubjects(s)...),
 			Retention:   jetstream.WorkQueuePolicy,
 			Storage:     jetstream.FileStorage,
-			// The server refuses discard new beside schedules, so there must be no limit
-			// at all: any would delete parked orders without a word.
+			// The server refuses discard new together with schedules. So there must be no limit
+			// at all: any limit would delete parked orders silently.
 			Discard:           jetstream.DiscardOld,
 			MaxBytes:          -1,
 			MaxMsgs:           -1,
@@ -48,7 +48,7 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 			Duplicates:        2 * time.Minute,
 			Replicas:          l.Replicas,
 			AllowMsgSchedules: true,
-			AllowRollup:       true, // the server insists: it rolls a schedule up itself
+			AllowRollup:       true, // the server requires it: firing a schedule is a rollup
 			AllowDirect:       true,
 		},
 		{
@@ -57,8 +57,8 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 			Subjects:    []string{s.ResultFilter()},
 			Retention:   jetstream.LimitsPolicy,
 			Storage:     jetstream.FileStorage,
-			// Should an operator add a size limit, a result is then refused and tried
-			// again, rather than another one dropped.
+			// If an operator adds a size limit, the stream refuses a result, and the worker
+			// tries again. With discard old the stream would drop another result.
 			Discard:           jetstream.DiscardNew,
 			MaxAge:            l.ResultsMaxAge,
 			MaxBytes:          -1,
@@ -76,9 +76,9 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 			Subjects:    []string{s.DeadFilter()},
 			Retention:   jetstream.LimitsPolicy,
 			Storage:     jetstream.FileStorage,
-			// Discard new concerns the limits of the whole stream. Beyond the one of a subject,
-			// the oldest message of that subject goes, unless discard new per subject is set
-			// too (nats-server 2.15, filestore.go, storeRawMsg).
+			// Discard new applies to the limits of the whole stream. Beyond the limit of a
+			// subject, the oldest message of that subject goes, unless discard new per subject
+			// is set too (nats-server 2.15, filestore.go, storeRawMsg).
 			Discard:           jetstream.DiscardNew,
 			MaxAge:            l.DeadMaxAge,
 			MaxBytes:          -1,
@@ -86,7 +86,8 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 			MaxMsgsPerSubject: l.DeadPerReason,
 			MaxMsgSize:        -1,
 			MaxConsumers:      -1,
-			// As for results: a worker that is away for so long knows its letter again.
+			// As for results: a worker that was away for that long must still recognise its
+			// dead letter.
 			Duplicates:  min(l.ResultsDuplicates, l.DeadMaxAge),
 			Replicas:    l.Replicas,
 			AllowDirect: true,
@@ -95,11 +96,11 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 	if l.Events != "" {
 		all = append(all, jetstream.StreamConfig{
 			Name:        l.Events,
-			Description: "What happened to certificates of the Entrust CA Gateway, by whomever",
+			Description: "Events of certificates of the Entrust CA Gateway, also those of other clients",
 			Subjects:    []string{s.EventFilter()},
 			Retention:   jetstream.LimitsPolicy,
 			Storage:     jetstream.FileStorage,
-			// Full, it refuses events, and they are read again.
+			// A full stream refuses events, and the worker reads them again.
 			Discard:           jetstream.DiscardNew,
 			MaxAge:            l.EventsMaxAge,
 			MaxBytes:          -1,
@@ -119,7 +120,8 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 			Subjects:    []string{s.AuditFilter()},
 			Retention:   jetstream.LimitsPolicy,
 			Storage:     jetstream.FileStorage,
-			// Full means "no" to the worker, which stops then. Discarding old would drop records.
+			// A full stream refuses records, and the worker then stops. With discard old it
+			// would drop records.
 			Discard:           jetstream.DiscardNew,
 			MaxAge:            l.AuditMaxAge,
 			MaxBytes:          l.AuditMaxBytes,
@@ -137,7 +139,7 @@ func (l Layout) streamConfigs() []jetstream.StreamConfig {
 	return all
 }
 
-// incidents is the bucket of mass revocations as Provision creates it. No worker needs it.
+// incidents is the bucket of mass revocations as Provision creates it. Workers do not need it.
 func (l Layout) incidents() jetstream.KeyValueConfig {
 	return jetstream.KeyValueConfig{
 		Bucket:      l.Incidents,
@@ -161,16 +163,16 @@ func (l Layout) bucketConfigs() []jetstream.KeyValueConfig {
 		},
 		{
 			Bucket:      l.Control,
-			Description: "What the workers tell each other: pauses, breakers, leases, presence",
+			Description: "Shared state of the workers: pauses, breakers, leases, presence",
 			History:     1,
 			Storage:     jetstream.FileStorage,
 			Replicas:    l.Replicas,
-			// Only this makes the server accept a time to live on a single key.
+			// Without it the server refuses a time to live on a single key.
 			LimitMarkerTTL: time.Minute,
 		},
 		{
 			Bucket:      l.Certs,
-			Description: "Whose a certificate is, until it ends",
+			Description: "Owners of certificates, until each certificate ends",
 			History:     1,
 			Storage:     jetstream.FileStorage,
 			Replicas:    l.Replicas,
@@ -179,7 +181,7 @@ func (l Layout) bucketConfigs() []jetstream.KeyValueConfig {
 		},
 		{
 			Bucket:      l.Keys,
-			Description: "Public keys that no certificate is asked for again, by their hash",
+			Description: "Hashes of blocked public keys: no certificate is requested for them",
 			History:     1,
 			Storage:     jetstream.FileStorage,
 			Replicas:    l.Replicas,
@@ -187,7 +189,7 @@ func (l Layout) bucketConfigs() []jetstream.KeyValueConfig {
 	}
 }
 
-// lane is one consumer and the stream that it is on.
+// lane is one consumer and its stream.
 type lane struct {
 	stream string
 	config jetstream.ConsumerConfig
@@ -204,7 +206,7 @@ func (l Layout) lanes() []lane {
 			ReplayPolicy:  jetstream.ReplayInstantPolicy,
 			AckPolicy:     jetstream.AckExplicitPolicy,
 			AckWait:       l.AckWait,
-			// The server drops nothing by itself: the worker counts deliveries.
+			// The server drops no message by itself. The worker counts deliveries.
 			MaxDeliver:    -1,
 			MaxAckPending: pending,
 		}
@@ -233,7 +235,7 @@ func (l Layout) lanes() []lane {
 	}
 }
 
-// requestSubjects are what producers and operators may publish.
+// requestSubjects are the subjects that producers and operators publish on.
 func requestSubjects(s entrustbus.Subjects) (subjects []string) {
 	for _, kind := range []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindRevoke, entrustbus.KindTrack, entrustbus.KindCancel} {
 		subjects = append(subjects, s.RequestFilter(kind), s.OperatorFilter(kind))
@@ -241,7 +243,7 @@ func requestSubjects(s entrustbus.Subjects) (subjects []string) {
 	return append(subjects, s.OperatorFilter(entrustbus.KindComplete), s.OperatorFilter(entrustbus.KindResolve))
 }
 
-// dueSubjects are where wake-ups go when their time has come.
+// dueSubjects are the subjects of due messages.
 func dueSubjects(s entrustbus.Subjects) (subjects []string) {
 	for _, lane := range []string{DuePoll, DueResubmit, DueRevoke, DueManage} {
 		subjects = append(subjects, s.DueFilter(lane))

@@ -20,22 +20,22 @@ const (
 
 	codeHeaderTooLarge  = 10097
 	codeBadSchedule     = 10189
-	textMessageTooLarge = "message too large" // of codeStoreFailed, which else is a full stream
+	textMessageTooLarge = "message too large" // the text of codeStoreFailed for a large message; any other text is a full stream
 )
 
-// IsConflict reports whether err says that a compare-and-set publish met
-// another sequence than the expected one.
+// IsConflict reports whether a compare-and-set publish failed because the last sequence
+// differed from the expected one.
 func IsConflict(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// IsRefused reports whether err says that the same message will never be taken,
-// whatever an operator does to streams and disks: it is larger than its stream or the
-// server allows, as a whole or by its headers, or malformed. Its publisher alone is
-// concerned. A stream that is full, missing, sealed or another one than was expected
-// refuses for a time only.
+// IsRefused reports whether the server will never accept the same message, whatever an operator
+// changes about streams and disks. The message is malformed, or larger than its stream or the
+// server allows, as a whole or by its headers. Only its publisher can fix that. A stream that
+// is full, missing, sealed or not the expected one refuses a message only for a time, and does
+// not count.
 func IsRefused(err error) bool {
 	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || errors.Is(err, nats.ErrBadHeaderMsg) {
 		return true
@@ -53,9 +53,9 @@ func IsRefused(err error) bool {
 	return false
 }
 
-// Trouble names what an operator has to fix before a publish or fetch that
-// failed with err can succeed, or "" when it is not known to be anybody's
-// setting. The words are fixed, so that they may label a log line.
+// Trouble names the problem that an operator must fix before a failed publish or fetch can
+// succeed. It returns "" when no known setting or outage explains err. The texts are fixed, so
+// a log line may use them as a label.
 func Trouble(err error) string {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {

@@ -11,7 +11,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// What a real server refuses for good is told from what an operator can still change.
+// IsRefused distinguishes messages that a real server refuses for ever from those that an
+// operator can make possible.
 func TestIsRefused(t *testing.T) {
 	t.Parallel()
 	js := testbed.Start(t).JetStream(t)
@@ -42,7 +43,8 @@ func TestIsRefused(t *testing.T) {
 		"a schedule, where there is none": {msg: &nats.Msg{Subject: "s.a", Header: nats.Header{"Nats-Schedule": {"@at 2030-01-01T00:00:00Z"}, "Nats-Schedule-Target": {"s.b"}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// A server deletes a stream's files later, and may not make one of the same name yet.
+			// A server deletes a stream's files later, and may not yet create one of the same
+			// name.
 			cfg := jetstream.StreamConfig{Name: strings.NewReplacer(" ", "_", ",", "").Replace(name), Subjects: []string{"s.>"}, MaxMsgSize: -1}
 			if row.change != nil {
 				row.change(&cfg)

@@ -1,7 +1,6 @@
-// Package streams knows the JetStream side of the worker: which streams, buckets
-// and consumers there are, how each must be set up so that the worker's invariants
-// hold, how to create what is missing, and how to tell what is wrong with what is
-// there. It never changes anything that exists.
+// Package streams knows the JetStream side of the worker. It defines the streams, buckets and
+// consumers, and the settings that the worker's invariants depend on. It creates missing ones
+// and reports wrong settings of existing ones. It never changes an existing one.
 package streams
 
 import (
@@ -13,9 +12,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// The durable consumers. Requests come from the request stream, due messages of waiting
-// orders from the parking stream; each lane has a consumer of its own so that a backlog
-// of one never delays another.
+// The durable consumers. Requests come from the request stream, due messages from the parked
+// stream. Each lane has its own consumer, so that a backlog of one lane never delays another.
 const (
 	ConsumerIssue       = "worker-issue"
 	ConsumerRevoke      = "worker-revoke"
@@ -34,7 +32,8 @@ const (
 	DueManage   = "manage"
 )
 
-// DueConsumer is the consumer of a lane of due messages.
+// DueConsumer returns the consumer of a lane of due messages. An unknown lane returns
+// ConsumerResubmit.
 func DueConsumer(lane string) string {
 	switch lane {
 	case DuePoll:
@@ -47,7 +46,7 @@ func DueConsumer(lane string) string {
 	return ConsumerResubmit
 }
 
-// RequestConsumer is the consumer of the requests of a kind.
+// RequestConsumer returns the consumer of the requests of a kind.
 func RequestConsumer(kind entrustbus.Kind) string {
 	switch kind {
 	case entrustbus.KindIssue:
@@ -58,65 +57,64 @@ func RequestConsumer(kind entrustbus.Kind) string {
 	return ConsumerManage
 }
 
-// Layout names the streams and buckets and holds what is configurable about them.
-// The zero value is not usable; start from DefaultLayout. A Layout is a plain value.
+// Layout names the streams and buckets and holds their configurable settings. The zero value is
+// not valid; start from DefaultLayout. A Layout is a plain value, safe for concurrent reads.
 type Layout struct {
-	// Prefix is the first part of every subject. One or more subject tokens.
+	// Prefix is the first part of every subject: one or more subject tokens.
 	Prefix string
 
 	// Names of the streams.
 	Requests, Parked, Results, Dead string
-	// Events is the stream of certificate events. Empty: there is none.
+	// Events is the stream of certificate events. Empty means no stream.
 	Events string
-	// Audit is the name of the stream of the audit trail. Audited says that there is one.
+	// Audit is the stream of the audit trail. Audited says whether the stream is used.
 	Audit   string
 	Audited bool
-	// Names of the key-value buckets: the ledger, what workers tell each other, and mass
-	// revocations, which verbs alone need.
+	// Names of the key-value buckets: the ledger, the shared state of the workers, and mass
+	// revocations. Only verbs need the last one.
 	Orders, Control, Incidents string
-	// Names of the buckets that a policy rests on: whose a certificate is, and which keys
-	// are refused.
+	// Names of the buckets that a policy needs: owners of certificates, and blocked keys.
 	Certs, Keys string
 
-	// Replicas of everything, 1 to 5. Existing streams may have more or fewer;
-	// Inspect only notes it.
+	// Replicas of every stream and bucket, 1 to 5. Existing ones may have more or fewer;
+	// Inspect reports that as a note.
 	Replicas int
 
-	// RequestsMaxBytes is the size at which the request stream refuses new
-	// requests. At least 1 MiB.
+	// RequestsMaxBytes is the size in bytes at which the request stream refuses new requests.
+	// At least 1 MiB.
 	RequestsMaxBytes int64
-	// RequestsDuplicates is how long the server itself recognises a request that
-	// is published twice. Longer than that, the ledger does.
+	// RequestsDuplicates is how long the server itself recognises a request that is published
+	// twice. After that, the ledger does.
 	RequestsDuplicates time.Duration
-	// ResultsDuplicates is the same for results and dead letters. It must cover the
-	// time between two attempts to publish one, and not exceed ResultsMaxAge.
+	// ResultsDuplicates is the same for results and dead letters. It must cover the time
+	// between two attempts to publish one, and not exceed ResultsMaxAge.
 	ResultsDuplicates time.Duration
-	// ResultsMaxAge is how long results can be read.
+	// ResultsMaxAge is how long results are kept.
 	ResultsMaxAge time.Duration
 	// EventsMaxAge is how long certificate events are kept.
 	EventsMaxAge time.Duration
 	// DeadMaxAge is how long dead letters are kept.
 	DeadMaxAge time.Duration
-	// DeadPerReason is how many dead letters of one producer and reason are kept: of one
-	// more, the oldest of them goes. At least 1.
+	// DeadPerReason is how many dead letters of one producer and reason are kept. When there
+	// are more, the oldest of them goes. At least 1.
 	DeadPerReason int64
-	// AuditMaxAge and AuditMaxBytes bound the audit trail. Full, it takes no record, and
-	// the lanes stop: at least 1 MiB.
+	// AuditMaxAge and AuditMaxBytes bound the audit trail. A full audit trail refuses records,
+	// and the lanes stop. AuditMaxBytes is at least 1 MiB.
 	AuditMaxAge   time.Duration
 	AuditMaxBytes int64
-	// OrdersMaxAge is how long a ledger record outlives its last change: for so
-	// long the same id never enrolls again. Not below ResultsMaxAge.
+	// OrdersMaxAge is how long the ledger keeps a record after its last change. Within that
+	// time the same id never enrolls again. Not below ResultsMaxAge.
 	OrdersMaxAge time.Duration
 
-	// AckWait is how long the server waits for a sign of life before it hands a
-	// message to another worker. 1 s to 1 h.
+	// AckWait is how long the server waits for an acknowledgement or extension before it
+	// redelivers a message to another worker. 1 s to 1 h.
 	AckWait time.Duration
-	// The most messages in flight over all workers, per lane. At least 1. A due lane has
-	// that of its kind; DuePending is that of polls, and of submissions made again.
+	// The most messages in flight over all workers, per lane. At least 1. A due lane has the
+	// bound of its kind; DuePending is the bound of polls and of repeated submissions.
 	IssuePending, RevokePending, ManagePending, DuePending int
 }
 
-// DefaultLayout is the layout the documentation describes.
+// DefaultLayout returns the layout that the documentation describes.
 func DefaultLayout() Layout {
 	const day = 24 * time.Hour
 	return Layout{
@@ -151,15 +149,16 @@ func DefaultLayout() Layout {
 }
 
 var (
-	// Stream names may hold more; a bucket's name may not, and one rule is easier.
+	// A stream name may contain more characters than the name of a bucket. One rule covers
+	// both.
 	nameRule   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	prefixRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64})*$`)
 )
 
 const minRequestsBytes = 1 << 20
 
-// Validate checks the values and the relations among them, and joins all it finds.
-// Each message holds the values that disagree.
+// Validate checks the values and the relations among them, and joins all errors. Each message
+// holds the values that conflict.
 func (l Layout) Validate() error {
 	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -211,7 +210,7 @@ func (l Layout) Validate() error {
 		what     string
 		got, min time.Duration
 	}{
-		// The server's own shortest duplicate window and age.
+		// The server's own minimum of a duplicate window and of an age.
 		{"requests duplicates", l.RequestsDuplicates, 100 * time.Millisecond},
 		{"results duplicates", l.ResultsDuplicates, 100 * time.Millisecond},
 		{"results max age", l.ResultsMaxAge, time.Second},
@@ -253,7 +252,7 @@ func (l Layout) Validate() error {
 // Subjects are the subjects of this layout.
 func (l Layout) Subjects() entrustbus.Subjects { return entrustbus.Subjects{Prefix: l.Prefix} }
 
-// Objects counts the streams, buckets and consumers of this layout.
+// Objects returns the number of streams, buckets and consumers of this layout.
 func (l Layout) Objects() (streams, buckets, consumers int) {
 	return len(l.streamConfigs()), len(l.bucketConfigs()), len(l.lanes())
 }
@@ -261,7 +260,8 @@ func (l Layout) Objects() (streams, buckets, consumers int) {
 // bucketStream is the stream that holds a key-value bucket.
 func bucketStream(bucket string) string { return "KV_" + bucket }
 
-// Names returns the names of the streams of this layout, those of its buckets last.
+// Names returns the names of the streams of this layout, then those of the streams below its
+// buckets.
 func (l Layout) Names() []string {
 	var names []string
 	for _, c := range l.streamConfigs() {

@@ -11,8 +11,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/entrustbus"
 )
 
-// Every subject that a request or a due message can come on goes to one consumer, whose
-// name is that of its lane; a wake-up goes to none.
+// Every subject of a request or a due message belongs to one consumer, which has the name of
+// its lane. The subject of a wake-up belongs to none.
 func TestEachSubjectHasOneConsumer(t *testing.T) {
 	t.Parallel()
 	l := DefaultLayout()
@@ -63,7 +63,7 @@ func TestEachSubjectHasOneConsumer(t *testing.T) {
 	}
 }
 
-// A lane of due messages takes as many as the lane of the requests that it comes from.
+// A lane of due messages has the bound of the lane of its requests.
 func TestPendingOfLanes(t *testing.T) {
 	t.Parallel()
 	l := DefaultLayout()

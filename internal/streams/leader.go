@@ -16,16 +16,16 @@ import (
 type Leader struct {
 	js     jetstream.JetStream
 	stream string
-	// single is the stream where it has one replica, else nil.
+	// single is the stream if it has one replica, else nil.
 	single atomic.Pointer[jetstream.Stream]
 }
 
 // LeaderOf returns the leader of a stream. It does not touch the server.
 func LeaderOf(js jetstream.JetStream, stream string) *Leader { return &Leader{js: js, stream: stream} }
 
-// Open looks how many replicas the stream has, and returns what the server says of it.
-// With one replica, Last asks it by direct get, at a third of the cost. Open need not be
-// called.
+// Open reads how many replicas the stream has, and returns the server's information about it.
+// Last then reads a stream with one replica by direct get, at a third of the cost. Open is
+// optional.
 func (l *Leader) Open(ctx context.Context) (*jetstream.StreamInfo, error) {
 	st, err := l.js.Stream(ctx, l.stream)
 	if err != nil {
@@ -37,9 +37,9 @@ func (l *Leader) Open(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return st.CachedInfo(), nil
 }
 
-// Last reads the last message on a subject. It returns ErrNoMessage when there is none. A
-// stream that gets more replicas while this process runs may answer with an older message
-// until the next start.
+// Last reads the last message on a subject. It returns ErrNoMessage when there is none. While
+// the stream gets more replicas, Last may return an older message until the next start of this
+// process.
 func (l *Leader) Last(ctx context.Context, subject string) (*Message, error) {
 	single := l.single.Load()
 	if single == nil {
@@ -55,22 +55,23 @@ func (l *Leader) Last(ctx context.Context, subject string) (*Message, error) {
 	return &Message{Sequence: m.Sequence, Time: m.Time, Subject: m.Subject, Header: m.Header, Data: m.Data}, nil
 }
 
-// Deleted reports whether a message of a bucket says that its key was removed, or has ended.
+// Deleted reports whether a message of a bucket is a marker: its key was removed, or expired.
 func (m *Message) Deleted() bool {
 	return m.Header.Get("KV-Operation") != "" || m.Header.Get(jetstream.MarkerReasonHeader) != ""
 }
 
 var errInProcess = errors.New("another write is in process")
 
-// Create stores msg unless its subject holds a value already, and reports whether it did. It
-// may be repeated until it succeeds: a repetition finds its own value. It changes msg.
+// Create stores msg unless its subject already holds a value, and reports whether it stored
+// one. It may be repeated until it succeeds: a repetition finds the value of the earlier try.
+// It changes msg.
 func (l *Leader) Create(ctx context.Context, msg *nats.Msg) (bool, error) {
 	subject := msg.Subject
 	msg.Subject = PublishSubject(l.js, subject)
 	if msg.Header == nil {
 		msg.Header = nats.Header{}
 	}
-	free := uint64(0) // the sequence of the marker that stands there
+	free := uint64(0) // the sequence of the marker on the subject
 	for {
 		msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(free, 10))
 		_, err := l.js.PublishMsg(ctx, msg)

@@ -13,18 +13,18 @@ import (
 type Change struct {
 	// Kind is "stream", "bucket" or "consumer".
 	Kind string `json:"kind"`
-	// Name is the object's name, a consumer's after its stream's: "STREAM/consumer".
+	// Name is the object's name. A consumer's name follows its stream's: "STREAM/consumer".
 	Name string `json:"name"`
-	// Detail says in a few words what it will be.
+	// Detail describes the object in a few words.
 	Detail string `json:"detail"`
 
 	apply func(context.Context, jetstream.JetStream) error
 }
 
-// String is one line for people.
+// String returns one line for people.
 func (c Change) String() string { return fmt.Sprintf("create %s %s: %s", c.Kind, c.Name, c.Detail) }
 
-// Plan tells what Provision would create, in that order, and changes nothing.
+// Plan returns what Provision would create, in its order, and changes nothing.
 func Plan(ctx context.Context, js jetstream.JetStream, l Layout) ([]Change, error) {
 	if err := l.Validate(); err != nil {
 		return nil, err
@@ -83,10 +83,9 @@ func Plan(ctx context.Context, js jetstream.JetStream, l Layout) ([]Change, erro
 	return plan, nil
 }
 
-// Provision creates what Plan finds missing and returns what it created; what is
-// there stays as it is, right or wrong, so call Verify afterwards. After an error the
-// changes returned are those that were made; calling it again goes on from there. Two
-// processes may do it at once.
+// Provision creates the missing objects and returns what it created. It leaves existing objects
+// unchanged, right or wrong, so call Verify afterwards. After an error it returns the changes
+// that it made; calling it again continues from there. Two processes may run it at once.
 func Provision(ctx context.Context, js jetstream.JetStream, l Layout) ([]Change, error) {
 	plan, err := Plan(ctx, js, l)
 	if err != nil {
@@ -112,8 +111,8 @@ func streamExists(ctx context.Context, js jetstream.JetStream, name string) (boo
 	}
 }
 
-// ignore drops the error that says another process was faster. Whether what that one
-// made is right is for Verify to say.
+// ignore drops the error that another process created the object first. Verify checks whether
+// that object is right.
 func ignore(err, exists error) error {
 	if errors.Is(err, exists) {
 		return nil
@@ -121,7 +120,7 @@ func ignore(err, exists error) error {
 	return err
 }
 
-// filters are a consumer's filters, wherever they are written.
+// filters returns the filters of a consumer, from either field.
 func filters(c jetstream.ConsumerConfig) []string {
 	if c.FilterSubject != "" {
 		return []string{c.FilterSubject}

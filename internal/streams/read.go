@@ -23,31 +23,30 @@ type Message struct {
 	Data     []byte
 }
 
-// Last reads the last message on subject from the leader of stream.
+// Last reads the last message on subject from the leader of stream. It returns ErrNoMessage
+// when there is none.
 //
-// nats.go reads by direct get wherever a stream allows it, and a direct get may
-// be answered by a replica that lags behind. What decides about an effect is
-// read here instead: the API request goes to the leader alone, and answers with
-// what the leader has applied. It returns ErrNoMessage when there is none. While
-// the stream has no leader nobody answers, not even with an error: without a
-// deadline in ctx the default timeout of js bounds the wait. Safe for concurrent
-// use.
+// Where a stream allows it, nats.go reads by direct get, which a lagging replica may answer.
+// Last uses an API request instead, for reads that decide about an effect: only the leader
+// answers, with its applied state. While the stream has no leader, no server answers, not even
+// with an error. Without a deadline in ctx, the default timeout of js bounds the wait. Last is
+// safe for concurrent use.
 func Last(ctx context.Context, js jetstream.JetStream, stream, subject string) (*Message, error) {
 	return fromLeader(ctx, js, stream, query{Last: subject}, "the last message on "+subject)
 }
 
-// At is Last for the message of a sequence.
+// At is Last for the message with this sequence.
 func At(ctx context.Context, js jetstream.JetStream, stream string, sequence uint64) (*Message, error) {
 	return fromLeader(ctx, js, stream, query{Sequence: sequence}, fmt.Sprintf("message %d of %s", sequence, stream))
 }
 
-// query chooses the message of an API request.
+// query selects the message of an API request.
 type query struct {
 	Last     string `json:"last_by_subj,omitempty"`
 	Sequence uint64 `json:"seq,omitempty"`
 }
 
-// fromLeader reads one message; what names it in errors.
+// fromLeader reads one message. Errors name it by what.
 func fromLeader(ctx context.Context, js jetstream.JetStream, stream string, q query, what string) (*Message, error) {
 	request, err := json.Marshal(q)
 	if err != nil {
@@ -98,7 +97,7 @@ func fromLeader(ctx context.Context, js jetstream.JetStream, stream string, q qu
 	return m, nil
 }
 
-// APISubject puts the API prefix or domain of js in front of an API verb.
+// APISubject returns the API subject of a verb, with the API prefix or domain of js.
 func APISubject(js jetstream.JetStream, verb string) string {
 	switch o := js.Options(); {
 	case o.APIPrefix != "":
@@ -110,9 +109,9 @@ func APISubject(js jetstream.JetStream, verb string) string {
 	}
 }
 
-// PublishSubject puts the API prefix or domain of js in front of the subject of a
-// key, as the KeyValue of nats.go does: where the bucket lies in another domain,
-// or another account, nobody listens to the bare one here.
+// PublishSubject returns the subject to publish a key on, with the API prefix or domain of js,
+// as the KeyValue of nats.go does. When the bucket is in another domain or account, no stream
+// here listens to the plain subject.
 func PublishSubject(js jetstream.JetStream, subject string) string {
 	if o := js.Options(); o.APIPrefix == "" && o.Domain == "" {
 		return subject

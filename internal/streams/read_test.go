@@ -13,9 +13,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// A stream without a leader is asked in vain: every server hears the question,
-// and none answers. Whoever asks without a deadline must get an error all the
-// same, for nothing else would ever wake it up.
+// When a stream has no leader, no server answers a request. Without a deadline in ctx, Last
+// must still return an error: nothing else would end the wait.
 func TestLastEndsWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	nc := testbed.Start(t).Conn(t)
@@ -34,9 +33,9 @@ func TestLastEndsWithoutAnswer(t *testing.T) {
 	select {
 	case err := <-ended:
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("reading from nobody: %v, want a deadline exceeded", err)
+			t.Errorf("reading without a leader: %v, want a deadline exceeded", err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("reading from nobody never ended")
+		t.Fatal("reading without a leader never ended")
 	}
 }

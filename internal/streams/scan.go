@@ -12,32 +12,32 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// scanBatch and scanBytes bound one request of Scan; scanQuiet is how long it waits
-// for the next message. nats-server 2.15 counts what is left for each request,
-// and in a stream that keeps one message a subject it walks all subjects for that:
-// in batches of 512, reading a bucket takes time with the square of its size, and
-// a million records two minutes of the server's.
+// scanBatch and scanBytes bound one request of Scan. scanQuiet is how long Scan waits for the
+// next message.
+//
+// nats-server 2.15 counts the remaining messages for each request. In a stream that keeps one
+// message a subject, it visits all subjects for that. With batches of 512, the time to read a
+// bucket grows with the square of its size; a million records take the server two minutes.
 const (
 	scanBatch = 4096
 	scanBytes = 2 << 20
 	scanQuiet = 10 * time.Second
 )
 
-// Scan yields the messages of a stream whose subject matches filter, in order
-// of their sequence and without a consumer, so that it can read a work queue
-// without taking anything from it. It reads by batched direct get (ADR-31): any
-// replica may answer, so a message that a leader has only just stored may be
-// missed. The stream must allow direct gets. It holds one batch at a time, and
-// stops after yielding an error.
+// Scan yields the messages of a stream whose subject matches filter, ordered by sequence. It
+// uses no consumer, so it can read a work queue without taking messages from it. It reads by
+// batched direct get (ADR-31), which the stream must allow. Any replica may answer, so Scan may
+// miss a message that the leader stored a moment ago. It holds one batch at a time, and stops
+// after yielding an error.
 func Scan(ctx context.Context, js jetstream.JetStream, stream, filter string) iter.Seq2[*Message, error] {
 	return ScanFrom(ctx, js, stream, filter, 1)
 }
 
-// ScanFrom is Scan from a sequence on. What lies before it costs nothing: from the second
-// half of a stream on, the server looks at what follows only.
+// ScanFrom is Scan from a sequence. Messages before it cost nothing: from the second half of a
+// stream on, the server visits only what follows.
 func ScanFrom(ctx context.Context, js jetstream.JetStream, stream, filter string, sequence uint64) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
-		// Batches grow: a caller that stops soon is not sent thousands of messages.
+		// Batches grow: a caller that stops soon must not cause thousands of messages.
 		size := 1
 		for next := max(sequence, 1); next > 0; size = min(64*size, scanBatch) {
 			from := next
@@ -52,9 +52,8 @@ func ScanFrom(ctx context.Context, js jetstream.JetStream, stream, filter string
 	}
 }
 
-// FirstSince returns the first message that the stream took at an instant or later, by
-// the clock of its server. It returns ErrNoMessage where there is none. Any replica may
-// answer.
+// FirstSince returns the first message that the stream stored at that instant or later, by the
+// clock of its server. It returns ErrNoMessage when there is none. Any replica may answer.
 func FirstSince(ctx context.Context, js jetstream.JetStream, stream string, at time.Time) (*Message, error) {
 	for m, err := range batch(ctx, js, stream, batchQuery{Since: at.UTC(), Next: ">", Batch: 1}) {
 		return m, err
@@ -62,7 +61,7 @@ func FirstSince(ctx context.Context, js jetstream.JetStream, stream string, at t
 	return nil, ErrNoMessage
 }
 
-// batchQuery asks for a batch of messages: from a sequence, or from an instant.
+// batchQuery requests a batch of messages, from a sequence or from an instant.
 type batchQuery struct {
 	Sequence uint64    `json:"seq,omitempty"`
 	Since    time.Time `json:"start_time,omitzero"`
@@ -101,11 +100,11 @@ func batch(ctx context.Context, js jetstream.JetStream, stream string, q batchQu
 			}
 			status := msg.Header.Get("Status")
 			if msg.Header.Get(jetstream.SequenceHeader) != "" {
-				status = "" // a message, whose publisher may have sent any header
+				status = "" // it is a message; its publisher may have set any header
 			}
 			switch status {
 			case "":
-			case "204", "404": // end of the batch; nothing there
+			case "204", "404": // end of the batch; no message
 				return
 			default:
 				yield(nil, fmt.Errorf("reading the stream %s: status %s %s", stream, status, msg.Header.Get("Description")))
@@ -119,8 +118,8 @@ func batch(ctx context.Context, js jetstream.JetStream, stream string, q batchQu
 	}
 }
 
-// direct reads one answer of a direct get. The server adds its own headers behind
-// those of the message, which may have the same names.
+// direct reads one answer of a direct get. The server adds its own headers behind those of the
+// message, which may have the same names.
 func direct(msg *nats.Msg) (*Message, error) {
 	own := func(name string) string {
 		values := msg.Header.Values(name)

@@ -8,17 +8,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// scanWindow bounds how many sequences one step of ScanBack spans, and heldBytes how much of
-// them it holds.
+// scanWindow is the most sequences that one step of ScanBack spans. maxWindowBytes is the most
+// bytes that it holds of them.
 const (
-	scanWindow = 1 << 20
-	heldBytes  = 8 << 20
+	scanWindow     = 1 << 20
+	maxWindowBytes = 8 << 20
 )
 
-// ScanBack yields the messages of a stream whose subject matches filter, the newest first, as
-// Scan reads them. The server reads forward only, so that ScanBack reads a window of sequences
-// behind the last one, and holds the messages of one window. What is stored while it reads is
-// not met: neither is a message of a bucket whose key is written again meanwhile.
+// ScanBack yields the messages of a stream whose subject matches filter, newest first, and
+// reads as Scan does. The server reads forward only. So ScanBack reads a window of sequences
+// before the last one, and holds the messages of one window. It misses messages that are stored
+// while it reads, and so a key of a bucket that is written again meanwhile.
 func ScanBack(ctx context.Context, js jetstream.JetStream, stream, filter string) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		st, err := js.Stream(ctx, stream)
@@ -30,12 +30,12 @@ func ScanBack(ctx context.Context, js jetstream.JetStream, stream, filter string
 		if state.Msgs == 0 {
 			return
 		}
-		// A caller that stops soon is not sent thousands of messages. A window of a stream
-		// without holes is one batch.
+		// A caller that stops soon must not cause thousands of messages. In a stream without
+		// holes, one window is one batch.
 		size, window := scanBatch/64, uint64(scanBatch/64)
 		for upper := state.LastSeq + 1; upper > state.FirstSeq; {
 			from := max(state.FirstSeq, upper-min(window, upper))
-			held, whole, err := between(ctx, js, stream, filter, from, upper, size)
+			read, whole, err := between(ctx, js, stream, filter, from, upper, size)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -44,8 +44,8 @@ func ScanBack(ctx context.Context, js jetstream.JetStream, stream, filter string
 				window = max(1, window/4)
 				continue
 			}
-			for i := len(held) - 1; i >= 0; i-- {
-				if !yield(held[i], nil) {
+			for i := len(read) - 1; i >= 0; i-- {
+				if !yield(read[i], nil) {
 					return
 				}
 			}
@@ -53,16 +53,16 @@ func ScanBack(ctx context.Context, js jetstream.JetStream, stream, filter string
 			switch {
 			case size < scanBatch:
 				size, window = 4*size, 4*window
-			case len(held) < size/2: // a stream with holes, or a filter that few fit
+			case len(read) < size/2: // a stream with holes, or a filter that matches few messages
 				window = min(4*window, scanWindow)
 			}
 		}
 	}
 }
 
-// between reads the messages from one sequence up to another, which is not among them. It gives
-// up where they are too many to hold: then whole is false.
-func between(ctx context.Context, js jetstream.JetStream, stream, filter string, from, upper uint64, size int) (held []*Message, whole bool, err error) {
+// between reads the messages from one sequence up to another, which is excluded. When they are
+// too many to hold, it stops and returns whole as false.
+func between(ctx context.Context, js jetstream.JetStream, stream, filter string, from, upper uint64, size int) (read []*Message, whole bool, err error) {
 	bytes := 0
 	for next := from; next != 0; {
 		at := next
@@ -72,16 +72,16 @@ func between(ctx context.Context, js jetstream.JetStream, stream, filter string,
 				return nil, false, err
 			}
 			if m.Sequence >= upper {
-				return held, true, nil
+				return read, true, nil
 			}
-			if bytes += len(m.Data) + 256; len(held) > 0 && (bytes > heldBytes || len(held) >= 4*scanBatch) {
+			if bytes += len(m.Data) + 256; len(read) > 0 && (bytes > maxWindowBytes || len(read) >= 4*scanBatch) {
 				return nil, upper-from <= 1, nil
 			}
-			held, next = append(held, m), m.Sequence+1
+			read, next = append(read, m), m.Sequence+1
 		}
 		if next >= upper {
 			break
 		}
 	}
-	return held, true, nil
+	return read, true, nil
 }

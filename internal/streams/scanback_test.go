@@ -11,7 +11,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// A stream with holes of every size is read backwards as it is forward.
+// A stream with holes of every size yields the same messages backwards as forwards.
 func TestScanBack(t *testing.T) {
 	t.Parallel()
 	js := testbed.Start(t).JetStream(t)
@@ -35,7 +35,7 @@ func TestScanBack(t *testing.T) {
 	for n := range 1500 {
 		data := []byte("x")
 		if n > 300 && n < 420 {
-			data = big // a window of these is more than is held
+			data = big // a window of these exceeds the limit
 		}
 		if _, err := js.PublishAsync(fmt.Sprintf("s.%d", n%3), data); err != nil {
 			t.Fatal(err)

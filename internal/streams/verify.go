@@ -14,24 +14,24 @@ import (
 // MinServer is the oldest nats-server whose message schedules the worker relies on.
 const MinServer = "2.14.0"
 
-// Finding is one setting that is not as it must be.
+// Finding is one wrong setting.
 type Finding struct {
-	// Object names what has the setting: "stream X", "bucket X", "consumer Y of
-	// stream X", or "nats-server".
+	// Object is what has the setting: "stream X", "bucket X", "consumer Y of stream X", or
+	// "nats-server".
 	Object string `json:"object"`
-	// Setting is its name as the nats command and the server spell it.
+	// Setting is the setting's name in the nats command and the server.
 	Setting string `json:"setting"`
 	Want    string `json:"want"`
 	Got     string `json:"got"`
 	// Why says in a few words what would go wrong.
 	Why string `json:"why"`
-	// Fix is a command, or what else to do.
+	// Fix is a command, or another remedy.
 	Fix string `json:"fix,omitempty"`
-	// Note marks what is worth knowing but breaks nothing.
+	// Note marks a finding that breaks nothing.
 	Note bool `json:"note,omitempty"`
 }
 
-// Error is one line: what, wanted and found value, reason and fix.
+// Error returns one line: setting, wanted value, found value, reason and fix.
 func (f *Finding) Error() string {
 	s := fmt.Sprintf("%s: %s must be %s, is %s: %s", f.Object, f.Setting, f.Want, f.Got, f.Why)
 	if f.Note {
@@ -43,9 +43,9 @@ func (f *Finding) Error() string {
 	return s
 }
 
-// Verify returns nil if the worker can keep its promises on the server, streams,
-// buckets and consumers that are there, and otherwise an error that joins one *Finding
-// for each setting that is wrong, or says why it could not look.
+// Verify returns nil when the worker can keep its invariants on the existing server, streams,
+// buckets and consumers. Otherwise the error joins one *Finding for each wrong setting, or says
+// why Verify could not read them.
 func Verify(ctx context.Context, js jetstream.JetStream, l Layout) error {
 	found, err := Inspect(ctx, js, l)
 	if err != nil {
@@ -60,8 +60,9 @@ func Verify(ctx context.Context, js jetstream.JetStream, l Layout) error {
 	return errors.Join(errs...)
 }
 
-// Inspect looks at everything the worker rests on and returns what is wrong or, with
-// Note set, merely not as configured. An error means that it could not look.
+// Inspect reads every server setting, stream, bucket and consumer that the worker depends on.
+// It returns wrong settings, and with Note set, settings that merely differ from the
+// configuration. An error means that it could not read them.
 func Inspect(ctx context.Context, js jetstream.JetStream, l Layout) ([]Finding, error) {
 	if err := l.Validate(); err != nil {
 		return nil, err
@@ -94,26 +95,26 @@ type checker struct {
 	found  []Finding
 }
 
-// server checks the version of the server that we are connected to. Of the others in
-// a cluster only their handling of the schedules flag tells; see parked.
+// server checks the version of the connected server. Of the other servers in a cluster, only
+// the schedules flag tells whether they are new enough; see parked.
 func (c *checker) server(version string) {
 	if !atLeast(version, MinServer) {
 		c.found = append(c.found, Finding{
 			Object: "nats-server", Setting: "version", Want: MinServer + " or later", Got: version,
-			Why: "older ones have no message schedules the worker can rely on", Fix: "upgrade nats-server",
+			Why: "older versions have no reliable message schedules", Fix: "upgrade nats-server",
 		})
 	}
 }
 
-// MinPayload is the smallest max_payload of a server that the worker runs on, in bytes: a
-// result with its certificate has room, and a short dead letter. WantPayload is the
-// server's own default, and what the largest request needs.
+// MinPayload is the smallest max_payload, in bytes, that the worker runs with: a result with
+// its certificate fits, and so does a short dead letter. WantPayload is the server's default;
+// the largest request needs it.
 const (
 	MinPayload  = 64 << 10
 	WantPayload = 1 << 20
 )
 
-// payload checks how large a message may be on the server that we are connected to.
+// payload checks how large a message may be on the connected server.
 func (c *checker) payload(limit int64) {
 	f := Finding{
 		Object: "nats-server", Setting: "max_payload", Got: strconv.FormatInt(limit, 10),
@@ -130,32 +131,32 @@ func (c *checker) payload(limit int64) {
 	c.found = append(c.found, f)
 }
 
-// missing records an object that is not there.
+// missing records that an object does not exist.
 func (c *checker) missing(object string) {
 	c.found = append(c.found, Finding{
 		Object: object, Setting: "existence", Want: "there", Got: "missing",
-		Why: "the worker creates nothing unless told to", Fix: "entrust-worker provision",
+		Why: "the worker creates nothing without --provision", Fix: "entrust-worker provision",
 	})
 }
 
-// missingTrail records that there is no stream for the audit trail.
+// missingTrail records that the stream of the audit trail does not exist.
 func (c *checker) missingTrail(object string) {
 	c.missing(object)
 	c.found[len(c.found)-1].Fix = "entrust-worker provision --audit-enabled on"
 }
 
-// object is what a run of checks is about.
+// object is the subject of a series of checks.
 type object struct {
 	*checker
 	name string
-	// edit is the command that changes a setting, without the setting.
+	// edit is the command that changes a setting, without the setting's flag.
 	edit string
-	// remake says how to change a setting that the server does not let one change.
+	// remake says how to change a setting that the server does not allow to change.
 	remake string
 }
 
-// check records a finding unless ok. flag is what the edit command needs, or empty
-// if the setting can't be edited.
+// check records a finding unless ok. flag is the flag of the edit command, or empty when the
+// setting cannot be edited.
 func (o *object) check(ok bool, setting, want, got, why, flag string) {
 	if ok {
 		return
@@ -167,8 +168,8 @@ func (o *object) check(ok bool, setting, want, got, why, flag string) {
 	o.found = append(o.found, Finding{Object: o.name, Setting: setting, Want: want, Got: got, Why: why, Fix: fix})
 }
 
-// atLeast compares dotted versions; what follows a dash or plus does not count, and
-// what is no version is not at least anything.
+// atLeast compares dotted versions. It ignores the part after a dash or plus. A malformed
+// version is never at least anything.
 func atLeast(version, least string) bool {
 	got, ok := versionParts(version)
 	want, _ := versionParts(least)

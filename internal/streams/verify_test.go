@@ -14,11 +14,10 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// layoutFor is a layout whose names and subjects are its own, so that many fit on
-// one server.
+// layoutFor is a layout with names and subjects of its own, so that many fit on one server.
 func layoutFor(n int) Layout {
 	l := DefaultLayout()
-	l.RequestsMaxBytes = minRequestsBytes // a server sets limits aside, and its disk is not endless
+	l.RequestsMaxBytes = minRequestsBytes // a server reserves the limits, and its disk is finite
 	l.Prefix = fmt.Sprintf("t%d", n)
 	for _, name := range []*string{&l.Requests, &l.Parked, &l.Results, &l.Dead, &l.Orders, &l.Control, &l.Certs, &l.Keys, &l.Audit, &l.Incidents} {
 		*name = fmt.Sprintf("T%d_%s", n, strings.TrimPrefix(*name, "ENTRUST_"))
@@ -126,14 +125,13 @@ func TestProvisionNeverAlters(t *testing.T) {
 	}
 }
 
-// breakage is one thing that an operator, or somebody's infrastructure as code, may have
-// set up otherwise.
+// breakage is one change that an operator, or an infrastructure tool, may have made.
 type breakage struct {
 	name string
-	// One of these changes what is then created before the rest is provisioned.
+	// One of these changes an object before the rest is provisioned.
 	stream   func(Layout) (string, func(*jetstream.StreamConfig))
 	consumer func(Layout) (string, func(*jetstream.ConsumerConfig))
-	// alone says that the server takes no other consumer beside the changed one.
+	// alone says that the server accepts no other consumer beside the changed one.
 	alone bool
 	// want is "object: setting" of each finding.
 	want []string
@@ -170,7 +168,7 @@ func breakages() []breakage {
 		{name: "requests roll up", stream: onStream(requests, func(c *sc) { c.AllowRollup = true }), want: []string{"requests: allow rollup"}},
 		{name: "requests with a time to live", stream: onStream(requests, func(c *sc) { c.AllowMsgTTL = true }), want: []string{"requests: allow message ttl"}},
 		{name: "requests without limit", stream: onStream(requests, func(c *sc) { c.MaxBytes = -1 }), want: []string{"requests: max bytes"}},
-		{name: "requests limited by number", stream: onStream(requests, func(c *sc) { c.MaxBytes = -1; c.MaxMsgs = 1000 })}, // also pushes back
+		{name: "requests limited by number", stream: onStream(requests, func(c *sc) { c.MaxBytes = -1; c.MaxMsgs = 1000 })}, // refuses new requests too
 		{name: "requests with a short window", stream: onStream(requests, func(c *sc) { c.Duplicates = time.Minute }), want: []string{"requests: duplicate window"}},
 		{name: "requests with a longer window", stream: onStream(requests, func(c *sc) { c.Duplicates = time.Hour })},
 		{name: "requests without acks", stream: onStream(requests, func(c *sc) { c.NoAck = true }), want: []string{"requests: no ack"}},
@@ -202,7 +200,7 @@ func breakages() []breakage {
 		// Results.
 		{name: "results in a work queue", stream: onStream(results, func(c *sc) { c.Retention = jetstream.WorkQueuePolicy }), want: []string{"results: retention"}},
 		{name: "results discard old", stream: onStream(results, func(c *sc) { c.Discard = jetstream.DiscardOld }), want: []string{"results: discard"}},
-		{name: "results of limited size", stream: onStream(results, func(c *sc) { c.MaxBytes = 1 << 20 })}, // refused and tried again, not lost
+		{name: "results of limited size", stream: onStream(results, func(c *sc) { c.MaxBytes = 1 << 20 })}, // refused and repeated, not lost
 		{name: "results for a day", stream: onStream(results, func(c *sc) { c.MaxAge = 24 * time.Hour }), want: []string{"results: max age"}},
 		{name: "results with a short window", stream: onStream(results, func(c *sc) { c.Duplicates = time.Minute }), want: []string{"results: duplicate window"}},
 		{name: "results roll up", stream: onStream(results, func(c *sc) { c.AllowRollup = true }), want: []string{"results: allow rollup"}},
@@ -225,7 +223,7 @@ func breakages() []breakage {
 		{name: "ledger not direct", stream: onStream(orders, func(c *sc) { c.AllowDirect = false }), want: []string{"orders: allow direct"}},
 		{name: "ledger discards old", stream: onStream(orders, func(c *sc) { c.Discard = jetstream.DiscardOld }), want: []string{"orders: discard"}},
 		{name: "control without key ttl", stream: onStream(control, func(c *sc) { c.AllowMsgTTL = false; c.SubjectDeleteMarkerTTL = 0 }), want: []string{"control: allow message ttl"}},
-		{name: "control not direct", stream: onStream(control, func(c *sc) { c.AllowDirect = false })}, // read key by key, through the leader then
+		{name: "control not direct", stream: onStream(control, func(c *sc) { c.AllowDirect = false })}, // then read key by key through the leader
 		{name: "control forgets", stream: onStream(control, func(c *sc) { c.MaxAge = time.Hour }), want: []string{"control: ttl"}},
 		{name: "certs forget", stream: onStream(certs, func(c *sc) { c.MaxAge = time.Hour }), want: []string{"certs: ttl"}},
 		{name: "certs without key ttl", stream: onStream(certs, func(c *sc) { c.AllowMsgTTL = false; c.SubjectDeleteMarkerTTL = 0 }), want: []string{"certs: allow message ttl"}},
@@ -309,8 +307,8 @@ func TestVerifyNamesEveryBrokenSetting(t *testing.T) {
 	}
 }
 
-// A worker runs on dead letters without a bound, as earlier versions provisioned them, and
-// says so.
+// A worker runs with a dead-letter stream without a bound, as earlier versions created it, and
+// reports that.
 func TestVerifyNotesUnboundedDeadLetters(t *testing.T) {
 	t.Parallel()
 	js := testbed.Start(t).JetStream(t)
@@ -332,7 +330,7 @@ func TestVerifyNotesUnboundedDeadLetters(t *testing.T) {
 	}
 }
 
-// How large a message may be is checked at start: too small is refused, small is noted.
+// The size limit of a message is checked at start: too small is refused, small is noted.
 func TestVerifyMaxPayload(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -358,8 +356,8 @@ func TestVerifyMaxPayload(t *testing.T) {
 	}
 }
 
-// changed is the configuration that Provision would use for a stream or for the stream
-// of a bucket, with a change.
+// changed is Provision's configuration of a stream, or of the stream below a bucket, with a
+// change.
 func changed(t *testing.T, l Layout, name string, change func(*jetstream.StreamConfig)) jetstream.StreamConfig {
 	t.Helper()
 	all := l.streamConfigs()
@@ -426,7 +424,7 @@ func short(l Layout, object string) string {
 	return strings.Fields(object)[1]
 }
 
-func TestVerifyRefusesPushConsumersAndStrangers(t *testing.T) {
+func TestVerifyRefusesPushConsumersAndOtherConsumers(t *testing.T) {
 	t.Parallel()
 	js := testbed.Start(t).JetStream(t)
 	ctx := testContext(t)
@@ -442,7 +440,7 @@ func TestVerifyRefusesPushConsumersAndStrangers(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	// It would be given each slot at once, and its ack would cancel the schedule.
+	// It would receive each wake-up at once, and its ack would cancel the schedule.
 	if _, err := js.CreateConsumer(ctx, l.Parked, jetstream.ConsumerConfig{Durable: "curious", FilterSubject: l.Subjects().ParkedFilter()}); err != nil {
 		t.Fatal(err)
 	}

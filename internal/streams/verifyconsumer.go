@@ -32,8 +32,8 @@ func (c *checker) consumer(ctx context.Context, js jetstream.JetStream, want lan
 		remake: fmt.Sprintf("stop the workers, nats consumer rm %s %s, then entrust-worker provision",
 			want.stream, durable),
 	}
-	o.takesWhatItShould(want.config, got)
-	o.waitsAsItShould(want.config, got)
+	o.delivery(want.config, got)
+	o.acknowledgement(want.config, got)
 	o.answersPulls(got)
 	if p := got.PauseUntil; p != nil && p.After(time.Now()) {
 		c.found = append(c.found, Finding{
@@ -44,8 +44,8 @@ func (c *checker) consumer(ctx context.Context, js jetstream.JetStream, want lan
 	return nil
 }
 
-// consumerInfo reads a consumer of any kind; js.Consumer refuses push consumers before
-// one could say what is wrong with them.
+// consumerInfo reads a consumer of any kind. js.Consumer refuses push consumers, whose settings
+// must be reported too.
 func consumerInfo(ctx context.Context, js jetstream.JetStream, stream, name string) (*jetstream.ConsumerInfo, error) {
 	cons, err := js.Consumer(ctx, stream, name)
 	if err == nil {
@@ -61,36 +61,36 @@ func consumerInfo(ctx context.Context, js jetstream.JetStream, stream, name stri
 	return push.CachedInfo(), nil
 }
 
-func (o *object) takesWhatItShould(want, got jetstream.ConsumerConfig) {
+func (o *object) delivery(want, got jetstream.ConsumerConfig) {
 	o.check(got.Durable != "", "durable", "true", "false",
-		"an ephemeral consumer is forgotten when nobody reads", "")
+		"the server deletes an ephemeral consumer when no client reads", "")
 	o.check(got.DeliverSubject == "", "delivery", "pull", "push",
-		"pushed messages go to a worker whether it has room or not", "")
+		"the server would push messages to a worker that has no room for them", "")
 	w, g := slices.Sorted(slices.Values(filters(want))), slices.Sorted(slices.Values(filters(got)))
 	o.check(slices.Equal(w, g), "filter", strings.Join(w, " "), cmpWord(strings.Join(g, " ")),
-		"a lane must get its own messages and no others, wake-ups of waiting orders least of all",
+		"a lane must get its own messages only, and never the wake-ups of waiting orders",
 		"--filter="+strings.Join(w, " --filter="))
 	o.check(got.DeliverPolicy == jetstream.DeliverAllPolicy, "deliver policy", "all", got.DeliverPolicy.String(),
-		"requests that came before the consumer would be passed over", "")
+		"the server would skip requests that are older than the consumer", "")
 	o.check(got.ReplayPolicy == jetstream.ReplayInstantPolicy, "replay policy", "instant", "original",
-		"messages would be held back", "")
+		"the server would delay messages", "")
 	o.check(!got.HeadersOnly, "headers only", "false", "true",
 		"the worker needs the bodies", "--no-headers-only")
-	o.check(got.RateLimit == 0, "rate limit", "none", strconv.FormatUint(got.RateLimit, 10), "messages would be held back", "")
+	o.check(got.RateLimit == 0, "rate limit", "none", strconv.FormatUint(got.RateLimit, 10), "the server would delay messages", "")
 }
 
-func (o *object) waitsAsItShould(want, got jetstream.ConsumerConfig) {
+func (o *object) acknowledgement(want, got jetstream.ConsumerConfig) {
 	o.check(got.AckPolicy == jetstream.AckExplicitPolicy, "ack policy", "explicit", got.AckPolicy.String(),
-		"one acknowledgement would stand for other messages, or none be needed", "")
+		"one acknowledgement would cover other messages, or none would be needed", "")
 	o.check(got.MaxDeliver <= 0, "max deliver", "unlimited", strconv.Itoa(got.MaxDeliver),
-		"the server would give up a request by itself, and tell nobody", "--max-deliver=-1")
+		"the server would drop a request and report nothing", "--max-deliver=-1")
 	o.check(len(got.BackOff) == 0, "backoff", "none", fmt.Sprint(got.BackOff),
-		"it overrides the ack wait that leases are reckoned by", "--backoff=none")
+		"it overrides the ack wait, which leases depend on", "--backoff=none")
 	o.check(got.AckWait == want.AckWait, "ack wait", want.AckWait.String(), got.AckWait.String(),
-		"the worker extends its leases by the configured one", "--wait="+want.AckWait.String())
-	// More is as good: how much a worker takes is its own concurrency.
+		"the worker extends messages by the configured ack wait", "--wait="+want.AckWait.String())
+	// A larger value is fine: each worker's concurrency limits what it pulls.
 	o.check(got.MaxAckPending >= want.MaxAckPending || got.MaxAckPending < 0, "max ack pending", "at least "+strconv.Itoa(want.MaxAckPending), strconv.Itoa(got.MaxAckPending),
-		"it is the limit of the lane over all workers, and would keep them idle", "--max-pending="+strconv.Itoa(want.MaxAckPending))
+		"it limits the lane over all workers, and would keep them idle", "--max-pending="+strconv.Itoa(want.MaxAckPending))
 	o.check(got.InactiveThreshold == 0, "inactive threshold", "none", got.InactiveThreshold.String(),
 		"the consumer would be deleted while all workers are down", "--inactive-threshold=0")
 	o.check(!got.MemoryStorage, "memory storage", "false", "true",

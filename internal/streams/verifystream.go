@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// stream checks one of the streams against what Provision would create.
+// stream checks one stream against the one that Provision would create.
 func (c *checker) stream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
 	name := "stream " + want.Name
 	st, err := js.Stream(ctx, want.Name)
@@ -37,8 +37,8 @@ func (c *checker) stream(ctx context.Context, js jetstream.JetStream, want jetst
 	o.subjects(want, got)
 	o.check(got.Retention == want.Retention, "retention", retentionWord(want.Retention), retentionWord(got.Retention),
 		map[bool]string{
-			true:  "a request must stay until it is acknowledged, and go then",
-			false: "what is published must stay for all who read it",
+			true:  "a request must stay until it is acknowledged, and be removed then",
+			false: "messages must stay for every reader",
 		}[want.Retention == jetstream.WorkQueuePolicy], "")
 
 	switch want.Name {
@@ -68,43 +68,43 @@ func (c *checker) stream(ctx context.Context, js jetstream.JetStream, want jetst
 	if got.Replicas != want.Replicas {
 		c.found = append(c.found, Finding{
 			Object: name, Setting: "replicas", Want: strconv.Itoa(want.Replicas), Got: strconv.Itoa(got.Replicas), Note: true,
-			Why: "what one server loses is lost if it has no replica",
+			Why: "with one replica, data that its server loses is lost",
 			Fix: fmt.Sprintf("%s --replicas=%d", o.edit, want.Replicas),
 		})
 	}
 	if want.Retention != jetstream.WorkQueuePolicy {
 		return nil
 	}
-	return o.strangers(ctx, st)
+	return o.otherConsumers(ctx, st)
 }
 
-// common holds for every stream, those of buckets included.
+// common checks every stream, also those of buckets.
 func (o *object) common(got jetstream.StreamConfig) {
 	o.check(got.Storage == jetstream.FileStorage, "storage", "file", strings.ToLower(got.Storage.String()),
 		"memory does not survive a restart", "")
 	o.check(!got.NoAck, "no ack", "false", "true",
-		"without an acknowledgement nobody knows what is stored", "--ack")
+		"without acknowledgements the worker cannot know that a message is stored", "--ack")
 	o.check(!got.Sealed, "sealed", "false", "true",
 		"a sealed stream takes no messages", "")
 	o.check(got.Mirror == nil, "mirror", "none", "set",
 		"a mirror takes no messages but its origin's", "")
 	o.check(got.SubjectTransform == nil, "subject transform", "none", "set",
-		"messages would be stored where the worker does not look", "--no-transform")
+		"messages would be stored on subjects that the worker does not read", "--no-transform")
 	o.check(got.PersistMode != jetstream.AsyncPersistMode, "persist mode", "default", "async",
-		"the server would acknowledge what is not stored", "")
+		"the server would acknowledge messages before it stores them", "")
 	o.check(!got.AllowMsgCounter, "message counter", "false", "true",
 		"a counter stream takes no ordinary messages", "")
 	o.check(got.MaxMsgSize <= 0, "max message size", "unlimited", strconv.Itoa(int(got.MaxMsgSize)),
-		"what a publisher could store the worker could not answer, park or set aside", "--max-msg-size=-1")
+		"the worker could not store the result, wake-up or dead letter of a large request", "--max-msg-size=-1")
 }
 
 func (o *object) subjects(want, got jetstream.StreamConfig) {
 	w, g := slices.Sorted(slices.Values(want.Subjects)), slices.Sorted(slices.Values(got.Subjects))
 	o.check(slices.Equal(w, g), "subjects", strings.Join(w, " "), cmpWord(strings.Join(g, " ")),
-		"fewer lose messages, others collect what nobody will take", "--subjects="+strings.Join(w, ","))
+		"with fewer subjects messages are lost, with others the stream collects messages that no worker reads", "--subjects="+strings.Join(w, ","))
 }
 
-// noSubjectLimits holds for every stream that has consumers, ours or a producer's.
+// noSubjectLimits checks every stream that has consumers, ours or a producer's.
 func (o *object) noSubjectLimits(got jetstream.StreamConfig) {
 	o.check(got.MaxMsgsPerSubject <= 0 && !got.DiscardNewPerSubject, "max messages per subject", "unlimited", strconv.FormatInt(got.MaxMsgsPerSubject, 10),
 		"a message that is replaced is lost, and consumers may forget others with it", "--max-msgs-per-subject=-1")
@@ -137,9 +137,9 @@ func (o *object) requests(got jetstream.StreamConfig) {
 }
 
 func (o *object) parked(got jetstream.StreamConfig) {
-	const why = "parked orders would be deleted without a word"
-	// An old server drops the flag when it stores the configuration, and then takes a
-	// scheduled message for an ordinary one.
+	const why = "the server would delete parked orders silently"
+	// An old server drops the flag when it stores the configuration, and then treats a
+	// scheduled message as an ordinary one.
 	o.check(got.AllowMsgSchedules, "allow message schedules", "true", "false",
 		"no parked order would ever be due; a server that ignores the flag is older than "+MinServer, "--allow-schedules --allow-rollup --no-deny-purge")
 	o.check(got.MaxMsgs <= 0, "max messages", "unlimited", strconv.FormatInt(got.MaxMsgs, 10), why, "--max-msgs=-1")
@@ -147,25 +147,25 @@ func (o *object) parked(got jetstream.StreamConfig) {
 	o.check(got.MaxAge == 0, "max age", "unlimited", got.MaxAge.String(), why, "--max-age=0")
 	o.noSubjectLimits(got)
 	o.check(!got.DenyPurge, "deny purge", "false", "true",
-		"the wake-up of a finished order is purged", "")
-	o.direct(got, "the watchdog could not read the wake-ups, and none that is lost would be found")
+		"the worker purges the wake-up of a finished order", "")
+	o.direct(got, "the watchdog could not read the wake-ups, and would find no lost one")
 }
 
-// direct holds for what is read in batches, which only a direct get can do.
+// direct checks a stream that the worker reads in batches, which needs direct gets.
 func (o *object) direct(got jetstream.StreamConfig, why string) {
 	o.check(got.AllowDirect, "allow direct", "true", "false", why, "--allow-direct")
 }
 
-// kept holds for results and dead letters.
+// kept checks the streams of results and dead letters.
 func (o *object) kept(want, got jetstream.StreamConfig) {
 	o.discardNew(got, "a full stream would drop the oldest instead of making the worker wait")
 	o.noRollup(got)
 	o.check(got.MaxAge == want.MaxAge, "max age", want.MaxAge.String(), got.MaxAge.String(),
-		"how long the ledger remembers is set by it", "--max-age="+want.MaxAge.String())
-	o.direct(got, "what it holds could not be listed, and looking one up would go through the stream's leader each time")
+		"the age of ledger records depends on it", "--max-age="+want.MaxAge.String())
+	o.direct(got, "its messages could not be listed, and each look-up would go to the stream's leader")
 }
 
-// trail holds for the audit trail.
+// trail checks the stream of the audit trail.
 func (o *object) trail(want, got jetstream.StreamConfig) {
 	o.discardNew(got, "a full stream would drop the oldest records instead of stopping the worker")
 	o.noRollup(got)
@@ -174,7 +174,7 @@ func (o *object) trail(want, got jetstream.StreamConfig) {
 	o.check(got.DenyPurge, "deny purge", "true", "false", "records could be purged", "")
 	o.check(!got.AllowMsgTTL, "allow message ttl", "false", "true", "a publisher's header could delete a record", "")
 	o.check(got.MaxAge == 0 || got.MaxAge >= want.MaxAge, "max age", "at least "+want.MaxAge.String(), got.MaxAge.String(),
-		"records would go before their time", "--max-age="+want.MaxAge.String())
+		"the server would remove records too early", "--max-age="+want.MaxAge.String())
 	o.check(got.MaxBytes > 0, "max bytes", strconv.FormatInt(want.MaxBytes, 10), "unlimited",
 		"without a limit the disk fills and every stream stops, results too", "--max-bytes="+strconv.FormatInt(want.MaxBytes, 10))
 	o.check(got.Duplicates >= want.Duplicates, "duplicate window", "at least "+want.Duplicates.String(), got.Duplicates.String(),
@@ -182,14 +182,14 @@ func (o *object) trail(want, got jetstream.StreamConfig) {
 	o.direct(got, "the trail could not be read")
 }
 
-// perReason holds for dead letters. A stream of an earlier version has no bound: the
-// worker runs on it, and says so.
+// perReason checks the stream of dead letters. A stream of an earlier version has no bound: the
+// worker runs on it, and reports a note.
 func (o *object) perReason(got jetstream.StreamConfig) {
 	const setting = "max messages per subject"
 	want := strconv.FormatInt(o.layout.DeadPerReason, 10)
 	flag := "--max-msgs-per-subject=" + want
 	o.check(!got.DiscardNewPerSubject, "discard new per subject", "false", "true",
-		"a dead letter beyond the bound would be refused for ever, and its request never end", "--no-discard-per-subject")
+		"the server would refuse every dead letter beyond the bound, and its request would never end", "--no-discard-per-subject")
 	if got.MaxMsgsPerSubject <= 0 {
 		o.found = append(o.found, Finding{
 			Object: o.name, Setting: setting, Want: want, Got: "unlimited", Note: true,
@@ -198,11 +198,11 @@ func (o *object) perReason(got jetstream.StreamConfig) {
 		return
 	}
 	o.check(got.MaxMsgsPerSubject >= o.layout.DeadPerReason, setting, "at least "+want, strconv.FormatInt(got.MaxMsgsPerSubject, 10),
-		"dead letters would go before an operator saw them", flag)
+		"the server would remove dead letters before an operator sees them", flag)
 }
 
-// strangers finds consumers that take messages away from ours.
-func (o *object) strangers(ctx context.Context, st jetstream.Stream) error {
+// otherConsumers finds consumers that take messages away from the worker's own.
+func (o *object) otherConsumers(ctx context.Context, st jetstream.Stream) error {
 	ours := map[string]bool{}
 	for _, lane := range o.layout.lanes() {
 		ours[lane.config.Durable] = true
@@ -210,7 +210,7 @@ func (o *object) strangers(ctx context.Context, st jetstream.Stream) error {
 	names := st.ConsumerNames(ctx)
 	for name := range names.Name() {
 		o.check(ours[name], "consumers", "the worker's alone", name,
-			"what it acknowledges is gone, and a scheduled message it is given never fires",
+			"messages that it acknowledges are removed, and a schedule that it receives never fires",
 			"")
 		if !ours[name] {
 			o.found[len(o.found)-1].Fix = fmt.Sprintf("nats consumer rm %s %s", st.CachedInfo().Config.Name, name)
@@ -247,10 +247,10 @@ func (c *checker) bucket(ctx context.Context, js jetstream.JetStream, want jetst
 		"records must stay", "")
 	o.check(got.MaxMsgsPerSubject == 1, "history", "1", strconv.FormatInt(got.MaxMsgsPerSubject, 10),
 		"old revisions are never read and cost memory", "--max-msgs-per-subject=1")
-	ttl, why := want.TTL.String(), "a record that goes before the results lets the same id enroll again"
+	ttl, why := want.TTL.String(), "if a record is removed before its result, the same id enrolls again"
 	switch want.Bucket {
 	case c.layout.Control:
-		ttl, why = "unlimited", "what the workers agreed on would be forgotten"
+		ttl, why = "unlimited", "the workers would lose their shared state"
 	case c.layout.Certs:
 		ttl, why = "unlimited", "a producer could not revoke its certificates any more"
 	case c.layout.Keys:
@@ -268,7 +268,7 @@ func (c *checker) bucket(ctx context.Context, js jetstream.JetStream, want jetst
 	if got.Replicas != want.Replicas {
 		c.found = append(c.found, Finding{
 			Object: o.name, Setting: "replicas", Want: strconv.Itoa(want.Replicas), Got: strconv.Itoa(got.Replicas), Note: true,
-			Why: "what one server loses is lost if it has no replica",
+			Why: "with one replica, data that its server loses is lost",
 			Fix: fmt.Sprintf("%s --replicas=%d", o.edit, want.Replicas),
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// A wake-up written, and read as the due message that it becomes. Read with benchstat.
+// Writes a wake-up and reads its due message. Read with benchstat.
 func BenchmarkWakeup(b *testing.B) {
 	subjects := entrustbus.Subjects{Prefix: "entrust"}
 	w := &order.Wakeup{

@@ -1,19 +1,19 @@
-// Package wakeup brings waiting orders back: one message schedule per order, which the
-// server turns into a due message when its time has come.
+// Package wakeup schedules wake-ups for waiting orders: one message schedule per order. At its
+// time the server turns the schedule into a due message.
 //
-// A wake-up is only a reason to look. Whether the order still waits, the ledger says.
-// The recipe below survived servers and workers killed at random; the variants that
-// look safer lose orders, each for a reason in nats-server 2.15:
+// A due message only makes a worker look at the order. The ledger says whether the order still
+// waits. The rules below survived servers and workers that were killed at random. The variants
+// that look safer lose orders, each for a reason in nats-server 2.15:
 //
-//   - The schedule is published unconditionally. An expected-sequence of 0 is
-//     answered from the state that the stream leader has applied; a due message
-//     can overtake the purge of its own schedule, and the next one is then refused.
-//   - There is no target rollup and no purge of a due subject. Both make a
-//     consumer with a wider filter forget other messages that it delivered.
-//   - There is no Nats-Msg-Id on a schedule. A repeated id is acknowledged as a
+//   - The schedule is published unconditionally. The server checks an expected-sequence of 0
+//     against the state that the stream leader has applied. A due message can overtake the
+//     purge of its own schedule; the server then refuses the next schedule.
+//   - There is no target rollup and no purge of a due subject. After either, a consumer with a
+//     wider filter forgets other messages that it delivered.
+//   - There is no Nats-Msg-Id on a schedule. The server acknowledges a repeated id as a
 //     duplicate and schedules nothing.
-//   - The time is written with nanoseconds. jetstream.WithScheduleAt cuts it to
-//     whole seconds, and the schedule fires up to a second early.
+//   - The time is written with nanoseconds. jetstream.WithScheduleAt cuts it to whole seconds,
+//     and the schedule then fires up to a second early.
 package wakeup
 
 import (
@@ -31,7 +31,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/order"
 )
 
-// ErrNewerFormat says that a newer worker scheduled the wake-up: leave it alone.
+// ErrNewerFormat says that a newer worker scheduled the wake-up. This worker must not touch it.
 var ErrNewerFormat = errors.New("the wake-up has a newer format than this worker reads")
 
 // Headers of a message schedule (ADR-51).
@@ -43,16 +43,16 @@ const (
 // The worker's own headers on a wake-up.
 const (
 	headerFormat   = "Entrust-Format"
-	headerPhase    = "Entrust-Phase" // of the record that waits
+	headerPhase    = "Entrust-Phase" // of the waiting record
 	headerObserved = "Entrust-Observed-Revision"
-	headerSubject  = "Entrust-Request-Subject" // of the request that waits
+	headerSubject  = "Entrust-Request-Subject" // of the waiting request
 	headerAsked    = "Entrust-Requested-At"
-	// headerPrefix marks the request's own headers, so that neither the server nor this
-	// package mistakes one for its own.
+	// headerPrefix marks the request's own headers. Otherwise the server or this package would
+	// obey them.
 	headerPrefix = "Entrust-Original-"
 )
 
-// schedule returns the message that schedules w.
+// schedule builds the message that schedules w.
 func schedule(subjects entrustbus.Subjects, w *order.Wakeup) *nats.Msg {
 	due := w.Due.UTC().Format(time.RFC3339Nano)
 	at := due
@@ -93,8 +93,8 @@ func schedule(subjects entrustbus.Subjects, w *order.Wakeup) *nats.Msg {
 	}
 	msg.Data = w.Request.Body
 	set(headerSubject, w.Request.Subject)
-	// Encoding and trace are carried in the open too: a reader of a waiting order finds its
-	// trace and can read its body.
+	// Encoding and trace also have their usual names, so that a tool can read the body of a
+	// waiting order and find its trace.
 	for name, values := range w.Request.Header {
 		if textproto.CanonicalMIMEHeaderKey(name) == entrustbus.HeaderContentType {
 			msg.Header[name] = values
@@ -107,9 +107,9 @@ func schedule(subjects entrustbus.Subjects, w *order.Wakeup) *nats.Msg {
 	return msg
 }
 
-// parse reads a wake-up, or the due message that it became, off the bus. The server
-// strips only Nats headers when it fires. lane is "" where the subject is that of a
-// wake-up: its target header says it then.
+// parse reads a wake-up or its due message. When it fires a schedule, the server removes only
+// Nats headers. A due subject names the lane; on the subject of a wake-up, the target header
+// does.
 func parse(subjects entrustbus.Subjects, subject string, header nats.Header, body []byte) (*order.Wakeup, error) {
 	lane, producer, id, err := subjects.ParseDue(subject)
 	if err != nil {
@@ -126,7 +126,7 @@ func parse(subjects entrustbus.Subjects, subject string, header nats.Header, bod
 	}
 	for _, phase := range order.Phases() {
 		if header.Get(headerPhase) == string(phase) {
-			w.Phase = phase // any other counts as unknown
+			w.Phase = phase // any other value leaves it ""
 		}
 	}
 	if format, err := strconv.Atoi(header.Get(headerFormat)); err != nil || format > order.Format {

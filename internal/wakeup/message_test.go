@@ -17,8 +17,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// Every field of a wake-up comes back, from the schedule and from the due message: also
-// those headers of the request that the server would strip or obey.
+// Every field of a wake-up survives the schedule and the due message. So do the headers of the
+// request that the server would strip or obey.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
@@ -34,7 +34,7 @@ func TestRoundTrip(t *testing.T) {
 		kind := []entrustbus.Kind{entrustbus.KindIssue, entrustbus.KindIssue, entrustbus.KindRevoke, entrustbus.KindCancel}[i]
 		rows = append(rows, &order.Wakeup{Key: order.Key{Producer: "shop", ID: "bare-" + string(lane)}, Kind: kind, Lane: lane, Due: due.UTC()})
 	}
-	at := wake("at", due.Add(time.Hour)) // fires by its own time, and keeps the other
+	at := wake("at", due.Add(time.Hour)) // fires at At, and keeps Due
 	at.At = due
 	rows = append(rows, at)
 	observed := wake("observed", due)
@@ -43,7 +43,7 @@ func TestRoundTrip(t *testing.T) {
 	hostile := wake("hostile", due)
 	hostile.Request.Header = map[string][]string{
 		"Content-Type": {"application/msgpack", "again"}, "traceparent": {"00-1-2-3"}, "tracestate": {"a=b"}, "X-Latin": {"M\xfcller", ""},
-		// What would act on the schedule, or be taken for the wake-up's own.
+		// Headers that would change the schedule, or be taken for the wake-up's own.
 		"Nats-Schedule": {"@at 2000-01-01T00:00:00Z"}, "Nats-Schedule-Target": {"entrust.due.poll.other.o"}, "Nats-Schedule-TTL": {"1s"},
 		"Nats-Schedule-Rollup": {"sub"}, "Nats-TTL": {"1s"}, "Nats-Rollup": {"all"}, "Nats-Expected-Stream": {"OTHER"},
 		"Nats-Expected-Last-Subject-Sequence": {"99"}, "Nats-Msg-Id": {"shop.x"},
@@ -97,12 +97,12 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A due message reaches the consumer of its lane, and no other.
+// A due message reaches only the consumer of its lane.
 func TestLanes(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
 	for _, lane := range order.Lanes() {
-		w := wake("x", time.Now()) // one order: its lanes do not replace each other's due messages
+		w := wake("x", time.Now()) // one order: due messages of different lanes do not replace each other
 		w.Lane = lane
 		r.schedule(w)
 		got, m := r.next(r.lane(lane))
@@ -127,7 +127,7 @@ func TestLanes(t *testing.T) {
 	}
 }
 
-// published puts a copy of an order's wake-up on a subject, with its headers changed.
+// published publishes a copy of an order's wake-up on a subject, with changed headers.
 func (r *rig) published(subject string, w *order.Wakeup, change func(nats.Header)) *nats.Msg {
 	r.t.Helper()
 	r.schedule(w)
@@ -144,8 +144,8 @@ func (r *rig) published(subject string, w *order.Wakeup, change func(nats.Header
 	return msg
 }
 
-// A wake-up of a newer format is left alone: not read, not removed, not replaced, and
-// the order counts as woken.
+// A wake-up of a newer format is left alone: it is not read, removed or replaced, and the order
+// counts as woken.
 func TestNewerFormat(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
@@ -179,8 +179,8 @@ func TestNewerFormat(t *testing.T) {
 	r.wakes(w.Key, 7, true, "after a cancel")
 }
 
-// What another publisher put into the stream wakes no order, ends no scan, and is not
-// read as a wake-up.
+// A message of another publisher in the stream wakes no order, ends no scan, and is not read as
+// a wake-up.
 func TestNotAWakeup(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))

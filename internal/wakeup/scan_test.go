@@ -11,8 +11,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// A fire that the stream could not store stays stuck in the server, as after a
-// full disk; scheduling it again frees it once the stream takes messages again.
+// A due message that the stream could not store leaves its wake-up stuck in the server, for
+// example after a full disk. A new schedule frees it once the stream accepts messages again.
 func TestRescheduleStuckWakeup(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
@@ -25,7 +25,7 @@ func TestRescheduleStuckWakeup(t *testing.T) {
 	good := st.CachedInfo().Config
 	narrow := good
 	narrow.MaxMsgSize = 16 << 10
-	// The stream must be narrow before the wake-up is due, however slow the machine.
+	// The stream must be limited before the wake-up is due, however slow the machine is.
 	var large *order.Wakeup
 	for wait := time.Second; ; wait *= 2 {
 		large = wake("x", time.Now().Add(wait))
@@ -42,15 +42,15 @@ func TestRescheduleStuckWakeup(t *testing.T) {
 		}
 		r.fired("x")
 	}
-	// The server fires in the order of sequences: when a later and smaller wake-up has
-	// come, it has tried this one.
+	// The server fires in the order of sequences: once a later and smaller wake-up has fired,
+	// it has tried this one.
 	r.schedule(wake("small", large.Due))
 	r.fired("small")
 	if _, err := r.js.UpdateStream(ctx, good); err != nil {
 		t.Fatal(err)
 	}
 	r.schedule(wake("smaller", time.Now()))
-	r.fired("smaller") // the server does not try again by itself
+	r.fired("smaller") // the server does not repeat the failed one by itself
 	found := r.all()
 	if len(found) != 1 || found[0].Fired || found[0].Key.ID != "x" {
 		t.Fatalf("a scan found %+v, want one wake-up that has not fired", found)
@@ -66,7 +66,7 @@ func TestRescheduleStuckWakeup(t *testing.T) {
 	r.fired("x")
 }
 
-// A scan reads wake-ups and due messages without taking any.
+// A scan reads wake-ups and due messages without taking them.
 func TestAll(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
@@ -97,13 +97,13 @@ func TestAll(t *testing.T) {
 	}
 	for _, err := range r.store.All(t.Context()) {
 		t.Log("the first one met:", err)
-		break // a caller that has enough gets no more
+		break // a caller may stop
 	}
 }
 
-// A due message that the server takes for acknowledged, and keeps: it hides no lost
-// wake-up, and can be removed without harm to the others. Purging a due subject makes
-// such ones here; a server that is killed leaves some too.
+// A due message that the server counts as acknowledged and still keeps does not hide a lost
+// wake-up. Its removal does not affect other messages. A purge of a due subject makes such
+// messages here; a killed server leaves some too.
 func TestDeadDueMessage(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
@@ -112,7 +112,7 @@ func TestDeadDueMessage(t *testing.T) {
 	var handed *jetstream.MsgMetadata // of b
 	for _, id := range []string{"a", "b"} {
 		r.schedule(wake(id, time.Now()))
-		_, m := r.next(r.due) // in flight, not acked
+		_, m := r.next(r.due) // in flight, not acknowledged
 		var err error
 		if handed, err = m.Metadata(); err != nil {
 			t.Fatal(err)
@@ -124,8 +124,8 @@ func TestDeadDueMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The server takes what is purged off the consumer's list in two ways at once,
-	// and forgets the others only where the one wins: mostly the first time.
+	// The server removes purged messages from the consumer's list in two ways at once. It
+	// forgets the others only when one of them comes first: mostly the first time.
 	var settled uint64
 	for try := 0; settled < handed.Sequence.Stream && try < 20; try++ {
 		r.schedule(wake("c", time.Now()))
@@ -155,7 +155,7 @@ func TestDeadDueMessage(t *testing.T) {
 	r.wakes(a.Key, a.Generation, false, "an order that nothing will wake")
 	r.schedule(wake("e", time.Now()))
 	_, held := r.next(r.due)
-	for range 2 { // removing one that is gone is no error
+	for range 2 { // the second removal is no error
 		for _, sequence := range dead {
 			if err := r.store.Discard(ctx, sequence); err != nil {
 				t.Fatal(err)

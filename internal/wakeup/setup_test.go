@@ -13,7 +13,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// rig is the wake-ups on a real server.
+// rig is a store of wake-ups on a real server.
 type rig struct {
 	t      *testing.T
 	js     jetstream.JetStream
@@ -85,8 +85,7 @@ func (r *rig) next(from jetstream.Consumer) (*order.Wakeup, jetstream.Msg) {
 	return w, m
 }
 
-// patient makes the server wait for acks: nothing comes back by itself, however
-// slow the machine.
+// patient makes the server wait for acks: it redelivers nothing, however slow the machine is.
 func (r *rig) patient() {
 	r.t.Helper()
 	config := r.due.CachedInfo().Config
@@ -114,7 +113,7 @@ func (r *rig) ack(m jetstream.Msg) {
 	}
 }
 
-// silent checks that a lane has nothing to give.
+// silent checks that a lane delivers nothing.
 func (r *rig) silent(from jetstream.Consumer) {
 	r.t.Helper()
 	if m, err := from.Next(jetstream.FetchMaxWait(500 * time.Millisecond)); err == nil {
@@ -122,7 +121,7 @@ func (r *rig) silent(from jetstream.Consumer) {
 	}
 }
 
-// all scans once.
+// all runs one scan.
 func (r *rig) all() (found []wakeup.Found) {
 	r.t.Helper()
 	for f, err := range r.store.All(r.t.Context()) {

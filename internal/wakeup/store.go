@@ -13,21 +13,21 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Store schedules, finds and cancels wake-ups. It holds nothing of its own: a waiting
-// order costs a worker no memory. It is safe for concurrent use.
+// Store schedules, finds and cancels wake-ups. It keeps no state: a waiting order costs a
+// worker no memory. It is safe for concurrent use.
 type Store struct {
 	js       jetstream.JetStream
 	stream   string
 	subjects entrustbus.Subjects
 }
 
-// New returns the wake-ups in stream. It does not touch the server.
+// New returns the store of the wake-ups in stream. It does not touch the server.
 func New(js jetstream.JetStream, stream string, subjects entrustbus.Subjects) *Store {
 	return &Store{js: js, stream: stream, subjects: subjects}
 }
 
-// Schedule has the order woken at w.Due, replacing the wake-up that it has. Once it
-// returns nil the server wakes the order, whichever process dies. It may be repeated.
+// Schedule schedules the wake-up w, which replaces the order's earlier one. Once it returns
+// nil, the server sends the due message even if every worker dies. It may be repeated.
 func (s *Store) Schedule(ctx context.Context, w *order.Wakeup) error {
 	if _, err := s.js.PublishMsg(ctx, schedule(s.subjects, w), jetstream.WithExpectStream(s.stream)); err != nil {
 		return fmt.Errorf("scheduling a wake-up of %s: %w", w.Key, err)
@@ -35,9 +35,9 @@ func (s *Store) Schedule(ctx context.Context, w *order.Wakeup) error {
 	return nil
 }
 
-// Cancel removes the wake-up of an order, if it has one of this generation or an
-// earlier one. One that a replay of the order schedules meanwhile stays, and one of a
-// newer format. So does a due message: its handler asks the ledger.
+// Cancel removes the wake-up of an order, if it is of this generation or an earlier one. It
+// keeps a wake-up that a later generation scheduled, a wake-up of a newer format, and any due
+// message. The handler of the due message asks the ledger.
 func (s *Store) Cancel(ctx context.Context, key order.Key, generation int) error {
 	subject := s.subjects.Parked(key.Producer, key.ID)
 	m, err := streams.Last(ctx, s.js, s.stream, subject)
@@ -60,9 +60,9 @@ func (s *Store) Cancel(ctx context.Context, key order.Key, generation int) error
 	return nil
 }
 
-// Find returns the wake-up of an order and its sequence, or nil. A message that is not a
-// wake-up, in the place of one, wakes nothing and counts as none. Find returns
-// ErrNewerFormat where a newer worker scheduled the wake-up.
+// Find returns the wake-up of an order and its sequence. It returns nil when there is none, and
+// when the subject holds a message that is not a wake-up: that message wakes nothing. It
+// returns ErrNewerFormat when a newer worker scheduled the wake-up.
 func (s *Store) Find(ctx context.Context, key order.Key) (*order.Wakeup, uint64, error) {
 	m, err := streams.Last(ctx, s.js, s.stream, s.subjects.Parked(key.Producer, key.ID))
 	if errors.Is(err, streams.ErrNoMessage) {
@@ -81,9 +81,9 @@ func (s *Store) Find(ctx context.Context, key order.Key) (*order.Wakeup, uint64,
 	return w, m.Sequence, nil
 }
 
-// FindDue returns the due message of an order, as the wake-up that it was, or nil: the
-// server has taken the schedule away by then. Where the ledger lost its record, this is
-// what says that the order was submitted. It returns ErrNewerFormat as Find does.
+// FindDue returns the due message of an order as the wake-up it came from, or nil. The server
+// removes the schedule when it fires. Where the ledger lost the record, the due message shows
+// that the order may have been submitted. FindDue returns ErrNewerFormat as Find does.
 func (s *Store) FindDue(ctx context.Context, key order.Key) (*order.Wakeup, error) {
 	for _, lane := range order.Lanes() {
 		m, err := streams.Last(ctx, s.js, s.stream, s.subjects.Due(string(lane), key.Producer, key.ID))
@@ -104,11 +104,10 @@ func (s *Store) FindDue(ctx context.Context, key order.Key) (*order.Wakeup, erro
 	return nil, nil
 }
 
-// Wakes reports whether something brings this generation of the order back: a wake-up,
-// or a due message that is not acknowledged yet, as the leader of the stream knows them.
-// What an earlier generation left behind, or another publisher put there, does not, nor
-// does a due message that the server takes for acknowledged. One of a newer format does,
-// whatever its generation.
+// Wakes reports whether a wake-up, or a due message that is not acknowledged yet, will wake
+// this generation of the order. It asks the leader of the stream. These do not count: a message
+// of an earlier generation, a message of another publisher, and a due message that the server
+// counts as acknowledged. A wake-up of a newer format counts, whatever its generation.
 func (s *Store) Wakes(ctx context.Context, key order.Key, generation int) (bool, error) {
 	subjects := []string{s.subjects.Parked(key.Producer, key.ID)}
 	for _, lane := range order.Lanes() {
@@ -137,8 +136,8 @@ func (s *Store) Wakes(ctx context.Context, key order.Key, generation int) (bool,
 	return false, nil
 }
 
-// Read reads the due message that a wake-up became. It returns ErrNewerFormat where a
-// newer worker scheduled it, with the key of the order.
+// Read parses a due message into its wake-up. For a wake-up of a newer worker it returns
+// ErrNewerFormat, with the key of the order.
 func (s *Store) Read(subject string, header nats.Header, body []byte) (*order.Wakeup, error) {
 	return parse(s.subjects, subject, header, body)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// Times are not cut to seconds: what is due between two seconds fires after it.
+// Times are not cut to seconds: a wake-up that is due between two seconds fires after that.
 func TestNeverEarly(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
@@ -34,7 +34,7 @@ func TestNeverEarly(t *testing.T) {
 	}
 }
 
-// One order has one wake-up: scheduling it again replaces the time, and the lane.
+// An order has one wake-up: a new schedule replaces its time and lane.
 func TestScheduleReplaces(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
@@ -55,8 +55,8 @@ func TestScheduleReplaces(t *testing.T) {
 	}
 }
 
-// A wake-up that was cancelled and scheduled again fires: there is no message id that
-// the server could take for a duplicate.
+// A wake-up that was cancelled and scheduled again fires: it has no message id that the server
+// could take for a duplicate.
 func TestScheduleAfterCancel(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
@@ -75,8 +75,8 @@ func TestScheduleAfterCancel(t *testing.T) {
 	_, m := r.next(r.due)
 	r.wakes(w.Key, w.Generation, true, "a due message in flight")
 	r.wakes(w.Key, w.Generation+1, false, "a due message of an earlier generation")
-	// The end of the order leaves its due message alone: purging one makes the consumer
-	// forget others.
+	// The end of the order leaves its due message alone: a purge would make the consumer forget
+	// others.
 	if err := r.store.Cancel(t.Context(), w.Key, w.Generation); err != nil {
 		t.Fatal(err)
 	}
@@ -84,8 +84,8 @@ func TestScheduleAfterCancel(t *testing.T) {
 	r.ack(m)
 }
 
-// The end of one generation leaves the wake-up alone that a replay of the order
-// scheduled meanwhile.
+// The end of one generation leaves the wake-up alone that a replay of the order scheduled
+// meanwhile.
 func TestCancelSparesLaterGenerations(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
@@ -110,8 +110,8 @@ func TestCancelSparesLaterGenerations(t *testing.T) {
 	r.wakes(neighbour.Key, neighbour.Generation, true, "another order")
 }
 
-// A wake-up replaced at the moment that it fires may lose its new time, but a due
-// message always comes.
+// A wake-up that is replaced at the moment it fires may lose its new time, but a due message
+// always comes.
 func TestReplaceWhileFiring(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
@@ -146,15 +146,15 @@ func TestReplaceWhileFiring(t *testing.T) {
 	}
 }
 
-// A due message whose ack was lost comes again, and merges in the one wake-up.
+// A due message whose ack was lost comes again, and leads to one wake-up.
 func TestLostAck(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
 	r.patient()
 	r.schedule(wake("x", time.Now()))
 	_, first := r.next(r.due)
-	r.schedule(wake("x", time.Now().Add(time.Hour))) // what its handler scheduled before its ack was lost
-	if err := first.Nak(); err != nil {              // as the end of the ack wait does
+	r.schedule(wake("x", time.Now().Add(time.Hour))) // the wake-up that its handler scheduled before the ack was lost
+	if err := first.Nak(); err != nil {              // like the end of the ack wait
 		t.Fatal(err)
 	}
 	_, again := r.next(r.due)
@@ -170,7 +170,7 @@ func TestLostAck(t *testing.T) {
 	}
 }
 
-// Nothing is scheduled where the stream is not the one that holds wake-ups.
+// Nothing is scheduled when the stream is not the one of wake-ups.
 func TestScheduleExpectsItsStream(t *testing.T) {
 	t.Parallel()
 	r := setup(t, testbed.Start(t))
@@ -180,8 +180,8 @@ func TestScheduleExpectsItsStream(t *testing.T) {
 	}
 }
 
-// Whether a message is gone only the leader of its stream knows: a replica that
-// lags still shows it. Here no server answers for a replica.
+// Only the leader of its stream knows whether a message is gone: a lagging replica still
+// returns it. Here no server answers for a replica.
 func TestDiscardAsksTheLeader(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t, `authorization { users: [
@@ -206,7 +206,7 @@ func TestDiscardAsksTheLeader(t *testing.T) {
 	if found, _, err := store.Find(ctx, w.Key); err != nil || found == nil {
 		t.Errorf("the leader found %+v, %v", found, err)
 	}
-	for _, sequence := range []uint64{1, 1, 99} { // there, gone, never was
+	for _, sequence := range []uint64{1, 1, 99} { // present, removed, never existed
 		if err := store.Discard(ctx, sequence); err != nil {
 			t.Errorf("removing message %d: %v", sequence, err)
 		}

@@ -12,20 +12,19 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// Two ways to schedule look safer than the one this package uses, and lose orders
-// on nats-server 2.15. One is kept as this test, so that no change brings it back; the
-// other takes a race to show, and docs/parking.md tells of it. The day that this test
-// fails, the server has changed.
+// Two ways to schedule look safer than the one in this package, and lose orders on nats-server
+// 2.15. This test keeps one of them, so that no change brings it back. The other needs a race;
+// docs/parking.md describes it. When this test fails, the server has changed.
 
-// A target rollup keeps one due message for each order, which looks tidy. Where the
-// one that it removes is in flight, the consumer forgets others
-// that are, too: handed back, they never come again. Without the rollup they do.
+// A target rollup keeps one due message for each order. When the message that it removes is in
+// flight, the consumer forgets other messages in flight. After a hand-back, those never come
+// again. Without the rollup they do.
 func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		rollup string
-		want   []string // what comes back of a and b
+		want   []string // of a and b, those that come again
 	}{
 		{"as this package schedules", "", []string{"a", "b"}},
 		{"with a target rollup", "sub", nil},
@@ -35,7 +34,7 @@ func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 			r := setup(t, testbed.Start(t))
 			ctx := t.Context()
 			patient := r.due.CachedInfo().Config
-			patient.AckWait = time.Minute // nothing comes back by itself, however slow the machine
+			patient.AckWait = time.Minute // no redelivery, however slow the machine is
 			due, err := r.js.UpdateConsumer(ctx, r.layout.Parked, patient)
 			if err != nil {
 				t.Fatal(err)
@@ -60,18 +59,18 @@ func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 				}
 				return m
 			}
-			var hand []jetstream.Msg // in flight, not acked
+			var inFlight []jetstream.Msg // not acknowledged
 			for _, id := range []string{"a", "b", "c"} {
 				fire(id)
-				hand = append(hand, take())
+				inFlight = append(inFlight, take())
 			}
-			b, err := hand[1].Metadata()
+			b, err := inFlight[1].Metadata()
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Another wake-up of c fires meanwhile. The server takes what a rollup removes
-			// off the consumer's list in two ways at once, and forgets the others only
-			// where the one wins: mostly the first time.
+			// Another wake-up of c fires meanwhile. The server removes rolled-up messages from
+			// the consumer's list in two ways at once. It forgets the others only when one of
+			// them comes first: mostly the first time.
 			for range 20 {
 				fire("c")
 				if err := take().DoubleAck(ctx); err != nil {
@@ -87,13 +86,13 @@ func TestVariantTargetRollupLosesWakeUps(t *testing.T) {
 				fire("c")
 				take()
 			}
-			for _, m := range hand[:2] {
+			for _, m := range inFlight[:2] {
 				if err := m.Nak(); err != nil {
 					t.Fatal(err)
 				}
 			}
 			var back []string
-			for len(back) < len(hand[:2]) {
+			for len(back) < len(inFlight[:2]) {
 				m, err := due.Next(jetstream.FetchMaxWait(3 * time.Second))
 				if err != nil {
 					break

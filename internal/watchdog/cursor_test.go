@@ -18,7 +18,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// reads counts the messages that a scan is sent.
+// reads counts the messages that a scan receives.
 func (r *rig) reads(w *Watchdog, want Repairs) uint64 {
 	r.t.Helper()
 	before := w.JS.Conn().Stats().InMsgs
@@ -26,14 +26,14 @@ func (r *rig) reads(w *Watchdog, want Repairs) uint64 {
 	return w.JS.Conn().Stats().InMsgs - before
 }
 
-// What is closed costs a scan nothing once it was read: 20,000 closed records, and a later
-// scan reads as much as with none, and what was written since.
+// Closed records cost a scan nothing once they were read. With 20,000 closed records, a later
+// scan reads as much as with none, and the new records.
 func TestClosedRecordsCostALaterScanNothing(t *testing.T) {
 	t.Parallel()
 	const closed, written = 20000, 50
 	empty := setup(t)
 	w := empty.worker("w1", later)
-	w.Every = 0 // the scan of every record has no slices
+	w.Every = 0 // the scan of all records has one part
 	empty.scans(w, Repairs{})
 	nothing := empty.reads(w, Repairs{})
 
@@ -53,8 +53,8 @@ func TestClosedRecordsCostALaterScanNothing(t *testing.T) {
 		r.keep(fmt.Sprint("o", i), rec)
 		r.schedule(wake(fmt.Sprint("o", i), rec))
 	}
-	// Each is read as wake-up and record and looked up once; what a cursor meets first that is
-	// too young costs a small batch.
+	// Each order is read as wake-up and record and checked once. A record that is too recent
+	// for the cursor costs a small batch.
 	if n := r.reads(w, Repairs{}); n < 2*written || n > nothing+4*written+140 {
 		t.Errorf("a scan of %d orders reads %d messages, of none %d", written, n, nothing)
 	}
@@ -63,8 +63,8 @@ func TestClosedRecordsCostALaterScanNothing(t *testing.T) {
 	}
 }
 
-// An order whose wake-up is lost after its record was read is found by the lagging cursor,
-// and one that is lost later still by the scan of every record, a day after the last.
+// The lagging cursor finds an order whose wake-up is lost after its record was read. The scan
+// of all records finds an order whose wake-up is lost later, a day after the last such scan.
 func TestLaterLossesAreFound(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -81,11 +81,11 @@ func TestLaterLossesAreFound(t *testing.T) {
 	at := func(ahead time.Duration, want Repairs) { t.Helper(); r.scans(r.worker("w1", ahead), want) }
 	at(later, Repairs{})
 	lose()
-	at(longestWait-time.Minute, Repairs{}) // it was read
+	at(longestWait-time.Minute, Repairs{}) // the record was read
 	at(longestWait+time.Minute, Repairs{Lost: 1})
 	lose()
 	at(longestWait+time.Minute, Repairs{})
-	// The whole scan counts a day by the time at which its record was stored.
+	// The scan of all records counts its day from the time at which its own record was stored.
 	kv, err := r.js.KeyValue(t.Context(), r.layout.Control)
 	if err != nil {
 		t.Fatal(err)
@@ -118,16 +118,16 @@ func TestLaterLossesAreFound(t *testing.T) {
 	}
 }
 
-// A whole scan goes on where the last slice ended, whichever worker makes the next.
+// A scan of all records continues after its last part, whichever worker runs the next part.
 func TestWholeScanInSlices(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.fill(2 * paceEvery)
+	r.fill(2 * restEvery)
 	r.keep("lost", record(order.Awaiting, entrustbus.KindIssue))
 	total, slices := 0, 0
 	for done := false; !done; slices++ {
 		w := r.worker(fmt.Sprint("w", slices), later)
-		w.Every = 4 * time.Nanosecond // a slice of one record, or of what was read by then
+		w.Every = 4 * time.Nanosecond // a part of one record, or of those read by then
 		if slices > 2 {
 			w.Every = 0
 		}
@@ -146,8 +146,8 @@ func TestWholeScanInSlices(t *testing.T) {
 	}
 }
 
-// Cursors that count in another stream, or past the end of this one, mean nothing: every
-// record is read again.
+// Cursors of another stream, or past the end of this one, are invalid: every record is read
+// again.
 func TestCursorsOfAnotherStream(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(r *rig, recent *control.Scan){
@@ -174,7 +174,7 @@ func TestCursorsOfAnotherStream(t *testing.T) {
 			if err := r.wakeups.Cancel(t.Context(), key("x"), 0); err != nil {
 				t.Fatal(err)
 			}
-			r.scans(w, Repairs{}) // it was read
+			r.scans(w, Repairs{}) // the record was read
 			s, err := w.Control.ReadScan(t.Context(), control.ScanRecent)
 			if err != nil {
 				t.Fatal(err)
@@ -189,7 +189,7 @@ func TestCursorsOfAnotherStream(t *testing.T) {
 	}
 }
 
-// A scan ends although the streams move while it reads.
+// A scan ends although the streams grow while it reads.
 func TestScanEndsWhileStreamsMove(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -215,19 +215,19 @@ func TestScanEndsWhileStreamsMove(t *testing.T) {
 	}
 }
 
-// A record that seems to come from the future, since the server's clock was set back, is
-// read, and keeps no other from being read.
+// A record from the future, after the server's clock was set back, is read, and does not stop
+// the scan.
 func TestRecordsOfTheFuture(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.scans(r.worker("w1", 0), Repairs{})
 	r.keep("x", record(order.Awaiting, entrustbus.KindIssue))
-	r.scans(r.worker("w1", -settling/2), Repairs{}) // as far off as a measurement may be
+	r.scans(r.worker("w1", -settling/2), Repairs{}) // the largest error of a measurement
 	r.scans(r.worker("w1", -time.Hour), Repairs{Lost: 1})
 }
 
 // The watchdog of a worker at a leaf node scans the streams of the hub, although the leaf
-// denies it every bare subject of keys.
+// denies it every plain subject of keys.
 func TestScanInAnotherDomain(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

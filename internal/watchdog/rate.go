@@ -7,18 +7,17 @@ import (
 )
 
 const (
-	// paceEvery is after how many values slowly rests: about a third of what one
-	// answer of the server holds.
-	paceEvery = 500
-	// paceRest is how many times as long it rests as it read.
-	paceRest = 9
+	// restEvery is the number of values after which slowly rests: about a third of one batch.
+	restEvery = 500
+	// restFactor is how many times as long slowly rests as it read.
+	restFactor = 9
 )
 
-// slowly yields what seq yields, and rests in between so that reading takes a
-// tenth of the time. A scan at full speed takes a server and a worker a core each
-// for seconds, a quarter of it still more than a busy machine has left, and
-// whatever is due meanwhile is late. What the caller does with a value does not
-// count: repairs are not to wait. When ctx ends it yields the cause, and stops.
+// slowly yields what seq yields, and rests in between: reading takes a tenth of the time. A
+// scan at full speed uses one core of a server and one of a worker for seconds. A quarter of
+// that is still more than a busy machine has left, and delays due messages. The time that the
+// caller takes for a value does not count: repairs must not wait. When ctx ends, slowly yields
+// the cause and stops.
 func slowly[V any](ctx context.Context, seq iter.Seq2[V, error]) iter.Seq2[V, error] {
 	return func(yield func(V, error) bool) {
 		var read time.Duration
@@ -28,8 +27,8 @@ func slowly[V any](ctx context.Context, seq iter.Seq2[V, error]) iter.Seq2[V, er
 			if !yield(v, err) {
 				return
 			}
-			if n++; n%paceEvery == 0 {
-				if err := sleep(ctx, paceRest*read); err != nil {
+			if n++; n%restEvery == 0 {
+				if err := sleep(ctx, restFactor*read); err != nil {
 					var none V
 					yield(none, err)
 					return

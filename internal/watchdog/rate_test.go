@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ticking takes a thousandth of a second of a bubble's clock for each value.
+// ticking takes a millisecond of a bubble's clock for each value.
 func ticking(n int) iter.Seq2[int, error] {
 	return func(yield func(int, error) bool) {
 		for i := range n {
@@ -21,8 +21,7 @@ func ticking(n int) iter.Seq2[int, error] {
 	}
 }
 
-// Reading takes a tenth of the time, and what is done with a value is not slowed
-// down.
+// Reading takes a tenth of the time, and the handling of a value is not slowed down.
 func TestSlowly(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -31,11 +30,11 @@ func TestSlowly(t *testing.T) {
 		each   time.Duration // what the caller does with a value
 		want   time.Duration
 	}{
-		{"too few for a rest", paceEvery - 1, 0, (paceEvery - 1) * time.Millisecond},
-		{"one rest", paceEvery, 0, 10 * paceEvery * time.Millisecond},
-		{"a rest and a bit", paceEvery + 1, 0, (10*paceEvery + 1) * time.Millisecond},
-		{"many", 20 * paceEvery, 0, 20 * 10 * paceEvery * time.Millisecond},
-		{"a slow caller", 2 * paceEvery, time.Second, 2 * paceEvery * (10*time.Millisecond + time.Second)},
+		{"too few for a rest", restEvery - 1, 0, (restEvery - 1) * time.Millisecond},
+		{"one rest", restEvery, 0, 10 * restEvery * time.Millisecond},
+		{"a rest and a bit", restEvery + 1, 0, (10*restEvery + 1) * time.Millisecond},
+		{"many", 20 * restEvery, 0, 20 * 10 * restEvery * time.Millisecond},
+		{"a slow caller", 2 * restEvery, time.Second, 2 * restEvery * (10*time.Millisecond + time.Second)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -62,21 +61,21 @@ func TestSlowlyStops(t *testing.T) {
 		gone := errors.New("gone")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		begun := time.Now()
-		time.AfterFunc((paceEvery+1)*time.Millisecond, func() { cancel(gone) })
+		time.AfterFunc((restEvery+1)*time.Millisecond, func() { cancel(gone) })
 		n := 0
 		var last error
-		for _, err := range slowly(ctx, ticking(3*paceEvery)) {
+		for _, err := range slowly(ctx, ticking(3*restEvery)) {
 			if last = err; err == nil {
 				n++
 			}
 		}
-		if took := time.Since(begun); n != paceEvery || !errors.Is(last, gone) || took != (paceEvery+1)*time.Millisecond {
+		if took := time.Since(begun); n != restEvery || !errors.Is(last, gone) || took != (restEvery+1)*time.Millisecond {
 			t.Errorf("%d values, then %v after %v", n, last, took)
 		}
 	})
 }
 
-// An error ends nothing by itself, and a caller that has enough gets no more.
+// An error does not end the reading by itself, and a caller may stop.
 func TestSlowlyPassesOn(t *testing.T) {
 	t.Parallel()
 	odd := errors.New("odd")

@@ -13,11 +13,10 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// checksAtOnce is how many open records are looked up beside each other, and how many a scan
-// holds.
+// checksAtOnce is how many open records a scan checks at once, and the most that it holds.
 const checksAtOnce = 64
 
-// seen is a record that a scan met.
+// seen is a record that a scan read.
 type seen struct {
 	key        order.Key
 	generation int
@@ -25,13 +24,13 @@ type seen struct {
 	open       bool // not closed, and no wake-up is scheduled
 }
 
-// scanRecords reads the records behind the cursor that were written before last and are
-// older than an age, has r wake those that nothing wakes, and moves the cursor. It returns
-// false where its time was over before.
+// scanRecords reads the records behind the cursor that were written before last and are older
+// than age. It has r wake the orders that nothing else wakes, and moves the cursor. It returns
+// false when its time ended first.
 func (w *Watchdog) scanRecords(ctx context.Context, r *repairing, cursor *uint64, last uint64, age time.Duration) (done bool, err error) {
 	now, end := w.now(), time.Now().Add(w.Every/4)
 	err = r.during(ctx, func() error {
-		tooNew := func(e ledger.Entry) bool { return e.Revision > last || young(e.At, now, age) }
+		tooNew := func(e ledger.Entry) bool { return e.Revision > last || tooRecent(e.At, now, age) }
 		for s, err := range slowly(r.ctx, w.checked(r.ctx, w.Ledger.From(r.ctx, *cursor+1), tooNew)) {
 			if err != nil {
 				return cause(r.ctx, err)
@@ -49,30 +48,32 @@ func (w *Watchdog) scanRecords(ctx context.Context, r *repairing, cursor *uint64
 	return done, err
 }
 
-// old is the age at which a record's worker is done with it: its lease is over, and its
-// wake-up written.
+// old is the age from which the worker of a record no longer acts: its order lease has ended,
+// and its wake-up is written.
 func (w *Watchdog) old() time.Duration { return w.Lease + settling }
 
-// young reports whether a record is younger than an age. One that seems to come from the
-// future is of an unknown age: the server's clock was set back.
-func young(at, now time.Time, age time.Duration) bool {
+// tooRecent reports whether a record is younger than age. When the server's clock was set back,
+// a record may be from the future, and its age is unknown. From more than settling in the
+// future, it counts as old.
+func tooRecent(at, now time.Time, age time.Duration) bool {
 	passed := now.Sub(at)
 	return passed < age && passed > -settling
 }
 
-// checked yields what the ledger yields up to a record that is too new, with whether a wake-up of the order is missing.
+// checked yields the records up to the first that is too new. Each says whether its order has
+// no wake-up.
 func (w *Watchdog) checked(ctx context.Context, records iter.Seq2[ledger.Entry, error], tooNew func(ledger.Entry) bool) iter.Seq2[seen, error] {
 	return func(yield func(seen, error) bool) {
-		var held []seen
+		var batch []seen
 		flush := func() bool {
 			group, ctx := errgroup.WithContext(ctx)
-			for i := range held {
-				if !held[i].open {
+			for i := range batch {
+				if !batch[i].open {
 					continue
 				}
 				group.Go(func() error {
 					var err error
-					held[i].open, err = w.unwoken(ctx, held[i])
+					batch[i].open, err = w.unwoken(ctx, batch[i])
 					return err
 				})
 			}
@@ -80,12 +81,12 @@ func (w *Watchdog) checked(ctx context.Context, records iter.Seq2[ledger.Entry, 
 				yield(seen{}, err)
 				return false
 			}
-			for _, s := range held {
+			for _, s := range batch {
 				if !yield(s, nil) {
 					return false
 				}
 			}
-			held = held[:0]
+			batch = batch[:0]
 			return true
 		}
 		for e, err := range records {
@@ -95,9 +96,9 @@ func (w *Watchdog) checked(ctx context.Context, records iter.Seq2[ledger.Entry, 
 				flush()
 				return
 			case errors.Is(err, order.ErrNotARecord):
-				w.Log.WarnContext(ctx, "the ledger holds something that is not a record", "bucket", w.Layout.Orders, "err", err)
+				w.Log.WarnContext(ctx, "the ledger holds a value that is not a record", "bucket", w.Layout.Orders, "err", err)
 			case errors.Is(err, order.ErrNewerFormat):
-				// Its workers look after it.
+				// The newer workers handle it.
 			case err != nil:
 				if flush() {
 					yield(seen{}, err)
@@ -106,7 +107,7 @@ func (w *Watchdog) checked(ctx context.Context, records iter.Seq2[ledger.Entry, 
 			default:
 				s.open = e.Phase != order.Closed
 			}
-			if held = append(held, s); len(held) >= checksAtOnce && !flush() {
+			if batch = append(batch, s); len(batch) >= checksAtOnce && !flush() {
 				return
 			}
 		}
@@ -114,8 +115,8 @@ func (w *Watchdog) checked(ctx context.Context, records iter.Seq2[ledger.Entry, 
 	}
 }
 
-// unwoken reports whether an order has no wake-up of its generation. It may still have a
-// due message, or a request.
+// unwoken reports whether an order has no wake-up of its generation. It may still have a due
+// message or a request.
 func (w *Watchdog) unwoken(ctx context.Context, s seen) (bool, error) {
 	wake, _, err := w.Wakeups.Find(ctx, s.key)
 	if errors.Is(err, wakeup.ErrNewerFormat) {
@@ -124,8 +125,8 @@ func (w *Watchdog) unwoken(ctx context.Context, s seen) (bool, error) {
 	return err == nil && (wake == nil || wake.Generation < s.generation), err
 }
 
-// revive wakes an order that nothing wakes, after asking the leaders: a scan reads
-// replicas, which may lag. A write that fails is not repeated: a later scan is.
+// revive wakes an order that nothing else wakes. It asks the leaders first: a scan reads
+// replicas, which may lag. It does not repeat a failed write; a later scan does.
 func (w *Watchdog) revive(ctx context.Context, key order.Key) (bool, error) {
 	rec, err := w.Ledger.Get(ctx, key)
 	if err != nil {
@@ -135,11 +136,11 @@ func (w *Watchdog) revive(ctx context.Context, key order.Key) (bool, error) {
 		return false, err
 	}
 	now := w.now()
-	if rec.Phase == "" || rec.Phase == order.Closed || young(rec.At, now, w.old()) {
+	if rec.Phase == "" || rec.Phase == order.Closed || tooRecent(rec.At, now, w.old()) {
 		return false, nil
 	}
-	// A message that comes again wakes it, whatever its phase: the worker that has it in
-	// flight may have been without NATS for longer than its lease, and is not done.
+	// A redelivered message wakes the order in any phase. Its worker may have been without NATS
+	// for longer than the lease, and may still handle it.
 	if there, err := w.hasMessage(ctx, rec.Record); err != nil || there {
 		return false, err
 	}

@@ -11,23 +11,24 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// repairsAtOnce is how many repairs are under way at once. It bounds what a scan holds,
-// and how fast it can be when many wake-ups were lost.
+// repairsAtOnce is the most repairs that run at once. It bounds what a scan holds, and how fast
+// it repairs when many wake-ups were lost.
 const repairsAtOnce = 32
 
-// repairing is the repairs of one scan, side by side.
+// repairing holds the repairs of one scan, which run in parallel.
 type repairing struct {
-	ctx   context.Context // ends with during, or when the bus is in trouble
+	ctx   context.Context // ends when during returns, or when the bus fails
 	group *errgroup.Group
 
 	mu      sync.Mutex
 	repairs Repairs
-	failed  int   // orders that could not be woken
-	first   error // why the first of them
+	failed  int   // count of orders that could not be woken
+	first   error // of the first of them
 }
 
-// during runs read, which may begin repairs, and returns when all of them have ended: no
-// two parts of a scan repair one order at a time. What ended the repairs early comes first.
+// during runs read, which may start repairs, and returns when all of them have ended. So two
+// parts of a scan never repair the same order at once. An error that ended the repairs comes
+// before the error of read.
 func (r *repairing) during(ctx context.Context, read func() error) error {
 	r.group, r.ctx = errgroup.WithContext(ctx)
 	r.group.SetLimit(repairsAtOnce)
@@ -38,8 +39,8 @@ func (r *repairing) during(ctx context.Context, read func() error) error {
 	return err
 }
 
-// do begins a repair and waits where too many are under way. repair says whether
-// there was something to repair, which is counted in what.
+// do starts a repair, and waits while too many are running. repair returns whether it repaired
+// something; do counts that in what.
 func (r *repairing) do(what *int, repair func(context.Context) (bool, error)) {
 	r.group.Go(func() error {
 		repaired, err := repair(r.ctx)
@@ -68,8 +69,8 @@ func (r *repairing) count(what *int) {
 	*what++
 }
 
-// ofTheBus reports whether a repair failed for a cause that the next one would meet
-// too. Any other is the order's own.
+// ofTheBus reports whether the bus caused the error, so that the next repair would fail too.
+// Any other error concerns only this order.
 func ofTheBus(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
 		(streams.Trouble(err) != "" && !streams.IsRefused(err))

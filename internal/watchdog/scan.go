@@ -9,23 +9,23 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/streams"
 )
 
-// Scan reads once what waits and what was written, schedules what is stuck or lost, and
-// removes due messages that the server will never deliver: each would count as parked for
-// ever. An order that cannot be woken does not keep others from being; they are counted in
-// the log. The error is one of the bus.
+// Scan runs one scan. It reads every wake-up, and the records that were written since the
+// cursors. It schedules wake-ups that are stuck or lost. It removes due messages that the
+// server will never deliver, which would count as parked for ever. An order that cannot be
+// woken does not stop the scan; the log counts such orders. An error is one of the bus.
 func (w *Watchdog) Scan(ctx context.Context) (Repairs, error) {
 	r := new(repairing)
 	err := w.scan(ctx, r)
 	if r.failed > 0 {
-		w.Log.WarnContext(ctx, "orders that could not be woken; trying again with a later scan", "orders", r.failed, "err", r.first)
+		w.Log.WarnContext(ctx, "orders could not be woken; a later scan tries again", "orders", r.failed, "err", r.first)
 	}
 	return r.repairs, err
 }
 
-// scan reads wake-ups, then records from each cursor, then a slice of all records.
+// scan reads the wake-ups, then records from each cursor, then a part of all records.
 func (w *Watchdog) scan(ctx context.Context, r *repairing) error {
 	begun := time.Now()
-	// Ages are worth nothing where the server's clock was set since the last measurement.
+	// A record's age is wrong if the server's clock was set after the last measurement.
 	if err := w.Control.MeasureClock(ctx); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (w *Watchdog) scan(ctx context.Context, r *repairing) error {
 	if err != nil {
 		return err
 	}
-	// One that fails again and again must not look as if the watchdog were well.
+	// Save the result only after scanWhole: a scan that always fails must not look healthy.
 	if err := w.scanWhole(ctx, r, e, &whole); err != nil {
 		return err
 	}
@@ -58,8 +58,8 @@ func (w *Watchdog) scan(ctx context.Context, r *repairing) error {
 	return w.Control.SaveScan(ctx, control.ScanRecent, &recent)
 }
 
-// scanWhole reads the next slice of all records, where the last scan of all is over for a
-// day, or under way.
+// scanWhole reads the next part of all records, when the last scan of all records ended a day
+// ago or is still running.
 func (w *Watchdog) scanWhole(ctx context.Context, r *repairing, e extents, whole *control.Scan) error {
 	begun, took := time.Now(), whole.Took
 	if ago, _ := whole.Ended(); whole.Complete {
@@ -76,7 +76,7 @@ func (w *Watchdog) scanWhole(ctx context.Context, r *repairing, e extents, whole
 	return w.Control.SaveScan(ctx, control.ScanFull, whole)
 }
 
-// finish says in the record of a scan whether it ended.
+// finish notes in the state of a scan whether it is complete.
 func finish(s *control.Scan, done bool, took time.Duration) {
 	ago, ever := s.Ended()
 	s.Complete, s.Before, s.Took = done, 0, took
@@ -85,7 +85,7 @@ func finish(s *control.Scan, done bool, took time.Duration) {
 	}
 }
 
-// extents says which streams are compared, and how far they count.
+// extents identifies the ledger and the wake-up stream, and holds their last sequences.
 type extents struct {
 	source          string
 	ledger, wakeups streams.Extent
@@ -100,8 +100,8 @@ func (w *Watchdog) extents(ctx context.Context) (e extents, err error) {
 	return e, err
 }
 
-// cursors reads how far the scans came. Where the cursors mean nothing, all that was
-// written before is left to a scan of every record, which begins now.
+// cursors reads how far the scans have come. When the cursors are invalid, a scan of all
+// records starts now and covers what was written before.
 func (w *Watchdog) cursors(ctx context.Context, e extents) (recent, whole control.Scan, err error) {
 	if recent, err = w.Control.ReadScan(ctx, control.ScanRecent); err != nil {
 		return recent, whole, err

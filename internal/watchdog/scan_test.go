@@ -21,8 +21,8 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// An order that nothing will wake gets a wake-up in the lane of its phase; every other
-// one is left as it is. A second scan finds nothing to do.
+// An order that nothing will wake gets a wake-up in the lane of its phase. Every other order is
+// left alone. A second scan finds nothing to do.
 func TestScanWakesWhatNothingWakes(t *testing.T) {
 	t.Parallel()
 	const (
@@ -34,8 +34,8 @@ func TestScanWakesWhatNothingWakes(t *testing.T) {
 	for name, row := range map[string]struct {
 		phase  order.Phase
 		kind   entrustbus.Kind
-		with   func(r *rig, id string, rec *order.Record) // nil: nothing but the record
-		lane   order.Lane                                 // "" where the order is left alone
+		with   func(r *rig, id string, rec *order.Record) // nil: only the record
+		lane   order.Lane                                 // "" when the order is left alone
 		around time.Duration                              // the clock's advance; 0 is later
 	}{
 		"awaiting":                     {phase: order.Awaiting, kind: issue, lane: order.LanePoll},
@@ -48,7 +48,7 @@ func TestScanWakesWhatNothingWakes(t *testing.T) {
 		"concluded, its message gone":  {phase: order.Concluded, kind: issue, lane: order.LaneResubmit, with: gone},
 		"concluded revocation":         {phase: order.Concluded, kind: revoke, lane: order.LaneRevoke, with: gone},
 		"submitting, another message there": {phase: order.Submitting, kind: issue, lane: order.LaneResubmit, with: func(r *rig, id string, rec *order.Record) {
-			rec.Origin = r.publish(id) // the stream was made again, and counts from the start
+			rec.Origin = r.publish(id) // the stream was made again, and counts from 1
 			rec.Origin.Time = rec.Origin.Time.Add(-time.Hour)
 		}},
 		"submitting, of no message": {phase: order.Submitting, kind: issue, lane: order.LaneResubmit},
@@ -74,7 +74,8 @@ func TestScanWakesWhatNothingWakes(t *testing.T) {
 		}},
 		"submitting, its message there": {phase: order.Submitting, kind: issue, with: there},
 		"concluded, its message there":  {phase: order.Concluded, kind: issue, with: there},
-		// Its worker may have been without NATS since it wrote the record: longer than any lease.
+		// Its worker may have been without NATS since it wrote the record, for longer than any
+		// lease.
 		"awaiting, its message there":   {phase: order.Awaiting, kind: issue, with: there},
 		"unaccepted, its message there": {phase: order.Unaccepted, kind: issue, with: there},
 		"awaiting, young":               {phase: order.Awaiting, kind: issue, around: settling + 20*time.Second},
@@ -132,10 +133,10 @@ func TestScanWakesWhatNothingWakes(t *testing.T) {
 // scheduled gives the order a wake-up.
 func scheduled(r *rig, id string, rec *order.Record) { r.schedule(wake(id, *rec)) }
 
-// there keeps the message of the order in the stream.
+// there keeps the order's message in the stream.
 func there(r *rig, id string, rec *order.Record) { rec.Origin = r.publish(id) }
 
-// gone has a record whose message is not in the stream any more.
+// gone makes a record whose message is no longer in the stream.
 func gone(r *rig, id string, rec *order.Record) {
 	r.t.Helper()
 	rec.Origin = r.publish(id)
@@ -148,8 +149,8 @@ func gone(r *rig, id string, rec *order.Record) {
 	}
 }
 
-// What is no record, and what a newer worker wrote, keeps no lost order from being found,
-// and stays as it is.
+// A value that is not a record, and a record of a newer worker, stay unchanged and do not stop
+// the scan for lost orders.
 func TestScanReadsOnPastOthers(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -179,22 +180,22 @@ func TestScanReadsOnPastOthers(t *testing.T) {
 			t.Errorf("%s was changed (%v)", name, err)
 		}
 	}
-	for _, word := range []string{"something that is not a record", "not a wake-up"} {
+	for _, word := range []string{"a value that is not a record", "not a wake-up"} {
 		if !strings.Contains(r.log.String(), word) {
 			t.Errorf("the log does not say %q:\n%s", word, r.log)
 		}
 	}
 }
 
-// A wake-up that is overdue by more than a minute did not fire: it is scheduled for now,
-// and its order woken.
+// A wake-up that is overdue by more than a minute did not fire. The scan schedules it for now,
+// and its order is woken.
 func TestScanFreesStuckWakeups(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	rec := record(order.Awaiting, entrustbus.KindIssue)
 	r.keep("stuck", rec)
 	r.schedule(wake("stuck", rec))
-	// As a fire that could not be stored leaves a wake-up: it says that it is due, and
+	// The state after a due message could not be stored: the wake-up says that it is due, and
 	// the server does nothing about it.
 	due := func(ago time.Duration) {
 		r.forge("stuck", func(h nats.Header) {
@@ -214,8 +215,8 @@ func TestScanFreesStuckWakeups(t *testing.T) {
 	r.scans(w, Repairs{})
 }
 
-// A due message that the server keeps and will never deliver hides no lost wake-up: it
-// is removed, and the order woken again.
+// A due message that the server keeps and will never deliver does not hide a lost wake-up. The
+// scan removes it, and the order is woken again.
 func TestScanSeesThroughDeadDueMessages(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -239,9 +240,10 @@ func TestScanSeesThroughDeadDueMessages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The server forgets what is in flight where a due subject is purged and another due
-	// message is acknowledged: mostly the first time, since it takes what is purged off
-	// the consumer's list in two ways at once, and forgets only where the one wins.
+	// The server forgets messages in flight when a due subject is purged and another due
+	// message is acknowledged. It removes purged messages from the consumer's list in two ways
+	// at once, and forgets others only when one of them comes first. Mostly that happens the
+	// first time.
 	settled := uint64(0)
 	for try := 0; settled < hidden.Sequence.Stream && try < 20; try++ {
 		take("purged")
@@ -285,14 +287,14 @@ func TestScanSeesThroughDeadRequests(t *testing.T) {
 		}
 		return m
 	}
-	take() // in flight, not acked
+	take() // in flight, not acknowledged
 	w := r.worker("w1", later)
 	r.scans(w, Repairs{})
 	st, err := r.js.Stream(ctx, r.layout.Requests)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As for due messages: what is in flight is forgotten where a subject is purged.
+	// As for due messages: a purge of a subject makes the server forget messages in flight.
 	settled := uint64(0)
 	for try := 0; settled < rec.Origin.Sequence && try < 20; try++ {
 		purged := r.layout.Subjects().Request("web", entrustbus.KindIssue)
@@ -320,13 +322,13 @@ func TestScanSeesThroughDeadRequests(t *testing.T) {
 	r.scans(w, Repairs{Lost: 1})
 }
 
-// Many wake-ups lost at once are scheduled in one scan, and an order that cannot be woken
-// keeps no other one waiting.
+// Many lost wake-ups are scheduled in one scan, and an order that cannot be woken does not
+// delay the others.
 func TestScanOfMassLoss(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	const n = 400            // fewer than a scan rests after
-	bad := func(id string) { // no header of a wake-up can hold this tracking id, and its request is gone
+	const n = 400            // below the number after which a scan rests
+	bad := func(id string) { // no header can hold this tracking id, and the request is gone
 		rec := record(order.Awaiting, entrustbus.KindIssue)
 		rec.Request, rec.TrackingID = nil, strings.Repeat("x", 1<<16)
 		r.keep(id, rec)
@@ -349,11 +351,11 @@ func TestScanOfMassLoss(t *testing.T) {
 	}
 }
 
-// A wake-up that no message can hold leaves the request to the record.
+// A wake-up that no message can hold is scheduled without the request, which the record keeps.
 func TestScanOfALargeOrder(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	// A record that fits, and a wake-up, which holds this header twice, that does not.
+	// The record fits. The wake-up does not, since it holds this header twice.
 	rec := record(order.Awaiting, entrustbus.KindIssue)
 	rec.Request.Body = bytes.Repeat([]byte("x"), int(r.js.Conn().MaxPayload())-4000)
 	rec.Request.Header = map[string][]string{"Content-Type": {strings.Repeat("x", 3000)}}
@@ -367,8 +369,8 @@ func TestScanOfALargeOrder(t *testing.T) {
 	}
 }
 
-// A stream that stores nothing ends the scan: the next order would fare no better. Such
-// a scan is no finished one.
+// A stream that stores nothing ends the scan: the next order would fail too. Such a scan does
+// not count as finished.
 func TestScanStopsWhereTheBusFails(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -393,7 +395,7 @@ func TestScanStopsWhereTheBusFails(t *testing.T) {
 	}
 }
 
-// A scan says when it finished, how long it took, and how long the oldest order waits.
+// A scan records when it finished, how long it took, and how long the oldest order has waited.
 func TestScanIsKept(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -441,9 +443,9 @@ func TestScanIsKept(t *testing.T) {
 	}
 }
 
-// A scan holds one batch of messages and eight bytes an order, whatever waits.
+// A scan holds one batch of messages and eight bytes per order, however many orders wait.
 func TestScanHoldsLittle(t *testing.T) {
-	server := testbed.StartProcess(t) // its memory is not this process's
+	server := testbed.StartProcess(t) // with memory of its own
 	r := setupOn(t, server)
 	const n, size = 1500, 32 << 10
 	rec := record(order.Awaiting, entrustbus.KindIssue)
@@ -477,7 +479,7 @@ func TestScanHoldsLittle(t *testing.T) {
 			scanning = false
 		default:
 			peak = max(peak, live())
-			time.Sleep(20 * time.Millisecond) // a collection takes the scan's time
+			time.Sleep(20 * time.Millisecond) // garbage collection takes time from the scan
 		}
 	}
 	if held := int64(peak) - int64(before); held > n*size/2 {
@@ -485,8 +487,8 @@ func TestScanHoldsLittle(t *testing.T) {
 	}
 }
 
-// An order that was handled between the scan and its repair is left alone: the repair
-// asks the leaders.
+// An order that was handled between the scan and its repair is left alone: the repair asks the
+// leaders.
 func TestReviveAsksAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)

@@ -24,10 +24,10 @@ import (
 
 const producer = "shop"
 
-// later is as much as every record must be old to be looked at, in these tests.
+// later is how old every record must be to be read, in these tests.
 const later = settling + time.Minute + 10*time.Second
 
-// rig is a fleet's streams on a real server.
+// rig is the streams of a fleet on a real server.
 type rig struct {
 	t       *testing.T
 	server  *testbed.Server
@@ -52,8 +52,8 @@ func setupOn(t *testing.T, server *testbed.Server) *rig {
 	return r
 }
 
-// worker is the watchdog of one worker, whose clock is ahead so that what the test
-// wrote is old. It has a connection of its own.
+// worker is the watchdog of one worker. Its clock is ahead, so that the records of the test are
+// old. It has a connection of its own.
 func (r *rig) worker(name string, ahead time.Duration) *Watchdog {
 	r.t.Helper()
 	js := r.server.JetStream(r.t)
@@ -66,7 +66,7 @@ func (r *rig) worker(name string, ahead time.Duration) *Watchdog {
 	}
 }
 
-// whole has the next scan read every record, as an operator may.
+// whole makes the next scan read all records, as an operator may.
 func (r *rig) whole() {
 	r.t.Helper()
 	kv, err := r.js.KeyValue(r.t.Context(), r.layout.Control)
@@ -78,7 +78,7 @@ func (r *rig) whole() {
 	}
 }
 
-// scans checks what one scan repairs.
+// scans checks the repairs of one scan.
 func (r *rig) scans(w *Watchdog, want Repairs) {
 	r.t.Helper()
 	if got, err := w.Scan(r.t.Context()); err != nil || got != want {
@@ -88,7 +88,7 @@ func (r *rig) scans(w *Watchdog, want Repairs) {
 
 func key(id string) order.Key { return order.Key{Producer: producer, ID: id} }
 
-// record is a record of a phase that the ledger takes.
+// record is a valid record of a phase.
 func record(phase order.Phase, kind entrustbus.Kind) order.Record {
 	r := order.Record{
 		Phase: phase, Kind: kind, Digest: []byte("digest"), RequestedAt: time.Now().UTC().Add(-time.Hour), TrackingID: "T-1",
@@ -107,7 +107,7 @@ func record(phase order.Phase, kind entrustbus.Kind) order.Record {
 	return r
 }
 
-// keep has the ledger hold a record.
+// keep writes a record to the ledger.
 func (r *rig) keep(id string, rec order.Record) {
 	r.t.Helper()
 	if _, err := r.ledger.Write(key(id), order.Stored{}, rec, nil).Try(r.t.Context()); err != nil {
@@ -122,12 +122,12 @@ func (r *rig) schedule(w *order.Wakeup) {
 	}
 }
 
-// wake is a wake-up of an order that is not due while the test runs.
+// wake schedules a wake-up that is not due while the test runs.
 func wake(id string, rec order.Record) *order.Wakeup {
 	return order.WakeupOf(key(id), rec, time.Now().Add(time.Hour))
 }
 
-// forge publishes the wake-up of an order again with other headers of the worker's own.
+// forge publishes the wake-up of an order again with changed headers.
 func (r *rig) forge(id string, change func(nats.Header)) {
 	r.t.Helper()
 	m, err := streams.Last(r.t.Context(), r.js, r.layout.Parked, r.layout.Subjects().Parked(producer, id))
@@ -156,7 +156,7 @@ func (r *rig) next() jetstream.Msg {
 	return m
 }
 
-// publish stores a request and returns its place.
+// publish stores a request and returns its sequence and time.
 func (r *rig) publish(id string) order.Ref {
 	r.t.Helper()
 	ack, err := r.js.Publish(r.t.Context(), "entrust.request.shop.issue", []byte(`{"id":"`+id+`"}`))
@@ -190,7 +190,7 @@ func (r *rig) eventually(what string, ok func() bool) {
 	}
 }
 
-// newer is a record as a worker of a later format writes it.
+// newer is a record in the format of a later worker.
 func newer(t *testing.T, rec order.Record) []byte {
 	t.Helper()
 	data, err := rec.Encode()
@@ -208,7 +208,7 @@ func newer(t *testing.T, rec order.Record) []byte {
 	return data
 }
 
-// fill has the ledger hold n closed records.
+// fill writes n closed records to the ledger.
 func (r *rig) fill(n int) {
 	r.t.Helper()
 	data, err := record(order.Closed, entrustbus.KindIssue).Encode()
@@ -225,7 +225,7 @@ func (r *rig) fill(n int) {
 	}
 }
 
-// park has n orders that wait hold a wake-up each.
+// park writes n waiting orders, each with a wake-up.
 func (r *rig) park(n int) {
 	r.t.Helper()
 	r.schedule(wake("pattern", record(order.Awaiting, entrustbus.KindIssue)))

@@ -27,8 +27,8 @@ func (r *rig) kept(w *Watchdog) uint64 {
 	return s.Revision
 }
 
-// Two workers, one scan: the second finds the lease taken, and comes when it is over. A
-// worker that stops hands it over at once.
+// Two workers, one scan: the second finds the lease acquired, and returns when it ends. A
+// worker that stops releases the lease at once.
 func TestOneWorkerScans(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -40,7 +40,7 @@ func TestOneWorkerScans(t *testing.T) {
 	if first == 0 {
 		t.Fatal("the first worker did not scan")
 	}
-	// The lease holds over the pause: its holder is back before it ends.
+	// The lease lasts over the rest: its holder returns before it ends.
 	if pause := b.turn(t.Context(), b.Control.WatchdogLease()); pause < b.Every || pause > lasting(b.Every)+b.Every/10+1 {
 		t.Errorf("the second worker waits for %s", pause)
 	}
@@ -60,8 +60,7 @@ func TestOneWorkerScans(t *testing.T) {
 	}
 }
 
-// Run scans again and again, repairs, counts what it repaired, and hands the lease over
-// when it stops.
+// Run scans repeatedly, repairs, counts its repairs, and releases the lease when it stops.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -72,7 +71,7 @@ func TestRun(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); a.Run(ctx) }()
-	// What is written behind the workers' backs without a wake-up is woken, scan after scan.
+	// An order without a wake-up, written outside of the workers, is woken in every scan.
 	for i := range 3 {
 		id := fmt.Sprint("x", i)
 		r.keep(id, record(order.Awaiting, entrustbus.KindIssue))
@@ -114,11 +113,11 @@ func repaired(t *testing.T, g prometheus.Gatherer, kind string) float64 {
 	return 0
 }
 
-// A scan ends when another worker acquired the lease meanwhile, and is no finished one.
+// A scan ends when another worker acquired the lease meanwhile, and does not count as finished.
 func TestScanEndsWithItsLease(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.park(6 * paceEvery) // a scan rests between batches
+	r.park(6 * restEvery) // a scan rests between batches
 	kv, err := r.js.KeyValue(t.Context(), r.layout.Control)
 	if err != nil {
 		t.Fatal(err)
@@ -138,12 +137,12 @@ func TestScanEndsWithItsLease(t *testing.T) {
 	if pause := <-done; pause != a.Every {
 		t.Errorf("a pause of %s, want %s", pause, a.Every)
 	}
-	if n := r.kept(a); n != 0 || !strings.Contains(r.log.String(), "another worker goes on") {
+	if n := r.kept(a); n != 0 || !strings.Contains(r.log.String(), "another worker continues") {
 		t.Errorf("the scan was kept as %d; the log says:\n%s", n, r.log)
 	}
 }
 
-// A scan that fails is made again soon, and so is one that could not begin.
+// A failed scan is repeated soon, and so is a scan that could not begin.
 func TestScanAgainAfterTrouble(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -158,7 +157,7 @@ func TestScanAgainAfterTrouble(t *testing.T) {
 	if r.kept(w) != 0 {
 		t.Error("a scan that failed is kept as finished")
 	}
-	// Another worker waits for no longer than that.
+	// Another worker waits no longer than that.
 	b := r.worker("w2", 0)
 	if pause := b.turn(t.Context(), b.Control.WatchdogLease()); pause > lasting(troubleRest)+b.Every/10+1 {
 		t.Errorf("another worker waits for %s after a scan that failed", pause)
@@ -169,11 +168,11 @@ func TestScanAgainAfterTrouble(t *testing.T) {
 	}
 }
 
-// A stop ends a scan, and is no trouble.
+// A stop ends a scan, and is no error.
 func TestScanEndsWithTheWorker(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.park(6 * paceEvery)
+	r.park(6 * restEvery)
 	w := r.worker("w1", 0)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})

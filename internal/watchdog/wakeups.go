@@ -12,10 +12,9 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/wakeup"
 )
 
-// scanWakeups reads the parked stream up to a sequence. It has stuck wake-ups scheduled
-// again, and removes due messages that the server will never deliver, after waking their
-// orders. It writes into found how many orders wait, for how long the oldest has waited, and
-// when the first is due.
+// scanWakeups reads the parked stream up to a sequence. It schedules stuck wake-ups again. It
+// removes due messages that the server will never deliver, after waking their orders. It writes
+// into found how many orders wait, how long the oldest has waited, and when the next is due.
 func (w *Watchdog) scanWakeups(r *repairing, last uint64, found *control.Scan) error {
 	settled := map[order.Lane]uint64{}
 	for _, lane := range order.Lanes() {
@@ -29,9 +28,9 @@ func (w *Watchdog) scanWakeups(r *repairing, last uint64, found *control.Scan) e
 		case f.Sequence > last:
 			return nil
 		case errors.Is(err, wakeup.ErrNewerFormat):
-			continue // its workers look after it, and Wakes knows it
+			continue // the newer workers handle it, and Wakes counts it
 		case errors.Is(err, wakeup.ErrNotAWakeup):
-			// The publisher of it must not keep lost orders from being found.
+			// Such a message must not stop the scan for lost orders.
 			w.Log.WarnContext(r.ctx, "the parked stream holds a message that is not a wake-up", "stream", w.Layout.Parked, "err", err)
 			continue
 		case err != nil:
@@ -53,7 +52,8 @@ func (w *Watchdog) scanWakeups(r *repairing, last uint64, found *control.Scan) e
 			continue
 		}
 		again, sequence := *f.Wakeup, f.Sequence
-		// Past by the clock of the server that fires, too, which may be behind ours.
+		// The time must also have passed on the clock of the server that fires, which may be
+		// behind ours.
 		again.Due, again.At = now.UTC(), f.Stored
 		r.do(&r.repairs.Stuck, func(ctx context.Context) (bool, error) { return w.Wakeups.Reschedule(ctx, &again, sequence) })
 	}
@@ -74,8 +74,8 @@ func count(w *control.Waiting, phase order.Phase) {
 	}
 }
 
-// removeDead removes a due message that the server will never deliver, after waking its order
-// where nothing else does.
+// removeDead removes a due message that the server will never deliver. First it wakes the order
+// when nothing else does.
 func (w *Watchdog) removeDead(ctx context.Context, r *repairing, key order.Key, sequence uint64) (bool, error) {
 	revived, err := w.revive(ctx, key)
 	if err != nil {
@@ -85,7 +85,7 @@ func (w *Watchdog) removeDead(ctx context.Context, r *repairing, key order.Key, 
 		r.count(&r.repairs.Lost)
 	}
 	if err := w.Wakeups.Discard(ctx, sequence); err != nil {
-		// It only counts as parked. A later scan tries again.
+		// The message does no harm except that it counts as parked. A later scan tries again.
 		w.Log.WarnContext(ctx, "removing a due message that will never be delivered", "err", err)
 		return false, nil
 	}
@@ -96,19 +96,20 @@ func (w *Watchdog) removeDead(ctx context.Context, r *repairing, key order.Key, 
 func (w *Watchdog) schedule(ctx context.Context, key order.Key, rec order.Stored, now time.Time) error {
 	wake := order.WakeupOf(key, rec.Record, now)
 	if w.Polls != nil && rec.Phase == order.Awaiting {
-		// The count is lost with the wake-up. Orders that have waited for hours are not all
-		// polled as often as new ones.
+		// The wake-up held the count of polls. Without an estimate, orders that have waited for
+		// hours would all be polled as often as new ones.
 		wake.Polls = w.Polls(now.Sub(rec.At))
 	}
 	err := w.Wakeups.Schedule(ctx, wake)
 	if streams.IsRefused(err) && wake.Request != nil {
-		err = w.Wakeups.Schedule(ctx, wake.Smaller()) // only the request in it is large
+		err = w.Wakeups.Schedule(ctx, wake.Smaller()) // without its request, which alone is large
 	}
 	return err
 }
 
-// hasMessage reports whether the message of a record is still to be delivered. One that
-// its consumer takes for acknowledged is not, though a server that was killed may keep it.
+// hasMessage reports whether the server will still deliver the message of a record. It does not
+// deliver a message that the consumer counts as acknowledged, though a killed server may keep
+// it.
 func (w *Watchdog) hasMessage(ctx context.Context, rec order.Record) (bool, error) {
 	if rec.Origin.Sequence == 0 {
 		return false, nil

@@ -1,23 +1,23 @@
-// Package watchdog looks for orders that nothing will wake, and has them woken. One
-// worker of the fleet does so at a time. It ends no order and calls no gateway: it
-// schedules wake-ups, and the worker that gets them decides.
+// Package watchdog finds orders that nothing will wake, and schedules wake-ups for them. The
+// worker that holds the watchdog lease scans; the others wait. The watchdog ends no order and
+// calls no gateway. The worker that gets the due message decides.
 //
 // # What a scan reads
 //
-// Every wake-up and due message there is: what waits. Of the ledger, the records that were
-// written since two cursors, kept in the control bucket:
+// A scan reads every wake-up and due message. From the ledger it reads the records that were
+// written since two cursors, which the control bucket keeps:
 //
-//	cursor   reads a record when it is as old as an order lease: its owner is gone then, and its
-//	         wake-up written
-//	lagging  reads it again when it is older than the longest wait: its first wake-up has fired
-//	         then, and the next is written
+//	cursor   reads a record once it is as old as an order lease: its owner has stopped by then,
+//	         and its wake-up is written
+//	lagging  reads it again once it is older than the longest wait: its first wake-up has fired
+//	         by then, and the next is written
 //
-// And every record, at most once a day, a slice with each scan. So a scan costs what is
-// written and what waits. Closed records cost nothing behind the cursors. No scan holds more
-// than one batch, and each ends at what had been written when it began.
+// At most once a day it also reads every record, a part with each scan. So the cost of a scan
+// grows with what is written and what waits. Closed records behind the cursors cost nothing. A
+// scan holds at most one batch, and ends at the last message that was written before it began.
 //
-// Cursors of a stream that was made again, or that lost its end, mean nothing: every record
-// is read then. An operator who deletes the key scan.full of the control bucket has that too.
+// The cursors are invalid when the stream was made again, or lost its end. Then a scan reads
+// every record. An operator can force that: delete the key scan.full of the control bucket.
 package watchdog
 
 import (
@@ -38,28 +38,28 @@ import (
 )
 
 const (
-	// overdue is how late a wake-up may be before it counts as stuck. A server that
-	// restarts, or elects a leader, fires within seconds.
+	// overdue is how late a wake-up must be to count as stuck. A server that restarts or elects
+	// a leader fires within seconds.
 	overdue = time.Minute
-	// settling is how long a worker may take, beside its lease, from a record to the wake-up
-	// that belongs to it.
+	// settling is how long a worker may take, beside its lease, between writing a record and
+	// writing its wake-up.
 	settling = time.Minute
-	// longestWait is longer than every wait that one wake-up stands for: a pause of an
-	// hour, spread by a quarter.
+	// longestWait is longer than any wait of one wake-up: a pause of an hour, plus a quarter of
+	// jitter.
 	longestWait = 90 * time.Minute
-	// wholeEvery is the shortest time from the end of one scan of every record to the next.
+	// wholeEvery is the shortest time between the end of one scan of all records and the next.
 	wholeEvery = 24 * time.Hour
-	// scanHold is how long the lease holds while a scan runs. It is renewed meanwhile; a
-	// worker that dies in its scan is waited for no longer.
-	scanHold = time.Minute
-	// troubleRest is the pause after a scan that failed, at most.
+	// scanLease is how long the watchdog lease lasts while a scan runs. The worker renews it
+	// meanwhile. When that worker dies, the others wait no longer than this.
+	scanLease = time.Minute
+	// troubleRest is the longest wait after a failed scan.
 	troubleRest = 30 * time.Second
 	// callTime bounds one exchange with the server.
 	callTime = 5 * time.Second
 )
 
-// Watchdog scans ledger and wake-ups. Fill in every field but Metrics and Polls; it holds
-// nothing between two scans.
+// Watchdog scans the ledger and the wake-ups. Set every field except Metrics and Polls. It
+// keeps no state between two scans.
 type Watchdog struct {
 	JS      jetstream.JetStream
 	Layout  streams.Layout
@@ -68,63 +68,61 @@ type Watchdog struct {
 	Control *control.Bucket
 	Log     *slog.Logger
 	Metrics *metrics.Worker // may be nil
-	// Every is the pause between two scans. A scan that has read for half of it goes on with
-	// the next one.
+	// Every is the time between two scans. A scan that has read for half of it stops, and the
+	// next one continues.
 	Every time.Duration
-	// Lease is the longest that a worker owns an order: no record that is younger is looked
-	// at.
+	// Lease is the longest order lease. A scan ignores records that are younger.
 	Lease time.Duration
-	// Polls says how often an order that has waited for so long was polled, where its wake-up
-	// is lost. Nil: never.
+	// Polls estimates how often an order that has waited for that long was polled, when its
+	// wake-up is lost. Nil means zero polls.
 	Polls func(waited time.Duration) int
 
-	// ahead moves the clock. Only tests set it: the server's time is all that makes a
-	// record old.
+	// ahead moves the clock, in tests only: a record's age depends on the server's time alone.
 	ahead time.Duration
 }
 
-// Repairs counts what one scan put right.
+// Repairs counts the repairs of one scan.
 type Repairs struct {
 	Stuck int // wake-ups whose time had passed without a due message
 	Lost  int // orders that nothing would wake
 	Dead  int // due messages that the server keeps and will never deliver, removed
 }
 
-// Run scans until ctx is done, whenever this worker has the watchdog lease.
+// Run scans until ctx is done, while this worker holds the watchdog lease.
 func (w *Watchdog) Run(ctx context.Context) {
 	lease := w.Control.WatchdogLease()
-	// Workers that start together do not all ask for the lease at once.
-	pause := time.Duration((0.5 + rand.Float64()) * float64(min(w.Every, time.Minute)))
-	for sleep(ctx, pause) == nil {
-		pause = w.turn(ctx, lease)
+	// Spread the first requests of workers that start together.
+	rest := time.Duration((0.5 + rand.Float64()) * float64(min(w.Every, time.Minute)))
+	for sleep(ctx, rest) == nil {
+		rest = w.turn(ctx, lease)
 	}
-	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if err := lease.Release(leave); err != nil {
-		w.Log.DebugContext(leave, "releasing the watchdog lease; it ends by itself", "err", err)
+	if err := lease.Release(release); err != nil {
+		w.Log.DebugContext(release, "releasing the watchdog lease; it expires by itself", "err", err)
 	}
 }
 
-// turn scans once, where this worker gets the lease, and returns how long to wait for
+// turn scans once, if this worker gets the watchdog lease. It returns how long to wait before
 // the next turn.
 func (w *Watchdog) turn(ctx context.Context, lease *control.Lease) time.Duration {
-	hold := min(lasting(w.Every), scanHold)
+	length := min(lasting(w.Every), scanLease)
 	ask, cancel := context.WithTimeout(ctx, callTime)
-	acquired, wait, err := lease.Acquire(ask, hold)
+	acquired, wait, err := lease.Acquire(ask, length)
 	cancel()
 	switch {
 	case err != nil:
 		w.Log.WarnContext(ctx, "asking for the watchdog lease", "wait", min(w.Every, troubleRest), "err", err)
 		return min(w.Every, troubleRest)
 	case !acquired:
-		// Those that wait for the same end do not all ask at once.
+		// Workers that wait for the same lease must not all ask at once.
 		return wait + rand.N(w.Every/10+1)
 	}
 
 	scan, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var keeping sync.WaitGroup
-	keeping.Go(func() { lease.Keep(scan, hold, stop) })
+	keeping.Go(func() { lease.Keep(scan, length, stop) })
 	begun := time.Now()
 	repairs, err := w.Scan(scan)
 	took := time.Since(begun)
@@ -140,30 +138,30 @@ func (w *Watchdog) turn(ctx context.Context, lease *control.Lease) time.Duration
 	if ctx.Err() != nil {
 		return w.Every // the worker stops
 	}
-	pause := w.Every
+	rest := w.Every
 	switch {
 	case err == nil:
 		w.Log.DebugContext(ctx, "scanned for lost wake-ups", "took", took)
 	case errors.Is(err, control.ErrLeaseLost):
-		w.Log.WarnContext(ctx, "scanning for lost wake-ups; another worker goes on", "wait", w.Every, "err", err)
+		w.Log.WarnContext(ctx, "scanning for lost wake-ups; another worker continues", "wait", w.Every, "err", err)
 		return w.Every
 	default:
-		pause = min(w.Every, troubleRest)
-		w.Log.WarnContext(ctx, "scanning for lost wake-ups; scanning again", "wait", pause, "err", err)
+		rest = min(w.Every, troubleRest)
+		w.Log.WarnContext(ctx, "scanning for lost wake-ups; scanning again", "wait", rest, "err", err)
 	}
-	// Others take over when this worker does not come back for its next scan.
+	// Another worker takes over when this one does not return for its next scan.
 	ask, cancel = context.WithTimeout(ctx, callTime)
 	defer cancel()
-	if err := lease.Renew(ask, lasting(pause)); err != nil {
+	if err := lease.Renew(ask, lasting(rest)); err != nil {
 		w.Log.WarnContext(ctx, "renewing the watchdog lease", "err", err)
 	}
-	return pause
+	return rest
 }
 
-// lasting is how long the lease holds over a pause: its holder is back before it ends.
-func lasting(pause time.Duration) time.Duration { return pause + pause/10 }
+// lasting is how long the lease must last over that rest: its holder returns before it ends.
+func lasting(rest time.Duration) time.Duration { return rest + rest/10 }
 
-// now is the server's time. Before the first measurement it is the host's.
+// now is the server's time. Before the first measurement it is the host's time.
 func (w *Watchdog) now() time.Time {
 	if t, ok := w.Control.Clock().Now(); ok {
 		return t.Add(w.ahead)

@@ -59,8 +59,8 @@ func TestGroupsThatAreWrong(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct{ properties, want string }{
-		{`{ca: {a: "{{.label}}"}}`, `a of CA ca names what no order has`},
-		{`{ca: {a: "{{.labels.x"}}`, "a of CA ca is no template"},
+		{`{ca: {a: "{{.label}}"}}`, `a of CA ca uses a name that no order has`},
+		{`{ca: {a: "{{.labels.x"}}`, "a of CA ca is not a valid template"},
 		{`{ca: {a: 2018-01-01}}`, "put a date in quotes"},
 		{`{ca: {a: {b: c}}}`, "must be a text, a number"},
 		{`{ca: {a: ["x", [y]]}}`, "must be a text, a number"},

@@ -7,17 +7,17 @@ import (
 	"github.com/entrust-worker/entrust-worker/internal/testbed"
 )
 
-// What was due before the connection was made, or made again, may have been delivered
-// before; what is due well after that was not.
+// A message that was due before the last connect may have been delivered before. A message that
+// is due well after it was not.
 func TestLinkSince(t *testing.T) {
 	t.Parallel()
 	server := testbed.Start(t)
 	nc := server.Conn(t)
-	before := time.Now().Add(-time.Second) // a test that is held up between two readings of the clock reads it late
-	l := newLink(nc)
+	before := time.Now().Add(-time.Second) // the test may be delayed between two readings of the clock
+	age := newConnectionAge(nc)
 	soon := time.Now().Add(skew + time.Millisecond)
 	for _, ahead := range []time.Duration{0, time.Hour, -time.Hour} { // the server's clock
-		since := func(t time.Time) bool { return l.since(t.Add(ahead), time.Now().Add(ahead)) }
+		since := func(t time.Time) bool { return age.since(t.Add(ahead), time.Now().Add(ahead)) }
 		if since(before) || since(before.Add(skew)) || !since(soon) {
 			t.Errorf("a new connection has not stood since it was made, or the server's clock %s ahead decides", ahead)
 		}
@@ -30,7 +30,7 @@ func TestLinkSince(t *testing.T) {
 			t.Fatal("the connection is not made again")
 		}
 	}
-	if l.since(soon, time.Now()) || !l.since(time.Now().Add(skew+time.Second), time.Now()) {
+	if age.since(soon, time.Now()) || !age.since(time.Now().Add(skew+time.Second), time.Now()) {
 		t.Error("a connection that was made again has not stood since then")
 	}
 }
