@@ -123,13 +123,13 @@ func (w *Worker) readCA(ctx context.Context, ca string) (gateway.CA, error) {
 }
 
 // errNotReached names no cause: that may be about the files of the worker.
-var errNotReached = errors.New("the worker does not reach the gateway yet; its log says why")
+var errNotReached = errors.New("no probe of the gateway succeeds; the log of the worker says why")
 
 // problem returns why the gateway may not be called at all, or nil.
 func (t *throttling) problem() error {
 	if ready, cause := t.prober.Ready(); !ready {
 		if e, ok := errors.AsType[*gateway.Error](cause); ok {
-			return fmt.Errorf("the worker does not reach the gateway: %w", e)
+			return e
 		}
 		return errNotReached
 	}

@@ -66,7 +66,7 @@ func serve(s *config.Settings, registry *prometheus.Registry, page *statuspage.P
 		return "", func() {}, nil
 	}
 	if err != nil {
-		return "", nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, an empty one turns HTTP off; entrust-worker config shows where the address came from")
+		return "", nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "set another --http-addr, or an empty one to turn HTTP off; entrust-worker config shows where the address came from")
 	}
 	unfollow := func() {}
 	if page != nil {
@@ -100,7 +100,7 @@ func mount(mux *http.ServeMux, page *statuspage.Page, loopback, hasToken bool, l
 
 // errDraining is why a worker that stops is not ready. A balancer, and a deployment that
 // replaces workers one by one, look at that.
-var errDraining = errors.New("draining: the worker finishes the messages in flight and takes no others")
+var errDraining = errors.New("draining: the worker finishes the messages in flight and takes no new ones")
 
 // readiness says what keeps a worker from working, the gateway aside.
 type readiness struct {
