@@ -34,7 +34,7 @@ func newDesk(bus *connect.Bus) *desk {
 func (d *desk) record(ctx context.Context, key order.Key) (order.Stored, error) {
 	rec, err := d.ledger.Get(ctx, key)
 	if err == nil && rec.Phase == "" {
-		return rec, usage.WithHint(fmt.Errorf("order %s is not in the ledger", key),
+		return rec, usage.WithHint(fmt.Errorf("order %s: the ledger does not know the order", key),
 			"a request enters the ledger when a worker takes it; the ledger drops finished orders after streams.orders_max_age")
 	}
 	return rec, err
