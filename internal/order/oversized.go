@@ -107,7 +107,7 @@ func (d *decider) shrink(r Record, refused Step) Decision {
 func (d *decider) unkept(r Record) Decision {
 	e := &entrustbus.ResultError{
 		Class: entrustbus.ClassOther, Code: CodeRequestTooLarge,
-		Message: "the order cannot wait: its request, with what the worker adds, does not fit into a message; send a smaller request, or have the operator raise max_payload",
+		Message: "the order cannot wait: no message can hold its request with the worker's headers; raise max_payload, or send a smaller request",
 	}
 	outcome, reason := entrustbus.OutcomeUnconfirmed, Unconfirmed
 	if !r.PossibleDuplicate && (r.Phase == "" || r.Phase == Unaccepted) || r.Kind == entrustbus.KindCancel {
@@ -140,7 +140,7 @@ func (c *Conclusion) Smaller() (*Conclusion, bool) {
 		res.Outcome = entrustbus.OutcomeFailed
 		res.Error = &entrustbus.ResultError{
 			Class: entrustbus.ClassOther, Code: CodeResultTooLarge,
-			Message: "the certificate with serial " + res.Serial + " was issued, and does not fit into a message of the bus; fetch it from the gateway by its serial, or revoke it; have the operator raise max_payload",
+			Message: "the certificate with serial " + res.Serial + " was issued, and does not fit into a message of the bus; fetch it from the gateway by its serial, or revoke it; the operator has to raise max_payload",
 		}
 		out.Reason, out.Why = Rejected, res.Error.Message
 	default:
