@@ -160,7 +160,7 @@ func (c *Client) Submit(ctx context.Context, r Request) (Receipt, error) {
 	return Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: same}, nil
 }
 
-// How long Submit waits for a stream that nobody answers for: a leader that died has a successor after 4 to 9 s.
+// How long Submit waits for a stream that does not answer: a leader that died has a successor after 4 to 9 s.
 const (
 	electedWithin = 10 * time.Second
 	electedLook   = 250 * time.Millisecond
@@ -213,8 +213,8 @@ func (c *Client) submitError(r Request, subject string, err error) error {
 	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("submitting %q: %w takes %s, or its leader is away: try again, run `entrust-worker provision`, "+
-			"check the prefix, and that the account has JetStream: %w", r.OrderID(), ErrNoStream, subject, err)
+		return fmt.Errorf("submitting %q: %w: no stream has the subject %s, or its leader does not answer; try again, run `entrust-worker provision`, "+
+			"or check the prefix and that the account has JetStream: %w", r.OrderID(), ErrNoStream, subject, err)
 	case errors.As(err, &api) && api.ErrorCode == streamStoreFailed:
 		return fmt.Errorf("submitting %q: %w: %w", r.OrderID(), ErrStreamFull, err)
 	}

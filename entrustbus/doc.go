@@ -51,7 +51,7 @@
 //
 // Payloads are MessagePack maps or JSON objects with the same snake_case keys, and the Content-Type header says which; a
 // result comes in the encoding of its request. Times are MessagePack timestamps, or RFC 3339 in UTC; bytes are base64 in
-// JSON. `v` is the contract's version. Unknown keys are ignored, whatever they hold; one that is near a known key is a
+// JSON. `v` is the contract's version. Unknown keys are ignored, whatever they hold; an unknown key near a known one is a
 // warning in the result. JSON Schemas of all messages are in docs/schema.
 //
 // encoding/json writes and reads requests, results, refusals, answers and events as the contract has them.

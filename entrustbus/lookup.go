@@ -64,8 +64,8 @@ func (c *Client) resultStream(ctx context.Context) (jetstream.Stream, error) {
 func (c *Client) streamError(err error) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
 		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("%w: nothing answers for %s, or its servers are away: try again, run `entrust-worker provision`, "+
-			"check the name, and that the account has JetStream: %w", ErrNoStream, c.cfg.ResultStream, err)
+		return fmt.Errorf("%w: there is no stream %s, or its servers do not answer; try again, run `entrust-worker provision`, "+
+			"or check the name and that the account has JetStream: %w", ErrNoStream, c.cfg.ResultStream, err)
 	}
 	return err
 }

@@ -64,7 +64,7 @@ func (r *Revoke) OrderID() string { return r.ID }
 // LabelMap is Labels.
 func (r *Revoke) LabelMap() map[string]string { return r.Labels }
 
-// SerialNumber is the serial number, from whichever of the three forms was given: positive and at most MaxSerialBits
+// SerialNumber is the serial number, from the form that was given: positive and at most MaxSerialBits
 // long. The error is a *FieldError for the form.
 func (r *Revoke) SerialNumber() (*big.Int, error) {
 	given := 0
