@@ -22,8 +22,8 @@ func pollCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Use:   "poll ORDER...",
 		Short: "Have a worker poll a waiting order now",
 		Long: `Have a worker poll a waiting order now instead of at its next wake-up. The poll counts, and changes neither the
-deadline nor the waits between later polls. A worker tries an unaccepted order again, and looks an indeterminate
-order up. A look-up that is too early to prove anything still waits. The verb does not wait for the poll: orders watch
+deadline nor the waits between later polls. A worker tries an unaccepted order again, and looks up an
+indeterminate order. A look-up that is too early to prove anything still waits. The verb does not wait for the poll: orders watch
 shows the outcome.`,
 		Example: `  entrust-worker orders poll web.4711
   entrust-worker orders poll --producer web 4711 4712`,
