@@ -11,12 +11,12 @@ type CA struct {
 	// CertificatePEM is the CA's own certificate, ChainPEM those above it, nearest first; empty for a root.
 	CertificatePEM string `json:"certificate_pem"`
 	ChainPEM       string `json:"chain_pem,omitempty"`
-	// Warnings say what the gateway gave beside these and was left out.
+	// Warnings name the certificates that the gateway gave and the worker left out.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// Check is how one worker sees its setup. Client.Check asks for it. Workers of a fleet that are set up differently answer
-// differently: one of them answers.
+// Check is the setup of one worker, as the worker sees it. Client.Check asks for it. One worker of the fleet answers. Workers
+// with different setups give different answers.
 type Check struct {
 	// Version is the contract's version, Version.
 	Version int `json:"v"`
@@ -28,40 +28,40 @@ type Check struct {
 	CAID string `json:"ca_id"`
 	// ProfileID is the profile of requests that name none. No worker asks the gateway whether it exists.
 	ProfileID string `json:"profile_id,omitempty"`
-	// Dialect is how the gateway speaks: certctl, cagw, or auto before it has answered.
+	// Dialect is the API that the gateway speaks: certctl, cagw, or auto before it has answered.
 	Dialect string `json:"dialect"`
-	// GatewayReady says that the worker calls the gateway. If not, GatewayProblem says why: requests wait.
+	// GatewayReady says that the worker calls the gateway. If it does not, requests wait, and GatewayProblem says why.
 	GatewayReady   bool   `json:"gateway_ready"`
 	GatewayProblem string `json:"gateway_problem,omitempty"`
 	// CredentialsNotAfter is when the worker's client certificate for the gateway expires. Zero: the worker does not know.
 	CredentialsNotAfter time.Time `json:"credentials_not_after,omitzero"`
-	// CredentialsUsable says that the worker can load its key pair. The log of the worker has the reason where it cannot.
+	// CredentialsUsable says that the worker can load its key pair. If it cannot, the log of the worker has the reason.
 	CredentialsUsable bool `json:"credentials_usable"`
 	// Policy names the policy that is in force, as the worker's log does. Empty: there is none, and everything is allowed.
 	Policy string `json:"policy,omitempty"`
 }
 
-// PolicyCheck is what the policy of a worker says of a request that was not sent. Client.Policy asks for it. It says
-// nothing of the gateway, and nothing of how many requests wait for their turn.
+// PolicyCheck says whether the policy of a worker allows a request. Client.Policy asks for it. It does not cover the gateway,
+// nor the number of requests that wait for their turn.
 type PolicyCheck struct {
 	// Version is the contract's version, Version.
 	Version int `json:"v"`
 	// Allowed says that the request would be sent to the gateway.
 	Allowed bool `json:"allowed"`
-	// Rule is the rule that refuses the request, by its path in the policy file; Value what it refuses, and Where the part
-	// of the request that has it. Message says all three in one line. Empty where the request is allowed.
+	// Rule is the rule that refuses the request, by its path in the policy file. Value is the value that it refuses, Where the
+	// part of the request with that value. Message has all three in one line. Empty if the request is allowed.
 	Rule    string `json:"rule,omitempty"`
 	Value   string `json:"value,omitempty"`
 	Where   string `json:"where,omitempty"`
 	Message string `json:"message,omitempty"`
-	// ValiditySeconds is what the policy cuts a longer validity to. 0: it cuts nothing.
+	// ValiditySeconds is the validity to which the policy cuts a longer one. 0: it cuts none.
 	ValiditySeconds int64 `json:"validity_seconds,omitempty"`
-	// MustSign says that the producer must sign its requests. A policy check needs no signature, and judges none.
+	// MustSign says that the producer must sign its requests. A policy check needs no signature and checks none.
 	MustSign bool `json:"must_sign,omitempty"`
 	// CAID and ProfileID are those that the request would be sent with.
 	CAID      string `json:"ca_id"`
 	ProfileID string `json:"profile_id,omitempty"`
-	// Policy names the policy that was asked, as the worker's log does. Empty: there is none, and everything is allowed.
+	// Policy names the policy that decided, as the worker's log does. Empty: there is none, and everything is allowed.
 	Policy string `json:"policy,omitempty"`
 	// Warnings are those of the request: unknown keys near known ones.
 	Warnings []string `json:"warnings,omitempty"`
@@ -72,25 +72,25 @@ var caForm = form{
 	about: "Answers a question on <prefix>.ask.<producer>.ca: the certificates of a CA, in the encoding of the question. Later versions may add keys.",
 	table: table{
 		{key: "v", at: at(func(c *CA) any { return &c.Version }), shape: version{}, always: true, about: "Version of the contract."},
-		{key: "ca_id", at: at(func(c *CA) any { return &c.CAID }), shape: text{}, always: true, about: "The CA that was asked for; the worker's own where the question named none."},
+		{key: "ca_id", at: at(func(c *CA) any { return &c.CAID }), shape: text{}, always: true, about: "The CA of the question; the worker's own if the question named none."},
 		{key: "certificate_pem", at: at(func(c *CA) any { return &c.CertificatePEM }), shape: text{}, always: true, about: "The CA's own certificate."},
 		{key: "chain_pem", at: at(func(c *CA) any { return &c.ChainPEM }), shape: text{}, about: "The certificates above it, nearest first. Absent for a root."},
-		{key: "warnings", at: at(func(c *CA) any { return &c.Warnings }), shape: list{}, about: "What the gateway gave beside these and was left out."},
+		{key: "warnings", at: at(func(c *CA) any { return &c.Warnings }), shape: list{}, about: "Certificates that the gateway gave and the worker left out."},
 	},
 }
 
 var checkForm = form{
 	title: "Check",
-	about: "Answers a question on <prefix>.ask.<producer>.check: how one worker sees its setup, in the encoding of the question. Later versions may add keys.",
+	about: "Answers a question on <prefix>.ask.<producer>.check: the setup of one worker, in the encoding of the question. Later versions may add keys.",
 	table: table{
 		{key: "v", at: at(func(c *Check) any { return &c.Version }), shape: version{}, always: true, about: "Version of the contract."},
-		{key: "worker", at: at(func(c *Check) any { return &c.Worker }), shape: text{}, always: true, about: "The worker that answers."},
-		{key: "worker_version", at: at(func(c *Check) any { return &c.WorkerVersion }), shape: text{}, always: true, about: "The version of its program."},
-		{key: "ca_id", at: at(func(c *Check) any { return &c.CAID }), shape: text{}, always: true, about: "The CA that was asked about; the worker's own where the question named none."},
+		{key: "worker", at: at(func(c *Check) any { return &c.Worker }), shape: text{}, always: true, about: "Name of the worker that answers."},
+		{key: "worker_version", at: at(func(c *Check) any { return &c.WorkerVersion }), shape: text{}, always: true, about: "Version of its program."},
+		{key: "ca_id", at: at(func(c *Check) any { return &c.CAID }), shape: text{}, always: true, about: "The CA of the question; the worker's own if the question named none."},
 		{key: "profile_id", at: at(func(c *Check) any { return &c.ProfileID }), shape: text{}, about: "The profile of requests that name none."},
-		{key: "dialect", at: at(func(c *Check) any { return &c.Dialect }), shape: text{}, always: true, about: "How the gateway speaks: certctl, cagw, or auto before it has answered."},
+		{key: "dialect", at: at(func(c *Check) any { return &c.Dialect }), shape: text{}, always: true, about: "API that the gateway speaks: certctl, cagw, or auto before it has answered."},
 		{key: "gateway_ready", at: at(func(c *Check) any { return &c.GatewayReady }), shape: flag{}, always: true, about: "Whether the worker calls the gateway. If not, requests wait."},
-		{key: "gateway_problem", at: at(func(c *Check) any { return &c.GatewayProblem }), shape: text{}, about: "Why it does not."},
+		{key: "gateway_problem", at: at(func(c *Check) any { return &c.GatewayProblem }), shape: text{}, about: "Why the worker does not call the gateway."},
 		{key: "credentials_not_after", at: at(func(c *Check) any { return &c.CredentialsNotAfter }), shape: instant{}, about: "When the worker's client certificate for the gateway expires, in UTC."},
 		{key: "credentials_usable", at: at(func(c *Check) any { return &c.CredentialsUsable }), shape: flag{}, always: true, about: "Whether the worker can load its key pair."},
 		{key: "policy", at: at(func(c *Check) any { return &c.Policy }), shape: text{}, about: "The policy in force, as the worker's log names it. Absent: everything is allowed."},
@@ -99,19 +99,19 @@ var checkForm = form{
 
 var policyCheckForm = form{
 	title: "PolicyCheck",
-	about: "Answers a question on <prefix>.ask.<producer>.policy.<kind>: what the policy says of the request that was the question, in its encoding. Nothing is sent to the gateway. Later versions may add keys.",
+	about: "Answers a question on <prefix>.ask.<producer>.policy.<kind>: whether the policy allows the request in the question, in its encoding. The worker sends nothing to the gateway. Later versions may add keys.",
 	table: table{
 		{key: "v", at: at(func(p *PolicyCheck) any { return &p.Version }), shape: version{}, always: true, about: "Version of the contract."},
 		{key: "allowed", at: at(func(p *PolicyCheck) any { return &p.Allowed }), shape: flag{}, always: true, about: "Whether the request would be sent to the gateway."},
 		{key: "rule", at: at(func(p *PolicyCheck) any { return &p.Rule }), shape: text{}, about: "The rule that refuses it, by its path in the policy file."},
-		{key: "value", at: at(func(p *PolicyCheck) any { return &p.Value }), shape: text{}, about: "What the rule refuses."},
+		{key: "value", at: at(func(p *PolicyCheck) any { return &p.Value }), shape: text{}, about: "The value that the rule refuses."},
 		{key: "where", at: at(func(p *PolicyCheck) any { return &p.Where }), shape: text{}, about: "The part of the request that has the value."},
 		{key: "message", at: at(func(p *PolicyCheck) any { return &p.Message }), shape: text{}, about: "Rule, value and part in one line for people."},
-		{key: "validity_seconds", at: at(func(p *PolicyCheck) any { return &p.ValiditySeconds }), shape: seconds{most: MaxValiditySeconds}, about: "What a longer validity is cut to. Absent: nothing is cut."},
+		{key: "validity_seconds", at: at(func(p *PolicyCheck) any { return &p.ValiditySeconds }), shape: seconds{most: MaxValiditySeconds}, about: "The validity to which the policy cuts a longer one. Absent: it cuts none."},
 		{key: "must_sign", at: at(func(p *PolicyCheck) any { return &p.MustSign }), shape: flag{}, about: "True where the producer must sign its requests. The question needs no signature."},
 		{key: "ca_id", at: at(func(p *PolicyCheck) any { return &p.CAID }), shape: text{}, always: true, about: "The CA that the request would be sent to."},
-		{key: "profile_id", at: at(func(p *PolicyCheck) any { return &p.ProfileID }), shape: text{}, about: "The profile that it would be sent with."},
-		{key: "policy", at: at(func(p *PolicyCheck) any { return &p.Policy }), shape: text{}, about: "The policy that was asked, as the worker's log names it. Absent: everything is allowed."},
+		{key: "profile_id", at: at(func(p *PolicyCheck) any { return &p.ProfileID }), shape: text{}, about: "The profile that the request would be sent with."},
+		{key: "policy", at: at(func(p *PolicyCheck) any { return &p.Policy }), shape: text{}, about: "The policy that decided, as the worker's log names it. Absent: everything is allowed."},
 		{key: "warnings", at: at(func(p *PolicyCheck) any { return &p.Warnings }), shape: list{}, about: "Unknown keys of the request near known ones."},
 	},
 }

@@ -11,17 +11,17 @@ import (
 
 // Errors that CA, Check, Policy, Status and Version wrap, for errors.Is.
 var (
-	// ErrNoWorker: no worker answers questions. None runs, the prefix is not the worker's, or the permissions of the
-	// workers are those of an earlier version.
+	// ErrNoWorker: no worker answers questions. No worker runs, the prefix is not the worker's, or the workers have the NATS
+	// permissions of an earlier version.
 	ErrNoWorker = errors.New("no worker answers")
 	// ErrNotAllowed: NATS permissions forbid this connection to ask as this producer.
 	ErrNotAllowed = errors.New("the NATS permissions of this connection forbid it")
 	// ErrUnknownCA: the gateway has no such CA for the workers' client certificate.
 	ErrUnknownCA = errors.New("unknown CA")
-	// ErrNotSupported: the gateway's dialect has no such thing. Asking again changes nothing.
+	// ErrNotSupported: the gateway's dialect does not offer this. Asking again changes nothing.
 	ErrNotSupported = errors.New("not supported by the gateway")
-	// ErrUnavailable: the worker cannot answer now: the gateway is away or asked for a pause, or this producer asks too
-	// often. Ask again later.
+	// ErrUnavailable: the worker cannot answer now. The gateway does not answer or asked for a pause, or this producer asks
+	// too often. Ask again later.
 	ErrUnavailable = errors.New("not available now")
 )
 
@@ -41,12 +41,12 @@ const (
 	AnswerUnavailable  = "503" // ErrUnavailable
 )
 
-// CA asks a worker for the certificates of a CA; "" is the worker's own. The gateway gives them before anything was issued.
-// Errors: ErrUnknownCA, ErrNotSupported where the gateway speaks the certctl dialect, ErrUnavailable, ErrNoWorker,
-// ErrNotAllowed, a *FieldError for an id that cannot be one, or what went wrong on the way.
+// CA asks a worker for the certificates of a CA; "" is the worker's own. The gateway gives them before it issued anything.
+// Errors: ErrUnknownCA, ErrNotSupported if the gateway speaks the certctl dialect, ErrUnavailable, ErrNoWorker,
+// ErrNotAllowed, a *FieldError for an invalid id, or an error of NATS.
 //
-// Questions are not stored, and asked of whichever worker gets them. A context without a deadline bounds them by
-// JetStream's default timeout.
+// NATS does not store questions, and one worker of the fleet answers. If the context has no deadline, JetStream's default
+// timeout bounds a question.
 func (c *Client) CA(ctx context.Context, caID string) (*CA, error) {
 	answer := new(CA)
 	if err := c.askAbout(ctx, TopicCA, caID, answer); err != nil {
@@ -55,8 +55,7 @@ func (c *Client) CA(ctx context.Context, caID string) (*CA, error) {
 	return answer, nil
 }
 
-// Check asks a worker how it sees its setup, for a CA; "" is the worker's own. Errors are those of CA but for
-// ErrNotSupported.
+// Check asks a worker for its setup, for a CA; "" is the worker's own. Errors are those of CA except ErrNotSupported.
 func (c *Client) Check(ctx context.Context, caID string) (*Check, error) {
 	answer := new(Check)
 	if err := c.askAbout(ctx, TopicCheck, caID, answer); err != nil {
@@ -65,9 +64,9 @@ func (c *Client) Check(ctx context.Context, caID string) (*Check, error) {
 	return answer, nil
 }
 
-// Policy asks a worker what its policy says of a request. The request is not sent to the gateway, and not stored. Errors: a
-// *FieldError for a request that the contract forbids, ErrUnavailable, ErrNoWorker, ErrNotAllowed, or what went wrong on the
-// way. A refusal is no error.
+// Policy asks a worker whether its policy allows a request. The worker does not send the request to the gateway, and NATS
+// does not store it. Errors: a *FieldError for a request that the contract forbids, ErrUnavailable, ErrNoWorker,
+// ErrNotAllowed, or an error of NATS. A refusal by the policy is not an error.
 func (c *Client) Policy(ctx context.Context, r Request) (*PolicyCheck, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
@@ -120,7 +119,7 @@ func (c *Client) ask(ctx context.Context, subject string, body []byte, answer an
 	reply, err := sub.NextMsgWithContext(ctx)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("%w on %s: start one, or check the prefix and the permissions of the workers: %w", ErrNoWorker, subject, err)
+		return fmt.Errorf("%w on %s: start a worker, or check the prefix and the permissions of the workers: %w", ErrNoWorker, subject, err)
 	case err != nil:
 		return err
 	case reply.Header.Get(HeaderServiceErrorCode) != "":

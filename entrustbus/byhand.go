@@ -2,8 +2,8 @@ package entrustbus
 
 import "crypto/x509"
 
-// Complete is an operator's: it ends an order with a certificate that was issued for it outside of the worker's sight. All
-// three fields are required. The worker checks the certificate as it checks one that the gateway sends.
+// Complete is a request of an operator. It ends an order with a certificate that was issued for it and that the worker did
+// not see. All three fields are required. The worker checks the certificate like one that the gateway sends.
 type Complete struct {
 	// ID names this request, as in Issue.
 	ID string `json:"id"`
@@ -23,7 +23,7 @@ var completeForm = form{
 		orderField(func(r *Complete) any { return &r.Order }, "The id of the order that the certificate is for."),
 		{key: "certificate_pem", at: at(func(r *Complete) any { return &r.CertificatePEM }), required: true, digest: completeCertificate,
 			shape: text{most: MaxCSRBytes, pem: &certificateThing, whatElse: document(nil).must("minLength", int64(1))},
-			about: "The certificate in PEM. Text around the block is passed over." + inBytes},
+			about: "The certificate in PEM. Text around the block is ignored." + inBytes},
 	},
 }
 
@@ -63,14 +63,14 @@ func completeCertificate(b []byte, message any) ([]byte, error) {
 	return appendPart(b, "certificate", string(cert.Raw)), nil
 }
 
-// Resolve is an operator's: it ends an order of unknown fate by the operator's word that the gateway issued nothing for
-// it. ID and Order are required.
+// Resolve is a request of an operator. It ends an order without a certificate as not issued: the operator found that the
+// gateway issued nothing for it. ID and Order are required.
 type Resolve struct {
 	// ID names this request, as in Issue.
 	ID string `json:"id"`
 	// Order is the id of the order to end.
 	Order string `json:"order"`
-	// Comment says how the operator knows: one line, at most MaxCommentBytes.
+	// Comment says how the operator found out: one line, at most MaxCommentBytes.
 	Comment string `json:"comment,omitempty"`
 
 	notes
@@ -78,12 +78,12 @@ type Resolve struct {
 
 var resolveForm = form{
 	title: "Resolve request",
-	about: "Ends an order of unknown fate: nothing was issued for it. For operators: published to <prefix>.operator.<producer>.resolve.",
+	about: "Ends an order as not issued: an operator found that the gateway issued nothing for it. For operators: published to <prefix>.operator.<producer>.resolve.",
 	table: table{
 		idField(func(r *Resolve) any { return &r.ID }),
 		orderField(func(r *Resolve) any { return &r.Order }, "The id of the order to end."),
 		{key: "comment", at: at(func(r *Resolve) any { return &r.Comment }), shape: text{most: MaxCommentBytes, line: true},
-			about: "How the operator knows." + inBytes},
+			about: "How the operator found out." + inBytes},
 	},
 }
 

@@ -1,15 +1,15 @@
 package entrustbus
 
-// Cancel asks to stop waiting for an order of the same producer. Both ids are required. Its own result is `cancelled`,
-// or `failed` when it came too late or there is no such order; the order's result is then `cancelled`.
+// Cancel asks to stop waiting for an order of the same producer. Both ids are required. If it succeeds, its own result and
+// the order's result are `cancelled`. Its own result is `failed` if it came too late or there is no such order.
 type Cancel struct {
 	// ID names this request, as in Issue. It is not the id of the order.
 	ID string `json:"id"`
 	// Order is the id of the issue or track request to stop waiting for.
 	Order string `json:"order"`
-	// Strict refuses the request for an unknown key that is near a known one, in place of a warning in the result.
+	// Strict refuses the request for an unknown key that is near a known one, instead of a warning in the result.
 	Strict bool `json:"strict,omitempty"`
-	// Labels come back in the result, unread.
+	// Labels come back in the result; the worker does not read them.
 	Labels map[string]string `json:"labels,omitempty"`
 
 	notes
@@ -17,7 +17,7 @@ type Cancel struct {
 
 var cancelForm = form{
 	title: "Cancel request",
-	about: "Stops the waiting for an order of the same producer. Published to <prefix>.request.<producer>.cancel.",
+	about: "Stops waiting for an order of the same producer. Published to <prefix>.request.<producer>.cancel.",
 	table: table{
 		idField(func(r *Cancel) any { return &r.ID }),
 		orderField(func(r *Cancel) any { return &r.Order }, "The id of the issue or track request to stop waiting for."),

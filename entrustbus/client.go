@@ -13,32 +13,32 @@ import (
 
 // Errors that a Client's methods wrap, for errors.Is.
 var (
-	// ErrNoStream: nothing on the bus stores or serves this, and nothing was stored. Either the stream's leader, or
-	// every server that has it, is away, which mends itself: try again. Or the streams are not provisioned, the prefix
-	// or a name is not the worker's, or the account has no JetStream: nobody on the bus can tell these apart.
+	// ErrNoStream: no stream stores or serves this, and nothing was stored. One cause passes by itself: the stream's
+	// leader, or every server that has it, does not answer; try again. Other causes: the streams are not provisioned, the
+	// prefix or a name is not the worker's, or the account has no JetStream. A client cannot tell these apart.
 	ErrNoStream = errors.New("no such stream")
-	// ErrStreamFull: the request stream has reached its limits and took nothing. Try again when workers caught up.
+	// ErrStreamFull: the request stream has reached its limits and stored nothing. Try again when the workers caught up.
 	ErrStreamFull = errors.New("the request stream is full")
-	// ErrOtherContent: the id belongs to another request of the producer, one of other content or of another kind, whose
-	// result stands. Submit it under an id of its own.
+	// ErrOtherContent: the id belongs to another request of the producer, with other content or of another kind. The result
+	// of that request stands. Submit this request under a new id.
 	ErrOtherContent = errors.New("the id belongs to another request")
-	// ErrNoOrder: the ledger has no record of the order. No worker has begun on its request, or the record is no longer kept.
+	// ErrNoOrder: the ledger has no record of the order. No worker has begun its request, or the ledger no longer keeps it.
 	ErrNoOrder = errors.New("no such order")
-	// ErrNoResult: there is no result yet, or no longer.
+	// ErrNoResult: there is no result yet, or NATS no longer keeps it.
 	ErrNoResult = errors.New("no result")
-	// ErrNewStream: the stream of results ends before the sequence to go on from, so it is another one than that was of:
-	// an operator made it again or restored it, or a server lost what it had not synced. Begin again at 0. It cannot be
-	// told once as many results are there again.
+	// ErrNewStream: the stream of results ends before the sequence to go on from, so it is not the stream of that
+	// sequence. An operator created it again or restored it, or a server lost its last writes. Begin again at 0. The client
+	// cannot detect this once the new stream has as many results.
 	ErrNewStream = errors.New("the stream of results is a new one")
 )
 
-// Names that the worker gives the stream of results and the ledger unless the operator chose others.
+// Default names of the stream of results and of the ledger.
 const (
 	DefaultResultStream = "ENTRUST_RESULTS"
 	DefaultLedgerBucket = "ENTRUST_ORDERS"
 )
 
-// ClientConfig is what a Client needs to know. Only Producer is required.
+// ClientConfig configures a Client. Only Producer is required.
 type ClientConfig struct {
 	// Producer is the name under which requests are made: [A-Za-z0-9_-]{1,64}. NATS permissions decide who may use it.
 	Producer string
@@ -50,22 +50,22 @@ type ClientConfig struct {
 	ResultStream string
 	// LedgerBucket is the key-value bucket that Watch and Submit read. Empty: DefaultLedgerBucket.
 	LedgerBucket string
-	// JetStream, if set, is used in place of the connection's own: for a JetStream domain, an API prefix or another
-	// default timeout. It must be of the connection that the Client is made with.
+	// JetStream, if set, is used instead of the connection's own: for a JetStream domain, an API prefix or another default
+	// timeout. It must belong to the connection of the Client.
 	JetStream jetstream.JetStream
-	// Trace, if set, tells the W3C trace headers to send with a request; an empty one is not sent. The result carries
-	// them again.
+	// Trace, if set, returns the W3C trace headers of a request; an empty header is not sent. The result carries the same
+	// headers.
 	Trace func(context.Context) (traceparent, tracestate string)
 	// Sign, if set, signs each request with the time of its submission.
 	Sign *SigningKey
-	// Operator has requests published on Subjects.Operator, in the name of the producer. NATS permissions let operators do
-	// that. They are not signed: the subject authorises them.
+	// Operator publishes requests on Subjects.Operator, in the name of the producer. NATS permissions allow that to
+	// operators. These requests are not signed: the subject authorises them.
 	Operator bool
 }
 
 // Client publishes the requests of one producer and reads their results. Make it with New. It is safe for
-// concurrent use, each request by one call at a time, and holds nothing that must be closed; the connection stays the
-// caller's.
+// concurrent use, each request by one call at a time. It holds nothing that must be closed: the caller owns the
+// connection.
 //
 // A context without a deadline bounds Submit and Lookup by JetStream's default timeout (5 s unless configured), and
 // Wait, Results, ResultsAfter and Watch by nothing.
@@ -118,27 +118,27 @@ func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, c.js.Options().DefaultTimeout)
 }
 
-// Receipt is the server's word that a request is stored.
+// Receipt confirms that the server stored a request.
 type Receipt struct {
-	// Stream and Sequence say where. They are those of this request, for a duplicate too.
+	// Stream and Sequence say where this request is stored, for a duplicate too.
 	Stream   string
 	Sequence uint64
-	// Duplicate is true when the ledger had an order of this id with the same content before this request was stored, so
-	// that it changes nothing. False says nothing: a request that no worker has begun has no record, and the ledger may be
-	// out of reach. The worker tells a duplicate in any case.
+	// Duplicate is true when the ledger had an order of this id with the same content before this request was stored. Such
+	// a request changes nothing. False proves nothing: a request that no worker has begun has no record, and the ledger may
+	// not answer. The worker detects a duplicate in any case.
 	Duplicate bool
 }
 
 // Submit validates a request, publishes it and waits until the server has stored it. Errors: a *FieldError for a request
-// that the contract forbids, ErrNoStream, ErrStreamFull, ErrOtherContent, or what went wrong on the way. After any error
+// that the contract forbids, ErrNoStream, ErrStreamFull, ErrOtherContent, or an error of NATS. After any error
 // but these four the request may be stored all the same; submitting it again under the same id is always safe.
 //
-// A stream without a leader is waited for, within the context and for at most 10 s; then the error is ErrNoStream.
+// Submit waits for a stream without a leader, within the context and at most 10 s; then the error is ErrNoStream.
 //
-// Submit looks for the id in the ledger first. An order of other content or of another kind is ErrOtherContent, and nothing
-// is published. Where the ledger does not answer within 2 s, or has no record yet since no worker has begun on the first
-// request, the worker finds out: it does not do the second request, which becomes a dead letter and is told on
-// Subjects.Refused.
+// Submit looks for the id in the ledger first. If it finds an order of other content or of another kind, it returns
+// ErrOtherContent and publishes nothing. If the ledger does not answer within 2 s, or has no record yet because no worker has
+// begun the first request, the worker detects the reuse: it does not carry out the second request, which becomes a dead
+// letter and a Refusal on Subjects.Refused.
 func (c *Client) Submit(ctx context.Context, r Request) (Receipt, error) {
 	if err := r.Validate(); err != nil {
 		return Receipt{}, err
@@ -160,7 +160,7 @@ func (c *Client) Submit(ctx context.Context, r Request) (Receipt, error) {
 	return Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: same}, nil
 }
 
-// How long Submit waits for a stream that nobody answers for: a leader that died has a successor after 4 to 9 s.
+// How long Submit waits for a stream that does not answer: a leader that died has a successor after 4 to 9 s.
 const (
 	electedWithin = 10 * time.Second
 	electedLook   = 250 * time.Millisecond
@@ -213,8 +213,8 @@ func (c *Client) submitError(r Request, subject string, err error) error {
 	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("submitting %q: %w takes %s, or its leader is away: try again, run `entrust-worker provision`, "+
-			"check the prefix, and that the account has JetStream: %w", r.OrderID(), ErrNoStream, subject, err)
+		return fmt.Errorf("submitting %q: %w: no stream has the subject %s, or its leader does not answer; try again, run `entrust-worker provision`, "+
+			"or check the prefix and that the account has JetStream: %w", r.OrderID(), ErrNoStream, subject, err)
 	case errors.As(err, &api) && api.ErrorCode == streamStoreFailed:
 		return fmt.Errorf("submitting %q: %w: %w", r.OrderID(), ErrStreamFull, err)
 	}

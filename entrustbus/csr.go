@@ -146,7 +146,8 @@ func parseUnknown(field string, der []byte) (*CSR, error) {
 
 const unknownKey = "the key type is not known to this program"
 
-// wrongSignature says what is wrong with a signature that was not verified; nil for one that cannot be, which it notes.
+// wrongSignature is the error of a signature that was not verified. It is nil for a signature that cannot be verified; then
+// wrongSignature notes the reason.
 func (c *CSR) wrongSignature(err error) *FieldError {
 	var insecure x509.InsecureAlgorithmError
 	_, old := c.Request.PublicKey.(*dsa.PublicKey)
@@ -171,7 +172,7 @@ func (c *CSR) wrongSignature(err error) *FieldError {
 	}
 }
 
-// csrNames reads the subject alternative names. What has an impossible value is refused by its own words.
+// csrNames reads the subject alternative names. A name with an impossible value is refused with its own error.
 func csrNames(field string, extensions []pkix.Extension) ([]SAN, error) {
 	names, err := san.Read(extensions)
 	if err != nil {
@@ -190,8 +191,8 @@ func csrNames(field string, extensions []pkix.Extension) ([]SAN, error) {
 	return san.Unique(names), nil
 }
 
-// namesNothing reports whether a certificate request says of nobody whom the certificate is for: no alternative name, and
-// nothing in the subject beyond where and to whom it belongs.
+// namesNothing reports whether a certificate request names no subject: no alternative name, and only attributes of place and
+// organization in the subject.
 func (c *CSR) namesNothing() bool {
 	if len(c.names) > 0 {
 		return false

@@ -6,12 +6,11 @@ import (
 	"strconv"
 )
 
-// Digest is a SHA-256 over what a request asks for, so that the same id published again can be told from another
-// request under the same id. It covers the kind and what the fields ask for. `id`, `v`, `labels` and `strict` ask for
-// nothing, and `common_name` can only repeat the certificate request. Equal content is equal however it was written:
-// encoding, order of keys, a certificate request as PEM or DER, the forms and spellings of a serial number, the spelling of
-// a reason; `sans` and `ekus` are sets, so neither order nor repetition counts. A field that is not given differs from one
-// that gives the worker's default.
+// Digest is a SHA-256 over the content of a request. It tells the same request published again from another request under
+// the same id. It covers the kind and the fields, except `id`, `v`, `labels` and `strict`, and `common_name`, which can only
+// repeat the certificate request. The form does not count: encoding, order of keys, a certificate request as PEM or DER, the
+// forms and spellings of a serial number, the spelling of a reason. `sans` and `ekus` are sets, so neither order nor
+// repetition counts. A field that is not given differs from a field with the worker's default.
 //
 // The error is the *FieldError of Validate for a certificate request, name or serial number that cannot be read.
 func Digest(r Request) ([32]byte, error) {

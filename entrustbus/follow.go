@@ -9,13 +9,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Results yields every result of the producer that was published since an instant of the server's clock (the zero time:
-// all that are kept), then those to come, in the order of publication, until the loop breaks or the context ends, which is
+// Results yields every result of the producer since an instant of the server's clock (the zero time: all that NATS keeps),
+// then new results, in the order of publication. It ends when the loop breaks or the context ends; the end of the context is
 // the last error. A result that cannot be read is yielded as a *FieldError, and the loop goes on; any other error is the
 // last. A replayed request has one result for each generation.
 //
-// A program that must not miss a result over its own restarts uses ResultsAfter, or has a durable consumer of its own and
-// DecodeResult. No clock is exact enough for that: FinishedAt is the worker's.
+// A program that must not miss a result across its own restarts uses ResultsAfter, or its own durable consumer and
+// DecodeResult. No clock is exact enough for that: FinishedAt is by the worker's clock.
 func (c *Client) Results(ctx context.Context, since time.Time) iter.Seq2[*Result, error] {
 	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
 	if !since.IsZero() {
@@ -24,12 +24,11 @@ func (c *Client) Results(ctx context.Context, since time.Time) iter.Seq2[*Result
 	return func(yield func(*Result, error) bool) { c.follow(ctx, cfg, yield) }
 }
 
-// ResultsAfter is Results from a sequence of the stream on: it yields every result of the producer behind it, none twice. A
-// program that keeps the Sequence of each result that it has dealt with, together with what it made of the result, and goes
-// on from there when it starts again, misses none and sees none twice, as long as it is not away for longer than results are
-// kept. 0 is before the first. ErrNewStream is the error, and the only thing yielded, when the stream ends before that
-// sequence. A result that cannot be read has no Sequence to keep: it is yielded again after a restart unless another one
-// followed it.
+// ResultsAfter is Results after a sequence of the stream: it yields every later result of the producer, none twice. A program
+// stores the Sequence of each result that it has handled, together with the effect of the result, and goes on from there when
+// it starts again. It then misses no result and sees none twice, unless it is away for longer than NATS keeps results. 0 is
+// before the first. If the stream ends before the sequence, ErrNewStream is the error and the only thing yielded. A result
+// that cannot be read has no Sequence to store: it is yielded again after a restart unless another result followed it.
 func (c *Client) ResultsAfter(ctx context.Context, sequence uint64) iter.Seq2[*Result, error] {
 	return func(yield func(*Result, error) bool) {
 		if err := c.reaches(ctx, sequence); err != nil {

@@ -17,11 +17,11 @@ const SubjectOmit = "omit"
 // Issue asks for a certificate. ID and exactly one of CSRPEM and CSRDER are required; the zero value of every other
 // field means "not given". An Issue may be copied and written as a literal.
 type Issue struct {
-	// ID names the request among all requests of its producer, of every kind: [A-Za-z0-9_-]{1,64}. The same id with
-	// the same content again is a duplicate and changes nothing.
+	// ID is unique among all requests of its producer, of every kind: [A-Za-z0-9_-]{1,64}. The same id with the same
+	// content again is a duplicate and changes nothing.
 	ID string `json:"id"`
-	// CSRPEM is the PKCS#10 certificate request as one PEM block. Text around it is passed over; base64 without the
-	// lines of PEM, and DER, are read as well.
+	// CSRPEM is the PKCS#10 certificate request as one PEM block. Text around it is ignored; base64 without the lines of
+	// PEM, and DER, are read as well.
 	CSRPEM string `json:"csr_pem,omitempty"`
 	// CSRDER is the same as DER: bytes in MessagePack, base64 in JSON. PEM is read as well.
 	CSRDER []byte `json:"csr_der,omitempty"`
@@ -36,11 +36,11 @@ type Issue struct {
 	ProfileID string `json:"profile_id,omitempty"`
 	// CAID is the gateway's certificate authority. Empty: the worker's configured one.
 	CAID string `json:"ca_id,omitempty"`
-	// ValiditySeconds is the validity demanded, in seconds, at most MaxValiditySeconds. 0: the profile's.
+	// ValiditySeconds is the demanded validity, in seconds, at most MaxValiditySeconds. 0: the profile's.
 	ValiditySeconds int64 `json:"validity_seconds,omitempty"`
 	// MaxValiditySeconds caps the validity, in seconds: a longer one is cut. 0: no cap.
 	MaxValiditySeconds int64 `json:"max_validity_seconds,omitempty"`
-	// ValidityPeriod is the validity demanded, in place of ValiditySeconds, as a duration or an interval of ISO 8601. See
+	// ValidityPeriod is the demanded validity instead of ValiditySeconds, as a duration or an interval of ISO 8601. See
 	// ParsePeriod.
 	ValidityPeriod string `json:"validity_period,omitempty"`
 	// Properties are values for the gateway by name: a string, an int64 or float64, a bool, or a []any of them.
@@ -56,9 +56,9 @@ type Issue struct {
 	// PollMaxWaitSeconds is how long the order may wait for approval, in seconds, from 1 to MaxPollMaxWaitSeconds.
 	// 0: the worker's configured time. A worker may allow less than asked for.
 	PollMaxWaitSeconds int64 `json:"poll_max_wait_seconds,omitempty"`
-	// Strict refuses the request for an unknown key that is near a known one, in place of a warning in the result.
+	// Strict refuses the request for an unknown key that is near a known one, instead of a warning in the result.
 	Strict bool `json:"strict,omitempty"`
-	// Labels come back in the result, unread. They are no part of what makes two requests the same.
+	// Labels come back in the result; the worker does not read them. They do not count when two requests are compared.
 	Labels map[string]string `json:"labels,omitempty"`
 
 	parsed *parsedCSR
@@ -71,27 +71,27 @@ var issueForm = form{
 	table: table{
 		idField(func(r *Issue) any { return &r.ID }),
 		{key: "csr_pem", at: at(func(r *Issue) any { return &r.CSRPEM }), shape: csrShape, digest: issueCSR,
-			about: "PKCS#10 certificate request in PEM. Text around the block is passed over; base64 without the lines of PEM is read as well." + inBytes},
+			about: "PKCS#10 certificate request in PEM. Text around the block is ignored; base64 without the lines of PEM is read as well." + inBytes},
 		{key: "csr_der", at: at(func(r *Issue) any { return &r.CSRDER }), shape: blob{MaxCSRBytes}, digest: uncounted,
-			about: "The same as DER: base64 in JSON, bytes in MessagePack. At most 65536 bytes of DER. Workers take line breaks inside, the URL alphabet, no padding, and PEM as well."},
+			about: "The same as DER: base64 in JSON, bytes in MessagePack. At most 65536 bytes of DER. Workers also read line breaks inside, the URL alphabet, missing padding, and PEM."},
 		{key: "common_name", at: at(func(r *Issue) any { return &r.CommonName }), shape: text{most: MaxNameBytes}, digest: uncounted,
 			about: "Must be the common name of the certificate request. Case and a trailing dot do not count." + inBytes},
 		{key: "sans", at: at(func(r *Issue) any { return &r.SANs }),
 			shape:  list{most: MaxSANs, mostBytes: MaxSANBytes, rule: checkSANs, item: document(nil).must("pattern", "^[!-~]+$")},
 			digest: issueSANs,
-			about:  "Replace the names of the certificate request: dns: ip: email: uri: in front, or bare and told by their form. A set: order does not matter. Case and a trailing dot of a host name do not count."},
+			about:  "Names instead of those in the certificate request: with dns: ip: email: or uri: in front, or bare and recognised by their form. A set: order does not matter. Case and a trailing dot of a host name do not count."},
 		{key: "subject_dn", at: at(func(r *Issue) any { return &r.SubjectDN }), shape: text{most: MaxSubjectDNBytes, rule: checkDN, pattern: "=|^(omit)?$"},
-			about: "Asks for this subject instead of the certificate request's; omit asks for none." + inBytes},
+			about: "Subject instead of the one in the certificate request; omit asks for no subject." + inBytes},
 		{key: "profile_id", at: at(func(r *Issue) any { return &r.ProfileID }), shape: nameShape,
 			about: "The gateway's enrollment profile. Absent: the worker's configured one." + inBytes},
 		caField(func(r *Issue) any { return &r.CAID }),
 		{key: "validity_seconds", at: at(func(r *Issue) any { return &r.ValiditySeconds }), shape: seconds{MaxValiditySeconds},
-			about: "Validity demanded, in seconds. Absent: the profile's. Written without fraction and exponent."},
+			about: "Demanded validity, in seconds. Absent: the profile's. An integer without fraction and exponent."},
 		{key: "max_validity_seconds", at: at(func(r *Issue) any { return &r.MaxValiditySeconds }), shape: seconds{MaxValiditySeconds},
-			about: "Cap on the validity, in seconds: a longer one is cut. Absent: none. Written without fraction and exponent."},
+			about: "Longest validity, in seconds: a longer one is cut. Absent: no cap. An integer without fraction and exponent."},
 		{key: "validity_period", at: at(func(r *Issue) any { return &r.ValidityPeriod }),
 			shape: text{most: MaxPeriodBytes, rule: checkPeriod, pattern: "^(|P[0-9YMWDTHS]+|[0-9TZ:.+-]+/[0-9YMWDTHSPZ:.+-]+|P[0-9YMWDTHS]+/[0-9TZ:.+-]+)$"},
-			about: "Validity demanded, in place of validity_seconds: a duration of ISO 8601, or an interval of two instants, or of an instant and a duration in either order. An instant needs its zone, and may leave out its seconds." + inBytes},
+			about: "Demanded validity instead of validity_seconds: a duration of ISO 8601, or an interval of two instants, or of an instant and a duration in either order. An instant needs its zone, and may leave out its seconds." + inBytes},
 		{key: "properties", at: at(func(r *Issue) any { return &r.Properties }), shape: properties{},
 			about: "Values for the gateway by name: strings, numbers, booleans, or lists of them. Lengths count bytes of UTF-8."},
 		{key: "subject_variables", at: at(func(r *Issue) any { return &r.SubjectVariables }), shape: subjectVariables{},

@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Lookup returns the result of a request: the last that was published, so that of the newest replay generation. Errors:
-// ErrNoResult, ErrNoStream, a *FieldError for a result that cannot be read, or what went wrong on the way. It asks
-// whichever server answers first; a follower may miss a result for the moment that replication takes.
+// Lookup returns the last published result of a request: that of the newest replay generation. Errors: ErrNoResult,
+// ErrNoStream, a *FieldError for a result that cannot be read, or an error of NATS. The server that answers first
+// may be a follower, which misses a result until it is replicated.
 func (c *Client) Lookup(ctx context.Context, id string) (*Result, error) {
 	if !ValidToken(id) {
 		return nil, errToken("id")
@@ -64,8 +64,8 @@ func (c *Client) resultStream(ctx context.Context) (jetstream.Stream, error) {
 func (c *Client) streamError(err error) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
 		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("%w: nothing answers for %s, or its servers are away: try again, run `entrust-worker provision`, "+
-			"check the name, and that the account has JetStream: %w", ErrNoStream, c.cfg.ResultStream, err)
+		return fmt.Errorf("%w: there is no stream %s, or its servers do not answer; try again, run `entrust-worker provision`, "+
+			"or check the name and that the account has JetStream: %w", ErrNoStream, c.cfg.ResultStream, err)
 	}
 	return err
 }
@@ -85,9 +85,9 @@ const lookAtConnection = time.Second
 // lookWithin bounds one look-up of Wait.
 const lookWithin = 5 * time.Second
 
-// Wait returns the result of a request, at once if there is one, else as soon as it is published; it looks the same as
-// Lookup's. The request need not be submitted yet, nor by this client. Waiting costs one subscription and a look-up, seven
-// more look-ups in the first minute and then one every 30 s; it outlives reconnects and servers that are away for a while.
+// Wait returns the result of a request, as Lookup does: at once if there is one, otherwise as soon as it is published. The
+// request may be submitted later, or by another client. Waiting costs one subscription and a look-up, seven more look-ups in
+// the first minute and then one every 30 s. Wait survives reconnects and outages of servers.
 // Errors: ErrNoStream, a *FieldError for a result that cannot be read, nats.ErrConnectionClosed, and the context's cause.
 func (c *Client) Wait(ctx context.Context, id string) (*Result, error) {
 	if !ValidToken(id) {

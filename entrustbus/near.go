@@ -9,8 +9,8 @@ import (
 // maxWarnings bounds the warnings of one message.
 const maxWarnings = 8
 
-// nearKey is the known key that an unknown one was probably meant to be; "" if it is near none. Near is: the same but for
-// case and separators (csrPem), a known key without its last part (profile), or a slip or two of the pen.
+// nearKey is the known key that is near an unknown key, "" for none. Near keys are: the same except for case and separators
+// (csrPem), a known key without its last part (profile), or a key with one or two typing errors.
 func nearKey(unknown string, known []string) string {
 	best, distance := "", 3
 	word := squeezed(unknown)
@@ -69,7 +69,7 @@ func slips(a, b string) int {
 	return last[len(b)]
 }
 
-// warningsOf are the unknown keys that were probably meant to be known ones. The keys are subject tokens by their form.
+// warningsOf are the warnings about unknown keys that are near known keys. The keys are subject tokens by their form.
 func warningsOf(unknown, known []string) []string {
 	var all []string
 	for _, key := range unknown {

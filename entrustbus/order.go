@@ -7,11 +7,11 @@ import (
 
 // Order is what a producer may read of the ledger's record of one of its orders.
 type Order struct {
-	// Phase is where the order is in its life. There may be others later.
+	// Phase is the phase of the order. Later versions may add phases.
 	Phase Phase `json:"phase"`
 	// Kind is the kind of the request.
 	Kind Kind `json:"kind"`
-	// TrackingID is the gateway's name of the order, once it gave one.
+	// TrackingID is the gateway's tracking id of the order; empty before the gateway gave one.
 	TrackingID string `json:"tracking_id,omitempty"`
 	// Deadline is when an awaiting order expires; zero in other phases.
 	Deadline time.Time `json:"deadline,omitzero"`
@@ -19,31 +19,30 @@ type Order struct {
 	Outcome Outcome `json:"outcome,omitempty"`
 	// Replay is the generation, as in Result.
 	Replay int `json:"replay"`
-	// UpdatedAt is when the record was stored, by the server's clock. A Client sets it; it is zero in what DecodeOrder
-	// returns.
+	// UpdatedAt is when NATS stored the record, by the server's clock. A Client sets it; DecodeOrder leaves it zero.
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
-	// Digest is Digest of the request, or the SHA-256 of its body where workers could not read it: it tells whether the
-	// id was used for another request. Zero in a record without one.
+	// Digest is Digest of the request, or the SHA-256 of its body if workers could not read it. It shows whether the id was
+	// used for another request. Zero in a record without a digest.
 	Digest [32]byte `json:"-"`
 }
 
-// Phase is where an order is in its life.
+// Phase is the phase of an order.
 type Phase string
 
 // Phases of an Order.
 const (
 	PhaseSubmitting    Phase = "submitting"    // a call to the gateway may be under way
-	PhaseUnaccepted    Phase = "unaccepted"    // the gateway did not accept it; it is tried again
-	PhaseIndeterminate Phase = "indeterminate" // the gateway may have accepted it; the worker finds out
-	PhaseAwaiting      Phase = "awaiting"      // the gateway has it, and it waits for approval
-	PhaseConcluded     Phase = "concluded"     // the outcome is known, and its result is about to be published
-	PhaseClosed        Phase = "closed"        // its result is out
+	PhaseUnaccepted    Phase = "unaccepted"    // the gateway accepted no try; a worker tries again
+	PhaseIndeterminate Phase = "indeterminate" // the gateway may have accepted a call; a worker looks it up
+	PhaseAwaiting      Phase = "awaiting"      // the gateway has the order; a worker polls it
+	PhaseConcluded     Phase = "concluded"     // the outcome is known, and not all of it is published
+	PhaseClosed        Phase = "closed"        // the result is published
 )
 
 // orderKeys are what DecodeOrder reads of a record.
 var orderKeys = []string{"phase", "kind", "tracking_id", "deadline", "outcome", "generation", "digest"}
 
-// DecodeOrder reads a record of the ledger, a MessagePack map of which it takes the keys of Order and ignores the rest.
+// DecodeOrder reads a record of the ledger, a MessagePack map. It reads the keys of Order and ignores the rest.
 // The error is a *FieldError.
 func DecodeOrder(data []byte) (*Order, error) {
 	f, err := readDocument(EncodingMsgpack, data, func(key string) bool { return slices.Contains(orderKeys, key) })

@@ -2,7 +2,7 @@ package entrustbus
 
 import "strings"
 
-// ReasonRemoveFromCRL lifts a hold: the certificate is in force again. It is no reason to revoke.
+// ReasonRemoveFromCRL lifts a hold: the certificate is valid again. It is not a reason to revoke.
 const ReasonRemoveFromCRL = "removeFromCRL"
 
 // Reasons are the revocation reasons that a request may give, as RFC 5280 5.3.1 names them, beside ReasonRemoveFromCRL.
@@ -22,8 +22,8 @@ func reasonNumbers() map[string]string {
 }
 
 // NormalReason is the RFC 5280 spelling of a reason written in any case ("KeyCompromise", "CACompromise"), with words
-// apart ("key_compromise", "key-compromise"), or as RFC 5280's number, and whether it is one at all. The empty reason is
-// not.
+// apart ("key_compromise", "key-compromise"), or as RFC 5280's number. The second value reports whether it is a
+// reason; the empty text is not.
 func NormalReason(reason string) (string, bool) {
 	if len(reason) > 64 {
 		return "", false

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Refusal says that a request was refused and gets no result: no id could be read, or the id belongs to another request.
-// Workers publish it on Subjects.Refused, as JSON whatever the request's encoding, after the request's dead letter. The
-// server does not keep it, and a worker publishes at most 10 a second for each producer: a Refusal that did not come says
+// Refusal reports a request that was refused and gets no result: the worker could read no id, or the id belongs to another
+// request. Workers publish it on Subjects.Refused after the request's dead letter, as JSON whatever the request's encoding.
+// The server does not keep it, and a worker publishes at most 10 a second for each producer. So a missing Refusal proves
 // nothing.
 type Refusal struct {
 	// Version is the contract's version, Version.
@@ -17,11 +17,11 @@ type Refusal struct {
 	// Producer and Kind are those of the request's subject.
 	Producer string `json:"producer"`
 	Kind     Kind   `json:"kind"`
-	// ID is the request's id, which belongs to another request; empty where none could be read.
+	// ID is the request's id, which belongs to another request; empty if none could be read.
 	ID string `json:"id,omitempty"`
-	// Sequence is where the request stream had the request: Receipt.Sequence of its publication.
+	// Sequence is the sequence of the request in the request stream: Receipt.Sequence of its publication.
 	Sequence uint64 `json:"sequence"`
-	// Reason is that of the dead letter: undecodable, invalid or crashed. There may be others later.
+	// Reason is the reason of the dead letter: undecodable, invalid or crashed. Later versions may add reasons.
 	Reason string `json:"reason"`
 	// Message is one line for people: which key is wrong, why and where. It holds no certificate request.
 	Message string `json:"message"`
@@ -31,14 +31,14 @@ type Refusal struct {
 
 var refusalForm = form{
 	title: "Refusal",
-	about: "Says that a request was refused and gets no result: no id could be read, or the id belongs to another request. Published to <prefix>.refused.<producer> as JSON, and not kept. Later versions may add keys.",
+	about: "Reports a request that was refused and gets no result: the worker could read no id, or the id belongs to another request. Published to <prefix>.refused.<producer> as JSON; NATS does not keep it. Later versions may add keys.",
 	table: table{
 		{key: "v", at: at(func(r *Refusal) any { return &r.Version }), shape: version{}, always: true, about: "Version of the contract."},
 		{key: "producer", at: at(func(r *Refusal) any { return &r.Producer }), shape: tokenShape, always: true, about: "The producer of the request."},
 		{key: "kind", at: at(func(r *Refusal) any { return (*string)(&r.Kind) }), shape: text{enum: words(kinds)}, always: true, about: "The kind of the request."},
-		{key: "id", at: at(func(r *Refusal) any { return &r.ID }), shape: tokenShape, about: "The request's id, which belongs to another request. Absent where none could be read."},
-		{key: "sequence", at: at(func(r *Refusal) any { return &r.Sequence }), shape: sequence{}, always: true, about: "Where the request stream had the request, as the acknowledgement of its publication says."},
-		{key: "reason", at: at(func(r *Refusal) any { return &r.Reason }), shape: text{}, always: true, about: "That of the dead letter: undecodable, invalid or crashed."},
+		{key: "id", at: at(func(r *Refusal) any { return &r.ID }), shape: tokenShape, about: "The request's id, which belongs to another request. Absent if none could be read."},
+		{key: "sequence", at: at(func(r *Refusal) any { return &r.Sequence }), shape: sequence{}, always: true, about: "Sequence of the request in the request stream, as in the acknowledgement of its publication."},
+		{key: "reason", at: at(func(r *Refusal) any { return &r.Reason }), shape: text{}, always: true, about: "Reason of the dead letter: undecodable, invalid or crashed."},
 		{key: "message", at: at(func(r *Refusal) any { return &r.Message }), shape: text{}, always: true, about: "One line for people: which key is wrong, why and where."},
 		{key: "refused_at", at: at(func(r *Refusal) any { return &r.RefusedAt }), shape: instant{}, always: true, about: "When the worker refused the request, in UTC by the server's clock."},
 	},
@@ -65,7 +65,7 @@ func (sequence) schema() document {
 }
 
 // EncodeRefusal writes a refusal as JSON, the one encoding that it has. It does not validate; text that is not UTF-8, and
-// a time that RFC 3339 cannot say, are a *FieldError.
+// a time that RFC 3339 cannot express, are a *FieldError.
 func EncodeRefusal(r *Refusal) ([]byte, error) {
 	return refusalForm.table.write(nil, r).encode(EncodingJSON)
 }
@@ -93,7 +93,7 @@ func DecodeRefusal(data []byte) (*Refusal, error) {
 
 // Refused subscribes to the refusals of the producer's requests, and yields those that come from now on until the loop
 // breaks or the context ends, which is the last error. The subscription lasts as long as the context, whether or not
-// somebody loops. Compare Refusal.Sequence with the Sequence of a Receipt to tell which request is meant. A refusal that
+// the program reads it. Compare Refusal.Sequence with the Sequence of a Receipt to find the request. A refusal that
 // cannot be read is yielded as a *FieldError, and the loop goes on.
 func (c *Client) Refused(ctx context.Context) (iter.Seq2[*Refusal, error], error) {
 	sub, err := c.nc.SubscribeSync(c.cfg.Subjects.Refused(c.cfg.Producer))

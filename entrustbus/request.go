@@ -5,7 +5,7 @@ import "slices"
 // Kind is what a request asks for. It is the last token of the request's subject.
 type Kind string
 
-// The kinds of request. There are no others: the stream takes none, so a mistyped kind fails at its publisher.
+// The kinds of request. The stream takes no others, so a mistyped kind fails at its publisher.
 const (
 	KindIssue  Kind = "issue"
 	KindRevoke Kind = "revoke"
@@ -26,7 +26,7 @@ func (k Kind) ForProducers() bool {
 	return k.Valid() && k != KindComplete && k != KindResolve
 }
 
-// blank is an empty request of the kind; nil for a kind that is none.
+// blank is an empty request of the kind; nil for an unknown kind.
 func (k Kind) blank() Request {
 	switch k {
 	case KindIssue:
@@ -49,22 +49,22 @@ func (k Kind) blank() Request {
 type Request interface {
 	// Kind is the kind of the request.
 	Kind() Kind
-	// OrderID is the id that the producer gave the request.
+	// OrderID is the id that the producer gave to the request.
 	OrderID() string
 	// LabelMap is the request's labels, nil without any. It is the request's own map, not a copy.
 	LabelMap() map[string]string
 	// Validate reports the first thing about the request that the contract forbids, as a *FieldError. It parses and
 	// verifies a certificate request once and keeps it, so it must not run beside other uses of the same request.
 	Validate() error
-	// Warnings are what DecodeRequest noticed and did not refuse, one sentence each: unknown keys near known ones. They
-	// belong into the result. Empty for a request that was not decoded.
+	// Warnings are findings of DecodeRequest that do not refuse the request, one sentence each: unknown keys near known ones.
+	// They belong into the result. Empty for a request that was not decoded.
 	Warnings() []string
 
 	form() *form
 	notice(warnings []string)
 }
 
-// form is what the contract says of one kind of request, beside what its Validate says.
+// form is the contract of one kind of request, except the rules in its Validate.
 type form struct {
 	title, about string
 	table        table
@@ -134,7 +134,7 @@ func checkToken(key, v string) error {
 func idField[T any](get func(*T) any) field {
 	return field{
 		key: "id", at: at(get), shape: tokenShape, required: true, digest: uncounted,
-		about: "Names the request among all requests of its producer, of every kind. The same id with the same content again is a duplicate and changes nothing.",
+		about: "Id of the request, unique among all requests of its producer, of every kind. The same id with the same content again is a duplicate and changes nothing.",
 	}
 }
 
@@ -152,14 +152,14 @@ func waitField[T any](get func(*T) any) field {
 func strictField[T any](get func(*T) any) field {
 	return field{
 		key: "strict", at: at(get), shape: flag{}, digest: uncounted,
-		about: "Refuses the request for an unknown key that is near a known one, in place of a warning in the result.",
+		about: "Refuses the request for an unknown key that is near a known one, instead of a warning in the result.",
 	}
 }
 
 func labelsField[T any](get func(*T) any) field {
 	return field{
 		key: "labels", at: at(get), shape: labels{}, digest: uncounted,
-		about: "Comes back in the result, unread. No part of what makes two requests the same. Lengths count bytes of UTF-8.",
+		about: "Comes back in the result; the worker does not read it. It does not count when two requests are compared. Lengths count bytes of UTF-8.",
 	}
 }
 
@@ -174,8 +174,8 @@ func checkOrder(id, order string) error {
 	}
 	return &FieldError{
 		Field:   "order",
-		Problem: "is the id of this request itself",
-		Fix:     "give the id of the order that is meant, and a new id to this request",
+		Problem: "is the id of this request",
+		Fix:     "give the id of the order, and a new id to this request",
 	}
 }
 

@@ -12,17 +12,17 @@ type Outcome string
 const (
 	// OutcomeIssued: there is a certificate, and it was checked against the request.
 	OutcomeIssued Outcome = "issued"
-	// OutcomeRevoked: the gateway took the revocation.
+	// OutcomeRevoked: the gateway accepted the revocation.
 	OutcomeRevoked Outcome = "revoked"
-	// OutcomeRejected: an approver said no, or the worker's policy did, with an error of ClassPolicy.
+	// OutcomeRejected: an approver rejected the order, or the worker's policy refused it, with an error of ClassPolicy.
 	OutcomeRejected Outcome = "rejected"
-	// OutcomeFailed: the request itself cannot be done; Error says why.
+	// OutcomeFailed: the request cannot be carried out; Error says why.
 	OutcomeFailed Outcome = "failed"
-	// OutcomeExpired: nobody decided in time; TrackingID lets a track request take the order up again.
+	// OutcomeExpired: no approval came in time. A track request with TrackingID waits for the order again.
 	OutcomeExpired Outcome = "expired"
-	// OutcomeUnconfirmed: the gateway's answer was lost, and nothing could prove what it did. An operator decides.
+	// OutcomeUnconfirmed: the gateway may have accepted the request, and the worker cannot prove it. An operator decides.
 	OutcomeUnconfirmed Outcome = "unconfirmed"
-	// OutcomeCancelled: a cancel request stopped the waiting.
+	// OutcomeCancelled: a cancel request stopped waiting for the order.
 	OutcomeCancelled Outcome = "cancelled"
 )
 
@@ -35,27 +35,27 @@ var outcomes = []Outcome{
 	OutcomeIssued, OutcomeRevoked, OutcomeRejected, OutcomeFailed, OutcomeExpired, OutcomeUnconfirmed, OutcomeCancelled,
 }
 
-// Class is what kind of trouble ended a request.
+// Class is the kind of error that ended a request.
 type Class string
 
 // The classes of error.
 const (
-	// ClassTimeout: nobody decided before the deadline, or no answer came in time.
+	// ClassTimeout: no approval came before the deadline, or no answer came in time.
 	ClassTimeout Class = "timeout"
-	// ClassAuth: the worker's credentials. Requests wait for these, so it is hardly ever in a result.
+	// ClassAuth: the gateway refuses the worker's credentials. Requests wait for these, so it is rarely in a result.
 	ClassAuth Class = "auth"
 	// ClassRateLimited: the gateway's quota. Requests wait for it as well.
 	ClassRateLimited Class = "rate_limited"
-	// ClassValidation: the request's own fault; the gateway said 400 or 422, or it was refused unsent.
+	// ClassValidation: the request is wrong. The gateway answered 400 or 422, or a worker refused it without sending it.
 	ClassValidation Class = "validation"
 	// ClassUpstream5xx and ClassUpstream4xx: the gateway refused it for another reason.
 	ClassUpstream5xx Class = "upstream_5xx"
 	ClassUpstream4xx Class = "upstream_4xx"
 	// ClassNetwork: an answer was lost on its way.
 	ClassNetwork Class = "network"
-	// ClassPolicy: the worker's policy or the gateway's rules say no, or the gateway's licence is used up.
+	// ClassPolicy: the worker's policy or the gateway's rules refuse it, or the gateway's licence is used up.
 	ClassPolicy Class = "policy"
-	// ClassOther: an approver's no, and what Code says.
+	// ClassOther: an approver rejected it, or the reason in Code.
 	ClassOther Class = "other"
 )
 
@@ -69,8 +69,8 @@ var classes = []Class{
 	ClassOther,
 }
 
-// Result is the one answer to a request in one replay generation. Fields that do not apply are zero and not on the wire;
-// the counters and PossibleDuplicate always are.
+// Result is the one answer to a request in one replay generation. Fields that do not apply are zero and not on the wire. The
+// counters and PossibleDuplicate are always on the wire.
 type Result struct {
 	// Version is the contract's version. EncodeResult takes 0 for Version.
 	Version int `json:"v"`
@@ -78,7 +78,7 @@ type Result struct {
 	ID       string `json:"id"`
 	Producer string `json:"producer"`
 	Kind     Kind   `json:"kind"`
-	// Outcome is how it ended.
+	// Outcome is how the request ended.
 	Outcome Outcome `json:"outcome"`
 	// CertificatePEM is the issued certificate, ChainPEM the certificates above it, nearest first, possibly none.
 	CertificatePEM string `json:"certificate_pem,omitempty"`
@@ -89,44 +89,43 @@ type Result struct {
 	// NotBefore and NotAfter are the certificate's validity.
 	NotBefore time.Time `json:"not_before,omitzero"`
 	NotAfter  time.Time `json:"not_after,omitzero"`
-	// TrackingID is the gateway's name of the order, where it gave one.
+	// TrackingID is the gateway's tracking id of the order; empty if the gateway gave none.
 	TrackingID string `json:"tracking_id,omitempty"`
-	// CAID and ProfileID are those that were used.
+	// CAID and ProfileID are the CA and the profile that were used.
 	CAID      string `json:"ca_id,omitempty"`
 	ProfileID string `json:"profile_id,omitempty"`
-	// Error says why there is no certificate or revocation. It is nil where there is one, and where the request was
-	// cancelled: look at Outcome first.
+	// Error says why there is no certificate or revocation. It is nil if there is one, and if the request was cancelled:
+	// look at Outcome first.
 	Error *ResultError `json:"error,omitempty"`
-	// Submissions is how often the request was sent to the gateway and may have reached it.
+	// Submissions is how often a worker sent the request to the gateway so that it may have arrived.
 	Submissions int `json:"submissions"`
 	// PossibleDuplicate is true when the gateway may hold a second order for the same request.
 	PossibleDuplicate bool `json:"possible_duplicate"`
-	// Polls is how often the gateway was asked about the pending order.
+	// Polls is how often a worker polled the pending order.
 	Polls int `json:"polls"`
-	// RequestedAt is when the bus stored the request, by the server's clock. SubmittedAt is when it was last sent to the
-	// gateway, which may have seen it then: later than the first time where the gateway took it only then, or it was
-	// submitted again. FinishedAt is when this result was made. Both are by the worker's clock.
+	// RequestedAt is when NATS stored the request, by the server's clock. SubmittedAt is when a worker last sent it to the
+	// gateway so that it may have arrived. FinishedAt is when the worker made this result. Both are by the worker's clock.
 	RequestedAt time.Time `json:"requested_at,omitzero"`
 	SubmittedAt time.Time `json:"submitted_at,omitzero"`
 	FinishedAt  time.Time `json:"finished_at,omitzero"`
-	// Replay is the generation: 0 for the producer's own request, one more for each replay by an operator. The result
+	// Replay is the generation: 0 for the producer's own request, 1 more for each replay by an operator. The result
 	// of the highest generation is the one in force.
 	Replay int `json:"replay"`
-	// Labels are those of the request.
+	// Labels are the labels of the request.
 	Labels map[string]string `json:"labels,omitempty"`
-	// Warnings are what was noticed and not refused, one sentence each: unknown keys near known ones, a validity that was
-	// cut, a shortened chain.
+	// Warnings are findings that did not refuse the request, one sentence each: unknown keys near known ones, a validity that
+	// was cut, a shortened chain.
 	Warnings []string `json:"warnings,omitempty"`
-	// Sequence is where the stream of results has it, for ResultsAfter. It is not on the wire: a Client sets it, and it
-	// is 0 in what DecodeResult returns.
+	// Sequence is the sequence of the result in its stream, for ResultsAfter. It is not on the wire: a Client sets it, and
+	// DecodeResult leaves it 0.
 	Sequence uint64 `json:"-"`
 }
 
-// ResultError is why a request did not get what it asked for. Class is for programs, Code for those that know the gateway.
-// Its texts are bounded and hold no certificate request. It is an error, but a nil *ResultError is not a nil error.
+// ResultError says why a request did not succeed. Class is for all programs, Code for programs that know the gateway. The
+// texts are bounded and hold no certificate request. It is an error, but a nil *ResultError is not a nil error.
 type ResultError struct {
 	Class      Class  `json:"class"`
-	Code       string `json:"code,omitempty"`        // the gateway's or worker's word for it
+	Code       string `json:"code,omitempty"`        // the gateway's or the worker's code of the error
 	Message    string `json:"message,omitempty"`     // one line for people
 	HTTPStatus int    `json:"http_status,omitempty"` // the gateway's status, 0 when it gave none
 }
@@ -154,27 +153,27 @@ var resultForm = form{
 		{key: "serial_decimal", at: at(func(r *Result) any { return &r.SerialDecimal }), shape: text{pattern: "^[0-9]*$"}, about: "The same in decimal."},
 		{key: "not_before", at: at(func(r *Result) any { return &r.NotBefore }), shape: instant{}, about: "Start of the certificate's validity, in UTC."},
 		{key: "not_after", at: at(func(r *Result) any { return &r.NotAfter }), shape: instant{}, about: "End of the certificate's validity, in UTC."},
-		{key: "tracking_id", at: at(func(r *Result) any { return &r.TrackingID }), shape: text{}, about: "The gateway's name of the order, where it gave one."},
+		{key: "tracking_id", at: at(func(r *Result) any { return &r.TrackingID }), shape: text{}, about: "The gateway's tracking id of the order. Absent if the gateway gave none."},
 		{key: "ca_id", at: at(func(r *Result) any { return &r.CAID }), shape: text{}, about: "The certificate authority that was used."},
 		{key: "profile_id", at: at(func(r *Result) any { return &r.ProfileID }), shape: text{}, about: "The profile that was used."},
-		{key: "error", at: at(func(r *Result) any { return &r.Error }), shape: resultError{}, about: "Why there is no certificate or revocation. Absent where there is one."},
-		{key: "submissions", at: at(func(r *Result) any { return &r.Submissions }), shape: count{}, always: true, about: "How often the request was sent to the gateway and may have reached it."},
+		{key: "error", at: at(func(r *Result) any { return &r.Error }), shape: resultError{}, about: "Why there is no certificate or revocation. Absent if there is one."},
+		{key: "submissions", at: at(func(r *Result) any { return &r.Submissions }), shape: count{}, always: true, about: "How often a worker sent the request to the gateway so that it may have arrived."},
 		{key: "possible_duplicate", at: at(func(r *Result) any { return &r.PossibleDuplicate }), shape: flag{}, always: true, about: "True when the gateway may hold a second order for the same request."},
-		{key: "polls", at: at(func(r *Result) any { return &r.Polls }), shape: count{}, always: true, about: "How often the gateway was asked about the pending order."},
-		{key: "requested_at", at: at(func(r *Result) any { return &r.RequestedAt }), shape: instant{}, about: "When the bus stored the request, in UTC by the server's clock."},
-		{key: "submitted_at", at: at(func(r *Result) any { return &r.SubmittedAt }), shape: instant{}, about: "When it was last sent to the gateway, which may have seen it then, in UTC by the worker's clock."},
-		{key: "finished_at", at: at(func(r *Result) any { return &r.FinishedAt }), shape: instant{}, about: "When this result was made, in UTC by the worker's clock."},
-		{key: "replay", at: at(func(r *Result) any { return &r.Replay }), shape: count{}, always: true, about: "The replay generation: 0 for the producer's own request, one more for each replay by an operator."},
-		{key: "labels", at: at(func(r *Result) any { return &r.Labels }), shape: labels{}, about: "Those of the request. Lengths count bytes of UTF-8."},
-		{key: "warnings", at: at(func(r *Result) any { return &r.Warnings }), shape: list{}, about: "What was noticed and not refused: unknown keys near known ones, a validity that was cut, a shortened chain."},
+		{key: "polls", at: at(func(r *Result) any { return &r.Polls }), shape: count{}, always: true, about: "How often a worker polled the pending order."},
+		{key: "requested_at", at: at(func(r *Result) any { return &r.RequestedAt }), shape: instant{}, about: "When NATS stored the request, in UTC by the server's clock."},
+		{key: "submitted_at", at: at(func(r *Result) any { return &r.SubmittedAt }), shape: instant{}, about: "When a worker last sent the request to the gateway so that it may have arrived, in UTC by the worker's clock."},
+		{key: "finished_at", at: at(func(r *Result) any { return &r.FinishedAt }), shape: instant{}, about: "When the worker made this result, in UTC by the worker's clock."},
+		{key: "replay", at: at(func(r *Result) any { return &r.Replay }), shape: count{}, always: true, about: "The replay generation: 0 for the producer's own request, 1 more for each replay by an operator."},
+		{key: "labels", at: at(func(r *Result) any { return &r.Labels }), shape: labels{}, about: "Labels of the request. Lengths count bytes of UTF-8."},
+		{key: "warnings", at: at(func(r *Result) any { return &r.Warnings }), shape: list{}, about: "Findings that did not refuse the request: unknown keys near known ones, a validity that was cut, a shortened chain."},
 	},
 }
 
 var resultErrorTable = table{
-	{key: "class", at: at(func(e *ResultError) any { return (*string)(&e.Class) }), shape: text{enum: words(classes)}, always: true, about: "What kind of trouble ended the request."},
-	{key: "code", at: at(func(e *ResultError) any { return &e.Code }), shape: text{}, about: "The gateway's or worker's word for it."},
+	{key: "class", at: at(func(e *ResultError) any { return (*string)(&e.Class) }), shape: text{enum: words(classes)}, always: true, about: "Kind of error that ended the request."},
+	{key: "code", at: at(func(e *ResultError) any { return &e.Code }), shape: text{}, about: "The gateway's or the worker's code of the error."},
 	{key: "message", at: at(func(e *ResultError) any { return &e.Message }), shape: text{}, about: "One line for people."},
-	{key: "http_status", at: at(func(e *ResultError) any { return &e.HTTPStatus }), shape: count{}, about: "The gateway's HTTP status, where it gave one."},
+	{key: "http_status", at: at(func(e *ResultError) any { return &e.HTTPStatus }), shape: count{}, about: "The gateway's HTTP status. Absent if it gave none."},
 }
 
 // resultError is a **ResultError.
@@ -223,8 +222,8 @@ func words[T ~string](all []T) []string {
 	return out
 }
 
-// validate checks what every result must have. An outcome or class that this version does not know is refused: it
-// would be one of a later version of the contract.
+// validate checks what every result must have. It refuses an unknown outcome or class: that belongs to a later version of the
+// contract.
 func (r *Result) validate() error {
 	switch {
 	case !ValidToken(r.ID):

@@ -6,8 +6,8 @@ import "math/big"
 type Revoke struct {
 	// ID names this request, as in Issue.
 	ID string `json:"id"`
-	// Serial is the serial number in hexadecimal, as tools print it: any case, 0x or serial= in front, colons, hyphens,
-	// blanks, line ends and leading zeros are accepted.
+	// Serial is the serial number in hexadecimal. Forms of other tools are accepted: upper and lower case, 0x or serial= in
+	// front, colons, hyphens, blanks, line ends and leading zeros.
 	Serial string `json:"serial,omitempty"`
 	// SerialDecimal is the serial number in decimal.
 	SerialDecimal string `json:"serial_decimal,omitempty"`
@@ -21,9 +21,9 @@ type Revoke struct {
 	IssueCRL bool `json:"issue_crl,omitempty"`
 	// CAID is the gateway's certificate authority. Empty: the worker's configured one.
 	CAID string `json:"ca_id,omitempty"`
-	// Strict refuses the request for an unknown key that is near a known one, in place of a warning in the result.
+	// Strict refuses the request for an unknown key that is near a known one, instead of a warning in the result.
 	Strict bool `json:"strict,omitempty"`
-	// Labels come back in the result, unread.
+	// Labels come back in the result; the worker does not read them.
 	Labels map[string]string `json:"labels,omitempty"`
 
 	notes
@@ -35,13 +35,13 @@ var revokeForm = form{
 	table: table{
 		idField(func(r *Revoke) any { return &r.ID }),
 		{key: "serial", at: at(func(r *Revoke) any { return &r.Serial }), shape: text{pattern: `^(\s*([sS]erial([nN]umber)?\s*[:=])?\s*(0[xX])?[0-9A-Fa-f]+([:\- \s]+[0-9A-Fa-f]+)*\s*)?$`}, digest: revokeSerial,
-			about: "Serial number in hexadecimal, positive, at most 20 octets, as tools print it: any case, 0x or serial= in front, colons, hyphens, blanks, line ends and leading zeros are accepted."},
+			about: "Serial number in hexadecimal, positive, at most 20 octets. Forms of other tools are accepted: upper and lower case, 0x or serial= in front, colons, hyphens, blanks, line ends and leading zeros."},
 		{key: "serial_decimal", at: at(func(r *Revoke) any { return &r.SerialDecimal }), shape: text{pattern: "^(0*[1-9][0-9]{0,48})?$"}, digest: uncounted,
-			about: "The same in decimal, in quotes."},
+			about: "The serial number in decimal, as a string."},
 		{key: "certificate_pem", at: at(func(r *Revoke) any { return &r.CertificatePEM }), shape: text{most: MaxCSRBytes, pem: &certificateThing}, digest: uncounted,
-			about: "The certificate itself in PEM. Text around the block is passed over." + inBytes},
+			about: "The certificate in PEM. Text around the block is ignored." + inBytes},
 		{key: "reason", at: at(func(r *Revoke) any { return &r.Reason }), shape: text{rule: checkReason, numbers: true, pattern: "^[A-Za-z0-9_ -]{0,64}$"}, digest: revokeReason,
-			about: "RFC 5280 5.3.1: unspecified, keyCompromise, caCompromise, affiliationChanged, superseded, cessationOfOperation, certificateHold, privilegeWithdrawn, or removeFromCRL to lift a hold. In any case, in snake_case, or as the RFC's number."},
+			about: "RFC 5280 5.3.1: unspecified, keyCompromise, caCompromise, affiliationChanged, superseded, cessationOfOperation, certificateHold, privilegeWithdrawn, or removeFromCRL to lift a hold. In upper or lower case, in snake_case, or as the RFC's number."},
 		{key: "comment", at: at(func(r *Revoke) any { return &r.Comment }), shape: text{most: MaxCommentBytes, line: true},
 			about: "One line for the gateway." + inBytes},
 		{key: "issue_crl", at: at(func(r *Revoke) any { return &r.IssueCRL }), shape: flag{},
@@ -64,7 +64,7 @@ func (r *Revoke) OrderID() string { return r.ID }
 // LabelMap is Labels.
 func (r *Revoke) LabelMap() map[string]string { return r.Labels }
 
-// SerialNumber is the serial number, from whichever of the three forms was given: positive and at most MaxSerialBits
+// SerialNumber is the serial number, from the form that was given: positive and at most MaxSerialBits
 // long. The error is a *FieldError for the form.
 func (r *Revoke) SerialNumber() (*big.Int, error) {
 	given := 0

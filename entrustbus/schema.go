@@ -2,7 +2,7 @@ package entrustbus
 
 import "slices"
 
-// Schema returns the JSON Schema of a message of the contract in one line, nil for a name that is none. Names are those
+// Schema returns the JSON Schema of a message of the contract in one line, nil for an unknown name. Names are those
 // of the files in docs/schema: "result", "request-issue", "answer-check", "ask-suspend", …
 func Schema(name string) []byte {
 	f, kind := formOf(name)
@@ -26,7 +26,7 @@ func SchemaNames() []string {
 	return names
 }
 
-// formOf returns the form of a message, and the kind of a request; nil for a name that is none.
+// formOf returns the form of a message, and the kind of a request; nil for an unknown name.
 func formOf(name string) (*form, Kind) {
 	for _, kind := range kinds {
 		if name == "request-"+string(kind) {
@@ -70,10 +70,10 @@ func schemaOf(name string, f *form, kind Kind) document {
 	object := objectSchema(f.table)
 	properties, required := object[1].value.(document), object[2].value
 	if kind != "" {
-		about += " Unknown keys are ignored; null, empty strings and empty lists count as not given. Workers take more forms of some values than are described here."
+		about += " Unknown keys are ignored; null, empty strings and empty lists count as not given. Workers accept more forms of some values than this schema."
 		properties = append(document{
 			{"v", append(version{}.schema(), pair{"description", "Version of the contract. Absent: 1."})},
-			{"kind", document{{"type", "string"}, {"const", string(kind)}, {"description", "Must agree with the subject. Absent: the subject's."}}},
+			{"kind", document{{"type", "string"}, {"const", string(kind)}, {"description", "Must match the subject. Absent: the kind of the subject."}}},
 		}, properties...)
 	}
 	d = d.must("description", about).must("type", "object").must("properties", properties).must("required", required)

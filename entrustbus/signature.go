@@ -14,11 +14,11 @@ const (
 	HeaderSignedAt  = "Entrust-Signed-At" // when it was signed, RFC 3339
 )
 
-// signedVersion begins what is signed, so that a signature is never one of something else.
+// signedVersion begins the signed text, so that no signature of another text counts.
 const signedVersion = "entrust-request-v1"
 
-// SignedText is what the signature of a request is over: four lines, each ended by a line feed, then the body as it is
-// published. The lines are "entrust-request-v1", the subject that the producer publishes to, the id of the request, and the
+// SignedText is the text that the signature of a request covers: four lines, each ended by a line feed, then the body as it
+// is published. The lines are "entrust-request-v1", the subject that the producer publishes to, the id of the request, and the
 // time as HeaderSignedAt has it. None of the four can hold a line feed.
 func SignedText(subject, id, signedAt string, body []byte) []byte {
 	return slices.Concat([]byte(signedVersion+"\n"+subject+"\n"+id+"\n"+signedAt+"\n"), body)

@@ -14,8 +14,7 @@ const DefaultPrefix = "entrust"
 const MaxTokenLength = 64
 
 // Subjects builds and reads the contract's subjects. The zero value uses DefaultPrefix; a prefix may have several
-// tokens ("acme.pki"). The building methods do not check their arguments: names that come from outside go through
-// ValidToken first. A Subjects is a value and safe for concurrent use.
+// tokens ("acme.pki"). The building methods do not check their arguments: check names from outside with ValidToken first. A Subjects is a value and safe for concurrent use.
 type Subjects struct {
 	Prefix string
 }
@@ -33,7 +32,7 @@ func (s Subjects) Validate() error {
 		if !ValidToken(token) {
 			return &FieldError{
 				Field:   "prefix",
-				Problem: "has a part that is no subject token",
+				Problem: "has a part that is not a subject token",
 				Fix:     "use letters, digits, _ and -, with single dots in between",
 			}
 		}
@@ -46,8 +45,8 @@ func (s Subjects) Request(producer string, kind Kind) string {
 	return s.prefix() + ".request." + producer + "." + string(kind)
 }
 
-// Operator is the subject that operators publish requests of this kind to, in the name of the producer: replays, and what
-// ends an order by hand. NATS permissions keep producers out.
+// Operator is the subject that operators publish requests of this kind to, in the name of the producer: replays, and
+// requests that end an order by hand. NATS permissions keep producers out.
 func (s Subjects) Operator(producer string, kind Kind) string {
 	return s.prefix() + ".operator." + producer + "." + string(kind)
 }
@@ -55,12 +54,12 @@ func (s Subjects) Operator(producer string, kind Kind) string {
 // OperatorFilter matches the operators' requests of one kind, for every producer.
 func (s Subjects) OperatorFilter(kind Kind) string { return s.Operator("*", kind) }
 
-// Refused is the subject of what is said, and not kept, about the producer's requests that have no readable id, or an id
-// that belongs to other content.
+// Refused is the subject of refusals: of the producer's requests that have no readable id, or an id that belongs to other
+// content. NATS does not keep them.
 func (s Subjects) Refused(producer string) string { return s.prefix() + ".refused." + producer }
 
-// Event is the subject of what happened to certificates of a CA. An id with other characters than letters, digits, _, -
-// and ~ goes by its hash: the message has the id itself.
+// Event is the subject of the events of a CA's certificates. For an id with other characters than letters, digits, _, - and
+// ~, the subject has a hash; the message has the id itself.
 func (s Subjects) Event(caID string) string {
 	token := caID
 	if !ValidToken(strings.ReplaceAll(token, "~", "-")) {
@@ -73,17 +72,17 @@ func (s Subjects) Event(caID string) string {
 // EventFilter matches the events of every CA.
 func (s Subjects) EventFilter() string { return s.prefix() + ".event.*" }
 
-// Topic is what a producer asks a worker about. Nothing of it is stored.
+// Topic is the topic of a question to a worker. NATS stores no questions.
 type Topic string
 
 // The topics.
 const (
 	TopicCA     Topic = "ca"     // the certificates of a CA
-	TopicCheck  Topic = "check"  // how a worker sees its setup
-	TopicPolicy Topic = "policy" // what the policy says of a request
+	TopicCheck  Topic = "check"  // the setup of a worker
+	TopicPolicy Topic = "policy" // whether the policy allows a request
 
-	TopicOrder   Topic = "order"   // where an order is in its life
-	TopicVersion Topic = "version" // which program a worker runs
+	TopicOrder   Topic = "order"   // the phase of an order
+	TopicVersion Topic = "version" // the version of a worker
 )
 
 // The topics of operators, see AskOperator.
@@ -92,10 +91,10 @@ const (
 	TopicResume  Topic = "resume"  // let them go on
 )
 
-// askOperator stands for operators where a producer's name stands in the subject of a question. No producer can have it.
+// askOperator takes the place of the producer's name in subjects of questions of operators. No producer can have this name.
 const askOperator = "@operator"
 
-// Ask is the subject of the producer's questions on a topic that is about no request. NATS permissions on
+// Ask is the subject of the producer's questions on a topic other than a request or an order. NATS permissions on
 // <prefix>.ask.<producer>.> decide who may ask as which producer.
 func (s Subjects) Ask(producer string, topic Topic) string {
 	return s.prefix() + ".ask." + producer + "." + string(topic)
@@ -111,19 +110,19 @@ func (s Subjects) AskOrder(producer, id string) string {
 	return s.Ask(producer, TopicOrder) + "." + id
 }
 
-// AskOperator is the subject of what operators ask a worker to do. NATS permissions keep producers out.
+// AskOperator is the subject of instructions of operators to a worker. NATS permissions keep producers out.
 func (s Subjects) AskOperator(topic Topic) string { return s.Ask(askOperator, topic) }
 
-// Question is what the subject of a producer's question says.
+// Question is the content of the subject of a producer's question.
 type Question struct {
 	Producer string
 	Topic    Topic
-	// Kind is that of a policy check, ID that of the order that is asked about; "" for other topics.
+	// Kind is the kind of a policy check, ID the id of an order; "" for other topics.
 	Kind Kind
 	ID   string
 }
 
-// ParseAsk takes the subject of a producer's question apart. A *FieldError names what does not fit: "subject", "producer",
+// ParseAsk parses the subject of a producer's question. A *FieldError names the wrong part: "subject", "producer",
 // "kind" or "id".
 func (s Subjects) ParseAsk(subject string) (Question, error) {
 	rest, ok := strings.CutPrefix(subject, s.prefix()+".ask.")
@@ -196,8 +195,8 @@ func (s Subjects) Audit(producer string) string { return s.prefix() + ".audit." 
 // AuditFilter matches the whole audit trail.
 func (s Subjects) AuditFilter() string { return s.Audit("*") }
 
-// ParseRequest takes the subject of a producer's request apart. A *FieldError names what does not fit: "subject" when it
-// is no request of this prefix, "producer" or "kind" otherwise. With an unknown kind, or one that only operators may use,
+// ParseRequest parses the subject of a producer's request. A *FieldError names the wrong part: "subject" when it is
+// not a request of this prefix, "producer" or "kind" otherwise. With an unknown kind, or one that only operators may use,
 // the producer is returned beside the error, so that a dead letter can still be filed under it.
 func (s Subjects) ParseRequest(subject string) (producer string, kind Kind, err error) {
 	producer, last, err := s.parse(subject, "request")
@@ -215,7 +214,7 @@ func (s Subjects) ParseRequest(subject string) (producer string, kind Kind, err 
 	return producer, kind, nil
 }
 
-// Incoming is who asks for what, by the subject of a request.
+// Incoming is the content of the subject of a request.
 type Incoming struct {
 	Producer string
 	Kind     Kind
@@ -223,7 +222,7 @@ type Incoming struct {
 	Operator bool
 }
 
-// ParseIncoming takes the subject of a request apart, of a producer or of an operator. Errors and what is returned beside
+// ParseIncoming parses the subject of a request of a producer or of an operator. Errors and what is returned beside
 // them are those of ParseRequest.
 func (s Subjects) ParseIncoming(subject string) (Incoming, error) {
 	if !strings.HasPrefix(subject, s.prefix()+".operator.") {
@@ -247,7 +246,7 @@ func (s Subjects) ParseIncoming(subject string) (Incoming, error) {
 	return in, nil
 }
 
-// ParseDue takes the subject of a due message apart. A *FieldError names what does not fit: "subject", "producer" or
+// ParseDue parses the subject of a due message. A *FieldError names the wrong part: "subject", "producer" or
 // "id".
 func (s Subjects) ParseDue(subject string) (lane, producer, id string, err error) {
 	rest, ok := strings.CutPrefix(subject, s.prefix()+".due.")
@@ -265,7 +264,7 @@ func (s Subjects) ParseDue(subject string) (lane, producer, id string, err error
 	return lane, producer, id, nil
 }
 
-// ParseOrder takes the subject of a wake-up or of a result apart. A *FieldError names what does not fit:
+// ParseOrder parses the subject of a wake-up or of a result. A *FieldError names the wrong part:
 // "subject", "producer" or "id".
 func (s Subjects) ParseOrder(subject string) (producer, id string, err error) {
 	for _, branch := range []string{"parked", "result"} {
@@ -282,7 +281,7 @@ func (s Subjects) ParseOrder(subject string) (producer, id string, err error) {
 	return "", "", errSubject("parked or result")
 }
 
-// ParseDead takes the subject of a dead letter apart. A *FieldError names what does not fit: "subject", "producer" or
+// ParseDead parses the subject of a dead letter. A *FieldError names the wrong part: "subject", "producer" or
 // "reason".
 func (s Subjects) ParseDead(subject string) (producer, reason string, err error) {
 	if producer, reason, err = s.parse(subject, "dead"); err != nil {
@@ -344,8 +343,8 @@ func ValidToken(s string) bool {
 	return true
 }
 
-// RequestMsgID is the Nats-Msg-Id of a request: <producer>.<id>, with .<replay> behind it for a replayed one. A
-// producer always uses replay 0.
+// RequestMsgID is the Nats-Msg-Id of a request: <producer>.<id>, and for a replay <producer>.<id>.<replay>. A producer
+// always uses replay 0.
 func RequestMsgID(producer, id string, replay int) string {
 	if replay == 0 {
 		return producer + "." + id

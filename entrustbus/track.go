@@ -3,12 +3,12 @@ package entrustbus
 import "crypto/x509"
 
 // Track asks to wait for an order that was submitted to the gateway before, by this worker or any other program. ID and
-// TrackingID are required. With a certificate request the certificate's key and names are checked against it; at most one
-// form may be given.
+// TrackingID are required. With a certificate request, the worker checks the certificate's key and names against it. Give one
+// form of it at most.
 type Track struct {
 	// ID names this request, as in Issue.
 	ID string `json:"id"`
-	// TrackingID is the gateway's name of the order, as a result or the gateway itself gave it.
+	// TrackingID is the gateway's tracking id of the order, from a result or from the gateway.
 	TrackingID string `json:"tracking_id"`
 	// CSRPEM is the PKCS#10 certificate request that the order was submitted with, as in Issue.
 	CSRPEM string `json:"csr_pem,omitempty"`
@@ -18,9 +18,9 @@ type Track struct {
 	CAID string `json:"ca_id,omitempty"`
 	// PollMaxWaitSeconds is how long to wait, as in Issue.
 	PollMaxWaitSeconds int64 `json:"poll_max_wait_seconds,omitempty"`
-	// Strict refuses the request for an unknown key that is near a known one, in place of a warning in the result.
+	// Strict refuses the request for an unknown key that is near a known one, instead of a warning in the result.
 	Strict bool `json:"strict,omitempty"`
-	// Labels come back in the result, unread.
+	// Labels come back in the result; the worker does not read them.
 	Labels map[string]string `json:"labels,omitempty"`
 
 	parsed *parsedCSR
@@ -34,9 +34,9 @@ var trackForm = form{
 		idField(func(r *Track) any { return &r.ID }),
 		{key: "tracking_id", at: at(func(r *Track) any { return &r.TrackingID }), required: true,
 			shape: text{most: MaxTrackingIDBytes, rule: func(key, v string) error { return checkName(key, v, MaxTrackingIDBytes) }, whatElse: document(nil).must("minLength", int64(1))},
-			about: "The gateway's name of the order, as a result or the gateway itself gave it." + inBytes},
+			about: "The gateway's tracking id of the order, from a result or from the gateway." + inBytes},
 		{key: "csr_pem", at: at(func(r *Track) any { return &r.CSRPEM }), shape: csrShape, digest: trackCSR,
-			about: "PKCS#10 certificate request that the order was submitted with, in PEM: the certificate is checked against it." + inBytes},
+			about: "PKCS#10 certificate request that the order was submitted with, in PEM: the worker checks the certificate against it." + inBytes},
 		{key: "csr_der", at: at(func(r *Track) any { return &r.CSRDER }), shape: blob{MaxCSRBytes}, digest: uncounted,
 			about: "The same as DER: base64 in JSON, bytes in MessagePack. At most 65536 bytes of DER."},
 		caField(func(r *Track) any { return &r.CAID }),

@@ -9,9 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Watch yields the ledger's record of a request, as it is and each time it changes, until the loop breaks or the context
-// ends, which is the last error. A request that no worker has begun has no record: the first comes when one does. A
-// closed order may be opened again by an operator's replay, so the loop does not end by itself. A record that cannot
+// Watch yields the ledger's record of a request now and each time it changes. It ends when the loop breaks or the context
+// ends; the end of the context is the last error. A request that no worker has begun has no record yet. An operator's replay
+// may open a closed order again, so the loop does not end by itself. A record that cannot
 // be read is yielded as a *FieldError, and the loop goes on. ErrNoStream means that there is no ledger of that name.
 func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Order, error] {
 	return func(yield func(*Order, error) bool) {
@@ -55,10 +55,9 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Order, error] 
 	}
 }
 
-// Order reads the ledger's record of a request once: where the order is in its life. Errors: ErrNoOrder, ErrNoStream where
-// there is no ledger of that name, a *FieldError for a record that cannot be read, or what went wrong on the way. Where the
-// server forbids the read, it does not answer, and the error is the context's. A server that lags may show the record as it
-// was a moment ago.
+// Order reads the ledger's record of a request once. Errors: ErrNoOrder, ErrNoStream if there is no ledger of that name, a
+// *FieldError for a record that cannot be read, or an error of NATS. If NATS permissions forbid the read, the
+// server does not answer, and the error is the context's. A server that lags may return an older record.
 func (c *Client) Order(ctx context.Context, id string) (*Order, error) {
 	if !ValidToken(id) {
 		return nil, errToken("id")
@@ -81,7 +80,7 @@ func (c *Client) Order(ctx context.Context, id string) (*Order, error) {
 }
 
 func (c *Client) noLedger() error {
-	return fmt.Errorf("%w: there is no bucket %s: run `entrust-worker provision` or check the name", ErrNoStream, c.cfg.LedgerBucket)
+	return fmt.Errorf("%w: bucket %s does not exist: run `entrust-worker provision` or check the name", ErrNoStream, c.cfg.LedgerBucket)
 }
 
 func (c *Client) watcher(ctx context.Context, id string) (jetstream.KeyWatcher, error) {

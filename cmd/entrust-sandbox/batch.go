@@ -113,7 +113,7 @@ func openBatch(dir string, p plan, chosen func(flag string) bool) (*batch, error
 		{"reject", b.Plan.Reject, p.Reject}, {"revoke", b.Plan.Revoke, p.Revoke}, {"seed", b.Plan.Seed, p.Seed},
 	} {
 		if f.found != f.want && chosen(f.flag) {
-			return nil, &usageError{fmt.Errorf("--%s must be that of the batch in %s, or --data another folder: %v != %v", f.flag, dir, f.want, f.found)}
+			return nil, &usageError{fmt.Errorf("--%s must be that of the batch in %s (%v, not %v); or choose another folder with --data", f.flag, dir, f.found, f.want)}
 		}
 	}
 	return b, nil

@@ -112,7 +112,7 @@ func TestOpenBatch(t *testing.T) {
 	if got, err := openBatch(dir, plan{Orders: 200, Seed: 1}, chosen()); err != nil || len(got.Orders) != 3 {
 		t.Errorf("defaults that differ: %v; want the batch that is there", err)
 	}
-	if _, err := openBatch(dir, plan{Orders: 4, Seed: 7}, chosen("orders")); err == nil || !strings.Contains(err.Error(), "4 != 3") {
+	if _, err := openBatch(dir, plan{Orders: 4, Seed: 7}, chosen("orders")); err == nil || !strings.Contains(err.Error(), "(3, not 4)") {
 		t.Errorf("a flag that differs: %v; want an error with both values", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "batch.json"), []byte("{"), 0o600); err != nil {

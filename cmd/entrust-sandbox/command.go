@@ -37,11 +37,11 @@ func newCommand() *cobra.Command {
 	o := defaultOptions()
 	cmd := &cobra.Command{
 		Use:   "entrust-sandbox",
-		Short: "NATS, a gateway simulator, the worker and a sample producer in one process",
-		Long: `Starts a nats-server with JetStream on disk, a simulator of the Entrust CA Gateway
-behind mutual TLS, and the worker wired to both. A sample producer sends a batch of
-requests; a summary says whether each ended once and as planned. Then everything
-stays up until Ctrl-C.`,
+		Short: "Run NATS, a gateway simulator, the worker and a sample producer in one process",
+		Long: `Start a nats-server with JetStream on disk, a simulator of the Entrust CA Gateway
+behind mutual TLS, and the worker connected to both. A sample producer sends a batch of
+requests, and a summary says whether each ended once and as planned. Then everything
+runs until Ctrl-C.`,
 		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -126,8 +126,8 @@ func (g *guide) arrival(out io.Writer, b *batch) {
 	}
 	fmt.Fprintf(out, "Client key  %s\n            %s\nData        %s\n\n", g.certPath, g.keyPath, g.dir)
 	if b.resumed {
-		fmt.Fprintf(out, `Going on with the batch of %d orders in this folder. What a killed worker had in
-hand comes back when its lease ends, some 20 s after the kill.
+		fmt.Fprintf(out, `The batch of %d orders in this folder continues. Messages that a killed worker had in
+flight come back when its lease ends, about 20 s after the kill.
 `, len(b.Orders))
 	} else {
 		fmt.Fprintf(out, "A producer orders %d certificates, and revokes %d of them.\n", len(b.Orders), b.revocations())
@@ -140,7 +140,7 @@ hand comes back when its lease ends, some 20 s after the kill.
 // departure says what to try while everything stays up.
 func (g *guide) departure(out io.Writer) {
 	fmt.Fprintf(out, `
-Everything stays up until Ctrl-C. What happens is shown here. In another terminal, in this repository:
+Everything runs until Ctrl-C. New results appear here. In another terminal, in this repository:
 
   . %[1]s
 
@@ -152,12 +152,12 @@ Everything stays up until Ctrl-C. What happens is shown here. In another termina
   go run ./cmd/entrust-worker request issue --producer me --id hold-1 %[3]s
   curl -X POST '%[4]s/_sim/approve?all=true'            # or reject?id=TRACKING-ID, from %[4]s/_sim/pending
 
-  # give the gateway trouble, and watch the worker
+  # make the gateway fail, and watch the worker
   curl -X POST '%[4]s/_sim/down?on=true'                # on=false ends it
   curl -X POST '%[4]s/_sim/cut'                         # resets every connection, once
   curl -X POST '%[4]s/_sim/rotate-client'               # a new client key pair, under load
 
-  # see whether a worker could run here, and what the gateway rejected
+  # check whether a worker can run here, and list what the gateway rejected
   go run ./cmd/entrust-worker check
   go run ./cmd/entrust-worker dead ls
 

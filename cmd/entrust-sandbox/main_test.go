@@ -106,22 +106,22 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"surplus"}, `unknown command "surplus"`},
 		{[]string{"--nosuch"}, "unknown flag: --nosuch"},
 		{[]string{"--orders", "many"}, "--orders"},
-		{[]string{"--orders", "-1"}, "--orders must lie in 0 to 1000000: -1"},
-		{[]string{"--pending", "1.5"}, "--pending must lie in 0 to 1: 1.5"},
-		{[]string{"--reject", "NaN"}, "--reject must lie in 0 to 1: NaN"},
+		{[]string{"--orders", "-1"}, "--orders must be 0 to 1000000, is -1"},
+		{[]string{"--pending", "1.5"}, "--pending must be 0 to 1, is 1.5"},
+		{[]string{"--reject", "NaN"}, "--reject must be 0 to 1, is NaN"},
 		{[]string{"--reject", "0.6", "--revoke", "0.6"}, "0.6 + 0.6"},
-		{[]string{"--latency", "5s"}, "--latency must lie in 0s to 4s: 5s"}, // the worker's timeouts would exceed the ack wait
-		{[]string{"--approve-after", "-1s"}, "--approve-after must not be negative: -1s"},
-		{[]string{"--workers", "65"}, "--workers must lie in 0 to 64: 65"},
-		{[]string{"--dialect", "both"}, `--dialect must be certctl, cagw or auto: "both"`},
-		{[]string{"--addr", "4222"}, `--addr must be host:port: "4222"`},
-		{[]string{"--http-addr", "9464"}, `--http-addr must be host:port: "9464"`},
+		{[]string{"--latency", "5s"}, "--latency must be 0s to 4s, is 5s"}, // the worker's timeouts would exceed the ack wait
+		{[]string{"--approve-after", "-1s"}, "--approve-after must not be negative, is -1s"},
+		{[]string{"--workers", "65"}, "--workers must be 0 to 64, is 65"},
+		{[]string{"--dialect", "both"}, `--dialect must be certctl, cagw or auto, is "both"`},
+		{[]string{"--addr", "4222"}, `--addr must be host:port, is "4222"`},
+		{[]string{"--http-addr", "9464"}, `--http-addr must be host:port, is "9464"`},
 		{[]string{"gateway", "--dialect", "auto"}, "--dialect must be certctl, cagw or both"},
 		{[]string{"gateway", "--persist"}, "--persist needs --data"},
-		{[]string{"gateway", "--pending", "2"}, "--pending and --reject must lie in 0 to 1"},
+		{[]string{"gateway", "--pending", "2"}, "--pending and --reject must be 0 to 1"},
 		{[]string{"gateway", "--base-path", "cagw"}, "--base-path must begin with a slash"},
 		{[]string{"gateway", "surplus"}, `unknown command "surplus"`},
-		{[]string{"gateway", "keys"}, "--dir must name a folder"},
+		{[]string{"gateway", "keys"}, "--dir is missing: name a folder"},
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
 			t.Parallel()
@@ -262,7 +262,7 @@ func TestInterruptedBatchIsExitCodeOne(t *testing.T) {
 	if got := <-code; got != 1 {
 		t.Errorf("exit code %d, want 1", got)
 	}
-	if want := "the same command goes on with the batch"; !strings.Contains(stderr.String(), want) {
+	if want := "the same command continues the batch"; !strings.Contains(stderr.String(), want) {
 		t.Errorf("stderr lacks %q:\n%s", want, stderr.String())
 	}
 	if stdout.String() != "" {

@@ -47,16 +47,16 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.IntVar(&o.plan.Orders, "orders", o.plan.Orders, "certificates to order")
 	f.Float64Var(&o.plan.Pending, "pending", o.plan.Pending, "share of the orders that wait for approval, 0 to 1")
 	f.Float64Var(&o.plan.Reject, "reject", o.plan.Reject, "share of the orders that are rejected, 0 to 1")
-	f.Float64Var(&o.plan.Revoke, "revoke", o.plan.Revoke, "share of the orders whose certificate is revoked again, 0 to 1")
+	f.Float64Var(&o.plan.Revoke, "revoke", o.plan.Revoke, "share of the orders whose certificate is revoked afterwards, 0 to 1")
 	f.DurationVar(&o.approveAfter, "approve-after", o.approveAfter, "how long an order waits for approval")
-	f.DurationVar(&o.latency, "latency", o.latency, "how long the gateway takes for an answer")
-	f.IntVar(&o.workers, "workers", o.workers, "workers to run; 0: none, start entrust-worker yourself")
-	f.Uint64Var(&o.plan.Seed, "seed", o.plan.Seed, "which orders wait and which are rejected")
+	f.DurationVar(&o.latency, "latency", o.latency, "how long the gateway takes to answer")
+	f.IntVar(&o.workers, "workers", o.workers, "workers to run; 0: none, you start entrust-worker yourself")
+	f.Uint64Var(&o.plan.Seed, "seed", o.plan.Seed, "seed that decides which orders wait and which are rejected")
 	f.StringVar(&o.dialect, "dialect", o.dialect, "the gateway's dialect: certctl, cagw or auto")
-	f.StringVar(&o.data, "data", o.data, "folder to keep everything in, and to go on from (default: a temporary one)")
+	f.StringVar(&o.data, "data", o.data, "folder for all data; a later run continues from it (default: a temporary folder)")
 	f.StringVar(&o.addr, "addr", o.addr, "address for NATS clients (default: 127.0.0.1:4222, or a free port)")
-	f.StringVar(&o.httpAddr, "http-addr", o.httpAddr, "address of the workers' HTTP (default: 127.0.0.1:9464, or a free port)")
-	f.DurationVar(&o.giveUp, "give-up", o.giveUp, "without any result for so long, what has none is lost")
+	f.StringVar(&o.httpAddr, "http-addr", o.httpAddr, "HTTP address of the workers (default: 127.0.0.1:9464, or a free port)")
+	f.DurationVar(&o.giveUp, "give-up", o.giveUp, "count requests as lost when no result came for this long")
 	f.BoolVar(&o.once, "once", false, "exit after the batch, with 1 if it did not end as planned")
 	f.BoolVar(&o.json, "json", false, "print the summary as one JSON object")
 	f.BoolVar(&o.quiet, "quiet", false, "print the summary only")
@@ -73,42 +73,42 @@ func (o *options) validate() error {
 	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if o.plan.Orders < 0 || o.plan.Orders > maxOrders {
-		refuse("--orders must lie in 0 to %d: %d", maxOrders, o.plan.Orders)
+		refuse("--orders must be 0 to %d, is %d", maxOrders, o.plan.Orders)
 	}
 	for _, f := range []struct {
 		flag  string
 		value float64
 	}{{"pending", o.plan.Pending}, {"reject", o.plan.Reject}, {"revoke", o.plan.Revoke}} {
 		if !(f.value >= 0 && f.value <= 1) {
-			refuse("--%s must lie in 0 to 1: %v", f.flag, f.value)
+			refuse("--%s must be 0 to 1, is %v", f.flag, f.value)
 		}
 	}
 	if o.plan.Reject+o.plan.Revoke > 1 {
-		refuse("--reject and --revoke must not exceed 1 together, since a rejected order has nothing to revoke: %v + %v", o.plan.Reject, o.plan.Revoke)
+		refuse("--reject and --revoke must not exceed 1 together, since a rejected order has no certificate to revoke: %v + %v", o.plan.Reject, o.plan.Revoke)
 	}
 	if o.approveAfter < 0 {
-		refuse("--approve-after must not be negative: %v", o.approveAfter)
+		refuse("--approve-after must not be negative, is %v", o.approveAfter)
 	}
 	if o.latency < 0 || o.latency > maxLatency {
-		refuse("--latency must lie in 0s to %v: %v", maxLatency, o.latency)
+		refuse("--latency must be 0s to %v, is %v", maxLatency, o.latency)
 	}
 	if o.workers < 0 || o.workers > 64 {
-		refuse("--workers must lie in 0 to 64: %d", o.workers)
+		refuse("--workers must be 0 to 64, is %d", o.workers)
 	}
 	if o.giveUp <= 0 {
-		refuse("--give-up must be positive: %v", o.giveUp)
+		refuse("--give-up must be more than 0, is %v", o.giveUp)
 	}
 	if _, err := simulated(o.dialect); err != nil {
 		errs = append(errs, fmt.Errorf("--dialect %w", err))
 	}
 	if o.addr != "" {
 		if _, _, err := net.SplitHostPort(o.addr); err != nil {
-			refuse("--addr must be host:port: %q", o.addr)
+			refuse("--addr must be host:port, is %q", o.addr)
 		}
 	}
 	if o.httpAddr != "" {
 		if _, _, err := net.SplitHostPort(o.httpAddr); err != nil {
-			refuse("--http-addr must be host:port: %q", o.httpAddr)
+			refuse("--http-addr must be host:port, is %q", o.httpAddr)
 		}
 	}
 	return errors.Join(errs...)
@@ -124,5 +124,5 @@ func simulated(dialect string) (gatewaytest.Dialect, error) {
 	case gateway.DialectAuto:
 		return gatewaytest.Both, nil
 	}
-	return "", fmt.Errorf("must be certctl, cagw or auto: %q", dialect)
+	return "", fmt.Errorf("must be certctl, cagw or auto, is %q", dialect)
 }

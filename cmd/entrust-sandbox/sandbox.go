@@ -55,7 +55,7 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) (err error)
 	begun := time.Now()
 	err = producer.run(ctx, o.giveUp+o.approveAfter, o.workers == 0)
 	if errors.Is(err, errInterrupted) && !s.folder.own {
-		return fmt.Errorf("%w; the same command goes on with the batch", err)
+		return fmt.Errorf("%w; the same command continues the batch", err)
 	}
 	if err != nil {
 		return err

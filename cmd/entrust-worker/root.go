@@ -85,13 +85,14 @@ func newCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 func newRoot(t *terminal.Terminal, build version.Build) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "entrust-worker",
-		Short: "Carries certificate requests from NATS JetStream to the Entrust CA Gateway",
-		Long: `entrust-worker takes certificate requests from NATS JetStream, has the Entrust
-CA Gateway carry them out, and publishes one result for each.
+		Short: "Carry certificate requests from NATS JetStream to the Entrust CA Gateway",
+		Long: `entrust-worker takes certificate requests from NATS JetStream, sends them to the
+Entrust CA Gateway, and publishes one result for each.
 
-Configuration, lowest first: defaults, a YAML file (--config or
-ENTRUST_WORKER_CONFIG), the environment, flags. Every key is a flag of every verb:
-entrust-worker options lists them, entrust-worker config shows their values.
+The configuration has four layers; a later one overrides an earlier one: defaults, a
+YAML file (--config or ENTRUST_WORKER_CONFIG), the environment, flags. Every key is a
+flag of every verb: entrust-worker options lists the flags, entrust-worker config
+shows the values.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 		Example: `  export CERTCTL_ENTRUST_API_URL=https://gateway.example/cagw CERTCTL_ENTRUST_CA_ID=ca-1

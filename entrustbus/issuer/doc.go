@@ -13,11 +13,11 @@
 //     asked for again within Config.WindowSeconds is the same order.
 //
 // An order that exists is waited for and not submitted again, whatever certificate request comes with the retry. Its
-// certificate is handed out only to the key that it was issued for; a retry with another key gets ErrOtherKey. Nothing is
+// certificate is returned only for the key that it was issued for; a retry with another key gets ErrOtherKey. Nothing is
 // kept in the process: the ids are found on the bus again after a restart.
 //
-// What is not caught: a request that no worker has begun when its window ends, and a retry by a machine whose clock is in
-// the window before. Both may be a second enrollment.
+// Two cases are not detected: a request that no worker has begun when its window ends, and a retry by a machine whose clock
+// is in the window before. Both may be a second enrollment.
 //
 // # Waiting
 //

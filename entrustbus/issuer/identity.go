@@ -16,13 +16,13 @@ import (
 
 type jobKey struct{}
 
-// WithJobID names the job that a call is made for. All calls for one job are one order, for as long as the worker keeps
-// it, whatever else they say.
+// WithJobID names the job of a call. All calls for one job are one order, for as long as the worker keeps it, even if their
+// other values differ.
 func WithJobID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, jobKey{}, id)
 }
 
-// sort is what an order is made for. It begins its id.
+// sort is the purpose of an order. Its id begins with it.
 type sort string
 
 const (
@@ -32,7 +32,7 @@ const (
 	sortRevoke sort = "revoke"
 )
 
-// idOf is a valid id that says the same thing each time the same thing is wanted.
+// idOf is a valid id that is the same each time the content is the same.
 func idOf(s sort, content any) string {
 	b, err := json.Marshal(content)
 	if err != nil {
@@ -42,7 +42,7 @@ func idOf(s sort, content any) string {
 	return string(s) + "-" + hex.EncodeToString(sum[:20])
 }
 
-// wanted is what makes two requests without a job id the same. The key is no part of it.
+// wanted is compared to find the same order for requests without a job id. The key does not count.
 type wanted struct {
 	CommonName, CAID, ProfileID string
 	Names, EKUs                 []string

@@ -44,7 +44,7 @@ func (i *Issuer) issue(ctx context.Context, s sort, renewed *string, r *entrustb
 		return nil, err
 	}
 	if !exists {
-		// Somebody else may have submitted it since: then that order is the one to wait for.
+		// Another program may have submitted it since: then that order is the one to wait for.
 		if _, err := i.client.Submit(ctx, r); err != nil && !errors.Is(err, entrustbus.ErrOtherContent) {
 			return nil, err
 		}

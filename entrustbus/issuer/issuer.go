@@ -22,8 +22,8 @@ var (
 	ErrUnsupported = errors.New("not supported")
 )
 
-// OutcomeError is how an order ended without what was asked for. The same call gets it again for as long as the order is
-// the same: see the package's comment.
+// OutcomeError says how an order ended that did not succeed. The same call gets it again for as long as the order is the
+// same: see the package's comment.
 type OutcomeError struct {
 	// OrderID is the id of the request on the bus.
 	OrderID string
@@ -78,7 +78,7 @@ const (
 	leastWindow   = 60
 )
 
-// withDefaults fills in what is not given, and reports what cannot be as a *entrustbus.FieldError.
+// withDefaults fills in the defaults, and reports an invalid value as a *entrustbus.FieldError.
 func (c Config) withDefaults() (Config, error) {
 	if c.WaitSeconds == 0 {
 		c.WaitSeconds = defaultWait
@@ -109,8 +109,8 @@ type Issuer struct {
 	cfg    Config
 }
 
-// New makes an issuer. It does not talk to the server; a value that cannot be one is a *entrustbus.FieldError. The
-// connection stays the caller's.
+// New makes an issuer. It does not talk to the server. An invalid value is a *entrustbus.FieldError. The caller owns the
+// connection.
 func New(nc *nats.Conn, cfg Config) (*Issuer, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -140,14 +140,14 @@ func (i *Issuer) wait(ctx context.Context, id string) (*entrustbus.Result, error
 	return nil, fmt.Errorf("order %s: %w: %s", id, ErrPending, i.whereIs(ctx, id))
 }
 
-// whereIs says in words where an order is that has no result.
+// whereIs is the state of an order without a result, in words.
 func (i *Issuer) whereIs(ctx context.Context, id string) string {
 	order, err := i.client.Order(ctx, id)
 	switch {
 	case errors.Is(err, entrustbus.ErrNoOrder):
-		return "no worker has begun on it"
+		return "no worker has begun it"
 	case err != nil:
-		return "where it is cannot be read: " + err.Error()
+		return "its phase cannot be read: " + err.Error()
 	case order.Phase == entrustbus.PhaseAwaiting && !order.Deadline.IsZero():
 		return fmt.Sprintf("it waits for approval until %s as %s", order.Deadline.Format(time.RFC3339), order.TrackingID)
 	case order.Phase == entrustbus.PhaseAwaiting:

@@ -62,7 +62,7 @@ const (
 	StatusFailed    = "failed"
 )
 
-// OrderStatus is how an order stands. What is nil is not known, or does not apply.
+// OrderStatus is the state of an order. A nil field is unknown or does not apply.
 type OrderStatus struct {
 	OrderID   string     `json:"order_id"`
 	Status    string     `json:"status"`

@@ -122,14 +122,14 @@ func (w *Worker) readCA(ctx context.Context, ca string) (gateway.CA, error) {
 	return read, err
 }
 
-// errNotReached names no cause: the cause may be about the worker's files.
-var errNotReached = errors.New("the worker cannot reach the gateway yet; its log says why")
+// errNotReached names no cause: that may be about the files of the worker.
+var errNotReached = errors.New("no probe of the gateway succeeds; the log of the worker says why")
 
 // problem returns why this worker may not call the gateway at all, or nil.
 func (t *throttling) problem() error {
 	if ready, cause := t.prober.Ready(); !ready {
 		if e, ok := errors.AsType[*gateway.Error](cause); ok {
-			return fmt.Errorf("the worker cannot reach the gateway: %w", e)
+			return e
 		}
 		return errNotReached
 	}

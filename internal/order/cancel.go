@@ -50,7 +50,7 @@ func (d *decider) targeted(e Targeted) Decision {
 	case t.Phase == Closed:
 		return fail("too_late", "ended as "+string(t.Outcome)+" before it could be cancelled")
 	case r.Waited >= d.SubmitMaxWait:
-		return fail("too_late", fmt.Sprintf("its submission was still undecided after %s", d.SubmitMaxWait))
+		return fail("too_late", fmt.Sprintf("its submission was still indeterminate after %s", d.SubmitMaxWait))
 	}
 	r.Tries++
 	wait := min(time.Second<<min(r.Tries, 6), time.Minute)

@@ -61,7 +61,7 @@ func (d *decider) deny(r Record, v Verdict) Decision {
 	e := &entrustbus.ResultError{Class: entrustbus.ClassPolicy, Code: cmp.Or(v.Code, CodeDenied), Message: v.Denied}
 	n := Notice{Level: Warn, Text: "the policy refuses an order", Cause: v.Denied}
 	if r.PossibleDuplicate {
-		e.Message = "an earlier submission may have been accepted, and there is no other: " + v.Denied
+		e.Message = "an earlier submission may have been accepted; the order is not submitted again: " + v.Denied
 		out := d.conclude(r, entrustbus.OutcomeUnconfirmed, e, Unconfirmed)
 		out.Reconciled, out.Notice = "held", n
 		return out

@@ -149,7 +149,7 @@ func (q *Request) bounds(limits Limits) error {
 	if wait, limit := q.maxWait(), limits.MaxWait; limit > 0 && wait > limit {
 		return &entrustbus.FieldError{
 			Field: "poll_max_wait_seconds", Problem: fmt.Sprintf("exceeds what this worker allows: %d > %d", wait/time.Second, limit/time.Second),
-			Fix: "ask for less, or have poll.max_wait_limit raised",
+			Fix: "ask for less, or have the operator raise poll.max_wait_limit",
 		}
 	}
 	// A wake-up and a record add to the request. A wake-up prefixes the names of its headers,
@@ -168,15 +168,15 @@ func (q *Request) bounds(limits Limits) error {
 	}
 	if limits.Size > 0 && headers > MaxHeaders {
 		return &entrustbus.FieldError{
-			Field: "headers", Problem: fmt.Sprintf("are too large to be kept with a wake-up: about %d > %d bytes", headers, MaxHeaders),
+			Field: "headers", Problem: fmt.Sprintf("are too large to be stored with a wake-up: about %d > %d bytes", headers, MaxHeaders),
 			Fix: "send fewer or shorter headers",
 		}
 	}
 	size := int64(len(q.Raw.Body)) + headers + q.answer()
 	if limits.Size > 0 && size > limits.Size {
 		return &entrustbus.FieldError{
-			Field: "body", Problem: fmt.Sprintf("is too large to be kept beside its headers and its result: %d > %d bytes", size, limits.Size),
-			Fix: "leave out keys that the contract does not know, or shorten headers and labels",
+			Field: "body", Problem: fmt.Sprintf("is too large to be stored with its headers and its result: %d > %d bytes", size, limits.Size),
+			Fix: "leave out unknown keys, or shorten headers and labels",
 		}
 	}
 	return nil

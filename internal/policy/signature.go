@@ -51,7 +51,7 @@ func (r *rules) compileSignatures(from Rules) error {
 	case s == nil:
 		return nil
 	case len(s.Keys) == 0:
-		return errors.New("signatures.keys: names no key, so that no request could be signed; leave signatures out where none need be")
+		return errors.New("signatures.keys: has no key, so no request could be signed; leave out signatures if requests need none")
 	}
 	r.window, r.signers = time.Duration(s.Window), map[string]ed25519.PublicKey{}
 	if r.window == 0 {

@@ -121,7 +121,7 @@ func (f *findings) workers(workers []control.Presence) {
 	live := 0
 	for _, w := range workers {
 		if w.Silent {
-			f.warn("look at its host", "worker %s has been silent for %s", w.Worker, span.Of(f.now.Sub(w.Seen)))
+			f.warn("check the worker and its host", "worker %s has been silent for %s", w.Worker, span.Of(f.now.Sub(w.Seen)))
 			continue
 		}
 		live++
@@ -180,7 +180,7 @@ func (f *findings) gateway(s control.State) {
 		f.warn("entrust-worker resume", "%s suspended by %s for %s%s", u.Scope, u.Operator, span.Of(f.now.Sub(u.Since)), detail(u.Reason))
 	}
 	for _, p := range s.Pauses {
-		f.warn("", "the gateway asked for a pause: another %s", span.Of(p.Until.Sub(f.now)))
+		f.warn("", "the gateway asked for a pause, which ends in %s", span.Of(p.Until.Sub(f.now)))
 	}
 }
 
@@ -196,7 +196,7 @@ func (f *findings) watchdog(s control.State) {
 		}
 	}
 	if ago := f.now.Sub(last); !last.IsZero() && ago > limit {
-		f.warn("entrust-worker check", "the watchdog has ended no scan for %s; lost wake-ups are not found", span.Of(ago))
+		f.warn("entrust-worker check", "the watchdog has finished no scan for %s; it does not find lost wake-ups", span.Of(ago))
 	}
 	if ago := f.now.Sub(s.RolledBack); s.Rollback.Count > 0 && ago < rollbackShown {
 		f.warn("read docs/operations.md: the bus lost writes", "NATS lost its last writes %s ago, as worker %s noticed", span.Of(ago), s.Rollback.Worker)
@@ -240,7 +240,7 @@ func (f *findings) letters(all []Letters) {
 			}
 		}
 		if l.Fullness > fillingUp {
-			f.warn(do, "%s: a producer has %.0f %% of the dead letters that are kept of it", l.Reason, 100*l.Fullness)
+			f.warn(do, "%s: a producer has used %.0f %% of its room for dead letters", l.Reason, 100*l.Fullness)
 		}
 	}
 }
@@ -254,7 +254,7 @@ func (f *findings) streams(all []Stream) {
 			f.warn("make room, or raise the limit of the stream", "the stream %s is %.0f %% full", s.Name, 100*s.Fullness)
 		}
 		if s.Behind > 0 {
-			f.warn("look at the NATS servers", "%d of the %d replicas of %s are behind", s.Behind, s.Replicas, s.Name)
+			f.warn("check the NATS servers", "%d of the %d replicas of %s are behind", s.Behind, s.Replicas, s.Name)
 		}
 	}
 }

@@ -58,17 +58,17 @@ func TestProblems(t *testing.T) {
 			s.Fleet.Of.Breakers = []control.Breaker{{Operation: "enroll", CA: "ca-1", Since: ago(3 * time.Minute), Cause: "500"}}
 		}, Warning, "the breaker of enroll at CA ca-1 is open for 3m00s: 500"},
 		{"a breaker of an older version", func(s *Snapshot) { s.Fleet.Of.Breakers = []control.Breaker{{Operation: "poll", CA: "ca-1"}} }, Warning, "the breaker of poll at CA ca-1 is open"},
-		{"a pause", func(s *Snapshot) { s.Fleet.Of.Pauses = []control.PauseLeft{{Until: now.Add(90 * time.Second)}} }, Warning, "the gateway asked for a pause: another 1m30s"},
+		{"a pause", func(s *Snapshot) { s.Fleet.Of.Pauses = []control.PauseLeft{{Until: now.Add(90 * time.Second)}} }, Warning, "the gateway asked for a pause, which ends in 1m30s"},
 		{"a suspension", func(s *Snapshot) {
 			s.Fleet.Of.Suspensions = []control.Suspension{{Scope: control.Scope{Lane: "issue"}, Operator: "ann", Reason: "audit", Since: ago(time.Hour)}}
 		}, Warning, "lane issue suspended by ann for 1h00m: audit"},
 		{"a clock", func(s *Snapshot) { worker(s).Skew = -11 * time.Second }, Warning, "the clock of worker w1 is 11s from the NATS server's"},
 		{"this host's clock", func(s *Snapshot) { s.NATS.Skew = time.Hour }, Warning, "the clock of this host is 1h00m from the NATS server's"},
-		{"a scan that is late", func(s *Snapshot) { s.Fleet.Of.Watchdog.Scanned = ago(15*time.Minute + time.Second) }, Warning, "the watchdog has ended no scan for 15m01s; lost wake-ups are not found"},
+		{"a scan that is late", func(s *Snapshot) { s.Fleet.Of.Watchdog.Scanned = ago(15*time.Minute + time.Second) }, Warning, "the watchdog has finished no scan for 15m01s; it does not find lost wake-ups"},
 		{"a scan that is late, of seldom ones", func(s *Snapshot) {
 			s.Fleet.Of.Watchdog = control.Watchdog{Scanned: ago(time.Hour), Every: time.Hour}
 		}, "", ""},
-		{"no scan ever", func(s *Snapshot) { s.Fleet.Of.Watchdog = control.Watchdog{} }, Warning, "the watchdog has ended no scan for 1d00h; lost wake-ups are not found"},
+		{"no scan ever", func(s *Snapshot) { s.Fleet.Of.Watchdog = control.Watchdog{} }, Warning, "the watchdog has finished no scan for 1d00h; it does not find lost wake-ups"},
 		{"no scan yet", func(s *Snapshot) {
 			s.Fleet.Of.Watchdog = control.Watchdog{}
 			worker(s).Started, s.Fleet.Of.Workers[1].Started = now, now
@@ -83,7 +83,7 @@ func TestProblems(t *testing.T) {
 		{"many requests", func(s *Snapshot) { s.Lanes.Of[0].Backlog = 1001 }, Warning, "1001 requests wait in the lane issue"},
 		{"a letter of a kind that needs a look", func(s *Snapshot) { s.Letters.Of[1].Count = 1 }, Warning, "unconfirmed: 1 dead letter"},
 		{"old letters", func(s *Snapshot) { s.Letters.Of[0].Oldest = ago(4 * day) }, Warning, "invalid: 3 dead letters, the oldest 4d00h old"},
-		{"many letters", func(s *Snapshot) { s.Letters.Of[0].Fullness = 0.9 }, Warning, "invalid: a producer has 90 % of the dead letters that are kept of it"},
+		{"many letters", func(s *Snapshot) { s.Letters.Of[0].Fullness = 0.9 }, Warning, "invalid: a producer has used 90 % of its room for dead letters"},
 		{"a stream that fills up", func(s *Snapshot) { s.Streams.Of[0].Fullness = 0.8 }, Warning, "the stream REQUESTS is 80 % full"},
 		{"a full stream", func(s *Snapshot) { s.Streams.Of[0].Fullness = 0.995 }, Critical, "the stream REQUESTS is full and takes no message"},
 		{"a replica", func(s *Snapshot) { s.Streams.Of[0].Behind = 1 }, Warning, "1 of the 3 replicas of REQUESTS are behind"},

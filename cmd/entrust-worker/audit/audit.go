@@ -23,8 +23,8 @@ func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Verify and read the audit trail",
-		Long: `Verify and read the audit trail: one record for each decision with an effect outside, hash-chained for each start of
-a worker. The verbs only read; a monitor's NATS user may run them.`,
+		Long: `Verify and read the audit trail. It has one record for each decision with an effect outside the worker, and one hash
+chain for each start of a worker. The verbs only read: the NATS user of a monitor may run them.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: usage.NeedsVerb,
 	}
@@ -38,7 +38,7 @@ func open(ctx context.Context, bus *connect.Bus) (*jetstream.StreamInfo, error) 
 	defer cancel()
 	st, err := bus.JS.Stream(step, bus.Layout.Audit)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, usage.WithHint(fmt.Errorf("there is no audit trail: stream %s is missing", bus.Layout.Audit), "a worker with policy.file, or audit.enabled on, writes one; entrust-worker provision --audit-enabled on makes the stream")
+		return nil, usage.WithHint(fmt.Errorf("reading the audit trail: stream %s is missing", bus.Layout.Audit), "a worker with policy.file, or audit.enabled on, writes it; entrust-worker provision --audit-enabled on creates the stream")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading stream %s: %w", bus.Layout.Audit, err)

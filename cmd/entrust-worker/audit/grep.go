@@ -22,14 +22,14 @@ type filter struct {
 
 func (f *filter) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.producer, "producer", "", "of this `producer`")
-	flags.StringVar(&f.id, "id", "", "of orders with this `id`")
-	flags.StringVar(&f.serial, "serial", "", "about the certificate with this `serial`, lower-case hexadecimal")
-	flags.StringVar(&f.decision, "decision", "", "with this `decision`, such as issued, revoked, denied or replayed")
-	flags.StringVar(&f.operator, "operator", "", "of this `operator`")
-	flags.StringVar(&f.key, "key-id", "", "of requests that were signed with this `key`")
-	flags.StringVar(&f.policy, "policy", "", "decided under this `policy`, as logs name it")
-	flags.Var(&f.newerThan, "newer-than", "stored within this `time`, such as 12h or 7d")
+	flags.StringVar(&f.producer, "producer", "", "only records of this `producer`")
+	flags.StringVar(&f.id, "id", "", "only records of orders with this `id`")
+	flags.StringVar(&f.serial, "serial", "", "only records about the certificate with this `serial`, lower-case hexadecimal")
+	flags.StringVar(&f.decision, "decision", "", "only records with this `decision`, such as issued, revoked, denied or replayed")
+	flags.StringVar(&f.operator, "operator", "", "only records of this `operator`")
+	flags.StringVar(&f.key, "key-id", "", "only records of requests that were signed with this `key`")
+	flags.StringVar(&f.policy, "policy", "", "only records of decisions under this `policy`, named as in the log")
+	flags.Var(&f.newerThan, "newer-than", "only records stored within this `time`, such as 12h or 7d")
 }
 
 func (f *filter) match(r *audit.Record) bool {
@@ -44,8 +44,8 @@ func grepCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "grep",
 		Short: "List records by producer, order, serial, decision or operator",
-		Long: `List the records that fit every flag, oldest first. The exit code is 1 if there are none. It says nothing about
-whether the trail is whole: entrust-worker audit verify does.`,
+		Long: `List the records that match every flag, oldest first. The exit code is 1 if there are none. The verb does not check
+the trail: entrust-worker audit verify does.`,
 		Example: `  entrust-worker audit grep --serial 5f3a
   entrust-worker audit grep --producer shop --decision denied --newer-than 7d --json`,
 		Args: usage.NoArgs,
@@ -62,7 +62,7 @@ whether the trail is whole: entrust-worker audit verify does.`,
 					}
 					r, err := audit.Decode(m.Body)
 					if err != nil {
-						t.Notef("warning: message %d: %v; passed over", m.Sequence, err)
+						t.Notef("warning: message %d: %v; skipped", m.Sequence, err)
 						continue
 					}
 					if f.match(r) {

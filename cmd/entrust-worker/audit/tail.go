@@ -20,7 +20,7 @@ func tailCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var follow, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "tail",
-		Short: "Show the last records, and with --follow those that come",
+		Short: "Show the last records; --follow shows new ones too",
 		Example: `  entrust-worker audit tail -n 50
   entrust-worker audit tail --follow --json`,
 		Args: usage.NoArgs,
@@ -43,7 +43,7 @@ func tailCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 						next = m.Sequence + 1
 						r, err := audit.Decode(m.Body)
 						if err != nil {
-							t.Notef("warning: message %d: %v; passed over", m.Sequence, err)
+							t.Notef("warning: message %d: %v; skipped", m.Sequence, err)
 							continue
 						}
 						if err := out.add(m, r); err != nil {
@@ -67,7 +67,7 @@ func tailCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVarP(&n, "lines", "n", 20, "show this `number` of the last records")
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with records that come, until interrupted")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show new records too, until interrupted")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }

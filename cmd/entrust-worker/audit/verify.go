@@ -19,11 +19,13 @@ func verifyCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check that no record was changed, removed, moved or added",
-		Long: `Check the whole audit trail: every number and hash of every chain, what heads say of the stream, and with --key their
-signatures. A chain is one start of a worker. One that is not ended is that of a worker that runs or was killed, or
-its end was cut off: what stands behind its last head is not proven, and the verb says how many records that are.
+		Long: `Check the whole audit trail: every number and hash of every chain, and that the heads match the stream. With --key,
+also check the signatures of the heads.
 
-The exit code is 1 if there is a fault; with --ended also if a chain is not ended.`,
+Each start of a worker has a chain. A chain without an end belongs to a worker that runs or was killed, or its end was
+cut off. Records after the last head of such a chain are not proven; the verb prints how many there are.
+
+The exit code is 1 if there is a fault. With --ended a chain without an end is a fault too.`,
 		Example: `  entrust-worker audit verify --key audit.pub
   entrust-worker audit verify --json | jq .faults`,
 		Args: usage.NoArgs,
@@ -56,8 +58,8 @@ The exit code is 1 if there is a fault; with --ended also if a chain is not ende
 			})
 		},
 	}
-	cmd.Flags().StringArrayVar(&keys, "key", nil, "`path` of a public key of heads, PEM; may be repeated. Every head must be signed then")
-	cmd.Flags().BoolVar(&ended, "ended", false, "a chain that is not ended is a fault, as where every worker is stopped")
+	cmd.Flags().StringArrayVar(&keys, "key", nil, "`path` of a public key, PEM, that signs heads; may be repeated. With it every head must be signed")
+	cmd.Flags().BoolVar(&ended, "ended", false, "count a chain without an end as a fault; for a fleet whose workers are all stopped")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -71,7 +73,7 @@ func report(t *terminal.Terminal, r *audit.Report, keys []ed25519.PublicKey, asJ
 			unproven += c.Unproven
 		}
 		if !c.Ended && ended {
-			r.Faults = append(r.Faults, audit.Fault{Chain: c.Chain, What: fmt.Sprintf("is not ended: %d records stand behind its last head", c.Unproven)})
+			r.Faults = append(r.Faults, audit.Fault{Chain: c.Chain, What: fmt.Sprintf("has no end: %d records follow its last head", c.Unproven)})
 		}
 	}
 	if asJSON {
@@ -88,7 +90,7 @@ func report(t *terminal.Terminal, r *audit.Report, keys []ed25519.PublicKey, asJ
 		}
 		t.Printf("%d records from %d to %d in %d chains, %s: %d faults\n", r.Records, r.First, r.Last, len(r.Chains), signed, len(r.Faults))
 		if open > 0 {
-			t.Printf("not ended: %d chains, %d records behind their last heads are not proven\n", open, unproven)
+			t.Printf("without an end: %d chains; not proven: %d records after their last heads\n", open, unproven)
 		}
 	}
 	if len(r.Faults) > 0 {

@@ -49,8 +49,8 @@ func Command(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 The verb changes nothing. No check takes longer than 10 s.
 
 Exit code 0 if all checks passed, 1 if one failed, 2 if the configuration is wrong.
-With --format nagios as Nagios has it: 0, 1, 2, and 3, UNKNOWN, if the configuration
-is wrong.`,
+With --format nagios the exit codes are those of Nagios: 0 OK, 1 WARNING, 2 CRITICAL,
+and 3 UNKNOWN if the configuration is wrong.`,
 		Example: `  entrust-worker check
   entrust-worker check --config worker.yaml --json
   entrust-worker check --format nagios`,

@@ -194,7 +194,7 @@ func (k *checker) rollback(ctx context.Context, bus *connect.Bus, c *checked) {
 	case err != nil:
 		c.is(stateWarning, "%v", hinted(because(ctx, err)))
 	case last.Count > 0 && time.Since(last.At) < rollbackShown:
-		c.is(stateWarning, "the bus lost its last writes before %s, as worker %s noticed; orders stored before end as on_rollback: %s says", last.At.UTC().Format(time.RFC3339), last.Worker, k.OnRollback)
+		c.is(stateWarning, "the bus lost its last writes: worker %s noticed it at %s; on_rollback: %s decides about requests stored before", last.Worker, last.At.UTC().Format(time.RFC3339), k.OnRollback)
 	}
 }
 
@@ -275,7 +275,7 @@ func limited(ctx context.Context, err error) error {
 
 func gatewayAdvice(err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return " (--gateway-server-ca-path names who may vouch for it)"
+		return " (set --gateway-server-ca-path to the CA of the gateway's certificate)"
 	}
 	if gateway.FateOf(err) == gateway.Unauthorized {
 		return " (the gateway refuses the client certificate)"

@@ -4,10 +4,10 @@ import "time"
 
 // Audit says what is kept of decisions.
 type Audit struct {
-	Enabled  string        `koanf:"enabled" show:"true" doc:"on: the worker writes each decision with an effect outside to the audit trail. auto: on where policy.file is set. off: never."`
-	KeyFile  Secret        `koanf:"key_file" secret:"file" doc:"Path of an ed25519 private key, PEM of PKCS#8, that signs the heads of the audit trail. Without one, an attacker who can rewrite the whole stream can forge a trail."`
-	MaxBytes Size          `koanf:"max_bytes" doc:"Size at which the stream of the audit trail refuses records, at least 1MiB; a record takes about 1KiB. Full, it stops the lanes of every worker until an operator gives it more room."`
-	MaxAge   time.Duration `koanf:"max_age" doc:"How long records are kept, at least 24h."`
+	Enabled  string        `koanf:"enabled" show:"true" doc:"Whether the worker writes an audit trail: one record for each decision that has an effect outside. on, off, or auto. auto is on where policy.file is set."`
+	KeyFile  Secret        `koanf:"key_file" secret:"file" doc:"Path of an ed25519 private key, PKCS#8 in PEM, that signs the heads of the audit trail. Without it, an attacker who can rewrite the whole stream can forge a trail."`
+	MaxBytes Size          `koanf:"max_bytes" doc:"Size at which the stream of the audit trail is full, at least 1MiB; a record takes about 1KiB. Too small: a full stream stops the lanes of every worker until an operator makes it larger."`
+	MaxAge   time.Duration `koanf:"max_age" doc:"How long NATS keeps records of the audit trail, at least 24h."`
 }
 
 // Words of Audit.Enabled.

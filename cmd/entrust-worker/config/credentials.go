@@ -62,7 +62,7 @@ func (s *Settings) pickCredentials() error {
 		_, other := where(best[1])
 		return usage.WithHint(usage.Wrap(&FieldError{
 			Key: best[0][0], Problem: "and " + best[1][0] + " must not both be set", From: []string{origin, other},
-		}), "one kind of credentials is enough; flags override the environment, and the environment the file")
+		}), "set one kind of credentials; flags override the environment, the environment overrides the file")
 	}
 	s.Credentials = best[0][0]
 	for _, c := range credentials() {

@@ -45,12 +45,13 @@ func configurationDocument() string {
 
 Made from the package ` + "`cmd/entrust-worker/config`" + `; do not edit.
 
-Values come, lowest first, from the defaults below, a YAML file, the environment and
-flags. The file is named by ` + "`--config`" + ` or ` + "`ENTRUST_WORKER_CONFIG`" + `. Unknown keys are errors in
-every layer, and so are unknown names that begin with ` + "`ENTRUST_WORKER_`" + ` or
-` + "`CERTCTL_ENTRUST_`" + `; an empty variable counts as unset, but for ` + "`ENTRUST_WORKER_HTTP_ADDR`" + `, where it turns HTTP
-off. Durations have units (` + "`30s`, `5m`, `24h`" + `). Text that YAML would read as a number or a date
-stands in quotes. In the file a dot is a level:
+The worker reads its configuration in four layers. A later layer overrides an earlier one: the defaults below, a
+YAML file, the environment, flags. ` + "`--config`" + ` or ` + "`ENTRUST_WORKER_CONFIG`" + ` names the file.
+
+Unknown keys are errors in every layer. So are unknown variables that begin with ` + "`ENTRUST_WORKER_`" + ` or
+` + "`CERTCTL_ENTRUST_`" + `. An empty variable counts as unset. The exception is ` + "`ENTRUST_WORKER_HTTP_ADDR`" + `: empty, it turns
+HTTP off. Durations have units (` + "`30s`, `5m`, `24h`" + `). Put text in quotes where YAML would read a number or a date. In
+the file a dot is a level:
 
 ` + "```yaml" + `
 gateway:
@@ -59,15 +60,15 @@ gateway:
 ack_wait: 2m
 ` + "```" + `
 
-` + "`entrust-worker config`" + ` prints the effective values, secrets redacted, and where each came from.
-No value of a credential setting, a path of such a file included, is ever part of an error.
+` + "`entrust-worker config`" + ` prints the effective values and where each came from. It redacts secrets. No error holds
+the value of a credential setting, nor the path of a credential file.
 
-Each secret has a form by file: ` + "`NATS_PASSWORD_FILE`, `--password-file` and `nats.password_file`" + ` name a file that
-holds the password, less a newline at its end.
+Each secret can come from a file. ` + "`NATS_PASSWORD_FILE`, `--password-file` and `nats.password_file`" + ` name a file
+with the password. The worker removes a newline at its end.
 
-A context of the nats command (` + "`NATS_CONTEXT`" + `) holds what has no key here: a user JWT with its seed, a SOCKS
-proxy, a prefix of the JetStream API, TLS first. Credentials in a context are plain text or paths. Forms that are
-embedded or fetched (` + "`data:`, `env://`, `file://`, `nsc://`, `op://`" + `, and ` + "`nsc`" + `) are refused by name.
+Settings without a key here come from a context of the nats command (` + "`NATS_CONTEXT`" + `): a user JWT with its seed, a
+SOCKS proxy, a prefix of the JetStream API, TLS first. Credentials in a context are plain text or paths. The worker
+refuses embedded or fetched forms by name: ` + "`data:`, `env://`, `file://`, `nsc://`, `op://`" + ` and ` + "`nsc`" + `.
 `)
 	titles := map[string]string{
 		"gateway": "Gateway", "nats": "NATS", "poll": "Polling of parked orders", "policy": "Policy", "audit": "Audit trail", "streams": "Streams",

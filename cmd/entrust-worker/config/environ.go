@@ -41,7 +41,7 @@ func envLayer(all []Key, environ []string) (layer, error) {
 		case ours && !known && name != configEnv && !serviceLink(name, value):
 			errs = append(errs, fmt.Errorf("env %s: unknown name%s", name, similarEnv(all, name)))
 		case slices.Contains(refused(), name):
-			errs = append(errs, fmt.Errorf("env %s: the worker has no such setting; a credentials file (NATS_CREDS) or a context (NATS_CONTEXT) holds it", name))
+			errs = append(errs, fmt.Errorf("env %s: the worker does not read this variable; put the value into a credentials file (NATS_CREDS) or a context (NATS_CONTEXT)", name))
 		}
 	}
 	if len(errs) > 0 {

@@ -73,7 +73,7 @@ func OptionsCommand(t *terminal.Terminal) *cobra.Command {
 	return &cobra.Command{
 		Use:     "options",
 		Aliases: []string{"flags"},
-		Short:   "List the flags that every verb takes: the configuration",
+		Short:   "List the configuration flags, which every verb takes",
 		Example: `  entrust-worker options
   entrust-worker options | grep -A3 -e --gateway-approval`,
 		Args: usage.NoArgs,

@@ -73,7 +73,7 @@ func checkURL(c *checker, raw string) {
 	case err != nil:
 		c.add(key, "cannot be parsed as a URL")
 	case u.Scheme != "https":
-		c.add(key, "must begin with https://, since the gateway knows its clients by mutual TLS")
+		c.add(key, "must begin with https://, since the gateway identifies its clients by mutual TLS")
 	case u.Host == "":
 		c.add(key, "must name a host")
 	case u.User != nil:

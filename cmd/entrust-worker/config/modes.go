@@ -32,7 +32,7 @@ func (s *Settings) LooseFiles() []string {
 		if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&forbidden == 0 {
 			return
 		}
-		found = append(found, fmt.Sprintf("%s names a file that more users than the worker's can %s (mode %04o); %s", k.Path, reach(info.Mode()&forbidden), info.Mode().Perm(), advice))
+		found = append(found, fmt.Sprintf("%s names a file that other users can %s (mode %04o); %s", k.Path, reach(info.Mode()&forbidden), info.Mode().Perm(), advice))
 	}
 	for _, k := range KeysAndForms() {
 		switch {

@@ -65,7 +65,7 @@ func (k Key) parse(raw any, fromEnv bool) (reflect.Value, error) {
 		text, ok := raw.(string)
 		if !ok {
 			// YAML reads 0123 as 83 and 1e3 as 1000: the text as written is gone.
-			return reflect.Value{}, fmt.Errorf("must be text, is a number, a date or true or false to YAML; put it in quotes")
+			return reflect.Value{}, fmt.Errorf("must be text, but YAML reads a number, a date or a boolean; put it in quotes")
 		}
 		if text = strings.TrimRight(text, "\r\n"); strings.ContainsAny(text, "\n\r\x00") {
 			return reflect.Value{}, fmt.Errorf("must be one line; put longer text into a file and set its path")

@@ -16,7 +16,7 @@ func Command(t *terminal.Terminal, loader *Loader) *cobra.Command {
 		Use:   "config",
 		Short: "Print the effective configuration and where each value came from",
 		Long: `Print the effective configuration and where each value came from. Secrets are
-redacted. If a value is wrong, the verb then reports it, and the exit code is 2.`,
+redacted. If a value is wrong, the verb reports it below, and the exit code is 2.`,
 		Example: `  entrust-worker config
   entrust-worker config --config worker.yaml --json | jq '.[] | select(.origin != "default")'
   entrust-worker config --keys`,

@@ -47,11 +47,11 @@ func checkContext(s *config.Settings, scrub *config.Scrubber) ([]nats.Option, er
 		text, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, usage.WithHint(usage.Errorf("reading context %q: %s", name, config.FileProblem(err)), "nats context ls shows the contexts there are")
+		return nil, usage.WithHint(usage.Errorf("reading context %q: %s", name, config.FileProblem(err)), "nats context ls lists the contexts")
 	}
 	var c contextFile
 	if err := json.Unmarshal(text, &c); err != nil {
-		return nil, badContext(name, "the file is not JSON with text in url, creds and the like")
+		return nil, badContext(name, "the file is not JSON, or a value such as url or creds is not text")
 	}
 	for key, value := range map[string]string{
 		"password": c.Password, "token": c.Token, "creds": c.Creds, "nkey": c.NKey, "user_jwt": c.JWT, "user_seed": c.Seed, "key": c.Key, "url": passwordOf(c.URL),
@@ -111,7 +111,7 @@ func checkTransport(name string, c *contextFile) error {
 
 func badContext(name, problem string) error {
 	return usage.WithHint(usage.Errorf("reading context %q: %s", name, problem),
-		"nats context edit %s names a file in its place; or set NATS_CREDS, whose file replaces the context's credentials", name)
+		"name a file with nats context edit %s; or set NATS_CREDS: its file replaces the context's credentials", name)
 }
 
 // contextPath is where the nats command keeps a context. An absolute path is a context's

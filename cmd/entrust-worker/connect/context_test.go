@@ -94,7 +94,7 @@ func TestContextMistakes(t *testing.T) {
 		"a token from 1Password":  {text: `{"token": "op://vault/item"}`, want: "token has the form op://…"},
 		"an absent authority":     {text: `{"ca": "/absent/ca"}`, want: "ca names a file that cannot be read: no such file"},
 		"no JSON":                 {text: `creds`, want: "is not JSON"},
-		"a number as credentials": {text: `{"creds": 17}`, want: "is not JSON with text in url, creds"},
+		"a number as credentials": {text: `{"creds": 17}`, want: "a value such as url or creds is not text"},
 	} {
 		_, err := loginOf(t, tc.text, tc.args...)
 		switch {

@@ -18,7 +18,7 @@ type DeniedError struct {
 
 // Error names action and subject.
 func (e *DeniedError) Error() string {
-	return fmt.Sprintf("the NATS server does not let this user %s to %q", e.Action, e.Subject)
+	return fmt.Sprintf("the NATS server does not allow this user to %s to %q", e.Action, e.Subject)
 }
 
 // violation is how nats-server words a missing permission.
@@ -35,9 +35,9 @@ func Denied(err error) error {
 		return nil
 	}
 	if found[1] == "Publish" {
-		return usage.WithHint(&DeniedError{"publish", found[2]}, "allow it to this user in the configuration of nats-server: deploy/nats/permissions.conf has what each user needs")
+		return usage.WithHint(&DeniedError{"publish", found[2]}, "allow it in the configuration of nats-server; deploy/nats/permissions.conf lists what each user needs")
 	}
-	return usage.WithHint(&DeniedError{"subscribe", found[2]}, "--inbox-prefix must be the prefix that the server allows to this user, such as _INBOX_worker in deploy/nats/permissions.conf")
+	return usage.WithHint(&DeniedError{"subscribe", found[2]}, "set --inbox-prefix to the prefix that the server allows this user, such as _INBOX_worker in deploy/nats/permissions.conf")
 }
 
 // checkInbox returns an error where this user may not receive answers: then nothing that

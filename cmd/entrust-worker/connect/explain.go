@@ -36,11 +36,11 @@ func explainDial(s *config.Settings, err error) error {
 	wrapped := fmt.Errorf("connecting to NATS at %s: %w", where, reason(err))
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return usage.WithHint(wrapped, "check --creds, --nkey, --user, --token or --context: the server refused them")
+		return usage.WithHint(wrapped, "the server refused the credentials: check --creds, --nkey, --user, --token or --context")
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
-		return usage.WithHint(wrapped, "is nats-server running there? --server or NATS_URL says where")
+		return usage.WithHint(wrapped, "check that nats-server runs there; --server or NATS_URL sets the address")
 	}
-	return usage.WithHint(wrapped, "entrust-worker config shows the connection's settings and where each came from")
+	return usage.WithHint(wrapped, "entrust-worker config shows the settings of the connection and where each came from")
 }
 
 // Explain adds the likely fix to what package streams returned, as ExplainStreams does. A
@@ -64,11 +64,11 @@ func (b *Bus) explainWork(err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrBucketNotFound),
 		errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamNotFound:
-		return usage.WithHint(err, "entrust-worker provision creates what is missing; --streams-prefix must be the workers'")
+		return usage.WithHint(err, "entrust-worker provision creates what is missing; --streams-prefix must be that of the workers")
 	case errors.Is(err, nats.ErrNoResponders):
 		return usage.WithHint(err, "entrust-worker provision creates what is missing; without JetStream, start nats-server with -js, or enable it for the account")
 	case errors.Is(err, context.DeadlineExceeded):
-		return usage.WithHint(fmt.Errorf("%w (%w)", err, ErrNoAnswer), "may this user use JetStream? --timeout extends the wait")
+		return usage.WithHint(fmt.Errorf("%w (%w)", err, ErrNoAnswer), "check that this user may use JetStream; --timeout extends the wait")
 	}
 	if trouble := streams.Trouble(err); trouble != "" {
 		return usage.WithHint(err, "%s", trouble)
@@ -90,17 +90,17 @@ func ExplainStreams(err error) error {
 		if finding.Got == "missing" {
 			return usage.WithHint(err, "entrust-worker provision creates what is missing; so does --provision")
 		}
-		return usage.WithHint(err, "the worker never changes a stream by itself; entrust-worker check shows every finding")
+		return usage.WithHint(err, "the worker never changes an existing stream; entrust-worker check --json shows every finding")
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return usage.WithHint(err, "start nats-server with -js, or enable JetStream for the account")
 	case errors.As(err, &api) && api.ErrorCode == 10047: // insufficient storage resources available
-		return usage.WithHint(err, "the server sets --streams-requests-max-bytes aside when the stream is made: ask for less, or raise its max_file_store")
+		return usage.WithHint(err, "the server reserves --streams-requests-max-bytes when it creates the stream: lower it, or raise max_file_store of the server")
 	case errors.As(err, &api) && api.ErrorCode == 10065: // subjects overlap with an existing stream
-		return usage.WithHint(err, "another stream takes these subjects: nats stream ls --subject=SUBJECT finds it; --streams-prefix chooses other subjects and streams")
+		return usage.WithHint(err, "another stream has these subjects: nats stream ls --subject=SUBJECT finds it; --streams-prefix chooses other subjects and streams")
 	case errors.As(err, &api) && api.ErrorCode == 10074: // replicas > 1 not supported in non-clustered mode
-		return usage.WithHint(err, "--replicas=1 on a server without a cluster")
+		return usage.WithHint(err, "set --replicas=1 on a server without a cluster")
 	case errors.Is(err, context.DeadlineExceeded):
-		return usage.WithHint(fmt.Errorf("%w (JetStream did not answer)", err), "is JetStream enabled, and may this user use it? --timeout extends the wait")
+		return usage.WithHint(fmt.Errorf("%w (JetStream did not answer)", err), "check that JetStream is enabled and that this user may use it; --timeout extends the wait")
 	}
 	return err
 }

@@ -28,8 +28,8 @@ func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Use:   "dead",
 		Short: "List and show dead letters, replay them, or purge them",
 		Long: `List and show dead letters, replay them, or purge them. A dead letter is a request that needs an operator: its
-original bytes, subject and headers, and the reason. Its name is its number, SEQ; <producer>.<id>, or the id
-with --producer, names the newest of an order.
+original bytes, subject and headers, and the reason. Name a dead letter by its number, SEQ. An order, <producer>.<id>
+or the id with --producer, names the newest dead letter of that order.
 
 Reasons: undecodable, invalid, denied, rejected, unconfirmed, expired, wrong-certificate, crashed.`,
 		Args: cobra.ArbitraryArgs,
@@ -133,7 +133,7 @@ func sequenceOf(arg, producer string) (uint64, bool, error) {
 		return 0, false, nil
 	}
 	if sequence == 0 {
-		return 0, false, usage.WithHint(usage.Errorf("dead letters are numbered from 1"), "entrust-worker dead ls shows the numbers; an id that is a number needs --producer")
+		return 0, false, usage.WithHint(usage.Errorf("dead letters are numbered from 1"), "entrust-worker dead ls shows the numbers; if the number is the id of an order, add --producer")
 	}
 	return sequence, true, nil
 }
@@ -149,7 +149,7 @@ func (f *letterFlags) chosen(args []string) error {
 	}
 	switch {
 	case f.all && some:
-		return usage.Errorf("--all excludes a choice of dead letters")
+		return usage.Errorf("--all and a choice of dead letters exclude each other")
 	case !f.all && !some:
 		return usage.WithHint(usage.Errorf("no dead letters chosen"), "name them by SEQ or by flags, or pass --all")
 	}
@@ -207,7 +207,7 @@ func choose(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, filter 
 		if odd, ok := errors.AsType[*deadletter.UnreadableError](err); ok {
 			switch {
 			case filter.Sequences == nil:
-				t.Notef("warning: %v; passed over", err)
+				t.Notef("warning: %v; skipped", err)
 			case any:
 				c.sequences = append(c.sequences, odd.Sequence)
 			default:

@@ -20,9 +20,9 @@ func lsCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List dead letters, oldest first",
-		Long: `List dead letters, oldest first. On a terminal the first 100; --limit says otherwise.
+		Long: `List dead letters, oldest first. On a terminal the verb lists the first 100; --limit changes that.
 
-Fields are separated by tabs where the output is no terminal; --json prints one JSON object per line.`,
+Without a terminal, tabs separate the fields; --json prints one JSON object per line.`,
 		Example: `  entrust-worker dead ls --summary
   entrust-worker dead ls --reason expired --producer web --older-than 1d`,
 		Args: usage.NoArgs,
@@ -32,7 +32,7 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 				return err
 			}
 			if summary && (newest || usage.AnyChanged(cmd.Flags(), "reason", "producer", "kind", "id", "older-than", "newer-than", "limit")) {
-				return usage.Errorf("--summary counts all letters: no other choice goes with it")
+				return usage.Errorf("--summary counts all dead letters: leave out the flags that choose some")
 			}
 			if !cmd.Flags().Changed("limit") && !asJSON && terminal.Is(t.Out) {
 				f.limit = terminal.Limit
@@ -46,8 +46,8 @@ Fields are separated by tabs where the output is no terminal; --json prints one 
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().BoolVar(&newest, "newest", false, "with --limit, the newest letters rather than the oldest")
-	cmd.Flags().BoolVar(&summary, "summary", false, "count letters by reason, with the age of the oldest")
+	cmd.Flags().BoolVar(&newest, "newest", false, "with --limit, list the newest dead letters instead of the oldest")
+	cmd.Flags().BoolVar(&summary, "summary", false, "count dead letters by reason, with the age of the oldest")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }

@@ -19,8 +19,8 @@ func purgeCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "purge [SEQ|ORDER...]",
 		Short: "Delete dead letters for good",
-		Long: `Delete dead letters for good, after asking. Dead letters that arrive meanwhile stay. Orders, results and the
-ledger stay as they are.`,
+		Long: `Delete dead letters for good. The verb asks first, unless --yes. It keeps dead letters that arrive meanwhile, and
+does not change orders, results and the ledger.`,
 		Example: `  entrust-worker dead purge 42 43
   entrust-worker dead purge --reason undecodable --older-than 30d --dry-run`,
 		RunE: func(cmd *cobra.Command, args []string) error {

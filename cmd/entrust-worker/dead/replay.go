@@ -24,21 +24,21 @@ func replayCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay [SEQ|ORDER...]",
 		Short: "Send dead letters to the workers again",
-		Long: `Send dead letters to the workers again: the original bytes and headers, under the next generation number. A dead
-letter is named by its number, SEQ; an ORDER, <producer>.<id>, names the newest of that order. The workers poll an
-order that the gateway already has, and never submit it again. The verb refuses, with a word, an order that has its
-certificate, is alive, or was replayed since. It takes a replayed dead letter out, unless --keep; if the request
-fails again, there is a new one.
+		Long: `Send dead letters to the workers again: the original bytes and headers, under the next generation number. Name a dead
+letter by its number, SEQ. An ORDER, <producer>.<id>, names the newest dead letter of that order. The workers poll an
+order that the gateway already has, and never submit it again.
 
-Words: already-issued, already-revoked, still-alive, superseded, other-request, by-hand, unknown-subject, cut, and,
-unless --force, died-too-often and forgotten.
+The verb refuses an order that has its certificate, still goes on, or was replayed since the dead letter. It prints why
+in one word: already-issued, already-revoked, still-alive, superseded, other-request, by-hand, unknown-subject or cut;
+without --force also died-too-often and forgotten. It removes a replayed dead letter, unless --keep. A request that
+fails again gets a new dead letter.
 
-The first 10 go at once, the others at --rate. The verb stops where the breaker of what they need is open, and where
-they become dead letters again: 3 of them, and a tenth of what was sent. The rest stays, and the same command goes on
-with it.
+The verb sends the first 10 at once and the others at --rate. It stops when the breaker of a call that they need is
+open. It also stops when 3 of them, and a tenth of those sent, became dead letters again. It keeps the rest; the same
+command continues with it.
 
-Without --yes the verb shows what it would do and refuse, changes nothing, and exits with 0. With it, the exit
-code is 1 if a dead letter was refused, or the verb stopped. The audit trail names the operator, and the text of --why.`,
+Without --yes the verb prints what it would do and refuse, changes nothing, and exits with 0. With --yes the exit code
+is 1 if it refused a dead letter or stopped. The audit trail names the operator and keeps the text of --why.`,
 		Example: `  entrust-worker dead replay --reason expired --producer web
   entrust-worker dead replay web.4711 --yes --why 'approved by phone'
   entrust-worker dead replay --all --rate 30/min --yes`,
@@ -69,12 +69,12 @@ code is 1 if a dead letter was refused, or the verb stopped. The audit trail nam
 	}
 	f.add(cmd)
 	f.addAll(cmd.Flags())
-	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "show what would be done, and do nothing: so it is without --yes")
+	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "print what a replay would do, and do nothing; the same as leaving out --yes")
 	cmd.Flags().BoolVar(&r.yes, "yes", false, "do it, even where a replay may create a second order")
 	cmd.Flags().StringVar(&r.why, "why", "", "`text` for the audit trail")
-	cmd.Flags().BoolVar(&r.force, "force", false, "replay what died too often, and orders that the ledger forgot")
-	cmd.Flags().BoolVar(&r.keep, "keep", false, "leave the letters where they are")
-	cmd.Flags().Var(&r.rate, "rate", "at most so many letters, such as 60/min or 5/s; a number alone is a second, 0 is as fast as it goes")
+	cmd.Flags().BoolVar(&r.force, "force", false, "also replay what is refused as died-too-often or forgotten")
+	cmd.Flags().BoolVar(&r.keep, "keep", false, "keep the dead letters that were replayed")
+	cmd.Flags().Var(&r.rate, "rate", "most dead letters in a time, such as 60/min or 5/s; a number alone is per second, 0 is no limit")
 	cmd.Flags().BoolVar(&r.json, "json", false, "print one JSON object per line")
 	return cmd
 }
@@ -117,7 +117,7 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 		return err
 	}
 	if takes := r.takes(len(c.sequences)); takes != "" && !r.dryRun {
-		r.terminal.Notef("replaying %s at %s, which takes %s at least", letters(len(c.sequences)), &r.rate, takes)
+		r.terminal.Notef("replaying %s at %s, which takes at least %s", letters(len(c.sequences)), &r.rate, takes)
 	}
 	bar := r.terminal.Progress(len(c.sequences), "replaying")
 	limiter := rate.NewLimiter(rate.Inf, 1)
@@ -138,7 +138,7 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 	sent, refused := 0, 0
 	for l, err := range box.List(ctx, deadletter.Filter{Sequences: c.sequences}) {
 		if errors.Is(err, deadletter.ErrNoLetter) {
-			r.terminal.Notef("warning: %v: another operator was faster", err)
+			r.terminal.Notef("warning: %v: another operator removed it first", err)
 			bar.Add(1)
 			continue
 		}
@@ -181,7 +181,7 @@ func (r *replay) run(ctx context.Context, c choice) (err error) {
 	if r.dryRun {
 		r.caution(c, sent)
 	} else if r.stop != "" {
-		return usage.WithHint(fmt.Errorf("stopped with %s left: %s", letters(len(c.sequences)-sent-refused), r.stop), "the same command goes on with what is left")
+		return usage.WithHint(fmt.Errorf("stopped with %s left: %s", letters(len(c.sequences)-sent-refused), r.stop), "the same command continues with the rest")
 	}
 	if refused > 0 && !r.dryRun {
 		return usage.Code(usage.Failed)
@@ -195,14 +195,14 @@ func (r *replay) caution(c choice, sent int) {
 	case sent == 0:
 		return
 	case r.force:
-		r.terminal.Notef("warning: --force leaves checks out: there may be second orders")
+		r.terminal.Notef("warning: --force skips checks: a replay may create a second order")
 	case c.doubtful > 0:
-		r.terminal.Notef("warning: the gateway may have the order of %s: there may be second ones", letters(c.doubtful))
+		r.terminal.Notef("warning: the gateway may have the order of %s already: a replay may create a second one", letters(c.doubtful))
 	}
 	if r.stop != "" {
 		r.terminal.Notef("warning: nothing would be sent now: %s", r.stop)
 	} else if takes := r.takes(sent); takes != "" {
-		r.terminal.Notef("at %s, that takes %s at least", &r.rate, takes)
+		r.terminal.Notef("at %s, that takes at least %s", &r.rate, takes)
 	}
 	r.terminal.Notef("nothing was done; pass --yes to replay")
 }

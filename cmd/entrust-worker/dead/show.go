@@ -30,14 +30,14 @@ func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show SEQ|ORDER",
 		Short: "Show one dead letter",
-		Long: `Show one dead letter by its number, or the newest of an order, <producer>.<id>: its headers, what its request
-asks for, and what a replay would do. The request itself is shown only with --body.`,
+		Long: `Show one dead letter by its number, or the newest of an order, <producer>.<id>. The verb shows its headers, what its
+request asks for, and what a replay would do. It shows the request itself only with --body.`,
 		Example: `  entrust-worker dead show 42
   entrust-worker dead show web.4711 --body`,
 		Args: usage.AtLeastOne("SEQ"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usage.Errorf("one dead letter at a time, got %d", len(args))
+				return usage.Errorf("show takes one dead letter, got %d", len(args))
 			}
 			return dial.Work(cmd, func(ctx context.Context, bus *connect.Bus) error {
 				l, err := find(ctx, bus, args[0], producer)
@@ -69,7 +69,7 @@ func find(ctx context.Context, bus *connect.Bus, name, producer string) (*deadle
 		defer cancel()
 		l, err := box(bus).Get(ctx, sequence)
 		if errors.Is(err, deadletter.ErrNoLetter) {
-			return nil, usage.WithHint(err, "entrust-worker dead ls shows the numbers; an id that is a number needs --producer")
+			return nil, usage.WithHint(err, "entrust-worker dead ls shows the numbers; if the number is the id of an order, add --producer")
 		}
 		return l, err
 	}
@@ -187,7 +187,7 @@ func stands(p *replays.Plan) string {
 	if p.Stands == "" {
 		return ""
 	}
-	return fmt.Sprintf("the order had ended as %s before: that result stands", p.Stands)
+	return fmt.Sprintf("the order had ended as %s before; that result stands", p.Stands)
 }
 
 // describe fills in what a request asks for, and returns its certificate request.

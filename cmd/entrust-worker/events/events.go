@@ -32,12 +32,12 @@ func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show what happens, as it happens",
-		Long: `Show what happens until an interrupt: orders that are submitted, refused, parked and closed; dead letters; what
-operators and policies decided, where there is an audit trail; certificate events, where there is their stream; and
-workers that come and go, breakers, pauses and suspensions.
+		Long: `Show what happens, until interrupted: orders that are submitted, refused, parked and closed; dead letters; workers that
+start and stop; breakers, pauses and suspensions. With an audit trail the verb also shows what operators and policies
+decided; with gateway.feed it shows certificate events.
 
-With --since it begins in the past. The ledger keeps the last state of an order alone, so that one line stands for each
-order then; nothing is kept of the fleet.`,
+--since begins in the past. The ledger keeps only the last state of an order, so the verb shows one line for each order
+of that time. NATS keeps no past of workers, breakers, pauses and suspensions.`,
 		Example: `  entrust-worker events --what failed,rejected,'dead letter'
   entrust-worker events --producer web --since 10m --json`,
 		Args: usage.NoArgs,
@@ -51,11 +51,11 @@ order then; nothing is kept of the fleet.`,
 			}, connect.Staying(t.Err)...)
 		},
 	}
-	cmd.Flags().StringVar(&f.producer, "producer", "", "only what concerns this `producer`, and the fleet")
-	cmd.Flags().StringVar(&f.kind, "kind", "", "only what concerns requests to `issue`, revoke, track or cancel")
-	cmd.Flags().StringSliceVar(&f.what, "what", nil, "only events of these `words`, as the column WHAT has them")
-	cmd.Flags().Var(&f.since, "since", "begin so long ago")
-	cmd.Flags().IntVar(&f.limit, "limit", 0, "end after this `number` of events; 0 is never")
+	cmd.Flags().StringVar(&f.producer, "producer", "", "only events of this `producer`, and of the fleet")
+	cmd.Flags().StringVar(&f.kind, "kind", "", "only events of requests of this kind: `issue`, revoke, track or cancel")
+	cmd.Flags().StringSliceVar(&f.what, "what", nil, "only events with one of these `words` in the column WHAT")
+	cmd.Flags().Var(&f.since, "since", "begin this long ago")
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "end after this `number` of events; 0 is no limit")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	usage.Complete(cmd, "kind", "issue", "revoke", "track", "cancel")
 	cmd.ValidArgsFunction = cobra.NoFileCompletions

@@ -61,7 +61,7 @@ func certificateCommand(t *terminal.Terminal, loader *config.Loader) *cobra.Comm
 	cmd := &cobra.Command{
 		Use:     "certificate SERIAL",
 		Short:   "Show a certificate, and whether it is revoked",
-		Long:    `Show a certificate, and whether it is revoked. SERIAL is hexadecimal, as tools print it: any case, 0x, colons.`,
+		Long:    `Show a certificate, and whether it is revoked. SERIAL is hexadecimal as other tools print it: upper or lower case, with 0x or colons.`,
 		Example: `  entrust-worker gateway certificate 1234abcd`,
 		Args:    usage.AtLeastOne("SERIAL"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -24,7 +24,7 @@ func Command(t *terminal.Terminal, loader *config.Loader) *cobra.Command {
 		Short: "Read CAs, profiles, chains and certificates from the gateway",
 		Long: `Read CAs, profiles, chains and certificates from the gateway, with the worker's configuration and client
 certificate. The verbs change nothing, and need no NATS. --gateway-ca-id names another CA than the configured one.
-A gateway of the certctl dialect describes none of these but, perhaps, its CAs.`,
+A gateway of the certctl dialect describes at most its CAs.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: usage.NeedsVerb,
 	}
@@ -41,7 +41,7 @@ func read(cmd *cobra.Command, loader *config.Loader, do func(context.Context, *g
 	}
 	cache, err := mtlscache.New(s.Transport(slog.New(slog.DiscardHandler)))
 	if err != nil {
-		return usage.WithHint(fmt.Errorf("loading the client key pair: %w", s.ExplainKeyPair(err)), "entrust-worker check says whether the files are right")
+		return usage.WithHint(fmt.Errorf("loading the client key pair: %w", s.ExplainKeyPair(err)), "entrust-worker check tries the files")
 	}
 	defer cache.Close()
 	client, err := gateway.New(s.GatewayClient(), &http.Client{Transport: cache}, nil)
@@ -54,5 +54,5 @@ func read(cmd *cobra.Command, loader *config.Loader, do func(context.Context, *g
 	if err == nil || errors.Is(err, gateway.ErrNotDescribed) || errors.Is(err, gateway.ErrNoCertificates) {
 		return err
 	}
-	return usage.WithHint(fmt.Errorf("reading from the gateway: %w", err), "entrust-worker check says whether gateway and client certificate are right")
+	return usage.WithHint(fmt.Errorf("reading from the gateway: %w", err), "entrust-worker check tries the gateway and the client certificate")
 }

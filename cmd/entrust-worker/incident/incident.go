@@ -21,10 +21,10 @@ import (
 func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "incident",
-		Short: "Revoke many certificates as one thing",
-		Long: `Revoke many certificates as one thing: create an incident, load serials into it, run it, and show how far it has
-come. A run goes through the lane of revocations at a rate, may be killed at any instant, and is begun again with
-the same command: each serial is revoked once.`,
+		Short: "Revoke many certificates as one incident",
+		Long: `Revoke many certificates as one incident: create the incident, load serials into it, run it, and show its progress. A
+run sends revocations at a rate, through the lane of revocations. It may be killed at any time; the same command
+continues it, and each serial is revoked once.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: usage.NeedsVerb,
 	}
@@ -39,7 +39,7 @@ func work(cmd *cobra.Command, dial connect.Dialer, do func(context.Context, *con
 		store, err := incident.Open(step, bus.JS, bus.Layout.Incidents)
 		cancel()
 		if errors.Is(err, jetstream.ErrBucketNotFound) {
-			return usage.WithHint(fmt.Errorf("there is no bucket %s", bus.Layout.Incidents), "entrust-worker provision makes it")
+			return usage.WithHint(fmt.Errorf("opening bucket %s: it does not exist", bus.Layout.Incidents), "entrust-worker provision creates it")
 		}
 		if err != nil {
 			return err
@@ -47,9 +47,9 @@ func work(cmd *cobra.Command, dial connect.Dialer, do func(context.Context, *con
 		err = do(ctx, bus, store)
 		switch {
 		case errors.Is(err, incident.ErrUnknown):
-			return usage.WithHint(usage.Wrap(err), "entrust-worker incident show lists them; incident create makes one")
+			return usage.WithHint(usage.Wrap(err), "entrust-worker incident show lists the incidents; incident create creates one")
 		case errors.Is(err, incident.ErrExists):
-			return usage.WithHint(usage.Wrap(err), "entrust-worker incident show lists them")
+			return usage.WithHint(usage.Wrap(err), "entrust-worker incident show lists the incidents")
 		}
 		return err
 	}
@@ -62,7 +62,7 @@ func work(cmd *cobra.Command, dial connect.Dialer, do func(context.Context, *con
 // oneName takes the name of an incident.
 func oneName(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usage.WithHint(usage.Errorf("one name of an incident is needed, got %d arguments", len(args)), "%s --help", cmd.CommandPath())
+		return usage.WithHint(usage.Errorf("name one incident, got %d arguments", len(args)), "%s --help", cmd.CommandPath())
 	}
 	return usage.Wrap(incident.CheckName(args[0]))
 }
@@ -71,14 +71,14 @@ func createCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var i incident.Incident
 	cmd := &cobra.Command{
 		Use:   "create NAME",
-		Short: "Make an incident without serials",
-		Long: `Make an incident without serials. It revokes nothing. Its requests have the producer incident-NAME; --why is in the
-audit trail with each of them.`,
+		Short: "Create an incident without serials",
+		Long: `Create an incident without serials. The verb revokes nothing. The requests of the incident have the producer
+incident-NAME, and the audit trail has the text of --why with each of them.`,
 		Example: `  entrust-worker incident create leak-7 --reason keyCompromise --why 'host 7 was broken into'`,
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if i.Why == "" {
-				return usage.Errorf("--why is needed: it says in the audit trail why the certificates were revoked")
+				return usage.Errorf("--why is missing: the audit trail needs the reason for the revocations")
 			}
 			i.Name, i.Operator, i.Created = args[0], t.Operator(), t.Now().UTC()
 			return work(cmd, dial, func(ctx context.Context, bus *connect.Bus, s *incident.Store) error {
@@ -96,7 +96,7 @@ audit trail with each of them.`,
 	flags.StringVar(&i.Reason, "reason", "", "RFC 5280 `reason`, such as keyCompromise or cACompromise")
 	flags.StringVar(&i.Comment, "comment", "", "`text` for the CA's records")
 	flags.StringVar(&i.CAID, "ca", "", "`id` of the certificate authority of serials that name none; default the worker's")
-	flags.BoolVar(&i.IssueCRL, "issue-crl", false, "ask for a revocation list with each; without it the gateway issues them at its own time")
+	flags.BoolVar(&i.IssueCRL, "issue-crl", false, "ask for a revocation list with each revocation; without it the gateway issues lists at its own time")
 	flags.StringVar(&i.Why, "why", "", "`text` for the audit trail")
 	return cmd
 }
@@ -107,12 +107,12 @@ func runCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	r := incident.Run{InFlight: 64}
 	cmd := &cobra.Command{
 		Use:   "run NAME",
-		Short: "Have each serial of an incident revoked",
-		Long: `Have each serial of an incident revoked, and wait for the results. Without --yes the verb says what it would do, and
-does nothing. A run that is interrupted or killed goes on where it was, with the same command.
+		Short: "Revoke each serial of an incident",
+		Long: `Revoke each serial of an incident, and wait for the results. Without --yes the verb says what it would do, and does
+nothing. The same command continues a run that was interrupted or killed.
 
-The exit code is 1 if a serial was not revoked. What failed has a dead letter of the producer incident-NAME:
-entrust-worker dead replay tries it again.`,
+The exit code is 1 if a serial was not revoked. A revocation that failed has a dead letter of the producer
+incident-NAME: entrust-worker dead replay tries it again.`,
 		Example: `  entrust-worker incident run leak-7
   entrust-worker incident run leak-7 --rate 20 --yes`,
 		Args: oneName,
@@ -142,7 +142,7 @@ entrust-worker dead replay tries it again.`,
 				report, err := r.Do(ctx, args[0])
 				bar.End()
 				if err != nil {
-					return usage.WithHint(err, "the same command goes on where this one stopped")
+					return usage.WithHint(err, "the same command continues the run")
 				}
 				if err := print(t, i, &report.Status, asJSON); err != nil {
 					return err
@@ -156,7 +156,7 @@ entrust-worker dead replay tries it again.`,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&yes, "yes", false, "do it; without this the verb says what it would do")
-	flags.Var(&rate, "rate", "at most so many requests, such as 20/s or 600/min; a number alone is a second, 0 is as fast as it goes")
+	flags.Var(&rate, "rate", "most requests in a time, such as 20/s or 600/min; a number alone is per second, 0 is no limit")
 	flags.IntVar(&r.InFlight, "in-flight", r.InFlight, "at most this `number` of requests without a result: other revocations wait behind them")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
@@ -171,7 +171,7 @@ func plan(t *terminal.Terminal, i *incident.Incident, st incident.Status, rate u
 	t.Printf("would revoke %d of %d serials, %s: %d are revoked, %d failed, %d are under way\n",
 		st.Open, st.Serials, reason, st.Revoked, st.Failed, st.Waiting)
 	if d := rate.Takes(st.Open, 0); d > 0 {
-		t.Printf("at %s, that takes %s at least\n", &rate, terminal.Span(d))
+		t.Printf("at %s, that takes at least %s\n", &rate, terminal.Span(d))
 	}
 	t.Notef("nothing was done; pass --yes to revoke")
 	return nil

@@ -34,8 +34,8 @@ func loadCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Use:   "load NAME",
 		Short: "Add serials to an incident, from a file or from the results",
 		Long: `Add serials to an incident: those of a file, one a line in hexadecimal, or those of the certificates in the results
-that fit every flag and are in force. A serial that the incident has stays once. Without --yes the verb says how
-many it would add, and adds none. Nothing is revoked before entrust-worker incident run.`,
+that match every flag and have not expired. The verb adds no serial that the incident has already. Without --yes it
+says how many it would add, and adds none. Only entrust-worker incident run revokes.`,
 		Example: `  entrust-worker incident load leak-7 --file serials.txt --yes
   entrust-worker incident load leak-7 --producer shop --issued-after 2026-07-01T00:00:00Z`,
 		Args: oneName,
@@ -48,11 +48,11 @@ many it would add, and adds none. Nothing is revoked before entrust-worker incid
 			}
 			switch {
 			case file != "" && (chosen > 0 || all):
-				return usage.Errorf("--file excludes a choice of results")
+				return usage.Errorf("--file and a choice of results exclude each other")
 			case file == "" && chosen == 0 && !all:
 				return usage.WithHint(usage.Errorf("no serials chosen"), "name a --file, choose results by flags, or pass --all")
 			case all && chosen > 0:
-				return usage.Errorf("--all excludes a choice of results")
+				return usage.Errorf("--all and a choice of results exclude each other")
 			}
 			if err := f.times(); err != nil {
 				return err
@@ -96,11 +96,11 @@ many it would add, and adds none. Nothing is revoked before entrust-worker incid
 	flags := cmd.Flags()
 	flags.StringVar(&file, "file", "", "`file` with one serial a line in hexadecimal, or - for standard input; # begins a comment")
 	flags.StringVar(&f.producer, "producer", "", "certificates of this `producer`")
-	flags.StringVar(&f.ca, "ca", "", "of the certificate authority with this `id`")
-	flags.StringVar(&f.profile, "profile", "", "of this `profile`")
-	flags.StringVar(&f.issuedAfter, "issued-after", "", "issued at this `time` or later, such as 2026-07-01T00:00:00Z")
-	flags.StringVar(&f.issuedBefore, "issued-before", "", "issued before this `time`")
-	flags.BoolVar(&all, "all", false, "every certificate in the results that is in force")
+	flags.StringVar(&f.ca, "ca", "", "certificates of the certificate authority with this `id`")
+	flags.StringVar(&f.profile, "profile", "", "certificates of this `profile`")
+	flags.StringVar(&f.issuedAfter, "issued-after", "", "certificates issued at this `time` or later, such as 2026-07-01T00:00:00Z")
+	flags.StringVar(&f.issuedBefore, "issued-before", "", "certificates issued before this `time`")
+	flags.BoolVar(&all, "all", false, "every certificate in the results that has not expired")
 	flags.BoolVar(&yes, "yes", false, "do it; without this the verb says how many it would add")
 	return cmd
 }

@@ -18,7 +18,7 @@ func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show [NAME]",
-		Short: "Show how far an incident has come, or list them",
+		Short: "Show the progress of an incident, or list the incidents",
 		Example: `  entrust-worker incident show
   entrust-worker incident show leak-7 --json`,
 		Args: cobra.MaximumNArgs(1),

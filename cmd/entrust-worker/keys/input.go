@@ -51,14 +51,14 @@ func hashesIn(data []byte) ([]string, error) {
 	if found, err := entrustbus.ReadCertificates(data); err == nil {
 		if cert, err := x509.ParseCertificate(found[0]); err == nil {
 			if len(found) > 1 {
-				return nil, fmt.Errorf("it holds %d certificates; give the one whose key is meant", len(found))
+				return nil, fmt.Errorf("it holds %d certificates; give only the certificate of the key", len(found))
 			}
 			return []string{keys.Hash(cert.RawSubjectPublicKeyInfo)}, nil
 		}
 	}
 	found, err := entrustbus.ReadCSRs(data)
 	if err != nil {
-		return nil, errors.New("it is neither a certificate request nor a certificate nor a list of hashes")
+		return nil, errors.New("it is not a certificate request, a certificate or a list of hashes")
 	}
 	var all []string
 	for _, der := range found {

@@ -22,7 +22,7 @@ func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Use:   "keys",
 		Short: "Block public keys, unblock them, and list those that are blocked",
 		Long: `Block public keys, unblock them, and list those that are blocked. A worker with a policy file refuses certificate
-requests with a blocked key. It blocks the key itself when a certificate is revoked for keyCompromise.
+requests with a blocked key. It also blocks the key of a certificate that is revoked for keyCompromise.
 
 A key is named by its hash: the SHA-256 of its SubjectPublicKeyInfo, as
 openssl pkey -pubin -in key.pub -outform DER | sha256sum prints it.`,
@@ -41,16 +41,16 @@ func blockCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use:   "block HASH|FILE|-...",
-		Short: "Have certificate requests with a key refused",
-		Long: `Have certificate requests with a key refused, from the next submission on. FILE is a certificate request, a
-certificate, or a list of hashes, one a line; - is standard input. Orders that wait for approval go on, and
-certificates that were issued stay: revoke them.`,
+		Short: "Block keys: workers refuse certificate requests with them",
+		Long: `Block keys: workers refuse certificate requests with them, from the next submission on. FILE is a certificate request,
+a certificate, or a list of hashes, one a line; - is standard input. Orders that wait for approval go on. Certificates
+that were issued stay valid: revoke them.`,
 		Example: `  entrust-worker keys block --reason 'laptop stolen, ticket 4711' web.csr
   entrust-worker keys block --reason 'weak keys of 2026' hashes.txt`,
 		Args: usage.AtLeastOne("HASH or FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if reason == "" || len(reason) > maxReason || terminal.Plain(reason) != reason {
-				return usage.WithHint(usage.Errorf("--reason must be one line of 1 to %d bytes", maxReason), "it says why, to whoever lists the keys")
+				return usage.WithHint(usage.Errorf("--reason must be one line of 1 to %d bytes", maxReason), "entrust-worker keys ls shows it")
 			}
 			hashes, err := hashesOf(args, t)
 			if err != nil {
@@ -73,9 +73,9 @@ certificates that were issued stay: revoke them.`,
 func unblockCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	return &cobra.Command{
 		Use:   "unblock HASH|FILE|-...",
-		Short: "Have certificate requests with a key allowed again",
-		Long: `Have certificate requests with a key allowed again. FILE is as for keys block. Requests that were refused stay
-refused: their producer asks again, or entrust-worker dead replay takes them up.`,
+		Short: "Unblock keys: workers accept certificate requests with them again",
+		Long: `Unblock keys: workers accept certificate requests with them again. FILE is as for keys block. Requests that were
+refused stay refused: the producer sends them again, or entrust-worker dead replay does.`,
 		Example: `  entrust-worker keys unblock web.csr`,
 		Args:    usage.AtLeastOne("HASH or FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -115,7 +115,7 @@ func each(ctx context.Context, t *terminal.Terminal, bus *connect.Bus, hashes []
 		changed, err := change(step, s, hash)
 		cancel()
 		if err != nil {
-			return fmt.Errorf("%w (%d of %d keys were done before)", err, i, len(hashes))
+			return fmt.Errorf("%w (%d of %d keys are done)", err, i, len(hashes))
 		}
 		what := stood
 		if changed {
@@ -140,8 +140,8 @@ func lsCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List the blocked keys, oldest block first",
-		Long: `List the blocked keys, oldest block first. ORDER is the revocation for keyCompromise that blocked the key, none where
-an operator did.`,
+		Long: `List the blocked keys, oldest block first. ORDER is the revocation for keyCompromise that blocked the key. It is empty
+where an operator blocked it.`,
 		Example: `  entrust-worker keys ls --json`,
 		Args:    usage.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

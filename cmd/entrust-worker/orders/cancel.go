@@ -19,10 +19,12 @@ func cancelCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cancel ORDER...",
 		Short: "Stop waiting for an order",
-		Long: `Stop waiting for an order, by an operator's cancel request in its producer's name. The order ends as cancelled; the
-worker logs what the gateway issues for it later, and request track fetches it. The worker tells the gateway nothing.
+		Long: `Stop waiting for an order. The verb sends an operator's cancel request in the name of the order's producer, and the
+order ends as cancelled. The worker does not tell the gateway. It logs a certificate that the gateway issues later, and
+request track fetches that certificate.
 
-Without --yes the verb says what it would do, and does nothing. The audit trail names the operator, and the text of --why.`,
+Without --yes the verb says what it would do, and does nothing. The audit trail names the operator and keeps the text
+of --why.`,
 		Example: `  entrust-worker orders cancel web.4711
   entrust-worker orders cancel web.4711 --yes --why 'ordered twice'`,
 		Args: usage.AtLeastOne("ORDER"),

@@ -24,19 +24,20 @@ func completeCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "complete ORDER FILE",
 		Short: "End an order with the certificate that was issued for it",
-		Long: `End an order with the certificate that was issued for it outside of the worker's sight, PEM or DER in FILE. The order
-must have ended without a certificate. The result is issued, in the order's next generation.
+		Long: `End an order with a certificate that was issued for it and that the worker did not see; FILE has it in PEM or DER. The
+order must have ended without a certificate. Its next generation gets the result issued.
 
-The certificate is checked like one that the gateway sends: its key is the one of the order's certificate request, and
-its names and validity are those asked for. The request comes from the order's dead letter. The verb checks before it
-sends anything, and the worker checks again.
+The verb checks the certificate like one that the gateway sends: the key must be that of the order's certificate
+request, and the names and the validity must be those that were asked for. It takes the request from the order's dead
+letter. It sends nothing before the check, and the worker checks again.
 
-Without --yes the verb says what it would do, and does nothing. The audit trail names the operator, and the text of --why.`,
+Without --yes the verb says what it would do, and does nothing. The audit trail names the operator and keeps the text
+of --why.`,
 		Example: `  entrust-worker orders complete web.4711 web.pem
   entrust-worker orders complete web.4711 web.pem --yes --why 'sent by mail from the CA'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return usage.WithHint(usage.Errorf("an ORDER and a FILE are needed, got %d arguments", len(args)), "%s --help", cmd.CommandPath())
+				return usage.WithHint(usage.Errorf("name an ORDER and a FILE, got %d arguments", len(args)), "%s --help", cmd.CommandPath())
 			}
 			return nil
 		},
@@ -70,15 +71,15 @@ func planComplete(ctx context.Context, d *desk, key order.Key, rec order.Stored,
 	}
 	original, err := consumer.Original(ctx, d.letters, d.Subjects, key, rec.Record)
 	if errors.Is(err, consumer.ErrNoOriginal) {
-		return nil, usage.WithHint(fmt.Errorf("order %s: %w, so that the certificate cannot be checked", key, err),
-			"entrust-worker request track takes an order up by its tracking id")
+		return nil, usage.WithHint(fmt.Errorf("checking the certificate for order %s: %w", key, err),
+			"entrust-worker request track waits for an order by its tracking id")
 	}
 	if err != nil {
 		return nil, err
 	}
 	checked, err := consumer.CheckCertificate(original, cert, now)
 	if err != nil {
-		return nil, fmt.Errorf("the certificate is not the one that order %s asks for: %w", key, err)
+		return nil, fmt.Errorf("the certificate does not match the request of order %s: %w", key, err)
 	}
 	names := strings.Join(cert.DNSNames, " ")
 	if names == "" {

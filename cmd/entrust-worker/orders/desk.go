@@ -35,7 +35,7 @@ func (d *desk) record(ctx context.Context, key order.Key) (order.Stored, error) 
 	rec, err := d.ledger.Get(ctx, key)
 	if err == nil && rec.Phase == "" {
 		return rec, usage.WithHint(fmt.Errorf("order %s: the ledger does not know the order", key),
-			"the ledger has no request that no worker has taken yet, and forgets finished orders after a while")
+			"a request enters the ledger when a worker takes it; the ledger drops finished orders after streams.orders_max_age")
 	}
 	return rec, err
 }

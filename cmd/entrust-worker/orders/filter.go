@@ -41,10 +41,10 @@ func (f *orderFilter) add(flags *pflag.FlagSet) {
 // addSearch declares the flags that choose by time, and by what people know of an order.
 func (f *orderFilter) addSearch(flags *pflag.FlagSet) {
 	flags.Var(&f.olderThan, "older-than", "only orders requested longer ago than this")
-	flags.Var(&f.newerThan, "newer-than", "only orders requested since then")
+	flags.Var(&f.newerThan, "newer-than", "only orders requested within this time")
 	flags.Var(&f.pollWithin, "poll-within", "only waiting orders whose next wake-up is due within this time")
 	flags.Var(&f.deadlineWithin, "deadline-within", "only awaiting orders whose deadline is within this time")
-	flags.StringVar(&f.name, "name", "", "only orders for a certificate with this `text` in a name or its subject, in any case")
+	flags.StringVar(&f.name, "name", "", "only orders for a certificate with this `text` in a name or its subject, upper or lower case")
 	flags.StringVar(&f.serial, "serial", "", "only orders of the certificate with this serial `number`, in hexadecimal")
 	flags.StringVar(&f.trackingID, "tracking-id", "", "only the order with this tracking `id` of the gateway")
 }

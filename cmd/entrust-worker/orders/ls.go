@@ -35,15 +35,14 @@ func lsCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List orders, or find some",
-		Long: `List the orders that the ledger knows, the one that changed last first. On a terminal the first 100; --limit says
-otherwise.
+		Long: `List the orders in the ledger, last changed first. On a terminal the verb lists the first 100; --limit changes that.
 
-On a terminal a search ends after 0.6 s, so that it may pass over old orders among very many. It finds these in any
-case: orders with a dead letter, orders that wait, a certificate by its serial number. The verb says how far it looked;
---search-time 0 looks at every order. Elsewhere every order is looked at.
+On a terminal a search ends after 0.6 s, so it may miss old orders among very many. It always finds orders with a dead
+letter, orders that wait, and a certificate by its serial number. The verb prints how far it looked; --search-time 0
+looks at every order. Without a terminal the verb looks at every order.
 
-A table leaves columns out until it fits the terminal; --wide shows them all. Where the output is no terminal, fields
-are separated by tabs.`,
+A table leaves columns out until it fits the terminal; --wide shows them all. Without a terminal, tabs separate the
+fields.`,
 		Example: `  entrust-worker orders ls --trouble
   entrust-worker orders ls --name www.example.com
   entrust-worker orders ls --phase awaiting --sort deadline
@@ -84,7 +83,7 @@ are separated by tabs.`,
 	filter.add(cmd.Flags())
 	filter.addSearch(cmd.Flags())
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most this `number` of orders; 0 is all")
-	cmd.Flags().StringVar(&sort, "sort", "", "`order` by age, wake-up or deadline, first those that come first")
+	cmd.Flags().StringVar(&sort, "sort", "", "sort by this `field`: age, wake-up or deadline; the earliest first")
 	cmd.Flags().Var(&within, "search-time", "stop looking after this time; 0 looks at every order")
 	format.Add(cmd)
 	usage.Complete(cmd, "sort", slices.Sorted(maps.Keys(orderings()))...)
@@ -143,7 +142,7 @@ func (l *lister) search(ctx context.Context, limit int, within time.Duration) er
 	case found.More:
 		l.terminal.Notef("there are more; --limit 0 lists all")
 	case !found.Since.IsZero():
-		l.terminal.Notef("of the orders that changed last before %s, not all were looked at; --search-time 0 looks at all of them", found.Since.UTC().Format(time.RFC3339))
+		l.terminal.Notef("the search did not look at every order that last changed before %s; --search-time 0 does", found.Since.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

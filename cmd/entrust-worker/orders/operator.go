@@ -168,7 +168,7 @@ func (e *ending) publish(ctx context.Context, d *desk, p *plan) error {
 	_, err = d.JS.PublishMsg(ctx, msg, jetstream.WithExpectStream(d.Layout.Requests))
 	if errors.Is(err, jetstream.ErrNoStreamResponse) {
 		return usage.WithHint(fmt.Errorf("sending the request about %s: no stream takes %s: %w", p.key, msg.Subject, err),
-			"entrust-worker check says how to edit %s", d.Layout.Requests)
+			"entrust-worker check shows how to edit %s", d.Layout.Requests)
 	}
 	if err != nil {
 		return fmt.Errorf("sending the request about %s: %w", p.key, err)
@@ -201,7 +201,7 @@ func (e *ending) await(ctx context.Context, d *desk, out *terminal.Listing, sent
 		case r == nil:
 			action, note = "refused", refusal
 		case !p.did(r):
-			action, note = "refused", "the order ended otherwise"
+			action, note = "refused", "the order ended in another way"
 			if r.Error != nil {
 				note = r.Error.Error()
 			}

@@ -15,13 +15,13 @@ func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "orders",
 		Short: "Show orders, poll one now, or end one by hand",
-		Long: `Show what the ledger knows of orders, have a worker poll a waiting order now, stop waiting for it, or end one by hand:
-with the certificate that was issued for it, or by the word that nothing was.
+		Long: `Show what the ledger knows of orders, have a worker poll a waiting order now, stop waiting for an order, or end one by
+hand: complete it with its certificate, or resolve it as not issued.
 
-An order is named <producer>.<id>, or by its id with --producer. Phases: submitting (a call to the gateway may be
-under way), unaccepted (no try was accepted; a worker tries again), indeterminate (a call may have been accepted;
-a worker finds out), awaiting (the gateway has it; a worker polls), concluded (the outcome is known and not yet
-published), closed (the result is published).`,
+Name an order <producer>.<id>, or by its id with --producer. Phases: submitting (a call to the gateway may be under
+way), unaccepted (the gateway accepted no try; a worker tries again), indeterminate (the gateway may have accepted a
+call; a worker looks it up), awaiting (the gateway has the order; a worker polls it), concluded (the outcome is known
+and not all of it is published), closed (the result is published).`,
 		Args: cobra.ArbitraryArgs,
 		RunE: usage.NeedsVerb,
 	}

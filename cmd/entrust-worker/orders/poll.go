@@ -10,6 +10,7 @@ import (
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/connect"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/terminal"
 	"github.com/entrust-worker/entrust-worker/cmd/entrust-worker/usage"
+	"github.com/entrust-worker/entrust-worker/entrustbus"
 	"github.com/entrust-worker/entrust-worker/internal/order"
 	"github.com/entrust-worker/entrust-worker/internal/timeline"
 )
@@ -20,9 +21,9 @@ func pollCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "poll ORDER...",
 		Short: "Have a worker poll a waiting order now",
-		Long: `Have a worker poll a waiting order now instead of at its next wake-up. The poll counts, the deadline stands, and
-the polls that follow are as far apart as they were. An order that is unaccepted or indeterminate is tried or
-looked up now; a look-up that would come too early to tell anything waits. The verb does not wait: orders watch
+		Long: `Have a worker poll a waiting order now instead of at its next wake-up. The poll counts, and changes neither the
+deadline nor the waits between later polls. A worker tries an unaccepted order again, and looks up an
+indeterminate order. A look-up that is too early to prove anything still waits. The verb does not wait for the poll: orders watch
 shows the outcome.`,
 		Example: `  entrust-worker orders poll web.4711
   entrust-worker orders poll --producer web 4711 4712`,
@@ -51,6 +52,18 @@ shows the outcome.`,
 	return cmd
 }
 
+// nextStep is the hint for a closed order: the gateway may still issue one that ended without a
+// certificate and has a tracking id.
+func nextStep(key order.Key, rec order.Record) string {
+	switch rec.Outcome {
+	case entrustbus.OutcomeExpired, entrustbus.OutcomeUnconfirmed, entrustbus.OutcomeCancelled:
+		if rec.TrackingID != "" {
+			return fmt.Sprintf("entrust-worker request track %s waits for it again", terminal.Plain(rec.TrackingID))
+		}
+	}
+	return fmt.Sprintf("entrust-worker orders show %s shows its result", key)
+}
+
 // pollNow moves the wake-up of a waiting order to now. Like every
 // schedule it overwrites the old one unconditionally: if the old one fires at that moment,
 // there is one due message, and at worst one poll more.
@@ -63,9 +76,9 @@ func (d *desk) pollNow(ctx context.Context, key order.Key, now time.Time) (*time
 	}
 	switch {
 	case rec.Phase == order.Closed:
-		return nil, usage.WithHint(fmt.Errorf("order %s is closed as %s", key, rec.Outcome), "entrust-worker request track waits again for an order by its tracking id")
+		return nil, usage.WithHint(fmt.Errorf("order %s is closed as %s", key, rec.Outcome), "%s", nextStep(key, rec.Record))
 	case !rec.Phase.Waits():
-		return nil, usage.WithHint(fmt.Errorf("order %s is %s, and does not wait", key, rec.Phase), "it is in flight in a worker")
+		return nil, usage.WithHint(fmt.Errorf("order %s is %s, and does not wait", key, rec.Phase), "a worker handles it now; entrust-worker orders watch %s shows how it goes on", key)
 	}
 	w, _, err := d.wakeups.Find(ctx, key)
 	if err != nil {

@@ -17,12 +17,13 @@ func resolveCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	e := ending{terminal: t, word: "resolve", done: "resolved"}
 	cmd := &cobra.Command{
 		Use:   "resolve ORDER...",
-		Short: "Say that nothing was issued for an order",
-		Long: `Say that the gateway issued nothing for an order that ended without a certificate, such as an unconfirmed one. The
-result is failed with the code resolved, in the order's next generation. A dead replay after it submits the order as if
-it were new, without the flag possible_duplicate. Look for the order at the gateway first: nothing else checks it.
+		Short: "End an order as not issued",
+		Long: `Record that the gateway issued nothing for an order that ended without a certificate, such as an unconfirmed one. Its
+next generation gets the result failed with the code resolved. A dead replay after that submits the order like a new
+one, without the flag possible_duplicate. Look for the order at the gateway first: the worker does not check it.
 
-Without --yes the verb says what it would do, and does nothing. The audit trail names the operator, and the text of --why.`,
+Without --yes the verb says what it would do, and does nothing. The audit trail names the operator and keeps the text
+of --why.`,
 		Example: `  entrust-worker orders resolve web.4711
   entrust-worker orders resolve web.4711 --yes --why 'not in the CA database'`,
 		Args: usage.AtLeastOne("ORDER"),

@@ -24,11 +24,10 @@ func showCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show ORDER...",
-		Short: "Show the story of one order, or several",
-		Long: `Show what is known of an order: its names, its result, why it waits, and what happened to it, in order of time. The
-story comes from the request while it is in its stream, the ledger, the wake-up, results, dead letters, and the audit
-trail where there is one. The ledger keeps the last state alone: of tries that failed, the last one is shown, with
-their number.`,
+		Short: "Show orders and what happened to them",
+		Long: `Show an order: its names, its result, why it waits, and a timeline of what happened to it. The verb reads the request
+while it is in its stream, the ledger, the wake-up, the results, the dead letters, and the audit trail if there is one.
+The ledger keeps only the last state: of tries that failed, the verb shows the last one and their number.`,
 		Example: `  entrust-worker orders show web.4711
   entrust-worker orders show web.4711 --json`,
 		Args: usage.AtLeastOne("ORDER"),
@@ -47,7 +46,7 @@ their number.`,
 					s, err := reader.Read(ctx, key)
 					switch {
 					case errors.Is(err, timeline.ErrUnknown):
-						return usage.WithHint(err, "the ledger and the results forget closed orders after a while; entrust-worker dead show %s shows a dead letter of it", key)
+						return usage.WithHint(err, "NATS keeps closed orders for streams.orders_max_age; entrust-worker dead show %s shows the dead letter of the order, if it has one", key)
 					case err != nil:
 						return err
 					case asJSON:

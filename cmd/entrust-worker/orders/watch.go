@@ -19,8 +19,8 @@ func watchCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch [ORDER...]",
 		Short: "Print orders as they change",
-		Long: `Print orders as they change: the named ones until all of them are closed, or every order that the
-flags choose until an interrupt. Named orders are printed at the start too.`,
+		Long: `Print orders as they change. The verb prints named orders at the start too, and ends when all of them are closed.
+Without names it prints every order that the flags choose, until interrupted.`,
 		Example: `  entrust-worker orders watch web.4711
   entrust-worker orders watch --producer web --phase closed --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {

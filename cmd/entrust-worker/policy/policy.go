@@ -20,8 +20,8 @@ func Command(t *terminal.Terminal, loader *config.Loader, dial connect.Dialer) *
 	cmd := &cobra.Command{
 		Use:   "policy",
 		Short: "Show the rules of a producer, and test requests against them",
-		Long: `Show the rules of a producer, and test requests against them. The policy is the file that --policy-file, or the
-configuration, names. Nothing is sent to the gateway, and to NATS only by test --ask.`,
+		Long: `Show the rules of a producer, and test requests against them. The policy is the file that --policy-file or
+the configuration names. The verbs send nothing to the gateway; only test --ask asks NATS.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: usage.NeedsVerb,
 	}
@@ -36,7 +36,7 @@ func read(cmd *cobra.Command, loader *config.Loader) (*config.Settings, *policy.
 		return nil, nil, err
 	}
 	if s.Policy.File == "" {
-		return nil, nil, usage.WithHint(usage.Errorf("no policy file is configured"), "--policy-file names one")
+		return nil, nil, usage.WithHint(usage.Errorf("no policy file is configured"), "name it with --policy-file")
 	}
 	p, err := policyfile.Read(s.Policy.File, s.Streams.OrdersMaxAge)
 	return s, p, usage.Wrap(err)

@@ -24,13 +24,13 @@ func testCommand(t *terminal.Terminal, loader *config.Loader, dial connect.Diale
 	var asJSON, overBus bool
 	cmd := &cobra.Command{
 		Use:   "test FILE",
-		Short: "Say whether a request would be allowed, and which rule decides",
-		Long: `Say whether a request would be allowed, and which rule decides. FILE is a certificate request, or a request as
-it is published: JSON or MessagePack; - is standard input. Exit code 0 if the policy allows it, 1 if it refuses.
+		Short: "Say whether the policy allows a request, and which rule decides",
+		Long: `Say whether the policy allows a request, and which rule decides. FILE is a certificate request, or a request as
+producers publish it: JSON or MessagePack; - is standard input. Exit code 0 if the policy allows it, 1 if it refuses.
 
-The policy is that of the configured file. NATS is not asked: --owner says whose the certificate of a revocation is,
-and no key counts as blocked. The answer says where the producer must sign the request as well. With --ask a worker
-answers over NATS instead: by its own policy, and by the owners and keys that it knows.`,
+The policy is that of the configured file. The verb does not ask NATS: --owner names the producer to which the
+certificate of a revocation was issued, and no key counts as blocked. The answer also says whether the producer must
+sign the request. With --ask a worker answers over NATS: it uses its own policy, and the owners and keys that it knows.`,
 		Example: `  entrust-worker policy test --producer shop web.csr
   entrust-worker policy test --producer shop --kind revoke revoke.json
   entrust-worker policy test --producer shop --ask web.csr`,
@@ -38,11 +38,11 @@ answers over NATS instead: by its own policy, and by the owners and keys that it
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) > 1:
-				return usage.Errorf("one FILE at a time, got %d", len(args))
+				return usage.Errorf("test takes one FILE, got %d", len(args))
 			case !entrustbus.ValidToken(producer):
 				return usage.WithHint(usage.Errorf("--producer is missing, or not the name of a producer"), "%s --help", cmd.CommandPath())
 			case overBus && ca+profile+owner != "":
-				return usage.Errorf("--ca, --profile and --owner are what the worker knows with --ask")
+				return usage.Errorf("--ask excludes --ca, --profile and --owner: the worker knows them")
 			}
 			if overBus {
 				body, err := readRequest(args[0], entrustbus.Kind(kind), t.In)
@@ -79,7 +79,7 @@ answers over NATS instead: by its own policy, and by the owners and keys that it
 	flags.StringVar(&kind, "kind", string(entrustbus.KindIssue), "`kind` of what a request file asks for: issue, revoke, track or cancel")
 	flags.StringVar(&ca, "ca", "", "`id` of the worker's certificate authority; default the configured one")
 	flags.StringVar(&profile, "profile", "", "`id` of the worker's profile; default the configured one")
-	flags.StringVar(&owner, "owner", "", "of a revocation: `name` of the producer that the certificate was issued to; default none that is known")
+	flags.StringVar(&owner, "owner", "", "`name` of the producer to which the certificate of a revocation was issued; default: unknown")
 	flags.BoolVar(&overBus, "ask", false, "ask a worker over NATS")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	usage.Complete(cmd, "kind", "issue", "revoke", "track", "cancel")
@@ -113,7 +113,7 @@ func explain(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s breaks the contract, so that no rule is asked: %w", path, err)
+	return fmt.Errorf("testing %s: it is not a valid request, so no rule applies: %w", path, err)
 }
 
 // finding is what one rule says, as programs read it.

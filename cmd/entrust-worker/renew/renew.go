@@ -39,15 +39,15 @@ func Command(t *terminal.Terminal, loader *config.Loader, dial connect.Dialer) *
 	cmd := &cobra.Command{
 		Use:   "renew",
 		Short: "Report which certificates expire, and write requests that renew them",
-		Long: `Report which certificates expire, those that end first in front. It knows those of the results, and those that
-ENTRUST_CERTS keeps to the end of their validity, which workers with a policy write. It leaves out those that were
-revoked, and those that were renewed: the producer has a later one for the same names, or where the names are not known,
-for the same key. A revocation from before the results is not known.
+		Long: `Report which certificates expire, the earliest first. The verb reads the results, and the bucket ENTRUST_CERTS, which
+workers with a policy write and which keeps certificates until they expire. It leaves out certificates that were
+revoked or renewed. Renewed means that the producer has a later certificate for the same names, or for the same key
+where the names are not known. The verb does not know of revocations whose results NATS no longer keeps.
 
 --requests and --ndjson write the issue requests that renew them, for the producer to send. Each needs a certificate
-request: the bus keeps none of an issued certificate, so that --csr has to name them. One fits a certificate by the same
-names, or else by the same key. A request names a CA or a profile only where it is not that of this configuration. The
-verb makes no keys and sends nothing. The exit code is 1 if a certificate request is missing.`,
+request. NATS keeps none of an issued certificate, so --csr must name them. A certificate request matches a certificate
+by the same names, or else by the same key. A request names a CA or a profile only where this configuration has
+another. The verb makes no keys and sends nothing. The exit code is 1 if a certificate request is missing.`,
 		Example: `  entrust-worker renew --within 30d
   entrust-worker renew --producer shop --format csv
   entrust-worker renew --producer shop --csr 'csrs/*.csr' --requests renewals`,
@@ -79,8 +79,8 @@ verb makes no keys and sends nothing. The exit code is 1 if a certificate reques
 	flags.StringVar(&r.producer, "producer", "", "only certificates of this `producer`")
 	r.format.Add(cmd)
 	flags.StringArrayVar(&r.csrs, "csr", nil, "`file` or glob with certificate requests for the renewals; may be repeated")
-	flags.StringVar(&r.folder, "requests", "", "write a request for each into this `folder`, below one of its producer")
-	flags.BoolVar(&r.ndjson, "ndjson", false, "print the requests in place of the report, one JSON object per line; needs --producer")
+	flags.StringVar(&r.folder, "requests", "", "write a request for each into this `folder`, in a subfolder of its producer")
+	flags.BoolVar(&r.ndjson, "ndjson", false, "print the requests instead of the report, one JSON object per line; needs --producer")
 	return cmd
 }
 
@@ -94,9 +94,9 @@ func (r *renew) check(cmd *cobra.Command) error {
 	case r.ndjson && (r.folder != "" || usage.AnyChanged(cmd.Flags(), "format", "json", "wide")):
 		return usage.Errorf("--ndjson excludes --requests, --format, --json and --wide")
 	case r.ndjson && r.producer == "":
-		return usage.WithHint(usage.Errorf("--ndjson needs --producer"), "each producer's requests have a subject of their own; --requests writes a folder for each")
+		return usage.WithHint(usage.Errorf("--ndjson needs --producer"), "each producer has its own subject; --requests writes a folder for each producer")
 	case (r.ndjson || r.folder != "") != (len(r.csrs) > 0):
-		return usage.WithHint(usage.Errorf("--csr goes with --requests or --ndjson, and each of them needs it"), "the bus keeps no certificate request of an issued certificate")
+		return usage.WithHint(usage.Errorf("--csr needs --requests or --ndjson, and each of them needs --csr"), "NATS keeps no certificate request of an issued certificate")
 	}
 	return r.format.Check()
 }
@@ -118,7 +118,7 @@ func (r *renew) report(found []renewal.Certificate, csrs []renewal.CSR) error {
 	for _, c := range found {
 		row := expiring{Certificate: c}
 		if c.NoResult {
-			row.Note = "known from ENTRUST_CERTS alone"
+			row.Note = "from ENTRUST_CERTS only"
 		}
 		if len(r.csrs) > 0 {
 			ok, err := r.request(&row, csrs)
@@ -143,7 +143,7 @@ func (r *renew) report(found []renewal.Certificate, csrs []renewal.CSR) error {
 		}
 	}
 	if missing > 0 {
-		r.terminal.Notef("%d of %d certificates have no certificate request that fits: the same names, or the same key", missing, len(found))
+		r.terminal.Notef("%d of %d certificates have no certificate request with the same names or the same key", missing, len(found))
 		return usage.Code(usage.Failed)
 	}
 	return nil
@@ -163,7 +163,7 @@ func (r *renew) request(row *expiring, csrs []renewal.CSR) (bool, error) {
 	if issue == nil {
 		row.Note = strings.TrimPrefix(row.Note+"; no certificate request", "; ")
 		if r.ndjson {
-			r.terminal.Notef("warning: order %s.%s: no certificate request fits; its certificate ends on %s", row.Producer, row.Order, row.NotAfter.Format(time.DateOnly))
+			r.terminal.Notef("warning: order %s.%s: no certificate request matches; its certificate ends on %s", row.Producer, row.Order, row.NotAfter.Format(time.DateOnly))
 		}
 		return false, nil
 	}

@@ -128,7 +128,7 @@ func csrForms(t *testing.T) []variation {
 		{"base64 without padding", strings.TrimRight(base, "="), accepted, accepted},
 		{"base64 for URLs", base64.URLEncoding.EncodeToString([]byte(der)), accepted, accepted},
 		{"base64 of PEM", base64.StdEncoding.EncodeToString([]byte(text)), accepted, accepted},
-		{"two of them", text + text, refused("more than one PEM block"), refused("are for one certificate request")},
+		{"two of them", text + text, refused("more than one PEM block"), refused("take one certificate request")},
 		{"its key beside it", key + text, refused("private key"), accepted},
 		{"its key alone", key, refused("private key"), refused("holds a private key, not a certificate request")},
 		{"a certificate", cert, refused("holds a certificate, not a certificate request"), refused("holds a certificate, not a certificate request")},

@@ -97,7 +97,7 @@ func paths(args []string) ([]string, error) {
 				return nil, usage.Errorf("reading the glob %q: %w", arg, err)
 			}
 			if len(matches) == 0 {
-				return nil, usage.WithHint(fmt.Errorf("no file matches %q", arg), "it is read relative to the working folder; ** does not reach into subfolders")
+				return nil, usage.WithHint(fmt.Errorf("no file matches %q", arg), "globs are relative to the working folder; ** does not match subfolders")
 			}
 		}
 		for _, path := range matches {

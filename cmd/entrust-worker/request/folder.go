@@ -64,10 +64,10 @@ func (s *sender) prepareOut() error {
 				continue
 			}
 			if err != nil {
-				return fmt.Errorf("looking at what is to be written over: %w", err)
+				return fmt.Errorf("checking a file before it is overwritten: %w", err)
 			}
 			if block, _ := pem.Decode(text); len(bytes.TrimSpace(text)) > 0 && (block == nil || block.Type != "CERTIFICATE") {
-				return usage.WithHint(fmt.Errorf("%s is there, and is no certificate", path), "--out names another folder, --id another name")
+				return usage.WithHint(fmt.Errorf("%s exists and is not a certificate", path), "choose another folder with --out, or another name with --id")
 			}
 		}
 	}

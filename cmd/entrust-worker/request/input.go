@@ -88,7 +88,7 @@ func ReadCertificate(path string, stdin io.Reader) (string, error) {
 	}
 	der := all[0] // the first of a chain is the end entity's
 	if _, err := x509.ParseCertificate(der); err != nil || len(der) > entrustbus.MaxCSRBytes {
-		return "", explainFile(source, errors.New("not a certificate that can be parsed"), "openssl x509 -noout -text -in %s")
+		return "", explainFile(source, errors.New("the certificate cannot be parsed"), "openssl x509 -noout -text -in %s")
 	}
 	return entrustbus.CertificatePEM(der), nil
 }

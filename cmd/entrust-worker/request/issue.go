@@ -23,10 +23,10 @@ func issueCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Use:   "issue FILE|GLOB|-...",
 		Short: "Ask for certificates",
 		Long: `Ask for a certificate for each certificate request (PKCS#10, PEM or DER) in the files, or on standard input.
-A file may hold several in PEM. Quote a glob to have it read here rather than by the shell.
+A file may hold several in PEM. Quote a glob so that the verb reads it and not the shell.
 
-Certificates are called as the file of their certificate request, and by their id where --id names one, or the
-file holds several, or two files are called alike: web.csr makes web.pem and web.chain.pem.`,
+--out names a certificate after the file of its certificate request: web.csr gives web.pem and web.chain.pem. It names
+the certificate by its id if --id is given, if the file holds several, or if two files have the same name.`,
 		Example: `  entrust-worker request issue --wait --out certs web.csr
   entrust-worker request issue --producer web --max-wait 24h 'csr/*.csr'
   openssl req -new -key web.key -subj /CN=web.example | entrust-worker request issue --wait --json -`,
@@ -60,7 +60,7 @@ file holds several, or two files are called alike: web.csr makes web.pem and web
 				return err
 			}
 			if len(csrs) > 1 && (f.id != "" || len(template.SANs) > 0) {
-				return usage.Errorf("--id and --san are for one certificate request, there are %d", len(csrs))
+				return usage.Errorf("--id and --san take one certificate request, got %d", len(csrs))
 			}
 			names := fileNames(csrs)
 			s := newSender(t, f.sending)
@@ -87,7 +87,7 @@ file holds several, or two files are called alike: web.csr makes web.pem and web
 	flags.StringVar(&template.ProfileID, "profile", "", "enrollment `profile`; default the worker's")
 	flags.StringVar(&template.CAID, "ca", "", "`id` of the certificate authority; default the worker's")
 	flags.StringVar(&template.SubjectDN, "subject", "", "ask for this subject `DN` instead of the one in the certificate request")
-	flags.StringArrayVar(&template.SANs, "san", nil, "`name` instead of those in the certificate request: dns:, ip:, email: or uri: in front, or bare; may be repeated")
+	flags.StringArrayVar(&template.SANs, "san", nil, "`name` instead of those in the certificate request, bare or with dns:, ip:, email: or uri: in front; may be repeated")
 	flags.Var(&validity, "validity", "validity to ask for, such as 90d; default the profile's")
 	flags.StringVar(&template.ValidityPeriod, "validity-period", "", "validity to ask for as a `duration` or interval of ISO 8601, such as P1Y or 2026-11-01T13:00Z/P90D")
 	flags.Var(&maxValidity, "max-validity", "the longest validity to accept, such as 90d")
@@ -104,7 +104,7 @@ func explainRequest(source string, err error) error {
 		return fmt.Errorf("%s: %w", source, err)
 	}
 	if strings.HasPrefix(field.Field, "csr_") {
-		err := fmt.Errorf("%s: not a certificate request that can be sent: %s", source, field.Problem)
+		err := fmt.Errorf("%s: the certificate request cannot be sent: %s", source, field.Problem)
 		if field.Fix != "" {
 			return usage.WithHint(err, "%s", field.Fix)
 		}

@@ -23,9 +23,9 @@ func Command(t *terminal.Terminal, loader *config.Loader, dial connect.Dialer) *
 	cmd := &cobra.Command{
 		Use:   "request",
 		Short: "Send requests as a producer, and wait for their results",
-		Long: `Send requests as a producer, and wait for their results. Everything is checked before anything is published.
+		Long: `Send requests as a producer, and wait for their results. The verbs check every request before they publish the first.
 
-The exit code is 1 when a result that was waited for is not what was asked for.`,
+The exit code is 1 if --wait brings another result than the one asked for.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: usage.NeedsVerb,
 	}
@@ -61,12 +61,12 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.flags = flags
 	flags.StringVar(&f.producer, "producer", "cli", "`name` to send the request as")
-	flags.StringVar(&f.id, "id", "", "`id` of the request; the same again is no second order. Default a new one")
+	flags.StringVar(&f.id, "id", "", "`id` of the request; the same id and content again make no second order. Default: a new id")
 	flags.StringVar(&f.encoding, "encoding", "msgpack", "`encoding` on the bus: msgpack or json")
-	flags.StringArrayVar(&f.labels, "label", nil, "`key=value` that the result carries again; may be repeated")
+	flags.StringArrayVar(&f.labels, "label", nil, "label `key=value`, which the result repeats; may be repeated")
 	flags.BoolVar(&f.Wait, "wait", false, "wait for the result")
-	flags.Var(&f.GiveUp, "give-up-after", "wait no longer than this, while the order goes on; implies --wait")
-	flags.BoolVar(&f.JSON, "json", false, "print one JSON object per line: the results with --wait, else what was published")
+	flags.Var(&f.GiveUp, "give-up-after", "wait no longer than this; the order goes on. Implies --wait")
+	flags.BoolVar(&f.JSON, "json", false, "print one JSON object per line: the results with --wait, otherwise what was published")
 	usage.Complete(cmd, "encoding", "msgpack", "json")
 	f.addSigning()
 }

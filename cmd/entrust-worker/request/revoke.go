@@ -30,7 +30,7 @@ func revokeCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 				}
 			}
 			if given != 1 {
-				return usage.WithHint(usage.Errorf("exactly one of --serial, --serial-decimal and --cert is needed, got %d", given), "%s --help", cmd.CommandPath())
+				return usage.WithHint(usage.Errorf("give one of --serial, --serial-decimal and --cert, got %d", given), "%s --help", cmd.CommandPath())
 			}
 			source := "serial " + r.Serial + r.SerialDecimal
 			if cert != "" {
@@ -64,14 +64,14 @@ func trackCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "track TRACKING-ID [FILE]",
 		Short: "Wait for an order that was submitted before",
-		Long: `Wait for an order that was submitted to the gateway before: one that expired or was cancelled, or that
-another client of the gateway submitted. With the certificate request in FILE the certificate is checked against it.`,
+		Long: `Wait for an order that was submitted to the gateway before: an order that expired or was cancelled, or that another
+client of the gateway submitted. With the certificate request in FILE, the worker checks the certificate against it.`,
 		Example: `  entrust-worker request track --wait --out certs 7d1f2c web.csr`,
 		Args:    usage.AtLeastOne("TRACKING-ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if len(args) > 2 {
-				return usage.Errorf("one tracking id and one file at most, got %d arguments", len(args))
+				return usage.Errorf("track takes a tracking id and one file at most, got %d arguments", len(args))
 			}
 			file := ""
 			if r.PollMaxWaitSeconds, err = seconds("max-wait", maxWait); err != nil {
@@ -83,7 +83,7 @@ another client of the gateway submitted. With the certificate request in FILE th
 					return err
 				}
 				if len(csrs) > 1 {
-					return usage.Errorf("one certificate request belongs to an order, %s holds %d", args[1], len(csrs))
+					return usage.Errorf("an order has one certificate request, %s holds %d", args[1], len(csrs))
 				}
 				r.CSRPEM, file = csrs[0].pem, fileNames(csrs)[0]
 			}
@@ -110,7 +110,7 @@ func cancelCommand(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Args:    usage.AtLeastOne("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usage.Errorf("one order at a time, got %d", len(args))
+				return usage.Errorf("cancel takes one order, got %d", len(args))
 			}
 			order := args[0]
 			if producer, id, ok := strings.Cut(order, "."); ok {

@@ -111,11 +111,11 @@ func (s *sender) send(ctx context.Context, bus *connect.Bus) error {
 func explainSend(err error) error {
 	switch {
 	case errors.Is(err, entrustbus.ErrNoStream):
-		return usage.WithHint(err, "entrust-worker provision creates the streams; --streams-prefix must be the workers'")
+		return usage.WithHint(err, "entrust-worker provision creates the streams; --streams-prefix must be that of the workers")
 	case errors.Is(err, entrustbus.ErrStreamFull):
-		return usage.WithHint(err, "workers have to catch up first; try again later")
+		return usage.WithHint(err, "the workers must catch up first; try again later")
 	case errors.Is(err, entrustbus.ErrOtherContent):
-		return usage.WithHint(err, "choose another --id, or ask with the same flags as the first time")
+		return usage.WithHint(err, "choose another --id, or use the same flags as the first time")
 	}
 	return err
 }
@@ -221,7 +221,7 @@ func (s *sender) await(ctx context.Context) error {
 	for p := range ticking(done, second.C, bar.Still) {
 		missing--
 		if s.foreign(ctx, p) {
-			others = append(others, fmt.Errorf("id %q belongs to another request; its result is not this one's", p.request.OrderID()))
+			others = append(others, fmt.Errorf("id %q belongs to another request; the result is that request's", p.request.OrderID()))
 			bar.Add(1)
 			continue
 		}
@@ -245,7 +245,7 @@ func (s *sender) await(ctx context.Context) error {
 	}
 	switch {
 	case len(others) > 0:
-		return usage.WithHint(errors.Join(others...), "--id chooses another, or leave it out")
+		return usage.WithHint(errors.Join(others...), "choose another --id, or leave it out")
 	case missing > 0 && ctx.Err() != nil:
 		return usage.WithHint(fmt.Errorf("stopped waiting: %d of %d requests have no result yet", missing, len(s.parcels)), "they go on; %s", s.whereTo())
 	case missing > 0:

@@ -35,10 +35,10 @@ func (f *requestFlags) readSigning(t *terminal.Terminal) error {
 	}
 	key, err := readKey(f.keyFile)
 	if err != nil {
-		return usage.WithHint(fmt.Errorf("reading the signing key %s: %w", f.keyFile, err), "openssl genpkey -algorithm ed25519 makes one")
+		return usage.WithHint(fmt.Errorf("reading the signing key %s: %w", f.keyFile, err), "openssl genpkey -algorithm ed25519 creates one")
 	}
 	if info, err := os.Stat(f.keyFile); err == nil && info.Mode().Perm()&0o077 != 0 {
-		t.Notef("warning: others may read %s, its mode is %04o; chmod 600 %s", f.keyFile, info.Mode().Perm(), f.keyFile)
+		t.Notef("warning: other users can access %s, its mode is %04o; chmod 600 %s", f.keyFile, info.Mode().Perm(), f.keyFile)
 	}
 	f.sign = &entrustbus.SigningKey{ID: f.keyID, Key: key}
 	return nil
@@ -63,7 +63,7 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 	}
 	ed, ok := key.(ed25519.PrivateKey)
 	if !ok {
-		return nil, errors.New("it is no ed25519 key")
+		return nil, errors.New("it is not an ed25519 key")
 	}
 	return ed, nil
 }

@@ -22,13 +22,14 @@ func validateCommand(t *terminal.Terminal, loader *config.Loader, dial connect.D
 	v := validation{terminal: t}
 	cmd := &cobra.Command{
 		Use:   "validate FILE|GLOB|-...",
-		Short: "Say what the bus and the policy would say of requests, without sending them",
-		Long: `Say what the bus and the policy would say of requests, without sending them. A FILE is a request as it is published,
-in JSON or MessagePack, several in JSON one after the other, or certificate requests. Each is read just as a worker
-reads it, with the limits of this configuration: what breaks the contract, with field and fix, and what is a warning.
+		Short: "Check requests as a worker and its policy would, without sending them",
+		Long: `Check requests as a worker and its policy would, without sending them. A FILE is a request as producers publish it, in
+JSON or MessagePack, several requests in JSON one after the other, or certificate requests. The verb reads each like a
+worker, with the limits of this configuration. It prints what breaks the contract, with field and fix, and the warnings.
 
-With --producer the policy is asked, too: that of --policy-file, or of the configuration, and else that of a worker, over
-NATS. With a policy file nothing is asked over NATS; whose a certificate is, and which keys are blocked, only a worker knows.
+With --producer it checks the policy too: the file of --policy-file or of the configuration, otherwise the policy of a
+worker, over NATS. With a policy file it does not ask NATS. Only a worker knows the owners of certificates and the
+blocked keys.
 
 The exit code is 1 if a request is invalid or refused.`,
 		Example: `  entrust-worker request validate web.json
@@ -68,8 +69,8 @@ The exit code is 1 if a request is invalid or refused.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&v.producer, "producer", "", "`name` of the producer that would send them; without it the policy is not asked")
-	flags.StringVar(&v.kind, "kind", "", "what requests ask for that do not say so: `issue`, revoke, track or cancel; default issue")
+	flags.StringVar(&v.producer, "producer", "", "`name` of the producer that would send them; without it the verb does not check the policy")
+	flags.StringVar(&v.kind, "kind", "", "kind of requests that do not name it: `issue`, revoke, track or cancel; default issue")
 	flags.BoolVar(&v.json, "json", false, "print one JSON object per line")
 	usage.Complete(cmd, "kind", "issue", "revoke", "track", "cancel")
 	return cmd
@@ -197,7 +198,7 @@ func (v *validation) ask(ctx context.Context, body entrustbus.Request) (*decisio
 	defer cancel()
 	says, err := client.Policy(ctx, body)
 	if err != nil {
-		return nil, usage.WithHint(err, "a worker has to run; --policy-file asks a file instead")
+		return nil, usage.WithHint(err, "start a worker, or name a policy file with --policy-file")
 	}
 	return &decision{says.Policy, says.Allowed, says.Message, says.ValiditySeconds, says.MustSign}, nil
 }
@@ -234,7 +235,7 @@ func (v *validation) print(r *verdict) {
 	case !d.Allowed:
 		says = d.Message
 	case d.Policy == "":
-		says = "the worker has none"
+		says = "the worker has no policy"
 	case d.Validity > 0:
 		says = "cuts the validity to " + (time.Duration(d.Validity) * time.Second).String()
 	}

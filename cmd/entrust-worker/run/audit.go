@@ -27,7 +27,7 @@ func openAudit(s *config.Settings, cache *mtlscache.Cache, cfg *consumer.Config,
 	}
 	var err error
 	if cfg.AuditKey, err = audit.ReadKey(path); err != nil {
-		return usage.WithHint(usage.Wrap(err), "openssl genpkey -algorithm ed25519 -out audit.key makes one")
+		return usage.WithHint(usage.Wrap(err), "openssl genpkey -algorithm ed25519 -out audit.key creates one")
 	}
 	log.Info("the heads of the audit trail are signed", "key", cfg.AuditKey.ID())
 	return nil

@@ -66,7 +66,7 @@ func serve(s *config.Settings, registry *prometheus.Registry, page *statuspage.P
 		return "", func() {}, nil
 	}
 	if err != nil {
-		return "", nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "--http-addr chooses another address, an empty one turns HTTP off; entrust-worker config shows where the address came from")
+		return "", nil, usage.WithHint(fmt.Errorf("listening on http.addr: %w", err), "set another --http-addr, or an empty one to turn HTTP off; entrust-worker config shows where the address came from")
 	}
 	unfollow := func() {}
 	if page != nil {
@@ -100,7 +100,7 @@ func mount(mux *http.ServeMux, page *statuspage.Page, loopback, hasToken bool, l
 
 // errDraining is why a worker that stops is not ready. A balancer, and a deployment that
 // replaces workers one by one, look at that.
-var errDraining = errors.New("draining: the worker finishes the messages in flight and takes no others")
+var errDraining = errors.New("draining: the worker finishes the messages in flight and takes no new ones")
 
 // readiness says what keeps a worker from working, the gateway aside.
 type readiness struct {
@@ -137,7 +137,7 @@ func (r *readiness) check(ctx context.Context) error {
 func describe(registry *prometheus.Registry, cache *mtlscache.Cache, nc *nats.Conn, version string) {
 	const namespace = "entrust_worker"
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "1, with the version of the worker and of Go as labels.",
+		Namespace: namespace, Name: "build_info", Help: "Always 1; the labels have the versions of the worker and of Go.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	info.Set(1)
@@ -152,10 +152,10 @@ func describe(registry *prometheus.Registry, cache *mtlscache.Cache, nc *nats.Co
 			Namespace: namespace, Name: "nats_connected", Help: "1 while this worker is connected to NATS.",
 		}, func() float64 { return map[bool]float64{true: 1}[nc.IsConnected()] }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Namespace: namespace, Name: "nats_reconnects_total", Help: "Times that this worker connected to NATS again.",
+			Namespace: namespace, Name: "nats_reconnects_total", Help: "Reconnections of this worker to NATS.",
 		}, func() float64 { return float64(nc.Stats().Reconnects) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Namespace: namespace, Name: "key_pair_reloads_total", Help: "Key pairs loaded after the first.",
+			Namespace: namespace, Name: "key_pair_reloads_total", Help: "Reloads of the key pair after the first load.",
 		}, func() float64 { return float64(cache.Reloads()) }),
 	)
 }

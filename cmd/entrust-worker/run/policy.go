@@ -25,7 +25,7 @@ func openPolicy(ctx context.Context, s *config.Settings, registry *prometheus.Re
 	log.Info("the policy is in force", "policy", policyfile.Name(f.Policy()), "producers", len(f.Policy().Producers()))
 	const namespace = "entrust_worker"
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "policy_file_rejected", Help: "1 while the policy file is missing or wrong, and the policy before it stays in force.",
+		Namespace: namespace, Name: "policy_file_rejected", Help: "1 while the policy file is missing or wrong; the last good policy stays in force.",
 	}, func() float64 {
 		if f.Rejected() {
 			return 1

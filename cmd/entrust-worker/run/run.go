@@ -33,13 +33,12 @@ func Command(t *terminal.Terminal, loader *config.Loader, version string) *cobra
 		Use:   "run",
 		Short: "Work: take requests, call the gateway, publish results",
 		Long: `Take requests from NATS, call the gateway, and publish results, until SIGTERM or
-SIGINT; then finish the messages in flight within --drain. A second signal ends at
-once. SIGHUP makes the worker read the key pair and the policy file on disk now, and
-probe a gateway that refused it.
+SIGINT. The worker then finishes the messages in flight within --drain. A second signal
+ends it at once. On SIGHUP the worker reads the key pair and the policy file again, and
+probes a gateway that refused it.
 
-The log goes to standard error: text on a terminal, else one JSON object a line. The
-verb has no flags of its own: it takes the configuration, as entrust-worker options
-lists it.`,
+The log goes to standard error: text on a terminal, otherwise one JSON object a line.
+The verb has no flags of its own: entrust-worker options lists the configuration flags.`,
 		Example: `  entrust-worker run --provision
   entrust-worker run --config worker.yaml --log-format json`,
 	}
@@ -74,7 +73,7 @@ func work(ctx context.Context, s *config.Settings, scrub *config.Scrubber, versi
 	}
 	cache, err := mtlscache.New(s.Transport(log))
 	if err != nil {
-		return usage.WithHint(fmt.Errorf("loading the client key pair: %w", s.ExplainKeyPair(err)), "replace the files; entrust-worker check says whether they are right")
+		return usage.WithHint(fmt.Errorf("loading the client key pair: %w", s.ExplainKeyPair(err)), "replace the files; entrust-worker check tries them")
 	}
 	defer cache.Close()
 	for _, warning := range cache.Warnings() {

@@ -160,7 +160,7 @@ func (p printer) parked(s snapshot.Snapshot) []string {
 	all := p.head("PARKED ORDERS", int(s.Parked.Of.Orders), s.Parked.At, s.Parked.Stale())
 	w := s.Fleet.Of.Watchdog
 	if !w.Counted.IsZero() {
-		line := fmt.Sprintf("%s ago: awaiting %d, deferred %d, in doubt %d", p.ago(w.Counted), w.Waiting.Awaiting, w.Waiting.Unaccepted, w.Waiting.Indeterminate)
+		line := fmt.Sprintf("%s ago: awaiting %d, unaccepted %d, indeterminate %d", p.ago(w.Counted), w.Waiting.Awaiting, w.Waiting.Unaccepted, w.Waiting.Indeterminate)
 		if w.Waiting.Other > 0 {
 			line += fmt.Sprintf(", other %d", w.Waiting.Other)
 		}

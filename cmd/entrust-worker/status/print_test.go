@@ -63,11 +63,11 @@ func TestLines(t *testing.T) {
 	}
 	whole := strings.Join(printer{now: noon(), width: 80}.lines(troubled()), "\n")
 	for _, want := range []string{
-		"WARNING   worker older has been silent for 20s\n          do: look at its host",
+		"WARNING   worker older has been silent for 20s\n          do: check the worker and its host",
 		"…", "ends in 40d00h", "-90ms", "silent 20s",
 		"OPEN BREAKERS  1", " 1h00m ", " in 7s ", "PAUSES  1", " 30s ",
 		"SUSPENSIONS  1", "lane issue, producer web", " issue          64   123456   5m00s",
-		"PARKED ORDERS  1234", "1m00s ago: awaiting 1000, deferred 200, in doubt 30, other 4, oldest 2d02h,\n  next due in 9s",
+		"PARKED ORDERS  1234", "1m00s ago: awaiting 1000, unaccepted 200, indeterminate 30, other 4, oldest\n  2d02h, next due in 9s",
 		"watchdog: last scan 1m00s ago, last scan of every record 1h00m ago",
 		"DEAD LETTERS  7", "unconfirmed", "900.0 MiB", "88 %", "3, 1 behind", "nats-server 2.15.2",
 	} {

@@ -32,17 +32,17 @@ func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	every := usage.Span(5 * time.Second)
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show how the fleet is: problems, workers, lanes, breakers, dead letters",
-		Long: `Show how the fleet is, as NATS has it: what is wrong first, then workers, lanes,
-waiting orders, open breakers, pauses, suspensions, dead letters and streams. The verb
-changes nothing.
+		Short: "Show the state of the fleet: problems, workers, lanes, breakers, dead letters",
+		Long: `Show the state of the fleet as NATS has it: problems first, then workers, open breakers,
+pauses, suspensions, lanes, parked orders, dead letters and streams. The verb changes
+nothing.
 
-Exit code 0 if nothing is wrong, 1 if there are warnings, 2 if orders do not get on,
-the fleet cannot be read, or the configuration is wrong. A monitor can run the verb as it is: the
-first line is the worst problem. The live screen exits with 0.
+Exit code 0 if nothing is wrong, 1 if there are warnings, 2 if orders make no progress,
+the verb cannot read the fleet, or the configuration is wrong. A monitor can run the verb
+as it is: the first line is the worst problem. The live screen exits with 0.
 
---watch shows a live screen: q ends it, ? shows its keys. While NATS is away, the screen keeps the last
-figures and says since when they are stale.`,
+--watch shows a live screen: q ends it, ? shows its keys. While NATS does not answer, the
+screen keeps the last figures and shows since when they are stale.`,
 		Example: `  entrust-worker status
   entrust-worker status --watch --every 2s
   entrust-worker status --json`,
@@ -54,7 +54,7 @@ figures and says since when they are stale.`,
 			case watch && time.Duration(every) < minEvery:
 				return usage.Errorf("--every must be at least %v", minEvery)
 			case watch && !(terminal.Is(t.Out) && terminal.Is(t.In)):
-				return usage.WithHint(usage.Errorf("--watch: no terminal"), "leave out --watch, or use --json")
+				return usage.WithHint(usage.Errorf("--watch needs a terminal"), "leave out --watch, or use --json")
 			case watch:
 				return live(cmd, t, dial, time.Duration(every))
 			}

@@ -43,9 +43,9 @@ func (s *scope) check(cmd *cobra.Command) error {
 	}
 	switch named := s.Scope != (control.Scope{}); {
 	case !named && !s.all:
-		return usage.WithHint(usage.Errorf("nothing is named: pass --lane, --producer or --ca, or --all"), "entrust-worker suspend --list shows what is suspended")
+		return usage.WithHint(usage.Errorf("nothing to suspend or resume: pass --lane, --producer or --ca, or --all"), "entrust-worker suspend --list shows what is suspended")
 	case named && s.all:
-		return usage.Errorf("--all is every call: it goes with no --lane, --producer and --ca")
+		return usage.Errorf("--all is every call: leave out --lane, --producer and --ca")
 	}
 	return usage.Wrap(s.Validate())
 }
@@ -76,16 +76,17 @@ func Command(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 	var list, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "suspend",
-		Short: "Keep the workers from calling the gateway for a lane, a producer or a CA",
-		Long: `Keep every worker of the fleet from calling the gateway for a lane, a producer or a CA, until
+		Short: "Stop the calls to the gateway for a lane, a producer or a CA",
+		Long: `Stop every worker of the fleet from calling the gateway for a lane, a producer or a CA, until
 entrust-worker resume with the same flags. Workers obey within seconds, and finish calls that are
-under way. What is suspended waits and does not fail: in its stream where all calls of a lane are
-suspended, in a wake-up otherwise. submit_max_wait does not run meanwhile; the deadline of an order
-that waits for approval does. A suspension survives restarts. Several flags name what fits all of them.
+under way. Suspended orders wait and do not fail: in their stream if all calls of a lane are
+suspended, otherwise in a wake-up. submit_max_wait does not run meanwhile; the deadline of an order
+that waits for approval does. A suspension survives restarts. Several flags suspend the calls that
+match all of them.
 
-Lanes: issue, certificate requests, new ones and those that are tried or looked up again; revoke,
-revocations; poll, orders that wait for approval; manage, messages that need no call of their own:
-track and cancel requests, and what operators complete or resolve by hand.`,
+Lanes: issue has certificate requests, new ones and those that are tried or looked up again. revoke
+has revocations. poll has orders that wait for approval. manage has track and cancel requests, and
+orders that operators complete or resolve by hand.`,
 		Example: `  entrust-worker suspend --producer shop --reason 'asks for wrong names, ticket 4711'
   entrust-worker suspend --lane issue --ca ca-1 --reason 'maintenance until noon'
   entrust-worker suspend --list`,
@@ -137,8 +138,8 @@ func Resume(t *terminal.Terminal, dial connect.Dialer) *cobra.Command {
 		Use:   "resume",
 		Short: "End a suspension",
 		Long: `End the suspension that entrust-worker suspend made with the same flags. Requests in a stream go on within
-seconds. An order in a wake-up goes on after at most as long as it was suspended, and after 7 minutes at
-the latest, so that not all of them come at once; entrust-worker orders poll wakes one now.`,
+seconds. An order in a wake-up waits at most as long again as it was suspended, and at most 7 minutes, so
+that not all orders come at once; entrust-worker orders poll wakes one now.`,
 		Example: `  entrust-worker resume --producer shop --reason 'fixed its names'
   entrust-worker resume --all`,
 		Args: usage.NoArgs,

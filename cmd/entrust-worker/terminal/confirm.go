@@ -21,7 +21,7 @@ func (t *Terminal) Confirm(question string) error {
 		}
 	}
 	if !Is(t.In) || !asked {
-		return usage.WithHint(usage.Errorf("no terminal to ask at: %s", question), "pass --yes to go ahead; --dry-run shows what would be done")
+		return usage.WithHint(usage.Errorf("no terminal to ask at: %s", question), "pass --yes to do it without a question; --dry-run shows what the verb would do")
 	}
 	fmt.Fprintf(out, "%s [y/N] ", question)
 	answer, _ := bufio.NewReader(t.In).ReadString('\n') // an end of input is a no

@@ -15,7 +15,7 @@ import (
 func ReadInput(path string, stdin io.Reader, most int) (data []byte, source string, err error) {
 	if path == "-" {
 		if Is(stdin) {
-			return nil, "", usage.WithHint(usage.Errorf("standard input is a terminal"), "pipe into it what is to be read, or name a file")
+			return nil, "", usage.WithHint(usage.Errorf("standard input is a terminal"), "pipe the input into it, or name a file")
 		}
 		data, err = io.ReadAll(io.LimitReader(stdin, int64(most)+1))
 		source = "standard input"

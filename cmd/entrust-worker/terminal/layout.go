@@ -30,7 +30,7 @@ type Format struct {
 
 // Add declares the flags --format, --json and --wide.
 func (f *Format) Add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.name, "format", "", "print a `table`, json (an object per line) or csv; a table on a terminal by itself")
+	cmd.Flags().StringVar(&f.name, "format", "", "print a `table`, json (one object per line) or csv; default on a terminal: a table")
 	cmd.Flags().BoolVar(&f.json, "json", false, "the same as --format json")
 	cmd.Flags().BoolVar(&f.wide, "wide", false, "a table with every column, whatever the width of the terminal")
 	usage.Complete(cmd, "format", "table", "json", "csv")
