@@ -99,7 +99,7 @@ func TestCSRsOfOtherSoftware(t *testing.T) {
 			if err := csr.Verifiable(); errors.As(err, &not) != (row.unverifiable != "") || not != nil && (!strings.Contains(not.Problem, row.unverifiable) || not.KeyType != row.keyType) {
 				t.Errorf("%s: verifiable: %v", row.file, err)
 			}
-			// What the gateway client reads of it, whoever parsed it.
+			// What the gateway client reads of it, whichever parser it was.
 			if req := csr.Request; len(req.Raw) == 0 || len(req.RawSubject) == 0 || len(req.RawSubjectPublicKeyInfo) == 0 || len(req.Subject.Names)+len(req.Extensions) == 0 {
 				t.Errorf("%s: got %+v", row.file, req)
 			}

@@ -24,7 +24,7 @@ func (e *DeniedError) Error() string {
 // violation is how nats-server words a missing permission.
 var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to "([^"]+)"`)
 
-// Denied returns the missing permission that err tells of, with its likely fix: a
+// Denied returns the missing permission that err names, with its likely fix: a
 // *DeniedError, or nil for every other error.
 func Denied(err error) error {
 	if !errors.Is(err, nats.ErrPermissionViolation) {

@@ -43,7 +43,7 @@ func hashesOf(args []string, t *terminal.Terminal) ([]string, error) {
 }
 
 // hashesIn reads a list of hashes, or the key of one certificate or certificate request.
-// Whoever gives a chain means its first certificate only, and has to say so.
+// An operator who gives a chain means its first certificate only, and has to say so.
 func hashesIn(data []byte) ([]string, error) {
 	if list := listIn(data); list != nil {
 		return list, nil

@@ -122,7 +122,7 @@ func TestListManyOrders(t *testing.T) {
 	if some, more := list("", 7); len(some) != 7 || !more {
 		t.Errorf("listed %d orders, more %t; want 7 and more", len(some), more)
 	}
-	// Slots were armed so that the last order is polled first.
+	// The wake-ups were scheduled so that the last order is polled first.
 	if first, more := list("wake-up", 2); len(first) != 2 || !more || !strings.HasPrefix(first[0], fmt.Sprintf("web.%d\t", n-1)) {
 		t.Errorf("sorted by poll: %q, more %t", first, more)
 	}

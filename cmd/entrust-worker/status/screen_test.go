@@ -92,7 +92,7 @@ func TestScreenKeys(t *testing.T) {
 	}
 }
 
-// One reading follows another after a pause, whoever asked for it, and none while it is paused.
+// One reading follows another after a pause, whether the screen or a key asked for it, and none while it is paused.
 func TestScreenReads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
