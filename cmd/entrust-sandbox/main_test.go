@@ -18,11 +18,14 @@ import (
 const runMain = "ENTRUST_SANDBOX_RUN_MAIN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(runMain) != "" {
+	switch {
+	case os.Getenv(runMain) != "":
 		main()
-		return
+	case os.Getenv(runNATS) != "":
+		os.Exit(natsMain())
+	default:
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
 }
 
 // outcome is what one command line came to.
