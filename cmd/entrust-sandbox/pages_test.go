@@ -204,13 +204,13 @@ func blocksOf(file, text string) (all []block) {
 	return all
 }
 
-// command is one of a block.
-type command struct{ at, text string }
+// pasted is one command of a block.
+type pasted struct{ at, text string }
 
 // split takes the commands of a block apart: each is as many lines as bash reads for one.
-func split(t *testing.T, b block) (all []command) {
+func split(t *testing.T, b block) (all []pasted) {
 	t.Helper()
-	var c command
+	var c pasted
 	for n, line := range strings.Split(b.text, "\n") {
 		if c.text == "" {
 			if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
@@ -226,7 +226,7 @@ func split(t *testing.T, b block) (all []command) {
 		parse.Stdin = strings.NewReader(c.text)
 		if complaint, err := parse.CombinedOutput(); err == nil && len(complaint) == 0 {
 			c.text = strings.TrimSuffix(c.text, "\n")
-			all, c = append(all, c), command{}
+			all, c = append(all, c), pasted{}
 		}
 	}
 	if c.text != "" {
@@ -264,7 +264,7 @@ type reader struct {
 
 // started is a command that stays up.
 type started struct {
-	command
+	pasted
 	pid    int
 	output string // path
 	since  time.Time
@@ -608,17 +608,17 @@ func (r *reader) of(path string) func() string {
 }
 
 // keepUp starts a command that stays up, and returns what it prints.
-func (r *reader) keepUp(c command) func() string {
+func (r *reader) keepUp(c pasted) func() string {
 	r.t.Helper()
 	script, output := r.write(inBackground.ReplaceAllString(c.text, ""))
 	r.tell(fmt.Sprintf("set -m; ( . %s ) >%s 2>&1 </dev/null 3>&- & echo $! >&3; disown; set +m\n", quote(script), quote(output)))
-	r.lasting = append(r.lasting, started{command: c, pid: r.answer(c.text), output: output, since: time.Now()})
+	r.lasting = append(r.lasting, started{pasted: c, pid: r.answer(c.text), output: output, since: time.Now()})
 	return r.of(output)
 }
 
 // serve starts a server on a free port and waits until it listens. Before the simulator alone
 // the page has its reader stop the sandbox, and open a terminal without its settings.
-func (r *reader) serve(c command, s server) func() string {
+func (r *reader) serve(c pasted, s server) func() string {
 	r.t.Helper()
 	if r.box != nil {
 		r.stopSandbox()
