@@ -32,7 +32,7 @@ import (
 var guides = []string{"docs/producers.md"}
 
 // granted are the files that a reader has before a page begins.
-var granted = []string{"shop.csr", "order.json", "orders/order.json", "policy.yaml", "client.crt", "client.key"}
+var granted = []string{"shop.csr", "order.json", "orders/order.json", "renewals/shop/renewal.json", "policy.yaml", "client.crt", "client.key"}
 
 // elsewhere are the commands of the pages that another test runs.
 var elsewhere = []struct {
@@ -476,12 +476,12 @@ func (r *reader) provide(name string) {
 		r.t.Fatal(err)
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})
-	switch filepath.Base(name) {
-	case "order.json":
-		if text, err = entrustbus.EncodeRequest(entrustbus.EncodingJSON, &entrustbus.Issue{ID: "order", CSRPEM: string(text)}); err != nil {
+	switch filepath.Ext(name) {
+	case ".json":
+		if text, err = entrustbus.EncodeRequest(entrustbus.EncodingJSON, &entrustbus.Issue{ID: "granted", CSRPEM: string(text)}); err != nil {
 			r.t.Fatal(err)
 		}
-	case "policy.yaml":
+	case ".yaml":
 		text = []byte("producers:\n  shop:\n    kinds: [issue]\n    names: {dns: {suffixes: [example.net]}}\n")
 	}
 	path := filepath.Join(r.dir, name)
