@@ -167,7 +167,12 @@ const (
 )
 
 func (c *Client) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
-	for giveUp := time.Now().Add(electedWithin); ; {
+	giveUp := time.Now().Add(electedWithin)
+	// The end of ctx in the middle of a try would hide why the tries before it failed.
+	if end, ok := ctx.Deadline(); ok && end.Add(-2*electedLook).Before(giveUp) {
+		giveUp = end.Add(-2 * electedLook)
+	}
+	for {
 		ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)) // its own end with the context's error
 		if !errors.Is(err, jetstream.ErrNoStreamResponse) || time.Now().After(giveUp) {
 			return ack, err

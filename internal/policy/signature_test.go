@@ -112,8 +112,8 @@ func TestSignatures(t *testing.T) {
 func TestSignaturesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"{}":                                "signatures.keys: names no key",
-		"{window: 5m}":                      "signatures.keys: names no key",
+		"{}":                                "signatures.keys: has no key",
+		"{window: 5m}":                      "signatures.keys: has no key",
 		"{keys: {a b: " + raw(1) + "}}":     "cannot be the id of a key",
 		"{keys: {a: AAAA}}":                 "is not an ed25519 public key in base64",
 		"{keys: {a: '" + raw(1) + "=?'}}":   "is not an ed25519 public key in base64",
