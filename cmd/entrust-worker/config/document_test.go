@@ -50,7 +50,7 @@ YAML file, the environment, flags. ` + "`--config`" + ` or ` + "`ENTRUST_WORKER_
 
 Unknown keys are errors in every layer. So are unknown variables that begin with ` + "`ENTRUST_WORKER_`" + ` or
 ` + "`CERTCTL_ENTRUST_`" + `. An empty variable counts as unset. The exception is ` + "`ENTRUST_WORKER_HTTP_ADDR`" + `: empty, it turns
-HTTP off. Durations have units (` + "`30s`, `5m`, `24h`" + `). Put text in quotes where YAML would read a number or a date. In
+HTTP off. Durations have units (` + "`30s`, `5m`, `24h`" + `); a ` + "`0`" + ` needs none. Put text in quotes where YAML would read a number or a date. In
 the file a dot is a level:
 
 ` + "```yaml" + `
@@ -63,12 +63,76 @@ ack_wait: 2m
 ` + "`entrust-worker config`" + ` prints the effective values and where each came from. It redacts secrets. No error holds
 the value of a credential setting, nor the path of a credential file.
 
-Each secret can come from a file. ` + "`NATS_PASSWORD_FILE`, `--password-file` and `nats.password_file`" + ` name a file
-with the password. The worker removes a newline at its end.
+## Secrets from files
+
+These secrets are values. Each has a second form that names a file with the value. The worker removes a newline at the
+end of the file. If both forms are set, the worker does not start.
+
+| secret | key of the file's path | environment | flag |
+|---|---|---|---|
+`)
+	for _, k := range KeysAndForms() {
+		if k.fileOf != "" {
+			fmt.Fprintf(&b, "| `%s` | `%s` | `%s` | `--%s` |\n", k.fileOf, k.Path, k.Env, k.Flag)
+		}
+	}
+	b.WriteString(`
+The other secrets are files anyway, and their settings are paths:
+
+`)
+	for _, k := range Keys() {
+		if k.secret == "file" {
+			fmt.Fprintf(&b, "- `%s`\n", k.Path)
+		}
+	}
+	b.WriteString(`
+## Settings of the whole fleet
+
+Every worker takes any request. Where workers have different settings, the result depends on which worker takes it.
+Give these settings the same values in every worker:
+
+| setting | if it differs |
+|---|---|
+| ` + "`streams.prefix`" + ` | the workers do not see each other's requests. Producers need the same prefix |
+| ` + "`ack_wait`, `streams.results_max_age`, `streams.orders_max_age`, `streams.dead_max_age`" + ` | a worker whose value is not that of the streams and consumers does not start |
+| ` + "`gateway.fleet_rate`" + ` | each worker divides its own value by the number of live workers, so the sum is not the rate that you set |
+| ` + "`gateway.url`, `gateway.ca_id`, `gateway.profile_id`, `gateway.dialect`, `gateway.properties`" + ` | the same request goes to another gateway, CA or profile |
+| ` + "`gateway.approval`, `gateway.event_delay`, `gateway.enroll_timeout`, `on_lost_reply`, `on_rollback`, `rollback_window`" + ` | one worker enrolls again where another one holds the order |
+| ` + "`poll.*`, `submit_max_wait`" + ` | orders end, or are polled, at different times |
+| ` + "`policy.file`, `audit.enabled`" + ` | one worker allows or records what another one does not |
+| ` + "`format`" + ` | raise it only when every worker reads the new format |
+
+These may differ: concurrency, ` + "`gateway.rate`, `drain`, `log.*`, `http.*`, `state_dir`" + `, paths of files, and NATS
+credentials.
+
+To change ` + "`ack_wait`" + `, a rolling restart is not enough, since provisioning never changes existing consumers:
+
+1. Stop all workers. Requests wait in their stream.
+2. Set the new value in every worker. ` + "`entrust-worker check`" + ` then fails, and prints the command that changes each
+   consumer: ` + "`nats consumer edit <stream> <consumer> --wait=3m0s`" + `. Run these commands as an operator.
+3. Run ` + "`entrust-worker check`" + ` again, and start the workers.
+
+To change a ` + "`…_max_age`" + ` of an existing stream, do the same: the command is ` + "`nats stream edit <stream> --max-age=…`" + `.
+
+## A context of the nats command
 
 Settings without a key here come from a context of the nats command (` + "`NATS_CONTEXT`" + `): a user JWT with its seed, a
 SOCKS proxy, a prefix of the JetStream API, TLS first. Credentials in a context are plain text or paths. The worker
 refuses embedded or fetched forms by name: ` + "`data:`, `env://`, `file://`, `nsc://`, `op://`" + ` and ` + "`nsc`" + `.
+
+## Words
+
+| word | means |
+|---|---|
+| dialect | the API that the gateway speaks: ` + "`cagw`" + `, which Entrust's own clients use, or ` + "`certctl`" + `, which certctl's connector uses |
+| lane | one kind of work, such as issuing or polling, with its own number of calls at once |
+| parked order | an order that waits for approval or for another try |
+| wake-up | the message schedule in NATS that ends the wait of a parked order |
+| order lease | the time that a worker has for a submission |
+| ledger | the bucket with one record for each order, which workers share |
+| generation | one life of an order. A replay by an operator begins the next |
+| dead letter | a message with a request that needs an operator, and the reason |
+| ` + "`possible_duplicate`" + ` | a key of the result: the gateway may hold a second order for the request |
 `)
 	titles := map[string]string{
 		"gateway": "Gateway", "nats": "NATS", "poll": "Polling of parked orders", "policy": "Policy", "audit": "Audit trail", "streams": "Streams",
