@@ -50,7 +50,7 @@ YAML file, the environment, flags. ` + "`--config`" + ` or ` + "`ENTRUST_WORKER_
 
 Unknown keys are errors in every layer. So are unknown variables that begin with ` + "`ENTRUST_WORKER_`" + ` or
 ` + "`CERTCTL_ENTRUST_`" + `. An empty variable counts as unset. The exception is ` + "`ENTRUST_WORKER_HTTP_ADDR`" + `: empty, it turns
-HTTP off. Durations have units (` + "`30s`, `5m`, `24h`" + `); a ` + "`0`" + ` needs none. Put text in quotes where YAML would read a number or a date. In
+HTTP off. Durations have units (` + "`30s`, `5m`, `24h`" + `). Put text in quotes where YAML would read a number or a date. In
 the file a dot is a level:
 
 ` + "```yaml" + `
@@ -108,7 +108,7 @@ credentials.
 To change ` + "`ack_wait`" + `, a rolling restart is not enough, since provisioning never changes existing consumers:
 
 1. Stop all workers. Requests wait in their stream.
-2. Set the new value in every worker. ` + "`entrust-worker check`" + ` then fails, and prints the command that changes each
+2. Set the new value in every worker. ` + "`entrust-worker check --json`" + ` then fails, and prints the command that changes each
    consumer: ` + "`nats consumer edit <stream> <consumer> --wait=3m0s`" + `. Run these commands as an operator.
 3. Run ` + "`entrust-worker check`" + ` again, and start the workers.
 
