@@ -96,7 +96,7 @@ func (p plan) wake(ctx context.Context, s *site, d *timetable, say func(string, 
 // setDue schedules the wake-ups of the due orders again, at the times of the timetable,
 // like `orders poll`.
 func (s *site) setDue(ctx context.Context, d *timetable) error {
-	g, arm := errgroup.WithContext(ctx)
+	g, writing := errgroup.WithContext(ctx)
 	g.SetLimit(64)
 	written := make([]bool, d.n)
 	left := 0
@@ -105,7 +105,7 @@ func (s *site) setDue(ctx context.Context, d *timetable) error {
 			left++
 		}
 	}
-	for found, err := range s.wakeups.All(arm) {
+	for found, err := range s.wakeups.All(writing) {
 		if err != nil {
 			return errors.Join(err, g.Wait())
 		}
@@ -117,7 +117,7 @@ func (s *site) setDue(ctx context.Context, d *timetable) error {
 		left--
 		w := *found.Wakeup
 		w.Due = d.first[i].UTC()
-		g.Go(func() error { return s.wakeups.Schedule(arm, &w) })
+		g.Go(func() error { return s.wakeups.Schedule(writing, &w) })
 		if left == 0 {
 			break
 		}

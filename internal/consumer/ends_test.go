@@ -280,7 +280,7 @@ func TestLookUpThrottled(t *testing.T) {
 		t.Errorf("%d pages were asked for, want 5: three empty, the match, and one again", n)
 	}
 	if !strings.Contains(r.log.String(), "the gateway asked for a pause") {
-		t.Error("the fleet was not told of the pause")
+		t.Error("the worker did not pass the pause on to the fleet")
 	}
 }
 

@@ -200,7 +200,7 @@ func TestCrashed(t *testing.T) {
 	if n := r.enrolled(); n != 0 {
 		t.Errorf("%d enrollments of a request that must not be tried", n)
 	}
-	// A worker that does not die of it handles the operator's replay.
+	// A worker that it does not crash handles the operator's replay.
 	letter := r.letters()[0]
 	r.publish(entrustbus.KindIssue, letter.Request.Body, entrustbus.HeaderContentType, "application/msgpack",
 		nats.MsgIdHdr, entrustbus.ResultMsgID(producer, "poison", 1), entrustbus.HeaderReplay, "1")

@@ -192,7 +192,7 @@ func mutations() []mutation {
 				*d = ack(Notice{})
 			}
 		})),
-		issue("a look-up tells of a later submission", 6, 1, neverWaits, possible(duplicate), given(func(cur *Stored, ev *Event) {
+		issue("a look-up answers for a later submission", 6, 1, neverWaits, possible(duplicate), given(func(cur *Stored, ev *Event) {
 			if e, ok := answerOf(*ev, OpLookUp); ok {
 				e.Call.Submission = cur.Submissions
 				*ev = e

@@ -232,14 +232,14 @@ func waitingNow(s snapshot.Snapshot, now time.Time) section {
 		return out
 	}
 	w := f.Of.Watchdog
-	doubt := figure{Name: "In doubt", Value: thousands(int64(w.Waiting.Indeterminate)), Note: "the gateway may have them", read: readOf(f)}
+	indeterminate := figure{Name: "Indeterminate", Value: thousands(int64(w.Waiting.Indeterminate)), Note: "the gateway may have them", read: readOf(f)}
 	if w.Waiting.Indeterminate > 0 {
-		doubt.Level = levelWarn
+		indeterminate.Level = levelWarn
 	}
 	out.Figures = []figure{
 		{Name: "For approval", Value: thousands(int64(w.Waiting.Awaiting)), read: readOf(f)},
-		{Name: "Deferred", Value: thousands(int64(w.Waiting.Unaccepted)), Note: "not accepted yet", read: readOf(f)},
-		doubt,
+		{Name: "Unaccepted", Value: thousands(int64(w.Waiting.Unaccepted)), Note: "the gateway accepted no try", read: readOf(f)},
+		indeterminate,
 		{Name: "Others", Value: thousands(int64(w.Waiting.Other)), read: readOf(f)},
 		{Name: "Next due", Value: until(w.NextDue, now), read: readOf(f)},
 		{Name: "Oldest waits for", Value: age(w.OldestSince, now), read: readOf(f)},

@@ -18,7 +18,7 @@ type fleet struct {
 	records map[string]*record
 	workers []*Breakers
 	lost    bool // every call fails
-	deaf    bool // workers are not told of writes
+	deaf    bool // workers do not see writes
 	slow    time.Duration
 	asked   int // requests for a permit
 	permits int // permits given
