@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,79 +35,99 @@ func init() {
 	os.Exit(0)
 }
 
-// natsCommand does with nats.go what the nats command does. It has the verbs and flags that the
-// pages use, and refuses all others.
+// natsCommand does with nats.go what the nats command does.
 type natsCommand struct {
-	nc    *nats.Conn
-	js    jetstream.JetStream
-	flags *pflag.FlagSet // of the verb
-	args  []string       // behind the verb
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	args []string // behind the verb
+
+	last, stdin                 bool
+	headers                     []string
+	inbox, subject, filter, ack string
+	count                       int
+}
+
+// natsVerbs are the verbs that the pages use, with the flags that they need and may have. The
+// test refuses all others.
+var natsVerbs = map[string]struct {
+	run        func(*natsCommand, context.Context) error
+	needs, may []string
+	args       int
+}{
+	"pub":           {(*natsCommand).publish, []string{"jetstream"}, []string{"force-stdin", "header"}, 2},
+	"sub":           {(*natsCommand).subscribe, []string{"raw", "count"}, []string{"last"}, 1},
+	"req":           {(*natsCommand).request, []string{"raw"}, nil, 2},
+	"request":       {(*natsCommand).request, []string{"raw"}, nil, 2},
+	"stream get":    {(*natsCommand).streamGet, []string{"json", "last-for"}, nil, 1},
+	"consumer add":  {(*natsCommand).consumerAdd, []string{"pull", "filter", "ack", "defaults"}, nil, 2},
+	"consumer next": {(*natsCommand).consumerNext, []string{"raw"}, nil, 2},
 }
 
 func runNATSCommand(ctx context.Context, args []string) error {
-	global := pflag.NewFlagSet("nats", pflag.ContinueOnError)
-	global.SetInterspersed(false)
-	inbox := global.String("inbox-prefix", "_INBOX", "")
-	if err := global.Parse(args); err != nil {
-		return err
+	var c natsCommand
+	f := pflag.NewFlagSet("nats", pflag.ContinueOnError)
+	f.BoolP("jetstream", "J", false, "")
+	f.StringArrayVarP(&c.headers, "header", "H", nil, "")
+	f.BoolVar(&c.stdin, "force-stdin", false, "")
+	f.BoolVar(&c.last, "last", false, "")
+	f.IntVar(&c.count, "count", 0, "")
+	f.StringVar(&c.inbox, "inbox-prefix", "_INBOX", "")
+	f.StringVar(&c.subject, "last-for", "", "")
+	f.StringVar(&c.filter, "filter", "", "")
+	f.StringVar(&c.ack, "ack", "", "")
+	for _, name := range []string{"raw", "json", "pull", "defaults"} {
+		f.Bool(name, false, "")
 	}
-	if args = global.Args(); len(args) < 2 {
+	if err := f.Parse(args); err != nil {
+		return fmt.Errorf("%w; if the nats command has the flag, add it to the test", err)
+	}
+	if c.args = f.Args(); len(c.args) < 2 {
 		return errors.New("a verb and its arguments are missing")
 	}
-	verb, args := args[0], args[1:]
-	if verb == "stream" || verb == "consumer" {
-		verb, args = verb+" "+args[0], args[1:]
+	name := c.args[0]
+	if c.args = c.args[1:]; name == "stream" || name == "consumer" {
+		name, c.args = name+" "+c.args[0], c.args[1:]
 	}
-	c := natsCommand{flags: pflag.NewFlagSet(verb, pflag.ContinueOnError), args: args}
-	run := map[string]func(context.Context) error{
-		"pub": c.publish, "sub": c.subscribe, "req": c.request, "request": c.request,
-		"stream get": c.streamGet, "consumer add": c.consumerAdd, "consumer next": c.consumerNext,
-	}[verb]
-	if run == nil {
-		return fmt.Errorf("the test has no verb %q; add it, as the nats command has it", verb)
+	verb, ok := natsVerbs[name]
+	if !ok {
+		return fmt.Errorf("the test has no verb %q; add it, as the nats command has it", name)
+	}
+	var wrong []string
+	f.Visit(func(flag *pflag.Flag) {
+		if !slices.Contains(slices.Concat(verb.needs, verb.may, []string{"inbox-prefix"}), flag.Name) {
+			wrong = append(wrong, flag.Name)
+		}
+	})
+	for _, need := range verb.needs {
+		if !f.Changed(need) {
+			wrong = append(wrong, need)
+		}
+	}
+	if c.stdin {
+		body, err := io.ReadAll(os.Stdin)
+		if err != nil {
+			return err
+		}
+		c.args = append(c.args, string(body))
+	}
+	if len(wrong) > 0 || len(c.args) != verb.args {
+		return fmt.Errorf("the test has %s with other flags (see %q) or arguments (%q)", name, wrong, c.args)
 	}
 	var err error
-	if c.nc, err = nats.Connect(os.Getenv("NATS_URL"), nats.CustomInboxPrefix(*inbox)); err != nil {
+	if c.nc, err = nats.Connect(os.Getenv("NATS_URL"), nats.CustomInboxPrefix(c.inbox)); err != nil {
 		return err
 	}
 	defer c.nc.Close()
 	if c.js, err = jetstream.New(c.nc); err != nil {
 		return err
 	}
-	return run(ctx)
-}
-
-// parse reads the flags of a verb, and leaves its arguments: least to most of them.
-func (c *natsCommand) parse(least, most int) error {
-	if err := c.flags.Parse(c.args); err != nil {
-		return fmt.Errorf("%w; if the nats command has the flag, add it to the test", err)
-	}
-	if c.args = c.flags.Args(); len(c.args) < least || len(c.args) > most {
-		return fmt.Errorf("%d arguments %q, want %d to %d", len(c.args), c.args, least, most)
-	}
-	return nil
+	return verb.run(&c, ctx)
 }
 
 func (c *natsCommand) publish(ctx context.Context) error {
-	stored := c.flags.BoolP("jetstream", "J", false, "")
-	stdin := c.flags.Bool("force-stdin", false, "")
-	headers := c.flags.StringArrayP("header", "H", nil, "")
-	if err := c.parse(1, 2); err != nil {
-		return err
-	}
-	if !*stored || *stdin == (len(c.args) == 2) {
-		return errors.New("the test publishes with -J, and one body")
-	}
 	m := nats.NewMsg(c.args[0])
-	if *stdin {
-		var err error
-		if m.Data, err = io.ReadAll(os.Stdin); err != nil {
-			return err
-		}
-	} else {
-		m.Data = []byte(c.args[1])
-	}
-	for _, h := range *headers {
+	m.Data = []byte(c.args[1])
+	for _, h := range c.headers {
 		key, value, ok := strings.Cut(h, ":")
 		if !ok {
 			return fmt.Errorf("header %q has no colon", h)
@@ -121,93 +142,64 @@ func (c *natsCommand) publish(ctx context.Context) error {
 	return nil
 }
 
-// subscribe prints one message, from the last one of its stream on if told to.
+// subscribe prints messages, from the last one of its stream on if told to.
 func (c *natsCommand) subscribe(ctx context.Context) error {
-	last := c.flags.Bool("last", false, "")
-	raw := c.flags.Bool("raw", false, "")
-	count := c.flags.Int("count", 0, "")
-	if err := c.parse(1, 1); err != nil {
-		return err
-	}
-	if !*raw || *count != 1 {
-		return errors.New("the test subscribes with --count=1 --raw")
-	}
-	if !*last {
-		sub, err := c.nc.SubscribeSync(c.args[0])
+	messages := make(chan []byte, 64)
+	if c.last {
+		stream, err := c.js.StreamNameBySubject(ctx, c.args[0])
+		if err != nil {
+			return fmt.Errorf("finding the stream of %s: %w", c.args[0], err)
+		}
+		cons, err := c.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
+			FilterSubjects: c.args, DeliverPolicy: jetstream.DeliverLastPolicy,
+		})
 		if err != nil {
 			return err
 		}
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
+		if _, err := cons.Consume(func(m jetstream.Msg) { messages <- m.Data() }); err != nil {
 			return err
 		}
-		return printed(m.Data)
-	}
-	stream, err := c.js.StreamNameBySubject(ctx, c.args[0])
-	if err != nil {
-		return fmt.Errorf("finding the stream of %s: %w", c.args[0], err)
-	}
-	cons, err := c.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: c.args, DeliverPolicy: jetstream.DeliverLastPolicy,
-	})
-	if err != nil {
+	} else if _, err := c.nc.Subscribe(c.args[0], func(m *nats.Msg) { messages <- m.Data }); err != nil {
 		return err
 	}
-	m, err := cons.Next(jetstream.FetchMaxWait(time.Minute))
-	if err != nil {
-		return err
+	for range c.count {
+		select {
+		case m := <-messages:
+			fmt.Println(string(m))
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	return printed(m.Data())
+	return nil
 }
 
 func (c *natsCommand) request(ctx context.Context) error {
-	raw := c.flags.Bool("raw", false, "")
-	if err := c.parse(2, 2); err != nil {
-		return err
-	}
-	if !*raw {
-		return errors.New("the test requests with --raw")
-	}
 	m, err := c.nc.RequestWithContext(ctx, c.args[0], []byte(c.args[1]))
 	if err != nil {
 		return fmt.Errorf("request on %s: %w", c.args[0], err)
 	}
-	return printed(m.Data)
+	fmt.Println(string(m.Data))
+	return nil
 }
 
 func (c *natsCommand) streamGet(ctx context.Context) error {
-	subject := c.flags.String("last-for", "", "")
-	asJSON := c.flags.Bool("json", false, "")
-	if err := c.parse(1, 1); err != nil {
-		return err
-	}
-	if !*asJSON {
-		return errors.New("the test gets with --json")
-	}
 	stream, err := c.js.Stream(ctx, c.args[0])
 	if err != nil {
 		return err
 	}
-	m, err := stream.GetLastMsgForSubject(ctx, *subject)
+	m, err := stream.GetLastMsgForSubject(ctx, c.subject)
 	if err != nil {
-		return fmt.Errorf("%s: %w", *subject, err)
+		return fmt.Errorf("%s: %w", c.subject, err)
 	}
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{"subject": m.Subject, "seq": m.Sequence, "data": m.Data, "time": m.Time})
 }
 
 func (c *natsCommand) consumerAdd(ctx context.Context) error {
-	pull := c.flags.Bool("pull", false, "")
-	filter := c.flags.String("filter", "", "")
-	ack := c.flags.String("ack", "", "")
-	defaults := c.flags.Bool("defaults", false, "")
-	if err := c.parse(2, 2); err != nil {
-		return err
-	}
-	if !*pull || !*defaults || *ack != "explicit" {
-		return errors.New("the test adds pull consumers with --ack explicit --defaults; the nats command asks for the rest")
+	if c.ack != "explicit" {
+		return errors.New("the test has --ack explicit")
 	}
 	_, err := c.js.CreateConsumer(ctx, c.args[0], jetstream.ConsumerConfig{
-		Durable: c.args[1], FilterSubject: *filter, AckPolicy: jetstream.AckExplicitPolicy,
+		Durable: c.args[1], FilterSubject: c.filter, AckPolicy: jetstream.AckExplicitPolicy,
 	})
 	return err
 }
@@ -215,25 +207,13 @@ func (c *natsCommand) consumerAdd(ctx context.Context) error {
 // consumerNext asks for a message and for nothing about the consumer, as the nats command does:
 // a producer has no right to more.
 func (c *natsCommand) consumerNext(ctx context.Context) error {
-	raw := c.flags.Bool("raw", false, "")
-	if err := c.parse(2, 2); err != nil {
-		return err
-	}
-	if !*raw {
-		return errors.New("the test takes with --raw")
-	}
 	m, err := c.nc.RequestWithContext(ctx, "$JS.API.CONSUMER.MSG.NEXT."+c.args[0]+"."+c.args[1], []byte("1"))
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(printed(m.Data), m.Respond(nil)); err != nil {
+	fmt.Println(string(m.Data))
+	if err := m.Respond(nil); err != nil {
 		return err
 	}
 	return c.nc.Flush()
-}
-
-// printed writes a body, and a line feed.
-func printed(body []byte) error {
-	_, err := fmt.Println(string(body))
-	return err
 }
