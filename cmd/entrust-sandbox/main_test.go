@@ -18,14 +18,11 @@ import (
 const runMain = "ENTRUST_SANDBOX_RUN_MAIN"
 
 func TestMain(m *testing.M) {
-	switch {
-	case os.Getenv(runMain) != "":
+	if os.Getenv(runMain) != "" {
 		main()
-	case os.Getenv(runNATS) != "":
-		os.Exit(natsMain())
-	default:
-		os.Exit(m.Run())
+		return
 	}
+	os.Exit(m.Run())
 }
 
 // outcome is what one command line came to.
