@@ -167,20 +167,19 @@ const (
 )
 
 func (c *Client) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
-	giveUp := time.Now().Add(electedWithin)
-	// The end of ctx in the middle of a try would hide why the tries before it failed.
-	if end, ok := ctx.Deadline(); ok && end.Add(-2*electedLook).Before(giveUp) {
-		giveUp = end.Add(-2 * electedLook)
-	}
-	for {
+	for giveUp := time.Now().Add(electedWithin); ; {
 		ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)) // its own end with the context's error
 		if !errors.Is(err, jetstream.ErrNoStreamResponse) || time.Now().After(giveUp) {
 			return ack, err
 		}
+		again := time.After(electedLook)
+		if end, ok := ctx.Deadline(); ok && time.Until(end) < 2*electedLook {
+			again = nil // a try that ctx cuts off would hide why the tries before it failed
+		}
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: %w", err, context.Cause(ctx))
-		case <-time.After(electedLook):
+		case <-again:
 		}
 	}
 }
