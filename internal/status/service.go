@@ -217,17 +217,22 @@ func (s *Service) aside(ctx context.Context, r micro.Request, q question, answer
 // answer sends an answer of package entrustbus.
 func (s *Service) answer(r micro.Request, q question, answer any) {
 	body, err := entrustbus.EncodeAnswer(q.encoding, answer)
-	if err == nil {
-		err = r.Respond(body, micro.WithHeaders(micro.Headers{entrustbus.HeaderContentType: []string{q.encoding.ContentType()}}))
-	}
 	if err != nil {
 		s.Log.Debug("answering a question", "subject", r.Subject(), "err", err)
+		return
 	}
+	s.reply(r, nats.Header{entrustbus.HeaderContentType: {q.encoding.ContentType()}}, body)
 }
 
 // fail sends an error. The text is one line for producers.
 func (s *Service) fail(r micro.Request, code string, why error) {
-	if err := r.Error(code, why.Error(), nil); err != nil {
+	s.reply(r, nats.Header{micro.ErrorHeader: {why.Error()}, micro.ErrorCodeHeader: {code}}, nil)
+}
+
+// reply does not use the methods of r: they note an error in r, which micro reads when the
+// handler returns, and an answer aside comes later.
+func (s *Service) reply(r micro.Request, header nats.Header, body []byte) {
+	if err := s.NC.PublishMsg(&nats.Msg{Subject: r.Reply(), Header: header, Data: body}); err != nil {
 		s.Log.Debug("answering a question", "subject", r.Subject(), "err", err)
 	}
 }
