@@ -125,6 +125,12 @@ func (m *measurement) row(ctx context.Context, b *bus, i int, sc scenario) error
 			m.say("%s: %s %.0f/s, %.0f µs and %.0f allocations an order, others %.0f %% of the host", sc.Name, s.name, p.Rate, p.CPU, p.Mallocs, 100*p.Host)
 		}
 	}
+	if sc.Polls && m.latency > 0 {
+		m.say("polls of %d orders that wait", waiting)
+		if m.report.Polls, err = m.measurePolls(ctx, b, sc, ready); err != nil {
+			return fmt.Errorf("polls: %w", err)
+		}
+	}
 	if i != 0 || m.latency <= 0 {
 		return nil
 	}

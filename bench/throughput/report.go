@@ -22,6 +22,7 @@ type report struct {
 	Rows         []*row             `json:"rows"`
 	Latency      map[string]latency `json:"added_latency,omitempty"`
 	Revocations  *revocations       `json:"revocations,omitempty"`
+	Polls        *polls             `json:"polls,omitempty"`
 	Scale        []*series          `json:"scale,omitempty"`
 	// AtRest is the memory of a worker that has not worked yet, in bytes.
 	AtRest int64 `json:"rss_at_rest_bytes,omitempty"`
@@ -140,6 +141,9 @@ func (r *report) bars() (lines []string) {
 	if r.Revocations != nil {
 		empty, full := r.Revocations.Empty.P99, r.Revocations.Queued.P99
 		say(full <= 2*empty, "revocation p99 %.1f ms with %d issue requests queued, %.1f ms alone (bar: twice that)", full, queued, empty)
+	}
+	if p := r.Polls; p != nil {
+		say(p.Rate >= 0.8*p.Possible, "%.0f polls/s, each with a new wake-up, of %.0f that the gateway's latency allows (bar 0.80)", p.Rate, p.Possible)
 	}
 	return lines
 }

@@ -147,9 +147,9 @@ func (m *measurement) point(ctx context.Context, g growth, x int, dir string) (p
 	return p, err
 }
 
-// park makes n orders wait for approval: the simulator holds orders whose name begins
+// hold makes n orders wait for approval: the simulator holds orders whose name begins
 // with "hold".
-func park(ctx context.Context, m *measurement, s *side, n int) error {
+func hold(ctx context.Context, s *side, n int) error {
 	const batch = 10_000
 	for done := 0; done < n; done += batch {
 		ids := make([]string, min(batch, n-done))
@@ -177,6 +177,14 @@ func park(ctx context.Context, m *measurement, s *side, n int) error {
 		}); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// park makes n orders wait for approval, and checks that each has its wake-up.
+func park(ctx context.Context, _ *measurement, s *side, n int) error {
+	if err := hold(ctx, s, n); err != nil {
+		return err
 	}
 	parked, err := s.road.bus.js.Stream(ctx, layout(s.road.prefix, 1).Parked)
 	if err != nil {

@@ -18,6 +18,7 @@ type scenario struct {
 	Replicas int
 	Sync     bool // sync_interval: always
 	Policy   bool // the worker has a policy of twenty rules, and writes the audit trail
+	Polls    bool // polls are measured too, at this latency
 	Traces   bool // the worker exports a trace of each order over OTLP
 	// Least is the bar of the design, relative to the bare loop: the share of its rate,
 	// or of its use of the calls in flight. 0: no bar.
@@ -42,7 +43,7 @@ func scenarios(quick bool) []scenario {
 	}
 	all := []scenario{
 		base,
-		as("64 in flight, gateway at 100 ms", func(s *scenario) { s.Latency, s.Least = 100*time.Millisecond, 0.97 }),
+		as("64 in flight, gateway at 100 ms", func(s *scenario) { s.Latency, s.Least, s.Polls = 100*time.Millisecond, 0.97, true }),
 		as("512 in flight, gateway at 250 ms", func(s *scenario) {
 			s.InFlight, s.Latency, s.Orders, s.Least, s.MostRSS = 512, 250*time.Millisecond, 6000, 0.9, 90<<20
 		}),
