@@ -132,8 +132,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if o.scale {
 		series = m.scale
 	}
-	if err := series(ctx); err != nil {
-		return err
+	// What was measured before a failure is kept.
+	failed := series(ctx)
+	if failed != nil && len(m.report.Rows)+len(m.report.Scale) == 0 {
+		return failed
 	}
 	m.report.Took = time.Since(begun).Round(time.Second).String()
 	fmt.Fprint(stdout, m.report)
@@ -146,5 +148,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			err = errors.Join(err, s.draw(filepath.Join(filepath.Dir(o.page), "scale-"+s.Name+".svg")))
 		}
 	}
-	return err
+	return errors.Join(failed, err)
 }
